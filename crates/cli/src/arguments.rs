@@ -1,0 +1,163 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Knowledge distillation: several teachers in, one better student out.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// See it work: three teachers, one student, three ways to train it, in about a minute
+    Demo(DemoOptions),
+    /// Train one network on labels
+    #[command(after_help = TRAIN_EXAMPLES)]
+    Train(RunOptions),
+    /// Distil a student from the teachers of a recipe
+    #[command(after_help = DISTILL_EXAMPLES)]
+    Distill(RunOptions),
+    /// Measure a network on a data set, or the result of a run
+    #[command(after_help = EVALUATE_EXAMPLES)]
+    Evaluate(EvaluateOptions),
+    /// Show every value of a recipe and where it is from
+    Explain(ExplainOptions),
+    /// List the distillation methods
+    Methods(ListOptions),
+    /// List the networks
+    Networks(ListOptions),
+    /// List the data set formats, or look into a data set
+    Datasets(DatasetsOptions),
+}
+
+const TRAIN_EXAMPLES: &str = "\
+Examples:
+  faculty train recipes/cifar100/resnet20.toml
+  faculty train recipe.toml --set train.epochs=10 --set data.label_noise=0.9";
+
+const DISTILL_EXAMPLES: &str = "\
+Examples:
+  faculty distill recipe.toml
+  faculty distill recipe.toml --set method.name=aver --output runs/aver
+  faculty distill recipe.toml --resume";
+
+const EVALUATE_EXAMPLES: &str = "\
+Examples:
+  faculty evaluate runs/recipe
+  faculty evaluate --weights resnet20.pth --network resnet20 --data data/cifar100 --json";
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoOptions {
+    /// Train the three teachers too, instead of using the shipped ones
+    #[arg(long)]
+    pub(crate) retrain: bool,
+    /// Start of every random number
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Folder for the demo's data, recipes and runs; an earlier demo there is replaced
+    #[arg(long, value_name = "FOLDER", default_value = "runs/demo")]
+    pub(crate) output: PathBuf,
+    /// Threads to work on; the result does not depend on it [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Events and the result as JSON lines on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    /// The recipe
+    pub(crate) recipe: PathBuf,
+    /// Replace a value of the recipe, for example `train.epochs=10`; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    /// Run folder [default: `output` of the recipe, else `runs/` and the recipe's name]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) output: Option<PathBuf>,
+    /// Go on from the last checkpoint in the run folder
+    #[arg(long, conflicts_with = "overwrite")]
+    pub(crate) resume: bool,
+    /// Replace an earlier run in the run folder
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Events and the result as JSON lines on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvaluateOptions {
+    /// A finished run folder; its student, data and normalisation are used
+    #[arg(required_unless_present = "weights", conflicts_with_all = ["weights", "network"])]
+    pub(crate) run: Option<PathBuf>,
+    /// Weight file: .pth, .pt or .safetensors
+    #[arg(long, value_name = "FILE", requires = "data")]
+    pub(crate) weights: Option<PathBuf>,
+    /// Network of the weights [default: the one named in a .safetensors file of faculty]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) network: Option<String>,
+    /// Data set
+    #[arg(long, value_name = "PATH")]
+    pub(crate) data: Option<PathBuf>,
+    /// Format of the data set [default: recognised]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) format: Option<String>,
+    /// Column that holds the labels [default: recognised]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) label_column: Option<String>,
+    /// Part of the data set to measure on
+    #[arg(long, value_enum, default_value_t = PartName::Test)]
+    pub(crate) part: PartName,
+    /// Mean of each channel over pixel / 255, comma-separated [default: from the weight file, else
+    /// the published ones of CIFAR-100, else measured on the training part]
+    #[arg(long, value_delimiter = ',', requires = "std")]
+    pub(crate) mean: Option<Vec<f32>>,
+    /// Standard deviation of each channel likewise
+    #[arg(long, value_delimiter = ',', requires = "mean")]
+    pub(crate) std: Option<Vec<f32>>,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum PartName {
+    /// Test images
+    Test,
+    /// Training images
+    Train,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainOptions {
+    /// The recipe
+    pub(crate) recipe: PathBuf,
+    /// Replace a value of the recipe; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListOptions {
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DatasetsOptions {
+    /// A data set to look into
+    pub(crate) path: Option<PathBuf>,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,52 @@
+//! One file a command.
+
+pub(crate) mod demo;
+pub(crate) mod evaluate;
+pub(crate) mod explain;
+pub(crate) mod lists;
+pub(crate) mod train;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::exit::Exit;
+use crate::failure::{Failure, labelled};
+use faculty_distill::methods::specs;
+use faculty_distill::recipe::{LoadedRecipe, Recipe};
+
+/// Reads a recipe and shows its warnings.
+fn load_recipe(path: &std::path::Path, sets: &[String]) -> Result<LoadedRecipe, Failure> {
+    let loaded = Recipe::load(path, sets, &specs())?;
+    for warning in &loaded.warnings {
+        eprint!("{}", labelled("warning", warning));
+    }
+    Ok(loaded)
+}
+
+/// Sets the number of threads for everything that follows.
+fn use_threads(threads: Option<usize>) -> Result<(), Failure> {
+    let Some(count) = threads else { return Ok(()) };
+    rayon::ThreadPoolBuilder::new().num_threads(count).build_global().map_err(|error| {
+        Failure::Usage {
+            what: format!("cannot start {count} threads: {error}"),
+            hint: "ask for fewer threads".to_owned(),
+        }
+    })
+}
+
+/// A flag that Ctrl-C (or SIGTERM) sets; a second one ends the program at once.
+fn stop_on_interrupt() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let installed = ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(Exit::Interrupted as i32);
+        }
+        eprintln!("stopping after this batch; once more ends at once");
+    });
+    if let Err(error) = installed {
+        // Without the handler Ctrl-C still ends the program, only less politely.
+        eprintln!("warning: cannot catch Ctrl-C: {error}");
+    }
+    stop
+}

@@ -1,0 +1,118 @@
+//! `faculty evaluate`: quality of a network on a data set.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use faculty_data::{Dataset, Format, Normalisation, Part, ReadOptions};
+use faculty_distill::evaluate::network_quality;
+use faculty_distill::methods::specs;
+use faculty_distill::metrics::Quality;
+use faculty_distill::open_dataset;
+use faculty_distill::recipe::Recipe;
+use faculty_nets::{MapShape, Network, weights};
+
+use crate::arguments::{EvaluateOptions, PartName};
+use crate::failure::Failure;
+use crate::progress::print_json;
+
+pub(crate) fn run(options: &EvaluateOptions) -> Result<(), Failure> {
+    let (weight_file, dataset) = match (&options.run, &options.weights, &options.data) {
+        (Some(run), ..) => of_run(run)?,
+        (None, Some(weights), Some(data)) => {
+            let format = options.format.as_deref().map(str::parse::<Format>).transpose()?;
+            let label_column = options.label_column.clone();
+            let read = ReadOptions { format, label_column, ..ReadOptions::default() };
+            (weights.clone(), Dataset::open(data, &read)?)
+        }
+        _ => unreachable!("the command line asks for a run, or for weights and data"),
+    };
+    let metadata = metadata(&weight_file)?;
+    let name = options
+        .network
+        .clone()
+        .or_else(|| metadata.get("network").cloned())
+        .ok_or_else(|| Failure::Usage {
+            what: format!("`{}` does not say which network it is", weight_file.display()),
+            hint: "name it with `--network`; `faculty networks` lists all".to_owned(),
+        })?;
+    let [channels, height, width] = dataset.shape();
+    let input = MapShape::new(channels, height, width);
+    let network = Network::load(&name, input, dataset.classes().len(), &weight_file)?;
+    let (normalisation, origin) = normalisation(options, &metadata, &dataset)?;
+    let part = part(options.part, &dataset)?;
+    if !options.json {
+        eprintln!("normalisation: {origin}");
+    }
+    let quality = network_quality(&network, &part, &normalisation)?
+        .expect("the readers refuse data sets with an empty part");
+    if options.json {
+        print_json(&quality);
+    } else {
+        show(&quality)?;
+    }
+    Ok(())
+}
+
+fn show(quality: &Quality) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let Quality { top1, top5, nll, ece, samples } = quality;
+    writeln!(
+        std::io::stdout(),
+        "top-1 {top1:.2} %, top-5 {top5:.2} %, NLL {nll:.4} nats, ECE {ece:.4} ({samples} images)"
+    )
+}
+
+/// The student of a run and the data that its recipe names.
+fn of_run(run: &Path) -> Result<(PathBuf, Dataset), Failure> {
+    let recipe = run.join("recipe.toml");
+    let weights = run.join("student.safetensors");
+    if !recipe.exists() || !weights.exists() {
+        return Err(Failure::Usage {
+            what: format!("`{}` holds no finished run", run.display()),
+            hint: "give a run folder of `faculty distill`, or `--weights` and `--data`".to_owned(),
+        });
+    }
+    let recipe = Recipe::load(&recipe, &[], &specs())?.recipe;
+    Ok((weights, open_dataset(&recipe.data)?))
+}
+
+/// What a weight file of ours says of itself; nothing for other files.
+fn metadata(path: &Path) -> Result<HashMap<String, String>, Failure> {
+    let ours = path.extension().is_some_and(|e| e == "safetensors");
+    Ok(if ours { weights::read_safetensors(path)?.1 } else { HashMap::new() })
+}
+
+fn normalisation(
+    options: &EvaluateOptions,
+    metadata: &HashMap<String, String>,
+    dataset: &Dataset,
+) -> Result<(Normalisation, &'static str), Failure> {
+    let stored = |key: &str| -> Option<Vec<f32>> {
+        serde_json::from_str(metadata.get(key)?).ok()
+    };
+    if let (Some(mean), Some(std)) = (&options.mean, &options.std) {
+        let given = Normalisation { mean: mean.clone(), std: std.clone() };
+        return Ok((given, "as given"));
+    }
+    if let (Some(mean), Some(std)) = (stored("mean"), stored("std")) {
+        return Ok((Normalisation { mean, std }, "from the weight file"));
+    }
+    // Published CIFAR-100 networks were trained with rounded constants; measuring gives others in
+    // the third digit, which moves a few images.
+    if dataset.shape() == [3, 32, 32] && dataset.classes().len() == 100 {
+        return Ok((Normalisation::cifar100(), "the published constants of CIFAR-100"));
+    }
+    let part = dataset.train_part();
+    let measured = Normalisation::measure(part.set(), part.indices())?;
+    Ok((measured, "measured on the training part"))
+}
+
+fn part(name: PartName, dataset: &Dataset) -> Result<Part, Failure> {
+    match name {
+        PartName::Train => Ok(dataset.train_part()),
+        PartName::Test => dataset.test_part().ok_or_else(|| Failure::Usage {
+            what: format!("data set `{}` has no test part", dataset.name()),
+            hint: "measure on `--part train`, or add test images".to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,148 @@
+//! `faculty methods`, `networks` and `datasets`: what there is.
+
+use faculty_data::{Dataset, ReadOptions, formats};
+use faculty_distill::methods::METHODS;
+use faculty_nets::{MapShape, NETWORKS};
+use serde_json::json;
+
+use crate::arguments::{DatasetsOptions, ListOptions};
+use crate::failure::Failure;
+use crate::progress::print_json;
+use crate::table::{self, Align};
+
+const LEFT: Align = Align::Left;
+
+pub(crate) fn methods(options: &ListOptions) -> Result<(), Failure> {
+    if options.json {
+        let rows: Vec<_> = METHODS
+            .iter()
+            .map(|info| {
+                let option_rows: Vec<_> = info
+                    .spec
+                    .options
+                    .iter()
+                    .map(|o| json!({"key": o.key, "default": o.default, "help": o.help}))
+                    .collect();
+                json!({
+                    "name": info.spec.name,
+                    "help": info.spec.help,
+                    "paper": info.paper,
+                    "status": info.status.name(),
+                    "min_teachers": info.spec.min_teachers,
+                    "max_teachers": info.spec.max_teachers,
+                    "options": option_rows,
+                })
+            })
+            .collect();
+        print_json(&json!({"methods": rows}));
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = METHODS
+        .iter()
+        .map(|info| {
+            let options: Vec<&str> = info.spec.options.iter().map(|o| o.key).collect();
+            vec![
+                info.spec.name.to_owned(),
+                info.spec.help.to_owned(),
+                teachers(info.spec.min_teachers, info.spec.max_teachers),
+                options.join(", "),
+                info.paper.to_owned(),
+            ]
+        })
+        .collect();
+    let header = ["method", "what it does", "teachers", "options", "paper"].map(|t| (t, LEFT));
+    table::write(&mut std::io::stdout().lock(), &header, &rows)?;
+    Ok(())
+}
+
+fn teachers(min: usize, max: Option<usize>) -> String {
+    match max {
+        Some(0) => "none".to_owned(),
+        Some(max) if max == min => max.to_string(),
+        Some(max) => format!("{min}-{max}"),
+        None => format!("{min} or more"),
+    }
+}
+
+pub(crate) fn networks(options: &ListOptions) -> Result<(), Failure> {
+    let image = MapShape::new(3, 32, 32);
+    let mut rows = Vec::new();
+    for info in NETWORKS {
+        rows.push((info, info.graph(image, 100)?));
+    }
+    if options.json {
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(info, graph)| {
+                let features: Vec<String> =
+                    graph.features().iter().map(|&id| graph.shape(id).to_string()).collect();
+                json!({
+                    "name": info.name,
+                    "summary": info.summary,
+                    "parameters": graph.parameter_count(),
+                    "features": features,
+                })
+            })
+            .collect();
+        print_json(&json!({"input": "3×32×32", "classes": 100, "networks": rows}));
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|(info, graph)| {
+            let map = graph.map().map_or_else(String::new, |id| graph.shape(id).to_string());
+            let parameters = graph.parameter_count().to_string();
+            vec![info.name.to_owned(), parameters, map, info.summary.to_owned()]
+        })
+        .collect();
+    let header = [
+        ("network", LEFT),
+        ("parameters", Align::Right),
+        ("last map", LEFT),
+        ("what it is (figures for 3×32×32 images, 100 classes)", LEFT),
+    ];
+    table::write(&mut std::io::stdout().lock(), &header, &rows)?;
+    Ok(())
+}
+
+pub(crate) fn datasets(options: &DatasetsOptions) -> Result<(), Failure> {
+    if let Some(path) = &options.path {
+        let dataset = Dataset::open(path, &ReadOptions::default())?;
+        return Ok(inspect(&dataset, options.json)?);
+    }
+    if options.json {
+        print_json(&json!({"formats": formats()}));
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = formats()
+        .iter()
+        .map(|f| vec![f.name.to_owned(), f.summary.to_owned(), f.recognises.to_owned()])
+        .collect();
+    let header = ["format", "what it is", "recognised by"].map(|title| (title, LEFT));
+    table::write(&mut std::io::stdout().lock(), &header, &rows)?;
+    Ok(())
+}
+
+fn inspect(dataset: &Dataset, json: bool) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let info = dataset.info();
+    if json {
+        print_json(&json!({"dataset": info, "fingerprint": dataset.fingerprint()}));
+        return Ok(());
+    }
+    let mut out = std::io::stdout().lock();
+    let (channels, height, width) = (info.channels, info.height, info.width);
+    writeln!(out, "{} ({}): images {channels}×{height}×{width}", info.name, info.format)?;
+    for (name, part) in [("training", Some(&info.train)), ("test", info.test.as_ref())] {
+        match part {
+            Some(part) => writeln!(
+                out,
+                "{name}: {} images, {} to {} a class",
+                part.samples, part.class_min, part.class_max
+            )?,
+            None => writeln!(out, "{name}: none")?,
+        }
+    }
+    writeln!(out, "{} classes: {}", info.classes.len(), info.classes.join(", "))?;
+    writeln!(out, "fingerprint: {}", dataset.fingerprint())
+}

@@ -1,0 +1,125 @@
+//! `faculty train` and `faculty distill`: one run of a recipe.
+
+use std::path::Path;
+use std::time::Instant;
+
+use faculty_distill::record::{RunCard, StudentResult};
+use faculty_distill::{CheckedRun, RunFolder, Start, open_dataset, train};
+use serde_json::json;
+
+use super::{load_recipe, stop_on_interrupt, use_threads};
+use crate::arguments::RunOptions;
+use crate::failure::Failure;
+use crate::progress::{Progress, duration, print_json};
+use crate::table::percent;
+
+/// Which of the two commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// On labels alone.
+    Train,
+    /// From teachers.
+    Distill,
+}
+
+pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
+    let mut sets = options.sets.clone();
+    if kind == Kind::Train {
+        sets.push("method.name=ce".to_owned());
+    }
+    if let Some(output) = &options.output {
+        sets.push(format!("output={}", output.display()));
+    }
+    let recipe = load_recipe(&options.recipe, &sets)?.recipe;
+    if kind == Kind::Distill && recipe.teachers.is_empty() {
+        return Err(Failure::Usage {
+            what: format!("recipe `{}` has no teachers", options.recipe.display()),
+            hint: "add `[[teachers]]`, or use `faculty train`".to_owned(),
+        });
+    }
+    use_threads(recipe.train.threads)?;
+    let start = match (options.resume, options.overwrite) {
+        (true, _) => Start::Resume,
+        (_, true) => Start::Overwrite,
+        _ => Start::New,
+    };
+    let output = recipe.output.clone().unwrap_or_else(|| "runs/run".into());
+    if start == Start::New {
+        // Known before the data is read, so told before.
+        RunFolder::at(&output).check_unused()?;
+    }
+    let stop = stop_on_interrupt();
+    let reading = Instant::now();
+    let dataset = open_dataset(&recipe.data)?;
+    let run = CheckedRun::new(&recipe, &dataset)?;
+    if options.json {
+        print_json(&json!({"event": "start", "folder": output, "card": run.card()}));
+    } else {
+        describe(&run, reading.elapsed().as_secs_f64());
+    }
+    let mut progress = Progress::new(&run.card().method.clone(), recipe.train.epochs, options.json, true);
+    let card = train(run, &output, start, &stop, &mut |event| progress.show(&event));
+    progress.finish();
+    let card = card?;
+    if options.json {
+        print_json(&json!({"event": "result", "folder": output, "card": card}));
+    } else {
+        summary(&card, &output)?;
+    }
+    Ok(())
+}
+
+/// What is about to happen, on stderr.
+fn describe(run: &CheckedRun, seconds: f64) {
+    let card = run.card();
+    let data = run.data();
+    let size = |part: &Option<faculty_data::Part>| part.as_ref().map_or(0, faculty_data::Part::len);
+    eprintln!(
+        "data: {}, {} classes, {} training, {} validation, {} test images (ready in {seconds:.1} s)",
+        card.data,
+        card.classes.len(),
+        data.train.len(),
+        size(&data.validation),
+        size(&data.test),
+    );
+    for teacher in &card.teachers {
+        let quality =
+            teacher.quality.map_or_else(|| "not measured".to_owned(), |q| percent(q.top1));
+        eprintln!("teacher: {} ({}), alone {quality}", teacher.name, teacher.network);
+    }
+    if let Some(quality) = card.ensemble.filter(|_| card.teachers.len() > 1) {
+        eprintln!("ensemble: {}", percent(quality.top1));
+    }
+    eprintln!("student: {}, {} parameters", card.student, card.student_parameters);
+    eprintln!("objective: {}", card.objective);
+    eprintln!("kernels: {}, {} threads", card.kernels, rayon::current_num_threads());
+}
+
+/// The final numbers, on stdout.
+fn summary(card: &RunCard, folder: &Path) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    let line = |result: &StudentResult| {
+        let of = |name: &str, quality: Option<faculty_distill::metrics::Quality>| {
+            quality.map(|q| {
+                format!(
+                    "{name} top-1 {:.2} %, top-5 {:.2} %, NLL {:.3}, ECE {:.3}",
+                    q.top1, q.top5, q.nll, q.ece
+                )
+            })
+        };
+        let parts: Vec<String> = [of("test", result.test), of("validation", result.validation)]
+            .into_iter()
+            .flatten()
+            .collect();
+        parts.join("; ")
+    };
+    writeln!(out, "last epoch ({}): {}", card.last.epoch, line(&card.last))?;
+    writeln!(out, "best validation epoch ({}): {}", card.best.epoch, line(&card.best))?;
+    writeln!(
+        out,
+        "student: {} ({})",
+        folder.join("student.safetensors").display(),
+        duration(card.seconds)
+    )
+}

@@ -1,0 +1,109 @@
+//! Errors as the user sees them: what, where, how to mend it.
+
+use std::fmt::Write as _;
+
+use faculty_data::DataError;
+use faculty_distill::Error;
+use faculty_distill::recipe::{Problem, RecipeError};
+
+use crate::exit::Exit;
+
+/// Why a command ends early.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// From the library.
+    Run(Box<Error>),
+    /// A usage that no library knows of.
+    Usage {
+        /// What is wrong.
+        what: String,
+        /// How to mend it.
+        hint: String,
+    },
+    /// Nobody reads stdout any more.
+    Closed,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Run(Box::new(error))
+    }
+}
+
+impl From<RecipeError> for Failure {
+    fn from(error: RecipeError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<faculty_nets::Error> for Failure {
+    fn from(error: faculty_nets::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<DataError> for Failure {
+    fn from(error: DataError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    /// Only writing to stdout gives bare I/O errors here.
+    fn from(_: std::io::Error) -> Self {
+        Self::Closed
+    }
+}
+
+impl Failure {
+    /// Prints the message and gives the exit code.
+    pub(crate) fn report(&self) -> Exit {
+        match self {
+            Self::Run(error) => {
+                eprint!("{}", message(error));
+                match **error {
+                    Error::Interrupted { .. } => Exit::Interrupted,
+                    Error::NotFinite { .. } => Exit::No,
+                    _ => Exit::Usage,
+                }
+            }
+            Self::Usage { what, hint } => {
+                eprintln!("error: {what}\n  hint: {hint}");
+                Exit::Usage
+            }
+            Self::Closed => Exit::Done,
+        }
+    }
+}
+
+/// The whole message, every problem of a recipe included.
+fn message(error: &Error) -> String {
+    if let Error::Recipe(recipe) = error {
+        return recipe.problems.iter().map(|problem| labelled("error", problem)).collect();
+    }
+    let mut text = format!("error: {error}\n");
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Transparent wrappers repeat the message of what they wrap.
+        if !text.contains(&cause_text) {
+            let _ = writeln!(text, "  cause: {cause_text}");
+        }
+        source = cause.source();
+    }
+    if let Some(hint) = error.hint() {
+        let _ = writeln!(text, "  hint: {hint}");
+    }
+    text
+}
+
+/// A recipe's problem or warning.
+pub(crate) fn labelled(label: &str, problem: &Problem) -> String {
+    let mut text = format!("{label}: {}\n", problem.what);
+    let place = problem.place();
+    if !place.is_empty() {
+        let _ = writeln!(text, "  where: {place}");
+    }
+    let _ = writeln!(text, "  hint: {}", problem.hint);
+    text
+}

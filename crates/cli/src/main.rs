@@ -1,0 +1,39 @@
+//! The `faculty` program: knowledge distillation from several teachers.
+//!
+//! stdout carries data, stderr carries messages. Exit codes: see [`exit::Exit`].
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::exit,
+    reason = "the program's own output and exit code"
+)]
+
+mod arguments;
+mod commands;
+mod exit;
+mod failure;
+mod progress;
+mod table;
+
+use clap::Parser as _;
+
+use crate::arguments::{Arguments, Command};
+
+fn main() {
+    let arguments = Arguments::parse();
+    let result = match &arguments.command {
+        Command::Demo(options) => commands::demo::run(options),
+        Command::Train(options) => commands::train::run(options, commands::train::Kind::Train),
+        Command::Distill(options) => commands::train::run(options, commands::train::Kind::Distill),
+        Command::Evaluate(options) => commands::evaluate::run(options),
+        Command::Explain(options) => commands::explain::run(options),
+        Command::Methods(options) => commands::lists::methods(options),
+        Command::Networks(options) => commands::lists::networks(options),
+        Command::Datasets(options) => commands::lists::datasets(options),
+    };
+    let code = match result {
+        Ok(()) => exit::Exit::Done,
+        Err(failure) => failure.report(),
+    };
+    std::process::exit(code as i32);
+}

@@ -1,0 +1,145 @@
+//! Progress while a run trains: a bar on a terminal, a line now and then elsewhere, JSON lines on
+//! request.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use faculty_distill::Event;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+/// Without a terminal, a line at most this often within an epoch.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+/// Shows the events of one run.
+pub(crate) struct Progress {
+    epochs: usize,
+    label: String,
+    json: bool,
+    bar: Option<ProgressBar>,
+    started: Instant,
+    last_line: Instant,
+    first_epoch: usize,
+    epoch_lines: bool,
+}
+
+impl Progress {
+    /// For a run of `epochs` epochs. `label` stands in front of lines and events; `epoch_lines`
+    /// keeps one line an epoch.
+    pub(crate) fn new(label: &str, epochs: usize, json: bool, epoch_lines: bool) -> Self {
+        let bar = (!json && std::io::stderr().is_terminal()).then(|| {
+            let style = ProgressStyle::with_template("{prefix} [{bar:24}] {msg}")
+                .expect("the template is a constant of ours")
+                .progress_chars("=> ");
+            ProgressBar::new(0).with_style(style).with_prefix(label.to_owned())
+        });
+        let now = Instant::now();
+        Self {
+            epochs,
+            label: label.to_owned(),
+            json,
+            bar,
+            started: now,
+            last_line: now,
+            first_epoch: 1,
+            epoch_lines,
+        }
+    }
+
+    /// Takes an event.
+    pub(crate) fn show(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Started { epoch } => {
+                self.first_epoch = *epoch;
+                if *epoch > 1 && !self.json {
+                    self.line(&format!("{}: goes on with epoch {epoch}", self.label));
+                }
+            }
+            Event::Batch { epoch, batch, batches, loss, images_per_second } => {
+                let done = (epoch - self.first_epoch) as f64 + *batch as f64 / *batches as f64;
+                let message = format!(
+                    "epoch {epoch}/{}  loss {loss:.3}  {images_per_second:.0} img/s  ETA {}",
+                    self.epochs,
+                    self.eta(done)
+                );
+                if let Some(bar) = &self.bar {
+                    bar.set_length((*batches * self.epochs) as u64);
+                    bar.set_position(((epoch - 1) * batches + batch) as u64);
+                    bar.set_message(message);
+                } else if !self.json && self.last_line.elapsed() >= LINE_EVERY {
+                    self.line(&format!("{}: {message}", self.label));
+                }
+            }
+            Event::Epoch(record) => {
+                if self.json {
+                    let event = json!({"event": "epoch", "run": self.label, "record": record});
+                    print_json(&event);
+                } else if self.epoch_lines || self.last_line.elapsed() >= LINE_EVERY {
+                    let done = (record.epoch + 1 - self.first_epoch) as f64;
+                    let validation = record
+                        .validation
+                        .map_or_else(String::new, |q| format!("  validation {:.2} %", q.top1));
+                    self.line(&format!(
+                        "{}: epoch {}/{}  loss {:.3}  train {:.2} %{validation}  {:.0} img/s  ETA {}",
+                        self.label,
+                        record.epoch,
+                        self.epochs,
+                        record.loss,
+                        record.train_top1,
+                        record.images_per_second,
+                        self.eta(done),
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn line(&mut self, text: &str) {
+        self.last_line = Instant::now();
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    fn eta(&self, epochs_done: f64) -> String {
+        let total = (self.epochs + 1 - self.first_epoch) as f64;
+        let left = self.started.elapsed().as_secs_f64() * (total / epochs_done.max(1e-9) - 1.0);
+        duration(left)
+    }
+}
+
+/// `1 h 12 min`, `3 min 5 s`, `40 s`
+pub(crate) fn duration(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+/// One JSON value on a line of stdout. A reader that has gone away is no error: the run goes on.
+pub(crate) fn print_json(value: &impl serde::Serialize) {
+    let mut out = std::io::stdout().lock();
+    let line = serde_json::to_string(value).expect("plain data always serialises");
+    let _ = writeln!(out, "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well() {
+        let texts = [40.2, 185.0, 4320.0].map(duration);
+        assert_eq!(texts, ["40 s", "3 min 5 s", "1 h 12 min"]);
+    }
+}

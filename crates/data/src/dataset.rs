@@ -1,0 +1,280 @@
+//! A dataset: classes, a training part and perhaps a test part.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::{DataError, Format, ImageSet, Part, ReadOptions, format};
+
+/// A dataset as read: class names, training images and, where the source has them, test images.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    name: String,
+    format: Format,
+    classes: Vec<String>,
+    train: Arc<ImageSet>,
+    test: Option<Arc<ImageSet>>,
+}
+
+/// What `faculty datasets` and reports say about a dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DatasetInfo {
+    /// The name: the last part of the path.
+    pub name: String,
+    /// The format it was read from.
+    pub format: Format,
+    /// The class names, in label order.
+    pub classes: Vec<String>,
+    /// Channels of each image.
+    pub channels: usize,
+    /// Rows of each image.
+    pub height: usize,
+    /// Columns of each image.
+    pub width: usize,
+    /// The training part.
+    pub train: PartInfo,
+    /// The test part, if there is one.
+    pub test: Option<PartInfo>,
+}
+
+/// How many samples a part has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PartInfo {
+    /// Number of samples.
+    pub samples: usize,
+    /// Samples of the rarest class; 0 if a class has none.
+    pub class_min: usize,
+    /// Samples of the most frequent class.
+    pub class_max: usize,
+}
+
+impl Dataset {
+    /// Reads the dataset in the folder `path`, in the format of the options or in the one
+    /// recognised.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the files: see [`DataError`].
+    pub fn open(path: &Path, options: &ReadOptions) -> Result<Self, DataError> {
+        format::open(path, options)
+    }
+
+    /// Puts a dataset together; the readers end here.
+    ///
+    /// # Errors
+    /// [`DataError::NoClasses`], [`DataError::BadClassName`], [`DataError::NoImages`],
+    /// [`DataError::LabelOutOfRange`] (with the name as path and the index as row) or
+    /// [`DataError::PartsDiffer`].
+    pub fn new(
+        name: &str,
+        format: Format,
+        classes: Vec<String>,
+        train: ImageSet,
+        test: Option<ImageSet>,
+    ) -> Result<Self, DataError> {
+        check_class_names(&classes, Path::new(name))?;
+        for set in [Some(&train), test.as_ref()].into_iter().flatten() {
+            if set.is_empty() {
+                return Err(DataError::NoImages { path: name.into() });
+            }
+            check_labels(set.labels(), classes.len(), Path::new(name))?;
+        }
+        if let Some(test) = &test
+            && test.shape() != train.shape()
+        {
+            return Err(DataError::PartsDiffer { expected: train.shape(), found: test.shape() });
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            format,
+            classes,
+            train: Arc::new(train),
+            test: test.map(Arc::new),
+        })
+    }
+
+    /// The name: the last part of the path.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The format it was read from.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The class names; a label is an index into them.
+    #[must_use]
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// The training images.
+    #[must_use]
+    pub fn train(&self) -> &Arc<ImageSet> {
+        &self.train
+    }
+
+    /// The test images, if the source has any; if not, hold out a part with
+    /// [`crate::split_validation`].
+    #[must_use]
+    pub fn test(&self) -> Option<&Arc<ImageSet>> {
+        self.test.as_ref()
+    }
+
+    /// All training samples as a [`Part`].
+    #[must_use]
+    pub fn train_part(&self) -> Part {
+        Part::whole(Arc::clone(&self.train))
+    }
+
+    /// All test samples as a [`Part`].
+    #[must_use]
+    pub fn test_part(&self) -> Option<Part> {
+        self.test.as_ref().map(|set| Part::whole(Arc::clone(set)))
+    }
+
+    /// `[channels, height, width]` of every image.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 3] {
+        self.train.shape()
+    }
+
+    /// SHA-256, in 64 hexadecimal digits, over the class names and the sorted ids and labels of
+    /// both parts.
+    ///
+    /// Two datasets have the same fingerprint when they hold the same samples under the same class
+    /// names, in any order and in any format (as far as both formats give the same pixels).
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(b"faculty dataset 1\n");
+        hash.update((self.classes.len() as u64).to_le_bytes());
+        for class in &self.classes {
+            hash.update((class.len() as u64).to_le_bytes());
+            hash.update(class.as_bytes());
+        }
+        for set in [Some(&self.train), self.test.as_ref()] {
+            let Some(set) = set else {
+                hash.update(u64::MAX.to_le_bytes());
+                continue;
+            };
+            let mut samples: Vec<_> = set.ids().iter().zip(set.labels()).collect();
+            samples.sort_unstable();
+            hash.update((samples.len() as u64).to_le_bytes());
+            for (id, label) in samples {
+                hash.update(id.0.to_le_bytes());
+                hash.update(label.to_le_bytes());
+            }
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Classes, sizes and counts.
+    #[must_use]
+    pub fn info(&self) -> DatasetInfo {
+        let part = |set: &ImageSet| {
+            let counts = set.histogram(self.classes.len());
+            PartInfo {
+                samples: set.len(),
+                class_min: counts.iter().copied().min().unwrap_or(0),
+                class_max: counts.iter().copied().max().unwrap_or(0),
+            }
+        };
+        let [channels, height, width] = self.shape();
+        DatasetInfo {
+            name: self.name.clone(),
+            format: self.format,
+            classes: self.classes.clone(),
+            channels,
+            height,
+            width,
+            train: part(&self.train),
+            test: self.test.as_deref().map(part),
+        }
+    }
+}
+
+/// Refuses no names, empty names and names that stand there twice.
+pub(crate) fn check_class_names(classes: &[String], path: &Path) -> Result<(), DataError> {
+    if classes.is_empty() {
+        return Err(DataError::NoClasses { path: path.to_owned() });
+    }
+    let mut sorted: Vec<&String> = classes.iter().collect();
+    sorted.sort_unstable();
+    let twice = sorted.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
+    let empty = sorted.first().copied().filter(|name| name.trim().is_empty());
+    match empty.or(twice) {
+        Some(name) => Err(DataError::BadClassName { path: path.to_owned(), name: name.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses the first label that is not below `classes`.
+pub(crate) fn check_labels(labels: &[u32], classes: usize, path: &Path) -> Result<(), DataError> {
+    match labels.iter().position(|&label| label as usize >= classes) {
+        None => Ok(()),
+        Some(row) => Err(DataError::LabelOutOfRange {
+            path: path.to_owned(),
+            row: row as u64,
+            label: i64::from(labels[row]),
+            classes,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dataset(order: &[usize], names: [&str; 2]) -> Dataset {
+        let set = ImageSet::new(1, 1, 1, vec![1, 2, 3, 3], vec![0, 1, 1, 1]).unwrap();
+        let classes = names.map(str::to_owned).to_vec();
+        Dataset::new("d", Format::Idx, classes, set.select(order), Some(set.select(&[0]))).unwrap()
+    }
+
+    #[test]
+    fn fingerprint_is_of_the_samples_and_names_but_not_of_the_order() {
+        let fingerprint = dataset(&[0, 1, 2, 3], ["a", "b"]).fingerprint();
+        assert_eq!(fingerprint.len(), 64);
+        assert_eq!(dataset(&[3, 1, 0, 2], ["a", "b"]).fingerprint(), fingerprint);
+        assert_ne!(dataset(&[0, 1, 2], ["a", "b"]).fingerprint(), fingerprint);
+        assert_ne!(dataset(&[0, 1, 2, 3], ["a", "c"]).fingerprint(), fingerprint);
+    }
+
+    #[test]
+    fn info_counts_samples_of_each_class() {
+        let info = dataset(&[0, 1, 2, 3], ["a", "b"]).info();
+        assert_eq!(info.train, PartInfo { samples: 4, class_min: 1, class_max: 3 });
+        assert_eq!(info.test, Some(PartInfo { samples: 1, class_min: 0, class_max: 1 }));
+        assert_eq!((info.channels, info.height, info.width), (1, 1, 1));
+    }
+
+    #[test]
+    fn refuses_what_does_not_fit_together() {
+        let set = |shape: [usize; 3], labels: Vec<u32>| {
+            let pixels = vec![0; shape.iter().product::<usize>() * labels.len()];
+            ImageSet::new(shape[0], shape[1], shape[2], pixels, labels).unwrap()
+        };
+        let one = || set([1, 2, 2], vec![0]);
+        let make = |classes: &[&str], train, test| {
+            let classes = classes.iter().map(|&name| name.to_owned()).collect();
+            Dataset::new("d", Format::Idx, classes, train, test).unwrap_err()
+        };
+        assert!(matches!(make(&[], one(), None), DataError::NoClasses { .. }));
+        assert!(matches!(make(&["a", "a"], one(), None), DataError::BadClassName { .. }));
+        assert!(matches!(make(&["a", " "], one(), None), DataError::BadClassName { .. }));
+        assert!(matches!(make(&["a"], set([1, 2, 2], vec![]), None), DataError::NoImages { .. }));
+        assert!(matches!(
+            make(&["a"], set([1, 2, 2], vec![0, 1]), None),
+            DataError::LabelOutOfRange { row: 1, label: 1, classes: 1, .. }
+        ));
+        assert!(matches!(
+            make(&["a"], one(), Some(set([3, 2, 2], vec![0]))),
+            DataError::PartsDiffer { expected: [1, 2, 2], found: [3, 2, 2] }
+        ));
+    }
+}

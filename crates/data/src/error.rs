@@ -1,0 +1,518 @@
+//! What can be wrong with a dataset.
+
+use std::io;
+use std::path::PathBuf;
+
+/// What is wrong with a dataset or a request on it, and where.
+///
+/// Rows and records count from 0 within their file, sizes are `[height, width]` in pixels.
+/// [`DataError::hint`] says how to mend it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The path does not exist.
+    #[error("`{}` does not exist", .path.display())]
+    NotFound {
+        /// The path asked for.
+        path: PathBuf,
+    },
+    /// The path exists and is no folder.
+    #[error("`{}` is a file, a dataset is a folder", .path.display())]
+    NotAFolder {
+        /// The path asked for.
+        path: PathBuf,
+    },
+    /// The operating system refused to read or write.
+    #[error("cannot access `{}`", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Its reason.
+        source: io::Error,
+    },
+    /// No format recognises the folder.
+    #[error("`{}` holds no dataset of a known format: found {found}; looked for {looked_for}", .path.display())]
+    NotRecognised {
+        /// The folder.
+        path: PathBuf,
+        /// The first entries of the folder.
+        found: String,
+        /// What each format looks for.
+        looked_for: String,
+    },
+    /// Several formats recognise the folder.
+    #[error("`{}` could be {}", .path.display(), .formats.join(" or "))]
+    Ambiguous {
+        /// The folder.
+        path: PathBuf,
+        /// Their names, in backticks.
+        formats: Vec<String>,
+    },
+    /// The folder holds several datasets.
+    #[error("`{}` holds several datasets: {}", .path.display(), .folders.join(", "))]
+    SeveralDatasets {
+        /// The folder.
+        path: PathBuf,
+        /// Their folders, in backticks.
+        folders: Vec<String>,
+    },
+    /// No format has this name.
+    #[error("there is no dataset format `{name}`; the formats are {known}")]
+    UnknownFormat {
+        /// The name asked for.
+        name: String,
+        /// All names.
+        known: String,
+    },
+    /// A file or folder that belongs to the dataset is not there.
+    #[error("`{}` is missing", .path.display())]
+    MissingFile {
+        /// The missing file, or a pattern for it.
+        path: PathBuf,
+    },
+    /// The file ends too early.
+    #[error("`{}` ends at byte {found}{}, {expected} bytes are needed", .path.display(), record_text(*.record))]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// The record in which it ends, for files made of records.
+        record: Option<u64>,
+        /// Bytes needed. For a compressed file: after decompression.
+        expected: u64,
+        /// Bytes there, or for a compressed file the most that it can hold.
+        found: u64,
+    },
+    /// The file goes on after its end.
+    #[error("`{}` goes on after byte {expected}, where its header says it ends", .path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Bytes expected.
+        expected: u64,
+    },
+    /// The file starts with the wrong number.
+    #[error("`{}` starts with {found:#010x}, {expected:#010x} is expected", .path.display())]
+    WrongMagic {
+        /// The file.
+        path: PathBuf,
+        /// The number of the format.
+        expected: u32,
+        /// The number in the file.
+        found: u32,
+    },
+    /// A header field is not usable.
+    #[error("`{}` has {field} {found} in its header", .path.display())]
+    BadHeader {
+        /// The file.
+        path: PathBuf,
+        /// Which field.
+        field: &'static str,
+        /// Its value.
+        found: u64,
+    },
+    /// The file is not valid gzip.
+    #[error("`{}` cannot be decompressed after byte {position}", .path.display())]
+    Gzip {
+        /// The file.
+        path: PathBuf,
+        /// Bytes decompressed before the error.
+        position: u64,
+        /// What the decompressor says.
+        source: io::Error,
+    },
+    /// Images and labels are not the same number.
+    #[error("`{}` has {labels} labels, `{}` has {images} images", .labels_path.display(), .images_path.display())]
+    CountsDiffer {
+        /// The file of images.
+        images_path: PathBuf,
+        /// Its images.
+        images: u64,
+        /// The file of labels.
+        labels_path: PathBuf,
+        /// Its labels.
+        labels: u64,
+    },
+    /// A label is not the number of a class.
+    #[error("`{}`, row {row}: label {label}, but there are {classes} classes", .path.display())]
+    LabelOutOfRange {
+        /// The file.
+        path: PathBuf,
+        /// The row or record.
+        row: u64,
+        /// The label.
+        label: i64,
+        /// The number of classes; labels are below it.
+        classes: usize,
+    },
+    /// A list of class names does not fit the data.
+    #[error("{found} class names in `{}`, {expected} are expected", .path.display())]
+    WrongClassCount {
+        /// Where the names come from.
+        path: PathBuf,
+        /// The number of classes in the data.
+        expected: usize,
+        /// The number of names.
+        found: usize,
+    },
+    /// Two classes have the same name, or a name is empty.
+    #[error("class name `{name}` in `{}` is empty or stands there twice", .path.display())]
+    BadClassName {
+        /// Where the names come from.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
+    /// A name or a text file is not UTF-8.
+    #[error("`{}` is not UTF-8", .path.display())]
+    NotUtf8 {
+        /// The file, or the file with that name.
+        path: PathBuf,
+    },
+    /// There are no classes.
+    #[error("`{}` has no classes", .path.display())]
+    NoClasses {
+        /// The folder or file.
+        path: PathBuf,
+    },
+    /// There are no images.
+    #[error("`{}` has no images", .path.display())]
+    NoImages {
+        /// The folder or file.
+        path: PathBuf,
+    },
+    /// The test part has a class that the training part lacks, or the other way round.
+    #[error("class `{class}` is in `{}` and not in `{}`", .present.display(), .absent.display())]
+    ClassesDiffer {
+        /// The class.
+        class: String,
+        /// Where it is.
+        present: PathBuf,
+        /// Where it is not.
+        absent: PathBuf,
+    },
+    /// An image lies beside the class folders.
+    #[error("`{}` is in no class folder", .path.display())]
+    StrayImage {
+        /// The image.
+        path: PathBuf,
+    },
+    /// Two files of one dataset have different class names.
+    #[error("the class names in `{}` and `{}` differ", .first.display(), .other.display())]
+    ClassNamesDiffer {
+        /// One file.
+        first: PathBuf,
+        /// Another one.
+        other: PathBuf,
+    },
+    /// A file among the images is none.
+    #[error("`{}` is not a PNG or JPEG file", .path.display())]
+    NotAnImage {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An image cannot be decoded.
+    #[error("`{}`{}: the image cannot be decoded", .path.display(), row_text(*.row))]
+    CorruptImage {
+        /// The image, or the file that holds it.
+        path: PathBuf,
+        /// The row in that file.
+        row: Option<u64>,
+        /// What the decoder says.
+        source: image::ImageError,
+    },
+    /// An image claims more pixels than its bytes can hold.
+    #[error(
+        "`{}`{}: the image claims {}x{} pixels in {bytes} bytes", .path.display(), row_text(*.row), .size[0], .size[1]
+    )]
+    ImplausibleImage {
+        /// The image, or the file that holds it.
+        path: PathBuf,
+        /// The row in that file.
+        row: Option<u64>,
+        /// Claimed `[height, width]`.
+        size: [usize; 2],
+        /// Its bytes.
+        bytes: usize,
+    },
+    /// The images have not all the same size.
+    #[error(
+        "`{}`{}: the image is {}x{}, those before it are {}x{}",
+        .path.display(), row_text(*.row), .found[0], .found[1], .expected[0], .expected[1]
+    )]
+    MixedSizes {
+        /// The first image that differs, or the file that holds it.
+        path: PathBuf,
+        /// The row in that file.
+        row: Option<u64>,
+        /// `[height, width]` of the images before.
+        expected: [usize; 2],
+        /// `[height, width]` of this image.
+        found: [usize; 2],
+    },
+    /// Training and test images differ in shape.
+    #[error("training images are {expected:?} (channels, height, width), test images {found:?}")]
+    PartsDiffer {
+        /// `[channels, height, width]` of the training images.
+        expected: [usize; 3],
+        /// `[channels, height, width]` of the test images.
+        found: [usize; 3],
+    },
+    /// A Parquet file is damaged or uses what this reader does not know.
+    #[error("`{}`: column `{column}` cannot be read after row {row}", .path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// The column, or `footer`.
+        column: String,
+        /// Rows read before the error.
+        row: u64,
+        /// What the Parquet reader says.
+        source: ::parquet::errors::ParquetError,
+    },
+    /// The description inside a Parquet file is not valid JSON.
+    #[error("`{}`: the `huggingface` metadata is not valid JSON", .path.display())]
+    BadMetadata {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        source: serde_json::Error,
+    },
+    /// A column that can serve as label or image cannot be told, or is not there.
+    #[error("`{}`: {problem}; the file has {candidates}", .path.display())]
+    Column {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, such as "no column `x`".
+        problem: String,
+        /// Columns that could serve.
+        candidates: String,
+        /// The recipe key that names the column.
+        key: &'static str,
+    },
+    /// A row has no value in a column that needs one.
+    #[error("`{}`, row {row}: column `{column}` is empty", .path.display())]
+    MissingValue {
+        /// The file.
+        path: PathBuf,
+        /// The row.
+        row: u64,
+        /// The column.
+        column: String,
+    },
+    /// A decoder panicked on a damaged file.
+    #[error("`{}`{}: the decoder failed: {message}", .path.display(), row_text(*.row))]
+    DecoderPanicked {
+        /// The file.
+        path: PathBuf,
+        /// The row in that file.
+        row: Option<u64>,
+        /// The message of the panic.
+        message: String,
+    },
+    /// An option is of no use for this format.
+    #[error("`{value}` is no {key} of `{}`; possible are {possible}", .path.display())]
+    BadOption {
+        /// The dataset.
+        path: PathBuf,
+        /// The recipe key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// The values that would do.
+        possible: String,
+    },
+    /// An option is given that the format does not know.
+    #[error("`{key}` is of no use for `{}`: its format is `{format}`", .path.display())]
+    UnusedOption {
+        /// The dataset.
+        path: PathBuf,
+        /// The recipe key.
+        key: &'static str,
+        /// The format.
+        format: &'static str,
+    },
+    /// Pixels, labels and shape do not fit together.
+    #[error("{what}: {found}, {expected} expected")]
+    WrongShape {
+        /// What was counted.
+        what: &'static str,
+        /// The count needed.
+        expected: usize,
+        /// The count given.
+        found: usize,
+    },
+    /// A number is outside its range.
+    #[error("{name} is {found}, it must be {range}")]
+    OutOfRange {
+        /// The name of the number.
+        name: &'static str,
+        /// Its value.
+        found: String,
+        /// The range in words.
+        range: String,
+    },
+    /// A split leaves nothing on one side.
+    #[error("the {part} part is empty: a fraction of {fraction} of {samples} samples leaves none")]
+    EmptyPart {
+        /// `training` or `validation`.
+        part: &'static str,
+        /// The fraction asked for.
+        fraction: f64,
+        /// The samples to split.
+        samples: usize,
+    },
+    /// The thread that prepares batches panicked.
+    #[error("the thread that prepares batches failed: {message}")]
+    LoaderPanicked {
+        /// The message of the panic.
+        message: String,
+    },
+    /// The thread that prepares batches could not be started.
+    #[error("the thread that prepares batches cannot be started")]
+    LoaderThread {
+        /// The reason.
+        source: io::Error,
+    },
+}
+
+impl DataError {
+    /// How to mend it, where there is a likely way: lower case, without full stop.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NotFound { .. } => {
+                "check `data.path`; it is taken relative to the recipe".to_owned()
+            }
+            Self::NotAFolder { path } => {
+                match path.parent().filter(|p| !p.as_os_str().is_empty()) {
+                    Some(parent) => format!("give the folder, perhaps `{}`", parent.display()),
+                    None => "give the folder that holds it".to_owned(),
+                }
+            }
+            Self::NotRecognised { .. } => {
+                "`faculty datasets` lists the formats and what each needs".to_owned()
+            }
+            Self::Ambiguous { formats, .. } => {
+                format!("choose with `format = …`: {}", formats.join(" or "))
+            }
+            Self::SeveralDatasets { .. } => "give one of these folders as `data.path`".to_owned(),
+            Self::UnusedOption { key, .. } => format!("remove `{key}`"),
+            Self::MissingFile { .. } => {
+                "the download is perhaps not complete, or the archive is only partly unpacked"
+                    .to_owned()
+            }
+            Self::Truncated { .. } | Self::TooLong { .. } | Self::Gzip { .. } => {
+                "the file is damaged or its download was cut: fetch it again".to_owned()
+            }
+            Self::WrongMagic { found, .. } if found >> 16 == 0x1f8b => {
+                "it is compressed twice: decompress it once".to_owned()
+            }
+            Self::WrongMagic { .. } => {
+                "images and labels are perhaps swapped, or it is another kind of file".to_owned()
+            }
+            Self::CountsDiffer { .. } => "the two files are perhaps of different parts".to_owned(),
+            Self::LabelOutOfRange { label, .. } if *label < 0 => {
+                "-1 often marks an unlabelled test part: name a labelled one with `test_part = …`"
+                    .to_owned()
+            }
+            Self::LabelOutOfRange { .. } | Self::WrongClassCount { .. } => {
+                "give one name for each class, with `classes = [..]` or one a line in `classes.txt`"
+                    .to_owned()
+            }
+            Self::NoClasses { path } => {
+                let path = path.display();
+                format!("put the images of each class in a folder of its own under `{path}`")
+            }
+            Self::NoImages { .. } => "add images, or remove it".to_owned(),
+            Self::ClassesDiffer { .. } => {
+                "each class needs a folder with images in every part".to_owned()
+            }
+            Self::StrayImage { .. } => "move it into the folder of its class".to_owned(),
+            Self::NotAnImage { .. } => {
+                "convert it to PNG or JPEG, or move it out of the class folder".to_owned()
+            }
+            Self::CorruptImage { .. }
+            | Self::ImplausibleImage { .. }
+            | Self::DecoderPanicked { row: Some(_), .. } => {
+                "the image is damaged: replace or remove it".to_owned()
+            }
+            Self::DecoderPanicked { .. } => {
+                "the file is damaged or its download was cut: fetch it again".to_owned()
+            }
+            Self::MixedSizes { expected: [h, w], .. } => {
+                format!("scale all images to one size with `resize = [{h}, {w}]` (height, width)")
+            }
+            Self::PartsDiffer { expected: [_, h, w], .. } => {
+                format!("scale both to one size with `resize = [{h}, {w}]` (height, width)")
+            }
+            Self::Column { key, .. } => format!("name the column with `{key} = …`"),
+            Self::Parquet { column, .. } if column != "footer" => {
+                "Snappy, gzip and no compression are supported: write the file again with one of \
+                 them, or fetch it again if it is damaged"
+                    .to_owned()
+            }
+            Self::Parquet { .. } => {
+                "the file is damaged or its download was cut: fetch it again".to_owned()
+            }
+            Self::MissingValue { column, .. } if column.ends_with(".bytes") => {
+                "the image is stored by path only: write the dataset with embedded images"
+                    .to_owned()
+            }
+            Self::EmptyPart { part: "training", .. } => "lower the fraction".to_owned(),
+            Self::EmptyPart { .. } => "raise the fraction, or use more samples".to_owned(),
+            Self::LoaderPanicked { .. } => "this is a bug in faculty: please report it".to_owned(),
+            _ => return None,
+        };
+        Some(hint)
+    }
+}
+
+fn row_text(row: Option<u64>) -> String {
+    row.map_or_else(String::new, |row| format!(", row {row}"))
+}
+
+fn record_text(record: Option<u64>) -> String {
+    record.map_or_else(String::new, |record| format!(" inside record {record}"))
+}
+
+/// The message of a caught panic.
+pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "no message".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_file_row_and_both_values_and_hints_name_the_key() {
+        let error = DataError::MixedSizes {
+            path: "cats/7.png".into(),
+            row: None,
+            expected: [32, 32],
+            found: [40, 30],
+        };
+        assert_eq!(
+            error.to_string(),
+            "`cats/7.png`: the image is 40x30, those before it are 32x32"
+        );
+        assert!(error.hint().unwrap().contains("`resize = [32, 32]`"));
+
+        let error = DataError::Truncated {
+            path: "test.bin".into(),
+            record: Some(3),
+            expected: 3074,
+            found: 10,
+        };
+        assert_eq!(
+            error.to_string(),
+            "`test.bin` ends at byte 10 inside record 3, 3074 bytes are needed"
+        );
+    }
+}

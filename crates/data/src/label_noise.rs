@@ -1,0 +1,110 @@
+//! Wrong labels on purpose, to see what a method does with them.
+
+use crate::rng::{Purpose, below, draw, unit};
+use crate::{DataError, Part};
+
+/// The same part with about `fraction` of the labels replaced by a wrong class, uniform among the
+/// others.
+///
+/// Keyed by (seed, id): the order of the samples does not matter. It starts from the true labels,
+/// so applying it twice with one seed changes nothing more, and the samples noisy under a small
+/// fraction are so under a larger one. Ids stay as they are.
+///
+/// # Errors
+/// [`DataError::OutOfRange`] if `fraction` is not in `[0, 1]` or `classes` is below 2;
+/// [`DataError::LabelOutOfRange`] if a true label is not below `classes`.
+pub fn with_label_noise(
+    part: &Part,
+    fraction: f64,
+    seed: u64,
+    classes: usize,
+) -> Result<Part, DataError> {
+    if !(0.0..=1.0).contains(&fraction) {
+        return Err(DataError::OutOfRange {
+            name: "the fraction of label noise",
+            found: fraction.to_string(),
+            range: "between 0 and 1".to_owned(),
+        });
+    }
+    let others = u32::try_from(classes).ok().filter(|&classes| classes >= 2).ok_or_else(|| {
+        DataError::OutOfRange {
+            name: "the number of classes",
+            found: classes.to_string(),
+            range: "at least 2 for label noise".to_owned(),
+        }
+    })? - 1;
+    let labels = part.true_labels();
+    crate::dataset::check_labels(&labels, classes, std::path::Path::new("labels"))?;
+    let noisy = labels.iter().enumerate().map(|(position, &label)| {
+        let id = part.id(position).0;
+        if unit(draw(Purpose::LabelNoise, seed, id, 0, 0)) >= fraction {
+            return label;
+        }
+        let other = below(draw(Purpose::LabelNoise, seed, id, 1, 0), u64::from(others)) as u32;
+        other + u32::from(other >= label)
+    });
+    part.with_labels(noisy.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::part::tests::{numbered, reversed};
+
+    #[test]
+    fn replaces_about_the_fraction_and_never_by_the_true_label() {
+        let part = Part::whole(Arc::new(numbered(10_000)));
+        for fraction in [0.0, 0.2, 0.6, 1.0] {
+            let noisy = with_label_noise(&part, fraction, 1, 10).unwrap();
+            let wrong = noisy.labels().iter().zip(part.labels()).filter(|(a, b)| a != b).count();
+            // Binomial(10,000, p): deviation at most 50. Were a "wrong" label ever the true one, p
+            // = 1 would show it.
+            let expected = fraction * 10_000.0;
+            let slack = if fraction == 0.0 || fraction == 1.0 { 0.0 } else { 250.0 };
+            assert!((wrong as f64 - expected).abs() <= slack, "{fraction}: {wrong}");
+            assert!(noisy.labels().iter().all(|&label| label < 10));
+            assert_eq!(noisy.ids(), part.ids());
+            assert_eq!(noisy.true_labels(), part.labels());
+        }
+    }
+
+    #[test]
+    fn wrong_labels_are_uniform_among_the_others() {
+        let part = Part::whole(Arc::new(numbered(9_000)));
+        let noisy = with_label_noise(&part, 1.0, 1, 10).unwrap();
+        let mut counts: HashMap<(u32, u32), u32> = HashMap::new();
+        for (&from, &to) in part.labels().iter().zip(noisy.labels()) {
+            *counts.entry((from, to)).or_default() += 1;
+        }
+        assert_eq!(counts.len(), 90);
+        // Binomial(900, 1/9): mean 100, deviation 9.4.
+        assert!(counts.values().all(|count| (50..150).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn depends_on_id_and_seed_but_not_on_the_order() {
+        let set = numbered(1000);
+        let noisy = |set, seed| {
+            let part = with_label_noise(&Part::whole(Arc::new(set)), 0.3, seed, 10).unwrap();
+            part.ids().into_iter().zip(part.labels().to_vec()).collect::<HashMap<_, _>>()
+        };
+        assert_eq!(noisy(set.clone(), 1), noisy(reversed(&set), 1));
+        assert_ne!(noisy(set.clone(), 1), noisy(set, 2));
+    }
+
+    #[test]
+    fn refuses_bad_fractions_and_class_counts() {
+        let part = Part::whole(Arc::new(numbered(20)));
+        for fraction in [-0.1, 1.1, f64::NAN] {
+            assert!(with_label_noise(&part, fraction, 1, 10).is_err(), "{fraction}");
+        }
+        assert!(matches!(with_label_noise(&part, 0.1, 1, 1), Err(DataError::OutOfRange { .. })));
+        assert!(matches!(
+            with_label_noise(&part, 0.1, 1, 5),
+            Err(DataError::LabelOutOfRange { row: 5, label: 5, classes: 5, .. })
+        ));
+    }
+}

@@ -1,0 +1,48 @@
+//! Image datasets for distillation: read, split, augment and batch, as plain arrays.
+//!
+//! ```text
+//! folder on disk -> Dataset::open -> ImageSet (u8, CHW) -> Part (indices and labels over a shared set)
+//!                -> View { sample id, number } -> Renderer (f32, normalised) -> BatchLoader -> Batch
+//! ```
+//!
+//! Three rules hold everywhere in this crate:
+//!
+//! - **A sample is named by its content**, never by its position: [`SampleId`]. Shuffling,
+//!   re-ordering or cutting the files changes neither ids, nor splits, nor augmentations.
+//! - **The same view is the same pixels**, on every machine and for any number of threads: all
+//!   randomness is a hash of (seed, sample id, view number), see [`rng`].
+//! - **A bad file is an error that says where**, never a panic, and never makes the reader allocate
+//!   more than a file of that size can hold: see [`DataError`].
+//!
+//! One format is one file: [`idx`], [`cifar_binary`], [`parquet`], [`folder`].
+
+pub mod cifar_binary;
+mod dataset;
+mod error;
+pub mod folder;
+mod format;
+pub mod idx;
+mod image_set;
+pub mod label_noise;
+mod listing;
+mod loader;
+mod normalisation;
+pub mod parquet;
+mod part;
+mod picture;
+pub mod rng;
+mod sample_id;
+pub mod split;
+mod view;
+
+pub use dataset::{Dataset, DatasetInfo, PartInfo};
+pub use error::DataError;
+pub use format::{Format, FormatInfo, ReadOptions, formats, recognise};
+pub use image_set::ImageSet;
+pub use label_noise::with_label_noise;
+pub use loader::{Batch, BatchLoader, LoaderConfig};
+pub use normalisation::Normalisation;
+pub use part::Part;
+pub use sample_id::SampleId;
+pub use split::{DEFAULT_SPLIT_SEED, split_validation, subset};
+pub use view::{Augmentation, Placement, Renderer, View};

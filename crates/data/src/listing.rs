@@ -1,0 +1,83 @@
+//! What is in a folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::DataError;
+
+/// A file or folder in a folder.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    pub(crate) is_dir: bool,
+}
+
+/// The entries of a folder, sorted by name (bytewise), without hidden files and the litter of file
+/// managers.
+pub(crate) fn list(folder: &Path) -> Result<Vec<Entry>, DataError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| DataError::Io { path, source }
+    };
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io(folder))? {
+        let entry = entry.map_err(io(folder))?;
+        let path = entry.path();
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else {
+            return Err(DataError::NotUtf8 { path });
+        };
+        if name.starts_with('.') || matches!(name, "Thumbs.db" | "desktop.ini" | "__MACOSX") {
+            continue;
+        }
+        let name = name.to_owned();
+        // The folder knows the kind of most entries; asking for each would be slow for a million
+        // images.
+        let kind = entry.file_type().map_err(io(&path))?;
+        let is_dir = match kind.is_symlink() {
+            true => fs::metadata(&path).map_err(io(&path))?.is_dir(),
+            false => kind.is_dir(),
+        };
+        entries.push(Entry { name, path, is_dir });
+    }
+    entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+/// The first names of a folder, for messages.
+pub(crate) fn describe(entries: &[Entry]) -> String {
+    const SHOWN: usize = 6;
+    if entries.is_empty() {
+        return "nothing".to_owned();
+    }
+    let slash = |entry: &Entry| if entry.is_dir { "/" } else { "" };
+    let names: Vec<String> = entries
+        .iter()
+        .take(SHOWN)
+        .map(|entry| format!("`{}{}`", entry.name, slash(entry)))
+        .collect();
+    let more = match entries.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    names.join(", ") + &more
+}
+
+/// Reads a whole file.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
+    fs::read(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => DataError::MissingFile { path: path.to_owned() },
+        _ => DataError::Io { path: path.to_owned(), source },
+    })
+}
+
+/// Reads class names, one a line; blank lines at the end are no names.
+pub(crate) fn read_class_names(path: &Path) -> Result<Vec<String>, DataError> {
+    let Ok(text) = String::from_utf8(read_file(path)?) else {
+        return Err(DataError::NotUtf8 { path: path.to_owned() });
+    };
+    let names: Vec<String> = text.trim_end().lines().map(|line| line.trim().to_owned()).collect();
+    crate::dataset::check_class_names(&names, path)?;
+    Ok(names)
+}

@@ -1,0 +1,156 @@
+//! A file whose page headers are checked before the Parquet reader believes them.
+//!
+//! The reader allocates what a page header says: up to 2 GiB for the page, and one entry for each
+//! of up to 2^31 dictionary values. A single damaged byte must not cost that much memory, so sizes
+//! that the compressed bytes cannot give are refused here.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+
+use ::parquet::errors::{ParquetError, Result};
+use ::parquet::file::reader::{ChunkReader, Length};
+use bytes::Bytes;
+
+/// The most bytes of a page for one compressed byte: that of deflate, the highest of the supported
+/// codecs.
+const MOST_RATIO: u64 = 1032;
+
+/// Bytes at the end of the file that are no page header.
+const FOOTER_LEN: u64 = 8;
+
+/// A Parquet file read with checked page headers.
+pub(super) struct BoundedFile {
+    file: File,
+    length: u64,
+}
+
+impl BoundedFile {
+    pub(super) fn new(file: File, length: u64) -> Self {
+        Self { file, length }
+    }
+}
+
+impl Length for BoundedFile {
+    fn len(&self) -> u64 {
+        self.length
+    }
+}
+
+impl ChunkReader for BoundedFile {
+    type T = BufReader<File>;
+
+    /// Called for the footer and at the start of each page header: for columns without repetition,
+    /// the only ones read here, the reader never looks at a header twice.
+    fn get_read(&self, start: u64) -> Result<Self::T> {
+        let mut file = self.file.try_clone()?;
+        if start.saturating_add(FOOTER_LEN) < self.length {
+            let mut head = Vec::with_capacity(64);
+            file.seek(SeekFrom::Start(start))?;
+            file.by_ref().take(64).read_to_end(&mut head)?;
+            check_page_header(&head)?;
+        }
+        file.seek(SeekFrom::Start(start))?;
+        Ok(BufReader::new(file))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        self.file.get_bytes(start, length)
+    }
+}
+
+/// Checks the sizes in the first bytes of a page header.
+///
+/// Thrift compact protocol: 1 = type, 2 = size, 3 = compressed size, all i32, then perhaps 4 =
+/// checksum, and for a dictionary 7 = struct with 1 = number of values. A field is `(step of the
+/// number) << 4 | kind`, kind 5 = i32, 12 = struct.
+fn check_page_header(mut head: &[u8]) -> Result<()> {
+    let head = &mut head;
+    let wrong = |text: &str| ParquetError::General(format!("page header: {text}"));
+    let mut next = || field(head, 0x15).ok_or_else(|| wrong("not the usual fields"));
+    let (_, size, compressed) = (next()?, next()?, next()?);
+    if size > MOST_RATIO.saturating_mul(compressed) {
+        return Err(wrong(&format!("{size} bytes from {compressed} compressed ones")));
+    }
+    let dictionary = match field(head, 0x15) {
+        Some(_checksum) => 0x3c,
+        None => 0x4c,
+    };
+    if head.first() == Some(&dictionary) {
+        *head = &head[1..];
+        let values = field(head, 0x15).ok_or_else(|| wrong("not the usual fields"))?;
+        // The value of every type read here takes 4 bytes or more.
+        if values.saturating_mul(4) > size {
+            return Err(wrong(&format!("{values} dictionary values in {size} bytes")));
+        }
+    }
+    Ok(())
+}
+
+/// Takes an i32 field with this tag, if it is next; a negative one reads as huge.
+fn field(head: &mut &[u8], tag: u8) -> Option<u64> {
+    let mut rest = head.strip_prefix(&[tag])?;
+    let mut zigzag = 0_u64;
+    for shift in (0..35).step_by(7) {
+        let (&byte, after) = rest.split_first()?;
+        rest = after;
+        zigzag |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            *head = rest;
+            return Some(if zigzag.is_multiple_of(2) { zigzag / 2 } else { u64::MAX });
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn varint(number: u64) -> Vec<u8> {
+        let mut zigzag = number * 2;
+        let mut bytes = Vec::new();
+        while zigzag >= 0x80 {
+            bytes.push((zigzag % 0x80) as u8 | 0x80);
+            zigzag /= 0x80;
+        }
+        bytes.push(zigzag as u8);
+        bytes
+    }
+
+    fn header(size: u64, compressed: u64, tail: &[u8]) -> Vec<u8> {
+        let fields = [0, size, compressed].map(|number| [vec![0x15], varint(number)].concat());
+        [fields.concat(), tail.to_vec()].concat()
+    }
+
+    #[test]
+    fn accepts_sizes_that_compression_can_give() {
+        check_page_header(&header(1000, 1, &[0x2c])).unwrap();
+        check_page_header(&header(50_000_000, 50_000_100, &[0x2c])).unwrap();
+        check_page_header(&header(0, 0, &[])).unwrap();
+    }
+
+    #[test]
+    fn refuses_pages_and_dictionaries_larger_than_their_bytes() {
+        assert!(check_page_header(&header(i32::MAX as u64, 1000, &[0x2c])).is_err());
+        for (tail, name) in [(vec![0x4c], "plain"), (vec![0x15, 3, 0x3c], "with checksum")] {
+            let dictionary = |values| {
+                let tail = [tail.clone(), vec![0x15], varint(values)].concat();
+                check_page_header(&header(4000, 1000, &tail))
+            };
+            assert!(dictionary(1000).is_ok(), "{name}");
+            assert!(dictionary(1001).is_err(), "{name}");
+            assert!(dictionary(i32::MAX as u64).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_page_header() {
+        for bytes in
+            [&[][..], &[0x15], &[0x15, 0x80], b"PAR1PAR1", &[0x15, 0xff, 0xff, 0xff, 0xff, 0xff]]
+        {
+            assert!(check_page_header(bytes).is_err(), "{bytes:?}");
+        }
+        // A negative size.
+        assert!(check_page_header(&[0x15, 0, 0x15, 1, 0x15, 2]).is_err());
+    }
+}

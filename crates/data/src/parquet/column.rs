@@ -1,0 +1,214 @@
+//! One Parquet file, read column by column.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use ::parquet::basic::Type;
+use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use ::parquet::data_type::{ByteArray, DataType};
+use ::parquet::errors::ParquetError;
+use ::parquet::file::metadata::FileMetaData;
+use ::parquet::file::reader::{FileReader, SerializedFileReader};
+use rayon::prelude::*;
+
+use super::bounded::BoundedFile;
+use crate::DataError;
+
+/// Rows read at a time.
+const CHUNK: usize = 1024;
+
+/// An open file.
+pub(super) struct Table {
+    path: PathBuf,
+    reader: SerializedFileReader<BoundedFile>,
+    rows: usize,
+}
+
+/// A column without repetition: its place among the leaves and its name.
+#[derive(Clone, Debug)]
+pub(super) struct Leaf {
+    pub(super) index: usize,
+    pub(super) name: String,
+    pub(super) physical: Type,
+    max_definition: i16,
+}
+
+impl Table {
+    /// Opens the file and checks that what its footer says can be in it.
+    pub(super) fn open(path: &Path) -> Result<Self, DataError> {
+        let io = |source| DataError::Io { path: path.to_owned(), source };
+        let file = File::open(path).map_err(io)?;
+        let length = file.metadata().map_err(io)?.len();
+        let footer = |source| DataError::Parquet {
+            path: path.to_owned(),
+            column: "footer".to_owned(),
+            row: 0,
+            source,
+        };
+        let reader = SerializedFileReader::new(BoundedFile::new(file, length)).map_err(footer)?;
+        let mut rows = 0_usize;
+        for group in reader.metadata().row_groups() {
+            let group_rows = usize::try_from(group.num_rows()).ok();
+            rows = group_rows.and_then(|group_rows| rows.checked_add(group_rows)).ok_or_else(
+                || {
+                    footer(ParquetError::General(format!(
+                        "{} rows in a row group",
+                        group.num_rows()
+                    )))
+                },
+            )?;
+            for chunk in group.columns() {
+                let page = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+                let end = u64::try_from(page)
+                    .ok()
+                    .zip(u64::try_from(chunk.compressed_size()).ok())
+                    .and_then(|(start, length)| start.checked_add(length));
+                if end.is_none_or(|end| end > length) {
+                    let (path, found) = (path.to_owned(), length);
+                    let expected = end.unwrap_or(u64::MAX);
+                    return Err(DataError::Truncated { path, record: None, expected, found });
+                }
+            }
+        }
+        Ok(Self { path: path.to_owned(), reader, rows })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Rows that the footer promises; do not allocate for them.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn file_metadata(&self) -> &FileMetaData {
+        self.reader.metadata().file_metadata()
+    }
+
+    /// All leaves without repetition, with their path joined by dots.
+    pub(super) fn leaves(&self) -> Vec<Leaf> {
+        let schema = self.file_metadata().schema_descr();
+        let leaf = |index| {
+            let column = schema.column(index);
+            (column.max_rep_level() == 0).then(|| Leaf {
+                index,
+                name: column.path().parts().join("."),
+                physical: column.physical_type(),
+                max_definition: column.max_def_level(),
+            })
+        };
+        (0..schema.num_columns()).filter_map(leaf).collect()
+    }
+
+    /// Calls `take(row, label)` for each row of a column of whole numbers.
+    pub(super) fn labels(
+        &self,
+        leaf: &Leaf,
+        mut take: impl FnMut(u64, i64) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        self.each_group(leaf, |first_row, rows, reader| match reader {
+            ColumnReader::Int32ColumnReader(mut reader) => {
+                self.each_chunk(leaf, first_row, rows, &mut reader, |row, labels| {
+                    (row..).zip(labels).try_for_each(|(row, &label)| take(row, label.into()))
+                })
+            }
+            ColumnReader::Int64ColumnReader(mut reader) => {
+                self.each_chunk(leaf, first_row, rows, &mut reader, |row, labels| {
+                    (row..).zip(labels).try_for_each(|(row, &label)| take(row, label))
+                })
+            }
+            _ => Err(self.wrong_type(leaf)),
+        })
+    }
+
+    /// Calls `take(first row, values)` for chunk after chunk of a column of bytes.
+    pub(super) fn images(
+        &self,
+        leaf: &Leaf,
+        mut take: impl FnMut(u64, &[ByteArray]) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        self.each_group(leaf, |first_row, rows, reader| match reader {
+            ColumnReader::ByteArrayColumnReader(mut reader) => {
+                self.each_chunk(leaf, first_row, rows, &mut reader, &mut take)
+            }
+            _ => Err(self.wrong_type(leaf)),
+        })
+    }
+
+    fn each_group(
+        &self,
+        leaf: &Leaf,
+        mut read: impl FnMut(u64, u64, ColumnReader) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        let mut first_row = 0;
+        for index in 0..self.reader.num_row_groups() {
+            let reader = self
+                .reader
+                .get_row_group(index)
+                .and_then(|group| group.get_column_reader(leaf.index))
+                .map_err(|source| self.error(leaf, first_row, source))?;
+            // Not negative: `open` checked it.
+            let rows = self.reader.metadata().row_group(index).num_rows().unsigned_abs();
+            read(first_row, rows, reader)?;
+            first_row += rows;
+        }
+        Ok(())
+    }
+
+    fn each_chunk<T: DataType>(
+        &self,
+        leaf: &Leaf,
+        first_row: u64,
+        rows: u64,
+        reader: &mut ColumnReaderImpl<T>,
+        mut take: impl FnMut(u64, &[T::T]) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        let (mut values, mut definitions) = (Vec::new(), Vec::new());
+        let (mut row, end) = (first_row, first_row + rows);
+        while row < end {
+            values.clear();
+            definitions.clear();
+            let want = usize::try_from(end - row).unwrap_or(CHUNK).min(CHUNK);
+            let optional = leaf.max_definition > 0;
+            let levels = optional.then_some(&mut definitions);
+            let (got, _, _) = reader
+                .read_records(want, levels, None, &mut values)
+                .map_err(|source| self.error(leaf, row, source))?;
+            if got == 0 || got > want {
+                let text =
+                    format!("the column has {} rows, the footer says {end}", row + got as u64);
+                return Err(self.error(leaf, row, ParquetError::EOF(text)));
+            }
+            let empty = definitions.iter().position(|&level| level < leaf.max_definition);
+            if empty.is_some() || values.len() != got {
+                return Err(DataError::MissingValue {
+                    path: self.path.clone(),
+                    row: row + empty.unwrap_or(values.len()) as u64,
+                    column: leaf.name.clone(),
+                });
+            }
+            take(row, &values)?;
+            row += got as u64;
+        }
+        Ok(())
+    }
+
+    fn error(&self, leaf: &Leaf, row: u64, source: ParquetError) -> DataError {
+        let (path, column) = (self.path.clone(), leaf.name.clone());
+        DataError::Parquet { path, column, row, source }
+    }
+
+    fn wrong_type(&self, leaf: &Leaf) -> DataError {
+        let text = format!("it holds values of type {}", leaf.physical);
+        self.error(leaf, 0, ParquetError::General(text))
+    }
+}
+
+/// Maps (index, bytes) to results, in parallel, in order.
+pub(super) fn in_parallel<R: Send>(
+    values: &[ByteArray],
+    map: impl Fn(u64, &[u8]) -> R + Sync,
+) -> Vec<R> {
+    values.par_iter().enumerate().map(|(index, bytes)| map(index as u64, bytes.data())).collect()
+}

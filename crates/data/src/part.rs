@@ -1,0 +1,222 @@
+//! Samples of a shared image set, with labels of their own.
+
+use std::sync::Arc;
+
+use crate::rng::{Purpose, draw};
+use crate::{DataError, ImageSet, SampleId};
+
+/// Some samples of a shared [`ImageSet`], in some order, each with a label that may differ from the
+/// true one.
+///
+/// Positions (`0..len`) count within the part, indices within the set. A clone shares pixels,
+/// indices and labels.
+#[derive(Clone, Debug)]
+pub struct Part {
+    set: Arc<ImageSet>,
+    indices: Arc<[usize]>,
+    labels: Arc<[u32]>,
+}
+
+impl Part {
+    /// All samples of a set, in its order, with their true labels.
+    #[must_use]
+    pub fn whole(set: Arc<ImageSet>) -> Self {
+        let indices = (0..set.len()).collect();
+        let labels = set.labels().into();
+        Self { set, indices, labels }
+    }
+
+    /// The samples at these positions, in this order, with the labels they have here.
+    ///
+    /// # Errors
+    /// [`DataError::OutOfRange`] if a position is not below [`Part::len`].
+    pub fn select(&self, positions: &[usize]) -> Result<Self, DataError> {
+        self.check_positions(positions)?;
+        Ok(Self {
+            set: Arc::clone(&self.set),
+            indices: positions.iter().map(|&position| self.indices[position]).collect(),
+            labels: positions.iter().map(|&position| self.labels[position]).collect(),
+        })
+    }
+
+    /// The same samples with other labels, `[len]`; ids stay as they are.
+    ///
+    /// # Errors
+    /// [`DataError::WrongShape`] if there is not one label a sample.
+    pub fn with_labels(&self, labels: Vec<u32>) -> Result<Self, DataError> {
+        if labels.len() != self.len() {
+            let (expected, found) = (self.len(), labels.len());
+            return Err(DataError::WrongShape { what: "labels", expected, found });
+        }
+        Ok(Self { labels: labels.into(), ..self.clone() })
+    }
+
+    /// Number of samples.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Whether there are no samples.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+
+    /// The set with the pixels.
+    #[must_use]
+    pub fn set(&self) -> &Arc<ImageSet> {
+        &self.set
+    }
+
+    /// `[channels, height, width]` of every image.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 3] {
+        self.set.shape()
+    }
+
+    /// Index into the set of each sample, `[len]`.
+    #[must_use]
+    pub fn indices(&self) -> &[usize] {
+        &self.indices
+    }
+
+    /// Label of each sample, `[len]`; with label noise not always the true one.
+    #[must_use]
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// Ids of the samples, `[len]`.
+    #[must_use]
+    pub fn ids(&self) -> Vec<SampleId> {
+        self.indices.iter().map(|&index| self.set.ids()[index]).collect()
+    }
+
+    /// True labels of the samples, `[len]`.
+    #[must_use]
+    pub fn true_labels(&self) -> Vec<u32> {
+        self.indices.iter().map(|&index| self.set.labels()[index]).collect()
+    }
+
+    /// Id of one sample.
+    ///
+    /// # Panics
+    /// If `position` is not below [`Part::len`].
+    #[must_use]
+    pub fn id(&self, position: usize) -> SampleId {
+        self.set.ids()[self.indices[position]]
+    }
+
+    /// Label of one sample.
+    ///
+    /// # Panics
+    /// If `position` is not below [`Part::len`].
+    #[must_use]
+    pub fn label(&self, position: usize) -> u32 {
+        self.labels[position]
+    }
+
+    /// Pixels of one sample, `[channels, height, width]`.
+    ///
+    /// # Panics
+    /// If `position` is not below [`Part::len`].
+    #[must_use]
+    pub fn image(&self, position: usize) -> &[u8] {
+        self.set.image(self.indices[position])
+    }
+
+    /// Positions `0..len`, for evaluation.
+    #[must_use]
+    pub fn plain_order(&self) -> Vec<usize> {
+        (0..self.len()).collect()
+    }
+
+    /// Positions in the random order of one epoch: sorted by a hash of (seed, epoch, id).
+    ///
+    /// As a sequence of ids this depends on nothing else: neither on the order of the files, nor on
+    /// threads, nor on earlier epochs. Cost: `O(len * log len)`.
+    #[must_use]
+    pub fn epoch_order(&self, seed: u64, epoch: u64) -> Vec<usize> {
+        let mut keyed: Vec<(u64, usize)> = (0..self.len())
+            .map(|position| (draw(Purpose::Order, seed, epoch, self.id(position).0, 0), position))
+            .collect();
+        keyed.sort_unstable();
+        keyed.into_iter().map(|(_, position)| position).collect()
+    }
+
+    pub(crate) fn check_positions(&self, positions: &[usize]) -> Result<(), DataError> {
+        match positions.iter().find(|&&position| position >= self.len()) {
+            None => Ok(()),
+            Some(position) => Err(DataError::OutOfRange {
+                name: "a position",
+                found: position.to_string(),
+                range: format!("below {}, the number of samples", self.len()),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// `len` grey images of 3x4 with different pixels; label = index mod 10.
+    pub(crate) fn numbered(len: usize) -> ImageSet {
+        let mut pixels = Vec::new();
+        for index in 0..len {
+            pixels.extend((0..12).map(|p| draw(Purpose::Order, 9, index as u64, p, 0) as u8));
+        }
+        let labels = (0..len).map(|index| (index % 10) as u32).collect();
+        ImageSet::new(1, 3, 4, pixels, labels).unwrap()
+    }
+
+    /// The same samples in reverse order of the file.
+    pub(crate) fn reversed(set: &ImageSet) -> ImageSet {
+        set.select(&(0..set.len()).rev().collect::<Vec<_>>())
+    }
+
+    fn ids_in(part: &Part, order: &[usize]) -> Vec<SampleId> {
+        order.iter().map(|&position| part.id(position)).collect()
+    }
+
+    #[test]
+    fn epoch_order_is_a_permutation_that_depends_on_ids_alone() {
+        let set = numbered(500);
+        let part = Part::whole(Arc::new(reversed(&set)));
+        let other = Part::whole(Arc::new(set));
+        let order = other.epoch_order(3, 7);
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, other.plain_order());
+        assert_eq!(ids_in(&other, &order), ids_in(&part, &part.epoch_order(3, 7)));
+        assert_ne!(order, other.epoch_order(3, 8));
+        assert_ne!(order, other.epoch_order(4, 7));
+    }
+
+    #[test]
+    fn each_place_of_the_order_is_equally_likely() {
+        // Where does sample 0 of 10 go in 10,000 epochs? Binomial(10,000, 1/10): deviation 30.
+        let part = Part::whole(Arc::new(numbered(10)));
+        let mut counts = [0; 10];
+        for epoch in 0..10_000 {
+            let order = part.epoch_order(1, epoch);
+            counts[order.iter().position(|&position| position == 0).unwrap()] += 1;
+        }
+        assert!(counts.iter().all(|count| (850..1150).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn selecting_keeps_labels_and_shares_pixels() {
+        let part = Part::whole(Arc::new(numbered(20)));
+        let part = part.with_labels((0..20).map(|i| 100 + i).collect()).unwrap();
+        let some = part.select(&[5, 3]).unwrap();
+        assert_eq!(some.labels(), [105, 103]);
+        assert_eq!(some.true_labels(), [5, 3]);
+        assert_eq!(some.ids(), [part.id(5), part.id(3)]);
+        assert_eq!(some.image(1), part.image(3));
+        assert!(Arc::ptr_eq(some.set(), part.set()));
+        assert!(matches!(part.select(&[20]), Err(DataError::OutOfRange { .. })));
+        assert!(matches!(part.with_labels(vec![0]), Err(DataError::WrongShape { .. })));
+    }
+}

@@ -1,0 +1,143 @@
+use image::{GrayImage, Luma, Rgb, RgbImage};
+
+use super::*;
+
+pub(crate) fn png_colour(height: u32, width: u32, seed: u8) -> Vec<u8> {
+    let pixel = |x, y| Rgb([(x * 7) as u8 + seed, (y * 11) as u8 + seed, (x * y) as u8 + seed]);
+    encode(RgbImage::from_fn(width, height, pixel).into(), ImageFormat::Png)
+}
+
+pub(crate) fn png_grey(height: u32, width: u32, seed: u8) -> Vec<u8> {
+    let pixel = |x, y| Luma([(x * 7 + y) as u8 + seed]);
+    encode(GrayImage::from_fn(width, height, pixel).into(), ImageFormat::Png)
+}
+
+pub(crate) fn jpeg(height: u32, width: u32, seed: u8) -> Vec<u8> {
+    encode(RgbImage::from_pixel(width, height, Rgb([seed; 3])).into(), ImageFormat::Jpeg)
+}
+
+fn encode(image: DynamicImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    image.write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+fn decoded(bytes: &[u8]) -> Result<Picture, DataError> {
+    decode(bytes, Path::new("file"), Some(3), None)
+}
+
+#[test]
+fn colour_comes_as_three_planes_and_grey_as_one() {
+    let picture = decoded(&png_colour(2, 3, 1)).unwrap();
+    assert_eq!((picture.channels, picture.size), (3, [2, 3]));
+    let red = [1, 8, 15, 1, 8, 15];
+    let green = [1, 1, 1, 12, 12, 12];
+    let blue = [1, 1, 1, 1, 2, 3];
+    assert_eq!(picture.pixels, [red, green, blue].concat());
+    let picture = decoded(&png_grey(2, 2, 1)).unwrap();
+    assert_eq!((picture.channels, picture.size), (1, [2, 2]));
+    assert_eq!(picture.pixels, [1, 8, 2, 9]);
+    let picture = decoded(&jpeg(8, 8, 100)).unwrap();
+    assert_eq!((picture.channels, picture.size), (3, [8, 8]));
+    assert!(picture.pixels.iter().all(|pixel| pixel.abs_diff(100) <= 2));
+}
+
+#[test]
+fn sixteen_bits_and_alpha_become_eight_bits_without() {
+    let deep = image::ImageBuffer::from_pixel(2, 2, image::LumaA([0x8080_u16, 0]));
+    let picture = decoded(&encode(deep.into(), ImageFormat::Png)).unwrap();
+    assert_eq!((picture.channels, picture.pixels), (1, vec![0x80; 4]));
+    let clear = image::RgbaImage::from_pixel(1, 1, image::Rgba([1, 2, 3, 0]));
+    let picture = decoded(&encode(clear.into(), ImageFormat::Png)).unwrap();
+    assert_eq!((picture.channels, picture.pixels), (3, vec![1, 2, 3]));
+}
+
+#[test]
+fn resize_gives_the_size_asked_for_and_keeps_a_flat_image() {
+    let picture = decode(&jpeg(16, 24, 80), Path::new("f"), None, Some([5, 7])).unwrap();
+    assert_eq!((picture.size, picture.pixels.len()), ([5, 7], 105));
+    assert!(picture.pixels.iter().all(|pixel| pixel.abs_diff(80) <= 3));
+}
+
+#[test]
+fn every_cut_and_every_changed_byte_gives_a_result_without_panic() {
+    for bytes in [png_colour(9, 9, 0), png_grey(9, 9, 0), jpeg(9, 9, 50)] {
+        assert!(decoded(&bytes).is_ok());
+        for cut in 0..bytes.len() / 2 {
+            assert!(decoded(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+        for at in 0..bytes.len() {
+            for value in [0, 0x7f, 0xff, bytes[at] ^ 1] {
+                let mut bad = bytes.clone();
+                bad[at] = value;
+                let error = decoded(&bad).err();
+                // Not even the guard against foreign panics is needed.
+                assert!(!matches!(error, Some(DataError::DecoderPanicked { .. })), "byte {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_changed_pixel_byte_of_a_png_is_noticed() {
+    let bytes = png_colour(9, 9, 0);
+    let data = bytes.windows(4).position(|window| window == b"IDAT").unwrap() + 10;
+    let mut bad = bytes.clone();
+    bad[data] ^= 0x10;
+    let error = decoded(&bad).unwrap_err();
+    assert!(matches!(error, DataError::CorruptImage { row: Some(3), .. }), "{error:?}");
+}
+
+#[test]
+fn an_image_that_claims_more_than_its_bytes_can_hold_is_refused() {
+    let mut bytes = png_grey(2, 2, 0);
+    // Width and height in the header chunk, whose checksum is then made right again.
+    bytes[16..24].copy_from_slice(&[0, 0, 0x40, 0, 0, 0, 0x40, 0]);
+    let checksum = crc32(&bytes[12..29]).to_be_bytes();
+    bytes[29..33].copy_from_slice(&checksum);
+    let error = decoded(&bytes).unwrap_err();
+    let size = [0x4000; 2];
+    assert!(matches!(error, DataError::ImplausibleImage { size: s, .. } if s == size), "{error:?}");
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for &byte in bytes {
+        crc ^= u32::from(byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
+        }
+    }
+    !crc
+}
+
+#[test]
+fn one_colour_image_makes_all_colour_in_any_order() {
+    let pictures = [png_grey(2, 2, 0), png_colour(2, 2, 5), png_grey(2, 2, 9)];
+    let gather = |order: [usize; 3]| {
+        let mut gather = Gather::default();
+        for i in order {
+            let picture = decoded(&pictures[i]).unwrap();
+            gather.push(picture, i as u32, Path::new("f"), None).unwrap();
+        }
+        gather.into_set().unwrap()
+    };
+    let set = gather([0, 1, 2]);
+    assert_eq!(set.shape(), [3, 2, 2]);
+    assert_eq!(set.image(0), [0, 7, 1, 8].repeat(3));
+    assert_eq!(gather([2, 1, 0]).select(&[2, 1, 0]), set);
+}
+
+#[test]
+fn a_grey_part_follows_a_colour_part() {
+    let gather = |bytes: &[u8]| {
+        let mut gather = Gather::default();
+        gather.push(decoded(bytes).unwrap(), 0, Path::new("f"), None).unwrap();
+        gather
+    };
+    let (grey, colour) = (png_grey(2, 2, 0), png_colour(2, 2, 0));
+    let (train, test) = into_sets(gather(&grey), Some(gather(&colour))).unwrap();
+    assert_eq!((train.channels(), test.unwrap().channels()), (3, 3));
+    let (train, test) = into_sets(gather(&grey), None).unwrap();
+    assert_eq!((train.channels(), test), (1, None));
+}

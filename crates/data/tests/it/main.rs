@@ -1,0 +1,3 @@
+//! Reads a real dataset, where one is at hand.
+
+mod cifar100;

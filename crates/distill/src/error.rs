@@ -1,0 +1,205 @@
+//! Everything that can stop a run, each with a way to mend it.
+
+use std::path::PathBuf;
+
+use crate::recipe::RecipeError;
+
+/// Result with this crate's [`enum@Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A run that cannot start or cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The recipe is wrong; all its problems are inside.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// The data set cannot be used.
+    #[error(transparent)]
+    Data(#[from] faculty_data::DataError),
+    /// A network or weight file cannot be used.
+    #[error(transparent)]
+    Network(#[from] faculty_nets::Error),
+    /// A teacher that was trained for other classes.
+    #[error("teacher `{teacher}` has {found} classes, the data has {expected}")]
+    TeacherClasses {
+        /// Name in the recipe.
+        teacher: String,
+        /// Its weight file.
+        path: PathBuf,
+        /// Classes of its classifier.
+        found: usize,
+        /// Classes of the data.
+        expected: usize,
+    },
+    /// A method that needs a part of a teacher which that teacher does not have.
+    #[error("method `{method}` needs {what}, and {who} has none")]
+    MissingPart {
+        /// Name of the method.
+        method: &'static str,
+        /// What is missing.
+        what: &'static str,
+        /// The student or the teacher.
+        who: String,
+    },
+    /// A teacher that has learnt next to nothing about these classes.
+    #[error(
+        "teacher `{teacher}` is right on {top1:.1} % of the {part} part, little more than chance \
+         ({chance:.1} %)"
+    )]
+    WeakTeacher {
+        /// Name in the recipe.
+        teacher: String,
+        /// Its accuracy, percent.
+        top1: f64,
+        /// Accuracy of guessing, percent.
+        chance: f64,
+        /// Where it was measured.
+        part: &'static str,
+    },
+    /// Normalisation constants for another number of channels.
+    #[error("`{key}` has {found} values, the images have {expected} channels")]
+    Channels {
+        /// Recipe key.
+        key: String,
+        /// Values given.
+        found: usize,
+        /// Channels of the images.
+        expected: usize,
+    },
+    /// Too little data for one batch.
+    #[error("the training part has {samples} samples, too few for one batch of {batch_size}")]
+    TooFewSamples {
+        /// Samples of the training part.
+        samples: usize,
+        /// `train.batch_size`.
+        batch_size: usize,
+    },
+    /// A run folder that already holds a run.
+    #[error("`{}` already holds a run", path.display())]
+    FolderInUse {
+        /// The folder.
+        path: PathBuf,
+        /// Whether that run is finished.
+        finished: bool,
+    },
+    /// Nothing to resume.
+    #[error("`{}` holds no checkpoint to resume from", path.display())]
+    NothingToResume {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A checkpoint that cannot be used.
+    #[error("checkpoint `{}` cannot be used: {reason}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A checkpoint of another run.
+    #[error("`{}` belongs to another run: {what} differs", path.display())]
+    OtherRun {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        what: String,
+    },
+    /// The loss broke down.
+    #[error("{what} became {value} in epoch {epoch}, batch {batch}")]
+    NotFinite {
+        /// The term or the weights that broke first.
+        what: String,
+        /// NaN or an infinity.
+        value: f64,
+        /// From 1.
+        epoch: usize,
+        /// From 1.
+        batch: usize,
+        /// The last good checkpoint, if one was written.
+        kept: Option<PathBuf>,
+    },
+    /// Stopped from outside.
+    #[error("stopped in epoch {epoch}")]
+    Interrupted {
+        /// The epoch that was not finished.
+        epoch: usize,
+        /// The last good checkpoint, if one was written.
+        kept: Option<PathBuf>,
+    },
+    /// A file or folder of the run cannot be read or written.
+    #[error("cannot {action} `{}`", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// How to mend it, if there is a way worth naming.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let kept_hint = |kept: &Option<PathBuf>, first: &str| match kept {
+            Some(path) => {
+                format!("{first}`{}` is kept: continue from it with `--resume`", path.display())
+            }
+            None => format!("{first}no epoch was finished, so there is no checkpoint yet"),
+        };
+        match self {
+            // Each recipe problem carries its own hint.
+            Self::Recipe(_) => None,
+            Self::Data(error) => error.hint(),
+            Self::Network(error) => error.hint(),
+            Self::TeacherClasses { .. } => {
+                Some("use a teacher of these classes, or drop it from the recipe".to_owned())
+            }
+            Self::MissingPart { .. } => Some(
+                "set `method.intermediate = false`, or choose a network with a pooled classifier"
+                    .to_owned(),
+            ),
+            Self::WeakTeacher { teacher, .. } => Some(format!(
+                "check its normalisation (`mean`, `std`) and class order, or set \
+                 `allow_weak = true` on teacher `{teacher}`"
+            )),
+            Self::Channels { expected, .. } => {
+                Some(format!("give {expected} values, or leave the key out to measure them"))
+            }
+            Self::TooFewSamples { .. } => {
+                Some("lower `train.batch_size`, or use more samples".to_owned())
+            }
+            Self::FolderInUse { finished: true, .. } => Some(
+                "choose another folder with `--output`, or replace it with `--overwrite`"
+                    .to_owned(),
+            ),
+            Self::FolderInUse { finished: false, .. } => Some(
+                "continue it with `--resume`, or replace it with `--overwrite`".to_owned(),
+            ),
+            Self::NothingToResume { .. } => {
+                Some("start it without `--resume`; the first epoch writes a checkpoint".to_owned())
+            }
+            Self::Checkpoint { .. } => {
+                Some("start the run again with `--overwrite`".to_owned())
+            }
+            Self::OtherRun { .. } => Some(
+                "undo the change, or start a new run with `--output` or `--overwrite`".to_owned(),
+            ),
+            Self::NotFinite { kept, .. } => {
+                Some(kept_hint(kept, "lower `train.learning_rate` or the loss weights; "))
+            }
+            Self::Interrupted { kept, .. } => Some(kept_hint(kept, "")),
+            Self::Io { .. } => Some("check the path, its permissions and free space".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Knowledge distillation from several teachers: recipes, methods, weighting, trainer.
+//!
+//! ```text
+//! recipe.toml -> Recipe -> CheckedRun -> train -> run folder
+//! ```
+//! [`recipe`] reads what a run shall do; [`CheckedRun`] loads and checks everything; [`train`] runs
+//! it. [`methods`] holds one file a method, [`weighting`] one a rule, [`teacher`] the sources of
+//! teacher outputs, [`learner`] the gradient step. Nothing here prints or exits.
+
+pub mod checkpoint;
+mod error;
+pub mod evaluate;
+pub mod learner;
+pub mod losses;
+pub mod methods;
+pub mod metrics;
+pub mod optimizer;
+pub mod recipe;
+pub mod record;
+pub mod run;
+pub mod run_folder;
+pub mod schedule;
+pub mod teacher;
+mod trainer;
+pub mod weighting;
+
+pub use error::{Error, Result};
+pub use run::{CheckedRun, open_dataset};
+pub use run_folder::{RunFolder, Start};
+pub use trainer::{Event, headline, train};

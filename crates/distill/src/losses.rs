@@ -1,0 +1,56 @@
+//! The terms that methods share. Every function gives one value per sample, `[batch]`, in nats;
+//! methods take the mean over the batch themselves, so nothing is ever divided by the classes.
+
+use burn::Tensor;
+use burn::tensor::Int;
+use burn::tensor::activation::{log_softmax, softmax};
+
+/// Cross-entropy at temperature 1, `-log σ(z)[y]`.
+///
+/// Shapes: logits `[batch, classes]`, labels `[batch]` in `0..classes`; result `[batch]`.
+#[must_use]
+pub fn cross_entropy(logits: Tensor<2>, labels: &Tensor<1, Int>) -> Tensor<1> {
+    let batch = logits.dims()[0];
+    let picked = log_softmax(logits, 1).gather(1, labels.clone().reshape([batch, 1]));
+    picked.reshape([batch]).neg()
+}
+
+/// `τ² KL(σ(teacher/τ) ‖ σ(student/τ))`, summed over the classes.
+///
+/// Shapes: both `[batch, classes]`; result `[batch]`. The teacher should carry no gradient.
+#[must_use]
+pub fn kl_divergence(teacher: Tensor<2>, student: Tensor<2>, temperature: f32) -> Tensor<1> {
+    let batch = student.dims()[0];
+    let log_p = log_softmax(teacher / temperature, 1);
+    let log_q = log_softmax(student / temperature, 1);
+    let divergence = (log_p.clone().exp() * (log_p - log_q)).sum_dim(1);
+    divergence.reshape([batch]) * (temperature * temperature)
+}
+
+/// Mean over the batch of `Σ_k w[k,b] τ² KL(teacher_k ‖ student)`.
+///
+/// Shapes: teachers `[teachers, batch, classes]`, student `[batch, classes]`, weights
+/// `[teachers, batch]`; result `[1]`.
+#[must_use]
+pub fn weighted_kl(
+    teachers: &Tensor<3>,
+    student: &Tensor<2>,
+    weights: &Tensor<2>,
+    temperature: f32,
+) -> Tensor<1> {
+    let [count, batch, classes] = teachers.dims();
+    // All teachers at once as more rows: one softmax over [teachers · batch, classes].
+    let rows = teachers.clone().reshape([count * batch, classes]);
+    let student = student.clone().unsqueeze::<3>().repeat_dim(0, count);
+    let student = student.reshape([count * batch, classes]);
+    let divergence = kl_divergence(rows, student, temperature);
+    (divergence * weights.clone().reshape([count * batch])).sum() / batch as f32
+}
+
+/// Entropy of `σ(z)` at temperature 1, `[batch]`.
+#[must_use]
+pub fn entropy(logits: Tensor<2>) -> Tensor<1> {
+    let batch = logits.dims()[0];
+    let probabilities = softmax(logits.clone(), 1);
+    (probabilities * log_softmax(logits, 1)).sum_dim(1).reshape([batch]).neg()
+}

@@ -1,0 +1,73 @@
+//! AVER: distillation from several teachers that all count the same.
+//!
+//! You et al., KDD 2017; the equal-weight baseline of the multi-teacher papers.
+//!
+//! ```text
+//! L = mean_b CE_b(z_S) + α mean_b (1/K) Σ_k τ² KL(σ(z_k/τ) ‖ σ(z_S/τ))
+//! ```
+//! # Shapes
+//! student logits `[batch, classes]`, teacher logits `[teachers, batch, classes]`, labels `[batch]`.
+//! # Gradient
+//! through the student only.
+//! # Paper and code
+//! the factor equals that of the released code of CA-MKD's comparison.
+//! # Limits
+//! at least one teacher.
+
+use super::{Loss, Method, Needs, Step, TeacherWeights, Term};
+use crate::losses::{cross_entropy, weighted_kl};
+use crate::weighting::{Uniform, Weighting as _};
+
+/// Constants of [`Aver`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AverConfig {
+    /// Softening of both distributions, > 0. Default 4.
+    pub temperature: f32,
+    /// Weight of the distillation term, ≥ 0. Default 1.
+    pub alpha: f64,
+}
+
+impl Default for AverConfig {
+    fn default() -> Self {
+        Self { temperature: 4.0, alpha: 1.0 }
+    }
+}
+
+/// Equal-weight distillation from several teachers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Aver {
+    config: AverConfig,
+}
+
+impl Aver {
+    /// With these constants.
+    #[must_use]
+    pub const fn new(config: AverConfig) -> Self {
+        Self { config }
+    }
+}
+
+impl Method for Aver {
+    fn needs(&self, _epoch: usize) -> Needs {
+        Needs { teacher_logits: true, ..Needs::default() }
+    }
+
+    fn loss(&self, step: &Step) -> Loss {
+        let teachers = step.teacher_logits();
+        let weights = Uniform.weights(teachers, &step.labels);
+        let task = cross_entropy(step.student_logits.clone(), &step.labels).mean();
+        let kd = weighted_kl(teachers, &step.student_logits, &weights, self.config.temperature);
+        Loss {
+            terms: vec![
+                Term { name: "task", weight: 1.0, value: task },
+                Term { name: "kd", weight: self.config.alpha, value: kd },
+            ],
+            teacher_weights: vec![TeacherWeights { level: "kd", weights }],
+        }
+    }
+
+    fn objective(&self, teachers: usize) -> String {
+        let AverConfig { temperature, alpha } = self.config;
+        format!("CE + {alpha} τ² mean_k KL, τ = {temperature}, K = {teachers}")
+    }
+}

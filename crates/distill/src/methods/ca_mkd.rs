@@ -1,0 +1,204 @@
+//! CA-MKD: confidence-aware multi-teacher distillation.
+//!
+//! Zhang, Chen, Wang, ICASSP 2022, <https://arxiv.org/abs/2201.00007>.
+//!
+//! ```text
+//! w_kd[k,b]  = (1 - softmax_k(CE_b(z_k))) / (K - 1)
+//! L_kd       = mean_b Σ_k w_kd[k,b] τ² KL(σ(z_k/τ) ‖ σ(z_S/τ))
+//! G_k        = ReLU(BN(Conv1×1(resize(F_S))))              one trained connector a teacher
+//! w_int[k,b] = (1 - softmax_k(CE_b(head_k(G_k)))) / (K - 1)  head_k: teacher k's pooling + classifier
+//! L_inter    = mean_b Σ_k w_int[k,b] mean_chw (G_k - F_k)²
+//! L          = mean_b CE_b(z_S) + α L_kd + β L_inter
+//! ```
+//! # Shapes
+//! student logits `[batch, classes]`, teacher logits `[teachers, batch, classes]`, teacher maps and
+//! connected maps `[batch, channels_k, height_k, width_k]`, labels `[batch]`.
+//! # Gradient
+//! through the student and the connectors. `w_kd` is a constant; `w_int` is one unless
+//! `detach_inter_weight = false`. Teachers are constants.
+//! # Paper and code
+//! the released code divides both distillation terms by K once more (`scale = "official"`), lets
+//! the gradient through `w_int` (`detach_inter_weight = false`), and for teachers of several map
+//! sizes resizes an already resized map; ours always resizes the student's own map. Like the
+//! released loop, the intermediate term starts after the first epoch (`warmup_epochs = 1`).
+//! # Limits
+//! the intermediate part needs teachers that end in global average pooling and a linear classifier.
+//! With one teacher every weight is 1.
+
+use burn::Tensor;
+use burn::tensor::Int;
+use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, MapShape};
+
+use super::{
+    ClassifierTensors, Loss, Method, Needs, Scale, Step, TeacherWeights, Term,
+};
+use crate::losses::{cross_entropy, weighted_kl};
+use crate::weighting::{Confidence, Weighting as _, complement_of_softmax};
+
+/// Constants of [`CaMkd`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CaMkdConfig {
+    /// Softening of both distributions, > 0. Default 4 (paper).
+    pub temperature: f32,
+    /// Weight of the output-layer term, ≥ 0. Default 1 (paper).
+    pub alpha: f64,
+    /// Weight of the intermediate term, ≥ 0. Default 50 (released code).
+    pub beta: f64,
+    /// With the intermediate part. Default true.
+    pub intermediate: bool,
+    /// Treat the intermediate weights as constants, as the paper reads. Default true.
+    pub detach_inter_weight: bool,
+    /// First epochs without the intermediate term. Default 1 (released loop).
+    pub warmup_epochs: usize,
+    /// Constant factor of both distillation terms. Default [`Scale::Unit`].
+    pub scale: Scale,
+}
+
+impl Default for CaMkdConfig {
+    fn default() -> Self {
+        Self {
+            temperature: 4.0,
+            alpha: 1.0,
+            beta: 50.0,
+            intermediate: true,
+            detach_inter_weight: true,
+            warmup_epochs: 1,
+            scale: Scale::Unit,
+        }
+    }
+}
+
+/// Confidence-aware multi-teacher distillation.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CaMkd {
+    config: CaMkdConfig,
+}
+
+impl CaMkd {
+    /// With these constants.
+    #[must_use]
+    pub const fn new(config: CaMkdConfig) -> Self {
+        Self { config }
+    }
+
+    fn uses_intermediate(&self, epoch: usize) -> bool {
+        self.config.intermediate && epoch > self.config.warmup_epochs
+    }
+
+    fn factor(&self, teachers: usize) -> f64 {
+        match self.config.scale {
+            Scale::Unit => 1.0,
+            Scale::Official => 1.0 / teachers as f64,
+        }
+    }
+}
+
+impl Method for CaMkd {
+    fn needs(&self, epoch: usize) -> Needs {
+        let intermediate = self.uses_intermediate(epoch);
+        Needs {
+            teacher_logits: true,
+            teacher_maps: intermediate,
+            teacher_classifiers: intermediate,
+        }
+    }
+
+    fn connectors(&self, student: MapShape, teachers: &[MapShape]) -> Vec<Graph> {
+        if !self.config.intermediate {
+            return Vec::new();
+        }
+        teachers.iter().map(|&teacher| connector(student, teacher)).collect()
+    }
+
+    fn loss(&self, step: &Step) -> Loss {
+        let CaMkdConfig { temperature, alpha, beta, detach_inter_weight, .. } = self.config;
+        let teachers = step.teacher_logits();
+        let factor = self.factor(teachers.dims()[0]);
+        let task = cross_entropy(step.student_logits.clone(), &step.labels).mean();
+        let weights = Confidence.weights(teachers, &step.labels);
+        let kd = weighted_kl(teachers, &step.student_logits, &weights, temperature);
+        let mut loss = Loss {
+            terms: vec![
+                Term { name: "task", weight: 1.0, value: task },
+                Term { name: "kd", weight: alpha * factor, value: kd },
+            ],
+            teacher_weights: vec![TeacherWeights { level: "kd", weights }],
+        };
+        if self.uses_intermediate(step.epoch) {
+            let inter = intermediate(
+                &step.connected_maps,
+                &step.teacher_maps,
+                &step.teacher_classifiers,
+                &step.labels,
+                detach_inter_weight,
+            );
+            let name = "intermediate";
+            loss.terms.push(Term { name, weight: beta * factor, value: inter.loss });
+            loss.teacher_weights.push(TeacherWeights { level: name, weights: inter.weights });
+        }
+        loss
+    }
+
+    fn objective(&self, teachers: usize) -> String {
+        let CaMkdConfig { temperature, alpha, beta, intermediate, warmup_epochs, .. } = self.config;
+        let factor = self.factor(teachers);
+        let kd = alpha * factor;
+        let mut line = format!("CE + {kd:.4} τ² Σ_k w KL");
+        if intermediate {
+            let weight = beta * factor;
+            line += &format!(" + {weight:.4} Σ_k w_int MSE (after epoch {warmup_epochs})");
+        }
+        line + &format!(", τ = {temperature}, K = {teachers}, Σ_k w = 1")
+    }
+}
+
+/// `ReLU(BN(Conv1×1(resize(F_S))))`, from the student's map shape to the teacher's.
+pub(crate) fn connector(student: MapShape, teacher: MapShape) -> Graph {
+    let (mut graph, input) = GraphBuilder::new(student);
+    let resized = graph.resize(input, teacher.height, teacher.width);
+    let config = Conv2dConfig::new(teacher.channels, 1, 1).with_bias();
+    let projected = graph
+        .conv2d("conv", resized, config)
+        .expect("a 1×1 kernel fits every map with at least one position");
+    graph.batch_norm("bn", projected, None, true);
+    graph.finish()
+}
+
+/// The intermediate part's loss and what it is made of.
+pub(crate) struct Intermediate {
+    /// `mean_b Σ_k w_int mse`, `[1]`.
+    pub(crate) loss: Tensor<1>,
+    /// `[teachers, batch]`.
+    pub(crate) weights: Tensor<2>,
+    /// Mean squared difference over channels and positions, `[teachers, batch]`.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the golden test compares it"))]
+    pub(crate) mse: Tensor<2>,
+}
+
+pub(crate) fn intermediate(
+    connected: &[Tensor<4>],
+    maps: &[Tensor<4>],
+    classifiers: &[ClassifierTensors],
+    labels: &Tensor<1, Int>,
+    detach_weights: bool,
+) -> Intermediate {
+    let batch = labels.dims()[0];
+    let mut costs = Vec::new();
+    let mut errors = Vec::new();
+    for ((connected, map), classifier) in connected.iter().zip(maps).zip(classifiers) {
+        let [_, channels, height, width] = connected.dims();
+        let positions = height * width;
+        let pooled =
+            connected.clone().reshape([batch, channels, positions]).mean_dim(2);
+        let logits = pooled.reshape([batch, channels]).matmul(classifier.weight.clone().transpose())
+            + classifier.bias.clone().unsqueeze::<2>();
+        costs.push(cross_entropy(logits, labels).unsqueeze::<2>());
+        let difference = (connected.clone() - map.clone()).reshape([batch, channels * positions]);
+        errors.push(difference.powi_scalar(2).mean_dim(1).reshape([1, batch]));
+    }
+    let weights = complement_of_softmax(Tensor::cat(costs, 0));
+    let weights = if detach_weights { weights.detach() } else { weights };
+    let mse = Tensor::cat(errors, 0);
+    let loss = (weights.clone() * mse.clone()).sum() / batch as f32;
+    Intermediate { loss, weights, mse }
+}

@@ -1,0 +1,35 @@
+//! CE: plain training on the labels, without any teacher.
+//!
+//! ```text
+//! L = mean_b CE_b(z_S)
+//! ```
+//! # Shapes
+//! student logits `[batch, classes]`, labels `[batch]`; the loss is a scalar.
+//! # Gradient
+//! through the student.
+//! # Paper and code
+//! none: the baseline beside every other method.
+//! # Limits
+//! teachers in the recipe are not used.
+
+use super::{Loss, Method, Needs, Step, Term};
+use crate::losses::cross_entropy;
+
+/// Plain cross-entropy training.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ce;
+
+impl Method for Ce {
+    fn needs(&self, _epoch: usize) -> Needs {
+        Needs::default()
+    }
+
+    fn loss(&self, step: &Step) -> Loss {
+        let value = cross_entropy(step.student_logits.clone(), &step.labels).mean();
+        Loss { terms: vec![Term { name: "task", weight: 1.0, value }], teacher_weights: Vec::new() }
+    }
+
+    fn objective(&self, _teachers: usize) -> String {
+        "CE".to_owned()
+    }
+}

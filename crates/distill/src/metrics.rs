@@ -1,0 +1,126 @@
+//! Quality of predictions against labels.
+
+use serde::{Deserialize, Serialize};
+
+/// Bins of the expected calibration error (Guo et al., ICML 2017, use 15).
+const CALIBRATION_BINS: usize = 15;
+
+/// Quality of a classifier on a set of samples.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quality {
+    /// Samples whose label has the highest logit, percent.
+    pub top1: f64,
+    /// Samples whose label is among the five highest logits, percent.
+    pub top5: f64,
+    /// Mean negative log-likelihood of the label, nats.
+    pub nll: f64,
+    /// Expected calibration error over 15 bins of confidence, 0 to 1.
+    pub ece: f64,
+    /// Number of samples.
+    pub samples: usize,
+}
+
+/// Adds up batches of logits; order and batching do not matter beyond rounding.
+#[derive(Clone, Debug, Default)]
+pub struct QualityMeter {
+    samples: usize,
+    top1: usize,
+    top5: usize,
+    nll: f64,
+    /// Per bin: samples, sum of confidence, correct.
+    bins: [(usize, f64, usize); CALIBRATION_BINS],
+}
+
+impl QualityMeter {
+    /// Adds a batch: logits `[batch, classes]`, labels `[batch]`.
+    ///
+    /// # Panics
+    /// When the lengths do not fit together.
+    pub fn add(&mut self, logits: &[f32], labels: &[u32]) {
+        assert!(!labels.is_empty() && logits.len().is_multiple_of(labels.len()), "ragged batch");
+        let classes = logits.len() / labels.len();
+        for (row, &label) in logits.chunks_exact(classes).zip(labels) {
+            self.add_sample(row, label as usize);
+        }
+    }
+
+    fn add_sample(&mut self, logits: &[f32], label: usize) {
+        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = logits.iter().map(|&z| f64::from(z - largest).exp()).sum();
+        // Rank of the label: a tie goes to the lower class number, as arg max does. Written so that
+        // NaN never counts as right.
+        let own = logits[label];
+        let rank = logits
+            .iter()
+            .enumerate()
+            .filter(|&(class, &z)| class != label && !(z < own || (z == own && class > label)))
+            .count();
+        let confidence = 1.0 / sum;
+        let bin = ((confidence * CALIBRATION_BINS as f64) as usize).min(CALIBRATION_BINS - 1);
+        self.samples += 1;
+        self.top1 += usize::from(rank == 0);
+        self.top5 += usize::from(rank < 5);
+        self.nll += sum.ln() - f64::from(own - largest);
+        self.bins[bin].0 += 1;
+        self.bins[bin].1 += confidence;
+        self.bins[bin].2 += usize::from(rank == 0);
+    }
+
+    /// The figures so far; `None` without samples.
+    #[must_use]
+    pub fn quality(&self) -> Option<Quality> {
+        let n = self.samples as f64;
+        let gap = |&(_, confidence, correct): &(usize, f64, usize)| {
+            (confidence - correct as f64).abs() / n
+        };
+        (self.samples > 0).then(|| Quality {
+            top1: 100.0 * self.top1 as f64 / n,
+            top5: 100.0 * self.top5 as f64 / n,
+            nll: self.nll / n,
+            ece: self.bins.iter().map(gap).sum(),
+            samples: self.samples,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_a_small_batch_are_those_worked_out_by_hand() {
+        let mut meter = QualityMeter::default();
+        let ln3 = 3.0_f32.ln();
+        // Two classes: p = (3/4, 1/4) twice, once right and once wrong.
+        meter.add(&[ln3, 0.0, ln3, 0.0], &[0, 1]);
+        let quality = meter.quality().unwrap();
+        assert_eq!((quality.top1, quality.top5, quality.samples), (50.0, 100.0, 2));
+        let nll = f64::midpoint(-(0.75_f64.ln()), -(0.25_f64.ln()));
+        assert!((quality.nll - nll).abs() < 1e-6);
+        // One bin with confidence 0.75 and accuracy 0.5.
+        assert!((quality.ece - 0.25).abs() < 1e-6, "{}", quality.ece);
+    }
+
+    #[test]
+    fn a_tie_goes_to_the_lower_class() {
+        let mut meter = QualityMeter::default();
+        meter.add(&[0.0; 20], &[9, 3]);
+        let quality = meter.quality().unwrap();
+        assert_eq!((quality.top1, quality.top5), (0.0, 50.0));
+    }
+
+    #[test]
+    fn nan_is_never_right() {
+        let mut meter = QualityMeter::default();
+        meter.add(&[f32::NAN; 10], &[0]);
+        meter.add(&[f32::NAN, 1.0], &[1]);
+        assert_eq!(meter.quality().unwrap().top1, 0.0);
+    }
+
+    #[test]
+    fn stays_finite_at_huge_logits() {
+        let mut meter = QualityMeter::default();
+        meter.add(&[1e4, -1e4], &[1]);
+        assert!(meter.quality().unwrap().nll.is_finite());
+    }
+}

@@ -1,0 +1,33 @@
+//! Recipes: the one file that says what a run does, read into plain data.
+//!
+//! ```text
+//! defaults  <  recipe file  <  --set key.path=value      each value remembers where it is from
+//! ```
+//! The sections and their keys are declared once, in `recipe/schema.rs`: a field there is the key,
+//! its type, range, default, the origin of that default and its help text; reading, checking,
+//! [`LoadedRecipe::explain`] and the rustdoc all come from it. The options of `[method]` come from
+//! the method table that the caller hands in, so nothing here knows a method by name.
+//!
+//! All problems of a recipe are reported in one go, each with its place and a way to mend it.
+
+mod check;
+mod explain;
+mod load;
+mod method;
+mod overrides;
+mod problems;
+mod range;
+mod schema;
+mod section;
+mod setting;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+pub use explain::{Entry, Origin};
+pub use load::LoadedRecipe;
+pub use method::{Exception, Method, MethodSpec, OptionSpec, OptionValue};
+pub use problems::{Location, Problem, RecipeError};
+pub use range::Range;
+pub use schema::{Data, Optimizer, Recipe, Schedule, Student, Teacher, Train};

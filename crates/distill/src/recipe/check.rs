@@ -1,0 +1,330 @@
+//! What is wrong with a recipe as a whole: ranges, and keys that contradict each other.
+
+use toml::Value;
+
+use super::method::{self, MethodSpec};
+use super::problems::{Location, Problem, Problems, RecipeError, nearest, shown};
+use super::range::{KeySpec, Range, quoted};
+use super::schema::{Optimizer, Recipe, Schedule, Teacher, Train, milestones};
+use super::section::{Section as _, join};
+
+impl Recipe {
+    /// Checks a recipe that was built in code, as [`Recipe::load`] checks one from a file.
+    ///
+    /// # Errors
+    /// With all problems; their places are key paths.
+    pub fn check(&self, methods: &[MethodSpec]) -> Result<(), RecipeError> {
+        let mut found = Problems::new(Location::Code);
+        problems(self, methods, &mut found);
+        found.refuse()
+    }
+
+    /// What is allowed, but probably not meant, in a recipe that was built in code.
+    #[must_use]
+    pub fn warnings(&self, methods: &[MethodSpec]) -> Vec<Problem> {
+        let mut found = Problems::new(Location::Code);
+        warnings(self, methods, &mut found);
+        found.list
+    }
+}
+
+/// Reports `value` if it is out of the range of its key.
+pub(super) fn range(path: &str, spec: &KeySpec, value: &Value, problems: &mut Problems) {
+    if spec.range.allows(value) {
+        return;
+    }
+    let (what, hint) = match (value, spec.range) {
+        (Value::String(text), Range::Words(words)) => {
+            let hint = match nearest(text, words.iter().copied()) {
+                Some(word) => format!("did you mean `{word}`?"),
+                None => spec.mend(&format!("give one of {}", quoted(words))),
+            };
+            (
+                format!("`{path}` is `{}`, which is not known", shown(text)),
+                hint,
+            )
+        }
+        (Value::String(_), _) => (
+            format!("`{path}` is empty"),
+            spec.mend(&format!("give some text: {}", spec.brief())),
+        ),
+        (value, range) => (
+            format!(
+                "`{path}` is {}, but must be {range}",
+                shown(&value.to_string())
+            ),
+            spec.mend(&format!("give a value that is {range}")),
+        ),
+    };
+    problems.add(path, what, hint);
+}
+
+/// Everything that makes a recipe unusable.
+pub(super) fn problems(recipe: &Recipe, methods: &[MethodSpec], problems: &mut Problems) {
+    recipe.visit("", methods, &mut |path, spec, value| {
+        if let Some(value) = value {
+            range(path, &spec, &value, problems);
+        }
+    });
+    normalisation("data", &recipe.data.mean, &recipe.data.std, problems);
+    teachers(&recipe.teachers, problems);
+    fit(recipe, methods, problems);
+    if !recipe
+        .train
+        .milestones
+        .is_sorted_by(|earlier, later| earlier < later)
+    {
+        problems.add(
+            "train.milestones",
+            "`train.milestones` do not rise".to_owned(),
+            "sort them, and name each epoch once".to_owned(),
+        );
+    }
+}
+
+fn normalisation(
+    at: &str,
+    mean: &Option<Vec<f32>>,
+    std: &Option<Vec<f32>>,
+    problems: &mut Problems,
+) {
+    // A value that could not be read is not one that was left out.
+    if ["mean", "std"]
+        .iter()
+        .any(|key| problems.knows(&join(at, key)))
+    {
+        return;
+    }
+    let (key, what) = match (mean, std) {
+        (None, None) => return,
+        (Some(_), None) => ("mean", "has a `mean` but no `std`".to_owned()),
+        (None, Some(_)) => ("std", "has a `std` but no `mean`".to_owned()),
+        (Some(mean), Some(std)) if mean.len() == std.len() && !mean.is_empty() => return,
+        (Some(mean), Some(std)) => (
+            "std",
+            format!(
+                "has {} values in `mean` and {} in `std`",
+                mean.len(),
+                std.len()
+            ),
+        ),
+    };
+    problems.add(
+        &join(at, key),
+        format!("`{at}` {what}"),
+        "give both, one value a channel, or neither".to_owned(),
+    );
+}
+
+fn teachers(teachers: &[Teacher], problems: &mut Problems) {
+    // Names become names of files, in caches and reports.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-+".contains(c);
+    for (index, teacher) in teachers.iter().enumerate() {
+        let at = format!("teachers[{index}]");
+        normalisation(&at, &teacher.mean, &teacher.std, problems);
+        let name = shown(&teacher.name);
+        if !teacher.name.chars().all(plain) || teacher.name.starts_with('.') {
+            problems.add(
+                &format!("{at}.name"),
+                format!("teacher name `{name}` cannot be a file name"),
+                "use letters, digits, `-`, `_`, `+` and `.`, and begin with another one than `.`"
+                    .to_owned(),
+            );
+        }
+        if let Some(first) = teachers[..index]
+            .iter()
+            .position(|other| other.name == teacher.name)
+        {
+            problems.add(
+                &format!("{at}.name"),
+                format!("teachers[{first}] and {at} are both named `{name}`"),
+                "give each teacher a name of its own".to_owned(),
+            );
+        }
+    }
+}
+
+/// Method, options and number of teachers.
+fn fit(recipe: &Recipe, methods: &[MethodSpec], problems: &mut Problems) {
+    let name = recipe.method.name.as_str();
+    let Some(spec) = method::find(methods, name) else {
+        let names: Vec<&str> = methods.iter().map(|method| method.name).collect();
+        let hint = match nearest(name, names.iter().copied()) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => format!("give one of {}", quoted(&names)),
+        };
+        problems.add(
+            "method.name",
+            format!("unknown method `{}`", shown(name)),
+            hint,
+        );
+        return;
+    };
+    for option in recipe.method.unfit(spec) {
+        problems.add(
+            &format!("method.{}", option.key),
+            format!(
+                "option `{}` of method `{name}` is missing or of another kind",
+                option.key
+            ),
+            "start from `Method::with_defaults`".to_owned(),
+        );
+    }
+    for key in recipe.method.options.keys() {
+        if !spec.options.iter().any(|option| option.key == key) {
+            problems.add(
+                &format!("method.{key}"),
+                format!("method `{name}` has no option `{}`", shown(key)),
+                "remove it".to_owned(),
+            );
+        }
+    }
+    let count = recipe.teachers.len();
+    if spec.takes(count) {
+        return;
+    }
+    let uses =
+        |other: &&MethodSpec| other.takes(count) && (count == 0 || other.max_teachers != Some(0));
+    let others: Vec<&str> = methods
+        .iter()
+        .filter(uses)
+        .map(|other| other.name)
+        .collect();
+    let least = spec.min_teachers;
+    let (needs, mend) = if count < least {
+        (
+            format!("needs at least {}", of_teachers(least)),
+            "add `[[teachers]]`",
+        )
+    } else {
+        (
+            format!(
+                "takes at most {}",
+                of_teachers(spec.max_teachers.unwrap_or(count))
+            ),
+            "drop some",
+        )
+    };
+    let hint = if others.is_empty() {
+        mend.to_owned()
+    } else {
+        format!("{mend}, or choose another method: {}", quoted(&others))
+    };
+    problems.add(
+        "teachers",
+        format!("method `{name}` {needs}, found {count}"),
+        hint,
+    );
+}
+
+fn of_teachers(count: usize) -> String {
+    format!("{count} teacher{}", if count == 1 { "" } else { "s" })
+}
+
+/// Everything that is allowed, but probably not meant.
+pub(super) fn warnings(recipe: &Recipe, methods: &[MethodSpec], warnings: &mut Problems) {
+    let Recipe {
+        teachers, train, ..
+    } = recipe;
+    let spec = method::find(methods, &recipe.method.name);
+    if spec.is_some_and(|spec| spec.max_teachers == Some(0)) && !teachers.is_empty() {
+        warnings.add(
+            "teachers",
+            format!("method `{}` does not use the teachers", recipe.method.name),
+            "fine as a baseline; else choose another `method.name`".to_owned(),
+        );
+    }
+    for (index, teacher) in teachers.iter().enumerate() {
+        let same = |other: &&Teacher| other.weights == teacher.weights;
+        if let Some(first) = teachers[..index].iter().find(same) {
+            warnings.add(
+                &format!("teachers[{index}].weights"),
+                format!(
+                    "teachers `{}` and `{}` have the same weights",
+                    first.name, teacher.name
+                ),
+                "a teacher that is named twice counts twice; name another file".to_owned(),
+            );
+        }
+    }
+    unused_keys(train, warnings);
+    let late = train
+        .milestones
+        .iter()
+        .filter(|&&milestone| milestone >= train.epochs)
+        .count();
+    if train.schedule == Schedule::Step && late > 0 {
+        let (all, epochs) = (train.milestones.len(), train.epochs);
+        warnings.add(
+            "train.milestones",
+            format!("{late} of {all} milestones are not before the last of {epochs} epochs"),
+            "leave `train.milestones` out: by default they follow `train.epochs`".to_owned(),
+        );
+    }
+    if train.warmup_epochs > 0.0 && train.warmup_epochs >= train.epochs as f64 {
+        warnings.add(
+            "train.warmup_epochs",
+            format!("the warm-up lasts all {} epochs", train.epochs),
+            "make `train.warmup_epochs` smaller than `train.epochs`".to_owned(),
+        );
+    }
+}
+
+/// Keys that were changed, but say something about another optimiser or schedule.
+fn unused_keys(train: &Train, warnings: &mut Problems) {
+    let plain = Train::default();
+    let sgd = train.optimizer == Optimizer::Sgd;
+    let step = train.schedule == Schedule::Step;
+    let unused = [
+        (
+            !sgd && train.momentum != plain.momentum,
+            "momentum",
+            "optimizer",
+            "sgd",
+        ),
+        (
+            !sgd && train.nesterov != plain.nesterov,
+            "nesterov",
+            "optimizer",
+            "sgd",
+        ),
+        (
+            sgd && train.betas != plain.betas,
+            "betas",
+            "optimizer",
+            "adamw",
+        ),
+        (
+            sgd && train.epsilon != plain.epsilon,
+            "epsilon",
+            "optimizer",
+            "adamw",
+        ),
+        (
+            !step && train.milestones != milestones(train.epochs),
+            "milestones",
+            "schedule",
+            "step",
+        ),
+        (
+            !step && train.decay != plain.decay,
+            "decay",
+            "schedule",
+            "step",
+        ),
+    ];
+    for (_, key, chooser, choice) in unused.into_iter().filter(|(unused, ..)| *unused) {
+        warnings.add(
+            &format!("train.{key}"),
+            format!("`train.{key}` has no effect here"),
+            format!("it belongs to `train.{chooser} = \"{choice}\"`; remove it or choose that"),
+        );
+    }
+    if sgd && train.nesterov && train.momentum == 0.0 {
+        warnings.add(
+            "train.momentum",
+            "`train.nesterov` has no effect without momentum".to_owned(),
+            "set `train.nesterov = false`, or a `train.momentum` above 0".to_owned(),
+        );
+    }
+}

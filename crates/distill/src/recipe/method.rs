@@ -1,0 +1,250 @@
+//! `[method]`: its keys are those of the method that it names.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use toml::Value;
+
+use super::load::Reader;
+use super::range::{KeySpec, Range};
+use super::section::{Section, Visitor, join};
+use super::setting::Setting;
+use super::tree::Node;
+
+/// What recipes may say of one method.
+#[derive(Clone, Copy, Debug)]
+pub struct MethodSpec {
+    /// Name in `method.name`, kebab-case.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub help: &'static str,
+    /// Its options, in the order of explanations.
+    pub options: &'static [OptionSpec],
+    /// Fewest teachers that it works with.
+    pub min_teachers: usize,
+    /// Most teachers that it works with. With 0, teachers are allowed but not used.
+    pub max_teachers: Option<usize>,
+}
+
+/// One option of a method.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionSpec {
+    /// Key in `[method]`.
+    pub key: &'static str,
+    /// Its default; the values that it takes are of the same kind.
+    pub default: OptionValue,
+    /// The values that it takes.
+    pub range: Range,
+    /// Where the default is from.
+    pub source: &'static str,
+    /// Meaning and unit, in one line.
+    pub help: &'static str,
+    /// Other defaults under other options; the first one that holds.
+    pub exceptions: &'static [Exception],
+}
+
+/// The default of an option while another option has a certain value.
+#[derive(Clone, Copy, Debug)]
+pub struct Exception {
+    /// The other option, which must come first in [`MethodSpec::options`].
+    pub option: &'static str,
+    /// Its value.
+    pub is: OptionValue,
+    /// The default then.
+    pub default: OptionValue,
+    /// Where that default is from.
+    pub source: &'static str,
+}
+
+/// The value of an option.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum OptionValue {
+    /// Yes or no.
+    Flag(bool),
+    /// A count.
+    Integer(i64),
+    /// Any other number.
+    Number(f64),
+    /// One of the words of a [`Range::Words`].
+    Word(&'static str),
+}
+
+impl OptionValue {
+    fn to_value(self) -> Value {
+        match self {
+            Self::Flag(flag) => Value::Boolean(flag),
+            Self::Integer(number) => Value::Integer(number),
+            Self::Number(number) => Value::Float(number),
+            Self::Word(word) => Value::String(word.to_owned()),
+        }
+    }
+
+    fn same_kind(self, other: Self) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+}
+
+impl MethodSpec {
+    /// Whether it works with `count` teachers.
+    #[must_use]
+    pub fn takes(&self, count: usize) -> bool {
+        count >= self.min_teachers
+            && self
+                .max_teachers
+                .is_none_or(|most| most == 0 || count <= most)
+    }
+}
+
+impl OptionSpec {
+    /// The default, given the options before it, and where it is from.
+    fn default_among(
+        &self,
+        options: &BTreeMap<String, OptionValue>,
+    ) -> (OptionValue, &'static str) {
+        self.exceptions
+            .iter()
+            .find(|exception| options.get(exception.option) == Some(&exception.is))
+            .map_or((self.default, self.source), |holds| {
+                (holds.default, holds.source)
+            })
+    }
+
+    fn spec(&self, source: &'static str) -> KeySpec {
+        KeySpec {
+            key: self.key,
+            help: self.help,
+            range: self.range,
+            source: Some(source),
+        }
+    }
+}
+
+/// `[method]`: the method and its options.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Method {
+    /// Name of the method, one of `faculty methods`. Required.
+    pub name: String,
+    /// All options of the method; see its [`MethodSpec`].
+    #[serde(flatten)]
+    pub options: BTreeMap<String, OptionValue>,
+}
+
+impl Method {
+    /// The method with the defaults of all its options.
+    #[must_use]
+    pub fn with_defaults(spec: &MethodSpec) -> Self {
+        let mut options = BTreeMap::new();
+        for option in spec.options {
+            let (default, _) = option.default_among(&options);
+            options.insert(option.key.to_owned(), default);
+        }
+        Self {
+            name: spec.name.to_owned(),
+            options,
+        }
+    }
+
+    /// The option `key`, if it is a yes or no.
+    #[must_use]
+    pub fn flag(&self, key: &str) -> Option<bool> {
+        match self.options.get(key)? {
+            OptionValue::Flag(flag) => Some(*flag),
+            _ => None,
+        }
+    }
+
+    /// The option `key`, if it is a count.
+    #[must_use]
+    pub fn integer(&self, key: &str) -> Option<i64> {
+        match self.options.get(key)? {
+            OptionValue::Integer(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The option `key`, if it is any other number.
+    #[must_use]
+    pub fn number(&self, key: &str) -> Option<f64> {
+        match self.options.get(key)? {
+            OptionValue::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The option `key`, if it is a word.
+    #[must_use]
+    pub fn word(&self, key: &str) -> Option<&'static str> {
+        match self.options.get(key)? {
+            OptionValue::Word(word) => Some(word),
+            _ => None,
+        }
+    }
+
+    /// The options that the method has and this one lacks, or has of another kind.
+    pub(super) fn unfit<'s>(&self, spec: &'s MethodSpec) -> impl Iterator<Item = &'s OptionSpec> {
+        spec.options.iter().filter(|option| {
+            !self
+                .options
+                .get(option.key)
+                .is_some_and(|value| value.same_kind(option.default))
+        })
+    }
+}
+
+/// The method of this name.
+pub(super) fn find<'m>(methods: &'m [MethodSpec], name: &str) -> Option<&'m MethodSpec> {
+    methods.iter().find(|method| method.name == name)
+}
+
+const NAME: KeySpec = KeySpec {
+    key: "name",
+    help: "Name of the method, one of `faculty methods`.",
+    range: Range::Any,
+    source: None,
+};
+
+impl Section for Method {
+    fn read(reader: &mut Reader<'_>, at: &str, node: Option<&Node>) -> Self {
+        let table = reader.table(at, node);
+        let name: String = reader.key(at, table, NAME, None);
+        let mut options = BTreeMap::new();
+        // Of an unknown method no key can be told to be wrong; the check reports the name.
+        if let Some(method) = find(reader.methods, &name) {
+            let known: Vec<&str> = std::iter::once(NAME.key)
+                .chain(method.options.iter().map(|o| o.key))
+                .collect();
+            reader.refuse_unknown(at, table, &known);
+            for option in method.options {
+                let (default, source) = option.default_among(&options);
+                let spec = option.spec(source);
+                let value = match default {
+                    OptionValue::Flag(flag) => {
+                        OptionValue::Flag(reader.key(at, table, spec, Some(flag)))
+                    }
+                    OptionValue::Integer(number) => {
+                        OptionValue::Integer(reader.key(at, table, spec, Some(number)))
+                    }
+                    OptionValue::Number(number) => {
+                        OptionValue::Number(reader.key(at, table, spec, Some(number)))
+                    }
+                    OptionValue::Word(word) => {
+                        let text: String = reader.key(at, table, spec, Some(word.to_owned()));
+                        OptionValue::Word(reader.word(at, &spec, &text).unwrap_or(word))
+                    }
+                };
+                options.insert(option.key.to_owned(), value);
+            }
+        }
+        Self { name, options }
+    }
+
+    fn visit(&self, at: &str, methods: &[MethodSpec], see: &mut Visitor<'_>) {
+        see(&join(at, NAME.key), NAME, self.name.to_value());
+        for option in find(methods, &self.name).map_or(&[][..], |method| method.options) {
+            let (_, source) = option.default_among(&self.options);
+            let value = self.options.get(option.key).map(|value| value.to_value());
+            see(&join(at, option.key), option.spec(source), value);
+        }
+    }
+}

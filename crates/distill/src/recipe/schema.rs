@@ -1,0 +1,205 @@
+//! The sections of a recipe and their keys. A new key is added here and nowhere else.
+
+use std::path::PathBuf;
+
+use super::method::Method;
+use super::range::Range;
+use super::section::{Section as _, section};
+use super::setting::words;
+
+/// Every count: far above any use, far below what a float holds exactly.
+const COUNT: Range = Range::between(1.0, 1e12);
+const SHARE: Range = Range::between(0.0, 1.0);
+const FORMATS: &[&str] = &["idx", "cifar-binary", "parquet", "folder"];
+
+section! {
+    /// Everything that a run is made of, as plain data.
+    ///
+    /// Read one with [`Recipe::load`], or fill the fields in code and call [`Recipe::check`].
+    pub struct Recipe {
+        /// Start of every random number: one seed, one result. At most 2^53 - 1, so that JSON
+        /// readers keep it.
+        #[within(Range::between(0.0, 9_007_199_254_740_991.0))]
+        seed: u64 = 1, "faculty's choice";
+        /// Title in reports.
+        name: Option<String> = None, "no title";
+        /// Run folder, relative to the recipe file.
+        output: Option<PathBuf> = None, "`runs/` in the current folder, then the recipe's name";
+    }
+    sections {
+        /// The samples.
+        data: Data;
+        /// The network to train.
+        student: Student;
+        /// The trained networks to learn from.
+        teachers: Vec<Teacher>;
+        /// How to learn from them.
+        method: Method;
+        /// The optimiser and its course.
+        train: Train;
+    }
+}
+
+section! {
+    /// `[data]`: where the samples come from and how they are prepared.
+    pub struct Data {
+        /// File or folder of the data set.
+        path: PathBuf;
+        /// How the data set is stored: `idx`, `cifar-binary`, `parquet` or `folder`.
+        #[within(Range::Words(FORMATS))]
+        format: Option<String> = None, "recognised from the files";
+        /// Column that holds the labels, for data sets with several.
+        label_column: Option<String> = None, "recognised from the files";
+        /// Height and width in pixels that every image is scaled to.
+        #[within(Range::between(1.0, 4096.0))]
+        resize: Option<[usize; 2]> = None, "images stay as they are";
+        /// Use only this many samples of the training part.
+        #[within(COUNT)]
+        train_samples: Option<usize> = None, "all";
+        /// Share of the training part that is held out to choose the best epoch; with 0 none is,
+        /// and the last epoch counts as the best.
+        #[within(Range::below(0.0, 0.9))]
+        validation: f64 = 0.1, "faculty's choice";
+        /// Share of the training labels that are replaced by random wrong ones, to make a bad
+        /// teacher on purpose.
+        #[within(SHARE)]
+        label_noise: f64 = 0.0, "faculty's choice";
+        /// Mean of each channel, of pixel values scaled to 0..1.
+        mean: Option<Vec<f32>> = None, "measured on the training part";
+        /// Standard deviation of each channel, of pixel values scaled to 0..1.
+        #[within(Range::above(0.0))]
+        std: Option<Vec<f32>> = None, "measured on the training part";
+        /// Training images are padded by this many pixels on each side, then cropped at random;
+        /// 0 = no crop.
+        #[within(Range::between(0.0, 64.0))]
+        crop_padding: usize = 4, "CA-MKD paper";
+        /// Mirror every second training image, at random.
+        flip: bool = true, "CA-MKD paper";
+        /// Number of different augmented views of each sample; epoch e uses view e mod views.
+        #[within(Range::between(1.0, 65536.0))]
+        views: Option<u32> = None, "a new view in every epoch";
+    }
+}
+
+section! {
+    /// `[student]`: the network to train.
+    pub struct Student {
+        /// Name of the network, one of `faculty networks`.
+        network: String;
+        /// Weights to start from: `.safetensors`, `.pth` or `.pt`.
+        weights: Option<PathBuf> = None, "initialised at random";
+    }
+}
+
+section! {
+    /// `[[teachers]]`: one trained network to learn from.
+    pub struct Teacher {
+        /// Its name in reports and caches, different from the other teachers' names.
+        name: String;
+        /// Name of the network, one of `faculty networks`.
+        network: String;
+        /// Its trained weights: `.safetensors`, `.pth` or `.pt`.
+        weights: PathBuf;
+        /// Mean of each channel in this teacher's own normalisation.
+        mean: Option<Vec<f32>> = None, "the same as the data";
+        /// Standard deviation of each channel in this teacher's own normalisation.
+        #[within(Range::above(0.0))]
+        std: Option<Vec<f32>> = None, "the same as the data";
+        /// Accept this teacher even if it is near chance on the data.
+        allow_weak: bool = false, "faculty's choice";
+    }
+}
+
+section! {
+    /// `[train]`: the optimiser and its course.
+    pub struct Train {
+        /// Passes over the training part.
+        #[within(Range::between(1.0, 1e6))]
+        epochs: usize = 240, "CA-MKD paper";
+        /// Samples in one step.
+        #[within(Range::between(1.0, 1e6))]
+        batch_size: usize = 64, "CA-MKD paper";
+        /// `sgd` or `adamw`.
+        #[within(Range::Words(Optimizer::NAMES))]
+        optimizer: Optimizer = Optimizer::Sgd, "CA-MKD paper";
+        /// Step size: the highest one of the schedule.
+        #[within(Range::above(0.0))]
+        learning_rate: f64 = 0.05, "CA-MKD paper";
+        /// Share of the last step that goes on in the next one (sgd).
+        #[within(Range::below(0.0, 1.0))]
+        momentum: f64 = 0.9, "CA-MKD paper";
+        /// Look ahead along the momentum (sgd).
+        nesterov: bool = true, "CA-MKD paper";
+        /// Pull of every parameter towards 0.
+        #[within(Range::at_least(0.0))]
+        weight_decay: f64 = 5e-4, "CA-MKD paper";
+        /// Decay of the running mean and of the running square of the gradient (adamw).
+        #[within(Range::below(0.0, 1.0))]
+        betas: [f64; 2] = [0.9, 0.999], "PyTorch";
+        /// Added to the divisor of a step (adamw).
+        #[within(Range::above(0.0))]
+        epsilon: f64 = 1e-8, "PyTorch";
+        /// Course of the learning rate: `step`, `cosine`, `one-cycle` or `constant`.
+        #[within(Range::Words(Schedule::NAMES))]
+        schedule: Schedule = Schedule::Step, "CA-MKD paper";
+        /// Epochs after which the learning rate is multiplied by `decay` (step).
+        #[within(COUNT)]
+        milestones: Vec<usize> = milestones(epochs), "CA-MKD paper: 5/8, 6/8 and 7/8 of the epochs";
+        /// Factor of the learning rate at each milestone (step).
+        #[within(Range::up_to(0.0, 1.0))]
+        decay: f64 = 0.1, "CA-MKD paper";
+        /// First epochs in which the learning rate rises from 0; may be a fraction.
+        #[within(Range::at_least(0.0))]
+        warmup_epochs: f64 = 0.0, "CA-MKD paper";
+        /// Leave out the last batch of an epoch if it is not full.
+        drop_last: bool = true, "CA-MKD paper";
+        /// Largest length of the gradient; longer ones are shortened to it.
+        #[within(Range::above(0.0))]
+        clip_gradient_norm: Option<f64> = None, "not shortened";
+        /// Threads to work on; the result does not depend on it.
+        #[within(Range::between(1.0, 4096.0))]
+        threads: Option<usize> = None, "all cores";
+        /// Measure on the validation part after every this many epochs, and after the last.
+        #[within(COUNT)]
+        evaluate_every: usize = 1, "faculty's choice";
+        /// Write a checkpoint after every this many epochs, and after the last.
+        #[within(COUNT)]
+        checkpoint_every: usize = 1, "faculty's choice";
+    }
+}
+
+words! {
+    /// `train.optimizer`.
+    pub enum Optimizer {
+        /// Stochastic gradient descent with momentum.
+        #[default]
+        Sgd = "sgd",
+        /// Adam with decoupled weight decay (Loshchilov, Hutter, ICLR 2019).
+        AdamW = "adamw",
+    }
+}
+
+words! {
+    /// `train.schedule`: the course of the learning rate.
+    pub enum Schedule {
+        /// Multiplied by `decay` after each of the `milestones`.
+        #[default]
+        Step = "step",
+        /// Half a cosine from the learning rate to 0.
+        Cosine = "cosine",
+        /// Up along a cosine, then down to almost 0 (Smith, Topin 2018).
+        OneCycle = "one-cycle",
+        /// Always the same.
+        Constant = "constant",
+    }
+}
+
+/// The paper's 150, 180 and 210 of 240 epochs, in proportion. Short runs lose those that coincide.
+pub(super) fn milestones(epochs: usize) -> Vec<usize> {
+    let mut milestones: Vec<usize> = (5..8)
+        .map(|eighth| epochs.saturating_mul(eighth) / 8)
+        .collect();
+    milestones.dedup();
+    milestones.retain(|&milestone| milestone > 0);
+    milestones
+}

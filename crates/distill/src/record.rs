@@ -1,0 +1,179 @@
+//! What a run writes down: one line of `metrics.jsonl` an epoch, and `card.json` at the end.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::learner::StepRecord;
+use crate::metrics::Quality;
+
+/// One loss term over an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TermRecord {
+    /// Mean value before weighting.
+    pub value: f64,
+    /// Its constant.
+    pub weight: f64,
+    /// `weight · value` as a share of the whole loss, 0 to 1.
+    pub share: f64,
+}
+
+/// One epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// From 1.
+    pub epoch: usize,
+    /// Learning rate of the last batch.
+    pub learning_rate: f64,
+    /// Mean loss per batch.
+    pub loss: f64,
+    /// Its terms by name.
+    pub terms: BTreeMap<String, TermRecord>,
+    /// Level (`kd`, `intermediate`) → teacher → mean weight.
+    pub teacher_weights: BTreeMap<String, BTreeMap<String, f64>>,
+    /// Training samples right while training, percent.
+    pub train_top1: f64,
+    /// On the validation part, if there is one.
+    pub validation: Option<Quality>,
+    /// Training images per second of the epoch, evaluation left out.
+    pub images_per_second: f64,
+    /// Seconds that training stood waiting for a batch.
+    pub data_wait_seconds: f64,
+    /// Seconds spent on teacher outputs.
+    pub teacher_seconds: f64,
+    /// Seconds of the epoch, evaluation included.
+    pub seconds: f64,
+}
+
+/// Adds up the batches of one epoch.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EpochSums {
+    batches: usize,
+    samples: usize,
+    correct: usize,
+    loss: f64,
+    terms: BTreeMap<&'static str, (f64, f64)>,
+    weights: BTreeMap<&'static str, Vec<f64>>,
+}
+
+impl EpochSums {
+    pub(crate) fn add(&mut self, step: &StepRecord, samples: usize) {
+        self.batches += 1;
+        self.samples += samples;
+        self.correct += step.correct;
+        self.loss += step.loss;
+        for term in &step.terms {
+            let sum = self.terms.entry(term.name).or_default();
+            sum.0 += term.value;
+            sum.1 = term.weight;
+        }
+        for (level, weights) in &step.teacher_weights {
+            let sums = self.weights.entry(level).or_insert_with(|| vec![0.0; weights.len()]);
+            sums.iter_mut().zip(weights).for_each(|(sum, w)| *sum += w);
+        }
+    }
+
+    pub(crate) fn loss(&self) -> f64 {
+        self.loss / self.batches.max(1) as f64
+    }
+
+    pub(crate) fn samples(&self) -> usize {
+        self.samples
+    }
+
+    pub(crate) fn train_top1(&self) -> f64 {
+        100.0 * self.correct as f64 / self.samples.max(1) as f64
+    }
+
+    pub(crate) fn terms(&self) -> BTreeMap<String, TermRecord> {
+        let batches = self.batches.max(1) as f64;
+        let whole: f64 = self.terms.values().map(|(value, weight)| (value * weight).abs()).sum();
+        self.terms
+            .iter()
+            .map(|(name, &(value, weight))| {
+                let share = if whole > 0.0 { (value * weight).abs() / whole } else { 0.0 };
+                ((*name).to_owned(), TermRecord { value: value / batches, weight, share })
+            })
+            .collect()
+    }
+
+    pub(crate) fn teacher_weights(
+        &self,
+        names: &[String],
+    ) -> BTreeMap<String, BTreeMap<String, f64>> {
+        let batches = self.batches.max(1) as f64;
+        self.weights
+            .iter()
+            .map(|(level, sums)| {
+                let means = names.iter().cloned().zip(sums.iter().map(|sum| sum / batches));
+                ((*level).to_owned(), means.collect())
+            })
+            .collect()
+    }
+}
+
+/// A teacher as the run card names it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TeacherCard {
+    /// Name in the recipe.
+    pub name: String,
+    /// Network name.
+    pub network: String,
+    /// SHA-256 of its weight file.
+    pub weights_sha256: String,
+    /// Alone, on the validation part if there is one, otherwise on the test part.
+    pub quality: Option<Quality>,
+}
+
+/// The student at one epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StudentResult {
+    /// Epoch of these weights.
+    pub epoch: usize,
+    /// On the validation part.
+    pub validation: Option<Quality>,
+    /// On the test part, if the data has one. Never used to choose anything.
+    pub test: Option<Quality>,
+}
+
+/// `card.json`: what was run, on what, and what came out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunCard {
+    /// Version of this file's layout.
+    pub format: u32,
+    /// Program version.
+    pub faculty: String,
+    /// Path of the numeric kernels that ran.
+    pub kernels: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Method name.
+    pub method: String,
+    /// Its objective with all constants.
+    pub objective: String,
+    /// Data set name.
+    pub data: String,
+    /// Hash over class names, sample ids and labels.
+    pub data_fingerprint: String,
+    /// Class names in label order.
+    pub classes: Vec<String>,
+    /// Normalisation of the student's input: mean of each channel over pixel / 255.
+    pub mean: Vec<f32>,
+    /// Deviation of each channel likewise.
+    pub std: Vec<f32>,
+    /// Student network.
+    pub student: String,
+    /// Trainable values of the student.
+    pub student_parameters: usize,
+    /// The teachers.
+    pub teachers: Vec<TeacherCard>,
+    /// Mean of the teachers' probabilities, on the part that the teachers were measured on.
+    pub ensemble: Option<Quality>,
+    /// After the last epoch.
+    pub last: StudentResult,
+    /// At the epoch with the best validation accuracy (the last epoch without a validation part).
+    /// `student.safetensors` holds these weights.
+    pub best: StudentResult,
+    /// Seconds of the whole run, resumed parts included.
+    pub seconds: f64,
+}

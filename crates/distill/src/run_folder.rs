@@ -1,0 +1,159 @@
+//! The folder of a run: who may write it, and what lies where.
+//!
+//! `recipe.toml` (resolved), `metrics.jsonl`, `checkpoints/last.safetensors` (everything),
+//! `checkpoints/best.safetensors` (the student), `student.safetensors` (the result), `card.json`.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use faculty_nets::weights::write_atomically;
+
+use crate::error::{Error, Result};
+use crate::record::{EpochRecord, RunCard};
+
+/// How a run begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// In a folder that holds no run.
+    New,
+    /// In place of a run that may be there.
+    Overwrite,
+    /// From the last checkpoint of the same run.
+    Resume,
+}
+
+/// An opened run folder.
+#[derive(Clone, Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Opens (and for a new run creates) the folder.
+    ///
+    /// # Errors
+    /// When it holds a run and `start` is [`Start::New`], or cannot be written.
+    pub fn open(path: &Path, start: Start) -> Result<Self> {
+        let folder = Self { path: path.to_owned() };
+        match start {
+            Start::Resume => return Ok(folder),
+            Start::New => folder.check_unused()?,
+            Start::Overwrite => folder.clear()?,
+        }
+        let checkpoints = folder.checkpoints();
+        fs::create_dir_all(&checkpoints).map_err(Error::io("create", &checkpoints))?;
+        Ok(folder)
+    }
+
+    /// Fails when the folder already holds a run.
+    ///
+    /// # Errors
+    /// [`Error::FolderInUse`].
+    pub fn check_unused(&self) -> Result<()> {
+        let finished = self.path.join("card.json").exists();
+        if finished || self.path.join("recipe.toml").exists() {
+            return Err(Error::FolderInUse { path: self.path.clone(), finished });
+        }
+        Ok(())
+    }
+
+    /// A folder by name only; nothing is touched.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// Removes the files of an earlier run, and nothing else.
+    fn clear(&self) -> Result<()> {
+        let files = [
+            self.path.join("card.json"),
+            self.student(),
+            self.last_checkpoint(),
+            self.best_student(),
+            self.metrics(),
+            self.path.join("recipe.toml"),
+        ];
+        for file in files {
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove", file)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The student alone: the result.
+    #[must_use]
+    pub fn student(&self) -> PathBuf {
+        self.path.join("student.safetensors")
+    }
+
+    /// Everything that the run needs to go on.
+    #[must_use]
+    pub fn last_checkpoint(&self) -> PathBuf {
+        self.checkpoints().join("last.safetensors")
+    }
+
+    /// The student at the best validation epoch so far.
+    #[must_use]
+    pub fn best_student(&self) -> PathBuf {
+        self.checkpoints().join("best.safetensors")
+    }
+
+    /// One JSON line an epoch.
+    #[must_use]
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    pub(crate) fn write_recipe(&self, text: &str) -> Result<()> {
+        let path = self.path.join("recipe.toml");
+        write_atomically(&path, text.as_bytes()).map_err(Error::io("write", path))
+    }
+
+    pub(crate) fn write_card(&self, card: &RunCard) -> Result<()> {
+        let path = self.path.join("card.json");
+        let text = serde_json::to_string_pretty(card).expect("plain data always serialises");
+        write_atomically(&path, text.as_bytes()).map_err(Error::io("write", path))
+    }
+
+    pub(crate) fn append_metrics(&self, record: &EpochRecord) -> Result<()> {
+        let path = self.metrics();
+        let mut line = serde_json::to_string(record).expect("plain data always serialises");
+        line.push('\n');
+        fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(line.as_bytes()).and_then(|()| file.sync_data()))
+            .map_err(Error::io("write", path))
+    }
+
+    /// Drops lines of epochs after `epoch`: a run that ended between its metrics line and its
+    /// checkpoint trains that epoch again.
+    pub(crate) fn keep_metrics_until(&self, epoch: usize) -> Result<()> {
+        let path = self.metrics();
+        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let kept: String = text
+            .lines()
+            .filter(|line| {
+                serde_json::from_str::<EpochRecord>(line).is_ok_and(|r| r.epoch <= epoch)
+            })
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        write_atomically(&path, kept.as_bytes()).map_err(Error::io("write", path))
+    }
+}

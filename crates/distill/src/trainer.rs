@@ -1,0 +1,348 @@
+//! The training loop: epochs over views, one learner step a batch, records, checkpoints, and the
+//! final numbers.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use faculty_data::{Augmentation, BatchLoader, LoaderConfig};
+use faculty_nets::{Network, weights};
+
+use crate::checkpoint::{self, BestEpoch, Progress};
+use crate::error::{Error, Result};
+use crate::evaluate::network_quality;
+use crate::learner::{Learner, LearnerBatch, StepRecord};
+use crate::metrics::Quality;
+use crate::record::{EpochRecord, EpochSums, RunCard, StudentResult};
+use crate::run::CheckedRun;
+use crate::run_folder::{RunFolder, Start};
+use crate::teacher::{TeacherBatch, TeacherOutputs};
+
+/// What a run tells while it goes on.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Training begins (or goes on) with this epoch.
+    Started {
+        /// First epoch to train, from 1.
+        epoch: usize,
+    },
+    /// A batch is done.
+    Batch {
+        /// From 1.
+        epoch: usize,
+        /// From 1.
+        batch: usize,
+        /// Batches of the epoch.
+        batches: usize,
+        /// Mean loss of the epoch so far.
+        loss: f64,
+        /// Training speed of the epoch so far.
+        images_per_second: f64,
+    },
+    /// An epoch is done and written down.
+    Epoch(&'a EpochRecord),
+}
+
+/// Trains a checked run to its end in `folder`.
+///
+/// `stop` ends the run after the current batch; what earlier epochs left is kept.
+///
+/// # Errors
+/// When the folder cannot be used, a loss breaks down, the run is stopped, or a file cannot be
+/// written. The last checkpoint stays in every case.
+pub fn train(
+    run: CheckedRun,
+    folder: &Path,
+    start: Start,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<RunCard> {
+    let CheckedRun { mut learner, mut teachers, data, settings, card, identity } = run;
+    let folder = RunFolder::open(folder, start)?;
+    let mut progress = Progress::start(card.data_fingerprint.clone(), identity);
+    if start == Start::Resume {
+        progress = resume(&folder, &mut learner, &settings.optimizer, &progress)?;
+        folder.keep_metrics_until(progress.epoch)?;
+    } else {
+        folder.write_recipe(&settings.recipe)?;
+    }
+
+    let teacher_names: Vec<String> = teachers.iter().map(|t| t.name.clone()).collect();
+    let mut checkpointed = progress.epoch;
+    observe(Event::Started { epoch: progress.epoch + 1 });
+    for epoch in progress.epoch + 1..=settings.schedule.epochs {
+        let started = Instant::now();
+        let mut epoch_run = EpochRun {
+            learner: &mut learner,
+            teachers: &mut teachers,
+            settings: &settings,
+            data: &data,
+            folder: &folder,
+            stop,
+        };
+        let trained = epoch_run.train(epoch, checkpointed, observe)?;
+        let is_last = epoch == settings.schedule.epochs;
+        let validation = match &data.validation {
+            Some(part) if is_last || epoch.is_multiple_of(settings.evaluate_every) => {
+                network_quality(&learner.student.network, part, &data.normalisation)?
+            }
+            _ => None,
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        let record = EpochRecord {
+            epoch,
+            learning_rate: trained.learning_rate,
+            loss: trained.sums.loss(),
+            terms: trained.sums.terms(),
+            teacher_weights: trained.sums.teacher_weights(&teacher_names),
+            train_top1: trained.sums.train_top1(),
+            validation,
+            images_per_second: trained.sums.samples() as f64 / trained.seconds,
+            data_wait_seconds: trained.data_wait_seconds,
+            teacher_seconds: trained.teacher_seconds,
+            seconds,
+        };
+        let student = &learner.student.network;
+        if let Some(quality) = validation
+            && progress.best.is_none_or(|best| quality.top1 > best.quality.top1)
+        {
+            progress.best = Some(BestEpoch { epoch, quality });
+            write_student(&folder.best_student(), student, &card, epoch)?;
+        }
+        folder.append_metrics(&record)?;
+        progress.epoch = epoch;
+        progress.seconds += seconds;
+        if is_last || epoch.is_multiple_of(settings.checkpoint_every) {
+            let path = folder.last_checkpoint();
+            checkpoint::save(&path, &learner, &settings.optimizer, &progress)?;
+            checkpointed = epoch;
+        }
+        observe(Event::Epoch(&record));
+    }
+    finish(&folder, &learner.student.network, &data, &progress, card)
+}
+
+fn resume(
+    folder: &RunFolder,
+    learner: &mut Learner,
+    optimizer: &crate::optimizer::OptimizerConfig,
+    expected: &Progress,
+) -> Result<Progress> {
+    let path = folder.last_checkpoint();
+    if !path.exists() {
+        return Err(Error::NothingToResume { path: folder.path().to_owned() });
+    }
+    let found = checkpoint::progress(&path)?;
+    let other = |what: &str| Error::OtherRun { path: path.clone(), what: what.to_owned() };
+    if found.data_fingerprint != expected.data_fingerprint {
+        return Err(other("the data set"));
+    }
+    if found.recipe != expected.recipe {
+        let line = first_difference(&found.recipe, &expected.recipe);
+        return Err(other(&format!("the recipe or a weight file ({line})")));
+    }
+    checkpoint::load(&path, learner, optimizer)
+}
+
+/// The first line that differs, as `now …, then …`.
+fn first_difference(then: &str, now: &str) -> String {
+    let mut then_lines = then.lines();
+    let mut now_lines = now.lines();
+    loop {
+        match (then_lines.next(), now_lines.next()) {
+            (None, None) => return "line endings".to_owned(),
+            (a, b) if a == b => {}
+            (a, b) => {
+                return format!("now `{}`, then `{}`", b.unwrap_or("-"), a.unwrap_or("-"));
+            }
+        }
+    }
+}
+
+/// Final test numbers of the last and of the best epoch; the best student is the result.
+fn finish(
+    folder: &RunFolder,
+    last: &Network,
+    data: &crate::run::RunData,
+    progress: &Progress,
+    mut card: RunCard,
+) -> Result<RunCard> {
+    let quality = |network: &Network, part: &Option<faculty_data::Part>| match part {
+        Some(part) => network_quality(network, part, &data.normalisation),
+        None => Ok(None),
+    };
+    card.seconds = progress.seconds;
+    card.last = StudentResult {
+        epoch: progress.epoch,
+        validation: quality(last, &data.validation)?,
+        test: quality(last, &data.test)?,
+    };
+    let best = progress.best.filter(|best| best.epoch != progress.epoch);
+    let mut student = last.clone();
+    card.best = match best {
+        None => card.last,
+        Some(best) => {
+            let path = folder.best_student();
+            student.set_state_dict(&weights::read(&path)?, &path)?;
+            StudentResult {
+                epoch: best.epoch,
+                validation: Some(best.quality),
+                test: quality(&student, &data.test)?,
+            }
+        }
+    };
+    write_student(&folder.student(), &student, &card, card.best.epoch)?;
+    folder.write_card(&card)?;
+    Ok(card)
+}
+
+fn write_student(path: &Path, student: &Network, card: &RunCard, epoch: usize) -> Result<()> {
+    let metadata = [
+        ("network".to_owned(), student.name().to_owned()),
+        ("classes".to_owned(), student.classes().to_string()),
+        ("method".to_owned(), card.method.clone()),
+        ("epoch".to_owned(), epoch.to_string()),
+        ("faculty".to_owned(), card.faculty.clone()),
+        ("mean".to_owned(), json(&card.mean)),
+        ("std".to_owned(), json(&card.std)),
+        ("class_names".to_owned(), json(&card.classes)),
+    ];
+    weights::write(path, &student.state_dict(), &metadata.into())?;
+    Ok(())
+}
+
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("plain data always serialises")
+}
+
+/// One epoch with everything it touches.
+struct EpochRun<'a> {
+    learner: &'a mut Learner,
+    teachers: &'a mut [crate::run::Teacher],
+    settings: &'a crate::run::Settings,
+    data: &'a crate::run::RunData,
+    folder: &'a RunFolder,
+    stop: &'a AtomicBool,
+}
+
+struct TrainedEpoch {
+    sums: EpochSums,
+    learning_rate: f64,
+    data_wait_seconds: f64,
+    teacher_seconds: f64,
+    seconds: f64,
+}
+
+impl EpochRun<'_> {
+    fn train(
+        &mut self,
+        epoch: usize,
+        checkpointed: usize,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<TrainedEpoch> {
+        let started = Instant::now();
+        let settings = self.settings;
+        let needs = self.learner.method().needs(epoch);
+        let mut loader = self.loader(epoch)?;
+        let batches = loader.batches_left();
+        let mut sums = EpochSums::default();
+        let mut learning_rate = 0.0;
+        let mut teacher_seconds = 0.0;
+        let mut batch_number = 0;
+        while let Some(batch) = loader.next() {
+            let batch = batch?;
+            batch_number += 1;
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted { epoch, kept: self.kept(checkpointed) });
+            }
+            let outputs = if needs.teacher_logits || needs.teacher_maps {
+                let started = Instant::now();
+                let view = TeacherBatch {
+                    ids: &batch.ids,
+                    view: u64::from(batch.view_number),
+                    images: &batch.images,
+                };
+                let outputs: Vec<TeacherOutputs> = self
+                    .teachers
+                    .iter_mut()
+                    .map(|teacher| teacher.source.outputs(&view, needs.teacher_maps))
+                    .collect();
+                teacher_seconds += started.elapsed().as_secs_f64();
+                outputs
+            } else {
+                Vec::new()
+            };
+            learning_rate = settings.schedule.rate(epoch, batch_number - 1, batches);
+            let step = self.learner.gradients(&LearnerBatch {
+                epoch,
+                images: &batch.images,
+                labels: &batch.labels,
+                teachers: &outputs,
+            });
+            if let Some((what, value)) = broken(&step) {
+                let kept = self.kept(checkpointed);
+                return Err(Error::NotFinite { what, value, epoch, batch: batch_number, kept });
+            }
+            let rate = learning_rate as f32;
+            self.learner.update(&settings.optimizer, rate, settings.clip, epoch);
+            sums.add(&step, batch.len());
+            observe(Event::Batch {
+                epoch,
+                batch: batch_number,
+                batches,
+                loss: sums.loss(),
+                images_per_second: sums.samples() as f64 / started.elapsed().as_secs_f64(),
+            });
+            loader.recycle(batch);
+        }
+        if let Some(value) = self.broken_weight() {
+            let what = "a weight of the student".to_owned();
+            let kept = self.kept(checkpointed);
+            return Err(Error::NotFinite { what, value, epoch, batch: batch_number, kept });
+        }
+        Ok(TrainedEpoch {
+            sums,
+            learning_rate,
+            data_wait_seconds: loader.data_wait().as_secs_f64(),
+            teacher_seconds,
+            seconds: started.elapsed().as_secs_f64(),
+        })
+    }
+
+    fn loader(&self, epoch: usize) -> Result<BatchLoader> {
+        let Self { settings, data, .. } = self;
+        // Epochs count from 1, views from 0; with a limited number they repeat.
+        let view = u32::try_from(epoch - 1).unwrap_or(u32::MAX);
+        let view = settings.views.map_or(view, |views| view % views.max(1));
+        let augmentation = Augmentation { pad: settings.crop_padding, flip: settings.flip };
+        let config = LoaderConfig::new(settings.batch_size, data.normalisation.clone())
+            .with_drop_last(settings.drop_last)
+            .with_views(augmentation, settings.seed, view);
+        let order = data.train.epoch_order(settings.seed, epoch as u64);
+        Ok(BatchLoader::new(&data.train, order, config)?)
+    }
+
+    /// The last checkpoint, if one was written at the end of epoch `checkpointed`.
+    fn kept(&self, checkpointed: usize) -> Option<PathBuf> {
+        (checkpointed > 0).then(|| self.folder.last_checkpoint())
+    }
+
+    fn broken_weight(&self) -> Option<f64> {
+        let parameters = self.learner.student.network.parameters();
+        parameters.iter().flatten().find(|w| !w.is_finite()).map(|&w| f64::from(w))
+    }
+}
+
+/// The first part of a loss that is not a number.
+fn broken(step: &StepRecord) -> Option<(String, f64)> {
+    let mut named = step.terms.iter().map(|t| (format!("loss term `{}`", t.name), t.value));
+    named
+        .find(|(_, value)| !value.is_finite())
+        .or_else(|| (!step.loss.is_finite()).then(|| ("the loss".to_owned(), step.loss)))
+}
+
+/// Accuracy of a result for tables: the test part if there is one, else validation.
+#[must_use]
+pub fn headline(result: &StudentResult) -> Option<Quality> {
+    result.test.or(result.validation)
+}

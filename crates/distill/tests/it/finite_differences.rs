@@ -1,0 +1,135 @@
+//! Every loss through the whole student: the gradient that the learner gives against central
+//! differences of the loss that it reports.
+
+use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
+use faculty_distill::methods::{Aver, CaMkd, CaMkdConfig, Ce, Kd, Method};
+use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource};
+use faculty_nets::Network;
+
+use crate::data::{CLASSES, SIDE, network, unit};
+
+const BATCH: usize = 6;
+
+fn teachers(count: u64) -> Vec<NetworkTeacher> {
+    (0..count)
+        .map(|k| {
+            // Fresh networks say almost nothing; larger classifiers make them disagree.
+            let mut own = network(100 + k);
+            for name in ["fc.weight", "fc.bias"] {
+                let position = own.graph().parameters().iter().position(|p| p.name == name);
+                let values = &mut own.parameters_mut()[position.unwrap()];
+                values.iter_mut().for_each(|w| *w *= 8.0);
+            }
+            NetworkTeacher::new(&own, None)
+        })
+        .collect()
+}
+
+struct Setup {
+    images: Vec<f32>,
+    labels: Vec<u32>,
+    outputs: Vec<TeacherOutputs>,
+    traits: Vec<TeacherTraits>,
+}
+
+impl Setup {
+    fn new(teacher_count: u64) -> Self {
+        let pixels = BATCH * SIDE * SIDE;
+        let images: Vec<f32> =
+            (0..pixels).map(|i| (2.0 * unit(i as u64, 7) - 1.0) as f32).collect();
+        let ids: Vec<faculty_data::SampleId> =
+            (0..BATCH as u64).map(faculty_data::SampleId).collect();
+        let mut sources = teachers(teacher_count);
+        let batch = TeacherBatch { ids: &ids, view: 0, images: &images };
+        let outputs = sources.iter_mut().map(|t| t.outputs(&batch, true)).collect();
+        let traits = sources
+            .iter()
+            .map(|t| TeacherTraits { map: t.map_shape(), classifier: t.classifier() })
+            .collect();
+        let labels = (0..BATCH).map(|i| (i % CLASSES) as u32).collect();
+        Self { images, labels, outputs, traits }
+    }
+
+    fn batch(&self) -> LearnerBatch<'_> {
+        LearnerBatch {
+            epoch: 2,
+            images: &self.images,
+            labels: &self.labels,
+            teachers: &self.outputs,
+        }
+    }
+}
+
+/// All trained networks of a learner, the student first.
+fn networks(learner: &mut Learner) -> Vec<&mut Network> {
+    learner.trained_mut().map(|(_, trained)| &mut trained.network).collect()
+}
+
+fn check(method: impl Fn() -> Box<dyn Method>, teacher_count: u64) {
+    let setup = Setup::new(teacher_count);
+    let fresh = || Learner::new(network(5), method(), &setup.traits, 5);
+    let mut learner = fresh();
+    learner.gradients(&setup.batch());
+    let gradients: Vec<Vec<Vec<f32>>> =
+        learner.trained().map(|(_, trained)| trained.gradients().to_vec()).collect();
+    for (network_index, of_network) in gradients.iter().enumerate() {
+        // Along the whole gradient of one network at once: the derivative is its norm.
+        let norm: f64 =
+            of_network.iter().flatten().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+        assert!(norm > 1e-3, "network {network_index} gets a gradient, norm {norm}");
+        let loss_at = |step: f64| {
+            let mut learner = fresh();
+            let mut all = networks(&mut learner);
+            for (w, g) in all[network_index].parameters_mut().iter_mut().zip(of_network) {
+                for (w, g) in w.iter_mut().zip(g) {
+                    *w += (step * f64::from(*g) / norm) as f32;
+                }
+            }
+            learner.gradients(&setup.batch()).loss
+        };
+        let step = 1e-3;
+        let difference = (loss_at(step) - loss_at(-step)) / (2.0 * step);
+        // f32 losses and ReLU corners leave about a percent.
+        assert!(
+            (difference - norm).abs() < 0.03 * norm,
+            "{:?}, network {network_index}: gradient norm {norm}, difference {difference}",
+            learner.method()
+        );
+    }
+}
+
+#[test]
+fn ce_matches_finite_differences() {
+    check(|| Box::new(Ce), 0);
+}
+
+#[test]
+fn kd_matches_finite_differences() {
+    check(|| Box::new(Kd::default()), 1);
+}
+
+#[test]
+fn aver_matches_finite_differences() {
+    check(|| Box::new(Aver::default()), 3);
+}
+
+#[test]
+fn ca_mkd_output_part_matches_finite_differences() {
+    let config = CaMkdConfig { intermediate: false, ..CaMkdConfig::default() };
+    check(move || Box::new(CaMkd::new(config)), 3);
+}
+
+#[test]
+fn ca_mkd_with_gradient_through_its_weights_matches_finite_differences() {
+    // With detached weights the reported loss moves with the weights and the gradient does not, so
+    // only the form that lets the gradient through can be compared with differences of the loss.
+    let config = CaMkdConfig { detach_inter_weight: false, beta: 5.0, ..CaMkdConfig::default() };
+    check(move || Box::new(CaMkd::new(config)), 3);
+}
+
+#[test]
+fn ca_mkd_with_one_teacher_matches_finite_differences() {
+    // One teacher has weight 1 whatever it says, so detaching changes nothing.
+    let config = CaMkdConfig { beta: 5.0, ..CaMkdConfig::default() };
+    check(move || Box::new(CaMkd::new(config)), 1);
+}

@@ -1,0 +1,292 @@
+//! Whole runs: same seed same bytes, any number of threads, resuming, breaking down.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use faculty_distill::methods::specs;
+use faculty_distill::recipe::Recipe;
+use faculty_distill::record::{EpochRecord, RunCard};
+use faculty_distill::{CheckedRun, Error, Event, Start, train};
+use faculty_nets::weights;
+
+use crate::data::{dataset, network};
+
+/// A recipe over teachers that were written to `folder`.
+fn recipe(folder: &Path, method: &str, teachers: usize, sets: &[&str]) -> Recipe {
+    let mut text = format!(
+        "seed = 3\n[data]\npath = \"bands\"\ncrop_padding = 1\n[student]\n\
+         network = \"resnet8x0.5\"\n[method]\nname = \"{method}\"\n\
+         [train]\nepochs = 3\nbatch_size = 32\nlearning_rate = 0.05\n"
+    );
+    for k in 0..teachers {
+        let path = folder.join(format!("teacher{k}.safetensors"));
+        weights::write(&path, &network(50 + k as u64).state_dict(), &BTreeMap::new()).unwrap();
+        text += &format!(
+            "[[teachers]]\nname = \"t{k}\"\nnetwork = \"resnet8x0.5\"\n\
+             weights = \"teacher{k}.safetensors\"\nallow_weak = true\n"
+        );
+    }
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    Recipe::from_str(&text, folder.join("recipe.toml"), &sets, &specs()).unwrap().recipe
+}
+
+fn run_with(
+    recipe: &Recipe,
+    folder: &Path,
+    start: Start,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(&Event<'_>),
+) -> Result<RunCard, Error> {
+    let run = CheckedRun::new(recipe, &dataset())?;
+    train(run, folder, start, stop, &mut |event| observe(&event))
+}
+
+fn run(recipe: &Recipe, folder: &Path) -> Result<RunCard, Error> {
+    run_with(recipe, folder, Start::New, &AtomicBool::new(false), &mut |_| {})
+}
+
+fn student(folder: &Path) -> Vec<u8> {
+    std::fs::read(folder.join("student.safetensors")).unwrap()
+}
+
+fn metrics(folder: &Path) -> Vec<EpochRecord> {
+    let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Records without what depends on the clock.
+fn timeless(folder: &Path) -> Vec<EpochRecord> {
+    metrics(folder)
+        .into_iter()
+        .map(|record| EpochRecord {
+            images_per_second: 0.0,
+            data_wait_seconds: 0.0,
+            teacher_seconds: 0.0,
+            seconds: 0.0,
+            ..record
+        })
+        .collect()
+}
+
+#[test]
+fn every_method_learns_and_leaves_a_complete_folder() {
+    for (method, teachers) in [("ce", 0), ("kd", 1), ("aver", 2), ("ca-mkd", 3), ("ca-mkd", 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("run");
+        // Untrained teachers teach nothing, so the labels must carry the learning.
+        let sets: &[&str] = match method {
+            "ce" => &["train.epochs=6"],
+            "kd" => &["train.epochs=6", "method.alpha=0.1"],
+            "aver" => &["train.epochs=6", "method.alpha=0.1"],
+            _ => &["train.epochs=6", "method.alpha=0.1", "method.beta=1"],
+        };
+        let card = run(&recipe(folder.path(), method, teachers, sets), &out).unwrap();
+        let test = card.last.test.unwrap();
+        assert!(test.top1 > 80.0, "{method} with {teachers} teachers: {test:?}");
+        assert_eq!(card.last.epoch, 6);
+        for file in ["recipe.toml", "metrics.jsonl", "student.safetensors", "card.json"] {
+            assert!(out.join(file).exists(), "{method}: {file}");
+        }
+        let last = &metrics(&out)[5];
+        let share: f64 = last.terms.values().map(|term| term.share).sum();
+        assert!((share - 1.0).abs() < 1e-9, "{method}: shares sum to {share}");
+        for (level, weights) in &last.teacher_weights {
+            let sum: f64 = weights.values().sum();
+            assert!((sum - 1.0).abs() < 1e-5, "{method}: weights at `{level}` sum to {sum}");
+        }
+        assert_eq!(last.teacher_weights.contains_key("intermediate"), method == "ca-mkd");
+    }
+}
+
+#[test]
+fn one_seed_gives_the_same_bytes_for_any_number_of_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = recipe(folder.path(), "ca-mkd", 3, &[]);
+    let mut results = Vec::new();
+    for (name, threads) in [("a", 1), ("b", 2), ("c", 3), ("d", 2)] {
+        let out = folder.path().join(name);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| run(&recipe, &out)).unwrap();
+        results.push((student(&out), timeless(&out)));
+    }
+    for other in &results[1..] {
+        assert!(other == &results[0], "runs differ");
+    }
+}
+
+#[test]
+fn another_seed_gives_another_student() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = recipe(folder.path(), "ce", 0, &["train.epochs=1"]);
+    let second = Recipe { seed: 4, ..first.clone() };
+    run(&first, &folder.path().join("a")).unwrap();
+    run(&second, &folder.path().join("b")).unwrap();
+    assert!(student(&folder.path().join("a")) != student(&folder.path().join("b")));
+}
+
+#[test]
+fn a_stopped_and_resumed_run_equals_an_undisturbed_one() {
+    for (method, optimizer) in [("ca-mkd", "sgd"), ("aver", "adamw")] {
+        let folder = tempfile::tempdir().unwrap();
+        let sets = [format!("train.optimizer={optimizer}"), "data.views=2".to_owned()];
+        let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+        let recipe = recipe(folder.path(), method, 2, &sets);
+        let whole = folder.path().join("whole");
+        run(&recipe, &whole).unwrap();
+
+        let parts = folder.path().join("parts");
+        let stop = AtomicBool::new(false);
+        let error = run_with(&recipe, &parts, Start::New, &stop, &mut |event| {
+            if matches!(event, Event::Batch { epoch: 2, batch: 3, .. }) {
+                stop.store(true, Ordering::Relaxed);
+            }
+        })
+        .unwrap_err();
+        assert!(matches!(error, Error::Interrupted { epoch: 2, kept: Some(_) }), "{error}");
+        assert!(error.hint().unwrap().contains("--resume"));
+        let stop = AtomicBool::new(false);
+        let mut first = 0;
+        run_with(&recipe, &parts, Start::Resume, &stop, &mut |event| {
+            if let Event::Started { epoch } = event {
+                first = *epoch;
+            }
+        })
+        .unwrap();
+        assert_eq!(first, 2);
+        assert!(student(&parts) == student(&whole), "{method}: students differ");
+        assert_eq!(timeless(&parts), timeless(&whole), "{method}");
+    }
+}
+
+#[test]
+fn resuming_with_another_recipe_or_teacher_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let first = recipe(folder.path(), "aver", 1, &["train.epochs=1"]);
+    run(&first, &out).unwrap();
+    let resume = |recipe: &Recipe| {
+        run_with(recipe, &out, Start::Resume, &AtomicBool::new(false), &mut |_| {}).unwrap_err()
+    };
+    let mut other = first.clone();
+    other.train.learning_rate = 0.01;
+    let error = resume(&other).to_string();
+    assert!(error.contains("learning_rate = 0.01"), "{error}");
+    let path = folder.path().join("teacher0.safetensors");
+    weights::write(&path, &network(99).state_dict(), &BTreeMap::new()).unwrap();
+    let error = resume(&first);
+    assert!(matches!(error, Error::OtherRun { .. }), "{error}");
+}
+
+#[test]
+fn a_folder_with_a_run_is_not_overwritten_unasked() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let recipe = recipe(folder.path(), "ce", 0, &["train.epochs=1"]);
+    run(&recipe, &out).unwrap();
+    std::fs::write(out.join("notes.txt"), "mine").unwrap();
+    let error = run(&recipe, &out).unwrap_err();
+    assert!(matches!(error, Error::FolderInUse { finished: true, .. }), "{error}");
+    let before = student(&out);
+    let stop = AtomicBool::new(false);
+    run_with(&recipe, &out, Start::Overwrite, &stop, &mut |_| {}).unwrap();
+    assert!(student(&out) == before, "students differ");
+    assert!(out.join("notes.txt").exists(), "other files stay");
+}
+
+#[test]
+fn a_loss_that_breaks_down_stops_the_run_and_keeps_the_last_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let hot = recipe(folder.path(), "ce", 0, &["train.learning_rate=1e38"]);
+    let error = run(&hot, &folder.path().join("hot")).unwrap_err();
+    assert!(matches!(error, Error::NotFinite { epoch: 1, kept: None, .. }), "{error}");
+
+    // A run that broke down later: stopped after its first epoch, then given absurd weights.
+    let out = folder.path().join("run");
+    let recipe = recipe(folder.path(), "ce", 0, &[]);
+    let stop = AtomicBool::new(false);
+    run_with(&recipe, &out, Start::New, &stop, &mut |event| {
+        if matches!(event, Event::Epoch(_)) {
+            stop.store(true, Ordering::Relaxed);
+        }
+    })
+    .unwrap_err();
+    let checkpoint = out.join("checkpoints/last.safetensors");
+    let (mut state, metadata) = weights::read_safetensors(&checkpoint).unwrap();
+    state.get_mut("student/fc.weight").unwrap().values.fill(3e38);
+    weights::write(&checkpoint, &state, &metadata.into_iter().collect()).unwrap();
+    let before = std::fs::read(&checkpoint).unwrap();
+    let stop = AtomicBool::new(false);
+    let error = run_with(&recipe, &out, Start::Resume, &stop, &mut |_| {}).unwrap_err();
+    let Error::NotFinite { epoch: 2, what, kept: Some(kept), .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(what, "loss term `task`");
+    assert_eq!(std::fs::read(kept).unwrap(), before);
+    assert!(!out.join("student.safetensors").exists() && !out.join("card.json").exists());
+}
+
+#[test]
+fn label_noise_spoils_what_is_learnt_but_not_the_validation_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = recipe(folder.path(), "ce", 0, &["data.label_noise=1", "train.epochs=6"]);
+    let card = run(&recipe, &folder.path().join("run")).unwrap();
+    assert!(card.last.test.unwrap().top1 < 20.0, "{:?}", card.last.test);
+}
+
+#[test]
+fn misfits_are_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let good = recipe(folder.path(), "ca-mkd", 1, &[]);
+    let refused = |recipe: &Recipe| run(recipe, &out).unwrap_err();
+
+    // A teacher for five classes.
+    let image = faculty_nets::MapShape::new(1, 8, 8);
+    let other = faculty_nets::Network::new("resnet8x0.5", image, 5, 1).unwrap();
+    let path = folder.path().join("five.safetensors");
+    weights::write(&path, &other.state_dict(), &BTreeMap::new()).unwrap();
+    let mut wrong = good.clone();
+    wrong.teachers[0].weights = path;
+    let error = refused(&wrong);
+    assert!(
+        matches!(&error, Error::TeacherClasses { found: 5, expected: 3, .. }),
+        "{error}"
+    );
+
+    // A teacher that always says the first class, without permission.
+    let mut state = network(1).state_dict();
+    state.get_mut("fc.weight").unwrap().values.fill(0.0);
+    state.get_mut("fc.bias").unwrap().values.copy_from_slice(&[1.0, 0.0, 0.0]);
+    let path = folder.path().join("constant.safetensors");
+    weights::write(&path, &state, &BTreeMap::new()).unwrap();
+    let mut weak = good.clone();
+    weak.teachers[0].weights = path;
+    weak.teachers[0].allow_weak = false;
+    // Measured on the test part then, which is balanced: right on exactly a third.
+    weak.data.validation = 0.0;
+    let error = refused(&weak);
+    assert!(matches!(&error, Error::WeakTeacher { .. }), "{error}");
+    assert!(error.hint().unwrap().contains("allow_weak"), "{error}");
+
+    // Normalisation for colour images.
+    let mut colour = good.clone();
+    colour.data.mean = Some(vec![0.5; 3]);
+    assert!(matches!(refused(&colour), Error::Channels { found: 3, expected: 1, .. }));
+
+    // Fewer samples than a batch.
+    let mut large = good.clone();
+    large.train.batch_size = 10_000;
+    assert!(matches!(refused(&large), Error::TooFewSamples { .. }));
+
+    // NaN in the weights.
+    let mut state = network(1).state_dict();
+    state.get_mut("conv1.weight").unwrap().values[0] = f32::NAN;
+    let path = folder.path().join("nan.safetensors");
+    weights::write(&path, &state, &BTreeMap::new()).unwrap();
+    let mut nan = good;
+    nan.teachers[0].weights = path;
+    let error = refused(&nan).to_string();
+    assert!(error.contains("`conv1.weight`") && error.contains("NaN"), "{error}");
+    assert!(!out.exists(), "nothing was written");
+}

@@ -1,0 +1,23 @@
+//! CPU kernels of faculty: slices in, slices out, `f32`, NCHW.
+//!
+//! Every public function checks the lengths it is given, picks the instruction set once
+//! ([`isa::name`]) and spreads its work over rayon's current pool. Results are bit-identical for
+//! any number of threads: work is cut by the shape alone, and partial sums are added in a fixed
+//! order. They differ in the last bits between instruction sets.
+//!
+//! The instruction set is chosen at run time; `FACULTY_ISA=scalar|avx2|avx512` forces one.
+#![expect(unsafe_code, reason = "micro-kernels")]
+
+pub mod batch_norm;
+pub mod conv2d;
+pub mod elementwise;
+pub mod isa;
+pub mod linear;
+mod parallel;
+pub mod pool;
+pub mod resize;
+mod scratch;
+mod simd;
+pub mod softmax_kl;
+#[cfg(test)]
+mod testing;

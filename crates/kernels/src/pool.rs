@@ -1,0 +1,102 @@
+//! Pooling and its gradients, with PyTorch's conventions.
+//!
+//! Every function works on planes: batch and channels are one axis. Windows are whole (no
+//! `ceil_mode`), so padding must be at most half the kernel. Planes are spread over rayon's
+//! current pool and each is computed by one task, so results do not depend on the number of
+//! threads.
+
+mod adaptive;
+mod average;
+mod global;
+mod max;
+#[cfg(test)]
+mod tests;
+
+pub use adaptive::{AdaptiveShape, adaptive_avg_pool2d, adaptive_avg_pool2d_backward};
+pub use average::{avg_pool2d, avg_pool2d_backward};
+pub use global::{global_avg_pool, global_avg_pool_backward};
+pub use max::{max_pool2d, max_pool2d_backward};
+
+use crate::parallel::ELEMENTS_PER_TASK;
+
+/// The sizes of a pooling with windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolShape {
+    /// Batch times channels.
+    pub planes: usize,
+    /// Rows of the input.
+    pub in_height: usize,
+    /// Columns of the input.
+    pub in_width: usize,
+    /// Rows and columns of the window.
+    pub kernel: [usize; 2],
+    /// Step in rows and columns.
+    pub stride: [usize; 2],
+    /// Padding at each side, in rows and columns; at most half the kernel.
+    pub padding: [usize; 2],
+}
+
+impl PoolShape {
+    fn out(&self, axis: usize, input: usize) -> usize {
+        (input + 2 * self.padding[axis] - self.kernel[axis]) / self.stride[axis] + 1
+    }
+
+    /// Rows of the output.
+    pub fn out_height(&self) -> usize {
+        self.out(0, self.in_height)
+    }
+
+    /// Columns of the output.
+    pub fn out_width(&self) -> usize {
+        self.out(1, self.in_width)
+    }
+
+    /// Elements of one input plane.
+    pub fn in_plane(&self) -> usize {
+        self.in_height * self.in_width
+    }
+
+    /// Elements of one output plane.
+    pub fn out_plane(&self) -> usize {
+        self.out_height() * self.out_width()
+    }
+
+    /// Elements of the input.
+    pub fn input_len(&self) -> usize {
+        self.planes * self.in_plane()
+    }
+
+    /// Elements of the output.
+    pub fn output_len(&self) -> usize {
+        self.planes * self.out_plane()
+    }
+
+    fn check(&self, input: usize, output: usize) {
+        for axis in 0..2 {
+            let (kernel, padding) = (self.kernel[axis], self.padding[axis]);
+            let size = [self.in_height, self.in_width][axis];
+            assert!(kernel > 0 && self.stride[axis] > 0, "a kernel or stride of 0 in {self:?}");
+            assert!(2 * padding <= kernel, "more padding than half the kernel in {self:?}");
+            assert!(kernel <= size + 2 * padding, "kernel larger than the input in {self:?}");
+        }
+        check_len("input", input, self.input_len());
+        check_len("output", output, self.output_len());
+    }
+
+    /// The input rows (axis 0) or columns (axis 1) of an output index, without the padding.
+    fn window(&self, axis: usize, index: usize) -> std::ops::Range<usize> {
+        let size = [self.in_height, self.in_width][axis];
+        let start = index * self.stride[axis];
+        let end = (start + self.kernel[axis]).saturating_sub(self.padding[axis]);
+        start.saturating_sub(self.padding[axis])..end.min(size)
+    }
+}
+
+fn check_len(name: &str, got: usize, want: usize) {
+    assert!(got == want, "`{name}` has {got} elements, {want} expected");
+}
+
+/// Planes of `len` elements one task handles.
+pub(crate) fn planes_per_task(len: usize) -> usize {
+    (ELEMENTS_PER_TASK / len.max(1)).max(1)
+}

@@ -1,0 +1,51 @@
+//! The few vector operations the micro-kernels need, as a trait the instruction sets implement.
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+pub(crate) mod portable;
+
+/// One instruction set. A value of the implementing type proves that the CPU has it.
+pub(crate) trait Simd: Copy + Send + Sync {
+    /// A vector of `LANES` floats.
+    type V: Copy;
+    /// Lanes of a vector; at most 16 and a multiple of 4.
+    const LANES: usize;
+    /// Vector registers; sizes the register tiles.
+    const REGISTERS: usize;
+
+    /// `x` in every lane.
+    fn splat(self, x: f32) -> Self::V;
+    /// `a + b`
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a - b`
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b`
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, rounded once where the CPU can.
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `max(x, 0)`; NaN stays NaN.
+    fn relu(self, x: Self::V) -> Self::V;
+
+    /// Loads `LANES` floats.
+    ///
+    /// # Safety
+    /// `LANES` floats at `from` are readable.
+    unsafe fn load(self, from: *const f32) -> Self::V;
+    /// Stores `LANES` floats.
+    ///
+    /// # Safety
+    /// `LANES` floats at `to` are writable.
+    unsafe fn store(self, to: *mut f32, v: Self::V);
+    /// Transposing load: vector `i` has `from[lane * stride + i]` in its lanes.
+    ///
+    /// # Safety
+    /// Four floats are readable at `from + lane * stride` for every lane.
+    unsafe fn load_columns4(self, from: *const f32, stride: usize) -> [Self::V; 4];
+    /// Transposing store, the inverse of [`Simd::load_columns4`].
+    ///
+    /// # Safety
+    /// Four floats are writable at `to + lane * stride` for every lane.
+    unsafe fn store_columns4(self, to: *mut f32, stride: usize, v: [Self::V; 4]);
+}

@@ -1,0 +1,120 @@
+//! AVX-512: sixteen lanes, thirty-two registers.
+
+use std::arch::x86_64::*;
+
+use super::Simd;
+
+/// Proves that the CPU has AVX-512 F, BW, DQ and VL (and AVX2, FMA).
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    /// The token, if this CPU has the features.
+    pub(crate) fn new() -> Option<Self> {
+        (is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma"))
+        .then_some(Self(()))
+    }
+}
+
+impl Simd for Avx512 {
+    type V = __m512;
+    const LANES: usize = 16;
+    const REGISTERS: usize = 32;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_set1_ps(x) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn relu(self, x: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512. `max` gives its second operand when one is NaN.
+        unsafe { _mm512_max_ps(_mm512_setzero_ps(), x) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> __m512 {
+        // SAFETY: `self` proves AVX-512; the caller promises sixteen readable floats.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: __m512) {
+        // SAFETY: `self` proves AVX-512; the caller promises sixteen writable floats.
+        unsafe { _mm512_storeu_ps(to, v) }
+    }
+    #[inline(always)]
+    unsafe fn load_columns4(self, from: *const f32, stride: usize) -> [__m512; 4] {
+        // SAFETY: `self` proves AVX-512; the caller promises four readable floats at each of the
+        // sixteen `from + lane * stride`. Quarter `q` of row `j` comes from lane `4 * q + j`.
+        unsafe {
+            let row = |j: usize| {
+                let quarter = |q: usize| _mm_loadu_ps(from.add((4 * q + j) * stride));
+                let v = _mm512_castps128_ps512(quarter(0));
+                let v = _mm512_insertf32x4::<1>(v, quarter(1));
+                let v = _mm512_insertf32x4::<2>(v, quarter(2));
+                _mm512_insertf32x4::<3>(v, quarter(3))
+            };
+            transpose4(row(0), row(1), row(2), row(3))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_columns4(self, to: *mut f32, stride: usize, v: [__m512; 4]) {
+        // SAFETY: `self` proves AVX-512; the caller promises four writable floats at each of the
+        // sixteen `to + lane * stride`.
+        unsafe {
+            let rows = transpose4(v[0], v[1], v[2], v[3]);
+            for j in 0..4 {
+                let row = rows[j];
+                _mm_storeu_ps(to.add(j * stride), _mm512_castps512_ps128(row));
+                _mm_storeu_ps(to.add((4 + j) * stride), _mm512_extractf32x4_ps::<1>(row));
+                _mm_storeu_ps(to.add((8 + j) * stride), _mm512_extractf32x4_ps::<2>(row));
+                _mm_storeu_ps(to.add((12 + j) * stride), _mm512_extractf32x4_ps::<3>(row));
+            }
+        }
+    }
+}
+
+/// Transposes the 4 × 4 blocks that lie in the quarters of four vectors.
+///
+/// # Safety
+/// The CPU has AVX-512 F.
+#[inline(always)]
+unsafe fn transpose4(a: __m512, b: __m512, c: __m512, d: __m512) -> [__m512; 4] {
+    // SAFETY: the caller promises AVX-512 F.
+    unsafe {
+        let ab_low = _mm512_unpacklo_ps(a, b);
+        let ab_high = _mm512_unpackhi_ps(a, b);
+        let cd_low = _mm512_unpacklo_ps(c, d);
+        let cd_high = _mm512_unpackhi_ps(c, d);
+        [
+            _mm512_shuffle_ps::<0b01_00_01_00>(ab_low, cd_low),
+            _mm512_shuffle_ps::<0b11_10_11_10>(ab_low, cd_low),
+            _mm512_shuffle_ps::<0b01_00_01_00>(ab_high, cd_high),
+            _mm512_shuffle_ps::<0b11_10_11_10>(ab_high, cd_high),
+        ]
+    }
+}

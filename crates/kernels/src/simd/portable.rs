@@ -1,0 +1,76 @@
+//! Plain Rust: the path of machines without AVX2, and the one Miri can run.
+
+use super::Simd;
+
+/// The token of the portable path; always available.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable;
+
+const LANES: usize = 8;
+
+/// Fused only where that is one instruction: elsewhere `f32::mul_add` is a library call.
+#[inline(always)]
+fn fused(a: f32, b: f32, c: f32) -> f32 {
+    if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
+        a.mul_add(b, c)
+    } else {
+        a * b + c
+    }
+}
+
+impl Simd for Portable {
+    type V = [f32; LANES];
+    const LANES: usize = LANES;
+    const REGISTERS: usize = 16;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::V {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] - b[i])
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        std::array::from_fn(|i| fused(a[i], b[i], c[i]))
+    }
+    #[inline(always)]
+    fn relu(self, x: Self::V) -> Self::V {
+        x.map(|x| if x < 0.0 { 0.0 } else { x })
+    }
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> Self::V {
+        // SAFETY: the caller promises `LANES` readable floats; an array has no padding.
+        unsafe { from.cast::<[f32; LANES]>().read() }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, v: Self::V) {
+        // SAFETY: the caller promises `LANES` writable floats.
+        unsafe { to.cast::<[f32; LANES]>().write(v) }
+    }
+    #[inline(always)]
+    unsafe fn load_columns4(self, from: *const f32, stride: usize) -> [Self::V; 4] {
+        std::array::from_fn(|i| {
+            // SAFETY: the caller promises four readable floats at every `lane * stride`.
+            std::array::from_fn(|lane| unsafe { *from.add(lane * stride + i) })
+        })
+    }
+    #[inline(always)]
+    unsafe fn store_columns4(self, to: *mut f32, stride: usize, v: [Self::V; 4]) {
+        for lane in 0..LANES {
+            for i in 0..4 {
+                // SAFETY: the caller promises four writable floats at every `lane * stride`.
+                unsafe { *to.add(lane * stride + i) = v[i][lane] };
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What can go wrong with networks and weight files.
+
+use std::path::PathBuf;
+
+use crate::graph::MapShape;
+
+/// Result with this crate's [`enum@Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A network that cannot be built, or weights that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No network of that name.
+    #[error("unknown network `{name}`")]
+    UnknownNetwork {
+        /// The name asked for.
+        name: String,
+        /// The nearest known name.
+        nearest: &'static str,
+    },
+    /// The image is too small for the network.
+    #[error("an input of {shape} is too small for layer `{layer}`")]
+    InputTooSmall {
+        /// The layer that does not fit.
+        layer: String,
+        /// What reaches it.
+        shape: MapShape,
+    },
+    /// A weight file cannot be opened or read.
+    #[error("cannot read weights `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A weight file cannot be written.
+    #[error("cannot write weights `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A `.pth` file is damaged or not one.
+    #[error("`{}` is not a readable PyTorch file", path.display())]
+    PyTorch {
+        /// The file.
+        path: PathBuf,
+        /// The reader's reason.
+        source: Box<pytorch_reader::PytorchError>,
+    },
+    /// A `.safetensors` file is damaged or not one.
+    #[error("`{}` is not a readable safetensors file", path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// The reader's reason.
+        source: safetensors::SafeTensorError,
+    },
+    /// A file without any tensor.
+    #[error("`{}` holds no weights", path.display())]
+    NoWeights {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A tensor of a type that holds no plain numbers.
+    #[error("tensor `{tensor}` in `{}` has type {found}", path.display())]
+    TensorType {
+        /// The file.
+        path: PathBuf,
+        /// Its tensor.
+        tensor: String,
+        /// The type found.
+        found: String,
+    },
+    /// A weight that is not a number.
+    #[error("tensor `{tensor}` in `{}` holds {value} at index {index}", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// Its tensor.
+        tensor: String,
+        /// Position in the flattened tensor.
+        index: usize,
+        /// NaN or an infinity.
+        value: f32,
+    },
+    /// Weights that belong to another network.
+    #[error("weights `{}` do not fit network `{network}`: {}", path.display(), problems.join("; "))]
+    DoNotFit {
+        /// The file.
+        path: PathBuf,
+        /// The network asked for.
+        network: String,
+        /// Every missing, unexpected or misshapen tensor (shortened).
+        problems: Vec<String>,
+    },
+}
+
+impl Error {
+    /// How to mend it, if there is a way worth naming.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownNetwork { nearest, .. } => Some(format!(
+                "did you mean `{nearest}`? `faculty networks` lists all of them"
+            )),
+            Self::InputTooSmall { .. } => {
+                Some("use larger images or a network with fewer stages".to_owned())
+            }
+            Self::Read { .. } => Some("check the path and its permissions".to_owned()),
+            Self::Write { .. } => Some("check that the folder exists and has space".to_owned()),
+            Self::PyTorch { .. } => Some(
+                "the file may be cut short; save it again with `torch.save(net.state_dict(), …)`"
+                    .to_owned(),
+            ),
+            Self::Safetensors { .. } => {
+                Some("the file may be cut short; copy or save it again".to_owned())
+            }
+            Self::NoWeights { .. } => {
+                Some("save the network's `state_dict()`, at the top or under `model`".to_owned())
+            }
+            Self::TensorType { .. } => Some("convert the weights to float32".to_owned()),
+            Self::NotFinite { .. } => {
+                Some("that training run broke down; use an earlier checkpoint".to_owned())
+            }
+            Self::DoNotFit { .. } => Some(
+                "check the `network` name, the number of classes and the input channels".to_owned(),
+            ),
+        }
+    }
+}

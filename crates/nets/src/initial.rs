@@ -1,0 +1,96 @@
+//! PyTorch's start values, drawn from a counter: the same seed and name give the same values on any
+//! machine, whatever else is built before or after.
+
+use crate::graph::{Initial, ParameterSpec};
+
+/// Fills a parameter by its rule, keyed by `seed` and the parameter's name.
+pub(crate) fn fill(spec: &ParameterSpec, seed: u64) -> Vec<f32> {
+    let len = spec.shape.iter().product();
+    let mut stream = Stream::new(seed, &spec.name);
+    match spec.initial {
+        Initial::Ones => vec![1.0; len],
+        Initial::Zeros => vec![0.0; len],
+        Initial::UniformFanIn { fan_in } => {
+            let bound = 1.0 / (fan_in as f64).sqrt();
+            (0..len).map(|_| ((2.0 * stream.unit() - 1.0) * bound) as f32).collect()
+        }
+        Initial::KaimingNormalFanOut { fan_out } => {
+            let deviation = (2.0 / fan_out as f64).sqrt();
+            (0..len).map(|_| (stream.normal() * deviation) as f32).collect()
+        }
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) started from a hash of seed and name.
+struct Stream {
+    state: u64,
+}
+
+impl Stream {
+    fn new(seed: u64, name: &str) -> Self {
+        // FNV-1a over the name, then mixed with the seed: short, stable, and good enough to
+        // separate streams because every draw is mixed again.
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let mut stream = Self { state: hash ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
+        stream.state = stream.next();
+        stream
+    }
+
+    fn next(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Uniform in (0, 1): the half step keeps 0 out, which the logarithm below needs.
+    fn unit(&mut self) -> f64 {
+        ((self.next() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+
+    /// Standard normal by Box and Muller.
+    fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * self.unit().ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.unit()).cos()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(initial: Initial) -> ParameterSpec {
+        ParameterSpec { name: "conv1.weight".to_owned(), shape: vec![64, 16, 3, 3], initial }
+    }
+
+    #[test]
+    fn kaiming_has_the_right_spread() {
+        let values = fill(&spec(Initial::KaimingNormalFanOut { fan_out: 576 }), 1);
+        let n = values.len() as f64;
+        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+        let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
+        let expected = 2.0 / 576.0;
+        assert!(mean.abs() < 4.0 * (expected / n).sqrt(), "mean {mean}");
+        // The relative deviation of a variance estimate is sqrt(2/n) = 1.5 %; four of them.
+        assert!((variance / expected - 1.0).abs() < 0.06, "variance {variance}");
+    }
+
+    #[test]
+    fn uniform_stays_within_its_bound_and_fills_it() {
+        let values = fill(&spec(Initial::UniformFanIn { fan_in: 144 }), 1);
+        let largest = values.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+        assert!(largest <= 1.0 / 12.0 && largest > 0.99 / 12.0, "{largest}");
+    }
+
+    #[test]
+    fn seed_and_name_choose_the_values() {
+        let initial = Initial::UniformFanIn { fan_in: 144 };
+        let same = fill(&spec(initial), 1);
+        assert_eq!(same, fill(&spec(initial), 1));
+        assert_ne!(same, fill(&spec(initial), 2));
+        assert_ne!(same, fill(&ParameterSpec { name: "fc.weight".to_owned(), ..spec(initial) }, 1));
+    }
+}

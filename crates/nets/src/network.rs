@@ -1,0 +1,170 @@
+//! A graph with values: parameters and running statistics.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::graph::{Graph, MapShape};
+use crate::weights::{Array, StateDict};
+use crate::{initial, networks, weights};
+
+/// A network ready to run: its graph, parameters and running statistics.
+#[derive(Clone, Debug)]
+pub struct Network {
+    name: String,
+    graph: Arc<Graph>,
+    pub(crate) parameters: Vec<Vec<f32>>,
+    pub(crate) buffers: Vec<Vec<f32>>,
+}
+
+/// What a classifier needs beside its map: weight `[classes, channels]` and bias `[classes]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Classifier<'a> {
+    /// Row-major `[classes, channels]`.
+    pub weight: &'a [f32],
+    /// `[classes]`.
+    pub bias: &'a [f32],
+}
+
+impl Network {
+    /// A named network (see [`crate::NETWORKS`]) with PyTorch's start values drawn from `seed`.
+    ///
+    /// # Errors
+    /// When the name is unknown or the image too small.
+    pub fn new(name: &str, input: MapShape, classes: usize, seed: u64) -> Result<Self> {
+        Ok(Self::from_graph(name, networks::find(name)?.graph(input, classes)?, seed))
+    }
+
+    /// A network of your own graph, with start values drawn from `seed`.
+    #[must_use]
+    pub fn from_graph(name: &str, graph: Graph, seed: u64) -> Self {
+        let parameters = graph.parameters.iter().map(|spec| initial::fill(spec, seed)).collect();
+        let buffers = graph.buffers.iter().map(|spec| vec![spec.initial; spec.len]).collect();
+        Self { name: name.to_owned(), graph: Arc::new(graph), parameters, buffers }
+    }
+
+    /// A named network with the weights of a `.pth`, `.pt` or `.safetensors` file.
+    ///
+    /// # Errors
+    /// When the file cannot be read or belongs to another network.
+    pub fn load(name: &str, input: MapShape, classes: usize, path: &Path) -> Result<Self> {
+        let mut network = Self::new(name, input, classes, 0)?;
+        network.set_state_dict(&weights::read(path)?, path)?;
+        Ok(network)
+    }
+
+    /// Name in the table of networks, or the one given with the graph.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The structure.
+    #[must_use]
+    pub fn graph(&self) -> &Arc<Graph> {
+        &self.graph
+    }
+
+    /// Number of classes: the length of the output.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.graph.shape(self.graph.output()).channels
+    }
+
+    /// Parameter values, one vector per [`Graph::parameters`] entry.
+    #[must_use]
+    pub fn parameters(&self) -> &[Vec<f32>] {
+        &self.parameters
+    }
+
+    /// Parameter values for an optimiser. Lengths must stay as they are.
+    #[must_use]
+    pub fn parameters_mut(&mut self) -> &mut [Vec<f32>] {
+        &mut self.parameters
+    }
+
+    /// Running statistics, one vector per [`Graph::buffers`] entry.
+    #[must_use]
+    pub fn buffers(&self) -> &[Vec<f32>] {
+        &self.buffers
+    }
+
+    /// The classifier behind global average pooling, if the network ends so.
+    #[must_use]
+    pub fn classifier(&self) -> Option<Classifier<'_>> {
+        self.graph.classifier().map(|ids| Classifier {
+            weight: &self.parameters[ids.weight.0],
+            bias: &self.parameters[ids.bias.0],
+        })
+    }
+
+    /// All values under their PyTorch names.
+    #[must_use]
+    pub fn state_dict(&self) -> StateDict {
+        let parameters = self.graph.parameters.iter().zip(&self.parameters).map(|(spec, values)| {
+            let array = Array { shape: spec.shape.clone(), values: values.clone() };
+            (spec.name.clone(), array)
+        });
+        let buffers = self.graph.buffers.iter().zip(&self.buffers).map(|(spec, values)| {
+            (spec.name.clone(), Array { shape: vec![spec.len], values: values.clone() })
+        });
+        parameters.chain(buffers).collect()
+    }
+
+    /// Takes all values from a state dict; `path` only names it in errors.
+    ///
+    /// # Errors
+    /// When a tensor is missing, unexpected or of another shape; then nothing is changed.
+    pub fn set_state_dict(&mut self, state: &StateDict, path: &Path) -> Result<()> {
+        let problems = self.misfits(state);
+        if !problems.is_empty() {
+            return Err(Error::DoNotFit {
+                path: path.to_owned(),
+                network: self.name.clone(),
+                problems: shortened(problems),
+            });
+        }
+        for (spec, values) in self.graph.parameters.iter().zip(&mut self.parameters) {
+            values.clone_from(&state[&spec.name].values);
+        }
+        for (spec, values) in self.graph.buffers.iter().zip(&mut self.buffers) {
+            values.clone_from(&state[&spec.name].values);
+        }
+        Ok(())
+    }
+
+    fn misfits(&self, state: &StateDict) -> Vec<String> {
+        let parameters = self.graph.parameters.iter().map(|p| (&p.name, p.shape.clone()));
+        let buffers = self.graph.buffers.iter().map(|b| (&b.name, vec![b.len]));
+        let expected: std::collections::BTreeMap<_, _> = parameters.chain(buffers).collect();
+        let mut problems: Vec<String> = Vec::new();
+        for (&name, shape) in &expected {
+            match state.get(name) {
+                None => problems.push(format!("`{name}` is missing")),
+                Some(array) if array.shape != *shape => problems.push(format!(
+                    "`{name}` has shape {:?}, the network wants {shape:?}",
+                    array.shape
+                )),
+                Some(_) => {}
+            }
+        }
+        problems.extend(
+            state
+                .keys()
+                .filter(|name| !expected.contains_key(name))
+                .map(|name| format!("`{name}` is unexpected")),
+        );
+        problems
+    }
+}
+
+/// Keeps an error readable when a whole other network was given.
+fn shortened(mut problems: Vec<String>) -> Vec<String> {
+    const SHOWN: usize = 4;
+    if problems.len() > SHOWN {
+        let more = problems.len() - SHOWN;
+        problems.truncate(SHOWN);
+        problems.push(format!("and {more} more"));
+    }
+    problems
+}

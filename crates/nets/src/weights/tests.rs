@@ -1,0 +1,82 @@
+use std::path::Path;
+
+use super::*;
+use crate::{MapShape, Network};
+
+fn small_network(seed: u64) -> Network {
+    Network::new("resnet8x0.5", MapShape::new(1, 8, 8), 3, seed).unwrap()
+}
+
+fn metadata() -> BTreeMap<String, String> {
+    BTreeMap::from([("network".to_owned(), "resnet8x0.5".to_owned())])
+}
+
+#[test]
+fn a_written_network_reads_back_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.safetensors");
+    let network = small_network(1);
+    write(&path, &network.state_dict(), &metadata()).unwrap();
+    let mut other = small_network(2);
+    other.set_state_dict(&read(&path).unwrap(), &path).unwrap();
+    assert_eq!(other.state_dict(), network.state_dict());
+    assert_eq!(read_safetensors(&path).unwrap().1["network"], "resnet8x0.5");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays");
+}
+
+#[test]
+fn refuses_nan_and_says_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.safetensors");
+    let mut state = small_network(1).state_dict();
+    state.get_mut("fc.bias").unwrap().values[2] = f32::NAN;
+    write(&path, &state, &BTreeMap::new()).unwrap();
+    let error = read(&path).unwrap_err();
+    assert!(
+        matches!(&error, Error::NotFinite { tensor, index: 2, .. } if tensor == "fc.bias"),
+        "{error}"
+    );
+}
+
+#[test]
+fn refuses_every_truncation() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.safetensors");
+    write(&path, &small_network(1).state_dict(), &metadata()).unwrap();
+    let whole = fs::read(&path).unwrap();
+    for length in (0..whole.len()).step_by(997).chain([whole.len() - 1]) {
+        fs::write(&path, &whole[..length]).unwrap();
+        assert!(read(&path).is_err(), "{length} of {} bytes were accepted", whole.len());
+    }
+}
+
+#[test]
+fn refuses_another_network_and_names_what_differs() {
+    let state = Network::new("resnet14x0.5", MapShape::new(1, 8, 8), 4, 1).unwrap().state_dict();
+    let mut network = small_network(1);
+    let before = network.state_dict();
+    let error = network.set_state_dict(&state, Path::new("x.pth")).unwrap_err().to_string();
+    assert!(error.contains("`fc.weight` has shape [4, 32], the network wants [3, 32]"), "{error}");
+    assert!(error.contains("and "), "{error}");
+    assert_eq!(network.state_dict(), before);
+}
+
+#[test]
+fn takes_the_weights_out_of_usual_wrappers() {
+    let plain = small_network(1).state_dict();
+    for prefix in ["", "module.", "model.", "state_dict.", "state_dict.module."] {
+        let mut wrapped: StateDict =
+            plain.iter().map(|(k, a)| (format!("{prefix}{k}"), a.clone())).collect();
+        if prefix.contains("state_dict") || prefix.contains("model") {
+            let other = Array { shape: vec![1], values: vec![0.0] };
+            wrapped.insert("optimizer.state.0".to_owned(), other);
+        }
+        assert_eq!(unwrap_nesting(wrapped), plain, "{prefix}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_an_error_with_its_path() {
+    let error = read(Path::new("no/such/file.pth")).unwrap_err();
+    assert!(error.to_string().contains("no/such/file.pth"), "{error}");
+}

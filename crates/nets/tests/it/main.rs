@@ -1,0 +1,4 @@
+//! Integration tests of the networks.
+
+mod gradients;
+mod networks;

@@ -1,0 +1,90 @@
+//! Project chores: `cargo xtask check` is what CI runs.
+
+#![expect(clippy::print_stderr, reason = "a program that talks to its developer")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// The README's test command, as a user would type it.
+const TEST_COMMAND: &[&str] = &["test", "--release"];
+
+fn main() -> ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        Some("check") => check(),
+        other => {
+            eprintln!("usage: cargo xtask check   (fmt, clippy, docs, crate list, tests)");
+            ExitCode::from(if other.is_none() { 0 } else { 2 })
+        }
+    }
+}
+
+/// Everything that must hold on main, cheapest first.
+fn check() -> ExitCode {
+    let steps: &[(&str, &[&str], &[(&str, &str)])] = &[
+        ("format", &["fmt", "--all", "--check"], &[]),
+        (
+            "lints",
+            &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+            &[],
+        ),
+        ("docs", &["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")]),
+        ("tests", TEST_COMMAND, &[]),
+    ];
+    if let Err(problem) = documented_crates().and_then(|()| readme_names_the_test_command()) {
+        eprintln!("check: {problem}");
+        return ExitCode::FAILURE;
+    }
+    for (name, arguments, environment) in steps {
+        eprintln!("check: {name}: cargo {}", arguments.join(" "));
+        let status = Command::new(env!("CARGO"))
+            .args(*arguments)
+            .envs(environment.iter().copied())
+            .current_dir(root())
+            .status();
+        match status {
+            Ok(status) if status.success() => {}
+            Ok(_) => {
+                eprintln!("check: {name} failed");
+                return ExitCode::FAILURE;
+            }
+            Err(error) => {
+                eprintln!("check: cannot start cargo: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    eprintln!("check: all good");
+    ExitCode::SUCCESS
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Every folder of `crates/` must be listed in `crates/README.md`.
+fn documented_crates() -> Result<(), String> {
+    let folder = root().join("crates");
+    let readme = read(&folder.join("README.md"))?;
+    let entries = std::fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    for entry in entries {
+        let entry = entry.map_err(|e| format!("{}: {e}", folder.display()))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() && !readme.contains(&format!("`{name}`")) {
+            return Err(format!("crates/README.md does not list `{name}`"));
+        }
+    }
+    Ok(())
+}
+
+fn readme_names_the_test_command() -> Result<(), String> {
+    let command = format!("cargo {}", TEST_COMMAND.join(" "));
+    if read(&root().join("README.md"))?.contains(&command) {
+        Ok(())
+    } else {
+        Err(format!("README.md does not name the test command `{command}`"))
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))
+}
