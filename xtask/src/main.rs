@@ -22,11 +22,7 @@ fn main() -> ExitCode {
 fn check() -> ExitCode {
     let steps: &[(&str, &[&str], &[(&str, &str)])] = &[
         ("format", &["fmt", "--all", "--check"], &[]),
-        (
-            "lints",
-            &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
-            &[],
-        ),
+        ("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[]),
         ("docs", &["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")]),
         ("tests", TEST_COMMAND, &[]),
     ];

@@ -2,7 +2,6 @@
 //!
 //! stdout carries data, stderr carries messages. Exit codes: see [`exit::Exit`].
 #![expect(
-    clippy::print_stdout,
     clippy::print_stderr,
     clippy::exit,
     reason = "the program's own output and exit code"

@@ -50,7 +50,8 @@ mod tests {
     #[test]
     fn columns_line_up() {
         let mut out = Vec::new();
-        let rows = vec![vec!["ce".to_owned(), percent(7.0)], vec!["ca-mkd".to_owned(), percent(71.25)]];
+        let rows =
+            vec![vec!["ce".to_owned(), percent(7.0)], vec!["ca-mkd".to_owned(), percent(71.25)]];
         write(&mut out, &[("method", Align::Left), ("top-1", Align::Right)], &rows).unwrap();
         let expected = "method    top-1\nce       7.00 %\nca-mkd  71.25 %\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);

@@ -3,8 +3,18 @@
 use crate::rng::{Purpose, below, draw, unit};
 use crate::{DataError, Part};
 
-/// The same part with about `fraction` of the labels replaced by a wrong class, uniform among the
-/// others.
+/// Which wrong class replaces a label.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LabelNoise {
+    /// Any other class, all equally likely: who learns from it becomes unsure.
+    #[default]
+    Uniform,
+    /// The next class, always the same one ("pair flip" in the literature on noisy labels): who
+    /// learns from it becomes surely wrong.
+    Pair,
+}
+
+/// The same part with about `fraction` of the labels replaced by a wrong class.
 ///
 /// Keyed by (seed, id): the order of the samples does not matter. It starts from the true labels,
 /// so applying it twice with one seed changes nothing more, and the samples noisy under a small
@@ -16,6 +26,7 @@ use crate::{DataError, Part};
 pub fn with_label_noise(
     part: &Part,
     fraction: f64,
+    kind: LabelNoise,
     seed: u64,
     classes: usize,
 ) -> Result<Part, DataError> {
@@ -40,8 +51,20 @@ pub fn with_label_noise(
         if unit(draw(Purpose::LabelNoise, seed, id, 0, 0)) >= fraction {
             return label;
         }
-        let other = below(draw(Purpose::LabelNoise, seed, id, 1, 0), u64::from(others)) as u32;
-        other + u32::from(other >= label)
+        match kind {
+            LabelNoise::Pair => {
+                if label == others {
+                    0
+                } else {
+                    label + 1
+                }
+            }
+            LabelNoise::Uniform => {
+                let draw = draw(Purpose::LabelNoise, seed, id, 1, 0);
+                let other = below(draw, u64::from(others)) as u32;
+                other + u32::from(other >= label)
+            }
+        }
     });
     part.with_labels(noisy.collect())
 }
@@ -58,7 +81,7 @@ mod tests {
     fn replaces_about_the_fraction_and_never_by_the_true_label() {
         let part = Part::whole(Arc::new(numbered(10_000)));
         for fraction in [0.0, 0.2, 0.6, 1.0] {
-            let noisy = with_label_noise(&part, fraction, 1, 10).unwrap();
+            let noisy = with_label_noise(&part, fraction, LabelNoise::Uniform, 1, 10).unwrap();
             let wrong = noisy.labels().iter().zip(part.labels()).filter(|(a, b)| a != b).count();
             // Binomial(10,000, p): deviation at most 50. Were a "wrong" label ever the true one, p
             // = 1 would show it.
@@ -74,7 +97,7 @@ mod tests {
     #[test]
     fn wrong_labels_are_uniform_among_the_others() {
         let part = Part::whole(Arc::new(numbered(9_000)));
-        let noisy = with_label_noise(&part, 1.0, 1, 10).unwrap();
+        let noisy = with_label_noise(&part, 1.0, LabelNoise::Uniform, 1, 10).unwrap();
         let mut counts: HashMap<(u32, u32), u32> = HashMap::new();
         for (&from, &to) in part.labels().iter().zip(noisy.labels()) {
             *counts.entry((from, to)).or_default() += 1;
@@ -85,10 +108,20 @@ mod tests {
     }
 
     #[test]
+    fn pair_noise_always_takes_the_next_class() {
+        let part = Part::whole(Arc::new(numbered(1000)));
+        let noisy = with_label_noise(&part, 1.0, LabelNoise::Pair, 1, 10).unwrap();
+        let pairs = part.labels().iter().zip(noisy.labels());
+        assert!(pairs.into_iter().all(|(&from, &to)| to == (from + 1) % 10));
+    }
+
+    #[test]
     fn depends_on_id_and_seed_but_not_on_the_order() {
         let set = numbered(1000);
         let noisy = |set, seed| {
-            let part = with_label_noise(&Part::whole(Arc::new(set)), 0.3, seed, 10).unwrap();
+            let part =
+                with_label_noise(&Part::whole(Arc::new(set)), 0.3, LabelNoise::Uniform, seed, 10)
+                    .unwrap();
             part.ids().into_iter().zip(part.labels().to_vec()).collect::<HashMap<_, _>>()
         };
         assert_eq!(noisy(set.clone(), 1), noisy(reversed(&set), 1));
@@ -99,11 +132,17 @@ mod tests {
     fn refuses_bad_fractions_and_class_counts() {
         let part = Part::whole(Arc::new(numbered(20)));
         for fraction in [-0.1, 1.1, f64::NAN] {
-            assert!(with_label_noise(&part, fraction, 1, 10).is_err(), "{fraction}");
+            assert!(
+                with_label_noise(&part, fraction, LabelNoise::Uniform, 1, 10).is_err(),
+                "{fraction}"
+            );
         }
-        assert!(matches!(with_label_noise(&part, 0.1, 1, 1), Err(DataError::OutOfRange { .. })));
         assert!(matches!(
-            with_label_noise(&part, 0.1, 1, 5),
+            with_label_noise(&part, 0.1, LabelNoise::Uniform, 1, 1),
+            Err(DataError::OutOfRange { .. })
+        ));
+        assert!(matches!(
+            with_label_noise(&part, 0.1, LabelNoise::Uniform, 1, 5),
             Err(DataError::LabelOutOfRange { row: 5, label: 5, classes: 5, .. })
         ));
     }

@@ -39,7 +39,7 @@ pub use dataset::{Dataset, DatasetInfo, PartInfo};
 pub use error::DataError;
 pub use format::{Format, FormatInfo, ReadOptions, formats, recognise};
 pub use image_set::ImageSet;
-pub use label_noise::with_label_noise;
+pub use label_noise::{LabelNoise, with_label_noise};
 pub use loader::{Batch, BatchLoader, LoaderConfig};
 pub use normalisation::Normalisation;
 pub use part::Part;

@@ -75,10 +75,8 @@ pub fn save(
         }
         steps.insert(name, trained.optimizer.steps);
     }
-    let metadata = [
-        ("progress".to_owned(), json(progress)),
-        ("optimizer_steps".to_owned(), json(&steps)),
-    ];
+    let metadata =
+        [("progress".to_owned(), json(progress)), ("optimizer_steps".to_owned(), json(&steps))];
     weights::write(path, &tensors, &metadata.into())?;
     Ok(())
 }

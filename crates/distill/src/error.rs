@@ -183,15 +183,13 @@ impl Error {
                 "choose another folder with `--output`, or replace it with `--overwrite`"
                     .to_owned(),
             ),
-            Self::FolderInUse { finished: false, .. } => Some(
-                "continue it with `--resume`, or replace it with `--overwrite`".to_owned(),
-            ),
+            Self::FolderInUse { finished: false, .. } => {
+                Some("continue it with `--resume`, or replace it with `--overwrite`".to_owned())
+            }
             Self::NothingToResume { .. } => {
                 Some("start it without `--resume`; the first epoch writes a checkpoint".to_owned())
             }
-            Self::Checkpoint { .. } => {
-                Some("start the run again with `--overwrite`".to_owned())
-            }
+            Self::Checkpoint { .. } => Some("start the run again with `--overwrite`".to_owned()),
             Self::OtherRun { .. } => Some(
                 "undo the change, or start a new run with `--output` or `--overwrite`".to_owned(),
             ),

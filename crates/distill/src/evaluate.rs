@@ -40,11 +40,8 @@ pub fn teachers_quality(
     let mut meters = vec![QualityMeter::default(); teachers.len()];
     let mut ensemble = QualityMeter::default();
     for_each_batch(part, normalisation, |batch| {
-        let view = TeacherBatch {
-            ids: &batch.ids,
-            view: TeacherBatch::PLAIN_VIEW,
-            images: &batch.images,
-        };
+        let view =
+            TeacherBatch { ids: &batch.ids, view: TeacherBatch::PLAIN_VIEW, images: &batch.images };
         let outputs: Vec<TeacherOutputs> =
             teachers.iter_mut().map(|teacher| teacher.outputs(&view, false)).collect();
         for (meter, output) in meters.iter_mut().zip(&outputs) {

@@ -219,11 +219,8 @@ impl Learner {
             let map = graph.map().expect("checked before the forward pass");
             let gradient = leaf.grad(&gradients).map(values);
             let output = connector.network.graph().output();
-            let by_map = connector.run.backward(
-                &connector.network,
-                gradient.map(|g| (output, g)),
-                true,
-            );
+            let by_map =
+                connector.run.backward(&connector.network, gradient.map(|g| (output, g)), true);
             by_value.extend(by_map.map(|g| (map, g)));
         }
         self.student.run.backward(&self.student.network, by_value, false);
@@ -245,17 +242,10 @@ impl Learner {
 
     /// Updates everything that the last [`Learner::gradients`] reached, at learning rate `rate`;
     /// `clip` scales the student's and connectors' gradients to that joint norm first.
-    pub fn update(
-        &mut self,
-        config: &OptimizerConfig,
-        rate: f32,
-        clip: Option<f64>,
-        epoch: usize,
-    ) {
+    pub fn update(&mut self, config: &OptimizerConfig, rate: f32, clip: Option<f64>, epoch: usize) {
         let with_connectors = self.method.needs(epoch).teacher_maps;
         let active = if with_connectors { self.connectors.as_mut_slice() } else { &mut [] };
-        let mut all: Vec<&mut Trained> =
-            std::iter::once(&mut self.student).chain(active).collect();
+        let mut all: Vec<&mut Trained> = std::iter::once(&mut self.student).chain(active).collect();
         if let Some(limit) = clip {
             let squares: f64 = all
                 .iter()

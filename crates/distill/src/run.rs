@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use faculty_data::{
-    DEFAULT_SPLIT_SEED, Dataset, Format, Normalisation, Part, ReadOptions, split_validation,
-    subset, with_label_noise,
+    DEFAULT_SPLIT_SEED, Dataset, Format, LabelNoise, Normalisation, Part, ReadOptions,
+    split_validation, subset, with_label_noise,
 };
 use faculty_nets::weights::file_hash;
 use faculty_nets::{MapShape, Network};
@@ -18,9 +18,7 @@ use crate::optimizer::OptimizerConfig;
 use crate::recipe::{self, Recipe};
 use crate::record::{RunCard, StudentResult, TeacherCard};
 use crate::schedule::{Schedule, Shape};
-use crate::teacher::{
-    KeptInMemory, NetworkTeacher, Renormalise, TeacherSource, bytes_needed,
-};
+use crate::teacher::{KeptInMemory, NetworkTeacher, Renormalise, TeacherSource, bytes_needed};
 
 /// Teacher outputs are kept in memory when a run repeats its views and they take no more than this.
 const KEEP_IN_MEMORY_BYTES: usize = 2 << 30;
@@ -206,7 +204,12 @@ fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData> {
         });
     }
     let train = if settings.label_noise > 0.0 {
-        with_label_noise(&train, settings.label_noise, recipe.seed, dataset.classes().len())?
+        let kind = match settings.label_noise_kind {
+            recipe::LabelNoise::Uniform => LabelNoise::Uniform,
+            recipe::LabelNoise::Pair => LabelNoise::Pair,
+        };
+        let classes = dataset.classes().len();
+        with_label_noise(&train, settings.label_noise, kind, recipe.seed, classes)?
     } else {
         train
     };
@@ -273,8 +276,7 @@ fn load_teacher(
             value.clone_from(given);
         }
     }
-    let renormalise =
-        Renormalise::between((&student.mean, &student.std), (&own.mean, &own.std));
+    let renormalise = Renormalise::between((&student.mean, &student.std), (&own.mean, &own.std));
     let card = TeacherCard {
         name: wanted.name.clone(),
         network: wanted.network.clone(),
@@ -296,8 +298,7 @@ fn check_parts(
     student: &Network,
     teachers: &[Teacher],
 ) -> Result<()> {
-    let missing =
-        |what, who: String| Err(Error::MissingPart { method, what, who });
+    let missing = |what, who: String| Err(Error::MissingPart { method, what, who });
     if needs.teacher_maps && student.graph().map().is_none() {
         return missing("a last feature map", "the student".to_owned());
     }

@@ -94,10 +94,7 @@ pub struct Renormalise {
 impl Renormalise {
     /// `None` when both normalisations are the same. All slices have one value a channel.
     #[must_use]
-    pub fn between(
-        student: (&[f32], &[f32]),
-        teacher: (&[f32], &[f32]),
-    ) -> Option<Self> {
+    pub fn between(student: (&[f32], &[f32]), teacher: (&[f32], &[f32])) -> Option<Self> {
         if student == teacher {
             return None;
         }
@@ -131,10 +128,9 @@ impl NetworkTeacher {
         Self {
             plan: Inference::new(network, &wanted),
             map,
-            classifier: network.classifier().map(|c| FrozenClassifier {
-                weight: c.weight.to_vec(),
-                bias: c.bias.to_vec(),
-            }),
+            classifier: network
+                .classifier()
+                .map(|c| FrozenClassifier { weight: c.weight.to_vec(), bias: c.bias.to_vec() }),
             renormalise,
             scratch: Vec::new(),
         }

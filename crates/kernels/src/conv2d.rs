@@ -22,12 +22,15 @@
 //! image chunks that depends on the shape only and then added in order, so results do not depend
 //! on the number of threads.
 
+mod depthwise;
 mod direct;
 mod pack;
+mod passes;
 pub mod scalar;
 #[cfg(test)]
 mod tests;
 mod weight_grad;
+mod winograd;
 
 use rayon::prelude::*;
 
@@ -179,6 +182,18 @@ impl Conv2dShape {
         2 * self.output_len() * (self.weight_len() / self.out_channels.max(1))
     }
 
+    /// Input and output channels of a group.
+    fn group_channels(&self) -> (usize, usize) {
+        (self.in_channels / self.groups, self.out_channels / self.groups)
+    }
+
+    /// The images of one of `chunks` chunks; the first `batch % chunks` have one more.
+    fn chunk(&self, index: usize, chunks: usize) -> std::ops::Range<usize> {
+        let (each, more) = (self.batch / chunks, self.batch % chunks);
+        let start = index * each + index.min(more);
+        start..start + each + usize::from(index < more)
+    }
+
     fn check(&self) {
         if let Err(error) = self.validate() {
             panic!("{error} in {self:?}");
@@ -293,7 +308,14 @@ pub(crate) fn forward_on(
     if let Some(residual) = epilogue.residual {
         check_len("residual", residual.len(), shape.output_len(), shape);
     }
-    if !output.is_empty() {
+    if output.is_empty() {
+        return;
+    }
+    if depthwise::fits(shape) {
+        depthwise::forward(isa, shape, input, weight, epilogue, output);
+    } else if winograd::is_cheaper(shape) {
+        winograd::forward(isa, shape, input, weight, epilogue, output);
+    } else {
         direct::forward(isa, shape, input, weight, epilogue, output);
     }
 }
@@ -309,7 +331,14 @@ pub(crate) fn input_grad_on(
     check_len("weight", weight.len(), shape.weight_len(), shape);
     check_len("output_grad", output_grad.len(), shape.output_len(), shape);
     check_len("input_grad", input_grad.len(), shape.input_len(), shape);
-    if !input_grad.is_empty() {
+    if input_grad.is_empty() {
+        return;
+    }
+    if depthwise::fits(shape) {
+        depthwise::input_grad(isa, shape, weight, output_grad, input_grad);
+    } else if winograd::is_cheaper(shape) {
+        winograd::input_grad(isa, shape, weight, output_grad, input_grad);
+    } else {
         direct::input_grad(isa, shape, weight, output_grad, input_grad);
     }
 }
@@ -325,7 +354,14 @@ pub(crate) fn weight_grad_on(
     check_len("input", input.len(), shape.input_len(), shape);
     check_len("output_grad", output_grad.len(), shape.output_len(), shape);
     check_len("weight_grad", weight_grad.len(), shape.weight_len(), shape);
-    if !weight_grad.is_empty() {
+    if weight_grad.is_empty() {
+        return;
+    }
+    if depthwise::fits(shape) {
+        depthwise::weight_grad(isa, shape, input, output_grad, weight_grad);
+    } else if shape.batch > 0 && winograd::is_cheaper(shape) {
+        winograd::weight_grad::weight_grad(isa, shape, input, output_grad, weight_grad);
+    } else {
         weight_grad::weight_grad(isa, shape, input, output_grad, weight_grad);
     }
 }

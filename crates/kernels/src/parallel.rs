@@ -32,6 +32,14 @@ impl<'a> SharedMut<'a> {
         // SAFETY: inside the slice by the assertion; not aliased by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(from), len) }
     }
+
+    /// A pointer to element `from`, behind which `reach` elements were checked to lie; for parts
+    /// that are not contiguous.
+    pub(crate) fn start_of(&self, from: usize, reach: usize) -> *mut f32 {
+        assert!(from <= self.len && reach <= self.len - from, "reaches out of the slice");
+        // SAFETY: inside the slice by the assertion.
+        unsafe { self.start.add(from) }
+    }
 }
 
 /// Elements one task of an elementwise pass handles: 64 KiB, large against the cost of a task

@@ -83,6 +83,20 @@ impl PoolShape {
         check_len("output", output, self.output_len());
     }
 
+    /// The output columns whose window has its column `j` inside the input.
+    fn columns_inside(&self, j: usize) -> std::ops::Range<usize> {
+        let (stride, padding) = (self.stride[1], self.padding[1]);
+        let start = padding.saturating_sub(j).div_ceil(stride);
+        let end = (self.in_width + padding).saturating_sub(j).div_ceil(stride);
+        start..end.clamp(start, self.out_width())
+    }
+
+    /// The input column under column `j` of the window of output column `q`.
+    fn column(&self, q: usize, j: usize) -> Option<usize> {
+        let column = (q * self.stride[1] + j).checked_sub(self.padding[1]);
+        column.filter(|&column| column < self.in_width)
+    }
+
     /// The input rows (axis 0) or columns (axis 1) of an output index, without the padding.
     fn window(&self, axis: usize, index: usize) -> std::ops::Range<usize> {
         let size = [self.in_height, self.in_width][axis];

@@ -38,14 +38,10 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// # Safety
     /// `LANES` floats at `to` are writable.
     unsafe fn store(self, to: *mut f32, v: Self::V);
-    /// Transposing load: vector `i` has `from[lane * stride + i]` in its lanes.
+    /// Transposes a square: element `lane` of source row `i` at `from + i * stride` goes to element
+    /// `i` of the target row at `to + offsets[lane]`, for `i, lane < LANES`.
     ///
     /// # Safety
-    /// Four floats are readable at `from + lane * stride` for every lane.
-    unsafe fn load_columns4(self, from: *const f32, stride: usize) -> [Self::V; 4];
-    /// Transposing store, the inverse of [`Simd::load_columns4`].
-    ///
-    /// # Safety
-    /// Four floats are writable at `to + lane * stride` for every lane.
-    unsafe fn store_columns4(self, to: *mut f32, stride: usize, v: [Self::V; 4]);
+    /// `LANES` offsets are readable, and `LANES` floats at every source and target row.
+    unsafe fn transpose(self, from: *const f32, stride: usize, to: *mut f32, offsets: *const usize);
 }

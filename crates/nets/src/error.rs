@@ -104,9 +104,9 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownNetwork { nearest, .. } => Some(format!(
-                "did you mean `{nearest}`? `faculty networks` lists all of them"
-            )),
+            Self::UnknownNetwork { nearest, .. } => {
+                Some(format!("did you mean `{nearest}`? `faculty networks` lists all of them"))
+            }
             Self::InputTooSmall { .. } => {
                 Some("use larger images or a network with fewer stages".to_owned())
             }

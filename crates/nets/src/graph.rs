@@ -327,8 +327,7 @@ impl GraphBuilder {
         });
         let side = |size: usize| (size + 2 * padding - kernel) / stride + 1;
         let shape = MapShape::new(out_channels, side(shape.height), side(shape.width));
-        let operation =
-            Operation::Conv2d { input, weight, bias, kernel, stride, padding, groups };
+        let operation = Operation::Conv2d { input, weight, bias, kernel, stride, padding, groups };
         Ok(self.push(operation, shape))
     }
 
@@ -380,10 +379,7 @@ impl GraphBuilder {
         self.graph.map = Some(map);
         self.graph.classifier = Some(ClassifierIds { weight, bias });
         self.feature(pooled);
-        self.push(
-            Operation::Linear { input: pooled, weight, bias },
-            MapShape::new(classes, 1, 1),
-        )
+        self.push(Operation::Linear { input: pooled, weight, bias }, MapShape::new(classes, 1, 1))
     }
 
     /// Marks a value as the next feature tap.

@@ -172,9 +172,9 @@ impl Work {
                 [graph.nodes[conv].operation.inputs().next(), residual]
             }
             Self::Norm { input, residual, .. } => [Some(input), residual],
-            Self::GlobalAvgPool { input }
-            | Self::Resize { input }
-            | Self::Linear { input, .. } => [Some(input), None],
+            Self::GlobalAvgPool { input } | Self::Resize { input } | Self::Linear { input, .. } => {
+                [Some(input), None]
+            }
         };
         first.into_iter().chain(second)
     }
@@ -252,9 +252,9 @@ fn reader_counts(graph: &Graph, wanted: &[ValueId]) -> Vec<usize> {
 /// Whether node `index` is a convolution that only the batch norm right behind it reads.
 fn folds_into_next(graph: &Graph, index: usize, readers: &[usize]) -> bool {
     let is_conv = matches!(graph.nodes[index].operation, Operation::Conv2d { .. });
-    let read_by_norm = graph.nodes.iter().any(|node| {
-        matches!(node.operation, Operation::BatchNorm { input, .. } if input.0 == index)
-    });
+    let read_by_norm = graph.nodes.iter().any(
+        |node| matches!(node.operation, Operation::BatchNorm { input, .. } if input.0 == index),
+    );
     is_conv && read_by_norm && readers[index] == 1
 }
 

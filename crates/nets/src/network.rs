@@ -101,10 +101,11 @@ impl Network {
     /// All values under their PyTorch names.
     #[must_use]
     pub fn state_dict(&self) -> StateDict {
-        let parameters = self.graph.parameters.iter().zip(&self.parameters).map(|(spec, values)| {
-            let array = Array { shape: spec.shape.clone(), values: values.clone() };
-            (spec.name.clone(), array)
-        });
+        let parameters =
+            self.graph.parameters.iter().zip(&self.parameters).map(|(spec, values)| {
+                let array = Array { shape: spec.shape.clone(), values: values.clone() };
+                (spec.name.clone(), array)
+            });
         let buffers = self.graph.buffers.iter().zip(&self.buffers).map(|(spec, values)| {
             (spec.name.clone(), Array { shape: vec![spec.len], values: values.clone() })
         });

@@ -195,8 +195,7 @@ impl TrainingRun {
                 );
             }
         }
-        input_gradient
-            .then(|| pending[0].take().unwrap_or_else(|| vec![0.0; self.values[0].len()]))
+        input_gradient.then(|| pending[0].take().unwrap_or_else(|| vec![0.0; self.values[0].len()]))
     }
 
     fn node_backward(
@@ -233,8 +232,7 @@ impl TrainingRun {
             }
             Operation::BatchNorm { input, gamma, beta, residual, relu, .. } => {
                 let mut by_input = self.pool.take(gradient.len());
-                let mut by_residual =
-                    residual.is_some().then(|| self.pool.take(gradient.len()));
+                let mut by_residual = residual.is_some().then(|| self.pool.take(gradient.len()));
                 let (mean, variance) = &self.statistics[index];
                 let [by_gamma, by_beta] = self
                     .gradients

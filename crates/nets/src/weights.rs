@@ -89,8 +89,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// # Errors
 /// When the file cannot be read.
 pub fn file_hash(path: &Path) -> Result<String> {
-    let bytes =
-        fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let bytes = fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -99,8 +98,7 @@ pub fn file_hash(path: &Path) -> Result<String> {
 /// # Errors
 /// When it cannot be read or holds something other than numbers.
 pub fn read_safetensors(path: &Path) -> Result<(StateDict, HashMap<String, String>)> {
-    let bytes =
-        fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let bytes = fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     parse_safetensors(path, &bytes)
 }
 
@@ -170,11 +168,12 @@ fn sort_header(file: &mut [u8]) {
     let (length, rest) = file.split_at_mut(8);
     let length = u64::from_le_bytes(length.try_into().expect("split at eight bytes")) as usize;
     let header = &mut rest[..length];
-    let sorted = serde_json::from_slice::<BTreeMap<String, BTreeMap<String, serde_json::Value>>>(header)
-        .ok()
-        .and_then(|names| serde_json::to_vec(&names).ok())
-        .filter(|sorted| sorted.len() <= length)
-        .expect("the header was just written by the library as an object of objects");
+    let sorted =
+        serde_json::from_slice::<BTreeMap<String, BTreeMap<String, serde_json::Value>>>(header)
+            .ok()
+            .and_then(|names| serde_json::to_vec(&names).ok())
+            .filter(|sorted| sorted.len() <= length)
+            .expect("the header was just written by the library as an object of objects");
     let (text, padding) = header.split_at_mut(sorted.len());
     text.copy_from_slice(&sorted);
     padding.fill(b' ');
@@ -233,7 +232,8 @@ fn unwrap_nesting(mut state: StateDict) -> StateDict {
         }
     }
     if !state.is_empty() && state.keys().all(|name| name.starts_with("module.")) {
-        state = state.into_iter().map(|(name, a)| (name["module.".len()..].to_owned(), a)).collect();
+        state =
+            state.into_iter().map(|(name, a)| (name["module.".len()..].to_owned(), a)).collect();
     }
     state
 }

@@ -48,10 +48,7 @@ impl Case {
                     Dtype::I64 => decode(view.data(), |b| i64::from_le_bytes(b) as f32),
                     other => panic!("{shown}: tensor `{name}` has type {other:?}"),
                 };
-                assert!(
-                    values.iter().all(|v| !v.is_nan()),
-                    "{shown}: tensor `{name}` holds NaN"
-                );
+                assert!(values.iter().all(|v| !v.is_nan()), "{shown}: tensor `{name}` holds NaN");
                 (name.to_owned(), Reference { shape: view.shape().to_vec(), values })
             })
             .collect();
@@ -128,9 +125,8 @@ pub fn compare(got: &[f32], want: &[f32], tolerance: Tolerance) -> Result<(), St
     let largest = want.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
     let mut worst: Option<(f32, usize)> = None;
     for (index, (&got, &want)) in got.iter().zip(want).enumerate() {
-        let bound = tolerance.relative * want.abs()
-            + tolerance.of_largest * largest
-            + tolerance.absolute;
+        let bound =
+            tolerance.relative * want.abs() + tolerance.of_largest * largest + tolerance.absolute;
         let excess = (got - want).abs() / bound.max(f32::MIN_POSITIVE);
         // A NaN compares as no excess, so it is caught by its own test.
         if got.is_nan() || excess > worst.map_or(1.0, |(e, _)| e) {

@@ -284,5 +284,9 @@ fn print_result(
         ("time", Align::Right),
     ];
     table::write(&mut out, &header, &rows)?;
-    writeln!(out, "total {seconds:.0} s; try it: faculty distill {}", folder.join("distill.toml").display())
+    writeln!(
+        out,
+        "total {seconds:.0} s; try it: faculty distill {}",
+        folder.join("distill.toml").display()
+    )
 }

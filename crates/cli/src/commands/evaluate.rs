@@ -27,13 +27,12 @@ pub(crate) fn run(options: &EvaluateOptions) -> Result<(), Failure> {
         _ => unreachable!("the command line asks for a run, or for weights and data"),
     };
     let metadata = metadata(&weight_file)?;
-    let name = options
-        .network
-        .clone()
-        .or_else(|| metadata.get("network").cloned())
-        .ok_or_else(|| Failure::Usage {
-            what: format!("`{}` does not say which network it is", weight_file.display()),
-            hint: "name it with `--network`; `faculty networks` lists all".to_owned(),
+    let name =
+        options.network.clone().or_else(|| metadata.get("network").cloned()).ok_or_else(|| {
+            Failure::Usage {
+                what: format!("`{}` does not say which network it is", weight_file.display()),
+                hint: "name it with `--network`; `faculty networks` lists all".to_owned(),
+            }
         })?;
     let [channels, height, width] = dataset.shape();
     let input = MapShape::new(channels, height, width);
@@ -87,9 +86,7 @@ fn normalisation(
     metadata: &HashMap<String, String>,
     dataset: &Dataset,
 ) -> Result<(Normalisation, &'static str), Failure> {
-    let stored = |key: &str| -> Option<Vec<f32>> {
-        serde_json::from_str(metadata.get(key)?).ok()
-    };
+    let stored = |key: &str| -> Option<Vec<f32>> { serde_json::from_str(metadata.get(key)?).ok() };
     if let (Some(mean), Some(std)) = (&options.mean, &options.std) {
         let given = Normalisation { mean: mean.clone(), std: std.clone() };
         return Ok((given, "as given"));

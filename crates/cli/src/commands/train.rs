@@ -57,7 +57,8 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     } else {
         describe(&run, reading.elapsed().as_secs_f64());
     }
-    let mut progress = Progress::new(&run.card().method.clone(), recipe.train.epochs, options.json, true);
+    let mut progress =
+        Progress::new(&run.card().method.clone(), recipe.train.epochs, options.json, true);
     let card = train(run, &output, start, &stop, &mut |event| progress.show(&event));
     progress.finish();
     let card = card?;

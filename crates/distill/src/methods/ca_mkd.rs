@@ -29,9 +29,7 @@ use burn::Tensor;
 use burn::tensor::Int;
 use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, MapShape};
 
-use super::{
-    ClassifierTensors, Loss, Method, Needs, Scale, Step, TeacherWeights, Term,
-};
+use super::{ClassifierTensors, Loss, Method, Needs, Scale, Step, TeacherWeights, Term};
 use crate::losses::{cross_entropy, weighted_kl};
 use crate::weighting::{Confidence, Weighting as _, complement_of_softmax};
 
@@ -188,10 +186,10 @@ pub(crate) fn intermediate(
     for ((connected, map), classifier) in connected.iter().zip(maps).zip(classifiers) {
         let [_, channels, height, width] = connected.dims();
         let positions = height * width;
-        let pooled =
-            connected.clone().reshape([batch, channels, positions]).mean_dim(2);
-        let logits = pooled.reshape([batch, channels]).matmul(classifier.weight.clone().transpose())
-            + classifier.bias.clone().unsqueeze::<2>();
+        let pooled = connected.clone().reshape([batch, channels, positions]).mean_dim(2);
+        let logits =
+            pooled.reshape([batch, channels]).matmul(classifier.weight.clone().transpose())
+                + classifier.bias.clone().unsqueeze::<2>();
         costs.push(cross_entropy(logits, labels).unsqueeze::<2>());
         let difference = (connected.clone() - map.clone()).reshape([batch, channels * positions]);
         errors.push(difference.powi_scalar(2).mean_dim(1).reshape([1, batch]));

@@ -1,8 +1,6 @@
 //! The table of methods: one row each.
 
-use super::{
-    Aver, AverConfig, CaMkd, CaMkdConfig, Ce, Kd, KdConfig, Method, Scale,
-};
+use super::{Aver, AverConfig, CaMkd, CaMkdConfig, Ce, Kd, KdConfig, Method, Scale};
 use crate::recipe::{self, Exception, MethodSpec, OptionSpec, OptionValue, Range};
 
 /// How close a method is to its paper.

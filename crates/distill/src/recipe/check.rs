@@ -39,20 +39,13 @@ pub(super) fn range(path: &str, spec: &KeySpec, value: &Value, problems: &mut Pr
                 Some(word) => format!("did you mean `{word}`?"),
                 None => spec.mend(&format!("give one of {}", quoted(words))),
             };
-            (
-                format!("`{path}` is `{}`, which is not known", shown(text)),
-                hint,
-            )
+            (format!("`{path}` is `{}`, which is not known", shown(text)), hint)
         }
-        (Value::String(_), _) => (
-            format!("`{path}` is empty"),
-            spec.mend(&format!("give some text: {}", spec.brief())),
-        ),
+        (Value::String(_), _) => {
+            (format!("`{path}` is empty"), spec.mend(&format!("give some text: {}", spec.brief())))
+        }
         (value, range) => (
-            format!(
-                "`{path}` is {}, but must be {range}",
-                shown(&value.to_string())
-            ),
+            format!("`{path}` is {}, but must be {range}", shown(&value.to_string())),
             spec.mend(&format!("give a value that is {range}")),
         ),
     };
@@ -69,11 +62,7 @@ pub(super) fn problems(recipe: &Recipe, methods: &[MethodSpec], problems: &mut P
     normalisation("data", &recipe.data.mean, &recipe.data.std, problems);
     teachers(&recipe.teachers, problems);
     fit(recipe, methods, problems);
-    if !recipe
-        .train
-        .milestones
-        .is_sorted_by(|earlier, later| earlier < later)
-    {
+    if !recipe.train.milestones.is_sorted_by(|earlier, later| earlier < later) {
         problems.add(
             "train.milestones",
             "`train.milestones` do not rise".to_owned(),
@@ -89,10 +78,7 @@ fn normalisation(
     problems: &mut Problems,
 ) {
     // A value that could not be read is not one that was left out.
-    if ["mean", "std"]
-        .iter()
-        .any(|key| problems.knows(&join(at, key)))
-    {
+    if ["mean", "std"].iter().any(|key| problems.knows(&join(at, key))) {
         return;
     }
     let (key, what) = match (mean, std) {
@@ -100,14 +86,9 @@ fn normalisation(
         (Some(_), None) => ("mean", "has a `mean` but no `std`".to_owned()),
         (None, Some(_)) => ("std", "has a `std` but no `mean`".to_owned()),
         (Some(mean), Some(std)) if mean.len() == std.len() && !mean.is_empty() => return,
-        (Some(mean), Some(std)) => (
-            "std",
-            format!(
-                "has {} values in `mean` and {} in `std`",
-                mean.len(),
-                std.len()
-            ),
-        ),
+        (Some(mean), Some(std)) => {
+            ("std", format!("has {} values in `mean` and {} in `std`", mean.len(), std.len()))
+        }
     };
     problems.add(
         &join(at, key),
@@ -131,10 +112,7 @@ fn teachers(teachers: &[Teacher], problems: &mut Problems) {
                     .to_owned(),
             );
         }
-        if let Some(first) = teachers[..index]
-            .iter()
-            .position(|other| other.name == teacher.name)
-        {
+        if let Some(first) = teachers[..index].iter().position(|other| other.name == teacher.name) {
             problems.add(
                 &format!("{at}.name"),
                 format!("teachers[{first}] and {at} are both named `{name}`"),
@@ -153,20 +131,13 @@ fn fit(recipe: &Recipe, methods: &[MethodSpec], problems: &mut Problems) {
             Some(name) => format!("did you mean `{name}`?"),
             None => format!("give one of {}", quoted(&names)),
         };
-        problems.add(
-            "method.name",
-            format!("unknown method `{}`", shown(name)),
-            hint,
-        );
+        problems.add("method.name", format!("unknown method `{}`", shown(name)), hint);
         return;
     };
     for option in recipe.method.unfit(spec) {
         problems.add(
             &format!("method.{}", option.key),
-            format!(
-                "option `{}` of method `{name}` is missing or of another kind",
-                option.key
-            ),
+            format!("option `{}` of method `{name}` is missing or of another kind", option.key),
             "start from `Method::with_defaults`".to_owned(),
         );
     }
@@ -185,36 +156,19 @@ fn fit(recipe: &Recipe, methods: &[MethodSpec], problems: &mut Problems) {
     }
     let uses =
         |other: &&MethodSpec| other.takes(count) && (count == 0 || other.max_teachers != Some(0));
-    let others: Vec<&str> = methods
-        .iter()
-        .filter(uses)
-        .map(|other| other.name)
-        .collect();
+    let others: Vec<&str> = methods.iter().filter(uses).map(|other| other.name).collect();
     let least = spec.min_teachers;
     let (needs, mend) = if count < least {
-        (
-            format!("needs at least {}", of_teachers(least)),
-            "add `[[teachers]]`",
-        )
+        (format!("needs at least {}", of_teachers(least)), "add `[[teachers]]`")
     } else {
-        (
-            format!(
-                "takes at most {}",
-                of_teachers(spec.max_teachers.unwrap_or(count))
-            ),
-            "drop some",
-        )
+        (format!("takes at most {}", of_teachers(spec.max_teachers.unwrap_or(count))), "drop some")
     };
     let hint = if others.is_empty() {
         mend.to_owned()
     } else {
         format!("{mend}, or choose another method: {}", quoted(&others))
     };
-    problems.add(
-        "teachers",
-        format!("method `{name}` {needs}, found {count}"),
-        hint,
-    );
+    problems.add("teachers", format!("method `{name}` {needs}, found {count}"), hint);
 }
 
 fn of_teachers(count: usize) -> String {
@@ -223,9 +177,7 @@ fn of_teachers(count: usize) -> String {
 
 /// Everything that is allowed, but probably not meant.
 pub(super) fn warnings(recipe: &Recipe, methods: &[MethodSpec], warnings: &mut Problems) {
-    let Recipe {
-        teachers, train, ..
-    } = recipe;
+    let Recipe { teachers, train, .. } = recipe;
     let spec = method::find(methods, &recipe.method.name);
     if spec.is_some_and(|spec| spec.max_teachers == Some(0)) && !teachers.is_empty() {
         warnings.add(
@@ -239,20 +191,13 @@ pub(super) fn warnings(recipe: &Recipe, methods: &[MethodSpec], warnings: &mut P
         if let Some(first) = teachers[..index].iter().find(same) {
             warnings.add(
                 &format!("teachers[{index}].weights"),
-                format!(
-                    "teachers `{}` and `{}` have the same weights",
-                    first.name, teacher.name
-                ),
+                format!("teachers `{}` and `{}` have the same weights", first.name, teacher.name),
                 "a teacher that is named twice counts twice; name another file".to_owned(),
             );
         }
     }
     unused_keys(train, warnings);
-    let late = train
-        .milestones
-        .iter()
-        .filter(|&&milestone| milestone >= train.epochs)
-        .count();
+    let late = train.milestones.iter().filter(|&&milestone| milestone >= train.epochs).count();
     if train.schedule == Schedule::Step && late > 0 {
         let (all, epochs) = (train.milestones.len(), train.epochs);
         warnings.add(
@@ -276,42 +221,12 @@ fn unused_keys(train: &Train, warnings: &mut Problems) {
     let sgd = train.optimizer == Optimizer::Sgd;
     let step = train.schedule == Schedule::Step;
     let unused = [
-        (
-            !sgd && train.momentum != plain.momentum,
-            "momentum",
-            "optimizer",
-            "sgd",
-        ),
-        (
-            !sgd && train.nesterov != plain.nesterov,
-            "nesterov",
-            "optimizer",
-            "sgd",
-        ),
-        (
-            sgd && train.betas != plain.betas,
-            "betas",
-            "optimizer",
-            "adamw",
-        ),
-        (
-            sgd && train.epsilon != plain.epsilon,
-            "epsilon",
-            "optimizer",
-            "adamw",
-        ),
-        (
-            !step && train.milestones != milestones(train.epochs),
-            "milestones",
-            "schedule",
-            "step",
-        ),
-        (
-            !step && train.decay != plain.decay,
-            "decay",
-            "schedule",
-            "step",
-        ),
+        (!sgd && train.momentum != plain.momentum, "momentum", "optimizer", "sgd"),
+        (!sgd && train.nesterov != plain.nesterov, "nesterov", "optimizer", "sgd"),
+        (sgd && train.betas != plain.betas, "betas", "optimizer", "adamw"),
+        (sgd && train.epsilon != plain.epsilon, "epsilon", "optimizer", "adamw"),
+        (!step && train.milestones != milestones(train.epochs), "milestones", "schedule", "step"),
+        (!step && train.decay != plain.decay, "decay", "schedule", "step"),
     ];
     for (_, key, chooser, choice) in unused.into_iter().filter(|(unused, ..)| *unused) {
         warnings.add(

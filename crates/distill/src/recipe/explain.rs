@@ -29,9 +29,7 @@ impl Entry {
     /// The value as a recipe would write it; `-` if there is none.
     #[must_use]
     pub fn value_text(&self) -> String {
-        self.value
-            .as_ref()
-            .map_or_else(|| "-".to_owned(), Value::to_string)
+        self.value.as_ref().map_or_else(|| "-".to_owned(), Value::to_string)
     }
 }
 
@@ -73,12 +71,7 @@ pub(super) fn entries(
             (None, Some(source)) => Origin::Default(source),
             (place, _) => Origin::Given(place.cloned().unwrap_or(Location::Code)),
         };
-        entries.push(Entry {
-            key: key.to_owned(),
-            value,
-            origin,
-            help: spec.brief(),
-        });
+        entries.push(Entry { key: key.to_owned(), value, origin, help: spec.brief() });
     });
     entries
 }

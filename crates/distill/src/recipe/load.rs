@@ -61,10 +61,7 @@ impl Recipe {
                     key: String::new(),
                     hint: hint.to_owned(),
                 };
-                Err(RecipeError {
-                    problems: vec![problem],
-                    source: Some(error),
-                })
+                Err(RecipeError { problems: vec![problem], source: Some(error) })
             }
         }
     }
@@ -113,21 +110,15 @@ impl Recipe {
         let name = name.as_ref();
         let mut problems = Problems::new(whole(name));
         let file = name.display().to_string();
-        let mut tree = tree::parse(text, &file).map_err(|problems| RecipeError {
-            problems,
-            source: None,
-        })?;
+        let mut tree =
+            tree::parse(text, &file).map_err(|problems| RecipeError { problems, source: None })?;
         for argument in sets {
             problems.list.extend(overrides::apply(&mut tree, argument));
         }
         if matches!(&tree.content, Content::Table(table) if table.is_empty()) {
             problems.add("", "the recipe is empty".to_owned(), what_a_recipe_needs());
         }
-        let mut reader = Reader {
-            methods,
-            problems,
-            folder: folder_of(name),
-        };
+        let mut reader = Reader { methods, problems, folder: folder_of(name) };
         let mut recipe = Self::read(&mut reader, "", Some(&tree));
         if recipe.output.is_none() {
             let stem = name.file_stem().unwrap_or(name.as_os_str());
@@ -138,11 +129,7 @@ impl Recipe {
         problems.refuse()?;
         check::warnings(&recipe, methods, &mut problems);
         let entries = entries(&recipe, methods, &problems.places);
-        Ok(LoadedRecipe {
-            recipe,
-            warnings: problems.take(),
-            entries,
-        })
+        Ok(LoadedRecipe { recipe, warnings: problems.take(), entries })
     }
 
     /// The whole recipe as TOML, every default written out; reading it gives the same recipe.
@@ -163,11 +150,7 @@ impl Recipe {
 }
 
 fn whole(path: &Path) -> Location {
-    Location::File {
-        file: path.display().to_string(),
-        line: None,
-        column: None,
-    }
+    Location::File { file: path.display().to_string(), line: None, column: None }
 }
 
 /// The folder that relative paths of the recipe file `name` are taken from.
@@ -201,19 +184,13 @@ impl Reader<'_> {
     /// Gives `read` a reader whose notes nobody looks at.
     pub(super) fn blank<T>(read: impl FnOnce(&mut Reader<'_>) -> T) -> T {
         let problems = Problems::new(Location::Code);
-        read(&mut Reader {
-            methods: &[],
-            problems,
-            folder: PathBuf::new(),
-        })
+        read(&mut Reader { methods: &[], problems, folder: PathBuf::new() })
     }
 
     /// Notes where the value at the key path `at` was given.
     pub(super) fn place(&mut self, at: &str, node: Option<&Node>) {
         if let Some(node) = node {
-            self.problems
-                .places
-                .insert(at.to_owned(), node.location.clone());
+            self.problems.places.insert(at.to_owned(), node.location.clone());
         }
     }
 
@@ -225,8 +202,7 @@ impl Reader<'_> {
             return Some(table);
         }
         let what = format!("`{at}` must be a table, found {}", found(&node.content));
-        self.problems
-            .add(at, what, format!("write `[{at}]`, then its keys below"));
+        self.problems.add(at, what, format!("write `[{at}]`, then its keys below"));
         None
     }
 
@@ -257,15 +233,10 @@ impl Reader<'_> {
     /// The section, or else the methods, that have a key of this name.
     fn home_of(&self, key: &str) -> Option<String> {
         let mut home = None;
-        let recipe = Recipe {
-            teachers: vec![Teacher::default()],
-            ..Recipe::default()
-        };
+        let recipe = Recipe { teachers: vec![Teacher::default()], ..Recipe::default() };
         recipe.visit("", &[], &mut |path, spec, _| {
             if spec.key == key && home.is_none() {
-                home = Some(heading(
-                    path.rsplit_once('.').map_or("", |(section, _)| section),
-                ));
+                home = Some(heading(path.rsplit_once('.').map_or("", |(section, _)| section)));
             }
         });
         let has = |method: &&MethodSpec| method.options.iter().any(|option| option.key == key);
@@ -288,12 +259,7 @@ impl Reader<'_> {
                 self.problems.add(
                     &path,
                     what,
-                    format!(
-                        "add `{} = …` to {}: {}",
-                        spec.key,
-                        heading(at),
-                        spec.brief()
-                    ),
+                    format!("add `{} = …` to {}: {}", spec.key, heading(at), spec.brief()),
                 );
             }
             return default.unwrap_or_default();
@@ -322,8 +288,7 @@ impl Reader<'_> {
                     _ => T::expected(),
                 };
                 let what = format!("`{path}` must be {expected}, found {}", found(content));
-                self.problems
-                    .add(&path, what, spec.mend(&format!("give {expected}")));
+                self.problems.add(&path, what, spec.mend(&format!("give {expected}")));
             }
         }
         default.unwrap_or_default()
@@ -368,10 +333,9 @@ fn found(content: &Content) -> String {
         Content::Table(_) => "a table".to_owned(),
         Content::Tables(_) => "a list of tables".to_owned(),
         Content::Value(Value::String(text)) => format!("the text `{}`", shown(text)),
-        Content::Value(Value::Array(items)) => format!(
-            "the list `{}`",
-            shown(&Value::Array(items.clone()).to_string())
-        ),
+        Content::Value(Value::Array(items)) => {
+            format!("the list `{}`", shown(&Value::Array(items.clone()).to_string()))
+        }
         Content::Value(Value::Datetime(date)) => format!("the date `{date}`"),
         Content::Value(value) => format!("`{value}`"),
     }

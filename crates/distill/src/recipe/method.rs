@@ -90,9 +90,7 @@ impl MethodSpec {
     #[must_use]
     pub fn takes(&self, count: usize) -> bool {
         count >= self.min_teachers
-            && self
-                .max_teachers
-                .is_none_or(|most| most == 0 || count <= most)
+            && self.max_teachers.is_none_or(|most| most == 0 || count <= most)
     }
 }
 
@@ -105,18 +103,11 @@ impl OptionSpec {
         self.exceptions
             .iter()
             .find(|exception| options.get(exception.option) == Some(&exception.is))
-            .map_or((self.default, self.source), |holds| {
-                (holds.default, holds.source)
-            })
+            .map_or((self.default, self.source), |holds| (holds.default, holds.source))
     }
 
     fn spec(&self, source: &'static str) -> KeySpec {
-        KeySpec {
-            key: self.key,
-            help: self.help,
-            range: self.range,
-            source: Some(source),
-        }
+        KeySpec { key: self.key, help: self.help, range: self.range, source: Some(source) }
     }
 }
 
@@ -139,10 +130,7 @@ impl Method {
             let (default, _) = option.default_among(&options);
             options.insert(option.key.to_owned(), default);
         }
-        Self {
-            name: spec.name.to_owned(),
-            options,
-        }
+        Self { name: spec.name.to_owned(), options }
     }
 
     /// The option `key`, if it is a yes or no.
@@ -184,10 +172,7 @@ impl Method {
     /// The options that the method has and this one lacks, or has of another kind.
     pub(super) fn unfit<'s>(&self, spec: &'s MethodSpec) -> impl Iterator<Item = &'s OptionSpec> {
         spec.options.iter().filter(|option| {
-            !self
-                .options
-                .get(option.key)
-                .is_some_and(|value| value.same_kind(option.default))
+            !self.options.get(option.key).is_some_and(|value| value.same_kind(option.default))
         })
     }
 }
@@ -211,9 +196,8 @@ impl Section for Method {
         let mut options = BTreeMap::new();
         // Of an unknown method no key can be told to be wrong; the check reports the name.
         if let Some(method) = find(reader.methods, &name) {
-            let known: Vec<&str> = std::iter::once(NAME.key)
-                .chain(method.options.iter().map(|o| o.key))
-                .collect();
+            let known: Vec<&str> =
+                std::iter::once(NAME.key).chain(method.options.iter().map(|o| o.key)).collect();
             reader.refuse_unknown(at, table, &known);
             for option in method.options {
                 let (default, source) = option.default_among(&options);

@@ -21,16 +21,9 @@ const MOST_PARTS: usize = 8;
 ///
 /// Returns what is wrong if the argument has no such form, or names an item that is not there.
 pub(super) fn apply(tree: &mut Node, argument: &str) -> Option<Problem> {
-    let location = Location::Set {
-        argument: argument.to_owned(),
-    };
+    let location = Location::Set { argument: argument.to_owned() };
     let (what, hint) = set(tree, argument, &location).err()?;
-    Some(Problem {
-        what,
-        location,
-        key: String::new(),
-        hint,
-    })
+    Some(Problem { what, location, key: String::new(), hint })
 }
 
 /// What is wrong, and a hint.
@@ -62,14 +55,7 @@ fn set(tree: &mut Node, argument: &str, location: &Location) -> Result<(), Refus
         }
         None => Content::Value(Value::String(text.to_owned())),
     };
-    put(
-        tree,
-        &key,
-        Node {
-            location: location.clone(),
-            content,
-        },
-    )
+    put(tree, &key, Node { location: location.clone(), content })
 }
 
 fn put(node: &mut Node, path: &str, value: Node) -> Result<(), Refusal> {
@@ -82,35 +68,20 @@ fn put(node: &mut Node, path: &str, value: Node) -> Result<(), Refusal> {
         return put(&mut items[index], rest, value);
     }
     if !matches!(node.content, Content::Table(_)) {
-        *node = Node {
-            location: value.location.clone(),
-            content: Content::Table(BTreeMap::new()),
-        };
+        *node = Node { location: value.location.clone(), content: Content::Table(BTreeMap::new()) };
     }
     let Content::Table(table) = &mut node.content else {
         return Ok(());
     };
     let (key, rest) = path.split_once('.').unwrap_or((path, ""));
-    let empty = || Node {
-        location: value.location.clone(),
-        content: Content::Table(BTreeMap::new()),
-    };
-    put(
-        table.entry(key.trim().to_owned()).or_insert_with(empty),
-        rest,
-        value,
-    )
+    let empty =
+        || Node { location: value.location.clone(), content: Content::Table(BTreeMap::new()) };
+    put(table.entry(key.trim().to_owned()).or_insert_with(empty), rest, value)
 }
 
 fn merge(node: &mut Node, value: Node) {
     match (&mut node.content, value) {
-        (
-            Content::Table(old),
-            Node {
-                content: Content::Table(new),
-                ..
-            },
-        ) => {
+        (Content::Table(old), Node { content: Content::Table(new), .. }) => {
             for (key, value) in new {
                 match old.entry(key) {
                     Entry::Occupied(mut node) => merge(node.get_mut(), value),
@@ -127,17 +98,10 @@ fn merge(node: &mut Node, value: Node) {
 /// The item that `path` begins with, and the rest of the path. Names may hold dots, so the longest
 /// one that fits is taken.
 fn find<'p>(items: &[Node], path: &'p str) -> Result<(usize, &'p str), Refusal> {
-    let names: Vec<&str> = items
-        .iter()
-        .map(|item| name(item).unwrap_or_default())
-        .collect();
+    let names: Vec<&str> = items.iter().map(|item| name(item).unwrap_or_default()).collect();
     let rest_after = |name: &str| {
         let rest = path.strip_prefix(name).filter(|_| !name.is_empty())?;
-        if rest.is_empty() {
-            Some(rest)
-        } else {
-            rest.strip_prefix('.')
-        }
+        if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.') }
     };
     let by_name = names
         .iter()
@@ -148,25 +112,14 @@ fn find<'p>(items: &[Node], path: &'p str) -> Result<(usize, &'p str), Refusal> 
         return Ok((index, rest));
     }
     let (first, rest) = path.split_once('.').unwrap_or((path, ""));
-    if let Some(index) = first
-        .parse()
-        .ok()
-        .filter(|&index: &usize| index < items.len())
-    {
+    if let Some(index) = first.parse().ok().filter(|&index: &usize| index < items.len()) {
         return Ok((index, rest));
     }
     let hint = match nearest(first, names.iter().copied().filter(|name| !name.is_empty())) {
         Some(name) => format!("did you mean `{name}`?"),
-        None => format!(
-            "there are {}, or use a number below {}",
-            quoted(&names),
-            items.len()
-        ),
+        None => format!("there are {}, or use a number below {}", quoted(&names), items.len()),
     };
-    Err((
-        format!("nothing in the list is named `{}`", shown(first)),
-        hint,
-    ))
+    Err((format!("nothing in the list is named `{}`", shown(first)), hint))
 }
 
 fn name(item: &Node) -> Option<&str> {

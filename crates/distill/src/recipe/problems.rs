@@ -32,10 +32,7 @@ impl fmt::Display for Location {
         match self {
             Self::File { file, line, column } => {
                 f.write_str(file)?;
-                [line, column]
-                    .into_iter()
-                    .flatten()
-                    .try_for_each(|number| write!(f, ":{number}"))
+                [line, column].into_iter().flatten().try_for_each(|number| write!(f, ":{number}"))
             }
             Self::Set { argument } => write!(f, "--set {}", shown(argument)),
             Self::Code => Ok(()),
@@ -61,23 +58,13 @@ impl Problem {
     #[must_use]
     pub fn place(&self) -> String {
         let parts = [self.location.to_string(), self.key.clone()];
-        parts
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join(", ")
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}\n  where: {}\n  hint: {}",
-            self.what,
-            self.place(),
-            self.hint
-        )
+        write!(f, "{}\n  where: {}\n  hint: {}", self.what, self.place(), self.hint)
     }
 }
 
@@ -106,12 +93,7 @@ pub(super) struct Problems {
 
 impl Problems {
     pub(super) fn new(origin: Location) -> Self {
-        Self {
-            places: BTreeMap::new(),
-            origin,
-            list: Vec::new(),
-            keys: BTreeSet::new(),
-        }
+        Self { places: BTreeMap::new(), origin, list: Vec::new(), keys: BTreeSet::new() }
     }
 
     /// Adds a problem of `key`, unless one of it or of the table around it is known: what follows
@@ -120,12 +102,7 @@ impl Problems {
         if !self.knows(key) {
             let location = self.locate(key);
             self.keys.insert(key.to_owned());
-            self.list.push(Problem {
-                what,
-                location,
-                key: key.to_owned(),
-                hint,
-            });
+            self.list.push(Problem { what, location, key: key.to_owned(), hint });
         }
     }
 
@@ -136,9 +113,7 @@ impl Problems {
 
     /// Whether a problem of `key` or of the table around it is known.
     pub(super) fn knows(&self, key: &str) -> bool {
-        std::iter::once(key)
-            .chain(around(key))
-            .any(|key| self.keys.contains(key))
+        std::iter::once(key).chain(around(key)).any(|key| self.keys.contains(key))
     }
 
     /// Where `key` was given, or else the table around it.
@@ -163,14 +138,7 @@ impl Problems {
     /// `Err` if there are any.
     pub(super) fn refuse(&mut self) -> Result<(), RecipeError> {
         let problems = self.take();
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(RecipeError {
-                problems,
-                source: None,
-            })
-        }
+        if problems.is_empty() { Ok(()) } else { Err(RecipeError { problems, source: None }) }
     }
 }
 
@@ -210,17 +178,10 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .into_iter()
         .map(|candidate| {
             let name = plain(candidate);
-            let initials: String = name
-                .split('_')
-                .filter_map(|part| part.chars().next())
-                .collect();
+            let initials: String = name.split('_').filter_map(|part| part.chars().next()).collect();
             let by_initials = initials.len() > 1 && initials == word;
             let distance = strsim::damerau_levenshtein(&word, &name);
-            (
-                if by_initials { 0 } else { distance },
-                name.chars().count().max(3),
-                candidate,
-            )
+            (if by_initials { 0 } else { distance }, name.chars().count().max(3), candidate)
         })
         .filter(|(distance, length, _)| *distance <= length / 3)
         .min_by_key(|(distance, ..)| *distance)

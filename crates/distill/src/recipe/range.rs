@@ -96,11 +96,7 @@ impl fmt::Display for Range {
 
 /// `` `a`, `b`, `c` ``
 pub(super) fn quoted<S: AsRef<str>>(words: &[S]) -> String {
-    words
-        .iter()
-        .map(|word| format!("`{}`", word.as_ref()))
-        .collect::<Vec<_>>()
-        .join(", ")
+    words.iter().map(|word| format!("`{}`", word.as_ref())).collect::<Vec<_>>().join(", ")
 }
 
 /// What is known of one key, whatever its type.
@@ -117,9 +113,9 @@ impl KeySpec {
     /// The help text, as it goes on in a hint.
     pub(super) fn brief(&self) -> String {
         let mut letters = self.help.trim_end_matches('.').chars();
-        letters.next().map_or_else(String::new, |first| {
-            first.to_lowercase().chain(letters).collect()
-        })
+        letters
+            .next()
+            .map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
     }
 
     /// A hint that says `give`, and the way out if there is one.

@@ -64,6 +64,9 @@ section! {
         /// teacher on purpose.
         #[within(SHARE)]
         label_noise: f64 = 0.0, "faculty's choice";
+        /// Which wrong labels: `uniform` draws any other class, `pair` takes the next one.
+        #[within(Range::Words(LabelNoise::NAMES))]
+        label_noise_kind: LabelNoise = LabelNoise::Uniform, "faculty";
         /// Mean of each channel, of pixel values scaled to 0..1.
         mean: Option<Vec<f32>> = None, "measured on the training part";
         /// Standard deviation of each channel, of pixel values scaled to 0..1.
@@ -169,6 +172,17 @@ section! {
 }
 
 words! {
+    /// `data.label_noise_kind`: which wrong class replaces a label.
+    pub enum LabelNoise {
+        /// Any other class, all equally likely: who learns from it becomes unsure.
+        #[default]
+        Uniform = "uniform",
+        /// The next class: who learns from it becomes surely wrong.
+        Pair = "pair",
+    }
+}
+
+words! {
     /// `train.optimizer`.
     pub enum Optimizer {
         /// Stochastic gradient descent with momentum.
@@ -196,9 +210,8 @@ words! {
 
 /// The paper's 150, 180 and 210 of 240 epochs, in proportion. Short runs lose those that coincide.
 pub(super) fn milestones(epochs: usize) -> Vec<usize> {
-    let mut milestones: Vec<usize> = (5..8)
-        .map(|eighth| epochs.saturating_mul(eighth) / 8)
-        .collect();
+    let mut milestones: Vec<usize> =
+        (5..8).map(|eighth| epochs.saturating_mul(eighth) / 8).collect();
     milestones.dedup();
     milestones.retain(|&milestone| milestone > 0);
     milestones

@@ -49,11 +49,7 @@ impl<S: Section> Section for Vec<S> {
 
 /// `data` and `path` give `data.path`.
 pub(super) fn join(at: &str, key: &str) -> String {
-    if at.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{at}.{key}")
-    }
+    if at.is_empty() { key.to_owned() } else { format!("{at}.{key}") }
 }
 
 /// Declares a section.

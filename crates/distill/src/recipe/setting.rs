@@ -48,9 +48,7 @@ impl Setting for f64 {
     const MANY: &'static str = "numbers";
 
     fn read(value: &Value) -> Option<Self> {
-        value
-            .as_float()
-            .or_else(|| value.as_integer().map(|number| number as f64))
+        value.as_float().or_else(|| value.as_integer().map(|number| number as f64))
     }
 
     fn to_value(&self) -> Option<Value> {
@@ -160,9 +158,7 @@ impl<T: Setting> Setting for Vec<T> {
     }
 
     fn to_value(&self) -> Option<Value> {
-        Some(Value::Array(
-            self.iter().filter_map(Setting::to_value).collect(),
-        ))
+        Some(Value::Array(self.iter().filter_map(Setting::to_value).collect()))
     }
 }
 

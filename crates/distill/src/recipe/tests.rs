@@ -16,22 +16,11 @@ const fn option(
     range: Range,
     source: &'static str,
 ) -> OptionSpec {
-    OptionSpec {
-        key,
-        default,
-        range,
-        source,
-        help: "an option",
-        exceptions: &[],
-    }
+    OptionSpec { key, default, range, source, help: "an option", exceptions: &[] }
 }
 
-const TEMPERATURE: OptionSpec = option(
-    "temperature",
-    OptionValue::Number(4.0),
-    Range::above(0.0),
-    "paper",
-);
+const TEMPERATURE: OptionSpec =
+    option("temperature", OptionValue::Number(4.0), Range::above(0.0), "paper");
 
 const METHODS: &[MethodSpec] = &[
     MethodSpec {
@@ -46,12 +35,7 @@ const METHODS: &[MethodSpec] = &[
         help: "one teacher",
         options: &[
             TEMPERATURE,
-            option(
-                "alpha",
-                OptionValue::Number(0.9),
-                Range::between(0.0, 1.0),
-                "paper",
-            ),
+            option("alpha", OptionValue::Number(0.9), Range::between(0.0, 1.0), "paper"),
         ],
         min_teachers: 1,
         max_teachers: Some(1),
@@ -60,25 +44,10 @@ const METHODS: &[MethodSpec] = &[
         name: "ca-mkd",
         help: "several teachers by confidence",
         options: &[
-            option(
-                "scale",
-                OptionValue::Word("unit"),
-                Range::Words(&["unit", "official"]),
-                "ours",
-            ),
+            option("scale", OptionValue::Word("unit"), Range::Words(&["unit", "official"]), "ours"),
             TEMPERATURE,
-            option(
-                "beta",
-                OptionValue::Number(50.0),
-                Range::at_least(0.0),
-                "released code",
-            ),
-            option(
-                "warmup_epochs",
-                OptionValue::Integer(1),
-                Range::at_least(0.0),
-                "released code",
-            ),
+            option("beta", OptionValue::Number(50.0), Range::at_least(0.0), "released code"),
+            option("warmup_epochs", OptionValue::Integer(1), Range::at_least(0.0), "released code"),
             OptionSpec {
                 exceptions: &[Exception {
                     option: "scale",
@@ -86,12 +55,7 @@ const METHODS: &[MethodSpec] = &[
                     default: OptionValue::Flag(false),
                     source: "released code",
                 }],
-                ..option(
-                    "detach_inter_weight",
-                    OptionValue::Flag(true),
-                    Range::Any,
-                    "paper",
-                )
+                ..option("detach_inter_weight", OptionValue::Flag(true), Range::Any, "paper")
             },
         ],
         min_teachers: 1,
@@ -138,11 +102,7 @@ fn absolute(path: &str) -> PathBuf {
 }
 
 fn entry<'l>(loaded: &'l LoadedRecipe, key: &str) -> &'l Entry {
-    loaded
-        .explain()
-        .iter()
-        .find(|entry| entry.key == key)
-        .unwrap()
+    loaded.explain().iter().find(|entry| entry.key == key).unwrap()
 }
 
 fn origin(loaded: &LoadedRecipe, key: &str) -> String {
@@ -152,18 +112,8 @@ fn origin(loaded: &LoadedRecipe, key: &str) -> String {
 #[test]
 fn layers_defaults_file_and_sets_with_their_origins() {
     let loaded = load(FULL, &["train.batch_size=8", "method.scale=official"]).unwrap();
-    let Recipe {
-        seed,
-        data,
-        teachers,
-        method,
-        train,
-        ..
-    } = &loaded.recipe;
-    assert_eq!(
-        (*seed, train.epochs, train.batch_size, train.momentum),
-        (7, 24, 8, 0.9)
-    );
+    let Recipe { seed, data, teachers, method, train, .. } = &loaded.recipe;
+    assert_eq!((*seed, train.epochs, train.batch_size, train.momentum), (7, 24, 8, 0.9));
     assert_eq!(data.std.as_deref(), Some(&[0.2675, 0.2565, 0.2761][..]));
     assert_eq!(teachers.len(), 2);
     assert_eq!(method.number("beta"), Some(10.0));
@@ -184,57 +134,24 @@ fn layers_defaults_file_and_sets_with_their_origins() {
 fn a_default_can_follow_another_value() {
     let loaded = load(FULL, &[]).unwrap();
     assert_eq!(loaded.recipe.train.milestones, [15, 18, 21]);
-    assert_eq!(
-        load(FULL, &["train.epochs=240"])
-            .unwrap()
-            .recipe
-            .train
-            .milestones,
-        [150, 180, 210]
-    );
-    assert_eq!(
-        load(FULL, &["train.epochs=1"])
-            .unwrap()
-            .recipe
-            .train
-            .milestones,
-        [0; 0]
-    );
-    assert_eq!(
-        load(FULL, &["train.milestones=[2]"])
-            .unwrap()
-            .recipe
-            .train
-            .milestones,
-        [2]
-    );
+    assert_eq!(load(FULL, &["train.epochs=240"]).unwrap().recipe.train.milestones, [150, 180, 210]);
+    assert_eq!(load(FULL, &["train.epochs=1"]).unwrap().recipe.train.milestones, [0; 0]);
+    assert_eq!(load(FULL, &["train.milestones=[2]"]).unwrap().recipe.train.milestones, [2]);
 
     assert_eq!(loaded.recipe.method.flag("detach_inter_weight"), Some(true));
     let official = load(FULL, &["method.scale=official"]).unwrap();
-    assert_eq!(
-        official.recipe.method.flag("detach_inter_weight"),
-        Some(false)
-    );
-    assert_eq!(
-        origin(&official, "method.detach_inter_weight"),
-        "default (released code)"
-    );
+    assert_eq!(official.recipe.method.flag("detach_inter_weight"), Some(false));
+    assert_eq!(origin(&official, "method.detach_inter_weight"), "default (released code)");
 }
 
 #[test]
 fn relative_paths_start_at_the_recipe_or_at_the_current_folder() {
     let loaded = load(FULL, &["teachers.1.weights=w/b.pth"]).unwrap();
     assert_eq!(loaded.recipe.data.path, absolute("recipes/cifar100"));
-    assert_eq!(
-        loaded.recipe.teachers[0].weights,
-        absolute("recipes/../w/good.pth")
-    );
+    assert_eq!(loaded.recipe.teachers[0].weights, absolute("recipes/../w/good.pth"));
     assert_eq!(loaded.recipe.teachers[1].weights, absolute("w/b.pth"));
     assert_eq!(loaded.recipe.output, Some(absolute("runs/x")));
-    assert_eq!(
-        load(FULL, &["output=here"]).unwrap().recipe.output,
-        Some(absolute("here"))
-    );
+    assert_eq!(load(FULL, &["output=here"]).unwrap().recipe.output, Some(absolute("here")));
     let unnamed = Recipe::from_str(FULL, "", &[], METHODS).unwrap().recipe;
     assert_eq!(unnamed.data.path, absolute("cifar100"));
 }
@@ -250,12 +167,8 @@ fn a_recipe_without_teachers_reads_as_itself() {
 
 #[test]
 fn the_resolved_recipe_reads_as_itself() {
-    let sets = [
-        "data.views=3",
-        "train.clip_gradient_norm=1.5",
-        "train.optimizer=adamw",
-        "name=a \"b\"",
-    ];
+    let sets =
+        ["data.views=3", "train.clip_gradient_norm=1.5", "train.optimizer=adamw", "name=a \"b\""];
     let first = load(FULL, &sets).unwrap();
     let text = first.recipe.to_toml().unwrap();
     let again = Recipe::from_str(&text, "elsewhere/recipe.toml", &[], METHODS).unwrap();
@@ -278,16 +191,10 @@ fn explanations_serialise_with_value_and_origin() {
                      with 0 none is, and the last epoch counts as the best",
         })
     );
-    assert_eq!(
-        entry(&loaded, "data.mean").value_text(),
-        "[0.5071, 0.4867, 0.4408]"
-    );
+    assert_eq!(entry(&loaded, "data.mean").value_text(), "[0.5071, 0.4867, 0.4408]");
     assert_eq!(entry(&loaded, "data.views").value, None);
     assert_eq!(entry(&loaded, "data.views").value_text(), "-");
-    assert_eq!(
-        entry(&loaded, "train.optimizer").value,
-        Some(Value::String("sgd".to_owned()))
-    );
+    assert_eq!(entry(&loaded, "train.optimizer").value, Some(Value::String("sgd".to_owned())));
 }
 
 #[test]
@@ -297,19 +204,11 @@ fn reads_files_and_says_why_it_cannot() {
     std::fs::write(&path, FULL.replace('\n', "\r\n")).unwrap();
     let loaded = Recipe::load(&path, &[], METHODS).unwrap();
     assert_eq!(loaded.recipe.data.path, folder.path().join("cifar100"));
-    assert_eq!(
-        loaded.recipe.output.as_deref().and_then(Path::file_name),
-        Some("small".as_ref())
-    );
+    assert_eq!(loaded.recipe.output.as_deref().and_then(Path::file_name), Some("small".as_ref()));
 
     let error = Recipe::load(folder.path().join("none.toml"), &[], METHODS).unwrap_err();
     assert!(std::error::Error::source(&error).is_some());
-    assert!(
-        error.problems[0]
-            .what
-            .starts_with("cannot read the recipe: "),
-        "{error}"
-    );
+    assert!(error.problems[0].what.starts_with("cannot read the recipe: "), "{error}");
     assert!(error.problems[0].place().ends_with("none.toml"), "{error}");
 
     std::fs::write(&path, b"name = \"\xff\"").unwrap();

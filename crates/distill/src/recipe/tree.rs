@@ -28,9 +28,8 @@ pub(super) enum Content {
 /// # Errors
 /// Every syntax error, with its line and column.
 pub(super) fn parse(text: &str, file: &str) -> Result<Node, Vec<Problem>> {
-    let starts: Vec<usize> = std::iter::once(0)
-        .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-        .collect();
+    let starts: Vec<usize> =
+        std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
     let line = |offset: usize| starts.partition_point(|&start| start <= offset);
     let (table, mut errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
@@ -39,26 +38,16 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Node, Vec<Problem>> {
             line: Some(line(offset)),
             column: None,
         };
-        let whole = Location::File {
-            file: file.to_owned(),
-            line: None,
-            column: None,
-        };
-        return Ok(Node {
-            location: whole,
-            content: table_content(table.get_ref(), &place),
-        });
+        let whole = Location::File { file: file.to_owned(), line: None, column: None };
+        return Ok(Node { location: whole, content: table_content(table.get_ref(), &place) });
     }
     let problem = |error: toml::de::Error| {
         let offset = error.span().map_or(0, |span| span.start.min(text.len()));
         let line = line(offset);
         // The parser's offsets are in bytes; people count characters.
         let column = String::from_utf8_lossy(&text.as_bytes()[starts[line - 1]..offset]);
-        let message: Vec<&str> = error
-            .message()
-            .lines()
-            .filter(|line| *line != "expected nothing")
-            .collect();
+        let message: Vec<&str> =
+            error.message().lines().filter(|line| *line != "expected nothing").collect();
         let message = message.join(", ");
         let hint = if message.starts_with("duplicate key") {
             "give each key and each `[section]` once; a list of tables is `[[section]]`"
@@ -100,13 +89,7 @@ fn table_content(table: &DeTable<'_>, place: &dyn Fn(usize) -> Location) -> Cont
     let entry = |(key, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
         let key_text: &std::borrow::Cow<'_, str> = key.get_ref();
         let location = place(key.span().start);
-        (
-            key_text.to_string(),
-            Node {
-                location,
-                content: content(value.get_ref(), place),
-            },
-        )
+        (key_text.to_string(), Node { location, content: content(value.get_ref(), place) })
     };
     Content::Table(table.iter().map(entry).collect())
 }

@@ -1,4 +1,5 @@
 //! Integration tests of training: gradients through the whole student, whole runs, resuming.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod data;
 mod finite_differences;

@@ -249,10 +249,7 @@ fn misfits_are_refused_before_anything_is_written() {
     let mut wrong = good.clone();
     wrong.teachers[0].weights = path;
     let error = refused(&wrong);
-    assert!(
-        matches!(&error, Error::TeacherClasses { found: 5, expected: 3, .. }),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::TeacherClasses { found: 5, expected: 3, .. }), "{error}");
 
     // A teacher that always says the first class, without permission.
     let mut state = network(1).state_dict();

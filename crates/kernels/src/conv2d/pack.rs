@@ -1,5 +1,7 @@
 //! Layout changes: NCHW planes to channels-last with a zero border, and weights to panels.
 
+use rayon::prelude::*;
+
 use crate::simd::Simd;
 
 /// Where the planes go inside the channels-last buffer `[rows, columns, pitch]`.
@@ -17,56 +19,124 @@ pub(crate) struct Border {
     pub(crate) pitch: usize,
 }
 
-impl Border {
+/// Channels-last memory for planes of one size.
+pub(crate) struct Layout {
+    pub(crate) border: Border,
+    /// Channels, rows and columns of the planes.
+    pub(crate) dims: [usize; 3],
+    /// Where each position of a plane goes.
+    offsets: Vec<usize>,
+}
+
+impl Layout {
+    /// The layout of planes of `dims` inside `border`, which must have room for them.
+    pub(crate) fn new(dims: [usize; 3], border: Border) -> Self {
+        let [channels, height, width] = dims;
+        assert!(border.top + height <= border.rows && border.left + width <= border.columns);
+        assert!(channels <= border.pitch);
+        let row = |y: usize| (border.top + y) * border.columns + border.left;
+        let offsets = (0..height * width).map(|p| (row(p / width) + p % width) * border.pitch);
+        Self { border, dims, offsets: offsets.collect() }
+    }
+
+    /// The layout without a border: position `p` goes to `p * pitch`.
+    pub(crate) fn plain(dims: [usize; 3], pitch: usize) -> Self {
+        let border = Border { top: 0, left: 0, rows: dims[1], columns: dims[2], pitch };
+        Self::new(dims, border)
+    }
+
+    /// Floats of the buffer.
     pub(crate) fn len(&self) -> usize {
-        self.rows * self.columns * self.pitch
+        self.border.rows * self.border.columns * self.border.pitch
+    }
+
+    /// Floats of the planes.
+    fn planes_len(&self) -> usize {
+        self.dims.iter().product()
+    }
+
+    /// Copies planes to channels-last memory and sets the border to zero.
+    #[inline(always)]
+    pub(crate) fn pack<S: Simd>(&self, simd: S, planes: &[f32], packed: &mut [f32]) {
+        let channels = self.dims[0];
+        let plane = self.offsets.len();
+        assert!(planes.len() == self.planes_len() && packed.len() == self.len());
+        if packed.len() != planes.len() {
+            packed.fill(0.0);
+        }
+        if channels < S::LANES || plane < S::LANES {
+            for channel in 0..channels {
+                for p in 0..plane {
+                    packed[self.offsets[p] + channel] = planes[channel * plane + p];
+                }
+            }
+            return;
+        }
+        // Here and below the last square goes back over what is done: the same values again.
+        for channel in (0..channels).step_by(S::LANES) {
+            let channel = channel.min(channels - S::LANES);
+            for p in (0..plane).step_by(S::LANES) {
+                let p = p.min(plane - S::LANES);
+                // SAFETY: the square ends inside the planes by the two `min`; `new` made all
+                // offsets end, with all channels, inside the buffer.
+                unsafe {
+                    let from = planes.as_ptr().add(channel * plane + p);
+                    let to = packed.as_mut_ptr().add(channel);
+                    simd.transpose(from, plane, to, self.offsets.as_ptr().add(p));
+                }
+            }
+        }
+    }
+
+    /// Copies channels-last memory back to planes.
+    #[inline(always)]
+    pub(crate) fn unpack<S: Simd>(&self, simd: S, packed: &[f32], planes: &mut [f32]) {
+        let channels = self.dims[0];
+        let plane = self.offsets.len();
+        let plain = self.border.rows * self.border.columns == plane;
+        assert!(planes.len() == self.planes_len() && packed.len() == self.len() && plain);
+        if channels < S::LANES || plane < S::LANES {
+            for channel in 0..channels {
+                for p in 0..plane {
+                    planes[channel * plane + p] = packed[self.offsets[p] + channel];
+                }
+            }
+            return;
+        }
+        let mut rows = [0; 16];
+        for lane in 0..S::LANES {
+            rows[lane] = lane * plane;
+        }
+        for channel in (0..channels).step_by(S::LANES) {
+            let channel = channel.min(channels - S::LANES);
+            for p in (0..plane).step_by(S::LANES) {
+                let p = p.min(plane - S::LANES);
+                // SAFETY: without a border position `p` stands at `p * pitch`; the square ends
+                // inside both by the two `min`.
+                unsafe {
+                    let pitch = self.border.pitch;
+                    let from = packed.as_ptr().add(p * pitch + channel);
+                    let to = planes.as_mut_ptr().add(channel * plane + p);
+                    simd.transpose(from, pitch, to, rows.as_ptr());
+                }
+            }
+        }
     }
 }
 
-/// Copies `channels` planes of `height × width` to channels-last memory with a zero border.
+/// Adds the residual and applies ReLU, when there is a residual; otherwise the kernels have
+/// applied ReLU already.
 #[inline(always)]
-pub(crate) fn channels_last<S: Simd>(
-    simd: S,
-    planes: &[f32],
-    [channels, height, width]: [usize; 3],
-    border: &Border,
-    packed: &mut [f32],
-) {
-    let plane = height * width;
-    assert_eq!(planes.len(), channels * plane, "planes and shape differ");
-    assert_eq!(packed.len(), border.len(), "buffer and border differ");
-    assert!(border.top + height <= border.rows && border.left + width <= border.columns);
-    assert!(channels <= border.pitch);
-    if channels < border.pitch || border.len() != channels * plane {
-        packed.fill(0.0);
-    }
-    let vectors = if width >= 4 { channels - channels % S::LANES } else { 0 };
-    for y in 0..height {
-        let row = ((y + border.top) * border.columns + border.left) * border.pitch;
-        for channel in (0..vectors).step_by(S::LANES) {
-            let mut x = 0;
-            while x < width {
-                // The last step goes back so that it ends with the row.
-                let from = x.min(width - 4);
-                // SAFETY: `channel + LANES <= channels` and `from + 4 <= width`, so the last
-                // float read is inside `planes`, whose length is asserted above; the positions
-                // written lie inside the border, asserted above too.
-                unsafe {
-                    let source = planes.as_ptr().add(channel * plane + y * width + from);
-                    let columns = simd.load_columns4(source, plane);
-                    let target = packed.as_mut_ptr().add(row + from * border.pitch + channel);
-                    for i in 0..4 {
-                        simd.store(target.add(i * border.pitch), columns[i]);
-                    }
-                }
-                x += 4;
-            }
+pub(crate) fn add_residual(residual: Option<&[f32]>, relu: bool, output: &mut [f32]) {
+    let Some(residual) = residual else { return };
+    if relu {
+        for (y, add) in output.iter_mut().zip(residual) {
+            let sum = *y + add;
+            *y = if sum < 0.0 { 0.0 } else { sum };
         }
-        for channel in vectors..channels {
-            let source = &planes[channel * plane + y * width..][..width];
-            for x in 0..width {
-                packed[row + x * border.pitch + channel] = source[x];
-            }
+    } else {
+        for (y, add) in output.iter_mut().zip(residual) {
+            *y += add;
         }
     }
 }
@@ -102,22 +172,23 @@ impl Panels<'_> {
         let depth = self.depth();
         let padded = self.lanes.next_multiple_of(vector);
         assert_eq!(panels.len(), depth * padded, "buffer and panels differ");
-        for start in (0..padded).step_by(block * vector) {
-            let width = (block * vector).min(padded - start);
-            let panel = &mut panels[start * depth..][..width * depth];
+        let block = block * vector;
+        panels.par_chunks_mut(block * depth.max(1)).enumerate().for_each(|(index, panel)| {
+            let width = panel.len() / depth;
             for lane in 0..width {
-                if start + lane >= self.lanes {
+                let at = index * block + lane;
+                if at >= self.lanes {
                     panel.iter_mut().skip(lane).step_by(width).for_each(|w| *w = 0.0);
                     continue;
                 }
                 for channel in 0..self.channels {
-                    let from = (start + lane) * self.lane_stride + channel * self.channel_stride;
+                    let from = at * self.lane_stride + channel * self.channel_stride;
                     for (tap, &offset) in self.taps.iter().enumerate() {
                         panel[(tap * self.channels + channel) * width + lane] =
                             weight[from + offset];
                     }
                 }
             }
-        }
+        });
     }
 }

@@ -330,3 +330,31 @@ fn a_wrong_length_names_the_slice() {
     let shape = shape(1, [4, 5, 5], 6, [3, 3], [1, 1], [1, 1], 1);
     conv2d(&shape, &[0.0; 100], &[0.0; 3], None, &mut [0.0; 150]);
 }
+
+#[test]
+fn winograd_rounds_little_at_many_channels() {
+    // Sums of 2304 products and 512 positions: the error against the largest output.
+    let shape = shape(8, [256, 8, 8], 32, [3, 3], [1, 1], [1, 1], 1);
+    assert!(winograd::is_cheaper(&shape));
+    let mut seeded = Seeded(10);
+    let input = seeded.values(shape.input_len());
+    let weight = seeded.values(shape.weight_len());
+    let grad = seeded.values(shape.output_len());
+    let worst = |got: &[f32], want: &[f64]| {
+        let largest = want.iter().fold(0.0_f64, |max, x| max.max(x.abs()));
+        let errors = got.iter().zip(want).map(|(got, want)| (f64::from(*got) - want).abs());
+        errors.fold(0.0, f64::max) / largest
+    };
+    let mut output = vec![0.0; shape.output_len()];
+    conv2d(&shape, &input, &weight, None, &mut output);
+    let mut input_grad = vec![0.0; shape.input_len()];
+    conv2d_input_grad(&shape, &weight, &grad, &mut input_grad);
+    let mut weight_grad = vec![0.0; shape.weight_len()];
+    conv2d_weight_grad(&shape, &input, &grad, &mut weight_grad);
+    let errors = [
+        worst(&output, &scalar::conv2d(&shape, &input, &weight)),
+        worst(&input_grad, &scalar::conv2d_input_grad(&shape, &weight, &grad)),
+        worst(&weight_grad, &scalar::conv2d_weight_grad(&shape, &input, &grad)),
+    ];
+    assert!(errors.iter().all(|&error| error < 5e-6), "{errors:?}");
+}

@@ -9,13 +9,20 @@
 use rayon::prelude::*;
 
 use super::Conv2dShape;
-use super::pack::{Border, channels_last};
+use super::pack::Layout;
+use super::passes::Passes;
 use crate::isa::{Isa, Kernel};
+use crate::parallel::ELEMENTS_PER_TASK;
 use crate::scratch::Scratch;
 use crate::simd::Simd;
 
 /// Floats of a band: three quarters of a first-level data cache of 32 KiB.
 const BAND_FLOATS: usize = 6 * 1024;
+
+/// Positions of a band when each needs `floats`.
+pub(super) fn band(floats: usize) -> usize {
+    (BAND_FLOATS / floats).max(32)
+}
 
 /// Chunks the batch is cut into: the unit of parallel work, and each has its own sums, so fewer
 /// for large weights. Depends on the shape only.
@@ -30,7 +37,8 @@ struct ChunkKernel<'a> {
     input: &'a [f32],
     output_grad: &'a [f32],
     group: usize,
-    border: Border,
+    source: &'a Layout,
+    grads: &'a Layout,
     windows: &'a [usize],
     /// `[kernel rows][kernel columns × channels][padded output channels]`, added to
     sums: &'a mut [f32],
@@ -42,36 +50,27 @@ impl Kernel for ChunkKernel<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let shape = self.shape;
-        let (in_group, out_group) =
-            (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
+        let (in_group, out_group) = shape.group_channels();
         let in_plane = shape.in_height * shape.in_width;
         let positions = self.windows.len();
-        let padded = out_group.next_multiple_of(S::LANES);
-        let grad_border = Border {
-            top: 0,
-            left: 0,
-            rows: shape.out_height(),
-            columns: shape.out_width(),
-            pitch: padded,
-        };
-        let row_stride = self.border.columns * in_group;
+        let padded = self.grads.border.pitch;
+        assert!(padded.is_multiple_of(S::LANES) && self.grads.len() == positions * padded);
+        let row_stride = self.source.border.columns * in_group;
         let run = shape.kernel[1] * in_group;
         let last = self.windows.last().copied().unwrap_or(0);
-        assert!(last + (shape.kernel[0] - 1) * row_stride + run <= self.border.len());
+        assert!(last + (shape.kernel[0] - 1) * row_stride + run <= self.source.len());
         assert_eq!(self.sums.len(), shape.kernel[0] * run * padded, "sums and shape differ");
-        let mut image = Scratch::take(self.border.len());
-        let mut grad = Scratch::take(grad_border.len());
+        let mut image = Scratch::take(self.source.len());
+        let mut grad = Scratch::take(self.grads.len());
         let block = BLOCK * S::LANES;
-        let band = (BAND_FLOATS / (in_group * shape.stride[1] + block.min(padded))).max(32);
+        let band = band(in_group * shape.stride[1] + block.min(padded));
         let images = self.input.chunks(shape.input_image_len());
         for (input, output_grad) in images.zip(self.output_grad.chunks(shape.output_image_len())) {
             let planes = &input[self.group * in_group * in_plane..][..in_group * in_plane];
-            let dims = [in_group, shape.in_height, shape.in_width];
-            channels_last(simd, planes, dims, &self.border, &mut image);
+            self.source.pack(simd, planes, &mut image);
             let planes =
                 &output_grad[self.group * out_group * positions..][..out_group * positions];
-            let dims = [out_group, shape.out_height(), shape.out_width()];
-            channels_last(simd, planes, dims, &grad_border, &mut grad);
+            self.grads.pack(simd, planes, &mut grad);
             for start in (0..positions).step_by(band) {
                 let windows = &self.windows[start..positions.min(start + band)];
                 for channel in (0..padded).step_by(block) {
@@ -97,14 +96,14 @@ impl Kernel for ChunkKernel<'_> {
 }
 
 /// Vectors of output channels in a register tile.
-const BLOCK: usize = 2;
+pub(super) const BLOCK: usize = 2;
 
 /// All tiles of one row of the window.
 ///
 /// # Safety
 /// As for [`tile`], for all `run` rows of `sums`.
 #[inline(always)]
-unsafe fn kernel_row<S: Simd, const WIDTH: usize>(
+pub(super) unsafe fn kernel_row<S: Simd, const WIDTH: usize>(
     simd: S,
     image: *const f32,
     grad: *const f32,
@@ -158,7 +157,10 @@ unsafe fn tile<S: Simd, const ROWS: usize, const WIDTH: usize>(
         // SAFETY: the caller promises the floats of every window and the rows of `grad`.
         unsafe {
             let from = image.add(window);
-            let g: [S::V; WIDTH] = std::array::from_fn(|v| simd.load(grad.add(v * S::LANES)));
+            let mut g = [simd.splat(0.0); WIDTH];
+            for v in 0..WIDTH {
+                g[v] = simd.load(grad.add(v * S::LANES));
+            }
             for r in 0..ROWS {
                 let x = simd.splat(*from.add(r));
                 for v in 0..WIDTH {
@@ -192,54 +194,61 @@ pub(super) fn weight_grad(
         weight_grad.fill(0.0);
         return;
     }
-    let (in_group, out_group) =
-        (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
-    let border = Border {
-        top: shape.padding[0],
-        left: shape.padding[1],
-        rows: shape.in_height + 2 * shape.padding[0],
-        columns: shape.in_width + 2 * shape.padding[1],
-        pitch: in_group,
-    };
-    let width = shape.out_width();
-    let windows: Vec<usize> = (0..shape.out_height() * width)
-        .map(|p| {
-            let (y, x) = (p / width * shape.stride[0], p % width * shape.stride[1]);
-            (y * border.columns + x) * in_group
-        })
-        .collect();
+    let (in_group, out_group) = shape.group_channels();
+    let passes = Passes::forward(shape, in_group);
+    let windows = &passes.passes[0].windows[..];
     let taps = shape.kernel[0] * shape.kernel[1];
     let depth = taps * in_group;
     let padded = out_group.next_multiple_of(isa.lanes());
     let chunk_len = depth * padded;
+    let source = Layout::new([in_group, shape.in_height, shape.in_width], passes.border);
+    let grads = Layout::plain([out_group, shape.out_height(), shape.out_width()], padded);
     let mut partial = Scratch::take(chunks * chunk_len);
     for group in 0..shape.groups {
         partial.par_chunks_mut(chunk_len).enumerate().for_each(|(chunk, sums)| {
-            // The first `batch % chunks` chunks have one image more.
-            let start = chunk * (shape.batch / chunks) + chunk.min(shape.batch % chunks);
-            let count = shape.batch / chunks + usize::from(chunk < shape.batch % chunks);
+            let images = shape.chunk(chunk, chunks);
+            let (image_in, image_out) = (shape.input_image_len(), shape.output_image_len());
             sums.fill(0.0);
             isa.run(ChunkKernel {
                 shape,
-                input: &input[start * shape.input_image_len()..][..count * shape.input_image_len()],
-                output_grad: &output_grad[start * shape.output_image_len()..]
-                    [..count * shape.output_image_len()],
+                input: &input[images.start * image_in..images.end * image_in],
+                output_grad: &output_grad[images.start * image_out..images.end * image_out],
                 group,
-                border,
-                windows: &windows,
+                source: &source,
+                grads: &grads,
+                windows,
                 sums,
             });
         });
-        let partial = &partial[..];
-        let grads = &mut weight_grad[group * out_group * depth..][..out_group * depth];
-        grads.par_chunks_mut(depth).enumerate().for_each(|(o, grads)| {
+        let (sums, others) = partial.split_at_mut(chunk_len);
+        add_chunks(sums, others);
+        let sums = &sums[..];
+        let weight_grad = &mut weight_grad[group * out_group * depth..][..out_group * depth];
+        // A vector of output channels a task: its lines of the sums are read once.
+        let vectors = weight_grad.par_chunks_mut(isa.lanes() * depth).enumerate();
+        vectors.for_each(|(vector, weight_grad)| {
             for channel in 0..in_group {
                 for tap in 0..taps {
-                    let at = (tap * in_group + channel) * padded + o;
-                    grads[channel * taps + tap] =
-                        (0..chunks).map(|chunk| partial[chunk * chunk_len + at]).sum();
+                    let at = (tap * in_group + channel) * padded + vector * isa.lanes();
+                    let targets = weight_grad[channel * taps + tap..].iter_mut().step_by(depth);
+                    for (grad, &sum) in targets.zip(&sums[at..]) {
+                        *grad = sum;
+                    }
                 }
             }
         });
     }
+}
+
+/// Adds the sums of all other chunks to those of the first, in order.
+pub(super) fn add_chunks(sums: &mut [f32], others: &[f32]) {
+    let len = sums.len();
+    sums.par_chunks_mut(ELEMENTS_PER_TASK).enumerate().for_each(|(task, sums)| {
+        for other in others.chunks(len) {
+            let other = &other[task * ELEMENTS_PER_TASK..];
+            for (sum, add) in sums.iter_mut().zip(other) {
+                *sum += add;
+            }
+        }
+    });
 }

@@ -51,7 +51,7 @@ fn nan_passes_relu_both_ways() {
 
 #[test]
 fn sgd_follows_pytorch() {
-    // torch 2.x, SGD(lr=0.1, momentum=0.9, weight_decay=0.01), two steps with gradient 0.5 from
+    // By hand from the rule of torch.optim.SGD(lr=0.1, momentum=0.9, weight_decay=0.01), two steps with gradient 0.5 from
     // w = 1: g = 0.51, v = 0.51, w = 0.949; g = 0.50949, v = 0.96849, w = 0.852151.
     let mut settings =
         Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 0.01, nesterov: false };

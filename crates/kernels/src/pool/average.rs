@@ -21,17 +21,44 @@ pub fn avg_pool2d(shape: &PoolShape, input: &[f32], output: &mut [f32]) {
     let area = (shape.kernel[0] * shape.kernel[1]) as f32;
     let planes = output.par_chunks_mut(out_plane).zip(input.par_chunks(in_plane));
     planes.with_min_len(planes_per_task(in_plane)).for_each(|(output, input)| {
-        for p in 0..shape.out_height() {
-            for q in 0..width {
-                let columns = shape.window(1, q);
-                let rows = shape.window(0, p);
-                let sum: f32 = rows
-                    .map(|y| input[y * shape.in_width..][columns.clone()].iter().sum::<f32>())
-                    .sum();
-                output[p * width + q] = sum / area;
+        for (p, output) in output.chunks_exact_mut(width).enumerate() {
+            output.fill(0.0);
+            for y in shape.window(0, p) {
+                let row = &input[y * shape.in_width..][..shape.in_width];
+                for j in 0..shape.kernel[1] {
+                    let inside = shape.columns_inside(j);
+                    let Some(first) = shape.column(inside.start, j) else { continue };
+                    add_every(shape.stride[1], &row[first..], &mut output[inside]);
+                }
+            }
+            for sum in output {
+                *sum /= area;
             }
         }
     });
+}
+
+/// Adds every `stride`-th value of a row; the usual strides as constants, for vector code.
+#[inline(always)]
+fn add_every(stride: usize, row: &[f32], sums: &mut [f32]) {
+    let strided = |sums: &mut [f32], row: &[f32]| {
+        for (sum, value) in sums.iter_mut().zip(row.iter().step_by(stride)) {
+            *sum += value;
+        }
+    };
+    match stride {
+        1 => sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value),
+        2 => {
+            let (pairs, _) = row.as_chunks::<2>();
+            let whole = pairs.len().min(sums.len());
+            let (sums, last) = sums.split_at_mut(whole);
+            for i in 0..whole {
+                sums[i] += pairs[i][0];
+            }
+            strided(last, &row[2 * whole..]);
+        }
+        _ => strided(sums, row),
+    }
 }
 
 /// Spreads every output gradient evenly over its window; `input_grad` is overwritten.

@@ -61,27 +61,30 @@ impl Simd for Avx2 {
         unsafe { _mm256_storeu_ps(to, v) }
     }
     #[inline(always)]
-    unsafe fn load_columns4(self, from: *const f32, stride: usize) -> [__m256; 4] {
-        // SAFETY: `self` proves AVX2; the caller promises four readable floats at each of the
-        // eight `from + lane * stride`. Half `h` of row `j` comes from lane `4 * h + j`.
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        stride: usize,
+        to: *mut f32,
+        offsets: *const usize,
+    ) {
+        // SAFETY: `self` proves AVX2; the caller promises eight floats at every row and eight
+        // offsets. `quads[g][i]` holds rows `4 g..4 g + 4` of columns `i` and `4 + i`.
         unsafe {
-            let row = |j: usize| {
-                let low = _mm_loadu_ps(from.add(j * stride));
-                let high = _mm_loadu_ps(from.add((4 + j) * stride));
-                _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(low), high)
-            };
-            transpose4(row(0), row(1), row(2), row(3))
-        }
-    }
-    #[inline(always)]
-    unsafe fn store_columns4(self, to: *mut f32, stride: usize, v: [__m256; 4]) {
-        // SAFETY: `self` proves AVX2; the caller promises four writable floats at each of the
-        // eight `to + lane * stride`.
-        unsafe {
-            let rows = transpose4(v[0], v[1], v[2], v[3]);
-            for j in 0..4 {
-                _mm_storeu_ps(to.add(j * stride), _mm256_castps256_ps128(rows[j]));
-                _mm_storeu_ps(to.add((4 + j) * stride), _mm256_extractf128_ps::<1>(rows[j]));
+            let mut quads = [[_mm256_setzero_ps(); 4]; 2];
+            for g in 0..2 {
+                let from = from.add(4 * g * stride);
+                quads[g] = transpose4(
+                    _mm256_loadu_ps(from),
+                    _mm256_loadu_ps(from.add(stride)),
+                    _mm256_loadu_ps(from.add(2 * stride)),
+                    _mm256_loadu_ps(from.add(3 * stride)),
+                );
+            }
+            for i in 0..4 {
+                let (a, b) = (quads[0][i], quads[1][i]);
+                _mm256_storeu_ps(to.add(*offsets.add(i)), _mm256_permute2f128_ps::<0x20>(a, b));
+                _mm256_storeu_ps(to.add(*offsets.add(4 + i)), _mm256_permute2f128_ps::<0x31>(a, b));
             }
         }
     }

@@ -67,32 +67,41 @@ impl Simd for Avx512 {
         unsafe { _mm512_storeu_ps(to, v) }
     }
     #[inline(always)]
-    unsafe fn load_columns4(self, from: *const f32, stride: usize) -> [__m512; 4] {
-        // SAFETY: `self` proves AVX-512; the caller promises four readable floats at each of the
-        // sixteen `from + lane * stride`. Quarter `q` of row `j` comes from lane `4 * q + j`.
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        stride: usize,
+        to: *mut f32,
+        offsets: *const usize,
+    ) {
+        // SAFETY: `self` proves AVX-512; the caller promises sixteen floats at every row and
+        // sixteen offsets. Quarter `q` of `quads[g][i]` holds rows `4 g..4 g + 4` of column
+        // `4 q + i`.
         unsafe {
-            let row = |j: usize| {
-                let quarter = |q: usize| _mm_loadu_ps(from.add((4 * q + j) * stride));
-                let v = _mm512_castps128_ps512(quarter(0));
-                let v = _mm512_insertf32x4::<1>(v, quarter(1));
-                let v = _mm512_insertf32x4::<2>(v, quarter(2));
-                _mm512_insertf32x4::<3>(v, quarter(3))
-            };
-            transpose4(row(0), row(1), row(2), row(3))
-        }
-    }
-    #[inline(always)]
-    unsafe fn store_columns4(self, to: *mut f32, stride: usize, v: [__m512; 4]) {
-        // SAFETY: `self` proves AVX-512; the caller promises four writable floats at each of the
-        // sixteen `to + lane * stride`.
-        unsafe {
-            let rows = transpose4(v[0], v[1], v[2], v[3]);
-            for j in 0..4 {
-                let row = rows[j];
-                _mm_storeu_ps(to.add(j * stride), _mm512_castps512_ps128(row));
-                _mm_storeu_ps(to.add((4 + j) * stride), _mm512_extractf32x4_ps::<1>(row));
-                _mm_storeu_ps(to.add((8 + j) * stride), _mm512_extractf32x4_ps::<2>(row));
-                _mm_storeu_ps(to.add((12 + j) * stride), _mm512_extractf32x4_ps::<3>(row));
+            let mut quads = [[_mm512_setzero_ps(); 4]; 4];
+            for g in 0..4 {
+                let from = from.add(4 * g * stride);
+                quads[g] = transpose4(
+                    _mm512_loadu_ps(from),
+                    _mm512_loadu_ps(from.add(stride)),
+                    _mm512_loadu_ps(from.add(2 * stride)),
+                    _mm512_loadu_ps(from.add(3 * stride)),
+                );
+            }
+            for i in 0..4 {
+                let ab_low = _mm512_shuffle_f32x4::<0b10_00_10_00>(quads[0][i], quads[1][i]);
+                let ab_high = _mm512_shuffle_f32x4::<0b11_01_11_01>(quads[0][i], quads[1][i]);
+                let cd_low = _mm512_shuffle_f32x4::<0b10_00_10_00>(quads[2][i], quads[3][i]);
+                let cd_high = _mm512_shuffle_f32x4::<0b11_01_11_01>(quads[2][i], quads[3][i]);
+                let columns = [
+                    _mm512_shuffle_f32x4::<0b10_00_10_00>(ab_low, cd_low),
+                    _mm512_shuffle_f32x4::<0b10_00_10_00>(ab_high, cd_high),
+                    _mm512_shuffle_f32x4::<0b11_01_11_01>(ab_low, cd_low),
+                    _mm512_shuffle_f32x4::<0b11_01_11_01>(ab_high, cd_high),
+                ];
+                for q in 0..4 {
+                    _mm512_storeu_ps(to.add(*offsets.add(4 * q + i)), columns[q]);
+                }
             }
         }
     }

@@ -58,18 +58,17 @@ impl Simd for Portable {
         unsafe { to.cast::<[f32; LANES]>().write(v) }
     }
     #[inline(always)]
-    unsafe fn load_columns4(self, from: *const f32, stride: usize) -> [Self::V; 4] {
-        std::array::from_fn(|i| {
-            // SAFETY: the caller promises four readable floats at every `lane * stride`.
-            std::array::from_fn(|lane| unsafe { *from.add(lane * stride + i) })
-        })
-    }
-    #[inline(always)]
-    unsafe fn store_columns4(self, to: *mut f32, stride: usize, v: [Self::V; 4]) {
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        stride: usize,
+        to: *mut f32,
+        offsets: *const usize,
+    ) {
         for lane in 0..LANES {
-            for i in 0..4 {
-                // SAFETY: the caller promises four writable floats at every `lane * stride`.
-                unsafe { *to.add(lane * stride + i) = v[i][lane] };
+            for i in 0..LANES {
+                // SAFETY: the caller promises `LANES` floats at every row and `LANES` offsets.
+                unsafe { *to.add(*offsets.add(lane) + i) = *from.add(i * stride + lane) };
             }
         }
     }

@@ -1,4 +1,5 @@
 //! Integration tests of the networks.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod gradients;
 mod networks;

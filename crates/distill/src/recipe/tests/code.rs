@@ -8,14 +8,8 @@ use crate::recipe::*;
 #[test]
 fn checks_recipes_built_in_code() {
     let mut recipe = Recipe {
-        data: Data {
-            path: PathBuf::from("d"),
-            ..Data::default()
-        },
-        student: Student {
-            network: "resnet8".to_owned(),
-            ..Student::default()
-        },
+        data: Data { path: PathBuf::from("d"), ..Data::default() },
+        student: Student { network: "resnet8".to_owned(), ..Student::default() },
         method: Method::with_defaults(&METHODS[0]),
         ..Recipe::default()
     };
@@ -26,18 +20,9 @@ fn checks_recipes_built_in_code() {
     recipe.data.std = Some(vec![f32::INFINITY]);
     recipe.seed = u64::MAX;
     recipe.method = Method::with_defaults(&METHODS[2]);
-    recipe
-        .method
-        .options
-        .insert("beta".to_owned(), OptionValue::Integer(3));
-    recipe
-        .method
-        .options
-        .insert("gamma".to_owned(), OptionValue::Integer(3));
-    recipe
-        .method
-        .options
-        .insert("scale".to_owned(), OptionValue::Word("big"));
+    recipe.method.options.insert("beta".to_owned(), OptionValue::Integer(3));
+    recipe.method.options.insert("gamma".to_owned(), OptionValue::Integer(3));
+    recipe.method.options.insert("scale".to_owned(), OptionValue::Word("big"));
     let error = recipe.check(METHODS).unwrap_err();
     let places: Vec<String> = error.problems.iter().map(Problem::place).collect();
     assert_eq!(
@@ -59,31 +44,15 @@ fn checks_recipes_built_in_code() {
 #[test]
 fn every_key_is_explained_and_every_default_is_in_range() {
     for Entry { key, help, .. } in load(FULL, &[]).unwrap().explain() {
-        assert!(
-            help.len() > 8 && !help.contains("  ") && !help.ends_with('.'),
-            "{key}: {help}"
-        );
+        assert!(help.len() > 8 && !help.contains("  ") && !help.ends_with('.'), "{key}: {help}");
         assert!(!help.starts_with(char::is_uppercase), "{key}: {help}");
     }
     let mut recipe = Recipe::default();
     recipe.teachers.push(Teacher::default());
-    let keys: Vec<String> = recipe
-        .check(METHODS)
-        .unwrap_err()
-        .problems
-        .into_iter()
-        .map(|p| p.key)
-        .collect();
-    let required = [
-        "data.path",
-        "student.network",
-        "teachers[0].name",
-        "teachers[0].network",
-    ];
-    assert_eq!(
-        keys,
-        [&required[..], &["teachers[0].weights", "method.name"]].concat()
-    );
+    let keys: Vec<String> =
+        recipe.check(METHODS).unwrap_err().problems.into_iter().map(|p| p.key).collect();
+    let required = ["data.path", "student.network", "teachers[0].name", "teachers[0].network"];
+    assert_eq!(keys, [&required[..], &["teachers[0].weights", "method.name"]].concat());
 }
 
 #[test]

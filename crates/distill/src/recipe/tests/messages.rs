@@ -19,14 +19,10 @@ pub(super) fn assert_messages(cases: &[Case], read: fn(&str, &[&str]) -> Vec<Pro
             text.replace(from, to)
         });
         let got = read(&text, sets);
-        let got: Vec<[String; 3]> = got
-            .into_iter()
-            .map(|p| [p.what.clone(), p.place(), p.hint])
-            .collect();
+        let got: Vec<[String; 3]> =
+            got.into_iter().map(|p| [p.what.clone(), p.place(), p.hint]).collect();
         if got != *want {
-            wrong.push(format!(
-                "{edits:?} {sets:?}\nwant: {want:#?}\ngot: {got:#?}\n"
-            ));
+            wrong.push(format!("{edits:?} {sets:?}\nwant: {want:#?}\ngot: {got:#?}\n"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -38,11 +34,7 @@ pub(super) fn problems(text: &str, sets: &[&str]) -> Vec<Problem> {
 
 #[test]
 fn unknown_keys() {
-    let case = |to, want| Case {
-        edits: &[],
-        sets: to,
-        want,
-    };
+    let case = |to, want| Case { edits: &[], sets: to, want };
     let _ = case;
     assert_messages(
         &[
@@ -209,10 +201,7 @@ fn wrong_types() {
                 ]],
             },
             Case {
-                edits: &[
-                    ("seed = 7", "student = 7"),
-                    ("[student]\nnetwork = \"resnet8x4\"", ""),
-                ],
+                edits: &[("seed = 7", "student = 7"), ("[student]\nnetwork = \"resnet8x4\"", "")],
                 sets: &[],
                 want: &[[
                     "`student` must be a table, found `7`",

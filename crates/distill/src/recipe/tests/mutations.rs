@@ -106,10 +106,7 @@ fn assert_sound(result: Result<super::LoadedRecipe, RecipeError>, input: &str) -
             assert!(!error.problems.is_empty(), "{input}");
             for problem in &error.problems {
                 assert_eq!(problem.to_string().lines().count(), 3, "{problem}\n{input}");
-                assert!(
-                    !problem.hint.is_empty() && !problem.what.is_empty(),
-                    "{problem}"
-                );
+                assert!(!problem.hint.is_empty() && !problem.what.is_empty(), "{problem}");
             }
             false
         }
@@ -160,9 +157,7 @@ fn hostile_sizes_are_refused_in_bounded_time() {
         format!("a{} = 1", ".b".repeat(100_000)),
         "[a]\n".repeat(20_000),
         "a = = 1\n".repeat(20_000),
-        (0..2_000)
-            .map(|number| format!("k{number} = 1\n"))
-            .collect(),
+        (0..2_000).map(|number| format!("k{number} = 1\n")).collect(),
         (0..2_000).map(|_| "[[teachers]]\nname = \"a\"\n").collect(),
     ] {
         assert!(!assert_sound(load(&text, &[]), &text[..20]));

@@ -1,0 +1,121 @@
+//! Commands that work.
+
+use crate::project::{Project, recipe};
+
+const TEACHERS: &str = "
+[[teachers]]
+name = \"good\"
+network = \"resnet8x0.5\"
+weights = \"good/student.safetensors\"
+
+[[teachers]]
+name = \"bad\"
+network = \"resnet8x0.5\"
+weights = \"bad/student.safetensors\"
+allow_weak = true
+";
+
+#[test]
+fn trains_distils_evaluates_and_resumes() {
+    let project = Project::new();
+    project.train("good", &["train.epochs=4"]);
+    let bad = ["data.label_noise=1", "data.label_noise_kind=pair", "data.validation=0", "seed=4"];
+    project.train("bad", &bad);
+    project.write("distill.toml", recipe("ca-mkd", TEACHERS));
+    let ran = project.run(&["distill", "distill.toml", "--json"]).expect(0);
+    let result = ran.json();
+    assert_eq!(result["event"], "result");
+    let epochs = ran.stdout.lines().filter(|l| l.contains("\"event\":\"epoch\"")).count();
+    assert_eq!(epochs, 2);
+    let metrics = std::fs::read_to_string(project.path("runs/distill/metrics.jsonl")).unwrap();
+    let last: serde_json::Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
+    let weight = |name: &str| last["teacher_weights"]["kd"][name].as_f64().unwrap();
+    assert!(weight("good") > weight("bad"), "{last}");
+
+    // The run's student, measured again from its folder and from its file.
+    let top1 = &result["card"]["best"]["test"]["top1"];
+    let from_run = project.run(&["evaluate", "runs/distill", "--json"]).expect(0).json();
+    let file = "runs/distill/student.safetensors";
+    let from_file =
+        project.run(&["evaluate", "--weights", file, "--data", "bands", "--json"]).expect(0).json();
+    for measured in [&from_run, &from_file] {
+        assert_eq!(&measured["top1"], top1);
+        assert_eq!(measured["samples"], 60);
+        for key in ["top5", "nll", "ece"] {
+            assert!(measured[key].is_number(), "{key}");
+        }
+    }
+
+    // Once more into the same folder: refused; resumed: nothing left to do, same numbers.
+    let again = project.run(&["distill", "distill.toml"]).expect(2);
+    assert!(again.stderr.contains("already holds a run"), "{}", again.stderr);
+    let resumed = project.run(&["distill", "distill.toml", "--resume", "--json"]).expect(0).json();
+    assert_eq!(&resumed["card"]["best"]["test"]["top1"], top1);
+}
+
+#[test]
+fn explain_shows_values_and_origins() {
+    let project = Project::new();
+    let ran =
+        project.run(&["explain", "recipe.toml", "--set", "train.learning_rate=0.2"]).expect(0);
+    let line = |key: &str| ran.stdout.lines().find(|l| l.starts_with(key)).unwrap().to_owned();
+    assert!(line("train.learning_rate").contains("0.2"), "{}", ran.stdout);
+    assert!(line("train.learning_rate").contains("--set"), "{}", ran.stdout);
+    assert!(line("train.epochs").contains("recipe.toml:10"), "{}", ran.stdout);
+    assert!(line("train.momentum").contains("default (CA-MKD paper)"), "{}", ran.stdout);
+    let json = project.run(&["explain", "recipe.toml", "--json"]).expect(0).json();
+    assert!(json["values"].as_array().unwrap().len() > 30);
+}
+
+#[test]
+fn lists_name_what_there_is() {
+    let project = Project::new();
+    for (command, expected) in [
+        ("methods", "ca-mkd"),
+        ("networks", "resnet32x4"),
+        ("datasets", "cifar-binary"),
+    ] {
+        let ran = project.run(&[command]).expect(0);
+        assert!(ran.stdout.contains(expected), "{command}: {}", ran.stdout);
+        let ran = project.run(&[command, "--json"]).expect(0);
+        assert!(ran.json().is_object() && ran.stdout.contains(expected), "{command}");
+    }
+    let data = project.run(&["datasets", "bands", "--json"]).expect(0).json();
+    assert_eq!(data["dataset"]["train"]["samples"], 240);
+}
+
+#[test]
+fn help_and_usage_errors_have_their_exit_codes() {
+    let project = Project::new();
+    project.run(&["--help"]).expect(0);
+    project.run(&["distill"]).expect(2);
+    project.run(&["distil", "recipe.toml"]).expect(2);
+    project.run(&["evaluate", "--weights", "x.pth"]).expect(2);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_with_130_and_the_run_can_go_on() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+
+    let project = Project::new();
+    let long = ["train", "recipe.toml", "--set", "train.epochs=2000", "--json"];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_faculty"))
+        .args(long)
+        .current_dir(project.path("."))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The first epoch's event says that its checkpoint is written.
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.by_ref().any(|line| line.unwrap().contains("\"event\":\"epoch\"")));
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    lines.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let checkpoint = project.path("runs/recipe/checkpoints/last.safetensors");
+    assert!(checkpoint.exists());
+    assert!(!project.path("runs/recipe/student.safetensors").exists());
+}

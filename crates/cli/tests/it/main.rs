@@ -1,0 +1,7 @@
+//! The real program in a temporary project.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod bad_input;
+mod cifar100;
+mod commands;
+mod project;
