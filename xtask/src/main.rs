@@ -18,22 +18,32 @@ fn main() -> ExitCode {
     }
 }
 
+/// One call of cargo: what it checks, its arguments, and what it needs in the environment.
+struct Step {
+    name: &'static str,
+    arguments: &'static [&'static str],
+    environment: &'static [(&'static str, &'static str)],
+}
+
 /// Everything that must hold on main, cheapest first.
 fn check() -> ExitCode {
-    let steps: &[(&str, &[&str], &[(&str, &str)])] = &[
-        ("format", &["fmt", "--all", "--check"], &[]),
-        ("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[]),
-        ("docs", &["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")]),
-        ("tests", TEST_COMMAND, &[]),
+    const WARNINGS_ARE_ERRORS: &[(&str, &str)] = &[("RUSTDOCFLAGS", "-D warnings")];
+    const LINTS: &[&str] = &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    const DOCS: &[&str] = &["doc", "--workspace", "--no-deps"];
+    let steps = [
+        Step { name: "format", arguments: &["fmt", "--all", "--check"], environment: &[] },
+        Step { name: "lints", arguments: LINTS, environment: &[] },
+        Step { name: "docs", arguments: DOCS, environment: WARNINGS_ARE_ERRORS },
+        Step { name: "tests", arguments: TEST_COMMAND, environment: &[] },
     ];
     if let Err(problem) = documented_crates().and_then(|()| readme_names_the_test_command()) {
         eprintln!("check: {problem}");
         return ExitCode::FAILURE;
     }
-    for (name, arguments, environment) in steps {
+    for Step { name, arguments, environment } in steps {
         eprintln!("check: {name}: cargo {}", arguments.join(" "));
         let status = Command::new(env!("CARGO"))
-            .args(*arguments)
+            .args(arguments)
             .envs(environment.iter().copied())
             .current_dir(root())
             .status();

@@ -1,11 +1,7 @@
 //! The `faculty` program: knowledge distillation from several teachers.
 //!
 //! stdout carries data, stderr carries messages. Exit codes: see [`exit::Exit`].
-#![expect(
-    clippy::print_stderr,
-    clippy::exit,
-    reason = "the program's own output and exit code"
-)]
+#![expect(clippy::print_stderr, clippy::exit, reason = "the program's own output and exit code")]
 
 mod arguments;
 mod commands;

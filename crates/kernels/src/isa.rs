@@ -1,6 +1,6 @@
 //! Which instruction set the kernels run on: detection and choice stand here and nowhere else.
 //!
-//! A kernel is a value that implements [`Kernel`]; [`Isa::run`] calls its body inside a function
+//! A kernel is a value that implements `Kernel`; `Isa::run` calls its body inside a function
 //! compiled for the instruction set, so one generic body serves every set.
 
 use std::sync::OnceLock;

@@ -134,8 +134,7 @@ fn an_output_folder_that_cannot_be_made() {
 #[test]
 fn a_run_that_breaks_down_exits_with_1() {
     let project = Project::new();
-    let ran =
-        project.run(&["train", "recipe.toml", "--set", "train.learning_rate=1e38"]).expect(1);
+    let ran = project.run(&["train", "recipe.toml", "--set", "train.learning_rate=1e38"]).expect(1);
     assert!(ran.stderr.contains("in epoch 1, batch"), "{}", ran.stderr);
     assert!(!project.path("runs/recipe/student.safetensors").exists());
 }

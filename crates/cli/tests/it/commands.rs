@@ -70,11 +70,9 @@ fn explain_shows_values_and_origins() {
 #[test]
 fn lists_name_what_there_is() {
     let project = Project::new();
-    for (command, expected) in [
-        ("methods", "ca-mkd"),
-        ("networks", "resnet32x4"),
-        ("datasets", "cifar-binary"),
-    ] {
+    for (command, expected) in
+        [("methods", "ca-mkd"), ("networks", "resnet32x4"), ("datasets", "cifar-binary")]
+    {
         let ran = project.run(&[command]).expect(0);
         assert!(ran.stdout.contains(expected), "{command}: {}", ran.stdout);
         let ran = project.run(&[command, "--json"]).expect(0);
