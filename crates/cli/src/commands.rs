@@ -23,6 +23,12 @@ fn load_recipe(path: &std::path::Path, sets: &[String]) -> Result<LoadedRecipe, 
     Ok(loaded)
 }
 
+/// A path as short as it can be said from the current folder.
+fn shown(path: &std::path::Path) -> std::path::Display<'_> {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).display()
+}
+
 /// Sets the number of threads for everything that follows.
 fn use_threads(threads: Option<usize>) -> Result<(), Failure> {
     let Some(count) = threads else { return Ok(()) };

@@ -10,9 +10,8 @@
 //! input, output, residual `[batch, channels, spatial]`; all others `[channels]`.
 //!
 //! # Error and order of sums
-//! Planes are summed in image order by 32 lanes in `f32`, which go to an `f64` whenever 4096
-//! elements or a whole larger plane are done; the variance is taken in a second pass around the
-//! rounded mean. The same for every instruction set
+//! Each plane is summed in `f32` by 32 lanes, the planes' sums in `f64` in image order; the
+//! variance is taken in a second pass around the rounded mean. The same for every instruction set
 //! up to the fusing of multiply and add.
 //!
 //! # Threads
@@ -25,7 +24,7 @@ mod tests;
 
 use rayon::prelude::*;
 
-use crate::elementwise::{lane_add, tree};
+use crate::elementwise::{lane_sum, tree};
 use crate::isa::{Isa, Kernel};
 use crate::parallel::SharedMut;
 use crate::simd::Simd;
@@ -196,21 +195,18 @@ impl Kernel for Statistics<'_> {
     fn run<S: Simd>(self, _simd: S) -> (f32, f32) {
         let spatial = self.shape.spatial;
         let count = self.shape.count() as f64;
-        let mut sum = BlockSum::new();
+        let mut sum = 0.0_f64;
         for at in self.shape.planes(self.channel) {
             prefetch(self.input, at + self.shape.channels * spatial, spatial);
-            let plane = &self.input[at..at + spatial];
-            lane_add(&mut sum.lanes, plane, |x| x);
-            sum.added(spatial);
+            sum += f64::from(lane_sum(&self.input[at..at + spatial], |x| x));
         }
-        let mean = (sum.total() / count) as f32;
-        let mut squares = BlockSum::new();
+        let mean = (sum / count) as f32;
+        let mut squares = 0.0_f64;
         for at in self.shape.planes(self.channel) {
             let plane = &self.input[at..at + spatial];
-            lane_add(&mut squares.lanes, plane, |x| (x - mean) * (x - mean));
-            squares.added(spatial);
+            squares += f64::from(lane_sum(plane, |x| (x - mean) * (x - mean)));
         }
-        (mean, (squares.total() / count) as f32)
+        (mean, (squares / count) as f32)
     }
 }
 
@@ -393,7 +389,7 @@ impl Backward<'_> {
         let spatial = self.shape.spatial;
         let count = self.shape.count() as f64;
         let gate = |y: f32, grad: f32| if RELU && y <= 0.0 { 0.0 } else { grad };
-        let (mut gamma_sum, mut beta_sum) = (BlockSum::new(), BlockSum::new());
+        let (mut gamma_sum, mut beta_sum) = (0.0_f64, 0.0_f64);
         for at in self.shape.planes(self.channel) {
             let next = at + self.shape.channels * spatial;
             prefetch(self.input, next, spatial);
@@ -403,12 +399,10 @@ impl Backward<'_> {
             }
             let input = &self.input[at..at + spatial];
             let (output, grad) = (&output[at..at + spatial], &self.output_grad[at..at + spatial]);
-            let planes = [input, output, grad];
-            add_sums(planes, self.mean, gate, &mut gamma_sum.lanes, &mut beta_sum.lanes);
-            gamma_sum.added(spatial);
-            beta_sum.added(spatial);
+            let (gamma, beta) = sums([input, output, grad], self.mean, gate);
+            gamma_sum += f64::from(gamma);
+            beta_sum += f64::from(beta);
         }
-        let (gamma_sum, beta_sum) = (gamma_sum.total(), beta_sum.total());
         let gamma_grad = gamma_sum * f64::from(self.inverse);
         let factor = self.gamma * self.inverse;
         let shift = (beta_sum / count) as f32;
@@ -434,16 +428,14 @@ impl Backward<'_> {
     }
 }
 
-/// Adds `g * (x - mean)` and `g` of a plane to 32 lanes each.
+/// Sums of `g * (x - mean)` and of `g` over a plane, by 32 lanes.
 #[inline(always)]
-fn add_sums(
+fn sums(
     [input, output, grad]: [&[f32]; 3],
     mean: f32,
     gate: impl Fn(f32, f32) -> f32,
-    gamma_lanes: &mut [f32; 32],
-    beta_lanes: &mut [f32; 32],
-) {
-    let (mut gamma, mut beta) = (*gamma_lanes, *beta_lanes);
+) -> (f32, f32) {
+    let (mut gamma, mut beta) = ([0.0_f32; 32], [0.0_f32; 32]);
     let (inputs, input_rest) = input.as_chunks::<32>();
     let (outputs, output_rest) = output.as_chunks::<32>();
     let (grads, grad_rest) = grad.as_chunks::<32>();
@@ -459,44 +451,11 @@ fn add_sums(
         beta[i] += grad;
         gamma[i] += grad * (input_rest[i] - mean);
     }
-    (*gamma_lanes, *beta_lanes) = (gamma, beta);
+    (tree(gamma), tree(beta))
 }
 
-/// A sum by 32 lanes in `f32`, which go to an `f64` after every few planes.
-struct BlockSum {
-    lanes: [f32; 32],
-    pending: usize,
-    total: f64,
-}
-
-/// Elements summed in `f32`: 128 a lane.
-const BLOCK: usize = 4096;
-
-impl BlockSum {
-    #[inline(always)]
-    fn new() -> Self {
-        Self { lanes: [0.0; 32], pending: 0, total: 0.0 }
-    }
-
-    /// To be told after each plane of `len` elements.
-    #[inline(always)]
-    fn added(&mut self, len: usize) {
-        self.pending += len;
-        if self.pending >= BLOCK {
-            self.total += f64::from(tree(self.lanes));
-            self.lanes = [0.0; 32];
-            self.pending = 0;
-        }
-    }
-
-    #[inline(always)]
-    fn total(self) -> f64 {
-        self.total + f64::from(tree(self.lanes))
-    }
-}
-
-/// Asks for `len` floats from `start` on, if they are inside: the next plane of a channel lies far
-/// away, where the hardware does not look ahead.
+/// Asks for the first of `len` floats from `start` on, if they are inside: the next plane of a
+/// channel lies far away, where the hardware does not look ahead until it is in the plane.
 #[inline(always)]
 fn prefetch(values: &[f32], start: usize, len: usize) {
     #[cfg(target_arch = "x86_64")]

@@ -169,15 +169,6 @@ pub(crate) fn sum(values: &[f32]) -> f32 {
 #[inline(always)]
 pub(crate) fn lane_sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0_f32; 32];
-    lane_add(&mut lanes, values, f);
-    tree(lanes)
-}
-
-/// Adds `f(x)` of a slice to 32 lanes.
-#[inline(always)]
-pub(crate) fn lane_add(to: &mut [f32; 32], values: &[f32], f: impl Fn(f32) -> f32) {
-    // A copy, which the compiler keeps in registers.
-    let mut lanes = *to;
     let (chunks, rest) = values.as_chunks::<32>();
     for chunk in chunks {
         for i in 0..32 {
@@ -187,7 +178,7 @@ pub(crate) fn lane_add(to: &mut [f32; 32], values: &[f32], f: impl Fn(f32) -> f3
     for (lane, &x) in lanes.iter_mut().zip(rest) {
         *lane += f(x);
     }
-    *to = lanes;
+    tree(lanes)
 }
 
 /// Adds 32 lanes pairwise.

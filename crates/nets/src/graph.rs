@@ -242,6 +242,21 @@ impl Graph {
     pub fn parameter_count(&self) -> usize {
         self.parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum()
     }
+
+    /// Multiply-adds of the convolutions and linear layers for one sample.
+    #[must_use]
+    pub fn multiply_adds(&self) -> usize {
+        let weights = |id: ParameterId| self.parameters[id.0].shape.iter().product::<usize>();
+        self.nodes
+            .iter()
+            .map(|node| match node.operation {
+                // Every weight is used once at every output position.
+                Operation::Conv2d { weight, .. } => weights(weight) * node.shape.positions(),
+                Operation::Linear { weight, .. } => weights(weight),
+                _ => 0,
+            })
+            .sum()
+    }
 }
 
 /// Shape and wiring of one convolution for [`GraphBuilder::conv2d`].

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use faculty_data::{Dataset, Part};
 use faculty_distill::evaluate::teachers_quality;
+use faculty_distill::methods::find;
 use faculty_distill::metrics::Quality;
 use faculty_distill::recipe::{self, Recipe};
 use faculty_distill::teacher::{NetworkTeacher, TeacherSource};
@@ -86,13 +87,9 @@ pub(crate) fn run(options: &DemoOptions) -> Result<(), Failure> {
     let mut weights = WeightMeter::default();
     for method in METHODS {
         let output = folder.join("runs").join(method);
-        let sets = [
-            format!("seed={}", options.seed),
-            format!("method.name={method}"),
-            format!("output={}", output.display()),
-        ];
-        let mut own = load_recipe(&path, &sets)?.recipe;
-        own.teachers.clone_from(&recipe.teachers);
+        let mut own = recipe.clone();
+        own.method = recipe::Method::with_defaults(&find(method).spec);
+        own.output = Some(output);
         let began = Instant::now();
         let card = train_one(&own, &dataset, method, options.json, &stop, &mut |event| {
             if method == "ca-mkd"
@@ -284,6 +281,14 @@ fn print_result(
         ("time", Align::Right),
     ];
     table::write(&mut out, &header, &rows)?;
+    if let [alone, averaged, weighed] = students {
+        writeln!(
+            out,
+            "ca-mkd against training alone: {:+.2} points; against averaging: {:+.2} points",
+            weighed.top1 - alone.top1,
+            weighed.top1 - averaged.top1
+        )?;
+    }
     writeln!(
         out,
         "total {seconds:.0} s; try it: faculty distill {}",

@@ -7,7 +7,7 @@ use faculty_distill::record::{RunCard, StudentResult};
 use faculty_distill::{CheckedRun, RunFolder, Start, open_dataset, train};
 use serde_json::json;
 
-use super::{load_recipe, stop_on_interrupt, use_threads};
+use super::{load_recipe, shown, stop_on_interrupt, use_threads};
 use crate::arguments::RunOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, duration, print_json};
@@ -120,7 +120,7 @@ fn summary(card: &RunCard, folder: &Path) -> std::io::Result<()> {
     writeln!(
         out,
         "student: {} ({})",
-        folder.join("student.safetensors").display(),
+        shown(&folder.join("student.safetensors")),
         duration(card.seconds)
     )
 }

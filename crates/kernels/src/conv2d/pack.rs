@@ -175,18 +175,25 @@ impl Panels<'_> {
         let block = block * vector;
         panels.par_chunks_mut(block * depth.max(1)).enumerate().for_each(|(index, panel)| {
             let width = panel.len() / depth;
-            for lane in 0..width {
-                let at = index * block + lane;
-                if at >= self.lanes {
-                    panel.iter_mut().skip(lane).step_by(width).for_each(|w| *w = 0.0);
-                    continue;
+            let lanes = width.min(self.lanes - index * block);
+            if lanes < width {
+                panel.fill(0.0);
+            }
+            let mut copy = |lane: usize, channel: usize| {
+                let from = (index * block + lane) * self.lane_stride;
+                let taps = &weight[from + channel * self.channel_stride..];
+                for (tap, &offset) in self.taps.iter().enumerate() {
+                    panel[(tap * self.channels + channel) * width + lane] = taps[offset];
                 }
+            };
+            // The inner loop over what lies close together in the weight.
+            if self.lane_stride < self.channel_stride {
                 for channel in 0..self.channels {
-                    let from = at * self.lane_stride + channel * self.channel_stride;
-                    for (tap, &offset) in self.taps.iter().enumerate() {
-                        panel[(tap * self.channels + channel) * width + lane] =
-                            weight[from + offset];
-                    }
+                    (0..lanes).for_each(|lane| copy(lane, channel));
+                }
+            } else {
+                for lane in 0..lanes {
+                    (0..self.channels).for_each(|channel| copy(lane, channel));
                 }
             }
         });

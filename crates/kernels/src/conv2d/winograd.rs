@@ -34,7 +34,7 @@ const TILES: usize = 16;
 
 /// Work of transforming a tile, in multiply-adds per input or output channel; measured, see
 /// TUNING.md.
-const TRANSFORM_COST: usize = 300;
+const TRANSFORM_COST: usize = 370;
 
 /// Whether this path is made for the convolution and takes less work than the direct one.
 pub(super) fn is_cheaper(shape: &Conv2dShape) -> bool {

@@ -1,0 +1,54 @@
+//! Time of one training step and of one frozen forward pass, batch 64, 3×32×32, 100 classes.
+//!
+//! `cargo bench -p faculty-nets` prints minimum and median in milliseconds, and GFLOP/s counting two
+//! operations a multiply-add of the convolutions. `RAYON_NUM_THREADS` sets the threads.
+#![expect(clippy::print_stdout, reason = "a bench prints its result")]
+
+use std::time::Instant;
+
+use faculty_nets::{Error, Inference, MapShape, Network, TrainingRun};
+
+const BATCH: usize = 64;
+const RUNS: usize = 9;
+
+fn main() -> Result<(), Error> {
+    let image = MapShape::new(3, 32, 32);
+    let input: Vec<f32> =
+        (0..BATCH * image.elements()).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
+    println!("kernels {}, {} threads", faculty_kernels::isa::name(), rayon::current_num_threads());
+    println!("{:<14}{:<10}{:>9}{:>11}{:>10}", "network", "work", "min ms", "median ms", "GFLOP/s");
+    for name in ["resnet8", "resnet20", "resnet8x4", "resnet32x4"] {
+        let mut network = Network::new(name, image, 100, 1)?;
+        let flops = 2.0 * BATCH as f64 * network.graph().multiply_adds() as f64;
+        let mut plan = Inference::new(&network, &[]);
+        report(name, "forward", flops, || drop(plan.run(&input, BATCH).len()));
+        // A training step costs the forward pass and two more of its size.
+        let mut run = TrainingRun::new();
+        let output = network.graph().output();
+        report(name, "training", 3.0 * flops, || {
+            run.forward(&mut network, &input, BATCH);
+            let gradient = run.value(output).iter().map(|v| v * 1e-3).collect();
+            run.backward(&network, [(output, gradient)], false);
+        });
+    }
+    Ok(())
+}
+
+fn report(name: &str, work: &str, flops: f64, mut step: impl FnMut()) {
+    step();
+    let mut times: Vec<f64> = (0..RUNS)
+        .map(|_| {
+            let start = Instant::now();
+            step();
+            start.elapsed().as_secs_f64()
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    let (min, median) = (times[0], times[RUNS / 2]);
+    println!(
+        "{name:<14}{work:<10}{:>9.1}{:>11.1}{:>10.0}",
+        1e3 * min,
+        1e3 * median,
+        flops / min / 1e9
+    );
+}
