@@ -92,6 +92,7 @@ impl CheckedRun {
     /// # Errors
     /// When anything is missing, damaged or does not fit; nothing has been written then.
     pub fn new(recipe: &Recipe, dataset: &Dataset) -> Result<Self> {
+        recipe.check(&methods::specs())?;
         let data = prepare_data(recipe, dataset)?;
         let [channels, height, width] = data.train.shape();
         let input = MapShape::new(channels, height, width);
@@ -108,7 +109,8 @@ impl CheckedRun {
 
         let mut teachers = Vec::new();
         let mut cards = Vec::new();
-        for wanted in &recipe.teachers {
+        let uses_teachers = info.spec.max_teachers != Some(0);
+        for wanted in recipe.teachers.iter().filter(|_| uses_teachers) {
             let (teacher, card) = load_teacher(wanted, input, &data.normalisation, classes)?;
             identity.push(format!("teacher `{}` {}", card.name, card.weights_sha256));
             teachers.push(teacher);

@@ -1,0 +1,225 @@
+"""Training steps of faculty and of PyTorch on the same CPU, in turn, written to docs/benchmarks.md.
+
+    python3 bench/compare.py [--rounds N] [--only TEXT] [--threads N] [--no-compile]
+
+Makes its own virtual environment (bench/.venv) with torch from PyPI on the first call, builds the
+bench program, and then runs one step of each at a time, A B C D A B C D …, so that a change of the
+machine's speed hits all alike. PyTorch runs eager, channels-last, and compiled; its best median counts.
+"""
+
+import argparse
+import datetime
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+VENV = ROOT / "bench" / ".venv"
+
+
+def own_environment():
+    """Starts this script again inside its virtual environment, made first if need be."""
+    if pathlib.Path(sys.prefix) == VENV or os.environ.get("FACULTY_BENCH_PYTHON"):
+        return
+    if not VENV.exists():
+        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+        subprocess.run([VENV / "bin" / "pip", "install", "--quiet", "torch", "numpy"], check=True)
+    os.execv(VENV / "bin" / "python", [str(VENV / "bin" / "python"), *sys.argv])
+
+
+class Ours:
+    """The bench program, asked for one step at a time."""
+
+    def __init__(self, threads):
+        command = ["cargo", "bench", "--quiet", "-p", "faculty-distill", "--bench", "steps"]
+        subprocess.run([*command, "--no-run"], cwd=ROOT, check=True)
+        environment = os.environ | {"RAYON_NUM_THREADS": str(threads)}
+        pipe = subprocess.PIPE
+        self.program = subprocess.Popen(
+            command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True, env=environment
+        )
+
+    def ask(self, line):
+        self.program.stdin.write(line + "\n")
+        self.program.stdin.flush()
+        return self.program.stdout.readline().strip()
+
+    def step(self, work):
+        return float(self.ask(work))
+
+
+def pytorch_works(torch, with_compile):
+    """Work name -> mode -> a function that runs one step."""
+    import time
+
+    from torch.nn import functional
+
+    sys.path.insert(0, str(ROOT / "bench"))
+    from networks import ResNet
+
+    torch.manual_seed(1)
+    batch, classes, temperature = 64, 100, 4.0
+    images = torch.randn(batch, 3, 32, 32)
+    labels = torch.arange(batch) * 37 % classes
+
+    def network(name):
+        return ResNet.named(name, classes)
+
+    class Connector(torch.nn.Module):
+        def __init__(self, inputs, outputs):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(inputs, outputs, 1)
+            self.bn = torch.nn.BatchNorm2d(outputs)
+
+        def forward(self, x):
+            return functional.relu(self.bn(self.conv(x)))
+
+    def ca_mkd_loss(logits, maps, teacher_logits, teacher_maps, heads):
+        count = len(teacher_logits)
+        task = functional.cross_entropy(logits, labels)
+        costs = torch.stack(
+            [functional.cross_entropy(z, labels, reduction="none") for z in teacher_logits]
+        )
+        weights = (1 - costs.softmax(0)) / (count - 1)
+        log_q = (logits / temperature).log_softmax(1)
+        divergences = torch.stack(
+            [
+                functional.kl_div(log_q, (z / temperature).softmax(1), reduction="none").sum(1)
+                for z in teacher_logits
+            ]
+        )
+        kd = (weights * divergences).sum(0).mean() * temperature**2
+        pushed = [head(m.mean((2, 3))) for head, m in zip(heads, maps)]
+        costs = torch.stack(
+            [functional.cross_entropy(z, labels, reduction="none") for z in pushed]
+        )
+        inner = ((1 - costs.softmax(0)) / (count - 1)).detach()
+        errors = torch.stack(
+            [((a - b) ** 2).mean((1, 2, 3)) for a, b in zip(maps, teacher_maps)]
+        )
+        return task + kd + 50 * (inner * errors).sum(0).mean()
+
+    def prepare(kind, student, teacher, mode):
+        memory = torch.channels_last if mode == "channels-last" else torch.contiguous_format
+        x = images.contiguous(memory_format=memory)
+        net = network(student).to(memory_format=memory)
+        if kind == "forward":
+            net.eval()
+            run = torch.compile(net) if mode == "compile" else net
+
+            def step():
+                with torch.no_grad():
+                    run(x)
+
+            return step
+        teachers = [network(teacher).to(memory_format=memory).eval() for _ in range(3)] if teacher else []
+        for frozen in teachers:
+            frozen.requires_grad_(False)
+        connectors = [Connector(net.fc.in_features, t.fc.in_features).to(memory_format=memory) for t in teachers]
+        parameters = [p for module in [net, *connectors] for p in module.parameters()]
+        optimizer = torch.optim.SGD(
+            parameters, lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4
+        )
+        maybe = torch.compile if mode == "compile" else (lambda f: f)
+
+        def ask():
+            with torch.no_grad():
+                return [t.with_map(x) for t in teachers]
+
+        ask = maybe(ask)
+
+        def loss(outputs):
+            if not teachers:
+                return functional.cross_entropy(net(x), labels)
+            logits, own_map = net.with_map(x)
+            maps = [connector(own_map) for connector in connectors]
+            heads = [t.fc for t in teachers]
+            return ca_mkd_loss(logits, maps, [o[0] for o in outputs], [o[1] for o in outputs], heads)
+
+        loss = maybe(loss)
+        given = ask() if kind == "ca-mkd given" else None
+
+        def step():
+            outputs = given if given is not None else (ask() if teachers else None)
+            optimizer.zero_grad()
+            loss(outputs).backward()
+            optimizer.step()
+
+        return step
+
+    def timed(step):
+        start = time.perf_counter()
+        step()
+        return 1e3 * (time.perf_counter() - start)
+
+    modes = ["eager", "channels-last"] + (["compile"] if with_compile else [])
+
+    def works(name):
+        parts = name.split(" ")
+        kind = " ".join(parts[:2]) if parts[0] == "ca-mkd" else parts[0]
+        networks = parts[len(kind.split(" ")):] + [""]
+        result = {}
+        for mode in modes:
+            step = prepare(kind, networks[0], networks[1], mode)
+            for _ in range(2):
+                step()
+            result[mode] = lambda step=step: timed(step)
+        return result
+
+    return works
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--no-compile", action="store_true")
+    arguments = parser.parse_args()
+    own_environment()
+    import torch
+
+    torch.set_num_threads(arguments.threads)
+    ours = Ours(arguments.threads)
+    works = pytorch_works(torch, not arguments.no_compile)
+    rows = []
+    for name in ours.ask("list").split(";"):
+        if arguments.only not in name:
+            continue
+        theirs = works(name)
+        times = {"faculty": []} | {mode: [] for mode in theirs}
+        ours.step(name)
+        for _ in range(arguments.rounds):
+            times["faculty"].append(ours.step(name))
+            for mode, step in theirs.items():
+                times[mode].append(step())
+        medians = {who: statistics.median(values) for who, values in times.items()}
+        best = min(theirs, key=medians.get)
+        ratio = medians[best] / medians["faculty"]
+        cells = [f"{medians['faculty']:.1f} ({min(times['faculty']):.1f})"]
+        cells += [f"{medians[mode]:.1f} ({min(times[mode]):.1f})" for mode in theirs]
+        rows.append(f"| {name} | {' | '.join(cells)} | {best} | **{ratio:.2f}** |")
+        print(rows[-1], flush=True)
+    if rows and not arguments.only:
+        write(rows, list(theirs), torch.__version__, arguments)
+
+
+def write(rows, modes, version, arguments):
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        cpu = next((l.split(":")[1].strip() for l in file if l.startswith("model name")), "")
+    text = f"""# Benchmarks
+Made by `python3 bench/compare.py --rounds {arguments.rounds}` on {datetime.date.today()}: {cpu or platform.machine()}, {arguments.threads} threads,
+PyTorch {version}. Batch 64, 3×32×32, 100 classes. Milliseconds a step: median (minimum) of {arguments.rounds}, all programs in
+turn. Ratio: PyTorch's best median over faculty's median.
+
+| work | faculty | {' | '.join('PyTorch ' + mode for mode in modes)} | PyTorch's best | ratio |
+|---|---|{'---|' * len(modes)}---|---|
+""" + "\n".join(rows) + "\n"
+    (ROOT / "docs" / "benchmarks.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+//! Whole training steps, one at a time on request, for a comparison in turn with another program.
+//!
+//! Reads names of work from stdin, one a line, runs one step of it (batch 64, 3×32×32, 100 classes)
+//! and prints its time in milliseconds. `list` prints the names. The first request of a work also
+//! warms it up. Try it: `echo "ce resnet8" | cargo bench -p faculty-distill --bench steps`.
+#![expect(clippy::print_stdout, reason = "a bench prints its result")]
+
+use std::collections::HashMap;
+use std::io::{BufRead as _, Write as _};
+use std::time::Instant;
+
+use faculty_data::SampleId;
+use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
+use faculty_distill::methods::{CaMkd, Ce, Method};
+use faculty_distill::optimizer::OptimizerConfig;
+use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource};
+use faculty_nets::{Error, MapShape, Network};
+
+const BATCH: usize = 64;
+const CLASSES: usize = 100;
+const IMAGE: MapShape = MapShape::new(3, 32, 32);
+const SGD: OptimizerConfig =
+    OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
+
+/// Kind, student (or the one network), teachers' network.
+const WORKS: [(&str, &str, &str); 9] = [
+    ("ce", "resnet8", ""),
+    ("ce", "resnet20", ""),
+    ("ce", "resnet8x4", ""),
+    ("forward", "resnet20", ""),
+    ("forward", "resnet32x4", ""),
+    ("ca-mkd online", "resnet8", "resnet20"),
+    ("ca-mkd given", "resnet8", "resnet20"),
+    ("ca-mkd online", "resnet8x4", "resnet32x4"),
+    ("ca-mkd given", "resnet8x4", "resnet32x4"),
+];
+
+fn main() -> Result<(), Error> {
+    let name = |(kind, student, teachers): (&str, &str, &str)| {
+        format!("{kind} {student} {teachers}").trim_end().to_owned()
+    };
+    let mut ready: HashMap<String, Box<dyn FnMut()>> = HashMap::new();
+    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        if line == "list" {
+            println!("{}", WORKS.map(name).join(";"));
+            continue;
+        }
+        let Some(&work) = WORKS.iter().find(|&&work| name(work) == line) else {
+            println!("unknown work `{line}`");
+            continue;
+        };
+        if !ready.contains_key(&line) {
+            let mut step = prepare(work)?;
+            step();
+            ready.insert(line.clone(), step);
+        }
+        let step = ready.get_mut(&line).expect("just prepared");
+        let start = Instant::now();
+        step();
+        println!("{:.3}", start.elapsed().as_secs_f64() * 1e3);
+        // The other program waits for the answer.
+        let _ = std::io::stdout().flush();
+    }
+    Ok(())
+}
+
+fn prepare((kind, student, teachers): (&str, &str, &str)) -> Result<Box<dyn FnMut()>, Error> {
+    let images: Vec<f32> =
+        (0..BATCH * IMAGE.elements()).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
+    let labels: Vec<u32> = (0..BATCH as u32).map(|i| i * 37 % CLASSES as u32).collect();
+    let network = Network::new(student, IMAGE, CLASSES, 1)?;
+    if kind == "forward" {
+        let mut plan = faculty_nets::Inference::new(&network, &[]);
+        return Ok(Box::new(move || {
+            std::hint::black_box(plan.run(&images, BATCH));
+        }));
+    }
+    let mut sources = Vec::new();
+    for k in 0..if teachers.is_empty() { 0 } else { 3 } {
+        let teacher = Network::new(teachers, IMAGE, CLASSES, 10 + k)?;
+        sources.push(NetworkTeacher::new(&teacher, None));
+    }
+    let traits: Vec<TeacherTraits> = sources
+        .iter()
+        .map(|t| TeacherTraits { map: t.map_shape(), classifier: t.classifier() })
+        .collect();
+    let method: Box<dyn Method> =
+        if kind == "ce" { Box::new(Ce) } else { Box::new(CaMkd::default()) };
+    let mut learner = Learner::new(network, method, &traits, 1);
+    let ids: Vec<SampleId> = (0..BATCH as u64).map(SampleId).collect();
+    let mut ask = move |images: &[f32]| -> Vec<TeacherOutputs> {
+        let batch = TeacherBatch { ids: &ids, view: 0, images };
+        sources.iter_mut().map(|teacher| teacher.outputs(&batch, true)).collect()
+    };
+    let given = (kind == "ca-mkd given").then(|| ask(&images));
+    Ok(Box::new(move || {
+        let asked;
+        let outputs = match &given {
+            Some(outputs) => outputs,
+            None => {
+                asked = ask(&images);
+                &asked
+            }
+        };
+        // The second epoch, so that the intermediate part is on.
+        learner.gradients(&LearnerBatch {
+            epoch: 2,
+            images: &images,
+            labels: &labels,
+            teachers: outputs,
+        });
+        learner.update(&SGD, 0.05, None, 2);
+    }))
+}
