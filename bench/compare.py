@@ -3,8 +3,8 @@
     python3 bench/compare.py [--rounds N] [--only TEXT] [--threads N] [--no-compile]
 
 Makes its own virtual environment (bench/.venv) with torch from PyPI on the first call, builds the
-bench program, and then runs one step of each at a time, A B C D A B C D …, so that a change of the
-machine's speed hits all alike. PyTorch runs eager, channels-last, and compiled; its best median counts.
+bench program, and then gives each in turn a pause, a step and a measured step, A B C D A B C D …, so that
+a change of the machine's speed hits all alike. PyTorch runs eager, channels-last, and compiled; its best median counts.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 VENV = ROOT / "bench" / ".venv"
@@ -53,8 +54,6 @@ class Ours:
 
 def pytorch_works(torch, with_compile):
     """Work name -> mode -> a function that runs one step."""
-    import time
-
     from torch.nn import functional
 
     sys.path.insert(0, str(ROOT / "bench"))
@@ -191,11 +190,13 @@ def main():
             continue
         theirs = works(name)
         times = {"faculty": []} | {mode: [] for mode in theirs}
-        ours.step(name)
+        # Threads of the program before keep spinning for a while after its step; a pause and an
+        # unmeasured step give each the machine for itself.
         for _ in range(arguments.rounds):
-            times["faculty"].append(ours.step(name))
-            for mode, step in theirs.items():
-                times[mode].append(step())
+            for who, step in {"faculty": lambda: ours.step(name), **theirs}.items():
+                time.sleep(0.3)
+                step()
+                times[who].append(step())
         medians = {who: statistics.median(values) for who, values in times.items()}
         best = min(theirs, key=medians.get)
         ratio = medians[best] / medians["faculty"]
