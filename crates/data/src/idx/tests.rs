@@ -184,11 +184,12 @@ fn a_header_larger_than_the_file_is_refused_before_it_is_believed() {
 
 #[test]
 fn a_gzip_bomb_is_read_no_further_than_its_header_says() {
-    // 50 MB of zeros in about 50 kB, after a header that announces four pixels.
+    // 50 MB of zeros in a hundredth of that or less (how much less depends on the compressor), after
+    // a header that announces four pixels.
     let mut bomb = images();
     bomb.resize(50_000_000, 0);
     let bomb = gz(&bomb);
-    assert!(bomb.len() < 300_000);
+    assert!(bomb.len() < 500_000, "{}", bomb.len());
     let error = from(&bomb, &labels()).unwrap_err();
     assert!(matches!(error, DataError::TooLong { expected: 20, .. }), "{error:?}");
 }
