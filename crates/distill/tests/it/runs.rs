@@ -269,6 +269,7 @@ fn misfits_are_refused_before_anything_is_written() {
     // Normalisation for colour images.
     let mut colour = good.clone();
     colour.data.mean = Some(vec![0.5; 3]);
+    colour.data.std = Some(vec![0.25; 3]);
     assert!(matches!(refused(&colour), Error::Channels { found: 3, expected: 1, .. }));
 
     // Fewer samples than a batch.
