@@ -4,7 +4,8 @@
 
 Makes its own virtual environment (bench/.venv) with torch from PyPI on the first call, builds the
 bench program, and then gives each in turn a pause, a step and a measured step, A B C D A B C D …, so that
-a change of the machine's speed hits all alike. PyTorch runs eager, channels-last, and compiled; its best median counts.
+a change of the machine's speed hits all alike. PyTorch runs eager, channels-last, and compiled; its best median counts. FACULTY_BENCH_PYTHON=1 takes the
+Python that runs this script instead of an environment of its own.
 """
 
 import argparse

@@ -147,7 +147,7 @@ pub const METHODS: &[MethodInfo] = &[
                     "scale",
                     OptionValue::Word("unit"),
                     Range::Words(&["unit", "official"]),
-                    "faculty",
+                    "faculty's choice",
                     "unit: weights sum to 1; official: the released code's factor 1/K on both terms",
                 ),
                 OptionSpec {

@@ -66,7 +66,7 @@ section! {
         label_noise: f64 = 0.0, "faculty's choice";
         /// Which wrong labels: `uniform` draws any other class, `pair` takes the next one.
         #[within(Range::Words(LabelNoise::NAMES))]
-        label_noise_kind: LabelNoise = LabelNoise::Uniform, "faculty";
+        label_noise_kind: LabelNoise = LabelNoise::Uniform, "faculty's choice";
         /// Mean of each channel, of pixel values scaled to 0..1.
         mean: Option<Vec<f32>> = None, "measured on the training part";
         /// Standard deviation of each channel, of pixel values scaled to 0..1.
