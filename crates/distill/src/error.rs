@@ -21,7 +21,10 @@ pub enum Error {
     #[error(transparent)]
     Network(#[from] faculty_nets::Error),
     /// A teacher that was trained for other classes.
-    #[error("teacher `{teacher}` has {found} classes, the data has {expected}")]
+    #[error(
+        "teacher `{teacher}` (`{}`) has {found} classes, the data has {expected}",
+        path.display()
+    )]
     TeacherClasses {
         /// Name in the recipe.
         teacher: String,

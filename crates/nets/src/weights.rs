@@ -8,6 +8,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
+use half::{bf16, f16};
 use pytorch_reader::PytorchReader;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest as _, Sha256};
@@ -27,7 +28,10 @@ pub struct Array {
 pub type StateDict = BTreeMap<String, Array>;
 
 /// Keys under which training scripts keep the weights beside other things.
-const WRAPPERS: [&str; 5] = ["state_dict", "model", "model_state_dict", "net", "student"];
+const WRAPPERS: [&str; 5] = ["state_dict.", "model.", "model_state_dict.", "net.", "student."];
+
+/// Prefixes that wrapping a network in a module puts before every name.
+const PREFIXES: [&str; 4] = ["module.", "model.", "net.", "_orig_mod."];
 
 /// Reads a weight file; the format is recognised from its content.
 ///
@@ -35,9 +39,13 @@ const WRAPPERS: [&str; 5] = ["state_dict", "model", "model_state_dict", "net", "
 /// When it cannot be read, holds no weights, or holds a NaN or an infinity.
 pub fn read(path: &Path) -> Result<StateDict> {
     let state = if looks_like_safetensors(path)? {
-        read_safetensors(path)?.0
+        let mut state = read_safetensors(path)?.0;
+        plain_names(state.clone().keys())
+            .into_iter()
+            .filter_map(|(name, full)| Some((name, state.remove(&full)?)))
+            .collect()
     } else {
-        unwrap_nesting(read_pytorch(path)?)
+        read_pytorch(path)?
     };
     if state.is_empty() {
         return Err(Error::NoWeights { path: path.to_owned() });
@@ -122,6 +130,8 @@ pub fn parse_safetensors(
         let values = match view.dtype() {
             Dtype::F32 => le_values(view.data(), f32::from_le_bytes),
             Dtype::F64 => le_values(view.data(), |b| f64::from_le_bytes(b) as f32),
+            Dtype::F16 => le_values(view.data(), |b| f16::from_le_bytes(b).to_f32()),
+            Dtype::BF16 => le_values(view.data(), |b| bf16::from_le_bytes(b).to_f32()),
             Dtype::I64 => le_values(view.data(), |b| i64::from_le_bytes(b) as f32),
             Dtype::I32 => le_values(view.data(), |b| i32::from_le_bytes(b) as f32),
             other => {
@@ -194,8 +204,11 @@ fn looks_like_safetensors(path: &Path) -> Result<bool> {
 fn read_pytorch(path: &Path) -> Result<StateDict> {
     let reader = PytorchReader::new(path)
         .map_err(|source| Error::PyTorch { path: path.to_owned(), source: Box::new(source) })?;
+    let tensors = reader.into_tensors();
     let mut state = StateDict::new();
-    for (name, tensor) in reader.into_tensors() {
+    // Only the weights are read: what lies beside them may be of any size and type.
+    for (name, full_name) in plain_names(tensors.keys()) {
+        let tensor = &tensors[&full_name];
         if is_batch_counter(&name) {
             continue;
         }
@@ -204,8 +217,8 @@ fn read_pytorch(path: &Path) -> Result<StateDict> {
         let values = match tensor.dtype() {
             pytorch_reader::DType::F32 => le_values(&bytes, f32::from_le_bytes),
             pytorch_reader::DType::F64 => le_values(&bytes, |b| f64::from_le_bytes(b) as f32),
-            // Optimiser steps and the like beside the weights: not weights, so not ours.
-            pytorch_reader::DType::I64 | pytorch_reader::DType::I32 => continue,
+            pytorch_reader::DType::F16 => le_values(&bytes, |b| f16::from_le_bytes(b).to_f32()),
+            pytorch_reader::DType::BF16 => le_values(&bytes, |b| bf16::from_le_bytes(b).to_f32()),
             other => {
                 return Err(Error::TensorType {
                     path: path.to_owned(),
@@ -219,23 +232,22 @@ fn read_pytorch(path: &Path) -> Result<StateDict> {
     Ok(state)
 }
 
-/// Takes the weights out of a checkpoint that keeps them beside optimiser state and the like.
-fn unwrap_nesting(mut state: StateDict) -> StateDict {
-    for wrapper in WRAPPERS {
-        let prefix = format!("{wrapper}.");
-        if state.keys().any(|name| name.starts_with(&prefix)) {
-            state = state
-                .into_iter()
-                .filter_map(|(name, a)| Some((name.strip_prefix(&prefix)?.to_owned(), a)))
-                .collect();
-            break;
-        }
+/// The weights among the tensors of a file: their plain names with the names in the file. Takes them
+/// out of a checkpoint that keeps them beside optimiser state and the like, and drops prefixes.
+fn plain_names<'a>(names: impl Iterator<Item = &'a String> + Clone) -> BTreeMap<String, String> {
+    let wrapper = WRAPPERS.into_iter().find(|w| names.clone().any(|name| name.starts_with(w)));
+    let mut plain: BTreeMap<String, String> = names
+        .filter_map(|full| {
+            let name = wrapper.map_or(Some(full.as_str()), |w| full.strip_prefix(w))?;
+            Some((name.to_owned(), full.clone()))
+        })
+        .collect();
+    while let Some(prefix) =
+        PREFIXES.into_iter().find(|p| !plain.is_empty() && plain.keys().all(|n| n.starts_with(p)))
+    {
+        plain = plain.into_iter().map(|(name, f)| (name[prefix.len()..].to_owned(), f)).collect();
     }
-    if !state.is_empty() && state.keys().all(|name| name.starts_with("module.")) {
-        state =
-            state.into_iter().map(|(name, a)| (name["module.".len()..].to_owned(), a)).collect();
-    }
-    state
+    plain
 }
 
 fn is_batch_counter(name: &str) -> bool {

@@ -45,7 +45,9 @@ impl Case {
             .map(|(name, view)| {
                 let values: Vec<f32> = match view.dtype() {
                     Dtype::F32 => decode(view.data(), f32::from_le_bytes),
+                    Dtype::F64 => decode(view.data(), |b| f64::from_le_bytes(b) as f32),
                     Dtype::I64 => decode(view.data(), |b| i64::from_le_bytes(b) as f32),
+                    Dtype::I32 => decode(view.data(), |b| i32::from_le_bytes(b) as f32),
                     other => panic!("{shown}: tensor `{name}` has type {other:?}"),
                 };
                 assert!(values.iter().all(|v| !v.is_nan()), "{shown}: tensor `{name}` holds NaN");

@@ -64,15 +64,28 @@ fn refuses_another_network_and_names_what_differs() {
 #[test]
 fn takes_the_weights_out_of_usual_wrappers() {
     let plain = small_network(1).state_dict();
-    for prefix in ["", "module.", "model.", "state_dict.", "state_dict.module."] {
-        let mut wrapped: StateDict =
-            plain.iter().map(|(k, a)| (format!("{prefix}{k}"), a.clone())).collect();
-        if prefix.contains("state_dict") || prefix.contains("model") {
-            let other = Array { shape: vec![1], values: vec![0.0] };
-            wrapped.insert("optimizer.state.0".to_owned(), other);
+    for prefix in
+        ["", "module.", "model.", "state_dict.", "state_dict.module.", "state_dict.model.module."]
+    {
+        let mut full: Vec<String> = plain.keys().map(|name| format!("{prefix}{name}")).collect();
+        if prefix.contains("state_dict") || prefix == "model." {
+            full.push("optimizer.state.0.momentum_buffer".to_owned());
+            full.push("best_acc".to_owned());
         }
-        assert_eq!(unwrap_nesting(wrapped), plain, "{prefix}");
+        let names = plain_names(full.iter());
+        assert!(names.keys().eq(plain.keys()), "{prefix}");
+        assert!(names.iter().all(|(name, full)| *full == format!("{prefix}{name}")), "{prefix}");
     }
+}
+
+#[test]
+fn reads_half_precision() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("half.safetensors");
+    let bytes = [f16::from_f32(1.5).to_le_bytes(), f16::from_f32(-0.25).to_le_bytes()].concat();
+    let view = TensorView::new(Dtype::F16, vec![2], &bytes).unwrap();
+    fs::write(&path, safetensors::serialize([("w", view)], None).unwrap()).unwrap();
+    assert_eq!(read(&path).unwrap()["w"].values, [1.5, -0.25]);
 }
 
 #[test]
