@@ -12,15 +12,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::exit::Exit;
 use crate::failure::{Failure, labelled};
 use faculty_distill::methods::specs;
-use faculty_distill::recipe::{LoadedRecipe, Recipe};
+use faculty_distill::recipe::{LoadedRecipe, Problem, Recipe};
 
 /// Reads a recipe and shows its warnings.
 fn load_recipe(path: &std::path::Path, sets: &[String]) -> Result<LoadedRecipe, Failure> {
     let loaded = Recipe::load(path, sets, &specs())?;
-    for warning in &loaded.warnings {
+    show_warnings(&loaded.warnings);
+    Ok(loaded)
+}
+
+fn show_warnings<'a>(warnings: impl IntoIterator<Item = &'a Problem>) {
+    for warning in warnings {
         eprint!("{}", labelled("warning", warning));
     }
-    Ok(loaded)
 }
 
 /// A path as short as it can be said from the current folder.

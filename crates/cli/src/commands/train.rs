@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::time::Instant;
 
+use faculty_distill::methods::{find, specs};
+use faculty_distill::recipe::{self, Recipe};
 use faculty_distill::record::{RunCard, StudentResult};
 use faculty_distill::{CheckedRun, RunFolder, Start, open_dataset, train};
 use serde_json::json;
 
-use super::{load_recipe, shown, stop_on_interrupt, use_threads};
+use super::{load_recipe, show_warnings, shown, stop_on_interrupt, use_threads};
 use crate::arguments::RunOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, duration, print_json};
@@ -24,13 +26,13 @@ pub(crate) enum Kind {
 
 pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     let mut sets = options.sets.clone();
-    if kind == Kind::Train {
-        sets.push("method.name=ce".to_owned());
-    }
     if let Some(output) = &options.output {
         sets.push(format!("output={}", output.display()));
     }
-    let recipe = load_recipe(&options.recipe, &sets)?.recipe;
+    let recipe = match kind {
+        Kind::Distill => load_recipe(&options.recipe, &sets)?.recipe,
+        Kind::Train => load_to_train(&options.recipe, &sets)?,
+    };
     if kind == Kind::Distill && recipe.teachers.is_empty() {
         return Err(Failure::Usage {
             what: format!("recipe `{}` has no teachers", options.recipe.display()),
@@ -68,6 +70,20 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
         summary(&card, &output)?;
     }
     Ok(())
+}
+
+/// A recipe for plain training: whatever method it names with its options, or none at all.
+fn load_to_train(path: &Path, sets: &[String]) -> Result<Recipe, Failure> {
+    let plain = [sets, &["method.name=ce".to_owned()]].concat();
+    if let Ok(loaded) = Recipe::load(path, &plain, &specs()) {
+        // That training alone does not use the teachers is what was asked for.
+        show_warnings(loaded.warnings.iter().filter(|warning| warning.key != "teachers"));
+        return Ok(loaded.recipe);
+    }
+    // Options of another method, which are not in the way, or a real problem, which is told.
+    let mut recipe = load_recipe(path, sets)?.recipe;
+    recipe.method = recipe::Method::with_defaults(&find("ce").spec);
+    Ok(recipe)
 }
 
 /// What is about to happen, on stderr.

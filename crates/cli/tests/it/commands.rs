@@ -18,8 +18,9 @@ allow_weak = true
 #[test]
 fn trains_distils_evaluates_and_resumes() {
     let project = Project::new();
-    project.write("distill.toml", recipe("ca-mkd", TEACHERS));
-    // Training alone does not look at the teachers, so they need not be there yet.
+    let distill = recipe("ca-mkd", TEACHERS).replace("[train]", "beta = 20\n[train]");
+    project.write("distill.toml", distill);
+    // Training alone looks neither at the method nor at the teachers, which are not there yet.
     project.run(&["train", "distill.toml", "--output", "alone"]).expect(0);
     project.train("good", &["train.epochs=4"]);
     let bad = ["data.label_noise=1", "data.label_noise_kind=pair", "data.validation=0", "seed=4"];
