@@ -40,10 +40,8 @@ const PREFIXES: [&str; 4] = ["module.", "model.", "net.", "_orig_mod."];
 pub fn read(path: &Path) -> Result<StateDict> {
     let state = if looks_like_safetensors(path)? {
         let mut state = read_safetensors(path)?.0;
-        plain_names(state.clone().keys())
-            .into_iter()
-            .filter_map(|(name, full)| Some((name, state.remove(&full)?)))
-            .collect()
+        let names = plain_names(state.keys());
+        names.into_iter().filter_map(|(name, full)| Some((name, state.remove(&full)?))).collect()
     } else {
         read_pytorch(path)?
     };
