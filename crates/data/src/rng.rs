@@ -28,6 +28,8 @@ pub enum Purpose {
     Augmentation,
     /// The order of the samples in an epoch.
     Order,
+    /// What a method draws at one batch.
+    Method,
 }
 
 impl Purpose {
@@ -39,6 +41,7 @@ impl Purpose {
             Self::LabelNoise => 0x4e4f_4953_4500_0001,
             Self::Augmentation => 0x4155_474d_454e_0001,
             Self::Order => 0x4f52_4445_5200_0001,
+            Self::Method => 0x4d45_5448_4f44_0001,
         }
     }
 }

@@ -13,10 +13,13 @@ use faculty_data::SampleId;
 use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
 use faculty_distill::methods::{CaMkd, Ce, Method};
 use faculty_distill::optimizer::OptimizerConfig;
+use faculty_distill::tap::Tap;
 use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource};
 use faculty_nets::{Error, MapShape, Network};
 
 const BATCH: usize = 64;
+/// What CA-MKD asks of its teachers.
+const TAPS: &[Tap] = &[Tap::Map];
 const CLASSES: usize = 100;
 const IMAGE: MapShape = MapShape::new(3, 32, 32);
 const SGD: OptimizerConfig =
@@ -78,19 +81,20 @@ fn prepare((kind, student, teachers): (&str, &str, &str)) -> Result<Box<dyn FnMu
     let mut sources = Vec::new();
     for k in 0..if teachers.is_empty() { 0 } else { 3 } {
         let teacher = Network::new(teachers, IMAGE, CLASSES, 10 + k)?;
-        sources.push(NetworkTeacher::new(&teacher, None));
+        sources.push(NetworkTeacher::new(&teacher, None, TAPS));
     }
-    let traits: Vec<TeacherTraits> = sources
-        .iter()
-        .map(|t| TeacherTraits { map: t.map_shape(), classifier: t.classifier() })
-        .collect();
+    let traits: Vec<TeacherTraits> =
+        sources.iter().map(|teacher| TeacherTraits::of(teacher, TAPS)).collect();
     let method: Box<dyn Method> =
         if kind == "ce" { Box::new(Ce) } else { Box::new(CaMkd::default()) };
-    let mut learner = Learner::new(network, method, &traits, 1);
+    let mut learner = Learner::new(network, method, &traits, BATCH, 1);
     let ids: Vec<SampleId> = (0..BATCH as u64).map(SampleId).collect();
     let mut ask = move |images: &[f32]| -> Vec<TeacherOutputs> {
         let batch = TeacherBatch { ids: &ids, view: 0, images };
-        sources.iter_mut().map(|teacher| teacher.outputs(&batch, true)).collect()
+        sources
+            .iter_mut()
+            .map(|teacher| teacher.outputs(&batch, TAPS).expect("networks in process do not fail"))
+            .collect()
     };
     let given = (kind == "ca-mkd given").then(|| ask(&images));
     Ok(Box::new(move || {
@@ -105,6 +109,7 @@ fn prepare((kind, student, teachers): (&str, &str, &str)) -> Result<Box<dyn FnMu
         // The second epoch, so that the intermediate part is on.
         learner.gradients(&LearnerBatch {
             epoch: 2,
+            draw: 0,
             images: &images,
             labels: &labels,
             teachers: outputs,

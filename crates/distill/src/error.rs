@@ -41,7 +41,7 @@ pub enum Error {
         /// Name of the method.
         method: &'static str,
         /// What is missing.
-        what: &'static str,
+        what: String,
         /// The student or the teacher.
         who: String,
     },

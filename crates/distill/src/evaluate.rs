@@ -23,6 +23,7 @@ pub fn network_quality(
     let mut meter = QualityMeter::default();
     for_each_batch(part, normalisation, |batch| {
         meter.add(plan.run(&batch.images, batch.len()), &batch.labels);
+        Ok(())
     })?;
     Ok(meter.quality())
 }
@@ -31,7 +32,7 @@ pub fn network_quality(
 /// part. `normalisation` is the student's, as in training.
 ///
 /// # Errors
-/// When a batch cannot be prepared.
+/// When a batch cannot be prepared or a teacher fails.
 pub fn teachers_quality(
     teachers: &mut [&mut dyn TeacherSource],
     part: &Part,
@@ -42,14 +43,17 @@ pub fn teachers_quality(
     for_each_batch(part, normalisation, |batch| {
         let view =
             TeacherBatch { ids: &batch.ids, view: TeacherBatch::PLAIN_VIEW, images: &batch.images };
-        let outputs: Vec<TeacherOutputs> =
-            teachers.iter_mut().map(|teacher| teacher.outputs(&view, false)).collect();
+        let outputs = teachers
+            .iter_mut()
+            .map(|teacher| teacher.outputs(&view, &[]))
+            .collect::<Result<Vec<TeacherOutputs>>>()?;
         for (meter, output) in meters.iter_mut().zip(&outputs) {
             meter.add(&output.logits, &batch.labels);
         }
         if let Some(logits) = mean_of_probabilities(&outputs, batch.len()) {
             ensemble.add(&logits, &batch.labels);
         }
+        Ok(())
     })?;
     let qualities: Option<Vec<Quality>> = meters.iter().map(QualityMeter::quality).collect();
     Ok(qualities.zip(ensemble.quality()))
@@ -58,13 +62,13 @@ pub fn teachers_quality(
 fn for_each_batch(
     part: &Part,
     normalisation: &Normalisation,
-    mut act: impl FnMut(&faculty_data::Batch),
+    mut act: impl FnMut(&faculty_data::Batch) -> Result<()>,
 ) -> Result<()> {
     let config = LoaderConfig::new(BATCH, normalisation.clone());
     let mut loader = BatchLoader::new(part, part.plain_order(), config)?;
     while let Some(batch) = loader.next() {
         let batch = batch?;
-        act(&batch);
+        act(&batch)?;
         loader.recycle(batch);
     }
     Ok(())
@@ -94,7 +98,7 @@ mod tests {
     #[test]
     fn the_ensemble_averages_probabilities() {
         let ln3 = 3.0_f32.ln();
-        let output = |logits: [f32; 2]| TeacherOutputs { logits: logits.to_vec(), map: vec![] };
+        let output = |logits: [f32; 2]| TeacherOutputs { logits: logits.to_vec(), maps: vec![] };
         // (3/4, 1/4) and (1/4, 3/4) make (1/2, 1/2).
         let mean = mean_of_probabilities(&[output([ln3, 0.0]), output([0.0, ln3])], 1).unwrap();
         for value in mean {

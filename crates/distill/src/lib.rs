@@ -20,6 +20,7 @@ pub mod record;
 pub mod run;
 pub mod run_folder;
 pub mod schedule;
+pub mod tap;
 pub mod teacher;
 mod trainer;
 pub mod weighting;

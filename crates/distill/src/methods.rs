@@ -3,9 +3,13 @@
 //! A method says what it needs and computes loss terms by name; the trainer provides the rest and
 //! knows no method by name.
 
+use std::collections::BTreeMap;
+
 use burn::Tensor;
 use burn::tensor::Int;
-use faculty_nets::{Graph, MapShape};
+use faculty_nets::{Graph, MapShape, ParameterSpec};
+
+use crate::tap::Tap;
 
 mod aver;
 mod ca_mkd;
@@ -36,26 +40,72 @@ pub enum Scale {
 }
 
 /// What a method reads in one epoch. The trainer computes nothing that is not asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Teacher logits.
     pub teacher_logits: bool,
-    /// Each teacher's last map before pooling, and the student's through its connector.
-    pub teacher_maps: bool,
     /// Each teacher's classifier.
     pub teacher_classifiers: bool,
+    /// Each teacher's values at these places.
+    pub teacher_taps: Vec<Tap>,
+    /// The student's values at these places, beside its logits.
+    pub student_taps: Vec<Tap>,
+    /// The student's places that its connectors read.
+    pub connector_taps: Vec<Tap>,
+    /// Whether [`Method::connectors`] and [`Method::parameters`] take part and are trained.
+    pub trained_parts: bool,
 }
 
 impl Needs {
     /// Both together.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
+        let both = |mut own: Vec<Tap>, other: Vec<Tap>| {
+            own.extend(other);
+            own.sort_unstable();
+            own.dedup();
+            own
+        };
         Self {
             teacher_logits: self.teacher_logits || other.teacher_logits,
-            teacher_maps: self.teacher_maps || other.teacher_maps,
             teacher_classifiers: self.teacher_classifiers || other.teacher_classifiers,
+            teacher_taps: both(self.teacher_taps, other.teacher_taps),
+            student_taps: both(self.student_taps, other.student_taps),
+            connector_taps: both(self.connector_taps, other.connector_taps),
+            trained_parts: self.trained_parts || other.trained_parts,
         }
     }
+
+    /// Whether teachers are run at all.
+    #[must_use]
+    pub fn teachers(&self) -> bool {
+        self.teacher_logits || !self.teacher_taps.is_empty()
+    }
+}
+
+/// Sizes that a method may build its trained parts for.
+#[derive(Clone, Debug)]
+pub struct Shapes {
+    /// Number of classes.
+    pub classes: usize,
+    /// Samples of a full batch.
+    pub batch_size: usize,
+    /// Every tap that the student has.
+    pub student: TapShapes,
+    /// Of each teacher the taps that the method asks for in any epoch.
+    pub teachers: Vec<TapShapes>,
+}
+
+/// Shape at each tap that a network has.
+pub type TapShapes = BTreeMap<Tap, MapShape>;
+
+/// A small trainable network on one of the student's maps.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    /// Where it reads the student.
+    pub tap: Tap,
+    /// What it computes from there.
+    pub graph: Graph,
 }
 
 /// One teacher's frozen classifier: weight `[classes, channels]`, bias `[classes]`.
@@ -67,27 +117,52 @@ pub struct ClassifierTensors {
     pub bias: Tensor<1>,
 }
 
-/// Everything a method sees of one batch. Only `student_logits` and `connected_maps` carry
-/// gradients.
+/// Everything a method sees of one batch. `student_logits`, `student_maps`, `connected_maps` and
+/// `parameters` carry gradients.
 #[derive(Clone, Debug)]
 pub struct Step {
     /// Current epoch, from 1.
     pub epoch: usize,
+    /// Another number for every batch of a run; the start of whatever a method draws at random.
+    pub draw: u64,
     /// `[batch]`, in `0..classes`.
     pub labels: Tensor<1, Int>,
     /// `[batch, classes]`.
     pub student_logits: Tensor<2>,
-    /// The student's map through each of [`Method::connectors`], `[batch, channels, height, width]`.
+    /// The student's values at each of [`Needs::student_taps`], `[batch, channels, height, width]`.
+    pub student_maps: Vec<Tensor<4>>,
+    /// The results of [`Method::connectors`], `[batch, channels, height, width]`; empty unless
+    /// [`Needs::trained_parts`].
     pub connected_maps: Vec<Tensor<4>>,
+    /// [`Method::parameters`], flat; empty unless [`Needs::trained_parts`].
+    pub parameters: Vec<Tensor<1>>,
     /// `[teachers, batch, classes]`; absent unless asked for.
     pub teacher_logits: Option<Tensor<3>>,
-    /// One `[batch, channels, height, width]` a teacher; empty unless asked for.
-    pub teacher_maps: Vec<Tensor<4>>,
+    /// For each teacher its values at each of [`Needs::teacher_taps`],
+    /// `[batch, channels, height, width]`.
+    pub teacher_maps: Vec<Vec<Tensor<4>>>,
     /// One a teacher; empty unless asked for.
     pub teacher_classifiers: Vec<ClassifierTensors>,
 }
 
 impl Step {
+    /// A step of logits alone; teacher logits are `[teachers, batch, classes]`.
+    #[must_use]
+    pub fn of_logits(labels: Tensor<1, Int>, student: Tensor<2>, teachers: Tensor<3>) -> Self {
+        Self {
+            epoch: 1,
+            draw: 0,
+            labels,
+            student_logits: student,
+            student_maps: Vec::new(),
+            connected_maps: Vec::new(),
+            parameters: Vec::new(),
+            teacher_logits: Some(teachers),
+            teacher_maps: Vec::new(),
+            teacher_classifiers: Vec::new(),
+        }
+    }
+
     /// Teacher logits of a method that asked for them.
     pub(crate) fn teacher_logits(&self) -> &Tensor<3> {
         self.teacher_logits.as_ref().expect("the trainer provides what `needs` asks for")
@@ -128,10 +203,18 @@ pub trait Method: Send + std::fmt::Debug {
     /// What the method reads in `epoch` (from 1).
     fn needs(&self, epoch: usize) -> Needs;
 
-    /// Small trainable networks on the student's last map, one a teacher, trained with the student.
-    /// `teachers` are the shapes of the teachers' last maps.
-    fn connectors(&self, student: MapShape, teachers: &[MapShape]) -> Vec<Graph> {
-        let _ = (student, teachers);
+    /// Small trainable networks on the student's maps, trained with the student.
+    ///
+    /// They read [`Needs::connector_taps`], which the run has checked to be there.
+    fn connectors(&self, shapes: &Shapes) -> Vec<Connector> {
+        let _ = shapes;
+        Vec::new()
+    }
+
+    /// Trained values that are no network of their own, as [`Step::parameters`]; trained with the
+    /// student by the same optimiser.
+    fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
+        let _ = shapes;
         Vec::new()
     }
 

@@ -3,6 +3,9 @@
 use faculty_data::SampleId;
 use faculty_nets::{Inference, MapShape, Network, ValueId};
 
+use crate::error::Result;
+use crate::tap::Tap;
+
 mod memory;
 
 pub use memory::{KeptInMemory, bytes_needed};
@@ -28,8 +31,8 @@ impl TeacherBatch<'_> {
 pub struct TeacherOutputs {
     /// `[batch, classes]`, raw.
     pub logits: Vec<f32>,
-    /// `[batch, channels, height, width]` of the last map before pooling; empty unless asked for.
-    pub map: Vec<f32>,
+    /// One `[batch, channels, height, width]` for each tap that was asked for, in that order.
+    pub maps: Vec<Vec<f32>>,
 }
 
 /// A frozen classifier behind global average pooling, owned.
@@ -46,14 +49,17 @@ pub trait TeacherSource: Send {
     /// Number of classes.
     fn classes(&self) -> usize;
 
-    /// Shape of its last map before pooling, if it can give that map.
-    fn map_shape(&self) -> Option<MapShape>;
+    /// Shape of its values at `tap`, if it can give them.
+    fn tap_shape(&self, tap: Tap) -> Option<MapShape>;
 
     /// Its classifier, if it ends in global average pooling and a linear layer.
     fn classifier(&self) -> Option<FrozenClassifier>;
 
-    /// Logits, and the map when `with_map`.
-    fn outputs(&mut self, batch: &TeacherBatch<'_>, with_map: bool) -> TeacherOutputs;
+    /// Logits, and the values at `taps`, each of which has a [`TeacherSource::tap_shape`].
+    ///
+    /// # Errors
+    /// When a source outside this process fails: a damaged cache, a model that cannot be run.
+    fn outputs(&mut self, batch: &TeacherBatch<'_>, taps: &[Tap]) -> Result<TeacherOutputs>;
 }
 
 impl<T: TeacherSource + ?Sized> TeacherSource for Box<T> {
@@ -61,16 +67,16 @@ impl<T: TeacherSource + ?Sized> TeacherSource for Box<T> {
         (**self).classes()
     }
 
-    fn map_shape(&self) -> Option<MapShape> {
-        (**self).map_shape()
+    fn tap_shape(&self, tap: Tap) -> Option<MapShape> {
+        (**self).tap_shape(tap)
     }
 
     fn classifier(&self) -> Option<FrozenClassifier> {
         (**self).classifier()
     }
 
-    fn outputs(&mut self, batch: &TeacherBatch<'_>, with_map: bool) -> TeacherOutputs {
-        (**self).outputs(batch, with_map)
+    fn outputs(&mut self, batch: &TeacherBatch<'_>, taps: &[Tap]) -> Result<TeacherOutputs> {
+        (**self).outputs(batch, taps)
     }
 }
 
@@ -78,7 +84,7 @@ impl<T: TeacherSource + ?Sized> TeacherSource for Box<T> {
 #[derive(Debug)]
 pub struct NetworkTeacher {
     plan: Inference,
-    map: Option<ValueId>,
+    taps: Vec<(Tap, ValueId)>,
     classifier: Option<FrozenClassifier>,
     renormalise: Option<Renormalise>,
     scratch: Vec<f32>,
@@ -121,19 +127,25 @@ impl Renormalise {
 
 impl NetworkTeacher {
     /// Compiles `network` for inference; `renormalise` turns the student's pixels into its own.
+    /// Values at `taps` can be asked for, as far as the network has them.
     #[must_use]
-    pub fn new(network: &Network, renormalise: Option<Renormalise>) -> Self {
-        let map = network.graph().map();
-        let wanted: Vec<ValueId> = map.into_iter().collect();
+    pub fn new(network: &Network, renormalise: Option<Renormalise>, taps: &[Tap]) -> Self {
+        let taps: Vec<(Tap, ValueId)> =
+            taps.iter().filter_map(|&tap| Some((tap, tap.value(network.graph())?))).collect();
+        let wanted: Vec<ValueId> = taps.iter().map(|(_, value)| *value).collect();
         Self {
             plan: Inference::new(network, &wanted),
-            map,
+            taps,
             classifier: network
                 .classifier()
                 .map(|c| FrozenClassifier { weight: c.weight.to_vec(), bias: c.bias.to_vec() }),
             renormalise,
             scratch: Vec::new(),
         }
+    }
+
+    fn tap_value(&self, tap: Tap) -> Option<ValueId> {
+        self.taps.iter().find(|(own, _)| *own == tap).map(|(_, value)| *value)
     }
 }
 
@@ -143,15 +155,15 @@ impl TeacherSource for NetworkTeacher {
         graph.shape(graph.output()).channels
     }
 
-    fn map_shape(&self) -> Option<MapShape> {
-        self.map.map(|map| self.plan.graph().shape(map))
+    fn tap_shape(&self, tap: Tap) -> Option<MapShape> {
+        self.tap_value(tap).map(|value| self.plan.graph().shape(value))
     }
 
     fn classifier(&self) -> Option<FrozenClassifier> {
         self.classifier.clone()
     }
 
-    fn outputs(&mut self, batch: &TeacherBatch<'_>, with_map: bool) -> TeacherOutputs {
+    fn outputs(&mut self, batch: &TeacherBatch<'_>, taps: &[Tap]) -> Result<TeacherOutputs> {
         let images = match &self.renormalise {
             None => batch.images,
             Some(renormalise) => {
@@ -161,11 +173,14 @@ impl TeacherSource for NetworkTeacher {
             }
         };
         let logits = self.plan.run(images, batch.ids.len()).to_vec();
-        let map = match self.map.filter(|_| with_map) {
-            Some(map) => self.plan.value(map).to_vec(),
-            None => Vec::new(),
-        };
-        TeacherOutputs { logits, map }
+        let maps = taps
+            .iter()
+            .map(|&tap| {
+                let value = self.tap_value(tap).expect("only taps with a shape are asked for");
+                self.plan.value(value).to_vec()
+            })
+            .collect();
+        Ok(TeacherOutputs { logits, maps })
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use faculty_data::rng::{Purpose, draw};
 use faculty_data::{Augmentation, BatchLoader, LoaderConfig};
 use faculty_nets::{Network, weights};
 
@@ -255,18 +256,18 @@ impl EpochRun<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted { epoch, kept: self.kept(checkpointed) });
             }
-            let outputs = if needs.teacher_logits || needs.teacher_maps {
+            let outputs = if needs.teachers() {
                 let started = Instant::now();
                 let view = TeacherBatch {
                     ids: &batch.ids,
                     view: u64::from(batch.view_number),
                     images: &batch.images,
                 };
-                let outputs: Vec<TeacherOutputs> = self
+                let outputs = self
                     .teachers
                     .iter_mut()
-                    .map(|teacher| teacher.source.outputs(&view, needs.teacher_maps))
-                    .collect();
+                    .map(|teacher| teacher.source.outputs(&view, &needs.teacher_taps))
+                    .collect::<Result<Vec<TeacherOutputs>>>()?;
                 teacher_seconds += started.elapsed().as_secs_f64();
                 outputs
             } else {
@@ -275,6 +276,7 @@ impl EpochRun<'_> {
             learning_rate = settings.schedule.rate(epoch, batch_number - 1, batches);
             let step = self.learner.gradients(&LearnerBatch {
                 epoch,
+                draw: draw(Purpose::Method, settings.seed, epoch as u64, batch_number as u64, 0),
                 images: &batch.images,
                 labels: &batch.labels,
                 teachers: &outputs,

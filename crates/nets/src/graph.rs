@@ -183,6 +183,15 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// Trainable values that no operation reads: their names, shapes and start for whoever
+    /// computes with them elsewhere.
+    #[must_use]
+    pub fn of_parameters(parameters: Vec<ParameterSpec>) -> Self {
+        let (mut builder, _) = GraphBuilder::new(MapShape::new(0, 0, 0));
+        builder.graph.parameters = parameters;
+        builder.finish()
+    }
+
     /// Shape of one input sample.
     #[must_use]
     pub fn input_shape(&self) -> MapShape {

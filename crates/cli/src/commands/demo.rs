@@ -190,7 +190,7 @@ fn measure(
     let mut teachers = Vec::new();
     for recipe::Teacher { network, weights, .. } in &recipe.teachers {
         let network = Network::load(network, input, classes, weights)?;
-        teachers.push(NetworkTeacher::new(&network, None));
+        teachers.push(NetworkTeacher::new(&network, None, &[]));
     }
     let mut sources: Vec<&mut dyn TeacherSource> =
         teachers.iter_mut().map(|teacher| teacher as _).collect();

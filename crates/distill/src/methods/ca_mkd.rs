@@ -29,8 +29,11 @@ use burn::Tensor;
 use burn::tensor::Int;
 use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, MapShape};
 
-use super::{ClassifierTensors, Loss, Method, Needs, Scale, Step, TeacherWeights, Term};
+use super::{
+    ClassifierTensors, Connector, Loss, Method, Needs, Scale, Shapes, Step, TeacherWeights, Term,
+};
 use crate::losses::{cross_entropy, weighted_kl};
+use crate::tap::Tap;
 use crate::weighting::{Confidence, Weighting as _, complement_of_softmax};
 
 /// Constants of [`CaMkd`].
@@ -94,18 +97,26 @@ impl CaMkd {
 impl Method for CaMkd {
     fn needs(&self, epoch: usize) -> Needs {
         let intermediate = self.uses_intermediate(epoch);
+        let map = if intermediate { vec![Tap::Map] } else { Vec::new() };
         Needs {
             teacher_logits: true,
-            teacher_maps: intermediate,
             teacher_classifiers: intermediate,
+            teacher_taps: map.clone(),
+            connector_taps: map,
+            trained_parts: intermediate,
+            ..Needs::default()
         }
     }
 
-    fn connectors(&self, student: MapShape, teachers: &[MapShape]) -> Vec<Graph> {
+    fn connectors(&self, shapes: &Shapes) -> Vec<Connector> {
         if !self.config.intermediate {
             return Vec::new();
         }
-        teachers.iter().map(|&teacher| connector(student, teacher)).collect()
+        let student = shapes.student[&Tap::Map];
+        let teachers = shapes.teachers.iter().map(|taps| taps[&Tap::Map]);
+        teachers
+            .map(|teacher| Connector { tap: Tap::Map, graph: connector(student, teacher) })
+            .collect()
     }
 
     fn loss(&self, step: &Step) -> Loss {
@@ -123,9 +134,10 @@ impl Method for CaMkd {
             teacher_weights: vec![TeacherWeights { level: "kd", weights }],
         };
         if self.uses_intermediate(step.epoch) {
+            let maps: Vec<Tensor<4>> = step.teacher_maps.iter().map(|m| m[0].clone()).collect();
             let inter = intermediate(
                 &step.connected_maps,
-                &step.teacher_maps,
+                &maps,
                 &step.teacher_classifiers,
                 &step.labels,
                 detach_inter_weight,

@@ -92,15 +92,7 @@ fn step(case: &Case, teachers: Tensor<3>) -> Step {
         || Tensor::zeros([student.dims()[0]], &device()),
         int_tensor,
     );
-    Step {
-        epoch: 1,
-        labels,
-        student_logits: student.require_grad(),
-        connected_maps: Vec::new(),
-        teacher_logits: Some(teachers),
-        teacher_maps: Vec::new(),
-        teacher_classifiers: Vec::new(),
-    }
+    Step::of_logits(labels, student.require_grad(), teachers)
 }
 
 /// Compares a method's `kd` term and its gradient with the file's loss.

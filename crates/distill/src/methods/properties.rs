@@ -37,15 +37,7 @@ fn labels() -> Tensor<1, Int> {
 }
 
 fn step(student: Tensor<2>, teachers: Tensor<3>) -> Step {
-    Step {
-        epoch: 1,
-        labels: labels(),
-        student_logits: student,
-        connected_maps: Vec::new(),
-        teacher_logits: Some(teachers),
-        teacher_maps: Vec::new(),
-        teacher_classifiers: Vec::new(),
-    }
+    Step::of_logits(labels(), student, teachers)
 }
 
 fn methods() -> Vec<Box<dyn Method>> {
@@ -169,24 +161,11 @@ fn two_half_batches_average_to_the_whole() {
             all[(from + range.start) * CLASSES..(from + range.end) * CLASSES].to_vec()
         };
         let teachers: Vec<f32> = (0..3).flat_map(|k| rows(&teacher, 4 * k)).collect();
-        Step {
-            epoch: 1,
-            labels: Tensor::from_data(
-                TensorData::new(labels[range.clone()].to_vec(), [n]),
-                &device(),
-            ),
-            student_logits: Tensor::from_data(
-                TensorData::new(rows(&own, 0), [n, CLASSES]),
-                &device(),
-            ),
-            connected_maps: Vec::new(),
-            teacher_logits: Some(Tensor::from_data(
-                TensorData::new(teachers, [3, n, CLASSES]),
-                &device(),
-            )),
-            teacher_maps: Vec::new(),
-            teacher_classifiers: Vec::new(),
-        }
+        Step::of_logits(
+            Tensor::from_data(TensorData::new(labels[range.clone()].to_vec(), [n]), &device()),
+            Tensor::from_data(TensorData::new(rows(&own, 0), [n, CLASSES]), &device()),
+            Tensor::from_data(TensorData::new(teachers, [3, n, CLASSES]), &device()),
+        )
     };
     for method in [&Aver::default() as &dyn Method, methods()[2].as_ref(), &Ce] {
         let total = |step: &Step| -> f32 {

@@ -9,37 +9,33 @@ use faculty_data::SampleId;
 use faculty_nets::MapShape;
 
 use super::{FrozenClassifier, TeacherBatch, TeacherOutputs, TeacherSource};
+use crate::error::Result;
+use crate::tap::Tap;
 
 /// Keeps the outputs of the teacher inside.
 pub struct KeptInMemory<T> {
     inner: T,
+    /// What is kept beside the logits; asking for another tap starts again.
+    taps: Vec<Tap>,
     kept: HashMap<(SampleId, u64), TeacherOutputs>,
 }
 
 /// Memory that keeping `samples × views` outputs takes, in bytes.
 #[must_use]
-pub fn bytes_needed(teacher: &dyn TeacherSource, with_map: bool, samples: usize) -> usize {
-    let map = teacher.map_shape().filter(|_| with_map).map_or(0, |shape| shape.elements());
-    samples * (teacher.classes() + map) * size_of::<f32>()
+pub fn bytes_needed(teacher: &dyn TeacherSource, taps: &[Tap], samples: usize) -> usize {
+    let shapes = taps.iter().filter_map(|&tap| teacher.tap_shape(tap));
+    let maps: usize = shapes.map(|shape| shape.elements()).sum();
+    samples.saturating_mul((teacher.classes() + maps) * size_of::<f32>())
 }
 
 impl<T: TeacherSource> KeptInMemory<T> {
     /// Starts empty.
     #[must_use]
     pub fn new(inner: T) -> Self {
-        Self { inner, kept: HashMap::new() }
+        Self { inner, taps: Vec::new(), kept: HashMap::new() }
     }
 
-    fn missing(&self, batch: &TeacherBatch<'_>, with_map: bool) -> Vec<usize> {
-        let known = |id: &SampleId| {
-            self.kept
-                .get(&(*id, batch.view))
-                .is_some_and(|outputs| !with_map || !outputs.map.is_empty())
-        };
-        (0..batch.ids.len()).filter(|&i| !known(&batch.ids[i])).collect()
-    }
-
-    fn compute(&mut self, batch: &TeacherBatch<'_>, samples: &[usize], with_map: bool) {
+    fn compute(&mut self, batch: &TeacherBatch<'_>, samples: &[usize]) -> Result<()> {
         let pixels = batch.images.len() / batch.ids.len();
         let ids: Vec<SampleId> = samples.iter().map(|&i| batch.ids[i]).collect();
         let images: Vec<f32> = samples
@@ -48,16 +44,19 @@ impl<T: TeacherSource> KeptInMemory<T> {
             .copied()
             .collect();
         let part = TeacherBatch { ids: &ids, images: &images, ..*batch };
-        let outputs = self.inner.outputs(&part, with_map);
-        let classes = outputs.logits.len() / ids.len();
-        let map = outputs.map.len() / ids.len();
+        let outputs = self.inner.outputs(&part, &self.taps)?;
+        let own = |all: &Vec<f32>, i: usize| {
+            let each = all.len() / ids.len();
+            all[i * each..(i + 1) * each].to_vec()
+        };
         for (i, &id) in ids.iter().enumerate() {
-            let own = TeacherOutputs {
-                logits: outputs.logits[i * classes..(i + 1) * classes].to_vec(),
-                map: outputs.map[i * map..(i + 1) * map].to_vec(),
+            let outputs = TeacherOutputs {
+                logits: own(&outputs.logits, i),
+                maps: outputs.maps.iter().map(|map| own(map, i)).collect(),
             };
-            self.kept.insert((id, batch.view), own);
+            self.kept.insert((id, batch.view), outputs);
         }
+        Ok(())
     }
 }
 
@@ -66,28 +65,38 @@ impl<T: TeacherSource> TeacherSource for KeptInMemory<T> {
         self.inner.classes()
     }
 
-    fn map_shape(&self) -> Option<MapShape> {
-        self.inner.map_shape()
+    fn tap_shape(&self, tap: Tap) -> Option<MapShape> {
+        self.inner.tap_shape(tap)
     }
 
     fn classifier(&self) -> Option<FrozenClassifier> {
         self.inner.classifier()
     }
 
-    fn outputs(&mut self, batch: &TeacherBatch<'_>, with_map: bool) -> TeacherOutputs {
-        let missing = self.missing(batch, with_map);
-        if !missing.is_empty() {
-            self.compute(batch, &missing, with_map);
+    fn outputs(&mut self, batch: &TeacherBatch<'_>, taps: &[Tap]) -> Result<TeacherOutputs> {
+        if taps.iter().any(|tap| !self.taps.contains(tap)) {
+            self.taps = taps.to_vec();
+            self.kept.clear();
         }
-        let mut all = TeacherOutputs::default();
+        let missing: Vec<usize> = (0..batch.ids.len())
+            .filter(|&i| !self.kept.contains_key(&(batch.ids[i], batch.view)))
+            .collect();
+        if !missing.is_empty() {
+            self.compute(batch, &missing)?;
+        }
+        let places: Vec<usize> = taps
+            .iter()
+            .map(|tap| self.taps.iter().position(|own| own == tap).expect("added above"))
+            .collect();
+        let mut all = TeacherOutputs { logits: Vec::new(), maps: vec![Vec::new(); taps.len()] };
         for &id in batch.ids {
             let own = &self.kept[&(id, batch.view)];
             all.logits.extend_from_slice(&own.logits);
-            if with_map {
-                all.map.extend_from_slice(&own.map);
+            for (map, &place) in all.maps.iter_mut().zip(&places) {
+                map.extend_from_slice(&own.maps[place]);
             }
         }
-        all
+        Ok(all)
     }
 }
 
@@ -105,7 +114,7 @@ mod tests {
             1
         }
 
-        fn map_shape(&self) -> Option<MapShape> {
+        fn tap_shape(&self, _tap: Tap) -> Option<MapShape> {
             Some(MapShape::new(1, 1, 2))
         }
 
@@ -113,12 +122,12 @@ mod tests {
             None
         }
 
-        fn outputs(&mut self, batch: &TeacherBatch<'_>, with_map: bool) -> TeacherOutputs {
+        fn outputs(&mut self, batch: &TeacherBatch<'_>, taps: &[Tap]) -> Result<TeacherOutputs> {
             self.seen += batch.ids.len();
-            TeacherOutputs {
+            Ok(TeacherOutputs {
                 logits: batch.images.iter().step_by(2).copied().collect(),
-                map: if with_map { batch.images.to_vec() } else { Vec::new() },
-            }
+                maps: taps.iter().map(|_| batch.images.to_vec()).collect(),
+            })
         }
     }
 
@@ -128,25 +137,26 @@ mod tests {
         let ids = [SampleId(7), SampleId(3), SampleId(9)];
         let images = [7.0, 0.7, 3.0, 0.3, 9.0, 0.9];
         let batch = TeacherBatch { ids: &ids, view: 0, images: &images };
-        assert_eq!(teacher.outputs(&batch, false).logits, [7.0, 3.0, 9.0]);
+        assert_eq!(teacher.outputs(&batch, &[]).unwrap().logits, [7.0, 3.0, 9.0]);
         assert_eq!(teacher.inner.seen, 3);
         let ids = [SampleId(9), SampleId(1), SampleId(7)];
         let images = [-1.0, -1.0, 1.0, 0.1, -1.0, -1.0];
         let batch = TeacherBatch { ids: &ids, view: 0, images: &images };
         // Known samples come from memory, so their (wrong) pixels are not looked at.
-        assert_eq!(teacher.outputs(&batch, false).logits, [9.0, 1.0, 7.0]);
+        assert_eq!(teacher.outputs(&batch, &[]).unwrap().logits, [9.0, 1.0, 7.0]);
         assert_eq!(teacher.inner.seen, 4);
         let other_view = TeacherBatch { view: 1, ..batch };
-        assert_eq!(teacher.outputs(&other_view, false).logits, [-1.0, 1.0, -1.0]);
+        assert_eq!(teacher.outputs(&other_view, &[]).unwrap().logits, [-1.0, 1.0, -1.0]);
     }
 
     #[test]
     fn a_later_need_for_maps_computes_them() {
         let mut teacher = KeptInMemory::new(Counting { seen: 0 });
         let batch = TeacherBatch { ids: &[SampleId(7)], view: 0, images: &[7.0, 0.7] };
-        assert!(teacher.outputs(&batch, false).map.is_empty());
-        assert_eq!(teacher.outputs(&batch, true).map, [7.0, 0.7]);
-        assert_eq!(teacher.outputs(&batch, true).map, [7.0, 0.7]);
+        assert!(teacher.outputs(&batch, &[]).unwrap().maps.is_empty());
+        assert_eq!(teacher.outputs(&batch, &[Tap::Map]).unwrap().maps, [[7.0, 0.7]]);
+        assert_eq!(teacher.outputs(&batch, &[Tap::Map]).unwrap().maps, [[7.0, 0.7]]);
+        assert!(teacher.outputs(&batch, &[]).unwrap().maps.is_empty());
         assert_eq!(teacher.inner.seen, 2);
     }
 }

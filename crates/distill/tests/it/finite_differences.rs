@@ -3,12 +3,15 @@
 
 use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
 use faculty_distill::methods::{Aver, CaMkd, CaMkdConfig, Ce, Kd, Method};
+use faculty_distill::tap::Tap;
 use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource};
 use faculty_nets::Network;
 
 use crate::data::{CLASSES, SIDE, network, unit};
 
 const BATCH: usize = 6;
+/// What the methods below ask of their teachers.
+const TAPS: &[Tap] = &[Tap::Map];
 
 fn teachers(count: u64) -> Vec<NetworkTeacher> {
     (0..count)
@@ -20,7 +23,7 @@ fn teachers(count: u64) -> Vec<NetworkTeacher> {
                 let values = &mut own.parameters_mut()[position.unwrap()];
                 values.iter_mut().for_each(|w| *w *= 8.0);
             }
-            NetworkTeacher::new(&own, None)
+            NetworkTeacher::new(&own, None, TAPS)
         })
         .collect()
 }
@@ -41,11 +44,8 @@ impl Setup {
             (0..BATCH as u64).map(faculty_data::SampleId).collect();
         let mut sources = teachers(teacher_count);
         let batch = TeacherBatch { ids: &ids, view: 0, images: &images };
-        let outputs = sources.iter_mut().map(|t| t.outputs(&batch, true)).collect();
-        let traits = sources
-            .iter()
-            .map(|t| TeacherTraits { map: t.map_shape(), classifier: t.classifier() })
-            .collect();
+        let outputs = sources.iter_mut().map(|t| t.outputs(&batch, TAPS).unwrap()).collect();
+        let traits = sources.iter().map(|teacher| TeacherTraits::of(teacher, TAPS)).collect();
         let labels = (0..BATCH).map(|i| (i % CLASSES) as u32).collect();
         Self { images, labels, outputs, traits }
     }
@@ -53,6 +53,7 @@ impl Setup {
     fn batch(&self) -> LearnerBatch<'_> {
         LearnerBatch {
             epoch: 2,
+            draw: 0,
             images: &self.images,
             labels: &self.labels,
             teachers: &self.outputs,
@@ -67,7 +68,7 @@ fn networks(learner: &mut Learner) -> Vec<&mut Network> {
 
 fn check(method: impl Fn() -> Box<dyn Method>, teacher_count: u64) {
     let setup = Setup::new(teacher_count);
-    let fresh = || Learner::new(network(5), method(), &setup.traits, 5);
+    let fresh = || Learner::new(network(5), method(), &setup.traits, BATCH, 5);
     let mut learner = fresh();
     learner.gradients(&setup.batch());
     let gradients: Vec<Vec<Vec<f32>>> =

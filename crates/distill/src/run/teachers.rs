@@ -1,0 +1,120 @@
+//! Teachers of a recipe: loaded, checked against the method, kept in memory where that pays.
+
+use faculty_data::Normalisation;
+use faculty_nets::weights::file_hash;
+use faculty_nets::{MapShape, Network};
+
+use super::data::check_channels;
+use super::{RunData, Teacher};
+use crate::error::{Error, Result};
+use crate::methods::Needs;
+use crate::recipe;
+use crate::record::TeacherCard;
+use crate::tap::Tap;
+use crate::teacher::{KeptInMemory, NetworkTeacher, Renormalise, bytes_needed};
+
+/// Teacher outputs are kept in memory when a run repeats its views and they take no more than this.
+const KEEP_IN_MEMORY_BYTES: usize = 2 << 30;
+
+pub(super) fn load_teacher(
+    wanted: &recipe::Teacher,
+    input: MapShape,
+    student: &Normalisation,
+    classes: usize,
+    taps: &[Tap],
+) -> Result<(Teacher, TeacherCard)> {
+    // A teacher of other classes is told as that, not as a weight of another shape.
+    let state = faculty_nets::weights::read(&wanted.weights)?;
+    let probe = faculty_nets::find(&wanted.network)?.graph(input, classes)?;
+    if let Some(ids) = probe.classifier() {
+        let name = &probe.parameter(ids.bias).name;
+        if let Some(found) = state.get(name).map(|bias| bias.values.len())
+            && found != classes
+        {
+            return Err(Error::TeacherClasses {
+                teacher: wanted.name.clone(),
+                path: wanted.weights.clone(),
+                found,
+                expected: classes,
+            });
+        }
+    }
+    let mut network = Network::from_graph(&wanted.network, probe, 0);
+    network.set_state_dict(&state, &wanted.weights)?;
+    let mut own = student.clone();
+    for (key, given, value) in
+        [("mean", &wanted.mean, &mut own.mean), ("std", &wanted.std, &mut own.std)]
+    {
+        if let Some(given) = given {
+            check_channels(&format!("teachers.{}.{key}", wanted.name), given, input.channels)?;
+            value.clone_from(given);
+        }
+    }
+    let renormalise = Renormalise::between((&student.mean, &student.std), (&own.mean, &own.std));
+    let card = TeacherCard {
+        name: wanted.name.clone(),
+        network: wanted.network.clone(),
+        weights_sha256: file_hash(&wanted.weights)?,
+        quality: None,
+    };
+    let source = Box::new(NetworkTeacher::new(&network, renormalise, taps));
+    Ok((Teacher { name: wanted.name.clone(), source }, card))
+}
+
+pub(super) fn check_parts(
+    method: &'static str,
+    needs: &Needs,
+    student: &Network,
+    teachers: &[Teacher],
+) -> Result<()> {
+    let missing = |what: String, who: String| Err(Error::MissingPart { method, what, who });
+    for &tap in needs.student_taps.iter().chain(&needs.connector_taps) {
+        if tap.value(student.graph()).is_none() {
+            return missing(described(tap), "the student".to_owned());
+        }
+    }
+    for teacher in teachers {
+        let who = || format!("teacher `{}`", teacher.name);
+        for &tap in &needs.teacher_taps {
+            if teacher.source.tap_shape(tap).is_none() {
+                return missing(described(tap), who());
+            }
+        }
+        if needs.teacher_classifiers && teacher.source.classifier().is_none() {
+            return missing("a pooled linear classifier".to_owned(), who());
+        }
+    }
+    Ok(())
+}
+
+fn described(tap: Tap) -> String {
+    match tap {
+        Tap::Feature(index) => format!("a feature map f{index}"),
+        Tap::Map => "a last feature map".to_owned(),
+        Tap::Pooled => "a pooled vector".to_owned(),
+    }
+}
+
+/// Wraps teachers so that each view of each sample is computed once, where memory allows.
+pub(super) fn keep_in_memory(
+    teachers: Vec<Teacher>,
+    needs: &Needs,
+    data: &RunData,
+    views: u32,
+) -> Vec<Teacher> {
+    let samples = data.train.len().saturating_mul(views as usize);
+    let bytes: usize = teachers
+        .iter()
+        .map(|teacher| bytes_needed(teacher.source.as_ref(), &needs.teacher_taps, samples))
+        .fold(0, usize::saturating_add);
+    if bytes > KEEP_IN_MEMORY_BYTES {
+        return teachers;
+    }
+    teachers
+        .into_iter()
+        .map(|Teacher { name, source }| Teacher {
+            name,
+            source: Box::new(KeptInMemory::new(source)),
+        })
+        .collect()
+}
