@@ -36,7 +36,8 @@ class Ours:
     """The bench program, asked for one step at a time."""
 
     def __init__(self, threads):
-        command = ["cargo", "bench", "--quiet", "-p", "faculty-distill", "--bench", "steps"]
+        # The whole workspace: a package alone would compile the dependencies again, with other features.
+        command = ["cargo", "bench", "--quiet", "--bench", "training_steps"]
         subprocess.run([*command, "--no-run"], cwd=ROOT, check=True)
         environment = os.environ | {"RAYON_NUM_THREADS": str(threads)}
         pipe = subprocess.PIPE

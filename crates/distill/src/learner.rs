@@ -1,8 +1,10 @@
 //! One gradient step in one place: student and connectors forward, the method's loss, gradients
 //! back, update.
 
+use std::time::{Duration, Instant};
+
 use burn::Tensor;
-use burn::tensor::{Device, Int, TensorData};
+use burn::tensor::{Device, Gradients, Int, TensorData};
 use faculty_nets::{Graph, MapShape, Network, TrainingRun};
 
 use crate::methods::{ClassifierTensors, Method, Needs, Shapes, Step, TapShapes};
@@ -70,6 +72,7 @@ pub struct Learner {
     teacher_shapes: Vec<TapShapes>,
     classifiers: Vec<ClassifierTensors>,
     device: Device,
+    on_tape: Duration,
 }
 
 /// One batch as the learner wants it.
@@ -119,6 +122,29 @@ struct Leaves {
     parameters: Vec<Tensor<1>>,
 }
 
+/// Gradients by [`Leaves`]; `None` where the loss does not depend on one.
+struct LeafGradients {
+    logits: Option<Vec<f32>>,
+    maps: Vec<Option<Vec<f32>>>,
+    connected: Vec<Option<Vec<f32>>>,
+    parameters: Vec<Option<Vec<f32>>>,
+}
+
+impl Leaves {
+    fn gradients(&self, total: Tensor<1>) -> LeafGradients {
+        fn of<const D: usize>(leaves: &[Tensor<D>], all: &Gradients) -> Vec<Option<Vec<f32>>> {
+            leaves.iter().map(|leaf| leaf.grad(all).map(values)).collect()
+        }
+        let all = total.backward();
+        LeafGradients {
+            logits: self.logits.grad(&all).map(values),
+            maps: of(&self.maps, &all),
+            connected: of(&self.connected, &all),
+            parameters: of(&self.parameters, &all),
+        }
+    }
+}
+
 impl Learner {
     /// Builds the parts that `method` trains beside this student for these teachers.
     #[must_use]
@@ -161,13 +187,29 @@ impl Learner {
             .collect();
         let student = Trained::new(student);
         let teacher_shapes = shapes.teachers;
-        Self { student, connectors, parameters, method, teacher_shapes, classifiers, device }
+        let on_tape = Duration::ZERO;
+        Self {
+            student,
+            connectors,
+            parameters,
+            method,
+            teacher_shapes,
+            classifiers,
+            device,
+            on_tape,
+        }
     }
 
     /// The method.
     #[must_use]
     pub fn method(&self) -> &dyn Method {
         self.method.as_ref()
+    }
+
+    /// Time since the last call that went into losses: the method's terms and their gradients by
+    /// logits, maps and parameters, without the networks themselves.
+    pub fn take_loss_time(&mut self) -> Duration {
+        std::mem::take(&mut self.on_tape)
     }
 
     /// Networks trained by this learner with their names in checkpoints.
@@ -195,7 +237,9 @@ impl Learner {
     /// missing.
     pub fn gradients(&mut self, batch: &LearnerBatch<'_>) -> StepRecord {
         let needs = self.method.needs(batch.epoch);
-        let leaves = self.forward(batch, &needs);
+        self.forward(batch, &needs);
+        let started = Instant::now();
+        let leaves = self.leaves(batch.labels.len(), &needs);
         let step = self.step(batch, &needs, &leaves);
         let loss = self.method.loss(&step);
         let total = loss
@@ -219,38 +263,47 @@ impl Learner {
                 .collect(),
             correct: count_correct(self.student.run.value(output), batch.labels),
         };
-        self.backward(total, &needs, &leaves);
+        let gradients = leaves.gradients(total);
+        self.on_tape += started.elapsed();
+        self.backward(gradients, &needs);
         record
     }
 
-    /// Student and connectors forward; their results as leaves of a new tape.
-    fn forward(&mut self, batch: &LearnerBatch<'_>, needs: &Needs) -> Leaves {
+    /// Student and connectors forward.
+    fn forward(&mut self, batch: &LearnerBatch<'_>, needs: &Needs) {
         let size = batch.labels.len();
-        let graph = self.student.network.graph().clone();
         let Trained { network, run, .. } = &mut self.student;
         run.forward(network, batch.images, size);
-        let logits = tensor2(run.value(graph.output()), [size, network.classes()], &self.device);
-        let leaf = |run: &TrainingRun, graph: &Graph, value, device| {
-            tensor4(run.value(value), size, graph.shape(value), device).require_grad()
+        for (tap, connector) in self.connectors.iter_mut().filter(|_| needs.trained_parts) {
+            let input = tap.value(network.graph()).expect(CHECKED);
+            connector.run.forward(&mut connector.network, run.value(input), size);
+        }
+    }
+
+    /// Their results as leaves of a new tape.
+    fn leaves(&self, size: usize, needs: &Needs) -> Leaves {
+        let graph = self.student.network.graph();
+        let run = &self.student.run;
+        let leaf = |run: &TrainingRun, graph: &Graph, value| {
+            tensor4(run.value(value), size, graph.shape(value), &self.device).require_grad()
         };
+        let shape = [size, self.student.network.classes()];
+        let logits = tensor2(run.value(graph.output()), shape, &self.device).require_grad();
         let maps = needs
             .student_taps
             .iter()
-            .map(|tap| leaf(run, &graph, tap.value(&graph).expect(CHECKED), &self.device))
+            .map(|tap| leaf(run, graph, tap.value(graph).expect(CHECKED)))
             .collect();
-        let mut connected = Vec::new();
-        let mut parameters = Vec::new();
+        let (mut connected, mut parameters) = (Vec::new(), Vec::new());
         if needs.trained_parts {
-            for (tap, connector) in &mut self.connectors {
-                let input = tap.value(&graph).expect(CHECKED);
-                connector.run.forward(&mut connector.network, run.value(input), size);
+            for (_, connector) in &self.connectors {
                 let own = connector.network.graph();
-                connected.push(leaf(&connector.run, own, own.output(), &self.device));
+                connected.push(leaf(&connector.run, own, own.output()));
             }
             let values = self.parameters.iter().flat_map(|p| p.network.parameters());
             parameters = values.map(|v| tensor1(v, &self.device).require_grad()).collect();
         }
-        Leaves { logits: logits.require_grad(), maps, connected, parameters }
+        Leaves { logits, maps, connected, parameters }
     }
 
     /// What the method sees.
@@ -281,33 +334,27 @@ impl Learner {
         }
     }
 
-    /// From the loss back through the tape, the connectors and the student.
-    fn backward(&mut self, total: Tensor<1>, needs: &Needs, leaves: &Leaves) {
-        let gradients = total.backward();
+    /// From the gradients by the leaves back through connectors and student.
+    fn backward(&mut self, gradients: LeafGradients, needs: &Needs) {
         let graph = self.student.network.graph().clone();
         let mut by_value = Vec::new();
-        if let Some(gradient) = leaves.logits.grad(&gradients) {
-            by_value.push((graph.output(), values(gradient)));
-        }
-        for (tap, leaf) in needs.student_taps.iter().zip(&leaves.maps) {
+        by_value.extend(gradients.logits.map(|gradient| (graph.output(), gradient)));
+        for (tap, gradient) in needs.student_taps.iter().zip(gradients.maps) {
             let value = tap.value(&graph).expect(CHECKED);
-            by_value.extend(leaf.grad(&gradients).map(|gradient| (value, values(gradient))));
+            by_value.extend(gradient.map(|gradient| (value, gradient)));
         }
-        for ((tap, connector), leaf) in self.connectors.iter_mut().zip(&leaves.connected) {
+        for ((tap, connector), gradient) in self.connectors.iter_mut().zip(gradients.connected) {
             let value = tap.value(&graph).expect(CHECKED);
-            let gradient = leaf.grad(&gradients).map(values);
             let output = connector.network.graph().output();
-            let by_map =
-                connector.run.backward(&connector.network, gradient.map(|g| (output, g)), true);
-            by_value.extend(by_map.map(|g| (value, g)));
+            let gradient = gradient.map(|gradient| (output, gradient));
+            let by_map = connector.run.backward(&connector.network, gradient, true);
+            by_value.extend(by_map.map(|gradient| (value, gradient)));
         }
-        if let Some(parameters) = self.parameters.as_mut().filter(|_| needs.trained_parts) {
+        if let Some(parameters) = &mut self.parameters {
             // A parameter that this batch's loss does not read has the gradient 0.
-            parameters.off_tape = leaves
-                .parameters
-                .iter()
-                .map(|leaf| leaf.grad(&gradients).map_or_else(|| vec![0.0; leaf.dims()[0]], values))
-                .collect();
+            let all = parameters.network.parameters().iter().zip(gradients.parameters);
+            parameters.off_tape =
+                all.map(|(values, own)| own.unwrap_or_else(|| vec![0.0; values.len()])).collect();
         }
         self.student.run.backward(&self.student.network, by_value, false);
     }

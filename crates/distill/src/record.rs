@@ -41,6 +41,9 @@ pub struct EpochRecord {
     pub data_wait_seconds: f64,
     /// Seconds spent on teacher outputs.
     pub teacher_seconds: f64,
+    /// Seconds spent on losses and their gradients, the networks left out.
+    #[serde(default)]
+    pub loss_seconds: f64,
     /// Seconds of the epoch, evaluation included.
     pub seconds: f64,
 }

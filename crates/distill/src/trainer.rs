@@ -101,6 +101,7 @@ pub fn train(
             images_per_second: trained.sums.samples() as f64 / trained.seconds,
             data_wait_seconds: trained.data_wait_seconds,
             teacher_seconds: trained.teacher_seconds,
+            loss_seconds: learner.take_loss_time().as_secs_f64(),
             seconds,
         };
         let student = &learner.student.network;

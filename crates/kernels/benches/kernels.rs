@@ -1,6 +1,6 @@
 //! Throughput of the kernels at the shapes of CIFAR ResNets, batch 64.
 //!
-//! `cargo bench -p faculty-kernels [-- FILTER]`: convolutions in GFLOP/s of the direct algorithm,
+//! `cargo bench --bench kernels [-- FILTER]`: convolutions in GFLOP/s of the direct algorithm,
 //! whatever algorithm ran, next to the measured peak of the machine; passes over memory in GB/s.
 //! Minimum and median of the repetitions; on a shared machine the minimum is the one to compare.
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]

@@ -63,6 +63,7 @@ fn timeless(folder: &Path) -> Vec<EpochRecord> {
             images_per_second: 0.0,
             data_wait_seconds: 0.0,
             teacher_seconds: 0.0,
+            loss_seconds: 0.0,
             seconds: 0.0,
             ..record
         })

@@ -1,13 +1,13 @@
 //! Whole training steps, one at a time on request, for a comparison in turn with another program.
 //!
 //! Reads names of work from stdin, one a line, runs one step of it (batch 64, 3×32×32, 100 classes)
-//! and prints its time in milliseconds. `list` prints the names. The first request of a work also
-//! warms it up. Try it: `echo "ce resnet8" | cargo bench -p faculty-distill --bench steps`.
+//! and prints its time and the part of it that went into losses, in milliseconds. `list` prints the names. The first request of a work also
+//! warms it up. Try it: `echo "ce resnet8" | cargo bench --bench training_steps`.
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, Write as _};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use faculty_data::SampleId;
 use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
@@ -38,11 +38,14 @@ const WORKS: [(&str, &str, &str); 9] = [
     ("ca-mkd given", "resnet8x4", "resnet32x4"),
 ];
 
+/// Runs one step; gives the time that went into losses.
+type Work = Box<dyn FnMut() -> Duration>;
+
 fn main() -> Result<(), Error> {
     let name = |(kind, student, teachers): (&str, &str, &str)| {
         format!("{kind} {student} {teachers}").trim_end().to_owned()
     };
-    let mut ready: HashMap<String, Box<dyn FnMut()>> = HashMap::new();
+    let mut ready: HashMap<String, Work> = HashMap::new();
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         if line == "list" {
             println!("{}", WORKS.map(name).join(";"));
@@ -59,15 +62,16 @@ fn main() -> Result<(), Error> {
         }
         let step = ready.get_mut(&line).expect("just prepared");
         let start = Instant::now();
-        step();
-        println!("{:.3}", start.elapsed().as_secs_f64() * 1e3);
+        let in_losses = step();
+        let whole = start.elapsed();
+        println!("{:.3} {:.3}", whole.as_secs_f64() * 1e3, in_losses.as_secs_f64() * 1e3);
         // The other program waits for the answer.
         let _ = std::io::stdout().flush();
     }
     Ok(())
 }
 
-fn prepare((kind, student, teachers): (&str, &str, &str)) -> Result<Box<dyn FnMut()>, Error> {
+fn prepare((kind, student, teachers): (&str, &str, &str)) -> Result<Work, Error> {
     let images: Vec<f32> =
         (0..BATCH * IMAGE.elements()).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
     let labels: Vec<u32> = (0..BATCH as u32).map(|i| i * 37 % CLASSES as u32).collect();
@@ -76,6 +80,7 @@ fn prepare((kind, student, teachers): (&str, &str, &str)) -> Result<Box<dyn FnMu
         let mut plan = faculty_nets::Inference::new(&network, &[]);
         return Ok(Box::new(move || {
             std::hint::black_box(plan.run(&images, BATCH));
+            Duration::ZERO
         }));
     }
     let mut sources = Vec::new();
@@ -115,5 +120,6 @@ fn prepare((kind, student, teachers): (&str, &str, &str)) -> Result<Box<dyn FnMu
             teachers: outputs,
         });
         learner.update(&SGD, 0.05, None, 2);
+        learner.take_loss_time()
     }))
 }
