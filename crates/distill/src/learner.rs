@@ -5,9 +5,13 @@ use std::time::{Duration, Instant};
 
 use burn::Tensor;
 use burn::tensor::{Device, Gradients, Int, TensorData};
+use faculty_kernels::elementwise::add_scaled;
 use faculty_nets::{Graph, MapShape, Network, TrainingRun};
 
-use crate::methods::{ClassifierTensors, Method, Needs, Shapes, Step, TapShapes};
+use crate::losses::maps::MapValues;
+use crate::methods::{
+    ClassifierTensors, Loss, MapStep, MapTerm, Method, Needs, Shapes, Step, TapShapes,
+};
 use crate::optimizer::{OptimizerConfig, OptimizerState};
 use crate::tap::Tap;
 use crate::teacher::{FrozenClassifier, TeacherOutputs, TeacherSource};
@@ -70,9 +74,9 @@ pub struct Learner {
     parameters: Option<Trained>,
     method: Box<dyn Method>,
     teacher_shapes: Vec<TapShapes>,
-    classifiers: Vec<ClassifierTensors>,
+    classifiers: Vec<FrozenClassifier>,
     device: Device,
-    on_tape: Duration,
+    on_losses: Duration,
 }
 
 /// One batch as the learner wants it.
@@ -130,6 +134,21 @@ struct LeafGradients {
     parameters: Vec<Option<Vec<f32>>>,
 }
 
+impl LeafGradients {
+    /// Adds the gradients that terms off the tape bring for the connectors' results.
+    fn add_map_terms(&mut self, terms: Vec<MapTerm>) {
+        for gradient in terms.into_iter().map(|term| term.gradients) {
+            self.connected.resize_with(gradient.len(), || None);
+            for (sum, gradient) in self.connected.iter_mut().zip(gradient) {
+                match sum {
+                    None => *sum = Some(gradient),
+                    Some(sum) => add_scaled(sum, 1.0, &gradient),
+                }
+            }
+        }
+    }
+}
+
 impl Leaves {
     fn gradients(&self, total: Tensor<1>) -> LeafGradients {
         fn of<const D: usize>(leaves: &[Tensor<D>], all: &Gradients) -> Vec<Option<Vec<f32>>> {
@@ -180,14 +199,11 @@ impl Learner {
             let graph = Graph::of_parameters(parameters);
             Trained::new(Network::from_graph("method", graph, seed))
         });
-        let classifiers = teachers
-            .iter()
-            .filter_map(|teacher| teacher.classifier.as_ref())
-            .map(|classifier| classifier_tensors(classifier, &device))
-            .collect();
+        let classifiers =
+            teachers.iter().filter_map(|teacher| teacher.classifier.clone()).collect();
         let student = Trained::new(student);
         let teacher_shapes = shapes.teachers;
-        let on_tape = Duration::ZERO;
+        let on_losses = Duration::ZERO;
         Self {
             student,
             connectors,
@@ -196,7 +212,7 @@ impl Learner {
             teacher_shapes,
             classifiers,
             device,
-            on_tape,
+            on_losses,
         }
     }
 
@@ -209,7 +225,7 @@ impl Learner {
     /// Time since the last call that went into losses: the method's terms and their gradients by
     /// logits, maps and parameters, without the networks themselves.
     pub fn take_loss_time(&mut self) -> Duration {
-        std::mem::take(&mut self.on_tape)
+        std::mem::take(&mut self.on_losses)
     }
 
     /// Networks trained by this learner with their names in checkpoints.
@@ -242,15 +258,55 @@ impl Learner {
         let leaves = self.leaves(batch.labels.len(), &needs);
         let step = self.step(batch, &needs, &leaves);
         let loss = self.method.loss(&step);
+        let map_terms = self.map_terms(batch, &needs);
         let total = loss
             .terms
             .iter()
             .map(|term| term.value.clone() * term.weight)
             .reduce(|sum, term| sum + term)
             .expect("every method has at least one term");
+        let record = self.record(batch.labels, &loss, &map_terms, &total);
+        let mut gradients = leaves.gradients(total);
+        gradients.add_map_terms(map_terms);
+        self.on_losses += started.elapsed();
+        self.backward(gradients, &needs);
+        record
+    }
+
+    /// Terms that bring their own gradient.
+    fn map_terms(&self, batch: &LearnerBatch<'_>, needs: &Needs) -> Vec<MapTerm> {
+        if !needs.map_terms {
+            return Vec::new();
+        }
+        let connected = self.connectors.iter().map(|(_, connector)| {
+            let graph = connector.network.graph();
+            let output = graph.output();
+            MapValues { values: connector.run.value(output), shape: graph.shape(output) }
+        });
+        self.method.map_terms(&MapStep {
+            labels: batch.labels,
+            connected: connected.collect(),
+            teachers: batch
+                .teachers
+                .iter()
+                .map(|teacher| teacher.maps.iter().map(Vec::as_slice).collect())
+                .collect(),
+            classifiers: &self.classifiers,
+        })
+    }
+
+    /// What the batch showed.
+    fn record(
+        &self,
+        labels: &[u32],
+        loss: &Loss,
+        map_terms: &[MapTerm],
+        on_tape: &Tensor<1>,
+    ) -> StepRecord {
+        let off_tape: f64 = map_terms.iter().map(|term| term.weight * term.value).sum();
         let output = self.student.network.graph().output();
-        let record = StepRecord {
-            loss: scalar(&total),
+        let mut record = StepRecord {
+            loss: scalar(on_tape) + off_tape,
             terms: loss
                 .terms
                 .iter()
@@ -259,13 +315,17 @@ impl Learner {
             teacher_weights: loss
                 .teacher_weights
                 .iter()
-                .map(|w| (w.level, row_means(&w.weights)))
+                .map(|w| (w.level, row_means(&values(w.weights.clone()), labels.len())))
                 .collect(),
-            correct: count_correct(self.student.run.value(output), batch.labels),
+            correct: count_correct(self.student.run.value(output), labels),
         };
-        let gradients = leaves.gradients(total);
-        self.on_tape += started.elapsed();
-        self.backward(gradients, &needs);
+        for term in map_terms {
+            let MapTerm { name, weight, value, teacher_weights, .. } = term;
+            record.terms.push(TermValue { name, weight: *weight, value: *value });
+            if !teacher_weights.is_empty() {
+                record.teacher_weights.push((name, row_means(teacher_weights, labels.len())));
+            }
+        }
         record
     }
 
@@ -296,7 +356,7 @@ impl Learner {
             .collect();
         let (mut connected, mut parameters) = (Vec::new(), Vec::new());
         if needs.trained_parts {
-            for (_, connector) in &self.connectors {
+            for (_, connector) in self.connectors.iter().filter(|_| !needs.map_terms) {
                 let own = connector.network.graph();
                 connected.push(leaf(&connector.run, own, own.output()));
             }
@@ -325,9 +385,13 @@ impl Learner {
             connected_maps: leaves.connected.clone(),
             parameters: leaves.parameters.clone(),
             teacher_logits,
-            teacher_maps: batch.teachers.iter().zip(&self.teacher_shapes).map(maps_of).collect(),
-            teacher_classifiers: if needs.teacher_classifiers {
-                self.classifiers.clone()
+            teacher_maps: if needs.map_terms {
+                Vec::new()
+            } else {
+                batch.teachers.iter().zip(&self.teacher_shapes).map(maps_of).collect()
+            },
+            teacher_classifiers: if needs.teacher_classifiers && !needs.map_terms {
+                self.classifiers.iter().map(|c| classifier_tensors(c, &self.device)).collect()
             } else {
                 Vec::new()
             },
@@ -459,13 +523,9 @@ fn scalar(value: &Tensor<1>) -> f64 {
     f64::from(values(value.clone())[0])
 }
 
-fn row_means(weights: &Tensor<2>) -> Vec<f64> {
-    let [rows, columns] = weights.dims();
-    let all = values(weights.clone());
-    (0..rows)
-        .map(|row| {
-            let row = &all[row * columns..(row + 1) * columns];
-            row.iter().map(|&w| f64::from(w)).sum::<f64>() / columns as f64
-        })
+/// Mean of each row of `[rows, columns]`.
+fn row_means<T: Copy + Into<f64>>(all: &[T], columns: usize) -> Vec<f64> {
+    all.chunks(columns.max(1))
+        .map(|row| row.iter().map(|&w| w.into()).sum::<f64>() / columns as f64)
         .collect()
 }

@@ -2,8 +2,11 @@
 //! methods take the mean over the batch themselves, so nothing is ever divided by the classes.
 
 use burn::Tensor;
-use burn::tensor::Int;
 use burn::tensor::activation::{log_softmax, softmax};
+use burn::tensor::{Int, TensorData};
+use faculty_kernels::softmax_kl::{SoftmaxKl, softmax_kl};
+
+pub mod maps;
 
 /// Cross-entropy at temperature 1, `-log σ(z)[y]`.
 ///
@@ -27,7 +30,22 @@ pub fn kl_divergence(teacher: Tensor<2>, student: Tensor<2>, temperature: f32) -
     divergence.reshape([batch]) * (temperature * temperature)
 }
 
-/// Mean over the batch of `Σ_k w[k,b] τ² KL(teacher_k ‖ student)`.
+/// Mean over the batch of [`cross_entropy`], `[1]`, in one pass with its gradient.
+///
+/// Shapes: logits `[batch, classes]`, labels `[batch]` in `0..classes`.
+#[must_use]
+pub fn mean_cross_entropy(logits: &Tensor<2>, labels: &Tensor<1, Int>) -> Tensor<1> {
+    let [batch, classes] = logits.dims();
+    let shape =
+        SoftmaxKl { batch, classes, teachers: 0, temperature: 1.0, ce_weight: 1.0, kd_weight: 0.0 };
+    let mut gradient = vec![0.0; batch * classes];
+    let own = numbers(logits);
+    let loss = softmax_kl(&shape, &own, &class_numbers(labels), &[], &[], &mut gradient);
+    with_gradient(loss.ce, logits, gradient)
+}
+
+/// Mean over the batch of `Σ_k w[k,b] τ² KL(teacher_k ‖ student)`, in one pass with its gradient
+/// by the student. Teachers and weights are constants: no gradient flows into them.
 ///
 /// Shapes: teachers `[teachers, batch, classes]`, student `[batch, classes]`, weights
 /// `[teachers, batch]`; result `[1]`.
@@ -38,13 +56,44 @@ pub fn weighted_kl(
     weights: &Tensor<2>,
     temperature: f32,
 ) -> Tensor<1> {
-    let [count, batch, classes] = teachers.dims();
-    // All teachers at once as more rows: one softmax over [teachers · batch, classes].
-    let rows = teachers.clone().reshape([count * batch, classes]);
-    let student = student.clone().unsqueeze::<3>().repeat_dim(0, count);
-    let student = student.reshape([count * batch, classes]);
-    let divergence = kl_divergence(rows, student, temperature);
-    (divergence * weights.clone().reshape([count * batch])).sum() / batch as f32
+    let [teacher_count, batch, classes] = teachers.dims();
+    let shape = SoftmaxKl {
+        batch,
+        classes,
+        teachers: teacher_count,
+        temperature,
+        ce_weight: 0.0,
+        kd_weight: 1.0,
+    };
+    let mut gradient = vec![0.0; batch * classes];
+    let loss = softmax_kl(
+        &shape,
+        &numbers(student),
+        &vec![0; batch],
+        &numbers(teachers),
+        &numbers(weights),
+        &mut gradient,
+    );
+    with_gradient(loss.kd, student, gradient)
+}
+
+/// A scalar of this value whose gradient by `of` is `gradient`, for terms whose gradient is known
+/// in closed form.
+fn with_gradient(value: f64, of: &Tensor<2>, gradient: Vec<f32>) -> Tensor<1> {
+    let gradient = Tensor::from_data(TensorData::new(gradient, of.dims()), &of.device());
+    let product = (of.clone() * gradient).sum();
+    // The product itself cancels and leaves its gradient.
+    product.clone() - product.detach() + value as f32
+}
+
+/// The values of a tensor, row-major.
+pub(crate) fn numbers<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+    tensor.to_data().try_to_vec::<f32>().expect("every tensor of a loss holds f32")
+}
+
+/// Labels as the kernels want them.
+pub(crate) fn class_numbers(labels: &Tensor<1, Int>) -> Vec<u32> {
+    labels.to_data().iter::<i64>().map(|label| label as u32).collect()
 }
 
 /// Entropy of `σ(z)` at temperature 1, `[batch]`.

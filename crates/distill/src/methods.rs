@@ -9,7 +9,9 @@ use burn::Tensor;
 use burn::tensor::Int;
 use faculty_nets::{Graph, MapShape, ParameterSpec};
 
+use crate::losses::maps::MapValues;
 use crate::tap::Tap;
+use crate::teacher::FrozenClassifier;
 
 mod aver;
 mod ca_mkd;
@@ -54,6 +56,9 @@ pub struct Needs {
     pub connector_taps: Vec<Tap>,
     /// Whether [`Method::connectors`] and [`Method::parameters`] take part and are trained.
     pub trained_parts: bool,
+    /// Whether [`Method::map_terms`] reads the connectors' results and the teachers' maps; then
+    /// [`Step`] has neither.
+    pub map_terms: bool,
 }
 
 impl Needs {
@@ -73,6 +78,7 @@ impl Needs {
             student_taps: both(self.student_taps, other.student_taps),
             connector_taps: both(self.connector_taps, other.connector_taps),
             trained_parts: self.trained_parts || other.trained_parts,
+            map_terms: self.map_terms || other.map_terms,
         }
     }
 
@@ -198,6 +204,34 @@ pub struct Loss {
     pub teacher_weights: Vec<TeacherWeights>,
 }
 
+/// The maps of one batch where they lie, for [`Method::map_terms`].
+#[derive(Clone, Debug)]
+pub struct MapStep<'a> {
+    /// `[batch]`.
+    pub labels: &'a [u32],
+    /// The results of [`Method::connectors`].
+    pub connected: Vec<MapValues<'a>>,
+    /// For each teacher its values at each of [`Needs::teacher_taps`].
+    pub teachers: Vec<Vec<&'a [f32]>>,
+    /// One a teacher, of those that have one.
+    pub classifiers: &'a [FrozenClassifier],
+}
+
+/// A term of the loss that brings its own gradient.
+#[derive(Clone, Debug)]
+pub struct MapTerm {
+    /// Name in logs.
+    pub name: &'static str,
+    /// Its constant.
+    pub weight: f64,
+    /// Its value before weighting.
+    pub value: f64,
+    /// For each connector the gradient of `weight · value` by its result.
+    pub gradients: Vec<Vec<f32>>,
+    /// Teacher weights `[teachers, batch]` for the log.
+    pub teacher_weights: Vec<f64>,
+}
+
 /// A distillation method with its constants.
 pub trait Method: Send + std::fmt::Debug {
     /// What the method reads in `epoch` (from 1).
@@ -220,6 +254,13 @@ pub trait Method: Send + std::fmt::Debug {
 
     /// The loss of one batch.
     fn loss(&self, step: &Step) -> Loss;
+
+    /// A term on maps that is computed with its gradient, off the tape; called when
+    /// [`Needs::map_terms`].
+    fn map_terms(&self, step: &MapStep<'_>) -> Vec<MapTerm> {
+        let _ = step;
+        Vec::new()
+    }
 
     /// The objective in one line with all constants, for the run log; `teachers` is K.
     fn objective(&self, teachers: usize) -> String;

@@ -33,3 +33,23 @@ pub fn complement_of_softmax(cost: Tensor<2>) -> Tensor<2> {
     }
     (softmax(cost, 0).neg() + 1.0) / (teachers - 1) as f32
 }
+
+/// The same of plain numbers: cost `[teachers, batch]` row-major, result likewise.
+#[must_use]
+pub fn complement_of_softmax_values(cost: &[f64], teachers: usize) -> Vec<f64> {
+    if teachers == 1 {
+        return vec![1.0; cost.len()];
+    }
+    let batch = cost.len() / teachers.max(1);
+    let mut weights = vec![0.0; cost.len()];
+    for sample in 0..batch {
+        let column = || (0..teachers).map(|k| cost[k * batch + sample]);
+        let largest = column().fold(f64::NEG_INFINITY, f64::max);
+        let whole: f64 = column().map(|cost| (cost - largest).exp()).sum();
+        for k in 0..teachers {
+            let share = (cost[k * batch + sample] - largest).exp() / whole;
+            weights[k * batch + sample] = (1.0 - share) / (teachers - 1) as f64;
+        }
+    }
+    weights
+}

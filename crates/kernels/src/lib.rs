@@ -19,5 +19,6 @@ pub mod resize;
 mod scratch;
 mod simd;
 pub mod softmax_kl;
+pub mod squared_error;
 #[cfg(test)]
 mod testing;

@@ -14,17 +14,27 @@
 //! teacher weights `[teachers, batch]`, labels `[batch]`.
 //!
 //! # Error
-//! Exponentials, logarithms and sums in `f64`; the gradient is rounded once. Finite at any finite
-//! logits, since maxima are subtracted first.
+//! Exponentials (to 1e-14), logarithms and sums in `f64`; the gradient is rounded once. Finite at
+//! any finite logits, since maxima are subtracted first.
 //!
 //! # Threads
 //! Rows in parallel, their losses added in row order: the same for any number of threads.
 
+mod exponential;
 pub mod scalar;
 #[cfg(test)]
 mod tests;
 
 use rayon::prelude::*;
+
+use self::exponential::exp;
+use crate::isa::{Isa, Kernel};
+use crate::simd::Simd;
+
+/// Rows of one task: some ten microseconds at 100 classes and three teachers.
+const ROWS_PER_TASK: usize = 8;
+/// Independent running values of a reduction, so that it can use whole vectors.
+const LANES: usize = 16;
 
 /// Sizes and factors of the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,12 +65,126 @@ pub struct SoftmaxKlLoss {
 }
 
 /// Natural logarithms of `softmax(logits / temperature)`.
-fn log_softmax(logits: &[f32], temperature: f64, log: &mut Vec<f64>) {
-    let max = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    log.clear();
-    log.extend(logits.iter().map(|&z| (f64::from(z) - max) / temperature));
-    let normaliser = log.iter().map(|z| z.exp()).sum::<f64>().ln();
+#[inline(always)]
+fn log_softmax(logits: &[f32], temperature: f64, log: &mut [f64]) {
+    let mut maxima = [f32::NEG_INFINITY; LANES];
+    for part in logits.chunks(LANES) {
+        for (max, &z) in maxima.iter_mut().zip(part) {
+            *max = if z > *max { z } else { *max };
+        }
+    }
+    let max = f64::from(maxima.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    for (log, &z) in log.iter_mut().zip(logits) {
+        *log = (f64::from(z) - max) / temperature;
+    }
+    let normaliser = sum(log, exp).ln();
     log.iter_mut().for_each(|z| *z -= normaliser);
+}
+
+/// Sum of `f` over `values` in a fixed order.
+#[inline(always)]
+fn sum(values: &[f64], f: impl Fn(f64) -> f64) -> f64 {
+    let mut sums = [0.0; LANES];
+    for part in values.chunks(LANES) {
+        for (sum, &value) in sums.iter_mut().zip(part) {
+            *sum += f(value);
+        }
+    }
+    sums.iter().sum()
+}
+
+/// What the teachers say of all rows.
+#[derive(Clone, Copy)]
+struct Teachers<'a> {
+    logits: &'a [f32],
+    weights: &'a [f32],
+}
+
+/// The rows of one task.
+struct Rows<'a> {
+    loss: &'a SoftmaxKl,
+    /// Index of the first row.
+    first: usize,
+    student: &'a [f32],
+    labels: &'a [u32],
+    teachers: Teachers<'a>,
+    /// `[rows, classes]`
+    grad: &'a mut [f32],
+    /// Cross-entropy and distillation term of each row.
+    terms: &'a mut [(f64, f64)],
+}
+
+impl Kernel for Rows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) {
+        let Self { loss, first, student, labels, teachers, grad, terms } = self;
+        let classes = loss.classes;
+        let mut buffers = vec![0.0_f64; 3 * classes];
+        let (log, rest) = buffers.split_at_mut(classes);
+        let (mix, grads) = rest.split_at_mut(classes);
+        for (i, (grad, term)) in grad.chunks_exact_mut(classes).zip(terms).enumerate() {
+            let row = first + i;
+            let label = labels[row] as usize;
+            let z = &student[row * classes..][..classes];
+            grads.fill(0.0);
+            if loss.teachers > 0 {
+                term.1 = distillation(loss, teachers, row, z, log, mix, grads);
+            }
+            log_softmax(z, 1.0, log);
+            term.0 = -log[label];
+            let factor = f64::from(loss.ce_weight) / loss.batch as f64;
+            for ((grad, &sum), &log) in grad.iter_mut().zip(&*grads).zip(&*log) {
+                *grad = (sum + factor * exp(log)) as f32;
+            }
+            // The label's own class again, so that the difference is rounded once.
+            grad[label] = (grads[label] + factor * (exp(log[label]) - 1.0)) as f32;
+        }
+    }
+}
+
+/// The distillation term of one row; its gradient is added to `grads`.
+#[inline(always)]
+fn distillation(
+    loss: &SoftmaxKl,
+    given: Teachers<'_>,
+    row: usize,
+    z: &[f32],
+    log: &mut [f64],
+    mix: &mut [f64],
+    grads: &mut [f64],
+) -> f64 {
+    let &SoftmaxKl { batch, classes, teachers, temperature, kd_weight, .. } = loss;
+    let temperature = f64::from(temperature);
+    let (mut weights, mut negative_entropy) = (0.0, 0.0);
+    mix.fill(0.0);
+    for k in 0..teachers {
+        let weight = f64::from(given.weights[k * batch + row]);
+        let teacher = &given.logits[(k * batch + row) * classes..][..classes];
+        log_softmax(teacher, temperature, log);
+        weights += weight;
+        for (mix, &log) in mix.iter_mut().zip(&*log) {
+            *mix += weight * exp(log);
+        }
+        // A class of probability 0 adds nothing; 0 * -inf would be NaN.
+        negative_entropy += weight
+            * sum(log, |log| {
+                let p = exp(log);
+                if p == 0.0 { 0.0 } else { p * log }
+            });
+    }
+    log_softmax(z, temperature, log);
+    let mut cross = [0.0; LANES];
+    for (mix, log) in mix.chunks(LANES).zip(log.chunks(LANES)) {
+        for ((cross, &mix), &log) in cross.iter_mut().zip(mix).zip(log) {
+            *cross += if mix == 0.0 { 0.0 } else { mix * log };
+        }
+    }
+    let factor = f64::from(kd_weight) * temperature / batch as f64;
+    for ((grad, &mix), &log) in grads.iter_mut().zip(&*mix).zip(&*log) {
+        *grad += factor * (weights * exp(log) - mix);
+    }
+    temperature * temperature * (negative_entropy - cross.iter().sum::<f64>())
 }
 
 /// The loss and its gradient by the student's logits (overwritten).
@@ -90,48 +214,74 @@ pub fn softmax_kl(
     if rows == 0 {
         return SoftmaxKlLoss::default();
     }
-    let temperature = f64::from(temperature);
+    check_labels(labels, classes);
+    let isa = Isa::active();
+    let teachers = Teachers { logits: teachers, weights: teacher_weights };
     let mut terms = vec![(0.0, 0.0); batch];
-    let tasks = student_grad.par_chunks_mut(classes).zip(&mut terms).enumerate();
-    tasks.for_each_init(Vec::new, |log, (row, (grad, (ce, kd)))| {
-        let label = labels[row] as usize;
-        assert!(label < classes, "label {label} of row {row} is not below {classes} classes");
-        let mut grads = vec![0.0_f64; classes];
-        let z = &student[row * classes..][..classes];
-        if loss.teachers > 0 {
-            let mut mix = vec![0.0_f64; classes];
-            let (mut weights, mut negative_entropy) = (0.0, 0.0);
-            for k in 0..loss.teachers {
-                let weight = f64::from(teacher_weights[k * batch + row]);
-                log_softmax(&teachers[(k * batch + row) * classes..][..classes], temperature, log);
-                weights += weight;
-                for (mix, log) in mix.iter_mut().zip(&*log) {
-                    let p = log.exp();
-                    *mix += weight * p;
-                    // A class of probability 0 adds nothing; 0 * -inf would be NaN.
-                    negative_entropy += if p > 0.0 { weight * p * log } else { p };
-                }
-            }
-            log_softmax(z, temperature, log);
-            let cross: f64 = (mix.iter().zip(&*log))
-                .map(|(mix, log)| if *mix == 0.0 { 0.0 } else { mix * log })
-                .sum();
-            *kd = temperature * temperature * (negative_entropy - cross);
-            let factor = f64::from(kd_weight) * temperature / batch as f64;
-            for ((grad, mix), log) in grads.iter_mut().zip(&mix).zip(&*log) {
-                *grad = factor * (weights * log.exp() - mix);
-            }
-        }
-        log_softmax(z, 1.0, log);
-        *ce = -log[label];
-        let factor = f64::from(ce_weight) / batch as f64;
-        for (class, ((grad, &sum), log)) in grad.iter_mut().zip(&grads).zip(&*log).enumerate() {
-            let hot = if class == label { 1.0 } else { 0.0 };
-            *grad = (sum + factor * (log.exp() - hot)) as f32;
-        }
-    });
+    (student_grad.par_chunks_mut(ROWS_PER_TASK * classes))
+        .zip(terms.par_chunks_mut(ROWS_PER_TASK))
+        .enumerate()
+        .for_each(|(task, (grad, terms))| {
+            let first = task * ROWS_PER_TASK;
+            isa.run(Rows { loss, first, student, labels, teachers, grad, terms });
+        });
     let ce = terms.iter().map(|term| term.0).sum::<f64>() / batch as f64;
     let kd = terms.iter().map(|term| term.1).sum::<f64>() / batch as f64;
     let total = f64::from(ce_weight) * ce + f64::from(kd_weight) * kd;
     SoftmaxKlLoss { ce, kd, total }
+}
+
+fn check_labels(labels: &[u32], classes: usize) {
+    for (row, &label) in labels.iter().enumerate() {
+        assert!(
+            (label as usize) < classes,
+            "label {label} of row {row} is not below {classes} classes"
+        );
+    }
+}
+
+/// `-log softmax(logits[row])[label]` of every row: logits `[rows, classes]`, row `r` with label
+/// `labels[r % labels.len()]`, so that the logits of several networks can follow each other.
+///
+/// # Panics
+/// If the logits are not whole repetitions of `labels.len()` rows, or a label is not below
+/// `classes`.
+#[must_use]
+pub fn cross_entropy_rows(classes: usize, logits: &[f32], labels: &[u32]) -> Vec<f64> {
+    let rows = logits.len() / classes.max(1);
+    assert!(
+        rows * classes == logits.len() && (rows == 0 || rows.is_multiple_of(labels.len())),
+        "{} logits are not whole batches of {} rows of {classes} classes",
+        logits.len(),
+        labels.len()
+    );
+    check_labels(labels, classes);
+    let isa = Isa::active();
+    let mut all = vec![0.0; rows];
+    all.par_chunks_mut(ROWS_PER_TASK).enumerate().for_each(|(task, costs)| {
+        isa.run(RowCosts { classes, first: task * ROWS_PER_TASK, logits, labels, costs });
+    });
+    all
+}
+
+/// The cross-entropies of one task.
+struct RowCosts<'a> {
+    classes: usize,
+    first: usize,
+    logits: &'a [f32],
+    labels: &'a [u32],
+    costs: &'a mut [f64],
+}
+
+impl Kernel for RowCosts<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) {
+        let mut log = vec![0.0; self.classes];
+        for (i, cost) in self.costs.iter_mut().enumerate() {
+            let row = self.first + i;
+            log_softmax(&self.logits[row * self.classes..][..self.classes], 1.0, &mut log);
+            *cost = -log[self.labels[row % self.labels.len()] as usize];
+        }
+    }
 }

@@ -15,7 +15,7 @@
 //! at least one teacher.
 
 use super::{Loss, Method, Needs, Step, TeacherWeights, Term};
-use crate::losses::{cross_entropy, weighted_kl};
+use crate::losses::{mean_cross_entropy, weighted_kl};
 use crate::weighting::{Uniform, Weighting as _};
 
 /// Constants of [`Aver`].
@@ -55,7 +55,7 @@ impl Method for Aver {
     fn loss(&self, step: &Step) -> Loss {
         let teachers = step.teacher_logits();
         let weights = Uniform.weights(teachers, &step.labels);
-        let task = cross_entropy(step.student_logits.clone(), &step.labels).mean();
+        let task = mean_cross_entropy(&step.student_logits, &step.labels);
         let kd = weighted_kl(teachers, &step.student_logits, &weights, self.config.temperature);
         Loss {
             terms: vec![

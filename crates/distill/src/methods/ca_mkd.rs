@@ -30,11 +30,16 @@ use burn::tensor::Int;
 use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, MapShape};
 
 use super::{
-    ClassifierTensors, Connector, Loss, Method, Needs, Scale, Shapes, Step, TeacherWeights, Term,
+    ClassifierTensors, Connector, Loss, MapStep, MapTerm, Method, Needs, Scale, Shapes, Step,
+    TeacherWeights, Term,
 };
-use crate::losses::{cross_entropy, weighted_kl};
+use crate::losses::maps::{MapValues, head_costs, weighted_errors};
+use crate::losses::{cross_entropy, mean_cross_entropy, weighted_kl};
 use crate::tap::Tap;
-use crate::weighting::{Confidence, Weighting as _, complement_of_softmax};
+use crate::teacher::FrozenClassifier;
+use crate::weighting::{
+    Confidence, Weighting as _, complement_of_softmax, complement_of_softmax_values,
+};
 
 /// Constants of [`CaMkd`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -104,6 +109,8 @@ impl Method for CaMkd {
             teacher_taps: map.clone(),
             connector_taps: map,
             trained_parts: intermediate,
+            // Weights that carry a gradient need the tape.
+            map_terms: intermediate && self.config.detach_inter_weight,
             ..Needs::default()
         }
     }
@@ -120,10 +127,10 @@ impl Method for CaMkd {
     }
 
     fn loss(&self, step: &Step) -> Loss {
-        let CaMkdConfig { temperature, alpha, beta, detach_inter_weight, .. } = self.config;
+        let CaMkdConfig { temperature, alpha, beta, .. } = self.config;
         let teachers = step.teacher_logits();
         let factor = self.factor(teachers.dims()[0]);
-        let task = cross_entropy(step.student_logits.clone(), &step.labels).mean();
+        let task = mean_cross_entropy(&step.student_logits, &step.labels);
         let weights = Confidence.weights(teachers, &step.labels);
         let kd = weighted_kl(teachers, &step.student_logits, &weights, temperature);
         let mut loss = Loss {
@@ -133,20 +140,30 @@ impl Method for CaMkd {
             ],
             teacher_weights: vec![TeacherWeights { level: "kd", weights }],
         };
-        if self.uses_intermediate(step.epoch) {
+        if self.uses_intermediate(step.epoch) && !self.config.detach_inter_weight {
             let maps: Vec<Tensor<4>> = step.teacher_maps.iter().map(|m| m[0].clone()).collect();
-            let inter = intermediate(
-                &step.connected_maps,
-                &maps,
-                &step.teacher_classifiers,
-                &step.labels,
-                detach_inter_weight,
-            );
-            let name = "intermediate";
-            loss.terms.push(Term { name, weight: beta * factor, value: inter.loss });
-            loss.teacher_weights.push(TeacherWeights { level: name, weights: inter.weights });
+            let inter =
+                intermediate(&step.connected_maps, &maps, &step.teacher_classifiers, &step.labels);
+            let weight = beta * factor;
+            loss.terms.push(Term { name: INTERMEDIATE, weight, value: inter.loss });
+            let weights = TeacherWeights { level: INTERMEDIATE, weights: inter.weights };
+            loss.teacher_weights.push(weights);
         }
         loss
+    }
+
+    fn map_terms(&self, step: &MapStep<'_>) -> Vec<MapTerm> {
+        let targets: Vec<&[f32]> = step.teachers.iter().map(|maps| maps[0]).collect();
+        let weights = inter_weights(&step.connected, step.classifiers, step.labels);
+        let weight = self.config.beta * self.factor(targets.len());
+        let errors = weighted_errors(&step.connected, &targets, &weights, weight);
+        vec![MapTerm {
+            name: INTERMEDIATE,
+            weight,
+            value: errors.value,
+            gradients: errors.gradients,
+            teacher_weights: weights,
+        }]
     }
 
     fn objective(&self, teachers: usize) -> String {
@@ -174,7 +191,24 @@ pub(crate) fn connector(student: MapShape, teacher: MapShape) -> Graph {
     graph.finish()
 }
 
-/// The intermediate part's loss and what it is made of.
+const INTERMEDIATE: &str = "intermediate";
+
+/// `w_int`, `[teachers, batch]`: each teacher by how well its frozen classifier does on the
+/// student's connected map. Constants.
+pub(crate) fn inter_weights(
+    connected: &[MapValues<'_>],
+    classifiers: &[FrozenClassifier],
+    labels: &[u32],
+) -> Vec<f64> {
+    let costs: Vec<f64> = connected
+        .iter()
+        .zip(classifiers)
+        .flat_map(|(&map, head)| head_costs(map, head, labels))
+        .collect();
+    complement_of_softmax_values(&costs, connected.len())
+}
+
+/// The intermediate part with a gradient through its weights, and what it is made of.
 pub(crate) struct Intermediate {
     /// `mean_b Σ_k w_int mse`, `[1]`.
     pub(crate) loss: Tensor<1>,
@@ -190,7 +224,6 @@ pub(crate) fn intermediate(
     maps: &[Tensor<4>],
     classifiers: &[ClassifierTensors],
     labels: &Tensor<1, Int>,
-    detach_weights: bool,
 ) -> Intermediate {
     let batch = labels.dims()[0];
     let mut costs = Vec::new();
@@ -207,7 +240,6 @@ pub(crate) fn intermediate(
         errors.push(difference.powi_scalar(2).mean_dim(1).reshape([1, batch]));
     }
     let weights = complement_of_softmax(Tensor::cat(costs, 0));
-    let weights = if detach_weights { weights.detach() } else { weights };
     let mse = Tensor::cat(errors, 0);
     let loss = (weights.clone() * mse.clone()).sum() / batch as f32;
     Intermediate { loss, weights, mse }

@@ -13,7 +13,7 @@
 //! teachers in the recipe are not used.
 
 use super::{Loss, Method, Needs, Step, Term};
-use crate::losses::cross_entropy;
+use crate::losses::mean_cross_entropy;
 
 /// Plain cross-entropy training.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,7 +25,7 @@ impl Method for Ce {
     }
 
     fn loss(&self, step: &Step) -> Loss {
-        let value = cross_entropy(step.student_logits.clone(), &step.labels).mean();
+        let value = mean_cross_entropy(&step.student_logits, &step.labels);
         Loss { terms: vec![Term { name: "task", weight: 1.0, value }], teacher_weights: Vec::new() }
     }
 

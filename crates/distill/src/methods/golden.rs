@@ -9,11 +9,13 @@ use burn::tensor::{Device, Int, TensorData};
 use faculty_nets::{MapShape, Network, TrainingRun};
 use faculty_testkit::{Case, Reference, Tolerance, files, reference_folder};
 
-use super::ca_mkd::{connector, intermediate};
+use super::ca_mkd::{connector, inter_weights, intermediate};
 use super::{
     Aver, AverConfig, CaMkd, CaMkdConfig, ClassifierTensors, Kd, KdConfig, Loss, Method, Scale,
     Step,
 };
+use crate::losses::maps::{MapValues, weighted_errors};
+use crate::teacher::FrozenClassifier;
 
 /// f32 against float64 references: 1e-4 of each value, and of the largest one for values near zero.
 const TOLERANCE: Tolerance = Tolerance { relative: 1e-4, of_largest: 1e-6, absolute: 1e-8 };
@@ -167,6 +169,59 @@ fn ca_mkd_inter_with(case: &Case, detach: bool) -> Result<(), String> {
             (network, run)
         })
         .collect();
+    let (loss, weights, mse, gradients) = if detach {
+        inter_off_tape(case, &connectors)
+    } else {
+        inter_on_tape(case, &connectors, batch)
+    };
+    case.compare("out.loss", &[loss], TOLERANCE)?;
+    case.compare("out.loss_official", &[loss / teachers as f32], TOLERANCE)?;
+    case.compare("out.weights", &weights, TOLERANCE)?;
+    case.compare("out.mse", &mse, TOLERANCE)?;
+
+    let mut by_map = vec![0.0_f32; student.values.len()];
+    let suffix = if detach { "_detached" } else { "" };
+    for (k, ((network, run), gradient)) in connectors.iter_mut().zip(gradients).enumerate() {
+        let output = network.graph().output();
+        let own = run.backward(network, [(output, gradient)], true).expect("asked for");
+        by_map.iter_mut().zip(own).for_each(|(sum, g)| *sum += g);
+        let name = format!("out.grad_connector.{k}.weight_detached");
+        if detach && case.tensors.contains_key(&name) {
+            case.compare(&name, &run.gradients()[0], TOLERANCE)?;
+        }
+    }
+    case.compare(&format!("out.grad_student_map{suffix}"), &by_map, TOLERANCE)
+}
+
+/// Loss, weights, errors, and gradients by the connected maps.
+type Inter = (f32, Vec<f32>, Vec<f32>, Vec<Vec<f32>>);
+
+fn inter_off_tape(case: &Case, connectors: &[(Network, TrainingRun)]) -> Inter {
+    let maps: Vec<MapValues<'_>> = connectors
+        .iter()
+        .map(|(network, run)| {
+            let output = network.graph().output();
+            MapValues { values: run.value(output), shape: network.graph().shape(output) }
+        })
+        .collect();
+    let values = |name: String| case.tensor(&name).values.clone();
+    let heads: Vec<FrozenClassifier> = (0..maps.len())
+        .map(|k| FrozenClassifier {
+            weight: values(format!("in.head.{k}.weight")),
+            bias: values(format!("in.head.{k}.bias")),
+        })
+        .collect();
+    let targets: Vec<Vec<f32>> =
+        (0..maps.len()).map(|k| values(format!("in.teacher_map.{k}"))).collect();
+    let targets: Vec<&[f32]> = targets.iter().map(Vec::as_slice).collect();
+    let labels: Vec<u32> = values("in.labels".to_owned()).iter().map(|&v| v as u32).collect();
+    let weights = inter_weights(&maps, &heads, &labels);
+    let errors = weighted_errors(&maps, &targets, &weights, 1.0);
+    let narrow = |values: &[f64]| values.iter().map(|&v| v as f32).collect();
+    (errors.value as f32, narrow(&weights), narrow(&errors.errors), errors.gradients)
+}
+
+fn inter_on_tape(case: &Case, connectors: &[(Network, TrainingRun)], batch: usize) -> Inter {
     let leaves: Vec<Tensor<4>> = connectors
         .iter()
         .map(|(network, run)| {
@@ -177,6 +232,7 @@ fn ca_mkd_inter_with(case: &Case, detach: bool) -> Result<(), String> {
             Tensor::from_data(data, &device()).require_grad()
         })
         .collect();
+    let teachers = leaves.len();
     let maps: Vec<Tensor<4>> =
         (0..teachers).map(|k| tensor(case.tensor(&format!("in.teacher_map.{k}")))).collect();
     let classifiers: Vec<ClassifierTensors> = (0..teachers)
@@ -186,25 +242,12 @@ fn ca_mkd_inter_with(case: &Case, detach: bool) -> Result<(), String> {
         })
         .collect();
     let labels = int_tensor(case.tensor("in.labels"));
-    let result = intermediate(&leaves, &maps, &classifiers, &labels, detach);
-    let loss = values(result.loss.clone());
-    case.compare("out.loss", &loss, TOLERANCE)?;
-    case.compare("out.loss_official", &[loss[0] / teachers as f32], TOLERANCE)?;
-    case.compare("out.weights", &values(result.weights.clone()), TOLERANCE)?;
-    case.compare("out.mse", &values(result.mse.clone()), TOLERANCE)?;
-
+    let result = intermediate(&leaves, &maps, &classifiers, &labels);
+    let loss = values(result.loss.clone())[0];
     let gradients = result.loss.backward();
-    let mut by_map = vec![0.0_f32; student.values.len()];
-    let suffix = if detach { "_detached" } else { "" };
-    for (k, ((network, run), leaf)) in connectors.iter_mut().zip(&leaves).enumerate() {
-        let gradient = values(leaf.grad(&gradients).expect("every connector has a gradient"));
-        let output = network.graph().output();
-        let own = run.backward(network, [(output, gradient)], true).expect("asked for");
-        by_map.iter_mut().zip(own).for_each(|(sum, g)| *sum += g);
-        let name = format!("out.grad_connector.{k}.weight_detached");
-        if detach && case.tensors.contains_key(&name) {
-            case.compare(&name, &run.gradients()[0], TOLERANCE)?;
-        }
-    }
-    case.compare(&format!("out.grad_student_map{suffix}"), &by_map, TOLERANCE)
+    let gradients = leaves
+        .iter()
+        .map(|leaf| values(leaf.grad(&gradients).expect("every connector has a gradient")))
+        .collect();
+    (loss, values(result.weights), values(result.mse), gradients)
 }

@@ -16,7 +16,7 @@
 //! exactly one teacher; `aver` takes several.
 
 use super::{Loss, Method, Needs, Step, TeacherWeights, Term};
-use crate::losses::{cross_entropy, weighted_kl};
+use crate::losses::{mean_cross_entropy, weighted_kl};
 use crate::weighting::{Uniform, Weighting as _};
 
 /// Constants of [`Kd`].
@@ -57,7 +57,7 @@ impl Method for Kd {
         let KdConfig { temperature, alpha } = self.config;
         let teachers = step.teacher_logits();
         let weights = Uniform.weights(teachers, &step.labels);
-        let task = cross_entropy(step.student_logits.clone(), &step.labels).mean();
+        let task = mean_cross_entropy(&step.student_logits, &step.labels);
         let kd = weighted_kl(teachers, &step.student_logits, &weights, temperature);
         Loss {
             terms: vec![

@@ -3,10 +3,11 @@
 //! Zhang, Chen, Wang, ICASSP 2022, <https://arxiv.org/abs/2201.00007>.
 
 use burn::Tensor;
-use burn::tensor::Int;
+use burn::tensor::{Int, TensorData};
+use faculty_kernels::softmax_kl::cross_entropy_rows;
 
-use super::{Weighting, complement_of_softmax};
-use crate::losses::cross_entropy;
+use super::{Weighting, complement_of_softmax_values};
+use crate::losses::{class_numbers, numbers};
 
 /// `w[k,b] = (1 - softmax_k(CE_b(z_k))) / (K - 1)`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,9 +16,9 @@ pub struct Confidence;
 impl Weighting for Confidence {
     fn weights(&self, teacher_logits: &Tensor<3>, labels: &Tensor<1, Int>) -> Tensor<2> {
         let [teachers, batch, classes] = teacher_logits.dims();
-        let rows = teacher_logits.clone().reshape([teachers * batch, classes]);
-        let labels = labels.clone().repeat_dim(0, teachers);
-        let cost = cross_entropy(rows, &labels).reshape([teachers, batch]);
-        complement_of_softmax(cost).detach()
+        let cost = cross_entropy_rows(classes, &numbers(teacher_logits), &class_numbers(labels));
+        let weights = complement_of_softmax_values(&cost, teachers);
+        let weights: Vec<f32> = weights.iter().map(|&weight| weight as f32).collect();
+        Tensor::from_data(TensorData::new(weights, [teachers, batch]), &teacher_logits.device())
     }
 }

@@ -105,3 +105,18 @@ fn results_do_not_depend_on_the_number_of_threads() {
         grad
     });
 }
+
+#[test]
+fn row_costs_are_the_cross_entropies_of_each_batch() {
+    let data = data(20, 13, 3, 1.0);
+    let costs = cross_entropy_rows(13, &data.teachers, &data.labels);
+    assert_eq!(costs.len(), 60);
+    for (k, costs) in costs.chunks(20).enumerate() {
+        let own = &data.teachers[k * 20 * 13..][..20 * 13];
+        let plain = SoftmaxKl { teachers: 0, kd_weight: 0.0, ..data.loss };
+        let loss = scalar::loss(&plain, &wide(own), &data.labels, &[], &[]);
+        let mean = costs.iter().sum::<f64>() / 20.0;
+        assert!((mean - loss.ce).abs() < 1e-9, "{mean} instead of {}", loss.ce);
+    }
+    assert!(cross_entropy_rows(5, &[], &[]).is_empty());
+}
