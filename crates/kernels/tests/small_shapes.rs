@@ -1,0 +1,135 @@
+//! Every kernel that holds `unsafe` on shapes small enough for Miri:
+//!
+//! `FACULTY_ISA=scalar MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-ignore-leaks -Zmiri-disable-isolation" \
+//!  cargo +nightly miri test -p faculty-kernels --test small_shapes`
+//!
+//! A convolution is linear in its input and in its weight, so
+//! `⟨g, conv(x; w)⟩ = ⟨input_grad(g; w), x⟩ = ⟨weight_grad(x, g), w⟩` checks all three passes.
+
+use faculty_kernels::batch_norm::{NormShape, batch_norm_train, batch_norm_train_backward};
+use faculty_kernels::conv2d::{Conv2dShape, conv2d_fused, conv2d_input_grad, conv2d_weight_grad};
+
+fn numbers(len: usize, seed: u64) -> Vec<f32> {
+    (0..len as u64)
+        .map(|i| {
+            let mixed = (i + 1 + 7919 * seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            ((mixed ^ (mixed >> 29)) >> 40) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+}
+
+fn convolution(
+    batch: usize,
+    channels: [usize; 2],
+    side: usize,
+    kernel: usize,
+    stride: usize,
+    groups: usize,
+) {
+    let shape = Conv2dShape {
+        batch,
+        in_channels: channels[0],
+        in_height: side,
+        in_width: side,
+        out_channels: channels[1],
+        kernel: [kernel; 2],
+        stride: [stride; 2],
+        padding: [kernel / 2; 2],
+        groups,
+    };
+    let input = numbers(shape.input_len(), 1);
+    let weight = numbers(shape.weight_len(), 2);
+    let gradient = numbers(shape.output_len(), 3);
+    let mut output = vec![f32::NAN; shape.output_len()];
+    conv2d_fused(&shape, &input, &weight, None, None, false, &mut output);
+    let mut input_grad = vec![f32::NAN; input.len()];
+    conv2d_input_grad(&shape, &weight, &gradient, &mut input_grad);
+    let mut weight_grad = vec![f32::NAN; weight.len()];
+    conv2d_weight_grad(&shape, &input, &gradient, &mut weight_grad);
+    let want = dot(&gradient, &output);
+    let close = |got: f64| (got - want).abs() < 1e-3 * want.abs().max(1.0);
+    assert!(close(dot(&input_grad, &input)), "{shape:?}: input gradient");
+    assert!(close(dot(&weight_grad, &weight)), "{shape:?}: weight gradient");
+
+    // With everything fused: never below zero, and what the plain pass and the rest make of it.
+    let bias = numbers(channels[1], 4);
+    let residual = numbers(output.len(), 5);
+    let mut fused = vec![f32::NAN; output.len()];
+    conv2d_fused(&shape, &input, &weight, Some(&bias), Some(&residual), true, &mut fused);
+    let plane = output.len() / batch / channels[1];
+    for (i, &got) in fused.iter().enumerate() {
+        let want = (output[i] + bias[i / plane % channels[1]] + residual[i]).max(0.0);
+        assert!((got - want).abs() < 1e-3, "{shape:?}: fused value {i}: {got}, not {want}");
+    }
+}
+
+#[test]
+fn convolutions_are_adjoint_to_their_gradients() {
+    convolution(1, [3, 5], 5, 3, 1, 1);
+    convolution(2, [4, 8], 5, 3, 2, 1);
+    convolution(1, [16, 17], 4, 1, 1, 1);
+    convolution(1, [6, 6], 5, 3, 1, 6);
+    convolution(1, [6, 9], 4, 1, 1, 3);
+}
+
+#[test]
+fn winograd_is_adjoint_to_its_gradients() {
+    // Wide enough for the Winograd paths of all three passes; a side that is no multiple of 4.
+    convolution(1, [32, 32], 6, 3, 1, 1);
+}
+
+#[test]
+fn batch_norm_gradients_are_orthogonal_to_what_it_ignores() {
+    let shape = NormShape { batch: 2, channels: 3, spatial: 5 };
+    let (input, residual) = (numbers(shape.len(), 6), numbers(shape.len(), 7));
+    let (gamma, beta) = (numbers(3, 8), numbers(3, 9));
+    let mut output = vec![f32::NAN; shape.len()];
+    let (mut mean, mut variance) = ([f32::NAN; 3], [f32::NAN; 3]);
+    batch_norm_train(
+        &shape,
+        &input,
+        &gamma,
+        &beta,
+        1e-5,
+        Some(&residual),
+        true,
+        &mut output,
+        &mut mean,
+        &mut variance,
+    );
+    assert!(output.iter().all(|&y| y >= 0.0));
+    let gradient = numbers(shape.len(), 10);
+    let mut input_grad = vec![f32::NAN; shape.len()];
+    let mut residual_grad = vec![f32::NAN; shape.len()];
+    let (mut gamma_grad, mut beta_grad) = ([f32::NAN; 3], [f32::NAN; 3]);
+    batch_norm_train_backward(
+        &shape,
+        &input,
+        Some(&output),
+        &gradient,
+        &gamma,
+        &mean,
+        &variance,
+        1e-5,
+        &mut input_grad,
+        &mut gamma_grad,
+        &mut beta_grad,
+        Some(&mut residual_grad),
+    );
+    for channel in 0..3 {
+        let own = |values: &[f32]| -> Vec<f32> {
+            let positions = (0..2).flat_map(|b| (0..5).map(move |i| (b * 3 + channel) * 5 + i));
+            positions.map(|i| values[i]).collect()
+        };
+        let by_input = own(&input_grad);
+        // Shifting or scaling a channel changes nothing, so the gradient has no such part.
+        assert!(by_input.iter().sum::<f32>().abs() < 1e-4, "shift of channel {channel}");
+        assert!(dot(&by_input, &own(&input)).abs() < 1e-4, "scale of channel {channel}");
+        let by_residual: f32 = own(&residual_grad).iter().sum();
+        assert!((by_residual - beta_grad[channel]).abs() < 1e-4, "beta of channel {channel}");
+    }
+}
