@@ -15,6 +15,7 @@ pub mod losses;
 pub mod methods;
 pub mod metrics;
 pub mod optimizer;
+pub mod preflight;
 pub mod recipe;
 pub mod record;
 pub mod run;
