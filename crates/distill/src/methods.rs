@@ -9,6 +9,7 @@ use burn::Tensor;
 use burn::tensor::Int;
 use faculty_nets::{Graph, MapShape, ParameterSpec};
 
+use crate::preflight::TeacherProfile;
 use crate::tap::Tap;
 
 mod aver;
@@ -216,6 +217,17 @@ pub trait Method: Send + std::fmt::Debug {
     fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
         let _ = shapes;
         Vec::new()
+    }
+
+    /// Whether the method needs [`Method::prepare`], and so a validation part.
+    fn needs_profiles(&self) -> bool {
+        false
+    }
+
+    /// Told once before training what the teachers did on the validation part, in their order; not
+    /// called without such a part.
+    fn prepare(&mut self, teachers: &[TeacherProfile]) {
+        let _ = teachers;
     }
 
     /// The loss of one batch.
