@@ -70,6 +70,21 @@ pub enum Error {
         /// Name of the method.
         method: &'static str,
     },
+    /// An ablation without a teacher that could be left out.
+    #[error(
+        "method `{method}` {}, so no teacher can be left out of {teachers}",
+        if *unused { "does not use teachers".to_owned() } else { format!("needs {least}") }
+    )]
+    NothingToLeaveOut {
+        /// Name of the method.
+        method: &'static str,
+        /// Teachers of the recipe.
+        teachers: usize,
+        /// Fewest teachers of the method.
+        least: usize,
+        /// Whether the method does not look at them at all.
+        unused: bool,
+    },
     /// No images to measure teachers on.
     #[error("there is neither a validation nor a test part to measure teachers on")]
     NothingToMeasureOn,
@@ -195,6 +210,11 @@ impl Error {
             Self::NeedsValidation { .. } => {
                 Some("set `data.validation` above 0, or choose another `method.name`".to_owned())
             }
+            Self::NothingToLeaveOut { .. } => Some(
+                "add `[[teachers]]`, or choose another `method.name`; one teacher alone compares \
+                 with `--set method.name=ce`"
+                    .to_owned(),
+            ),
             Self::NothingToMeasureOn => Some("set `data.validation` above 0".to_owned()),
             Self::Channels { expected, .. } => {
                 Some(format!("give {expected} values, or leave the key out to measure them"))

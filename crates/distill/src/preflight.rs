@@ -153,14 +153,22 @@ pub struct TeacherReport {
 }
 
 impl TeacherReport {
-    /// What seems to be wrong with the way it is used, with a way to mend it.
-    ///
-    /// Pixels of another range can turn answers into other ones systematically, so the order of
-    /// classes is doubted only when the normalisation is not.
+    /// What seems to be wrong with the way it is used, with a way to mend it: of another
+    /// normalisation and another order of the classes the one that explains more.
     #[must_use]
     pub fn suspicion(&self) -> Option<Suspicion> {
-        let normalisation = self.normalisation.as_ref().and_then(NormalisationCheck::suspicion);
-        normalisation.or_else(|| self.class_order.as_ref().and_then(ClassOrderCheck::suspicion))
+        if self.doubts_normalisation() {
+            return self.normalisation.as_ref().and_then(NormalisationCheck::suspicion);
+        }
+        self.class_order.as_ref().and_then(ClassOrderCheck::suspicion)
+    }
+
+    /// Whether [`TeacherReport::suspicion`] is about the normalisation.
+    #[must_use]
+    pub fn doubts_normalisation(&self) -> bool {
+        let order = self.class_order.as_ref().filter(|check| check.much_better);
+        let better = self.normalisation.as_ref().and_then(NormalisationCheck::better);
+        better.is_some_and(|better| order.is_none_or(|order| better.top1 >= order.reordered))
     }
 
     /// What methods may know of it.
@@ -226,9 +234,7 @@ impl Report {
     ) -> Option<Self> {
         let ensemble = predictions.ensemble.quality()?;
         let count = predictions.classes;
-        let chance = 100.0 / count as f64;
-        // A tenth of the way from guessing to perfection.
-        let near_chance_below = chance + 0.1 * (100.0 - chance);
+        let near_chance_below = near_chance_below(count);
         let answers = predictions.answers();
         let labels = &predictions.labels;
         let reports = teachers
@@ -255,7 +261,7 @@ impl Report {
             part: part.to_owned(),
             samples: labels.len(),
             classes: classes.to_vec(),
-            chance,
+            chance: 100.0 / count as f64,
             near_chance_below,
             teachers: reports,
             ensemble,
@@ -271,12 +277,16 @@ impl Report {
 
     /// Classes by how far the teachers differ on them, the widest first, those without samples left
     /// out: class number and the difference between the best and the worst teacher in points.
+    /// Teachers near chance are passed over while two others are left: they differ everywhere.
     #[must_use]
     pub fn contested_classes(&self) -> Vec<(usize, f64)> {
+        let good: Vec<&TeacherReport> =
+            self.teachers.iter().filter(|teacher| !teacher.near_chance).collect();
+        let compared = if good.len() > 1 { good } else { self.teachers.iter().collect() };
         let mut spreads: Vec<(usize, f64)> = (0..self.classes.len())
             .filter_map(|class| {
                 let own: Option<Vec<f64>> =
-                    self.teachers.iter().map(|teacher| teacher.per_class[class].top1).collect();
+                    compared.iter().map(|teacher| teacher.per_class[class].top1).collect();
                 let own = own?;
                 let most = own.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let least = own.iter().copied().fold(f64::INFINITY, f64::min);
@@ -286,6 +296,12 @@ impl Report {
         spreads.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         spreads
     }
+}
+
+/// A tenth of the way from guessing to perfection, percent.
+fn near_chance_below(classes: usize) -> f64 {
+    let chance = 100.0 / classes as f64;
+    chance + 0.1 * (100.0 - chance)
 }
 
 fn quality(logits: &[f32], labels: &[u32]) -> Option<Quality> {

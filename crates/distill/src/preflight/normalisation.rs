@@ -3,7 +3,7 @@
 use faculty_data::{Normalisation, Part};
 use serde::{Deserialize, Serialize};
 
-use super::{Suspicion, answers, much_better};
+use super::{Suspicion, answers, much_better, near_chance_below};
 use crate::error::Result;
 use crate::evaluate::for_each_batch;
 use crate::teacher::{TeacherBatch, TeacherSource};
@@ -40,7 +40,8 @@ pub struct TriedNormalisation {
     pub blue_first: bool,
     /// Accuracy, percent.
     pub top1: f64,
-    /// Whether that is much better than as given: by 5 points and 3 standard errors at least.
+    /// Whether that is much better than as given: by 5 points and 3 standard errors at least, and no
+    /// longer near chance (a teacher that is surely wrong gets better by guessing).
     pub much_better: bool,
 }
 
@@ -102,6 +103,7 @@ pub fn check_normalisation(
 ) -> Result<NormalisationCheck> {
     let mut probe = Probe { teacher, part, student, own };
     let given = probe.right(own, false)?;
+    let least = near_chance_below(probe.teacher.classes());
     let samples = part.len();
     let percent = |right: &[bool]| {
         100.0 * right.iter().filter(|r| **r).count() as f64 / samples.max(1) as f64
@@ -112,13 +114,14 @@ pub fn check_normalisation(
         let count = |before: bool| {
             given.iter().zip(&right).filter(|&(&b, &a)| b == before && a != before).count()
         };
+        let top1 = percent(&right);
         tried.push(TriedNormalisation {
             name: name.to_owned(),
             mean: normalisation.mean.clone(),
             std: normalisation.std.clone(),
             blue_first,
-            top1: percent(&right),
-            much_better: much_better(count(false), count(true), samples),
+            top1,
+            much_better: top1 >= least && much_better(count(false), count(true), samples),
         });
         Ok(())
     };
