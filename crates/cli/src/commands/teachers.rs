@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use faculty_data::Dataset;
 use faculty_distill::ablation::{Ablation, AblationPlan, ablate, check_ablation};
@@ -31,7 +32,8 @@ pub(crate) fn run(options: &TeachersOptions) -> Result<(), Failure> {
         check_ablation(&recipe)?;
     }
     use_threads(recipe.train.threads)?;
-    let stop = stop_on_interrupt();
+    // Measuring takes seconds and leaves nothing behind: there Ctrl-C ends at once.
+    let stop = if options.ablate { stop_on_interrupt() } else { Arc::default() };
     let dataset = open_dataset(&recipe.data)?;
     let samples = options.samples.map(|samples| samples as usize);
     let report = inspect_teachers(&recipe, &dataset, samples)?;
