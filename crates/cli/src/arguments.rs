@@ -22,6 +22,9 @@ pub(crate) enum Command {
     /// Distil a student from the teachers of a recipe
     #[command(after_help = DISTILL_EXAMPLES)]
     Distill(RunOptions),
+    /// Measure the teachers of a recipe: quality, calibration, agreement, suspicious settings
+    #[command(after_help = TEACHERS_EXAMPLES)]
+    Teachers(TeachersOptions),
     /// Measure a network on a data set, or the result of a run
     #[command(after_help = EVALUATE_EXAMPLES)]
     Evaluate(EvaluateOptions),
@@ -45,6 +48,14 @@ Examples:
   faculty distill recipe.toml
   faculty distill recipe.toml --set method.name=aver --output runs/aver
   faculty distill recipe.toml --resume";
+
+const TEACHERS_EXAMPLES: &str = "\
+Examples:
+  faculty teachers recipe.toml
+  faculty teachers recipe.toml --samples 500 --json
+  faculty teachers recipe.toml --ablate --set data.views=2 --seeds 3
+
+Exit code 1: a teacher is near chance and its recipe entry does not say `allow_weak = true`.";
 
 const EVALUATE_EXAMPLES: &str = "\
 Examples:
@@ -87,6 +98,37 @@ pub(crate) struct RunOptions {
     #[arg(long)]
     pub(crate) overwrite: bool,
     /// Events and the result as JSON lines on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TeachersOptions {
+    /// The recipe
+    pub(crate) recipe: PathBuf,
+    /// Replace a value of the recipe; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    /// Measure on at most this many validation samples [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) samples: Option<u32>,
+    /// Train the student with all teachers and without each in turn: what is each one worth?
+    #[arg(long)]
+    pub(crate) ablate: bool,
+    /// Seeds of the ablation, from that of the recipe on [default: 1]
+    #[arg(long, value_name = "N", requires = "ablate",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) seeds: Option<u32>,
+    /// Folder for the ablation's runs [default: the recipe's run folder with `-ablation` behind]
+    #[arg(long, value_name = "FOLDER", requires = "ablate")]
+    pub(crate) output: Option<PathBuf>,
+    /// Go on with an interrupted ablation
+    #[arg(long, requires = "ablate", conflicts_with = "overwrite")]
+    pub(crate) resume: bool,
+    /// Replace an earlier ablation in that folder
+    #[arg(long, requires = "ablate")]
+    pub(crate) overwrite: bool,
+    /// One JSON object on stdout
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -4,6 +4,7 @@ pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod lists;
+pub(crate) mod teachers;
 pub(crate) mod train;
 
 use std::sync::Arc;

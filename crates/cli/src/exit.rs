@@ -6,7 +6,7 @@
 pub(crate) enum Exit {
     /// Done what was asked.
     Done = 0,
-    /// Ran, but the answer is no: a training that broke down.
+    /// Ran, but the answer is no: a training that broke down, a teacher near chance.
     No = 1,
     /// Usage, recipe, data or files.
     Usage = 2,

@@ -20,6 +20,13 @@ pub(crate) enum Failure {
         /// How to mend it.
         hint: String,
     },
+    /// The command ran, and the answer is no.
+    Answer {
+        /// What the answer is about.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
     /// Nobody reads stdout any more.
     Closed,
 }
@@ -70,6 +77,10 @@ impl Failure {
             Self::Usage { what, hint } => {
                 eprintln!("error: {what}\n  hint: {hint}");
                 Exit::Usage
+            }
+            Self::Answer { what, hint } => {
+                eprintln!("error: {what}\n  hint: {hint}");
+                Exit::No
             }
             Self::Closed => Exit::Done,
         }

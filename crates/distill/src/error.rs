@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::preflight::Suspicion;
 use crate::recipe::RecipeError;
 
 /// Result with this crate's [`enum@Error`].
@@ -48,7 +49,8 @@ pub enum Error {
     /// A teacher that has learnt next to nothing about these classes.
     #[error(
         "teacher `{teacher}` is right on {top1:.1} % of the {part} part, little more than chance \
-         ({chance:.1} %)"
+         ({chance:.1} %){}",
+        suspicion.as_ref().map_or_else(String::new, |own| format!("; {}", own.what))
     )]
     WeakTeacher {
         /// Name in the recipe.
@@ -59,7 +61,33 @@ pub enum Error {
         chance: f64,
         /// Where it was measured.
         part: &'static str,
+        /// What seems to be wrong with it.
+        suspicion: Option<Suspicion>,
     },
+    /// A method that weighs teachers by their validation accuracy, and no validation part.
+    #[error("method `{method}` measures its teachers on the validation part, and there is none")]
+    NeedsValidation {
+        /// Name of the method.
+        method: &'static str,
+    },
+    /// An ablation without a teacher that could be left out.
+    #[error(
+        "method `{method}` {}, so no teacher can be left out of {teachers}",
+        if *unused { "does not use teachers".to_owned() } else { format!("needs {least}") }
+    )]
+    NothingToLeaveOut {
+        /// Name of the method.
+        method: &'static str,
+        /// Teachers of the recipe.
+        teachers: usize,
+        /// Fewest teachers of the method.
+        least: usize,
+        /// Whether the method does not look at them at all.
+        unused: bool,
+    },
+    /// No images to measure teachers on.
+    #[error("there is neither a validation nor a test part to measure teachers on")]
+    NothingToMeasureOn,
     /// Normalisation constants for another number of channels.
     #[error("`{key}` has {found} values, the images have {expected} channels")]
     Channels {
@@ -172,10 +200,22 @@ impl Error {
                 "set `method.intermediate = false`, or choose a network with a pooled classifier"
                     .to_owned(),
             ),
-            Self::WeakTeacher { teacher, .. } => Some(format!(
-                "check its normalisation (`mean`, `std`) and class order, or set \
-                 `allow_weak = true` on teacher `{teacher}`"
-            )),
+            Self::WeakTeacher { teacher, suspicion, .. } => {
+                let first = suspicion.as_ref().map_or_else(
+                    || "check its normalisation (`mean`, `std`) and class order".to_owned(),
+                    |own| own.mend.clone(),
+                );
+                Some(format!("{first}, or set `allow_weak = true` on teacher `{teacher}`"))
+            }
+            Self::NeedsValidation { .. } => {
+                Some("set `data.validation` above 0, or choose another `method.name`".to_owned())
+            }
+            Self::NothingToLeaveOut { .. } => Some(
+                "add `[[teachers]]`, or choose another `method.name`; one teacher alone compares \
+                 with `--set method.name=ce`"
+                    .to_owned(),
+            ),
+            Self::NothingToMeasureOn => Some("set `data.validation` above 0".to_owned()),
             Self::Channels { expected, .. } => {
                 Some(format!("give {expected} values, or leave the key out to measure them"))
             }

@@ -59,7 +59,7 @@ pub fn teachers_quality(
     Ok(qualities.zip(ensemble.quality()))
 }
 
-fn for_each_batch(
+pub(crate) fn for_each_batch(
     part: &Part,
     normalisation: &Normalisation,
     mut act: impl FnMut(&faculty_data::Batch) -> Result<()>,
@@ -75,7 +75,7 @@ fn for_each_batch(
 }
 
 /// The log of the teachers' mean probabilities, usable as logits: `[batch, classes]`.
-fn mean_of_probabilities(outputs: &[TeacherOutputs], batch: usize) -> Option<Vec<f32>> {
+pub(crate) fn mean_of_probabilities(outputs: &[TeacherOutputs], batch: usize) -> Option<Vec<f32>> {
     let classes = outputs.first()?.logits.len() / batch;
     let mut mean = vec![0.0_f64; batch * classes];
     for output in outputs {

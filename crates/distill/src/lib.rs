@@ -7,6 +7,7 @@
 //! it. [`methods`] holds one file a method, [`weighting`] one a rule, [`teacher`] the sources of
 //! teacher outputs, [`learner`] the gradient step. Nothing here prints or exits.
 
+pub mod ablation;
 pub mod checkpoint;
 mod error;
 pub mod evaluate;
@@ -15,6 +16,7 @@ pub mod losses;
 pub mod methods;
 pub mod metrics;
 pub mod optimizer;
+pub mod preflight;
 pub mod recipe;
 pub mod record;
 pub mod run;

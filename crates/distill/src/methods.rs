@@ -10,25 +10,37 @@ use burn::tensor::Int;
 use faculty_nets::{Graph, MapShape, ParameterSpec};
 
 use crate::losses::maps::MapValues;
+use crate::preflight::TeacherProfile;
 use crate::tap::Tap;
 use crate::teacher::FrozenClassifier;
 
 mod aver;
+mod best_teacher;
 mod ca_mkd;
+mod calibrated_confidence;
 mod ce;
+mod class_reliability;
 mod kd;
 mod registry;
 
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod profiled;
+#[cfg(test)]
 mod properties;
 
 pub use aver::{Aver, AverConfig};
+pub use best_teacher::{BestTeacher, BestTeacherConfig};
 pub use ca_mkd::{CaMkd, CaMkdConfig};
+pub use calibrated_confidence::{CalibratedConfidence, CalibratedConfidenceConfig};
 pub use ce::Ce;
+pub use class_reliability::{ClassReliability, ClassReliabilityConfig};
 pub use kd::{Kd, KdConfig};
 pub use registry::{METHODS, MethodInfo, Status, find, specs};
+
+/// Why [`Method::prepare`] has been called.
+const PREPARED: &str = "a run tells the method about its teachers before the first step";
 
 /// Where a released code multiplies the distillation terms by another constant than "weights sum
 /// to 1", this chooses between the two.
@@ -250,6 +262,17 @@ pub trait Method: Send + std::fmt::Debug {
     fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
         let _ = shapes;
         Vec::new()
+    }
+
+    /// Whether the method needs [`Method::prepare`], and so a validation part.
+    fn needs_profiles(&self) -> bool {
+        false
+    }
+
+    /// Told once before training what the teachers did on the validation part, in their order; not
+    /// called without such a part.
+    fn prepare(&mut self, teachers: &[TeacherProfile]) {
+        let _ = teachers;
     }
 
     /// The loss of one batch.

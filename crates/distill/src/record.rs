@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::learner::StepRecord;
 use crate::metrics::Quality;
+use crate::preflight::Diversity;
 
 /// One loss term over an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -126,6 +127,13 @@ pub struct TeacherCard {
     pub weights_sha256: String,
     /// Alone, on the validation part if there is one, otherwise on the test part.
     pub quality: Option<Quality>,
+    /// The temperature at which its probabilities fit best, on the same part.
+    #[serde(default)]
+    pub temperature: Option<f64>,
+    /// Its accuracy on the samples of each class of that part, percent; where there are none, that
+    /// on all.
+    #[serde(default)]
+    pub class_accuracy: Option<Vec<f64>>,
 }
 
 /// The student at one epoch.
@@ -172,6 +180,9 @@ pub struct RunCard {
     pub teachers: Vec<TeacherCard>,
     /// Mean of the teachers' probabilities, on the part that the teachers were measured on.
     pub ensemble: Option<Quality>,
+    /// How far the teachers agree there.
+    #[serde(default)]
+    pub diversity: Option<Diversity>,
     /// After the last epoch.
     pub last: StudentResult,
     /// At the epoch with the best validation accuracy (the last epoch without a validation part).

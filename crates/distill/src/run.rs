@@ -20,6 +20,8 @@ mod data;
 mod preflight;
 mod teachers;
 
+pub use preflight::{PROBE_SAMPLES, inspect_teachers};
+
 /// A teacher with its name.
 pub struct Teacher {
     /// Name in the recipe.
@@ -95,7 +97,7 @@ impl CheckedRun {
         let input = MapShape::new(channels, height, width);
         let classes = dataset.classes().len();
         let info = methods::find(&recipe.method.name);
-        let method = (info.build)(&recipe.method);
+        let mut method = (info.build)(&recipe.method);
 
         let mut student = Network::new(&recipe.student.network, input, classes, recipe.seed)?;
         let mut identity = Vec::new();
@@ -117,7 +119,9 @@ impl CheckedRun {
             cards.push(card);
         }
         teachers::check_parts(info.spec.name, &whole, &student, &teachers)?;
-        let ensemble = preflight::measure_teachers(recipe, &data, &mut teachers, &mut cards)?;
+        let report = preflight::measure_teachers(recipe, dataset.classes(), &data, &mut teachers)?;
+        let name = info.spec.name;
+        preflight::prepare(name, method.as_mut(), &data, report.as_ref(), &mut cards)?;
         if let Some(views) = recipe.data.views {
             teachers = teachers::keep_in_memory(teachers, &whole, &data, views);
         }
@@ -144,7 +148,8 @@ impl CheckedRun {
             student: recipe.student.network.clone(),
             student_parameters: student.graph().parameter_count(),
             teachers: cards,
-            ensemble,
+            ensemble: report.as_ref().map(|report| report.ensemble),
+            diversity: report.and_then(|report| report.diversity),
             last: nothing,
             best: nothing,
             seconds: 0.0,

@@ -24,6 +24,10 @@ pub struct TeacherBatch<'a> {
 impl TeacherBatch<'_> {
     /// The view without augmentation, used to measure quality; no training view has this number.
     pub const PLAIN_VIEW: u64 = u64::MAX;
+
+    /// Changed pixels that are no view of the sample at all, to try how a teacher would do on them.
+    /// A source that keeps outputs must compute these anew and not keep them.
+    pub const PROBE_VIEW: u64 = u64::MAX - 1;
 }
 
 /// What a teacher says about a batch.
@@ -115,7 +119,7 @@ impl Renormalise {
         Some(Self { scale, shift })
     }
 
-    fn apply(&self, images: &[f32], positions: usize, out: &mut Vec<f32>) {
+    pub(crate) fn apply(&self, images: &[f32], positions: usize, out: &mut Vec<f32>) {
         let channels = self.scale.len();
         out.clear();
         out.extend(images.chunks_exact(positions).enumerate().flat_map(|(plane, pixels)| {

@@ -8,10 +8,16 @@ use burn::Tensor;
 use burn::tensor::Int;
 use burn::tensor::activation::softmax;
 
+mod calibrated;
+mod class_reliability;
 mod confidence;
+mod single;
 mod uniform;
 
+pub use calibrated::CalibratedConfidence;
+pub use class_reliability::ClassReliability;
 pub use confidence::Confidence;
+pub use single::Single;
 pub use uniform::Uniform;
 
 /// A rule that weighs teachers per sample.

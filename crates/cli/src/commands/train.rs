@@ -100,12 +100,22 @@ fn describe(run: &CheckedRun, seconds: f64) {
         size(&data.test),
     );
     for teacher in &card.teachers {
-        let quality =
-            teacher.quality.map_or_else(|| "not measured".to_owned(), |q| percent(q.top1));
-        eprintln!("teacher: {} ({}), alone {quality}", teacher.name, teacher.network);
+        let quality = teacher.quality.map_or_else(
+            || "not measured".to_owned(),
+            |q| format!("{}, NLL {:.3}, ECE {:.3}", percent(q.top1), q.nll, q.ece),
+        );
+        let fitted = teacher
+            .temperature
+            .map_or_else(String::new, |temperature| format!(", fits best at T = {temperature:.2}"));
+        eprintln!("teacher: {} ({}), alone {quality}{fitted}", teacher.name, teacher.network);
     }
-    if let Some(quality) = card.ensemble.filter(|_| card.teachers.len() > 1) {
-        eprintln!("ensemble: {}", percent(quality.top1));
+    if let (Some(quality), Some(diversity)) = (card.ensemble, &card.diversity) {
+        eprintln!(
+            "ensemble: {}; the teachers agree on {}, some teacher is right on {}",
+            percent(quality.top1),
+            percent(100.0 * diversity.mean_agreement),
+            percent(diversity.oracle)
+        );
     }
     eprintln!("student: {}, {} parameters", card.student, card.student_parameters);
     eprintln!("objective: {}", card.objective);

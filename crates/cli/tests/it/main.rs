@@ -5,3 +5,4 @@ mod bad_input;
 mod cifar100;
 mod commands;
 mod project;
+mod teachers;

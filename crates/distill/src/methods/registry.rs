@@ -1,6 +1,7 @@
 //! The table of methods: one row each.
 
 use super::{Aver, AverConfig, CaMkd, CaMkdConfig, Ce, Kd, KdConfig, Method, Scale};
+use super::{best_teacher, calibrated_confidence, class_reliability};
 use crate::recipe::{self, Exception, MethodSpec, OptionSpec, OptionValue, Range};
 
 /// How close a method is to its paper.
@@ -39,7 +40,7 @@ pub struct MethodInfo {
 const PAPER: &str = "CA-MKD paper";
 const CODE: &str = "CA-MKD released code";
 
-const fn option(
+pub(super) const fn option(
     key: &'static str,
     default: OptionValue,
     range: Range,
@@ -49,7 +50,7 @@ const fn option(
     OptionSpec { key, default, range, source, help, exceptions: &[] }
 }
 
-const TEMPERATURE: OptionSpec = option(
+pub(super) const TEMPERATURE: OptionSpec = option(
     "temperature",
     OptionValue::Number(4.0),
     Range::above(0.0),
@@ -57,7 +58,7 @@ const TEMPERATURE: OptionSpec = option(
     "softening τ of teacher and student outputs in the distillation term",
 );
 
-const ALPHA: OptionSpec = option(
+pub(super) const ALPHA: OptionSpec = option(
     "alpha",
     OptionValue::Number(1.0),
     Range::at_least(0.0),
@@ -194,6 +195,9 @@ pub const METHODS: &[MethodInfo] = &[
             }))
         },
     },
+    best_teacher::ROW,
+    calibrated_confidence::ROW,
+    class_reliability::ROW,
 ];
 
 /// The specifications alone, as recipes are read with them.
@@ -216,11 +220,11 @@ pub fn find(name: &str) -> &'static MethodInfo {
 
 const CHECKED: &str = "the recipe check fills in every option of the method";
 
-fn number(options: &recipe::Method, key: &str) -> f64 {
+pub(super) fn number(options: &recipe::Method, key: &str) -> f64 {
     options.number(key).expect(CHECKED)
 }
 
-fn flag(options: &recipe::Method, key: &str) -> bool {
+pub(super) fn flag(options: &recipe::Method, key: &str) -> bool {
     options.flag(key).expect(CHECKED)
 }
 
@@ -230,6 +234,7 @@ fn integer(options: &recipe::Method, key: &str) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{BestTeacher, CalibratedConfidence, ClassReliability};
     use super::*;
 
     /// What the documentation of each method must have.
@@ -268,5 +273,9 @@ mod tests {
         assert_eq!(built("kd"), format!("{:?}", Kd::default()));
         assert_eq!(built("aver"), format!("{:?}", Aver::default()));
         assert_eq!(built("ca-mkd"), format!("{:?}", CaMkd::default()));
+        assert_eq!(built("best-teacher"), format!("{:?}", BestTeacher::default()));
+        let calibrated = format!("{:?}", CalibratedConfidence::default());
+        assert_eq!(built("calibrated-confidence"), calibrated);
+        assert_eq!(built("class-reliability"), format!("{:?}", ClassReliability::default()));
     }
 }

@@ -1,45 +1,162 @@
-//! What the teachers are worth, measured before a run starts.
+//! The teachers of a recipe, measured before a run starts or instead of one.
 
-use super::{RunData, Teacher};
+use faculty_data::{Dataset, Normalisation, Part, subset};
+use faculty_nets::MapShape;
+
+use super::data::prepare_data;
+use super::{RunData, Teacher, teachers};
 use crate::error::{Error, Result};
-use crate::evaluate::teachers_quality;
-use crate::metrics::Quality;
-use crate::recipe::Recipe;
+use crate::methods::Method;
+use crate::preflight::{
+    ClassOrderCheck, NormalisationCheck, Predictions, Report, TeacherProfile, TeacherReport,
+    answers, check_class_order, check_normalisation,
+};
+use crate::recipe::{self, Recipe};
 use crate::record::TeacherCard;
 use crate::teacher::TeacherSource;
 
-/// Each teacher alone and the ensemble on the validation part (the test part where there is none);
+/// Samples on which other settings are tried, by default.
+pub const PROBE_SAMPLES: usize = 1000;
+
+/// Measures the teachers of a recipe and tries other normalisations and class orders on each, for
+/// `faculty teachers`. At most `samples` of the validation part are used, if that is given.
+///
+/// # Errors
+/// When data or teachers cannot be used, or there is neither a validation nor a test part. A
+/// teacher near chance is no error here.
+pub fn inspect_teachers(
+    recipe: &Recipe,
+    dataset: &Dataset,
+    samples: Option<usize>,
+) -> Result<Report> {
+    recipe.check(&crate::methods::specs())?;
+    let data = prepare_data(recipe, dataset)?;
+    let [channels, height, width] = data.train.shape();
+    let input = MapShape::new(channels, height, width);
+    let classes = dataset.classes();
+    let mut loaded = Vec::new();
+    for wanted in &recipe.teachers {
+        let (teacher, _) =
+            teachers::load_teacher(wanted, input, &data.normalisation, classes.len(), &[])?;
+        loaded.push(teacher);
+    }
+    let (part, name) = part(&data).ok_or(Error::NothingToMeasureOn)?;
+    let part = limited(part, samples)?;
+    let (mut report, predictions) = measure(recipe, classes, &data, &part, name, &mut loaded)?
+        .ok_or(Error::NothingToMeasureOn)?;
+    for (at, own) in report.teachers.iter_mut().enumerate() {
+        let (wanted, teacher) = (&recipe.teachers[at], &mut loaded[at]);
+        own.normalisation = Some(probe(wanted, &data, &part, teacher)?);
+        own.class_order = Some(class_order(&predictions, at, classes));
+    }
+    Ok(report)
+}
+
+/// Each teacher alone and all together on the validation part (the test part where there is none);
 /// stops at a teacher that knows next to nothing, unless the recipe allows it.
 pub(super) fn measure_teachers(
     recipe: &Recipe,
+    classes: &[String],
     data: &RunData,
     teachers: &mut [Teacher],
-    cards: &mut [TeacherCard],
-) -> Result<Option<Quality>> {
-    let (part, name) = match (&data.validation, &data.test) {
-        (Some(part), _) => (part, "validation"),
-        (None, Some(part)) => (part, "test"),
-        (None, None) => return Ok(None),
-    };
-    let mut sources: Vec<&mut dyn TeacherSource> =
-        teachers.iter_mut().map(|teacher| &mut *teacher.source as _).collect();
-    let Some((qualities, ensemble)) = teachers_quality(&mut sources, part, &data.normalisation)?
-    else {
+) -> Result<Option<Report>> {
+    let Some((part, name)) = part(data) else { return Ok(None) };
+    let Some((report, predictions)) = measure(recipe, classes, data, part, name, teachers)? else {
         return Ok(None);
     };
-    for ((card, quality), wanted) in cards.iter_mut().zip(qualities).zip(&recipe.teachers) {
-        card.quality = Some(quality);
-        let classes = sources[0].classes();
-        let chance = 100.0 / classes as f64;
-        // A tenth of the way from guessing to perfection.
-        if !wanted.allow_weak && quality.top1 < chance + 0.1 * (100.0 - chance) {
-            return Err(Error::WeakTeacher {
-                teacher: card.name.clone(),
-                top1: quality.top1,
-                chance,
-                part: name,
-            });
-        }
+    let refused = report.teachers.iter().position(|own| own.near_chance && !own.allow_weak);
+    if let Some(at) = refused {
+        // Only now, so that good teachers cost nothing more.
+        let mut own = report.teachers[at].clone();
+        own.normalisation = Some(probe(&recipe.teachers[at], data, part, &mut teachers[at])?);
+        own.class_order = Some(class_order(&predictions, at, classes));
+        return Err(Error::WeakTeacher {
+            suspicion: own.suspicion(),
+            teacher: own.name,
+            top1: own.quality.top1,
+            chance: report.chance,
+            part: name,
+        });
     }
-    Ok(Some(ensemble))
+    Ok(Some(report))
+}
+
+/// Tells the method and the run card what was measured.
+pub(super) fn prepare(
+    name: &'static str,
+    method: &mut dyn Method,
+    data: &RunData,
+    report: Option<&Report>,
+    cards: &mut [TeacherCard],
+) -> Result<()> {
+    let profiles: Vec<TeacherProfile> =
+        report.iter().flat_map(|report| &report.teachers).map(TeacherReport::profile).collect();
+    let qualities = report.iter().flat_map(|report| &report.teachers).map(|own| own.quality);
+    for ((card, profile), quality) in cards.iter_mut().zip(&profiles).zip(qualities) {
+        card.quality = Some(quality);
+        card.temperature = Some(profile.temperature);
+        card.class_accuracy = Some(profile.class_accuracy.clone());
+    }
+    if data.validation.is_some() {
+        method.prepare(&profiles);
+    } else if method.needs_profiles() {
+        // The test part must not weigh teachers.
+        return Err(Error::NeedsValidation { method: name });
+    }
+    Ok(())
+}
+
+/// Where teachers are measured.
+fn part(data: &RunData) -> Option<(&Part, &'static str)> {
+    match (&data.validation, &data.test) {
+        (Some(part), _) => Some((part, "validation")),
+        (None, Some(part)) => Some((part, "test")),
+        (None, None) => None,
+    }
+}
+
+fn limited(part: &Part, samples: Option<usize>) -> Result<Part> {
+    let count = samples.unwrap_or(part.len()).min(part.len());
+    Ok(if count == part.len() { part.clone() } else { subset(part, count)? })
+}
+
+fn measure(
+    recipe: &Recipe,
+    classes: &[String],
+    data: &RunData,
+    part: &Part,
+    name: &str,
+    teachers: &mut [Teacher],
+) -> Result<Option<(Report, Predictions)>> {
+    let mut sources: Vec<&mut dyn TeacherSource> =
+        teachers.iter_mut().map(|teacher| &mut *teacher.source as _).collect();
+    let predictions = Predictions::collect(&mut sources, part, &data.normalisation)?;
+    let about: Vec<(&str, &str, bool)> = recipe
+        .teachers
+        .iter()
+        .map(|wanted| (wanted.name.as_str(), wanted.network.as_str(), wanted.allow_weak))
+        .collect();
+    Ok(Report::new(name, classes, &about, &predictions).map(|report| (report, predictions)))
+}
+
+/// Other normalisations on some samples.
+fn probe(
+    wanted: &recipe::Teacher,
+    data: &RunData,
+    part: &Part,
+    teacher: &mut Teacher,
+) -> Result<NormalisationCheck> {
+    let few = limited(part, Some(PROBE_SAMPLES))?;
+    let student = &data.normalisation;
+    let own = Normalisation {
+        mean: wanted.mean.clone().unwrap_or_else(|| student.mean.clone()),
+        std: wanted.std.clone().unwrap_or_else(|| student.std.clone()),
+    };
+    check_normalisation(&mut *teacher.source, &few, student, &own)
+}
+
+/// Another order of the classes on all samples: many classes need them.
+fn class_order(predictions: &Predictions, teacher: usize, classes: &[String]) -> ClassOrderCheck {
+    let said = answers(&predictions.logits[teacher], predictions.classes);
+    check_class_order(&said, &predictions.labels, classes)
 }

@@ -56,6 +56,8 @@ pub(super) fn load_teacher(
         network: wanted.network.clone(),
         weights_sha256: file_hash(&wanted.weights)?,
         quality: None,
+        temperature: None,
+        class_accuracy: None,
     };
     let source = Box::new(NetworkTeacher::new(&network, renormalise, taps));
     Ok((Teacher { name: wanted.name.clone(), source }, card))

@@ -74,6 +74,9 @@ impl<T: TeacherSource> TeacherSource for KeptInMemory<T> {
     }
 
     fn outputs(&mut self, batch: &TeacherBatch<'_>, taps: &[Tap]) -> Result<TeacherOutputs> {
+        if batch.view == TeacherBatch::PROBE_VIEW {
+            return self.inner.outputs(batch, taps);
+        }
         if taps.iter().any(|tap| !self.taps.contains(tap)) {
             self.taps = taps.to_vec();
             self.kept.clear();
@@ -145,6 +148,10 @@ mod tests {
         // Known samples come from memory, so their (wrong) pixels are not looked at.
         assert_eq!(teacher.outputs(&batch, &[]).unwrap().logits, [9.0, 1.0, 7.0]);
         assert_eq!(teacher.inner.seen, 4);
+        // Changed pixels are looked at every time.
+        let probe = TeacherBatch { view: TeacherBatch::PROBE_VIEW, ..batch };
+        assert_eq!(teacher.outputs(&probe, &[]).unwrap().logits, [-1.0, 1.0, -1.0]);
+        assert_eq!(teacher.inner.seen, 7);
         let other_view = TeacherBatch { view: 1, ..batch };
         assert_eq!(teacher.outputs(&other_view, &[]).unwrap().logits, [-1.0, 1.0, -1.0]);
     }

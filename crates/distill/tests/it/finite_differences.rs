@@ -2,7 +2,10 @@
 //! differences of the loss that it reports.
 
 use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
-use faculty_distill::methods::{Aver, CaMkd, CaMkdConfig, Ce, Kd, Method};
+use faculty_distill::methods::{
+    Aver, BestTeacher, CaMkd, CaMkdConfig, CalibratedConfidence, Ce, ClassReliability, Kd, Method,
+};
+use faculty_distill::preflight::TeacherProfile;
 use faculty_distill::tap::Tap;
 use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource};
 use faculty_nets::Network;
@@ -133,4 +136,35 @@ fn ca_mkd_with_one_teacher_matches_finite_differences() {
     // One teacher has weight 1 whatever it says, so detaching changes nothing.
     let config = CaMkdConfig { beta: 5.0, ..CaMkdConfig::default() };
     check(move || Box::new(CaMkd::new(config)), 1);
+}
+
+/// A method that knows three unequal teachers.
+fn prepared(mut method: impl Method + 'static) -> Box<dyn Method> {
+    let profiles: Vec<TeacherProfile> = [(40.0, 0.7), (60.0, 1.5), (50.0, 3.0)]
+        .into_iter()
+        .map(|(top1, temperature)| TeacherProfile {
+            name: format!("t{top1}"),
+            top1,
+            temperature,
+            class_accuracy: (0..CLASSES).map(|class| top1 + 10.0 * class as f64).collect(),
+            class_samples: vec![20; CLASSES],
+        })
+        .collect();
+    method.prepare(&profiles);
+    Box::new(method)
+}
+
+#[test]
+fn best_teacher_matches_finite_differences() {
+    check(|| prepared(BestTeacher::default()), 3);
+}
+
+#[test]
+fn calibrated_confidence_matches_finite_differences() {
+    check(|| prepared(CalibratedConfidence::default()), 3);
+}
+
+#[test]
+fn class_reliability_matches_finite_differences() {
+    check(|| prepared(ClassReliability::default()), 3);
 }

@@ -1,12 +1,14 @@
 //! Whole runs: same seed same bytes, any number of threads, resuming, breaking down.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use faculty_distill::ablation::{AblationPlan, ablate};
 use faculty_distill::methods::specs;
 use faculty_distill::recipe::Recipe;
 use faculty_distill::record::{EpochRecord, RunCard};
+use faculty_distill::run::inspect_teachers;
 use faculty_distill::{CheckedRun, Error, Event, Start, train};
 use faculty_nets::weights;
 
@@ -72,15 +74,24 @@ fn timeless(folder: &Path) -> Vec<EpochRecord> {
 
 #[test]
 fn every_method_learns_and_leaves_a_complete_folder() {
-    for (method, teachers) in [("ce", 0), ("kd", 1), ("aver", 2), ("ca-mkd", 3), ("ca-mkd", 1)] {
+    for (method, teachers) in [
+        ("ce", 0),
+        ("kd", 1),
+        ("aver", 2),
+        ("ca-mkd", 3),
+        ("ca-mkd", 1),
+        ("best-teacher", 2),
+        ("calibrated-confidence", 2),
+        ("class-reliability", 2),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("run");
         // Untrained teachers teach nothing, so the labels must carry the learning.
         let sets: &[&str] = match method {
             "ce" => &["train.epochs=6"],
             "kd" => &["train.epochs=6", "method.alpha=0.1"],
-            "aver" => &["train.epochs=6", "method.alpha=0.1"],
-            _ => &["train.epochs=6", "method.alpha=0.1", "method.beta=1"],
+            "ca-mkd" => &["train.epochs=6", "method.alpha=0.1", "method.beta=1"],
+            _ => &["train.epochs=6", "method.alpha=0.1"],
         };
         let card = run(&recipe(folder.path(), method, teachers, sets), &out).unwrap();
         let test = card.last.test.unwrap();
@@ -128,7 +139,9 @@ fn another_seed_gives_another_student() {
 
 #[test]
 fn a_stopped_and_resumed_run_equals_an_undisturbed_one() {
-    for (method, optimizer) in [("ca-mkd", "sgd"), ("aver", "adamw")] {
+    for (method, optimizer) in
+        [("ca-mkd", "sgd"), ("aver", "adamw"), ("calibrated-confidence", "sgd")]
+    {
         let folder = tempfile::tempdir().unwrap();
         let sets = [format!("train.optimizer={optimizer}"), "data.views=2".to_owned()];
         let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
@@ -288,4 +301,136 @@ fn misfits_are_refused_before_anything_is_written() {
     let error = refused(&nan).to_string();
     assert!(error.contains("`conv1.weight`") && error.contains("NaN"), "{error}");
     assert!(!out.exists(), "nothing was written");
+}
+
+/// A network that learnt the bands, with these settings of its data.
+fn trained(folder: &Path, name: &str, sets: &[&str]) -> PathBuf {
+    let sets = [&["train.epochs=6"], sets].concat();
+    let out = folder.join(name);
+    run(&recipe(folder, "ce", 0, &sets), &out).unwrap();
+    out.join("student.safetensors")
+}
+
+#[test]
+fn a_teacher_with_other_constants_is_told_which() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = ["data.mean=[0.0]", "data.std=[0.003921569]"];
+    let weights = trained(folder.path(), "bytes", &bytes);
+    let mut recipe = recipe(folder.path(), "aver", 1, &["train.epochs=1"]);
+    recipe.teachers[0].weights = weights;
+    recipe.teachers[0].allow_weak = false;
+    let out = folder.path().join("run");
+    let error = run(&recipe, &out).unwrap_err();
+    assert!(matches!(error, Error::WeakTeacher { .. }), "{error}");
+    assert!(error.to_string().contains("with pixels from 0 to 255"), "{error}");
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("set `mean = [0.0]` and `std = [0.003921569]` on it"), "{hint}");
+    assert!(!out.exists());
+    // The mend mends it.
+    recipe.teachers[0].mean = Some(vec![0.0]);
+    recipe.teachers[0].std = Some(vec![0.003_921_569]);
+    let card = run(&recipe, &out).unwrap();
+    assert!(card.teachers[0].quality.unwrap().top1 > 90.0, "{:?}", card.teachers[0]);
+    let report = inspect_teachers(&recipe, &dataset(), None).unwrap();
+    assert_eq!(report.teachers[0].suspicion(), None);
+    assert_eq!(Some(report.teachers[0].calibrated.temperature), card.teachers[0].temperature);
+    assert_eq!(card.teachers[0].class_accuracy.as_ref().map(Vec::len), Some(3));
+}
+
+#[test]
+fn a_teacher_with_its_classes_in_another_order_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = trained(folder.path(), "straight", &[]);
+    // "top", "middle", "bottom" in alphabetic order: 2, 1, 0.
+    let (mut state, _) = weights::read_safetensors(&path).unwrap();
+    for name in ["fc.weight", "fc.bias"] {
+        let values = &mut state.get_mut(name).unwrap().values;
+        let row = values.len() / 3;
+        let turned: Vec<f32> = values.rchunks_exact(row).flatten().copied().collect();
+        values.copy_from_slice(&turned);
+    }
+    let path = folder.path().join("turned.safetensors");
+    weights::write(&path, &state, &BTreeMap::new()).unwrap();
+    // Half of the training part is held out: 24 samples are too few to be sure.
+    let mut recipe = recipe(folder.path(), "aver", 1, &["data.validation=0.5"]);
+    recipe.teachers[0].weights = path;
+    recipe.teachers[0].allow_weak = false;
+    let error = run(&recipe, &folder.path().join("run")).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("`bottom` where it says `top`"), "{text}");
+    assert!(error.hint().unwrap().contains("class names"), "{error}");
+    let report = inspect_teachers(&recipe, &dataset(), Some(60)).unwrap();
+    assert_eq!((report.samples, report.part.as_str()), (60, "validation"));
+    assert_eq!(report.teachers[0].class_order.as_ref().unwrap().order, [2, 1, 0]);
+    assert!(report.teachers[0].suspicion().unwrap().what.contains("another order"));
+}
+
+#[test]
+fn methods_that_measure_teachers_need_a_validation_part() {
+    let folder = tempfile::tempdir().unwrap();
+    for method in ["best-teacher", "calibrated-confidence", "class-reliability"] {
+        let recipe = recipe(folder.path(), method, 2, &["data.validation=0"]);
+        let error = run(&recipe, &folder.path().join("run")).unwrap_err();
+        assert!(matches!(error, Error::NeedsValidation { .. }), "{method}: {error}");
+        assert!(error.hint().unwrap().contains("data.validation"), "{error}");
+    }
+}
+
+#[test]
+fn an_ablation_gives_the_students_of_single_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let sets = ["data.views=2", "method.warmup_epochs=1", "train.epochs=2"];
+    let recipe = recipe(folder.path(), "ca-mkd", 2, &sets);
+    let plan = AblationPlan { folder: folder.path().join("ab"), seeds: 2, start: Start::New };
+    let go = AtomicBool::new(false);
+    let mut names = Vec::new();
+    let ablation = ablate(&recipe, &dataset(), &plan, &go, &mut |name, event| {
+        if matches!(event, Event::Started { .. }) {
+            names.push(name.to_owned());
+        }
+    })
+    .unwrap();
+    let sets = ["all", "without-t0", "without-t1"];
+    let wanted: Vec<String> =
+        ["seed3", "seed4"].iter().flat_map(|s| sets.map(|set| format!("{s}/{set}"))).collect();
+    assert_eq!(names, wanted);
+    assert_eq!((ablation.rows.len(), ablation.part.as_str()), (3, "validation"));
+    assert!(ablation.rows.iter().all(|row| row.runs.len() == 2));
+    // Outputs kept over the runs are those that each run would have computed.
+    for (name, left_out) in [("all", None), ("without-t1", Some(1))] {
+        let mut own = Recipe { seed: 4, ..recipe.clone() };
+        if let Some(left_out) = left_out {
+            own.teachers.remove(left_out);
+        }
+        let out = folder.path().join(name);
+        run(&own, &out).unwrap();
+        assert!(student(&out) == student(&plan.folder.join("seed4").join(name)), "{name}");
+    }
+    // Once more: refused before anything is trained; resumed: the same numbers.
+    let error = ablate(&recipe, &dataset(), &plan, &go, &mut |_, _| {}).unwrap_err();
+    assert!(matches!(error, Error::FolderInUse { .. }), "{error}");
+    let plan = AblationPlan { start: Start::Resume, ..plan };
+    let again = ablate(&recipe, &dataset(), &plan, &go, &mut |_, _| {}).unwrap();
+    for (a, b) in again.rows.iter().zip(&ablation.rows) {
+        assert_eq!((a.top1, a.worth, a.margin), (b.top1, b.worth, b.margin));
+    }
+    // Stopped.
+    let stop = AtomicBool::new(true);
+    let plan = AblationPlan { start: Start::Overwrite, ..plan };
+    let error = ablate(&recipe, &dataset(), &plan, &stop, &mut |_, _| {}).unwrap_err();
+    assert!(matches!(error, Error::Interrupted { .. }), "{error}");
+}
+
+#[test]
+fn an_ablation_that_would_leave_too_few_teachers_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = AblationPlan { folder: folder.path().join("ab"), seeds: 1, start: Start::New };
+    for (method, teachers) in [("aver", 1), ("kd", 1), ("ce", 2)] {
+        let recipe = recipe(folder.path(), method, teachers, &[]);
+        let go = AtomicBool::new(false);
+        let error = ablate(&recipe, &dataset(), &plan, &go, &mut |_, _| {}).unwrap_err();
+        assert!(matches!(error, Error::NothingToLeaveOut { .. }), "{method}: {error}");
+        assert!(error.hint().is_some());
+    }
+    assert!(!plan.folder.exists());
 }

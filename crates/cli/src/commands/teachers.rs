@@ -1,0 +1,335 @@
+//! `faculty teachers`: what the teachers of a recipe are worth, before anything is trained.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use faculty_data::Dataset;
+use faculty_distill::ablation::{Ablation, AblationPlan, ablate, check_ablation};
+use faculty_distill::preflight::{Diversity, Report, TeacherReport};
+use faculty_distill::recipe::Recipe;
+use faculty_distill::run::inspect_teachers;
+use faculty_distill::{Event, Start, open_dataset};
+
+use super::{load_recipe, shown, stop_on_interrupt, use_threads};
+use crate::arguments::TeachersOptions;
+use crate::failure::Failure;
+use crate::progress::{Progress, print_json};
+use crate::table::{self, Align, percent};
+
+/// Classes shown in the table of classes.
+const CONTESTED: usize = 8;
+
+pub(crate) fn run(options: &TeachersOptions) -> Result<(), Failure> {
+    let recipe = load_recipe(&options.recipe, &options.sets)?.recipe;
+    if recipe.teachers.is_empty() {
+        return Err(Failure::Usage {
+            what: format!("recipe `{}` has no teachers", options.recipe.display()),
+            hint: "add `[[teachers]]`".to_owned(),
+        });
+    }
+    if options.ablate {
+        check_ablation(&recipe)?;
+    }
+    use_threads(recipe.train.threads)?;
+    // Measuring takes seconds and leaves nothing behind: there Ctrl-C ends at once.
+    let stop = if options.ablate { stop_on_interrupt() } else { Arc::default() };
+    let dataset = open_dataset(&recipe.data)?;
+    let samples = options.samples.map(|samples| samples as usize);
+    let report = inspect_teachers(&recipe, &dataset, samples)?;
+    if !options.json {
+        notes(&report);
+        show(&report, &mut io::stdout().lock())?;
+    }
+    let refused = report.refused().map(|teacher| Failure::Answer {
+        what: format!(
+            "teacher `{}` is near chance: {} of the {} part, where guessing gives {}",
+            teacher.name,
+            percent(teacher.quality.top1),
+            report.part,
+            percent(report.chance)
+        ),
+        hint: format!("mend or drop it, or set `allow_weak = true` on teacher `{}`", teacher.name),
+    });
+    let ablation = match &refused {
+        None if options.ablate => Some(trained(options, &recipe, &dataset, &stop)?),
+        _ => None,
+    };
+    if options.json {
+        let mut all = serde_json::to_value(&report).expect("plain data always serialises");
+        all["ablation"] = serde_json::to_value(&ablation).expect("plain data always serialises");
+        for (teacher, own) in report.teachers.iter().enumerate() {
+            all["teachers"][teacher]["suspicion"] =
+                serde_json::to_value(own.suspicion()).expect("plain data always serialises");
+        }
+        print_json(&all);
+    } else if let Some(ablation) = &ablation {
+        show_ablation(ablation, &mut io::stdout().lock())?;
+    }
+    refused.map_or(Ok(()), Err)
+}
+
+fn trained(
+    options: &TeachersOptions,
+    recipe: &Recipe,
+    dataset: &Dataset,
+    stop: &std::sync::atomic::AtomicBool,
+) -> Result<Ablation, Failure> {
+    let folder = options.output.clone().unwrap_or_else(|| beside(recipe));
+    let seeds = options.seeds.unwrap_or(1) as usize;
+    let start = match (options.resume, options.overwrite) {
+        (true, _) => Start::Resume,
+        (_, true) => Start::Overwrite,
+        _ => Start::New,
+    };
+    let plan = AblationPlan { folder, seeds, start };
+    if !options.json {
+        let runs = seeds * (recipe.teachers.len() + 1);
+        eprintln!("ablation: {runs} students, in `{}`", shown(&plan.folder));
+        if recipe.data.views.is_none() {
+            eprintln!(
+                "note: every epoch has new views, so the teachers run in every one; with \
+                 `--set data.views=2` their outputs are kept for all students"
+            );
+        }
+    }
+    let mut progress: Option<Progress> = None;
+    let result = ablate(recipe, dataset, &plan, stop, &mut |name, event| {
+        if options.json {
+            // One object at the end is the whole output.
+            return;
+        }
+        if matches!(event, Event::Started { .. })
+            && let Some(old) =
+                progress.replace(Progress::new(name, recipe.train.epochs, false, false))
+        {
+            old.finish();
+        }
+        if let Some(progress) = &mut progress {
+            progress.show(&event);
+        }
+    });
+    if let Some(progress) = progress {
+        progress.finish();
+    }
+    Ok(result?)
+}
+
+/// The recipe's run folder with `-ablation` behind its name.
+fn beside(recipe: &Recipe) -> PathBuf {
+    let output = recipe.output.clone().unwrap_or_else(|| "runs/run".into());
+    let mut name = output.file_name().unwrap_or_default().to_owned();
+    name.push("-ablation");
+    output.with_file_name(name)
+}
+
+/// What is worth a thought, on stderr.
+fn notes(report: &Report) {
+    if report.part == "test" {
+        eprintln!(
+            "note: there is no validation part, so the test part is used; choose nothing by it"
+        );
+    }
+    for teacher in &report.teachers {
+        let TeacherReport { name, near_chance, allow_weak, calibrated, .. } = teacher;
+        if *near_chance && *allow_weak {
+            eprintln!("note: teacher `{name}` is near chance; allowed by `allow_weak = true`");
+        }
+        if calibrated.at_bound && *near_chance {
+            eprintln!("note: no temperature makes teacher `{name}` fit the labels");
+        }
+        if let Some(suspicion) = teacher.suspicion() {
+            eprintln!("warning: teacher `{name}`: {}\n  hint: {}", suspicion.what, suspicion.mend);
+        }
+    }
+}
+
+fn show(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    let Report { part, samples, classes, chance, .. } = report;
+    writeln!(
+        out,
+        "{part} part: {samples} images, {} classes, guessing {}\n",
+        classes.len(),
+        percent(*chance)
+    )?;
+    show_teachers(report, out)?;
+    if let Some(diversity) = &report.diversity {
+        writeln!(out)?;
+        show_diversity(report, diversity, out)?;
+        writeln!(out)?;
+        show_classes(report, out)?;
+    }
+    Ok(())
+}
+
+fn show_teachers(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    let header = [
+        ("teacher", Align::Left),
+        ("network", Align::Left),
+        ("top-1", Align::Right),
+        ("top-5", Align::Right),
+        ("NLL", Align::Right),
+        ("ECE", Align::Right),
+        ("confidence", Align::Right),
+        ("temperature", Align::Right),
+        ("NLL then", Align::Right),
+        ("ECE then", Align::Right),
+        ("verdict", Align::Left),
+    ];
+    let mut rows: Vec<Vec<String>> = report
+        .teachers
+        .iter()
+        .map(|teacher| {
+            let (quality, fitted) = (&teacher.quality, &teacher.calibrated);
+            let mut verdict = Vec::new();
+            if teacher.near_chance {
+                verdict.push("near chance");
+            }
+            if teacher.suspicion().is_some() {
+                let doubted = teacher.doubts_normalisation();
+                verdict.push(if doubted { "normalisation?" } else { "class order?" });
+            }
+            vec![
+                teacher.name.clone(),
+                teacher.network.clone(),
+                percent(quality.top1),
+                percent(quality.top5),
+                format!("{:.3}", quality.nll),
+                format!("{:.3}", quality.ece),
+                format!("{:.3}", teacher.mean_confidence),
+                format!("{}{:.2}", if fitted.at_bound { "bound " } else { "" }, fitted.temperature),
+                format!("{:.3}", fitted.nll),
+                format!("{:.3}", fitted.ece),
+                if verdict.is_empty() { "good".to_owned() } else { verdict.join(", ") },
+            ]
+        })
+        .collect();
+    if report.teachers.len() > 1 {
+        let quality = &report.ensemble;
+        let mut row = vec![
+            "ensemble".to_owned(),
+            String::new(),
+            percent(quality.top1),
+            percent(quality.top5),
+            format!("{:.3}", quality.nll),
+            format!("{:.3}", quality.ece),
+        ];
+        row.resize(header.len(), String::new());
+        rows.push(row);
+    }
+    table::write(out, &header, &rows)
+}
+
+fn show_diversity(report: &Report, diversity: &Diversity, out: &mut impl Write) -> io::Result<()> {
+    let names: Vec<&str> = report.teachers.iter().map(|teacher| teacher.name.as_str()).collect();
+    let header = [
+        ("pair", Align::Left),
+        ("same answer", Align::Right),
+        ("both right", Align::Right),
+        ("one right", Align::Right),
+        ("both wrong", Align::Right),
+        ("error correlation", Align::Right),
+    ];
+    let share = |value: f64| percent(100.0 * value);
+    let rows: Vec<Vec<String>> = diversity
+        .pairs
+        .iter()
+        .map(|pair| {
+            vec![
+                format!("{}, {}", names[pair.first], names[pair.second]),
+                share(pair.agreement),
+                share(pair.both_right),
+                share(pair.one_right),
+                share(pair.double_fault),
+                optional(pair.error_correlation),
+            ]
+        })
+        .collect();
+    table::write(out, &header, &rows)?;
+    let together: Vec<String> = diversity
+        .right_together
+        .iter()
+        .enumerate()
+        .map(|(right, &value)| format!("{right}: {}", share(value)))
+        .collect();
+    writeln!(
+        out,
+        "some teacher is right: {}; teachers right at once: {}",
+        percent(diversity.oracle),
+        together.join(", ")
+    )?;
+    writeln!(
+        out,
+        "entropy measure E {:.3}, interrater agreement κ {} (Kuncheva, Whitaker 2003)",
+        diversity.entropy,
+        optional(diversity.kappa)
+    )
+}
+
+fn show_classes(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    let contested = report.contested_classes();
+    let mut header = vec![("class", Align::Left), ("images", Align::Right)];
+    header.extend(report.teachers.iter().map(|teacher| (teacher.name.as_str(), Align::Right)));
+    header.push(("spread", Align::Right));
+    let rows: Vec<Vec<String>> = contested
+        .iter()
+        .take(CONTESTED)
+        .map(|&(class, spread)| {
+            let own = report.teachers.iter().map(|teacher| &teacher.per_class[class]);
+            let samples = report.teachers[0].per_class[class].samples;
+            let mut row = vec![report.classes[class].clone(), samples.to_string()];
+            row.extend(own.map(|own| own.top1.map_or_else(|| "-".to_owned(), percent)));
+            row.push(format!("{spread:.1}"));
+            row
+        })
+        .collect();
+    table::write(out, &header, &rows)?;
+    match report.classes.len().saturating_sub(rows.len()) {
+        0 => Ok(()),
+        more => writeln!(out, "{more} more classes with `--json`"),
+    }
+}
+
+fn show_ablation(ablation: &Ablation, out: &mut impl Write) -> io::Result<()> {
+    let tests = ablation.rows.iter().flat_map(|row| &row.runs).all(|run| run.test.is_some());
+    let main = format!("{} top-1", ablation.part);
+    let mut header = vec![("student", Align::Left), (main.as_str(), Align::Right)];
+    let with_test = tests && ablation.part != "test";
+    if with_test {
+        header.push(("test top-1", Align::Right));
+    }
+    header.extend([("worth, points", Align::Right), ("± (95 %)", Align::Right)]);
+    let rows: Vec<Vec<String>> = ablation
+        .rows
+        .iter()
+        .map(|row| {
+            let who = match &row.without {
+                None => format!("{}, all teachers", ablation.method),
+                Some(name) => format!("without {name}"),
+            };
+            let mut cells = vec![who, percent(row.top1)];
+            if with_test {
+                let tested: Vec<f64> =
+                    row.runs.iter().filter_map(|run| run.test).map(|q| q.top1).collect();
+                cells.push(percent(tested.iter().sum::<f64>() / tested.len() as f64));
+            }
+            cells.push(row.worth.map_or_else(String::new, |worth| format!("{worth:+.2}")));
+            cells.push(row.margin.map_or_else(String::new, |margin| format!("{margin:.2}")));
+            cells
+        })
+        .collect();
+    writeln!(out)?;
+    table::write(out, &header, &rows)?;
+    for row in &ablation.rows {
+        if let (Some(name), Some(worth)) = (&row.without, row.worth) {
+            let doubt = row.margin.is_none_or(|margin| worth.abs() <= margin);
+            let verdict = if doubt { " (no evidence: within the margin)" } else { "" };
+            writeln!(out, "teacher {name} is worth {worth:+.2} points{verdict}")?;
+        }
+    }
+    Ok(())
+}
+
+fn optional(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
+}

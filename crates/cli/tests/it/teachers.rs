@@ -1,0 +1,183 @@
+//! `faculty teachers`: what the teachers of a recipe are worth.
+
+use std::path::Path;
+
+use crate::project::{Project, recipe};
+
+/// The demo's recipe, with its paths as they are in the source tree.
+fn demo(project: &Project) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo");
+    let text = std::fs::read_to_string(folder.join("distill.toml")).unwrap();
+    let at = |name: &str| format!("\"{}", folder.join(name).display());
+    let text = text
+        .replace("\"fashion-mnist", &at("fashion-mnist"))
+        .replace("\"teachers/", &(at("teachers") + "/"));
+    project.write("demo.toml", text);
+}
+
+#[test]
+fn tells_good_teachers_from_the_demos_bad_one() {
+    let project = Project::new();
+    demo(&project);
+    let before = project.files();
+    let ran = project.run(&["teachers", "demo.toml", "--samples", "300"]).expect(0);
+    for part in ["validation part: 300 images, 10 classes", "ada", "ensemble", "ada, mal", "spread"]
+    {
+        assert!(ran.stdout.contains(part), "no `{part}` in:\n{}", ran.stdout);
+    }
+    assert!(ran.stderr.contains("`mal` is near chance; allowed"), "{}", ran.stderr);
+    // It learnt the next class for almost every label.
+    assert!(ran.stderr.contains("teacher `mal`: its classes seem"), "{}", ran.stderr);
+    for good in ["ada", "ben"] {
+        assert!(!ran.stderr.contains(&format!("teacher `{good}`")), "{}", ran.stderr);
+    }
+    assert_eq!(project.files(), before, "nothing is written");
+
+    let json = project.run(&["teachers", "demo.toml", "--samples", "300", "--json"]).expect(0);
+    assert_eq!(json.stdout.lines().count(), 1);
+    let json = json.json();
+    let top1 = |k: usize| json["teachers"][k]["quality"]["top1"].as_f64().unwrap();
+    assert!(top1(0) > 80.0 && top1(1) > 80.0 && top1(2) < 10.0, "{json}");
+    assert_eq!(json["teachers"][2]["near_chance"], true);
+    assert!(json["teachers"][2]["suspicion"]["what"].is_string());
+    assert!(json["teachers"][0]["suspicion"].is_null() && json["ablation"].is_null());
+    assert_eq!(json["teachers"][0]["per_class"].as_array().unwrap().len(), 10);
+    assert!(json["teachers"][0]["calibrated"]["temperature"].as_f64().unwrap() > 0.0);
+    assert!(json["diversity"]["oracle"].as_f64().unwrap() >= top1(0));
+}
+
+#[test]
+fn a_teacher_near_chance_is_the_answer_no_with_what_seems_wrong() {
+    let project = Project::new();
+    demo(&project);
+    let weak = ["teachers", "demo.toml", "--set", "teachers.mal.allow_weak=false"];
+    let ran = project.run(&[&weak[..], &["--samples", "100"]].concat()).expect(1);
+    assert!(ran.stderr.contains("error: teacher `mal` is near chance"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("allow_weak = true"), "{}", ran.stderr);
+    assert!(ran.stdout.contains("near chance"), "the table is shown first: {}", ran.stdout);
+
+    // The same teacher ends a distillation before anything is written, with the suspicion.
+    let before = project.files();
+    let args = ["distill", "demo.toml", "--set", "teachers.mal.allow_weak=false"];
+    let ran = project.run(&args).expect(2);
+    assert!(ran.stderr.contains("its classes seem to stand in another order"), "{}", ran.stderr);
+    assert_eq!(project.files(), before);
+}
+
+#[test]
+fn wrong_constants_are_told_with_the_right_ones() {
+    let project = Project::new();
+    demo(&project);
+    let sets = ["--set", "teachers.ada.mean=[0.0]", "--set", "teachers.ada.std=[0.003921569]"];
+    let args = [&["teachers", "demo.toml", "--samples", "200"], &sets[..]].concat();
+    let ran = project.run(&args);
+    assert!(ran.code == 0 || ran.code == 1, "{}", ran.stderr);
+    let told = "hint: set `mean = [0.286]` and `std = [0.353]` on it";
+    assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    assert!(ran.stderr.contains("with constants of Fashion-MNIST"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_run_says_in_short_what_its_teachers_are_worth() {
+    let project = Project::new();
+    demo(&project);
+    let sets = ["data.train_samples=700", "train.epochs=1", "method.name=class-reliability"];
+    let mut args = vec!["distill", "demo.toml"];
+    for set in sets {
+        args.extend(["--set", set]);
+    }
+    let ran = project.run(&args).expect(0);
+    for part in ["teacher: ada (resnet14), alone", "fits best at T = ", "the teachers agree on"] {
+        assert!(ran.stderr.contains(part), "no `{part}` in:\n{}", ran.stderr);
+    }
+    let card = std::fs::read_to_string(project.path("runs/demo/card.json")).unwrap();
+    let card: serde_json::Value = serde_json::from_str(&card).unwrap();
+    assert_eq!(card["teachers"][0]["class_accuracy"].as_array().unwrap().len(), 10);
+    assert!(card["teachers"][0]["temperature"].is_number());
+    assert!(card["diversity"]["kappa"].is_number());
+}
+
+const TEACHERS: &str = "
+[[teachers]]
+name = \"a\"
+network = \"resnet8x0.5\"
+weights = \"a/student.safetensors\"
+allow_weak = true
+
+[[teachers]]
+name = \"b\"
+network = \"resnet8x0.5\"
+weights = \"b/student.safetensors\"
+allow_weak = true
+";
+
+#[test]
+fn an_ablation_says_what_each_teacher_is_worth() {
+    let project = Project::new();
+    project.train("a", &["train.epochs=3"]);
+    project.train("b", &["train.epochs=1", "seed=9"]);
+    project.write("distill.toml", recipe("aver", TEACHERS));
+    let args = ["teachers", "distill.toml", "--ablate", "--set", "data.views=1"];
+    let ran = project.run(&args).expect(0);
+    for part in ["aver, all teachers", "without a", "without b", "teacher b is worth"] {
+        assert!(ran.stdout.contains(part), "no `{part}` in:\n{}", ran.stdout);
+    }
+    assert!(project.path("runs/distill-ablation/seed3/without-a/student.safetensors").exists());
+    let again = project.run(&args).expect(2);
+    assert!(again.stderr.contains("already holds a run"), "{}", again.stderr);
+    let json = project.run(&[&args[..], &["--json", "--resume"]].concat()).expect(0);
+    assert_eq!(json.stdout.lines().count(), 1);
+    let rows = json.json()["ablation"]["rows"].clone();
+    assert_eq!(rows.as_array().unwrap().len(), 3);
+    assert!(rows[0]["worth"].is_null() && rows[1]["worth"].is_number(), "{rows}");
+}
+
+#[test]
+fn bad_input_is_refused_with_a_hint() {
+    let project = Project::new();
+    project.write("one.toml", recipe("aver", TEACHERS.split("\n\n").next().unwrap()));
+    let refused = |args: &[&str], part: &str| {
+        let ran = project.run(args).expect(2);
+        assert!(ran.stderr.contains(part), "no `{part}` in:\n{}", ran.stderr);
+        assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+        ran
+    };
+    assert!(refused(&["teachers", "recipe.toml"], "no teachers").stderr.contains("hint: "));
+    assert!(refused(&["teachers", "one.toml"], "cannot read weights").stderr.contains("hint: "));
+    // Before the missing weights are looked for.
+    let ran = refused(&["teachers", "one.toml", "--ablate"], "no teacher can be left out of 1");
+    assert!(ran.stderr.contains("method.name=ce"), "{}", ran.stderr);
+    refused(&["teachers", "one.toml", "--samples", "0"], "--samples");
+    refused(&["teachers", "one.toml", "--seeds", "2"], "--ablate");
+    refused(&["teachers", "nowhere.toml"], "nowhere.toml");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_an_ablation_with_130_and_it_can_go_on() {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    let project = Project::new();
+    project.train("a", &["train.epochs=1"]);
+    project.train("b", &["train.epochs=1", "seed=9"]);
+    project.write("distill.toml", recipe("aver", TEACHERS));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_faculty"))
+        .args(["teachers", "distill.toml", "--ablate", "--set", "train.epochs=2000"])
+        .args(["--set", "data.views=1"])
+        .current_dir(project.path("."))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let checkpoint = project.path("runs/distill-ablation/seed3/all/checkpoints/last.safetensors");
+    let started = Instant::now();
+    while !checkpoint.exists() && started.elapsed() < Duration::from_secs(120) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(checkpoint.exists());
+    assert!(!project.path("runs/distill-ablation/seed3/without-a").exists());
+}

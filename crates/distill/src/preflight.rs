@@ -1,0 +1,408 @@
+//! What teachers are worth, measured before anything is trained.
+//!
+//! ```text
+//! Predictions (logits of all teachers on one part) -> Report { TeacherReport.., ensemble, Diversity }
+//! ```
+//! Per teacher: quality, fitted temperature, accuracy on each class, and whether another
+//! normalisation or another order of the classes would make it much better. Between teachers: how
+//! far they agree and how much one knows that the others do not.
+
+use faculty_data::{Normalisation, Part};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::evaluate::{for_each_batch, mean_of_probabilities};
+use crate::metrics::{Quality, QualityMeter};
+use crate::teacher::{TeacherBatch, TeacherOutputs, TeacherSource};
+
+mod assignment;
+mod class_order;
+mod classes;
+mod diversity;
+mod normalisation;
+mod temperature;
+
+pub use class_order::{ClassOrderCheck, MovedClass, check_class_order};
+pub use classes::{ClassAccuracy, class_accuracies};
+pub use diversity::{Diversity, PairDiversity, diversity};
+pub use normalisation::{NormalisationCheck, TriedNormalisation, check_normalisation};
+pub use temperature::{FittedTemperature, TEMPERATURE_BOUNDS, fit_temperature};
+
+/// A method may weigh teachers by this; measured on the validation part before training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TeacherProfile {
+    /// Name in the recipe.
+    pub name: String,
+    /// Accuracy, percent.
+    pub top1: f64,
+    /// The temperature at which its probabilities fit best, see [`fit_temperature`].
+    pub temperature: f64,
+    /// Accuracy on the samples of each class, percent, `[classes]`; where the part has no sample of
+    /// a class, the accuracy on all.
+    pub class_accuracy: Vec<f64>,
+    /// Samples of each class, `[classes]`.
+    pub class_samples: Vec<usize>,
+}
+
+/// Logits of several teachers on the plain images of one part, in the order of the part.
+#[derive(Clone, Debug)]
+pub struct Predictions {
+    /// Number of classes.
+    pub classes: usize,
+    /// `[samples]`.
+    pub labels: Vec<u32>,
+    /// `[samples, classes]` of each teacher.
+    pub logits: Vec<Vec<f32>>,
+    ensemble: QualityMeter,
+}
+
+impl Predictions {
+    /// Runs the teachers over a part. `normalisation` is the student's, as in training.
+    ///
+    /// Keeps `teachers · samples · classes` floats.
+    ///
+    /// # Errors
+    /// When a batch cannot be prepared or a teacher fails.
+    pub fn collect(
+        teachers: &mut [&mut dyn TeacherSource],
+        part: &Part,
+        normalisation: &Normalisation,
+    ) -> Result<Self> {
+        let classes = teachers.first().map_or(0, |teacher| teacher.classes());
+        let mut all = Self {
+            classes,
+            labels: Vec::new(),
+            logits: vec![Vec::new(); teachers.len()],
+            ensemble: QualityMeter::default(),
+        };
+        for_each_batch(part, normalisation, |batch| {
+            let view = TeacherBatch {
+                ids: &batch.ids,
+                view: TeacherBatch::PLAIN_VIEW,
+                images: &batch.images,
+            };
+            let outputs = teachers
+                .iter_mut()
+                .map(|teacher| teacher.outputs(&view, &[]))
+                .collect::<Result<Vec<TeacherOutputs>>>()?;
+            all.add(&outputs, &batch.labels);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    fn add(&mut self, outputs: &[TeacherOutputs], labels: &[u32]) {
+        self.labels.extend_from_slice(labels);
+        for (own, output) in self.logits.iter_mut().zip(outputs) {
+            own.extend_from_slice(&output.logits);
+        }
+        if let Some(logits) = mean_of_probabilities(outputs, labels.len()) {
+            self.ensemble.add(&logits, labels);
+        }
+    }
+
+    /// Each teacher's class of each sample.
+    #[must_use]
+    pub fn answers(&self) -> Vec<Vec<Option<u32>>> {
+        self.logits.iter().map(|logits| answers(logits, self.classes)).collect()
+    }
+}
+
+/// The class with the highest logit in each row: the lowest of equal ones, none among NaN, as
+/// [`Quality::top1`] counts.
+#[must_use]
+pub fn answers(logits: &[f32], classes: usize) -> Vec<Option<u32>> {
+    let one = |row: &[f32]| {
+        let mut best = 0;
+        for (class, &z) in row.iter().enumerate() {
+            if z.is_nan() {
+                return None;
+            }
+            if z > row[best] {
+                best = class;
+            }
+        }
+        u32::try_from(best).ok()
+    };
+    logits.chunks_exact(classes.max(1)).map(one).collect()
+}
+
+/// What is known of one teacher.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TeacherReport {
+    /// Name in the recipe.
+    pub name: String,
+    /// Network name.
+    pub network: String,
+    /// Alone, as its logits are.
+    pub quality: Quality,
+    /// Mean of the highest probability, 0 to 1.
+    pub mean_confidence: f64,
+    /// At the temperature that fits best.
+    pub calibrated: FittedTemperature,
+    /// Accuracy on the samples of each class.
+    pub per_class: Vec<ClassAccuracy>,
+    /// Whether it knows little more than guessing.
+    pub near_chance: bool,
+    /// Whether the recipe accepts it nevertheless.
+    pub allow_weak: bool,
+    /// Other normalisations, if they were tried.
+    pub normalisation: Option<NormalisationCheck>,
+    /// Another order of the classes, if it was tried.
+    pub class_order: Option<ClassOrderCheck>,
+}
+
+impl TeacherReport {
+    /// What seems to be wrong with the way it is used, with a way to mend it: of another
+    /// normalisation and another order of the classes the one that explains more.
+    #[must_use]
+    pub fn suspicion(&self) -> Option<Suspicion> {
+        if self.doubts_normalisation() {
+            return self.normalisation.as_ref().and_then(NormalisationCheck::suspicion);
+        }
+        self.class_order.as_ref().and_then(ClassOrderCheck::suspicion)
+    }
+
+    /// Whether [`TeacherReport::suspicion`] is about the normalisation.
+    #[must_use]
+    pub fn doubts_normalisation(&self) -> bool {
+        let order = self.class_order.as_ref().filter(|check| check.much_better);
+        let better = self.normalisation.as_ref().and_then(NormalisationCheck::better);
+        better.is_some_and(|better| order.is_none_or(|order| better.top1 >= order.reordered))
+    }
+
+    /// What methods may know of it.
+    #[must_use]
+    pub fn profile(&self) -> TeacherProfile {
+        let top1 = self.quality.top1;
+        TeacherProfile {
+            name: self.name.clone(),
+            top1,
+            temperature: self.calibrated.temperature,
+            class_accuracy: self.per_class.iter().map(|c| c.top1.unwrap_or(top1)).collect(),
+            class_samples: self.per_class.iter().map(|c| c.samples).collect(),
+        }
+    }
+}
+
+/// Something that seems to be wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspicion {
+    /// What was seen.
+    pub what: String,
+    /// How to mend it.
+    pub mend: String,
+}
+
+impl std::fmt::Display for Suspicion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.what, self.mend)
+    }
+}
+
+/// What is known of all teachers of a recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Where it was measured: `validation`, or `test` where there is no validation part.
+    pub part: String,
+    /// Samples of it that were used.
+    pub samples: usize,
+    /// Class names in label order.
+    pub classes: Vec<String>,
+    /// Accuracy of guessing, percent.
+    pub chance: f64,
+    /// A teacher below this accuracy is near chance, percent.
+    pub near_chance_below: f64,
+    /// Each teacher, in the order of the recipe.
+    pub teachers: Vec<TeacherReport>,
+    /// Mean of the teachers' probabilities.
+    pub ensemble: Quality,
+    /// Between the teachers; absent with one teacher.
+    pub diversity: Option<Diversity>,
+}
+
+impl Report {
+    /// From what the teachers said of `part`; `None` without teachers or samples.
+    ///
+    /// `teachers` holds name, network and `allow_weak` of each.
+    #[must_use]
+    pub fn new(
+        part: &str,
+        classes: &[String],
+        teachers: &[(&str, &str, bool)],
+        predictions: &Predictions,
+    ) -> Option<Self> {
+        let ensemble = predictions.ensemble.quality()?;
+        let count = predictions.classes;
+        let near_chance_below = near_chance_below(count);
+        let answers = predictions.answers();
+        let labels = &predictions.labels;
+        let reports = teachers
+            .iter()
+            .zip(&predictions.logits)
+            .zip(&answers)
+            .map(|((&(name, network, allow_weak), logits), answers)| {
+                let quality = quality(logits, labels)?;
+                Some(TeacherReport {
+                    name: name.to_owned(),
+                    network: network.to_owned(),
+                    quality,
+                    mean_confidence: mean_confidence(logits, count),
+                    calibrated: fit_temperature(logits, labels),
+                    per_class: class_accuracies(answers, labels, count),
+                    near_chance: quality.top1 < near_chance_below,
+                    allow_weak,
+                    normalisation: None,
+                    class_order: None,
+                })
+            })
+            .collect::<Option<Vec<TeacherReport>>>()?;
+        Some(Self {
+            part: part.to_owned(),
+            samples: labels.len(),
+            classes: classes.to_vec(),
+            chance: 100.0 / count as f64,
+            near_chance_below,
+            teachers: reports,
+            ensemble,
+            diversity: diversity(&answers, labels),
+        })
+    }
+
+    /// The first teacher near chance that the recipe does not allow.
+    #[must_use]
+    pub fn refused(&self) -> Option<&TeacherReport> {
+        self.teachers.iter().find(|teacher| teacher.near_chance && !teacher.allow_weak)
+    }
+
+    /// Classes by how far the teachers differ on them, the widest first, those without samples left
+    /// out: class number and the difference between the best and the worst teacher in points.
+    /// Teachers near chance are passed over while two others are left: they differ everywhere.
+    #[must_use]
+    pub fn contested_classes(&self) -> Vec<(usize, f64)> {
+        let good: Vec<&TeacherReport> =
+            self.teachers.iter().filter(|teacher| !teacher.near_chance).collect();
+        let compared = if good.len() > 1 { good } else { self.teachers.iter().collect() };
+        let mut spreads: Vec<(usize, f64)> = (0..self.classes.len())
+            .filter_map(|class| {
+                let own: Option<Vec<f64>> =
+                    compared.iter().map(|teacher| teacher.per_class[class].top1).collect();
+                let own = own?;
+                let most = own.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let least = own.iter().copied().fold(f64::INFINITY, f64::min);
+                Some((class, most - least))
+            })
+            .collect();
+        spreads.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        spreads
+    }
+}
+
+/// A tenth of the way from guessing to perfection, percent.
+fn near_chance_below(classes: usize) -> f64 {
+    let chance = 100.0 / classes as f64;
+    chance + 0.1 * (100.0 - chance)
+}
+
+fn quality(logits: &[f32], labels: &[u32]) -> Option<Quality> {
+    let mut meter = QualityMeter::default();
+    if !labels.is_empty() {
+        meter.add(logits, labels);
+    }
+    meter.quality()
+}
+
+fn mean_confidence(logits: &[f32], classes: usize) -> f64 {
+    let rows = logits.chunks_exact(classes.max(1));
+    let count = rows.len().max(1) as f64;
+    let confidence = |row: &[f32]| {
+        let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        1.0 / row.iter().map(|&z| f64::from(z - largest).exp()).sum::<f64>()
+    };
+    rows.map(confidence).sum::<f64>() / count
+}
+
+/// Whether another way to read a teacher is much better than the given one on the same samples, of
+/// which it makes `gained` right that were wrong and `lost` wrong that were right: by at least 5
+/// points, and by at least 3 standard errors of the difference (McNemar's; about ten ways are
+/// tried, so 2 would cry wolf).
+fn much_better(gained: usize, lost: usize, samples: usize) -> bool {
+    let net = gained as f64 - lost as f64;
+    net >= 0.05 * samples as f64 && net > 0.0 && net >= 3.0 * ((gained + lost) as f64).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn predictions(logits: Vec<Vec<f32>>, labels: Vec<u32>) -> Predictions {
+        let classes = logits[0].len() / labels.len();
+        let mut all = Predictions {
+            classes,
+            labels: Vec::new(),
+            logits: vec![Vec::new(); logits.len()],
+            ensemble: QualityMeter::default(),
+        };
+        let outputs: Vec<TeacherOutputs> =
+            logits.into_iter().map(|logits| TeacherOutputs { logits, maps: vec![] }).collect();
+        all.add(&outputs, &labels);
+        all
+    }
+
+    #[test]
+    fn answers_are_those_that_top1_counts() {
+        let logits = [1.0, 1.0, 0.0, 0.0, 0.0, 2.0, f32::NAN, 0.0, 1.0];
+        assert_eq!(answers(&logits, 3), [Some(0), Some(2), None]);
+    }
+
+    #[test]
+    fn a_report_tells_who_is_trusted_where() {
+        // Two classes, four samples each; teacher a is right on class 0 alone, b on class 1 alone,
+        // but for one sample each.
+        let labels = vec![0, 0, 0, 0, 1, 1, 1, 1];
+        let says = |classes: [usize; 8]| -> Vec<f32> {
+            classes.iter().flat_map(|&c| if c == 0 { [2.0, 0.0] } else { [0.0, 2.0] }).collect()
+        };
+        let a = says([0, 0, 0, 0, 0, 0, 0, 1]);
+        let b = says([0, 1, 1, 1, 1, 1, 1, 1]);
+        let all = predictions(vec![a, b], labels);
+        let names = ["x".to_owned(), "y".to_owned()];
+        let teachers = [("a", "resnet8", false), ("b", "resnet8", true)];
+        let report = Report::new("validation", &names, &teachers, &all).unwrap();
+        let profile = report.teachers[0].profile();
+        assert_eq!(profile.class_accuracy, [100.0, 25.0]);
+        assert_eq!(profile.class_samples, [4, 4]);
+        assert_eq!(report.contested_classes(), [(0, 75.0), (1, 75.0)]);
+        assert!((report.chance - 50.0).abs() < 1e-12);
+        assert!((report.near_chance_below - 55.0).abs() < 1e-12);
+        assert_eq!(report.refused(), None);
+        let confidence = 1.0 / (1.0 + (-2.0_f64).exp());
+        assert!((report.teachers[0].mean_confidence - confidence).abs() < 1e-9);
+        let text = serde_json::to_string(&report).unwrap();
+        let read: Report = serde_json::from_str(&text).unwrap();
+        assert_eq!((read.classes, read.teachers.len()), (report.classes, 2));
+    }
+
+    #[test]
+    fn a_teacher_near_chance_is_refused_unless_allowed() {
+        let logits = [1.0, 0.0].repeat(10);
+        let labels = [0, 1].repeat(5);
+        let all = predictions(vec![logits], labels);
+        let names = ["x".to_owned(), "y".to_owned()];
+        let report = |allow| Report::new("test", &names, &[("a", "resnet8", allow)], &all).unwrap();
+        assert_eq!(report(false).refused().map(|t| t.name.as_str()), Some("a"));
+        assert_eq!(report(true).refused(), None);
+        assert!(report(true).teachers[0].near_chance);
+        assert_eq!(report(true).diversity, None);
+    }
+
+    #[test]
+    fn much_better_needs_points_and_certainty() {
+        assert!(much_better(60, 0, 1000));
+        assert!(!much_better(49, 0, 1000), "under 5 points");
+        assert!(!much_better(300, 240, 1000), "2.6 standard errors");
+        assert!(much_better(400, 300, 1000));
+        assert!(!much_better(8, 0, 100), "2.8 standard errors");
+        assert!(!much_better(0, 0, 0));
+    }
+}
