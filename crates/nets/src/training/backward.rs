@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use faculty_kernels::batch_norm::batch_norm_train_backward;
+use faculty_kernels::batch_norm::{ReluGate, batch_norm_train_backward};
 use faculty_kernels::channels::{Side, join_channels_backward};
 use faculty_kernels::conv2d::{conv2d_bias_grad, conv2d_input_grad, conv2d_weight_grad};
 use faculty_kernels::elementwise::add_scaled;
@@ -44,7 +44,7 @@ impl TrainingRun {
     /// Carries the loss gradients by the given values back to all parameters
     /// ([`TrainingRun::gradients`]). Returns the gradient by the input when `input_gradient` is set.
     ///
-    /// Several gradients by one value add up. Parameters that no loss reaches get zeros.
+    /// `network` must have the parameters of the forward pass. Several gradients by one value add up. Parameters that no loss reaches get zeros.
     ///
     /// # Panics
     /// When a gradient has another length than its value, or there was no forward pass of this
@@ -156,10 +156,15 @@ impl TrainingRun {
             }
             Operation::BatchNorm { input, gamma, beta, residual, relu, .. } => {
                 let by_residual = residual.map_or(0..0, |id| pass.target(index, 1, id));
-                let output = if relu { value(ValueId(index)) } else { 0..0 };
+                let output = if relu && residual.is_some() { value(ValueId(index)) } else { 0..0 };
                 let target = pass.target(index, 0, input);
                 let [x, output, by_output, by_input, by_residual] =
                     self.memory.parts([value(input), output, gradient, target, by_residual]);
+                let gate = match (relu, residual) {
+                    (false, _) => ReluGate::Open,
+                    (true, None) => ReluGate::Beta(&network.parameters[beta.0]),
+                    (true, Some(_)) => ReluGate::Output(output),
+                };
                 let (mean, variance) = &self.statistics[index];
                 let [by_gamma, by_beta] = self
                     .gradients
@@ -168,7 +173,7 @@ impl TrainingRun {
                 batch_norm_train_backward(
                     &norm_shape(batch, node.shape),
                     x,
-                    relu.then_some(output),
+                    gate,
                     by_output,
                     &network.parameters[gamma.0],
                     mean,

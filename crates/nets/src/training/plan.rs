@@ -99,7 +99,8 @@ fn reads_input_back(operation: Operation) -> bool {
     )
 }
 
-/// Whether going back through an operation takes its own value: where ReLU cut.
+/// Whether going back through an operation takes its own value: where ReLU cut, unless that can be
+/// told from the input.
 fn reads_output_back(operation: Operation) -> bool {
-    matches!(operation, Operation::BatchNorm { relu: true, .. })
+    matches!(operation, Operation::BatchNorm { relu: true, residual: Some(_), .. })
 }
