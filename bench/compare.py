@@ -59,7 +59,7 @@ def pytorch_works(torch, with_compile):
     from torch.nn import functional
 
     sys.path.insert(0, str(ROOT / "bench"))
-    from networks import ResNet
+    from networks import named
 
     torch.manual_seed(1)
     batch, classes, temperature = 64, 100, 4.0
@@ -67,7 +67,7 @@ def pytorch_works(torch, with_compile):
     labels = torch.arange(batch) * 37 % classes
 
     def network(name):
-        return ResNet.named(name, classes)
+        return named(name, classes)
 
     class Connector(torch.nn.Module):
         def __init__(self, inputs, outputs):

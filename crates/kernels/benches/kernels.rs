@@ -9,7 +9,9 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use faculty_kernels::batch_norm::{NormShape, batch_norm_train, batch_norm_train_backward};
+use faculty_kernels::batch_norm::{
+    NormShape, ReluGate, batch_norm_train, batch_norm_train_backward,
+};
 use faculty_kernels::conv2d::{Conv2dShape, conv2d, conv2d_input_grad, conv2d_weight_grad, scalar};
 use faculty_kernels::pool::{
     PoolShape, avg_pool2d, global_avg_pool, global_avg_pool_backward, max_pool2d,
@@ -143,11 +145,11 @@ fn bench_norm(channels: usize, spatial: usize) {
             &mut variance,
         );
     });
-    bench_memory(&format!("bn backward relu {size}"), 4 * bytes, || {
+    bench_memory(&format!("bn backward relu {size}"), 3 * bytes, || {
         batch_norm_train_backward(
             &shape,
             &input,
-            Some(&output),
+            ReluGate::Beta(&beta),
             &grad,
             &gamma,
             &mean,
@@ -177,7 +179,7 @@ fn bench_norm(channels: usize, spatial: usize) {
         batch_norm_train_backward(
             &shape,
             &input,
-            Some(&output),
+            ReluGate::Output(&output),
             &grad,
             &gamma,
             &mean,

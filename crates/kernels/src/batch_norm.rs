@@ -10,7 +10,8 @@
 //! input, output, residual `[batch, channels, spatial]`; all others `[channels]`.
 //!
 //! # Error and order of sums
-//! Each plane is summed in `f32` by 32 lanes, the planes' sums in `f64` in image order; the
+//! Each plane is summed in `f32` by 32 lanes, the planes' sums in `f64` in image order (planes of
+//! fewer than 64 values are put behind one another first and count as one); the
 //! variance is taken in a second pass around the rounded mean. The same for every instruction set
 //! up to the fusing of multiply and add.
 //!
@@ -27,7 +28,12 @@ use rayon::prelude::*;
 use crate::elementwise::{lane_sum, tree};
 use crate::isa::{Isa, Kernel};
 use crate::parallel::SharedMut;
+use crate::scratch::Scratch;
 use crate::simd::Simd;
+
+/// Planes of fewer values are copied behind one another: the tree of additions after each plane
+/// would cost more than the plane.
+const SMALL_PLANE: usize = 64;
 
 /// The sizes of a normalisation: `[batch, channels, spatial]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +73,42 @@ impl NormShape {
     fn check_channels(&self, name: &str, len: usize) {
         let channels = self.channels;
         assert!(len == channels, "`{name}` has {len} elements, {channels} expected for {self:?}");
+    }
+
+    /// The planes of one channel behind one another, as if they were one image.
+    fn flat(&self) -> Self {
+        Self { batch: 1, channels: 1, spatial: self.count() }
+    }
+
+    /// Copies the planes of a channel behind one another.
+    #[inline(always)]
+    fn gather(&self, values: &[f32], channel: usize) -> Scratch {
+        let mut flat = Scratch::take(self.count());
+        for (at, to) in self.planes(channel).zip(flat.chunks_exact_mut(self.spatial)) {
+            for (to, &from) in to.iter_mut().zip(&values[at..at + self.spatial]) {
+                *to = from;
+            }
+        }
+        flat
+    }
+
+    /// Copies planes that lie behind one another to their places.
+    ///
+    /// # Safety
+    /// No other task uses the planes of this channel.
+    #[inline(always)]
+    unsafe fn scatter(&self, flat: &[f32], channel: usize, values: SharedMut<'_>) {
+        for (at, from) in self.planes(channel).zip(flat.chunks_exact(self.spatial)) {
+            // SAFETY: the caller's promise; planes do not overlap.
+            let to = unsafe { values.part(at, self.spatial) };
+            for (to, &from) in to.iter_mut().zip(from) {
+                *to = from;
+            }
+        }
+    }
+
+    fn has_small_planes(&self) -> bool {
+        self.batch > 1 && (1..SMALL_PLANE).contains(&self.spatial)
     }
 
     /// Where the planes of a channel start, in image order.
@@ -131,11 +173,63 @@ pub(crate) fn train_on(
     let output = SharedMut::new(output);
     let statistics = mean.par_iter_mut().zip(variance.par_iter_mut()).enumerate();
     statistics.for_each(|(channel, (mean, variance))| {
-        (*mean, *variance) = isa.run(Statistics { shape, input, channel });
-        let scale = gamma[channel] * inverse_deviation(*variance, epsilon);
-        let affine = Affine { mean: *mean, scale, beta: beta[channel] };
-        isa.run(Normalise { shape, input, residual, relu, output, channel, affine });
+        let (gamma, beta) = (gamma[channel], beta[channel]);
+        let train = Train { shape, input, gamma, beta, epsilon, residual, relu, output, channel };
+        (*mean, *variance) = isa.run(train);
     });
+}
+
+/// Forward pass of one channel; gives mean and variance.
+#[derive(Clone, Copy)]
+struct Train<'a> {
+    shape: &'a NormShape,
+    input: &'a [f32],
+    gamma: f32,
+    beta: f32,
+    epsilon: f32,
+    residual: Option<&'a [f32]>,
+    relu: bool,
+    output: SharedMut<'a>,
+    channel: usize,
+}
+
+impl Kernel for Train<'_> {
+    type Output = (f32, f32);
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> (f32, f32) {
+        let Self { shape, input, residual, channel, .. } = self;
+        if !shape.has_small_planes() {
+            return self.channel(simd);
+        }
+        let input = shape.gather(input, channel);
+        let residual = residual.map(|residual| shape.gather(residual, channel));
+        let mut output = Scratch::take(shape.count());
+        let statistics = Train {
+            shape: &shape.flat(),
+            input: &input,
+            residual: residual.as_deref(),
+            output: SharedMut::new(&mut output),
+            channel: 0,
+            ..self
+        }
+        .channel(simd);
+        // SAFETY: the planes of a channel are this task's alone.
+        unsafe { shape.scatter(&output, channel, self.output) };
+        statistics
+    }
+}
+
+impl Train<'_> {
+    #[inline(always)]
+    fn channel<S: Simd>(self, simd: S) -> (f32, f32) {
+        let Self { shape, input, gamma, beta, epsilon, residual, relu, output, channel } = self;
+        let (mean, variance) = Statistics { shape, input, channel }.run(simd);
+        let scale = gamma * inverse_deviation(variance, epsilon);
+        let affine = Affine { mean, scale, beta };
+        Normalise { shape, input, residual, relu, output, channel, affine }.run(simd);
+        (mean, variance)
+    }
 }
 
 /// Normalisation by given statistics; `variance` is used as it is.
@@ -261,10 +355,19 @@ impl Kernel for Normalise<'_> {
     }
 }
 
-/// Gradients of [`batch_norm_train`]; all outputs are overwritten.
-///
-/// `output` is what the forward pass gave, needed only if it ended with ReLU: `None` means it did
-/// not. With `g` the output gradient, zero where ReLU cut, and `h` the normalised input:
+/// Whether the forward pass ended with ReLU, and how to tell where that cut.
+#[derive(Clone, Copy, Debug)]
+pub enum ReluGate<'a> {
+    /// It did not.
+    Open,
+    /// By the output of the forward pass.
+    Output(&'a [f32]),
+    /// By computing the output again, to the same bits, from this beta: saves reading the output,
+    /// but knows nothing of a residual.
+    Beta(&'a [f32]),
+}
+
+/// Gradients of [`batch_norm_train`]; all outputs are overwritten. With `g` the output gradient, zero where ReLU cut, and `h` the normalised input:
 ///
 /// ```text
 /// beta_grad = sum g      gamma_grad = sum g * h      residual_grad = g
@@ -276,7 +379,7 @@ impl Kernel for Normalise<'_> {
 pub fn batch_norm_train_backward(
     shape: &NormShape,
     input: &[f32],
-    output: Option<&[f32]>,
+    gate: ReluGate<'_>,
     output_grad: &[f32],
     gamma: &[f32],
     mean: &[f32],
@@ -291,7 +394,7 @@ pub fn batch_norm_train_backward(
         Isa::active(),
         shape,
         input,
-        output,
+        gate,
         output_grad,
         gamma,
         mean,
@@ -308,7 +411,7 @@ pub(crate) fn backward_on(
     isa: Isa,
     shape: &NormShape,
     input: &[f32],
-    output: Option<&[f32]>,
+    gate: ReluGate<'_>,
     output_grad: &[f32],
     gamma: &[f32],
     mean: &[f32],
@@ -322,8 +425,13 @@ pub(crate) fn backward_on(
     shape.check("input", input.len());
     shape.check("output_grad", output_grad.len());
     shape.check("input_grad", input_grad.len());
-    if let Some(output) = output {
-        shape.check("output", output.len());
+    match gate {
+        ReluGate::Open => {}
+        ReluGate::Output(output) => shape.check("output", output.len()),
+        ReluGate::Beta(beta) => {
+            shape.check_channels("beta", beta.len());
+            assert!(residual_grad.is_none(), "a residual was added: the gate needs the output");
+        }
     }
     if let Some(grad) = &residual_grad {
         shape.check("residual_grad", grad.len());
@@ -344,7 +452,11 @@ pub(crate) fn backward_on(
         (*gamma_grad, *beta_grad) = isa.run(Backward {
             shape,
             input,
-            output,
+            gate: match gate {
+                ReluGate::Open => Gate::Open,
+                ReluGate::Output(output) => Gate::Output(output),
+                ReluGate::Beta(beta) => Gate::Beta(beta[channel]),
+            },
             output_grad,
             input_grad,
             residual_grad,
@@ -356,11 +468,20 @@ pub(crate) fn backward_on(
     });
 }
 
+/// [`ReluGate`] of one channel.
+#[derive(Clone, Copy)]
+enum Gate<'a> {
+    Open,
+    Output(&'a [f32]),
+    Beta(f32),
+}
+
 /// The gradients of one channel; gives those of gamma and beta.
+#[derive(Clone, Copy)]
 struct Backward<'a> {
     shape: &'a NormShape,
     input: &'a [f32],
-    output: Option<&'a [f32]>,
+    gate: Gate<'a>,
     output_grad: &'a [f32],
     input_grad: SharedMut<'a>,
     residual_grad: Option<SharedMut<'a>>,
@@ -375,26 +496,73 @@ impl Kernel for Backward<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) -> (f32, f32) {
-        match self.output {
-            Some(output) => self.channel::<true>(output),
-            // Not read, but a slice of the right length keeps the loops alike.
-            None => self.channel::<false>(self.output_grad),
+        let Self { shape, channel, .. } = self;
+        if !shape.has_small_planes() {
+            return self.gated();
         }
+        let input = shape.gather(self.input, channel);
+        let grad = shape.gather(self.output_grad, channel);
+        let output = match self.gate {
+            Gate::Output(output) => Some(shape.gather(output, channel)),
+            _ => None,
+        };
+        let mut input_grad = Scratch::take(shape.count());
+        let mut residual_grad = self.residual_grad.map(|_| Scratch::take(shape.count()));
+        let sums = Backward {
+            shape: &shape.flat(),
+            input: &input,
+            gate: output.as_deref().map_or(self.gate, Gate::Output),
+            output_grad: &grad,
+            input_grad: SharedMut::new(&mut input_grad),
+            residual_grad: residual_grad.as_deref_mut().map(SharedMut::new),
+            channel: 0,
+            ..self
+        }
+        .gated();
+        // SAFETY: the planes of a channel are this task's alone.
+        unsafe {
+            shape.scatter(&input_grad, channel, self.input_grad);
+            if let (Some(flat), Some(to)) = (residual_grad, self.residual_grad) {
+                shape.scatter(&flat, channel, to);
+            }
+        }
+        sums
     }
 }
 
+/// How a value's gradient is gated.
+const OPEN: u8 = 0;
+const BY_OUTPUT: u8 = 1;
+const BY_BETA: u8 = 2;
+
 impl Backward<'_> {
     #[inline(always)]
-    fn channel<const RELU: bool>(&self, output: &[f32]) -> (f32, f32) {
+    fn gated(&self) -> (f32, f32) {
+        match self.gate {
+            // The output is not read, but a slice of the right length keeps the loops alike.
+            Gate::Open => self.channel::<OPEN>(self.output_grad, 0.0),
+            Gate::Output(output) => self.channel::<BY_OUTPUT>(output, 0.0),
+            Gate::Beta(beta) => self.channel::<BY_BETA>(self.output_grad, beta),
+        }
+    }
+
+    #[inline(always)]
+    fn channel<const GATE: u8>(&self, output: &[f32], beta: f32) -> (f32, f32) {
         let spatial = self.shape.spatial;
         let count = self.shape.count() as f64;
-        let gate = |y: f32, grad: f32| if RELU && y <= 0.0 { 0.0 } else { grad };
+        let factor = self.gamma * self.inverse;
+        // The output as `Normalise` makes it, operation by operation.
+        let gate = |centred: f32, output: f32, grad: f32| match GATE {
+            BY_OUTPUT if output <= 0.0 => 0.0,
+            BY_BETA if centred * factor + beta <= 0.0 => 0.0,
+            _ => grad,
+        };
         let (mut gamma_sum, mut beta_sum) = (0.0_f64, 0.0_f64);
         for at in self.shape.planes(self.channel) {
             let next = at + self.shape.channels * spatial;
             prefetch(self.input, next, spatial);
             prefetch(self.output_grad, next, spatial);
-            if RELU {
+            if GATE == BY_OUTPUT {
                 prefetch(output, next, spatial);
             }
             let input = &self.input[at..at + spatial];
@@ -404,7 +572,6 @@ impl Backward<'_> {
             beta_sum += f64::from(beta);
         }
         let gamma_grad = gamma_sum * f64::from(self.inverse);
-        let factor = self.gamma * self.inverse;
         let shift = (beta_sum / count) as f32;
         let slope = (gamma_grad * f64::from(self.inverse) / count) as f32;
         for at in self.shape.planes(self.channel) {
@@ -413,14 +580,15 @@ impl Backward<'_> {
             // SAFETY: the planes of a channel are this task's alone.
             let input_grad = unsafe { self.input_grad.part(at, spatial) };
             for i in 0..spatial {
-                let grad = gate(output[i], grad[i]);
-                input_grad[i] = factor * (grad - shift - (input[i] - self.mean) * slope);
+                let centred = input[i] - self.mean;
+                let grad = gate(centred, output[i], grad[i]);
+                input_grad[i] = factor * (grad - shift - centred * slope);
             }
             if let Some(residual_grad) = &self.residual_grad {
                 // SAFETY: as above.
                 let residual_grad = unsafe { residual_grad.part(at, spatial) };
                 for i in 0..spatial {
-                    residual_grad[i] = gate(output[i], grad[i]);
+                    residual_grad[i] = gate(input[i] - self.mean, output[i], grad[i]);
                 }
             }
         }
@@ -433,7 +601,7 @@ impl Backward<'_> {
 fn sums(
     [input, output, grad]: [&[f32]; 3],
     mean: f32,
-    gate: impl Fn(f32, f32) -> f32,
+    gate: impl Fn(f32, f32, f32) -> f32,
 ) -> (f32, f32) {
     let (mut gamma, mut beta) = ([0.0_f32; 32], [0.0_f32; 32]);
     let (inputs, input_rest) = input.as_chunks::<32>();
@@ -441,15 +609,17 @@ fn sums(
     let (grads, grad_rest) = grad.as_chunks::<32>();
     for ((input, output), grad) in inputs.iter().zip(outputs).zip(grads) {
         for i in 0..32 {
-            let grad = gate(output[i], grad[i]);
+            let centred = input[i] - mean;
+            let grad = gate(centred, output[i], grad[i]);
             beta[i] += grad;
-            gamma[i] += grad * (input[i] - mean);
+            gamma[i] += grad * centred;
         }
     }
     for i in 0..input_rest.len() {
-        let grad = gate(output_rest[i], grad_rest[i]);
+        let centred = input_rest[i] - mean;
+        let grad = gate(centred, output_rest[i], grad_rest[i]);
         beta[i] += grad;
-        gamma[i] += grad * (input_rest[i] - mean);
+        gamma[i] += grad * centred;
     }
     (tree(gamma), tree(beta))
 }

@@ -9,6 +9,7 @@
 #![expect(unsafe_code, reason = "micro-kernels")]
 
 pub mod batch_norm;
+pub mod channels;
 pub mod conv2d;
 pub mod elementwise;
 pub mod isa;

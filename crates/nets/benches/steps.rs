@@ -1,7 +1,7 @@
 //! Time of one training step and of one frozen forward pass, batch 64, 3×32×32, 100 classes.
 //!
-//! `cargo bench -p faculty-nets` prints minimum and median in milliseconds, and GFLOP/s counting two
-//! operations a multiply-add of the convolutions. `RAYON_NUM_THREADS` sets the threads.
+//! `cargo bench -p faculty-nets` prints minimum and median in milliseconds, GFLOP/s counting two
+//! operations a multiply-add of the convolutions, and the memory held. Names behind `--` choose networks. `RAYON_NUM_THREADS` sets the threads.
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
 use std::time::Instant;
@@ -10,6 +10,17 @@ use faculty_nets::{Error, Inference, MapShape, Network, TrainingRun};
 
 const BATCH: usize = 64;
 const RUNS: usize = 9;
+const NAMES: [&str; 9] = [
+    "resnet8",
+    "resnet20",
+    "resnet8x4",
+    "resnet32x4",
+    "wrn_16_2",
+    "vgg8",
+    "MobileNetV2",
+    "ShuffleV1",
+    "ShuffleV2",
+];
 
 fn main() -> Result<(), Error> {
     let image = MapShape::new(3, 32, 32);
@@ -17,7 +28,11 @@ fn main() -> Result<(), Error> {
         (0..BATCH * image.elements()).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
     println!("kernels {}, {} threads", faculty_kernels::isa::name(), rayon::current_num_threads());
     println!("{:<14}{:<10}{:>9}{:>11}{:>10}", "network", "work", "min ms", "median ms", "GFLOP/s");
-    for name in ["resnet8", "resnet20", "resnet8x4", "resnet32x4"] {
+    let asked: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    for name in NAMES {
+        if !asked.is_empty() && !asked.iter().any(|asked| asked == name) {
+            continue;
+        }
         let mut network = Network::new(name, image, 100, 1)?;
         let flops = 2.0 * BATCH as f64 * network.graph().multiply_adds() as f64;
         let mut plan = Inference::new(&network, &[]);
@@ -32,6 +47,8 @@ fn main() -> Result<(), Error> {
             let gradient = run.value(output).iter().map(|v| v * 1e-3).collect();
             run.backward(&network, [(output, gradient)], false);
         });
+        let mib = |bytes: usize| bytes as f64 / (1 << 20) as f64;
+        println!("{name:<14}holds {:.1} MiB, {:.1} frozen", mib(run.bytes()), mib(plan.bytes()));
     }
     Ok(())
 }

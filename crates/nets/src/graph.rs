@@ -5,8 +5,6 @@
 //! names. Operations work on NCHW batches; shapes here are per sample, so the batch size is chosen
 //! at run time.
 
-use crate::error::{Error, Result};
-
 /// Batch-norm epsilon of every network here (PyTorch's default).
 pub const BATCH_NORM_EPSILON: f32 = 1e-5;
 /// Weight of the newest batch in the running statistics (PyTorch's default).
@@ -74,6 +72,11 @@ pub enum Initial {
         /// Inputs of one output value.
         fan_in: usize,
     },
+    /// Normal with a given standard deviation.
+    Normal {
+        /// The standard deviation.
+        deviation: f32,
+    },
     /// All one.
     Ones,
     /// All zero.
@@ -102,10 +105,29 @@ pub struct BufferSpec {
     pub initial: f32,
 }
 
+/// What pooling makes of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PoolKind {
+    Max,
+    Average,
+}
+
+/// A square window that moves over a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Rows and columns.
+    pub kernel: usize,
+    /// Step in both directions.
+    pub stride: usize,
+    /// Rows and columns added on every side; at most half the kernel.
+    pub padding: usize,
+}
+
 /// One operation. Inputs always come earlier in the list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Operation {
     Input,
+    /// `convolution(x) [+ residual]`
     Conv2d {
         input: ValueId,
         weight: ParameterId,
@@ -114,6 +136,7 @@ pub(crate) enum Operation {
         stride: usize,
         padding: usize,
         groups: usize,
+        residual: Option<ValueId>,
     },
     /// `[relu](gamma (x - mean) / sqrt(variance + epsilon) + beta [+ residual])`
     BatchNorm {
@@ -124,6 +147,19 @@ pub(crate) enum Operation {
         running_variance: BufferId,
         residual: Option<ValueId>,
         relu: bool,
+    },
+    /// The largest value, or the mean with padding counted as zeros, of every window.
+    Pool {
+        input: ValueId,
+        kind: PoolKind,
+        window: Window,
+    },
+    /// Channels picked out of `first` followed by `second`, as if concatenated and shuffled.
+    Channels {
+        first: ValueId,
+        second: Option<ValueId>,
+        groups: usize,
+        start: usize,
     },
     GlobalAvgPool {
         input: ValueId,
@@ -145,8 +181,11 @@ impl Operation {
     pub(crate) fn inputs(&self) -> impl Iterator<Item = ValueId> {
         let [first, second] = match *self {
             Self::Input => [None, None],
-            Self::BatchNorm { input, residual, .. } => [Some(input), residual],
-            Self::Conv2d { input, .. }
+            Self::Conv2d { input, residual, .. } | Self::BatchNorm { input, residual, .. } => {
+                [Some(input), residual]
+            }
+            Self::Channels { first, second, .. } => [Some(first), second],
+            Self::Pool { input, .. }
             | Self::GlobalAvgPool { input }
             | Self::Resize { input }
             | Self::Linear { input, .. } => [Some(input), None],
@@ -171,7 +210,7 @@ pub struct ClassifierIds {
     pub bias: ParameterId,
 }
 
-/// A network's structure, without values. Made by [`GraphBuilder`].
+/// A network's structure, without values. Made by [`crate::GraphBuilder`].
 #[derive(Clone, Debug)]
 pub struct Graph {
     pub(crate) nodes: Vec<Node>,
@@ -265,178 +304,5 @@ impl Graph {
                 _ => 0,
             })
             .sum()
-    }
-}
-
-/// Shape and wiring of one convolution for [`GraphBuilder::conv2d`].
-#[derive(Clone, Copy, Debug)]
-pub struct Conv2dConfig {
-    /// Output channels.
-    pub out_channels: usize,
-    /// Side of the square kernel.
-    pub kernel: usize,
-    /// Step in both directions.
-    pub stride: usize,
-    /// Zeros added on every side.
-    pub padding: usize,
-    /// Channel groups; `channels` makes it depthwise.
-    pub groups: usize,
-    /// With a bias (then PyTorch's default start), or without (then Kaiming fan-out).
-    pub bias: bool,
-}
-
-impl Conv2dConfig {
-    /// A convolution that keeps the size at stride 1: padding `kernel / 2`, one group, no bias.
-    #[must_use]
-    pub const fn new(out_channels: usize, kernel: usize, stride: usize) -> Self {
-        Self { out_channels, kernel, stride, padding: kernel / 2, groups: 1, bias: false }
-    }
-
-    /// The same with a bias.
-    #[must_use]
-    pub const fn with_bias(mut self) -> Self {
-        self.bias = true;
-        self
-    }
-}
-
-/// Adds operations in execution order; checks shapes as it goes.
-#[derive(Debug)]
-pub struct GraphBuilder {
-    graph: Graph,
-}
-
-impl GraphBuilder {
-    /// Starts a graph for samples of `shape`; gives the input value too.
-    #[must_use]
-    pub fn new(shape: MapShape) -> (Self, ValueId) {
-        let graph = Graph {
-            nodes: vec![Node { operation: Operation::Input, shape }],
-            parameters: Vec::new(),
-            buffers: Vec::new(),
-            features: Vec::new(),
-            map: None,
-            classifier: None,
-        };
-        (Self { graph }, ValueId(0))
-    }
-
-    /// Shape of a value made so far.
-    #[must_use]
-    pub fn shape(&self, value: ValueId) -> MapShape {
-        self.graph.shape(value)
-    }
-
-    /// Convolution `name.weight` (and `name.bias`).
-    ///
-    /// # Errors
-    /// When the kernel does not fit into the padded input.
-    pub fn conv2d(&mut self, name: &str, input: ValueId, config: Conv2dConfig) -> Result<ValueId> {
-        let Conv2dConfig { out_channels, kernel, stride, padding, groups, bias } = config;
-        let shape = self.shape(input);
-        let fits = shape.height + 2 * padding >= kernel && shape.width + 2 * padding >= kernel;
-        if !fits || stride == 0 {
-            return Err(Error::InputTooSmall { layer: name.to_owned(), shape });
-        }
-        let fan_in = shape.channels / groups * kernel * kernel;
-        let initial = if bias {
-            Initial::UniformFanIn { fan_in }
-        } else {
-            Initial::KaimingNormalFanOut { fan_out: out_channels / groups * kernel * kernel }
-        };
-        let weight_shape = vec![out_channels, shape.channels / groups, kernel, kernel];
-        let weight = self.parameter(name, "weight", weight_shape, initial);
-        let bias = bias.then(|| {
-            self.parameter(name, "bias", vec![out_channels], Initial::UniformFanIn { fan_in })
-        });
-        let side = |size: usize| (size + 2 * padding - kernel) / stride + 1;
-        let shape = MapShape::new(out_channels, side(shape.height), side(shape.width));
-        let operation = Operation::Conv2d { input, weight, bias, kernel, stride, padding, groups };
-        Ok(self.push(operation, shape))
-    }
-
-    /// Batch norm `name.*`, then adds `residual` if given, then ReLU if asked.
-    pub fn batch_norm(
-        &mut self,
-        name: &str,
-        input: ValueId,
-        residual: Option<ValueId>,
-        relu: bool,
-    ) -> ValueId {
-        let shape = self.shape(input);
-        debug_assert!(residual.is_none_or(|r| self.shape(r) == shape), "{name}: residual shape");
-        let channels = shape.channels;
-        let gamma = self.parameter(name, "weight", vec![channels], Initial::Ones);
-        let beta = self.parameter(name, "bias", vec![channels], Initial::Zeros);
-        let running_mean = self.buffer(name, "running_mean", channels, 0.0);
-        let running_variance = self.buffer(name, "running_var", channels, 1.0);
-        let operation = Operation::BatchNorm {
-            input,
-            gamma,
-            beta,
-            running_mean,
-            running_variance,
-            residual,
-            relu,
-        };
-        self.push(operation, shape)
-    }
-
-    /// Resizes a map: average pooling down, bilinear up, nothing if it already fits.
-    pub fn resize(&mut self, input: ValueId, height: usize, width: usize) -> ValueId {
-        let from = self.shape(input);
-        if (from.height, from.width) == (height, width) {
-            return input;
-        }
-        self.push(Operation::Resize { input }, MapShape { height, width, ..from })
-    }
-
-    /// Global average pooling and the linear classifier `name`; sets [`Graph::map`],
-    /// [`Graph::classifier`] and the last feature tap.
-    pub fn pooled_classifier(&mut self, name: &str, map: ValueId, classes: usize) -> ValueId {
-        let channels = self.shape(map).channels;
-        let pooled =
-            self.push(Operation::GlobalAvgPool { input: map }, MapShape::new(channels, 1, 1));
-        let initial = Initial::UniformFanIn { fan_in: channels };
-        let weight = self.parameter(name, "weight", vec![classes, channels], initial);
-        let bias = self.parameter(name, "bias", vec![classes], initial);
-        self.graph.map = Some(map);
-        self.graph.classifier = Some(ClassifierIds { weight, bias });
-        self.feature(pooled);
-        self.push(Operation::Linear { input: pooled, weight, bias }, MapShape::new(classes, 1, 1))
-    }
-
-    /// Marks a value as the next feature tap.
-    pub fn feature(&mut self, value: ValueId) {
-        self.graph.features.push(value);
-    }
-
-    /// The finished graph; its output is the value added last.
-    #[must_use]
-    pub fn finish(self) -> Graph {
-        self.graph
-    }
-
-    fn push(&mut self, operation: Operation, shape: MapShape) -> ValueId {
-        self.graph.nodes.push(Node { operation, shape });
-        ValueId(self.graph.nodes.len() - 1)
-    }
-
-    fn parameter(
-        &mut self,
-        layer: &str,
-        kind: &str,
-        shape: Vec<usize>,
-        initial: Initial,
-    ) -> ParameterId {
-        let name = format!("{layer}.{kind}");
-        self.graph.parameters.push(ParameterSpec { name, shape, initial });
-        ParameterId(self.graph.parameters.len() - 1)
-    }
-
-    fn buffer(&mut self, layer: &str, kind: &str, len: usize, initial: f32) -> BufferId {
-        let name = format!("{layer}.{kind}");
-        self.graph.buffers.push(BufferSpec { name, len, initial });
-        BufferId(self.graph.buffers.len() - 1)
     }
 }

@@ -5,13 +5,15 @@
 use std::sync::Arc;
 
 use faculty_kernels::batch_norm::batch_norm_inference;
+use faculty_kernels::channels::join_channels;
 use faculty_kernels::conv2d::conv2d_fused;
 use faculty_kernels::linear::linear;
-use faculty_kernels::pool::global_avg_pool;
+use faculty_kernels::pool::{avg_pool2d, global_avg_pool, max_pool2d};
 
-use crate::graph::{BATCH_NORM_EPSILON, Graph, Operation, ValueId};
+use crate::graph::{BATCH_NORM_EPSILON, Graph, Operation, PoolKind, ValueId, Window};
+use crate::memory::{Memory, MemoryPlan, Span};
 use crate::network::Network;
-use crate::training::{conv_shape, linear_shape, norm_shape, resize};
+use crate::training::{channels_shape, conv_shape, linear_shape, norm_shape, pool_shape, resize};
 
 /// A network's inference plan with its own copy of the folded weights.
 #[derive(Debug)]
@@ -19,10 +21,11 @@ pub struct Inference {
     graph: Arc<Graph>,
     steps: Vec<Step>,
     wanted: Vec<ValueId>,
-    /// Node index → steps after which its value is no longer needed.
-    last_use: Vec<usize>,
-    values: Vec<Vec<f32>>,
-    spare: Vec<Vec<f32>>,
+    plan: MemoryPlan,
+    memory: Memory,
+    /// Where maxima were: the pooling kernel finds them, nobody reads them.
+    maxima: Vec<u32>,
+    batch: usize,
 }
 
 /// One fused operation; `node` is the value it makes.
@@ -49,6 +52,16 @@ enum Work {
         constants: [Vec<f32>; 4],
         residual: Option<ValueId>,
         relu: bool,
+    },
+    Pool {
+        input: ValueId,
+        kind: PoolKind,
+        window: Window,
+    },
+    /// Picked channels, described by the node itself.
+    Channels {
+        first: ValueId,
+        second: Option<ValueId>,
     },
     GlobalAvgPool {
         input: ValueId,
@@ -78,11 +91,11 @@ impl Inference {
                 Operation::Input => continue,
                 // Deferred to the batch norm that alone reads it.
                 Operation::Conv2d { .. } if folds_into_next(&graph, index, &readers) => continue,
-                Operation::Conv2d { weight, bias, .. } => Work::Conv {
+                Operation::Conv2d { weight, bias, residual, .. } => Work::Conv {
                     conv: index,
                     weight: network.parameters[weight.0].clone(),
                     bias: bias.map(|b| network.parameters[b.0].clone()),
-                    residual: None,
+                    residual,
                     relu: false,
                 },
                 Operation::BatchNorm { input, residual, relu, .. } => {
@@ -93,6 +106,8 @@ impl Inference {
                         Work::Norm { input, constants, residual, relu }
                     }
                 }
+                Operation::Pool { input, kind, window } => Work::Pool { input, kind, window },
+                Operation::Channels { first, second, .. } => Work::Channels { first, second },
                 Operation::GlobalAvgPool { input } => Work::GlobalAvgPool { input },
                 Operation::Resize { input } => Work::Resize { input },
                 Operation::Linear { input, weight, bias } => Work::Linear {
@@ -103,17 +118,21 @@ impl Inference {
             };
             steps.push(Step { node: index, work });
         }
-        let mut last_use = vec![0; graph.nodes.len()];
+        // Values that no step makes (the input, folded convolutions) need no memory.
+        let mut spans = vec![Span { len: 0, first: 0, last: 0 }; graph.nodes.len()];
         for (position, step) in steps.iter().enumerate() {
+            let len = graph.nodes[step.node].shape.elements();
+            spans[step.node] = Span { len, first: position, last: position };
             for input in step.work.inputs(&graph) {
-                last_use[input.0] = position;
+                spans[input.0].last = position;
             }
         }
         for value in &wanted {
-            last_use[value.0] = usize::MAX;
+            spans[value.0].last = steps.len();
         }
-        let values = vec![Vec::new(); graph.nodes.len()];
-        Self { graph, steps, wanted, last_use, values, spare: Vec::new() }
+        let plan = MemoryPlan::new(&spans);
+        let (memory, maxima) = (Memory::default(), Vec::new());
+        Self { graph, steps, wanted, plan, memory, maxima, batch: 0 }
     }
 
     /// The graph that was compiled.
@@ -130,28 +149,27 @@ impl Inference {
         let graph = self.graph.clone();
         let shape = graph.input_shape();
         assert_eq!(input.len(), batch * shape.elements(), "input must be [batch, {shape}]");
-        for position in 0..self.steps.len() {
-            let step = &self.steps[position];
-            let node = step.node;
-            let len = batch * graph.nodes[node].shape.elements();
-            let mut output = self.spare.pop().unwrap_or_default();
-            // Every kernel overwrites its whole output, so old content needs no clearing.
-            output.resize(len, 0.0);
-            step.work.run(&graph, node, batch, input, &self.values, &mut output);
-            let finished: Vec<ValueId> = step
-                .work
-                .inputs(&graph)
-                .filter(|id| self.last_use[id.0] == position && id.0 != 0)
-                .collect();
-            for id in finished {
-                self.spare.push(std::mem::take(&mut self.values[id.0]));
-            }
-            let old = std::mem::replace(&mut self.values[node], output);
-            if old.capacity() > 0 {
-                self.spare.push(old);
-            }
+        self.batch = batch;
+        self.memory.fit(self.plan.total() * batch);
+        for step in &self.steps {
+            let mut inputs = step.work.inputs(&graph);
+            let ids = [inputs.next(), inputs.next()];
+            let [first, second] = ids.map(|id| id.map_or(0..0, |id| self.plan.range(id.0, batch)));
+            let output = self.plan.range(step.node, batch);
+            let [output, first, second] = self.memory.parts([output, first, second]);
+            let [first, second] = [(first, ids[0]), (second, ids[1])].map(|(part, id)| match id {
+                Some(ValueId(0)) => input,
+                _ => part,
+            });
+            step.work.run(&graph, step.node, batch, [first, second], output, &mut self.maxima);
         }
         self.value(graph.output())
+    }
+
+    /// Bytes of the values between steps.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.memory.bytes() + 4 * self.maxima.capacity()
     }
 
     /// A wanted value of the last run, `[batch, …shape]`.
@@ -161,7 +179,7 @@ impl Inference {
     #[must_use]
     pub fn value(&self, id: ValueId) -> &[f32] {
         assert!(self.wanted.contains(&id), "value {} was not kept", id.0);
-        &self.values[id.0]
+        self.memory.part(self.plan.range(id.0, self.batch))
     }
 }
 
@@ -172,65 +190,74 @@ impl Work {
                 [graph.nodes[conv].operation.inputs().next(), residual]
             }
             Self::Norm { input, residual, .. } => [Some(input), residual],
-            Self::GlobalAvgPool { input } | Self::Resize { input } | Self::Linear { input, .. } => {
-                [Some(input), None]
-            }
+            Self::Channels { first, second } => [Some(first), second],
+            Self::Pool { input, .. }
+            | Self::GlobalAvgPool { input }
+            | Self::Resize { input }
+            | Self::Linear { input, .. } => [Some(input), None],
         };
         first.into_iter().chain(second)
     }
 
+    /// Computes the value of `node` from the inputs in the order of [`Work::inputs`].
     fn run(
         &self,
         graph: &Graph,
         node: usize,
         batch: usize,
-        network_input: &[f32],
-        values: &[Vec<f32>],
+        [first, second]: [&[f32]; 2],
         output: &mut [f32],
+        maxima: &mut Vec<u32>,
     ) {
-        let value = |id: ValueId| if id.0 == 0 { network_input } else { values[id.0].as_slice() };
         let shape = graph.nodes[node].shape;
         match self {
-            Self::Conv { conv, weight, bias, residual, relu } => {
-                let input = graph.nodes[*conv]
-                    .operation
-                    .inputs()
-                    .next()
-                    .expect("a convolution has an input");
-                conv2d_fused(
-                    &conv_shape(batch, graph, &graph.nodes[*conv]),
-                    value(input),
-                    weight,
-                    bias.as_deref(),
-                    residual.map(value),
-                    *relu,
-                    output,
-                );
-            }
-            Self::Norm { input, constants: [gamma, beta, mean, variance], residual, relu } => {
+            Self::Conv { conv, weight, bias, residual, relu } => conv2d_fused(
+                &conv_shape(batch, graph, &graph.nodes[*conv]),
+                first,
+                weight,
+                bias.as_deref(),
+                residual.map(|_| second),
+                *relu,
+                output,
+            ),
+            Self::Norm { constants: [gamma, beta, mean, variance], residual, relu, .. } => {
                 batch_norm_inference(
                     &norm_shape(batch, shape),
-                    value(*input),
+                    first,
                     gamma,
                     beta,
                     mean,
                     variance,
                     BATCH_NORM_EPSILON,
-                    residual.map(value),
+                    residual.map(|_| second),
                     *relu,
                     output,
                 );
             }
+            Self::Pool { input, kind, window } => {
+                let shape = pool_shape(batch, graph.shape(*input), *window);
+                match kind {
+                    PoolKind::Max => {
+                        maxima.resize(output.len(), 0);
+                        max_pool2d(&shape, first, output, maxima);
+                    }
+                    PoolKind::Average => avg_pool2d(&shape, first, output),
+                }
+            }
+            Self::Channels { .. } => {
+                let shape = channels_shape(batch, graph, &graph.nodes[node]);
+                join_channels(&shape, first, second, output);
+            }
             Self::GlobalAvgPool { input } => {
                 let from = graph.shape(*input);
-                global_avg_pool(batch * from.channels, from.positions(), value(*input), output);
+                global_avg_pool(batch * from.channels, from.positions(), first, output);
             }
             Self::Resize { input } => {
-                resize(batch, graph.shape(*input), shape, value(*input), output);
+                resize(batch, graph.shape(*input), shape, first, output);
             }
             Self::Linear { input, weight, bias } => linear(
                 &linear_shape(batch, graph.shape(*input), shape),
-                value(*input),
+                first,
                 weight,
                 bias,
                 output,
@@ -249,9 +276,9 @@ fn reader_counts(graph: &Graph, wanted: &[ValueId]) -> Vec<usize> {
     readers
 }
 
-/// Whether node `index` is a convolution that only the batch norm right behind it reads.
+/// Whether node `index` is a convolution, without a shortcut added, that only a batch norm reads.
 fn folds_into_next(graph: &Graph, index: usize, readers: &[usize]) -> bool {
-    let is_conv = matches!(graph.nodes[index].operation, Operation::Conv2d { .. });
+    let is_conv = matches!(graph.nodes[index].operation, Operation::Conv2d { residual: None, .. });
     let read_by_norm = graph.nodes.iter().any(
         |node| matches!(node.operation, Operation::BatchNorm { input, .. } if input.0 == index),
     );
@@ -297,3 +324,6 @@ fn folded_conv(
     }
     Work::Conv { conv, weight: folded, bias: Some(folded_bias), residual, relu }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! PyTorch's start values, drawn from a counter: the same seed and name give the same values on any
+//! Start values, drawn from a counter: the same seed and name give the same values on any
 //! machine, whatever else is built before or after.
 
 use crate::graph::{Initial, ParameterSpec};
@@ -17,6 +17,9 @@ pub(crate) fn fill(spec: &ParameterSpec, seed: u64) -> Vec<f32> {
         Initial::KaimingNormalFanOut { fan_out } => {
             let deviation = (2.0 / fan_out as f64).sqrt();
             (0..len).map(|_| (stream.normal() * deviation) as f32).collect()
+        }
+        Initial::Normal { deviation } => {
+            (0..len).map(|_| (stream.normal() * f64::from(deviation)) as f32).collect()
         }
     }
 }

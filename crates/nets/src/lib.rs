@@ -4,20 +4,29 @@
 //! with batch statistics and carries gradients back; [`Inference`] is the compiled plan of a frozen
 //! network. Losses and optimisers live in `faculty-distill`.
 
+mod builder;
+mod deep_resnet;
 mod error;
 mod graph;
 mod inference;
 mod initial;
+mod memory;
+mod mobilenet_v2;
 mod network;
 mod networks;
 mod resnet;
+mod shuffle_v1;
+mod shuffle_v2;
 mod training;
+mod vgg;
 pub mod weights;
+mod wrn;
 
+pub use builder::{Conv2dConfig, ConvStart, GraphBuilder};
 pub use error::{Error, Result};
 pub use graph::{
-    BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, BufferId, BufferSpec, ClassifierIds, Conv2dConfig,
-    Graph, GraphBuilder, Initial, MapShape, ParameterId, ParameterSpec, ValueId,
+    BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, BufferId, BufferSpec, ClassifierIds, Graph, Initial,
+    MapShape, ParameterId, ParameterSpec, ValueId, Window,
 };
 pub use inference::Inference;
 pub use network::{Classifier, Network};

@@ -1,8 +1,9 @@
 //! The table of networks by name.
 
+use crate::deep_resnet::{self, Block, Stem};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, MapShape};
-use crate::resnet;
+use crate::{mobilenet_v2, resnet, shuffle_v1, shuffle_v2, vgg, wrn};
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +19,15 @@ pub struct NetworkInfo {
 enum Family {
     /// Depth, and widths of the stem and the three stages.
     CifarResnet(usize, [usize; 4]),
+    /// Depth and how many times as wide.
+    WideResnet(usize, usize),
+    /// Convolutions of each block.
+    Vgg([usize; 5]),
+    MobileNetV2,
+    ShuffleV1,
+    ShuffleV2,
+    /// Blocks of each stage.
+    DeepResnet(Block, [usize; 4], Stem),
 }
 
 impl NetworkInfo {
@@ -28,6 +38,14 @@ impl NetworkInfo {
     pub fn graph(&self, input: MapShape, classes: usize) -> Result<Graph> {
         match self.family {
             Family::CifarResnet(depth, widths) => resnet::build(depth, widths, input, classes),
+            Family::WideResnet(depth, width) => wrn::build(depth, width, input, classes),
+            Family::Vgg(layers) => vgg::build(layers, input, classes),
+            Family::MobileNetV2 => mobilenet_v2::build(input, classes),
+            Family::ShuffleV1 => shuffle_v1::build(input, classes),
+            Family::ShuffleV2 => shuffle_v2::build(input, classes),
+            Family::DeepResnet(block, blocks, stem) => {
+                deep_resnet::build(block, blocks, stem, input, classes)
+            }
         }
     }
 }
@@ -45,6 +63,38 @@ const fn resnet(name: &'static str, depth: usize, widths: [usize; 4]) -> Network
     NetworkInfo { name, summary, family: Family::CifarResnet(depth, widths) }
 }
 
+const fn other(name: &'static str, summary: &'static str, family: Family) -> NetworkInfo {
+    NetworkInfo { name, summary, family }
+}
+
+const fn wide(name: &'static str, depth: usize, width: usize) -> NetworkInfo {
+    let summary = match width {
+        1 => "wide ResNet at single width (16, 32, 64)",
+        _ => "wide ResNet, twice as wide (32, 64, 128)",
+    };
+    other(name, summary, Family::WideResnet(depth, width))
+}
+
+const fn vgg(name: &'static str, layers: [usize; 5]) -> NetworkInfo {
+    other(name, "VGG with batch norm (64, 128, 256, 512, 512)", Family::Vgg(layers))
+}
+
+const fn small(name: &'static str, block: Block, blocks: [usize; 4]) -> NetworkInfo {
+    let summary = match block {
+        Block::Basic => "ResNet with 3×3 stem for small images (64 to 512)",
+        Block::Bottleneck => "ResNet with 3×3 stem for small images (256 to 2048)",
+    };
+    other(name, summary, Family::DeepResnet(block, blocks, Stem::Small))
+}
+
+const fn large(name: &'static str, block: Block, blocks: [usize; 4]) -> NetworkInfo {
+    let summary = match block {
+        Block::Basic => "torchvision's ResNet for ImageNet (64 to 512)",
+        Block::Bottleneck => "torchvision's ResNet for ImageNet (256 to 2048)",
+    };
+    other(name, summary, Family::DeepResnet(block, blocks, Stem::ImageNet))
+}
+
 /// Every network, small to large within its family.
 pub const NETWORKS: &[NetworkInfo] = &[
     resnet("resnet8x0.5", 8, HALF),
@@ -59,6 +109,24 @@ pub const NETWORKS: &[NetworkInfo] = &[
     resnet("resnet8x4", 8, WIDE),
     resnet("resnet20x4", 20, WIDE),
     resnet("resnet32x4", 32, WIDE),
+    wide("wrn_16_1", 16, 1),
+    wide("wrn_16_2", 16, 2),
+    wide("wrn_40_1", 40, 1),
+    wide("wrn_40_2", 40, 2),
+    vgg("vgg8", [1, 1, 1, 1, 1]),
+    vgg("vgg11", [1, 1, 2, 2, 2]),
+    vgg("vgg13", [2, 2, 2, 2, 2]),
+    vgg("vgg16", [2, 2, 3, 3, 3]),
+    vgg("vgg19", [2, 2, 4, 4, 4]),
+    other("MobileNetV2", "MobileNetV2 at half width, for small images", Family::MobileNetV2),
+    other("ShuffleV1", "ShuffleNet with 3 groups (240, 480, 960)", Family::ShuffleV1),
+    other("ShuffleV2", "ShuffleNetV2 of size 1 (116, 232, 464)", Family::ShuffleV2),
+    small("ResNet18", Block::Basic, [2, 2, 2, 2]),
+    small("ResNet34", Block::Basic, [3, 4, 6, 3]),
+    small("ResNet50", Block::Bottleneck, [3, 4, 6, 3]),
+    large("resnet18_imagenet", Block::Basic, [2, 2, 2, 2]),
+    large("resnet34_imagenet", Block::Basic, [3, 4, 6, 3]),
+    large("resnet50_imagenet", Block::Bottleneck, [3, 4, 6, 3]),
 ];
 
 /// Finds a network by name.
@@ -95,9 +163,35 @@ mod tests {
             ("resnet8x4", 1_233_540),
             ("resnet20x4", 4_333_700),
             ("resnet32x4", 7_433_860),
+            ("wrn_16_1", 180_916),
+            ("wrn_16_2", 703_284),
+            ("wrn_40_1", 569_780),
+            ("wrn_40_2", 2_255_156),
+            ("vgg8", 3_965_028),
+            ("vgg11", 9_277_284),
+            ("vgg13", 9_462_180),
+            ("vgg16", 14_774_436),
+            ("vgg19", 20_086_692),
+            ("MobileNetV2", 812_836),
+            ("ShuffleV1", 949_258),
+            ("ShuffleV2", 1_355_528),
+            ("ResNet18", 11_220_132),
+            ("ResNet34", 21_328_292),
+            ("ResNet50", 23_705_252),
         ];
         for (name, expected) in counts {
             let graph = find(name).and_then(|info| info.graph(image, 100)).unwrap();
+            assert_eq!(graph.parameter_count(), expected, "{name}");
+        }
+        // torchvision's own counts.
+        let image = MapShape::new(3, 224, 224);
+        let counts = [
+            ("resnet18_imagenet", 11_689_512),
+            ("resnet34_imagenet", 21_797_672),
+            ("resnet50_imagenet", 25_557_032),
+        ];
+        for (name, expected) in counts {
+            let graph = find(name).and_then(|info| info.graph(image, 1000)).unwrap();
             assert_eq!(graph.parameter_count(), expected, "{name}");
         }
     }

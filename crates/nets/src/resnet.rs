@@ -7,8 +7,9 @@
 //!
 //! Taps: f0 stem, f1…f3 stages (all after ReLU), f4 pooled.
 
+use crate::builder::{Conv2dConfig, GraphBuilder};
 use crate::error::Result;
-use crate::graph::{Conv2dConfig, Graph, GraphBuilder, MapShape, ValueId};
+use crate::graph::{Graph, MapShape, ValueId};
 
 /// Builds a CIFAR ResNet of `depth = 6 n + 2` layers.
 ///

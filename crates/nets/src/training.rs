@@ -4,50 +4,57 @@
 //! any of them ([`TrainingRun::backward`]): logits, feature taps, or the output of a connector whose
 //! input gradient then goes into another run.
 
-use std::collections::HashMap;
+mod backward;
+mod plan;
 
-use faculty_kernels::batch_norm::{NormShape, batch_norm_train, batch_norm_train_backward};
-use faculty_kernels::conv2d::{
-    Conv2dShape, conv2d, conv2d_bias_grad, conv2d_input_grad, conv2d_weight_grad,
-};
-use faculty_kernels::elementwise::add_scaled;
-use faculty_kernels::linear::{LinearShape, linear, linear_backward};
+use std::sync::Arc;
+
+use faculty_kernels::batch_norm::{NormShape, batch_norm_train};
+use faculty_kernels::channels::{ChannelsShape, join_channels};
+use faculty_kernels::conv2d::{Conv2dShape, conv2d_fused};
+use faculty_kernels::linear::{LinearShape, linear};
 use faculty_kernels::pool::{
-    adaptive_avg_pool2d, adaptive_avg_pool2d_backward, global_avg_pool, global_avg_pool_backward,
+    PoolShape, adaptive_avg_pool2d, avg_pool2d, global_avg_pool, max_pool2d,
 };
-use faculty_kernels::resize::{ResizeShape, resize_bilinear, resize_bilinear_backward};
+use faculty_kernels::resize::{ResizeShape, resize_bilinear};
 
 use crate::graph::{
-    BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, Graph, MapShape, Node, Operation, ValueId,
+    BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, Graph, MapShape, Node, Operation, PoolKind, ValueId,
+    Window,
 };
+use crate::memory::Memory;
 use crate::network::Network;
+use plan::StepPlan;
 
-/// Memory and results of one network's current training step. Buffers are kept between steps, so
-/// that no step after the first touches fresh memory.
+/// Memory and results of one network's current training step. Memory is planned for the graph and
+/// kept between steps, so that no step after the first touches fresh memory.
 #[derive(Debug, Default)]
 pub struct TrainingRun {
     batch: usize,
-    values: Vec<Vec<f32>>,
+    plan: Option<Arc<StepPlan>>,
+    memory: Memory,
     /// Batch mean and biased variance, for batch-norm nodes.
     statistics: Vec<(Vec<f32>, Vec<f32>)>,
+    /// Where the maxima were, for max-pooling nodes.
+    maxima: Vec<Vec<u32>>,
     gradients: Vec<Vec<f32>>,
-    pool: Pool,
 }
 
 impl TrainingRun {
-    /// An empty run; buffers grow at the first step.
+    /// An empty run; memory comes with the first step.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Runs `input` (`[batch, channels, height, width]`) forward with batch statistics, updates the
-    /// network's running statistics, and keeps every value for [`TrainingRun::backward`].
+    /// network's running statistics, and keeps what [`TrainingRun::backward`] needs.
     ///
     /// # Panics
     /// When `input` does not have `batch` samples of the graph's input shape.
     pub fn forward(&mut self, network: &mut Network, input: &[f32], batch: usize) {
-        let graph = network.graph().clone();
+        let plan = self.plan_for(network.graph());
+        let graph = &plan.graph;
         assert_eq!(
             input.len(),
             batch * graph.input_shape().elements(),
@@ -55,78 +62,104 @@ impl TrainingRun {
             graph.input_shape()
         );
         self.batch = batch;
-        self.values.resize_with(graph.nodes.len(), Vec::new);
+        self.memory.fit(plan.floats(batch));
         self.statistics.resize_with(graph.nodes.len(), Default::default);
+        self.maxima.resize_with(graph.nodes.len(), Vec::new);
         for (index, node) in graph.nodes.iter().enumerate() {
-            let mut output = std::mem::take(&mut self.values[index]);
-            output.resize(batch * node.shape.elements(), 0.0);
-            self.run_node(&graph, index, node, network, input, &mut output);
-            self.values[index] = output;
+            self.run_node(&plan, index, node, network, input);
+        }
+    }
+
+    fn plan_for(&mut self, graph: &Arc<Graph>) -> Arc<StepPlan> {
+        match &self.plan {
+            Some(plan) if Arc::ptr_eq(&plan.graph, graph) => plan.clone(),
+            _ => {
+                *self = Self::default();
+                self.plan.insert(Arc::new(StepPlan::new(graph))).clone()
+            }
         }
     }
 
     fn run_node(
         &mut self,
-        graph: &Graph,
+        plan: &StepPlan,
         index: usize,
         node: &Node,
         network: &mut Network,
-        input: &[f32],
-        output: &mut [f32],
+        network_input: &[f32],
     ) {
-        let batch = self.batch;
-        let value = |id: ValueId| self.values[id.0].as_slice();
+        let (batch, graph) = (self.batch, &*plan.graph);
+        let mut inputs = node.operation.inputs().map(|id| plan.value(id, batch));
+        let [first, second] = [inputs.next(), inputs.next()].map(Option::unwrap_or_default);
+        let output = plan.value(ValueId(index), batch);
+        let [output, first, second] = self.memory.parts([output, first, second]);
+        let (first, second) = (&*first, &*second);
         match node.operation {
-            Operation::Input => output.copy_from_slice(input),
-            Operation::Conv2d { input, weight, bias, .. } => conv2d(
+            Operation::Input => output.copy_from_slice(network_input),
+            Operation::Conv2d { weight, bias, residual, .. } => conv2d_fused(
                 &conv_shape(batch, graph, node),
-                value(input),
+                first,
                 &network.parameters[weight.0],
                 bias.map(|b| network.parameters[b.0].as_slice()),
+                residual.map(|_| second),
+                false,
                 output,
             ),
             Operation::BatchNorm {
-                input,
                 gamma,
                 beta,
                 running_mean,
                 running_variance,
                 residual,
                 relu,
+                ..
             } => {
-                let (mut mean, mut variance) = std::mem::take(&mut self.statistics[index]);
+                let (mean, variance) = &mut self.statistics[index];
                 mean.resize(node.shape.channels, 0.0);
                 variance.resize(node.shape.channels, 0.0);
                 let shape = norm_shape(batch, node.shape);
                 batch_norm_train(
                     &shape,
-                    value(input),
+                    first,
                     &network.parameters[gamma.0],
                     &network.parameters[beta.0],
                     BATCH_NORM_EPSILON,
-                    residual.map(value),
+                    residual.map(|_| second),
                     relu,
                     output,
-                    &mut mean,
-                    &mut variance,
+                    mean,
+                    variance,
                 );
                 // PyTorch normalises by the biased variance but records the unbiased one.
                 let count = (batch * node.shape.positions()) as f32;
                 let unbiased = if count > 1.0 { count / (count - 1.0) } else { 1.0 };
-                blend(&mut network.buffers[running_mean.0], &mean, 1.0);
-                blend(&mut network.buffers[running_variance.0], &variance, unbiased);
-                self.statistics[index] = (mean, variance);
+                blend(&mut network.buffers[running_mean.0], mean, 1.0);
+                blend(&mut network.buffers[running_variance.0], variance, unbiased);
+            }
+            Operation::Pool { input, kind, window } => {
+                let shape = pool_shape(batch, graph.shape(input), window);
+                let maxima = &mut self.maxima[index];
+                match kind {
+                    PoolKind::Max => {
+                        maxima.resize(output.len(), 0);
+                        max_pool2d(&shape, first, output, maxima);
+                    }
+                    PoolKind::Average => avg_pool2d(&shape, first, output),
+                }
+            }
+            Operation::Channels { .. } => {
+                join_channels(&channels_shape(batch, graph, node), first, second, output);
             }
             Operation::GlobalAvgPool { input } => {
                 let from = graph.shape(input);
-                global_avg_pool(batch * from.channels, from.positions(), value(input), output);
+                global_avg_pool(batch * from.channels, from.positions(), first, output);
             }
             Operation::Resize { input } => {
-                resize(batch, graph.shape(input), node.shape, value(input), output);
+                resize(batch, graph.shape(input), node.shape, first, output);
             }
             Operation::Linear { input, weight, bias } => linear(
                 &linear_shape(batch, graph.shape(input), node.shape),
-                value(input),
+                first,
                 &network.parameters[weight.0],
                 &network.parameters[bias.0],
                 output,
@@ -134,16 +167,31 @@ impl TrainingRun {
         }
     }
 
-    /// The value of the last forward pass, `[batch, …shape]`.
+    /// A value of the last forward pass, `[batch, …shape]`: a feature tap, the map or the output.
+    /// The memory of other values may have been used again.
+    ///
+    /// # Panics
+    /// For other values, and before the first forward pass.
     #[must_use]
     pub fn value(&self, id: ValueId) -> &[f32] {
-        &self.values[id.0]
+        let plan = self.plan.as_ref().expect("values are read after a forward pass");
+        assert!(plan.keeps(id), "value {} is not kept", id.0);
+        self.memory.part(plan.value(id, self.batch))
     }
 
     /// Samples of the last forward pass.
     #[must_use]
     pub fn batch(&self) -> usize {
         self.batch
+    }
+
+    /// Bytes this run holds: values, gradients by values and by parameters.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let maxima = self.maxima.iter().map(Vec::capacity);
+        let gradients = self.gradients.iter().map(Vec::capacity);
+        let statistics = self.statistics.iter().map(|(m, v)| m.capacity() + v.capacity());
+        self.memory.bytes() + 4 * maxima.chain(gradients).chain(statistics).sum::<usize>()
     }
 
     /// Gradient of the last backward pass by each parameter of the graph.
@@ -156,176 +204,6 @@ impl TrainingRun {
     #[must_use]
     pub fn gradients_mut(&mut self) -> &mut [Vec<f32>] {
         &mut self.gradients
-    }
-
-    /// Carries the loss gradients by the given values back to all parameters
-    /// ([`TrainingRun::gradients`]). Returns the gradient by the input when `input_gradient` is set.
-    ///
-    /// Several gradients by one value add up. Parameters that no loss reaches get zeros.
-    ///
-    /// # Panics
-    /// When a gradient has another length than its value.
-    pub fn backward(
-        &mut self,
-        network: &Network,
-        loss_gradients: impl IntoIterator<Item = (ValueId, Vec<f32>)>,
-        input_gradient: bool,
-    ) -> Option<Vec<f32>> {
-        let graph = network.graph().clone();
-        self.gradients.resize_with(graph.parameters.len(), Vec::new);
-        for (gradient, values) in self.gradients.iter_mut().zip(&network.parameters) {
-            gradient.clear();
-            gradient.resize(values.len(), 0.0);
-        }
-        let mut pending: Vec<Option<Vec<f32>>> = vec![None; graph.nodes.len()];
-        for (id, gradient) in loss_gradients {
-            assert_eq!(gradient.len(), self.values[id.0].len(), "gradient of value {}", id.0);
-            self.add(&mut pending, id, gradient);
-        }
-        for (index, node) in graph.nodes.iter().enumerate().skip(1).rev() {
-            if let Some(gradient) = pending[index].take() {
-                self.node_backward(
-                    &graph,
-                    index,
-                    node,
-                    network,
-                    gradient,
-                    &mut pending,
-                    input_gradient,
-                );
-            }
-        }
-        input_gradient.then(|| pending[0].take().unwrap_or_else(|| vec![0.0; self.values[0].len()]))
-    }
-
-    fn node_backward(
-        &mut self,
-        graph: &Graph,
-        index: usize,
-        node: &Node,
-        network: &Network,
-        gradient: Vec<f32>,
-        pending: &mut [Option<Vec<f32>>],
-        input_gradient: bool,
-    ) {
-        let batch = self.batch;
-        match node.operation {
-            Operation::Input => unreachable!("the input has no operation to go back through"),
-            Operation::Conv2d { input, weight, bias, .. } => {
-                let shape = conv_shape(batch, graph, node);
-                conv2d_weight_grad(
-                    &shape,
-                    &self.values[input.0],
-                    &gradient,
-                    &mut self.gradients[weight.0],
-                );
-                if let Some(bias) = bias {
-                    conv2d_bias_grad(&shape, &gradient, &mut self.gradients[bias.0]);
-                }
-                if input.0 != 0 || input_gradient {
-                    let mut by_input = self.pool.take(self.values[input.0].len());
-                    let weight = &network.parameters[weight.0];
-                    conv2d_input_grad(&shape, weight, &gradient, &mut by_input);
-                    self.add(pending, input, by_input);
-                }
-                self.pool.give(gradient);
-            }
-            Operation::BatchNorm { input, gamma, beta, residual, relu, .. } => {
-                let mut by_input = self.pool.take(gradient.len());
-                let mut by_residual = residual.is_some().then(|| self.pool.take(gradient.len()));
-                let (mean, variance) = &self.statistics[index];
-                let [by_gamma, by_beta] = self
-                    .gradients
-                    .get_disjoint_mut([gamma.0, beta.0])
-                    .expect("gamma and beta are two parameters of the graph");
-                batch_norm_train_backward(
-                    &norm_shape(batch, node.shape),
-                    &self.values[input.0],
-                    relu.then_some(self.values[index].as_slice()),
-                    &gradient,
-                    &network.parameters[gamma.0],
-                    mean,
-                    variance,
-                    BATCH_NORM_EPSILON,
-                    &mut by_input,
-                    by_gamma,
-                    by_beta,
-                    by_residual.as_deref_mut(),
-                );
-                self.add(pending, input, by_input);
-                if let (Some(residual), Some(by_residual)) = (residual, by_residual) {
-                    self.add(pending, residual, by_residual);
-                }
-                self.pool.give(gradient);
-            }
-            Operation::GlobalAvgPool { input } => {
-                let mut by_input = self.pool.take(self.values[input.0].len());
-                let from = graph.shape(input);
-                let planes = batch * from.channels;
-                global_avg_pool_backward(planes, from.positions(), &gradient, &mut by_input);
-                self.add(pending, input, by_input);
-                self.pool.give(gradient);
-            }
-            Operation::Resize { input } => {
-                let mut by_input = self.pool.take(self.values[input.0].len());
-                let from = graph.shape(input);
-                resize_backward(batch, from, node.shape, &gradient, &mut by_input);
-                self.add(pending, input, by_input);
-                self.pool.give(gradient);
-            }
-            Operation::Linear { input, weight, bias } => {
-                let mut by_input = self.pool.take(self.values[input.0].len());
-                let [by_weight, by_bias] = self
-                    .gradients
-                    .get_disjoint_mut([weight.0, bias.0])
-                    .expect("weight and bias are two parameters of the graph");
-                linear_backward(
-                    &linear_shape(batch, graph.shape(input), node.shape),
-                    &self.values[input.0],
-                    &network.parameters[weight.0],
-                    &gradient,
-                    &mut by_input,
-                    by_weight,
-                    by_bias,
-                );
-                self.add(pending, input, by_input);
-                self.pool.give(gradient);
-            }
-        }
-    }
-
-    fn add(&mut self, pending: &mut [Option<Vec<f32>>], id: ValueId, gradient: Vec<f32>) {
-        match &mut pending[id.0] {
-            Some(sum) => {
-                add_scaled(sum, 1.0, &gradient);
-                self.pool.give(gradient);
-            }
-            empty => *empty = Some(gradient),
-        }
-    }
-}
-
-/// Gradient buffers by length, reused within a step and across steps.
-#[derive(Debug, Default)]
-struct Pool {
-    free: HashMap<usize, Vec<Vec<f32>>>,
-}
-
-impl Pool {
-    /// Two buffers of one length are enough for any backward pass through a chain with shortcuts;
-    /// a few more cost little, and a bound keeps buffers that came from outside from piling up.
-    const KEPT: usize = 4;
-
-    /// A buffer with arbitrary content.
-    fn take(&mut self, len: usize) -> Vec<f32> {
-        self.free.get_mut(&len).and_then(Vec::pop).unwrap_or_else(|| vec![0.0; len])
-    }
-
-    fn give(&mut self, buffer: Vec<f32>) {
-        let free = self.free.entry(buffer.len()).or_default();
-        if free.len() < Self::KEPT {
-            free.push(buffer);
-        }
     }
 }
 
@@ -362,6 +240,32 @@ pub(crate) fn linear_shape(batch: usize, from: MapShape, to: MapShape) -> Linear
     LinearShape { batch, inputs: from.elements(), outputs: to.channels }
 }
 
+pub(crate) fn pool_shape(batch: usize, from: MapShape, window: Window) -> PoolShape {
+    PoolShape {
+        planes: batch * from.channels,
+        in_height: from.height,
+        in_width: from.width,
+        kernel: [window.kernel; 2],
+        stride: [window.stride; 2],
+        padding: [window.padding; 2],
+    }
+}
+
+pub(crate) fn channels_shape(batch: usize, graph: &Graph, node: &Node) -> ChannelsShape {
+    let Operation::Channels { first, second, groups, start } = node.operation else {
+        unreachable!("only called for picked channels");
+    };
+    ChannelsShape {
+        batch,
+        first: graph.shape(first).channels,
+        second: second.map_or(0, |second| graph.shape(second).channels),
+        groups,
+        start,
+        count: node.shape.channels,
+        spatial: node.shape.positions(),
+    }
+}
+
 /// Sizes of one resize along both axes.
 fn resize_shape(batch: usize, from: MapShape, to: MapShape) -> ResizeShape {
     ResizeShape {
@@ -389,20 +293,5 @@ pub(crate) fn resize(
         adaptive_avg_pool2d(&shape, input, output);
     } else {
         resize_bilinear(&shape, input, output);
-    }
-}
-
-fn resize_backward(
-    batch: usize,
-    from: MapShape,
-    to: MapShape,
-    gradient: &[f32],
-    by_input: &mut [f32],
-) {
-    let shape = resize_shape(batch, from, to);
-    if shrinks(from, to) {
-        adaptive_avg_pool2d_backward(&shape, gradient, by_input);
-    } else {
-        resize_bilinear_backward(&shape, gradient, by_input);
     }
 }

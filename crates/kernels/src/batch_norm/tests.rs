@@ -75,7 +75,7 @@ fn passes(isa: Isa, shape: &NormShape, data: &Data, residual: bool, relu: bool) 
         isa,
         shape,
         &data.input,
-        relu.then_some(&p.output),
+        if relu { ReluGate::Output(&p.output) } else { ReluGate::Open },
         &data.grad,
         &data.gamma,
         &p.mean,
@@ -121,6 +121,38 @@ fn every_path_agrees_with_the_scalar_loops() {
                     assert_close(&by("residual"), &got.residual_grad, &want.residual, 0.0, 0.0);
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn the_gate_by_beta_is_the_gate_by_the_output() {
+    for shape in shapes() {
+        let data = data(&shape, 5);
+        for isa in Isa::available() {
+            let want = passes(isa, &shape, &data, false, true);
+            let mut input_grad = vec![f32::NAN; shape.len()];
+            let mut gamma_grad = vec![f32::NAN; shape.channels];
+            let mut beta_grad = gamma_grad.clone();
+            backward_on(
+                isa,
+                &shape,
+                &data.input,
+                ReluGate::Beta(&data.beta),
+                &data.grad,
+                &data.gamma,
+                &want.mean,
+                &want.variance,
+                EPSILON,
+                &mut input_grad,
+                &mut gamma_grad,
+                &mut beta_grad,
+                None,
+            );
+            let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&input_grad), bits(&want.input_grad), "{shape:?}");
+            assert_eq!(bits(&gamma_grad), bits(&want.gamma_grad), "{shape:?}");
+            assert_eq!(bits(&beta_grad), bits(&want.beta_grad), "{shape:?}");
         }
     }
 }

@@ -3,3 +3,4 @@
 
 mod gradients;
 mod networks;
+mod table;

@@ -1,0 +1,303 @@
+//! Building a [`Graph`] operation by operation.
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+use crate::graph::{
+    BufferId, BufferSpec, ClassifierIds, Graph, Initial, MapShape, Node, Operation, ParameterId,
+    ParameterSpec, PoolKind, ValueId, Window,
+};
+
+/// Shape and wiring of one convolution for [`GraphBuilder::conv2d`].
+#[derive(Clone, Copy, Debug)]
+pub struct Conv2dConfig {
+    /// Output channels.
+    pub out_channels: usize,
+    /// Side of the square kernel.
+    pub kernel: usize,
+    /// Step in both directions.
+    pub stride: usize,
+    /// Zeros added on every side.
+    pub padding: usize,
+    /// Channel groups; `channels` makes it depthwise.
+    pub groups: usize,
+    /// With a bias or without.
+    pub bias: bool,
+    /// First values of weight and bias.
+    pub start: ConvStart,
+}
+
+/// How a convolution starts out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConvStart {
+    /// Normal weights by the fan-out of the whole layer, bias 0.
+    KaimingFanOut,
+    /// Weight and bias uniform by the fan-in: `nn.Conv2d`'s default.
+    UniformFanIn,
+}
+
+impl Conv2dConfig {
+    /// A convolution that keeps the size at stride 1: padding `kernel / 2`, one group, no bias,
+    /// Kaiming start.
+    #[must_use]
+    pub const fn new(out_channels: usize, kernel: usize, stride: usize) -> Self {
+        Self {
+            out_channels,
+            kernel,
+            stride,
+            padding: kernel / 2,
+            groups: 1,
+            bias: false,
+            start: ConvStart::KaimingFanOut,
+        }
+    }
+
+    /// The same with a bias, and PyTorch's default start.
+    #[must_use]
+    pub const fn with_bias(mut self) -> Self {
+        self.bias = true;
+        self.with_start(ConvStart::UniformFanIn)
+    }
+
+    /// The same with another start.
+    #[must_use]
+    pub const fn with_start(mut self, start: ConvStart) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// The same in `groups` groups of channels.
+    #[must_use]
+    pub const fn with_groups(mut self, groups: usize) -> Self {
+        self.groups = groups;
+        self
+    }
+}
+
+/// Adds operations in execution order; checks shapes as it goes.
+#[derive(Debug)]
+pub struct GraphBuilder {
+    graph: Graph,
+}
+
+impl GraphBuilder {
+    /// Starts a graph for samples of `shape`; gives the input value too.
+    #[must_use]
+    pub fn new(shape: MapShape) -> (Self, ValueId) {
+        let graph = Graph {
+            nodes: vec![Node { operation: Operation::Input, shape }],
+            parameters: Vec::new(),
+            buffers: Vec::new(),
+            features: Vec::new(),
+            map: None,
+            classifier: None,
+        };
+        (Self { graph }, ValueId(0))
+    }
+
+    /// Shape of a value made so far.
+    #[must_use]
+    pub fn shape(&self, value: ValueId) -> MapShape {
+        self.graph.shape(value)
+    }
+
+    /// Convolution `name.weight` (and `name.bias`).
+    ///
+    /// # Errors
+    /// When the kernel does not fit into the padded input.
+    pub fn conv2d(&mut self, name: &str, input: ValueId, config: Conv2dConfig) -> Result<ValueId> {
+        self.conv2d_plus(name, input, None, config)
+    }
+
+    /// The same, and then adds `residual`, if given: another value than `input`.
+    ///
+    /// # Errors
+    /// When the kernel does not fit into the padded input.
+    pub fn conv2d_plus(
+        &mut self,
+        name: &str,
+        input: ValueId,
+        residual: Option<ValueId>,
+        config: Conv2dConfig,
+    ) -> Result<ValueId> {
+        let Conv2dConfig { out_channels, kernel, stride, padding, groups, bias, start } = config;
+        let shape = self.shape(input);
+        if shape.channels == 0 {
+            return Err(Error::InputTooSmall { layer: name.to_owned(), shape });
+        }
+        let to = self.windowed(name, shape, Window { kernel, stride, padding })?;
+        let shape = MapShape { channels: out_channels, ..to };
+        debug_assert!(residual.is_none_or(|r| self.shape(r) == shape), "{name}: residual shape");
+        debug_assert!(residual != Some(input), "{name}: a residual that is the input");
+        let channels = self.shape(input).channels / groups;
+        let fan_in = channels * kernel * kernel;
+        let initial = match start {
+            // PyTorch counts the outputs of all groups.
+            ConvStart::KaimingFanOut => {
+                Initial::KaimingNormalFanOut { fan_out: out_channels * kernel * kernel }
+            }
+            ConvStart::UniformFanIn => Initial::UniformFanIn { fan_in },
+        };
+        let weight_shape = vec![out_channels, channels, kernel, kernel];
+        let weight = self.parameter(name, "weight", weight_shape, initial);
+        let initial = match start {
+            ConvStart::KaimingFanOut => Initial::Zeros,
+            ConvStart::UniformFanIn => initial,
+        };
+        let bias = bias.then(|| self.parameter(name, "bias", vec![out_channels], initial));
+        let operation =
+            Operation::Conv2d { input, weight, bias, kernel, stride, padding, groups, residual };
+        Ok(self.push(operation, shape))
+    }
+
+    /// Max pooling; `name` only stands in the error.
+    ///
+    /// # Errors
+    /// When the window does not fit into the padded input.
+    pub fn max_pool(&mut self, name: &str, input: ValueId, window: Window) -> Result<ValueId> {
+        let shape = self.windowed(name, self.shape(input), window)?;
+        Ok(self.push(Operation::Pool { input, kind: PoolKind::Max, window }, shape))
+    }
+
+    /// Average pooling, where padding counts as zeros; `name` only stands in the error.
+    ///
+    /// # Errors
+    /// When the window does not fit into the padded input.
+    pub fn avg_pool(&mut self, name: &str, input: ValueId, window: Window) -> Result<ValueId> {
+        let shape = self.windowed(name, self.shape(input), window)?;
+        Ok(self.push(Operation::Pool { input, kind: PoolKind::Average, window }, shape))
+    }
+
+    /// The shape of a map after a window has moved over it.
+    fn windowed(&self, name: &str, shape: MapShape, window: Window) -> Result<MapShape> {
+        let Window { kernel, stride, padding } = window;
+        let smallest = shape.height.min(shape.width);
+        if smallest == 0 || smallest + 2 * padding < kernel || stride == 0 {
+            return Err(Error::InputTooSmall { layer: name.to_owned(), shape });
+        }
+        let side = |size: usize| (size + 2 * padding - kernel) / stride + 1;
+        Ok(MapShape { height: side(shape.height), width: side(shape.width), ..shape })
+    }
+
+    /// The channels of a map in ShuffleNet's order: channel `i` of group `k` goes to `i * groups + k`.
+    pub fn shuffled(&mut self, input: ValueId, groups: usize) -> ValueId {
+        if groups == 1 {
+            return input;
+        }
+        let shape = self.shape(input);
+        self.push(Operation::Channels { first: input, second: None, groups, start: 0 }, shape)
+    }
+
+    /// The channels `range` of `first` and `second` (two values) put behind one another and then
+    /// [shuffled](GraphBuilder::shuffled), in one copy.
+    pub fn joined(
+        &mut self,
+        first: ValueId,
+        second: ValueId,
+        groups: usize,
+        range: Range<usize>,
+    ) -> ValueId {
+        let (left, right) = (self.shape(first), self.shape(second));
+        debug_assert!(first != second, "a map joined with itself");
+        debug_assert_eq!((left.height, left.width), (right.height, right.width), "maps to join");
+        debug_assert!(range.end <= left.channels + right.channels, "{range:?} of joined maps");
+        let shape = MapShape { channels: range.len(), ..left };
+        let second = Some(second);
+        self.push(Operation::Channels { first, second, groups, start: range.start }, shape)
+    }
+
+    /// Batch norm `name.*`, then adds `residual` if given (another value than `input`), then ReLU
+    /// if asked.
+    pub fn batch_norm(
+        &mut self,
+        name: &str,
+        input: ValueId,
+        residual: Option<ValueId>,
+        relu: bool,
+    ) -> ValueId {
+        let shape = self.shape(input);
+        debug_assert!(residual.is_none_or(|r| self.shape(r) == shape), "{name}: residual shape");
+        debug_assert!(residual != Some(input), "{name}: a residual that is the input");
+        let channels = shape.channels;
+        let gamma = self.parameter(name, "weight", vec![channels], Initial::Ones);
+        let beta = self.parameter(name, "bias", vec![channels], Initial::Zeros);
+        let running_mean = self.buffer(name, "running_mean", channels, 0.0);
+        let running_variance = self.buffer(name, "running_var", channels, 1.0);
+        let operation = Operation::BatchNorm {
+            input,
+            gamma,
+            beta,
+            running_mean,
+            running_variance,
+            residual,
+            relu,
+        };
+        self.push(operation, shape)
+    }
+
+    /// Resizes a map: average pooling down, bilinear up, nothing if it already fits.
+    pub fn resize(&mut self, input: ValueId, height: usize, width: usize) -> ValueId {
+        let from = self.shape(input);
+        if (from.height, from.width) == (height, width) {
+            return input;
+        }
+        self.push(Operation::Resize { input }, MapShape { height, width, ..from })
+    }
+
+    /// Global average pooling and the linear classifier `name`; sets [`Graph::map`],
+    /// [`Graph::classifier`] and the last feature tap.
+    pub fn pooled_classifier(&mut self, name: &str, map: ValueId, classes: usize) -> ValueId {
+        let channels = self.shape(map).channels;
+        let pooled =
+            self.push(Operation::GlobalAvgPool { input: map }, MapShape::new(channels, 1, 1));
+        let initial = Initial::UniformFanIn { fan_in: channels };
+        let weight = self.parameter(name, "weight", vec![classes, channels], initial);
+        let bias = self.parameter(name, "bias", vec![classes], initial);
+        self.graph.map = Some(map);
+        self.graph.classifier = Some(ClassifierIds { weight, bias });
+        self.feature(pooled);
+        self.push(Operation::Linear { input: pooled, weight, bias }, MapShape::new(classes, 1, 1))
+    }
+
+    /// Other first values for the linear classifier added by [`GraphBuilder::pooled_classifier`].
+    pub fn start_classifier(&mut self, weight: Initial, bias: Initial) {
+        if let Some(ids) = self.graph.classifier {
+            self.graph.parameters[ids.weight.0].initial = weight;
+            self.graph.parameters[ids.bias.0].initial = bias;
+        }
+    }
+
+    /// Marks a value as the next feature tap.
+    pub fn feature(&mut self, value: ValueId) {
+        self.graph.features.push(value);
+    }
+
+    /// The finished graph; its output is the value added last.
+    #[must_use]
+    pub fn finish(self) -> Graph {
+        self.graph
+    }
+
+    fn push(&mut self, operation: Operation, shape: MapShape) -> ValueId {
+        self.graph.nodes.push(Node { operation, shape });
+        ValueId(self.graph.nodes.len() - 1)
+    }
+
+    fn parameter(
+        &mut self,
+        layer: &str,
+        kind: &str,
+        shape: Vec<usize>,
+        initial: Initial,
+    ) -> ParameterId {
+        let name = format!("{layer}.{kind}");
+        self.graph.parameters.push(ParameterSpec { name, shape, initial });
+        ParameterId(self.graph.parameters.len() - 1)
+    }
+
+    fn buffer(&mut self, layer: &str, kind: &str, len: usize, initial: f32) -> BufferId {
+        let name = format!("{layer}.{kind}");
+        self.graph.buffers.push(BufferSpec { name, len, initial });
+        BufferId(self.graph.buffers.len() - 1)
+    }
+}

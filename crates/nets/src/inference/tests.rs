@@ -1,0 +1,189 @@
+//! The frozen plan against the training graph run operation by operation with its running
+//! statistics, for every network.
+
+use faculty_kernels::batch_norm::batch_norm_inference;
+use faculty_kernels::conv2d::conv2d_fused;
+use faculty_testkit::{Tolerance, assert_close};
+
+use super::*;
+use crate::graph::MapShape;
+use crate::networks::{NETWORKS, NetworkInfo};
+
+/// Numbers in ±1 that look random, the same on every machine.
+fn numbers(len: usize, seed: u64) -> Vec<f32> {
+    (0..len as u64)
+        .map(|i| {
+            let mixed = (i + 1 + seed * 7919).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            ((mixed ^ (mixed >> 29)) >> 40) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+/// A network whose batch norms are not at their start values.
+fn network(info: &NetworkInfo, input: MapShape, classes: usize) -> Network {
+    let mut network = Network::new(info.name, input, classes, 3).unwrap();
+    let graph = network.graph().clone();
+    for (index, (spec, values)) in graph.parameters.iter().zip(&mut network.parameters).enumerate()
+    {
+        let random = numbers(values.len(), index as u64);
+        if spec.shape.len() == 1 {
+            let centre = if spec.name.ends_with("weight") { 1.0 } else { 0.0 };
+            values.iter_mut().zip(random).for_each(|(v, r)| *v = centre + 0.3 * r);
+        }
+    }
+    for (index, (spec, values)) in graph.buffers.iter().zip(&mut network.buffers).enumerate() {
+        let random = numbers(values.len(), 1000 + index as u64);
+        values.iter_mut().zip(random).for_each(|(v, r)| *v = spec.initial + 0.3 * r);
+    }
+    network
+}
+
+/// Every value of the graph, nothing fused, folded or shared.
+fn evaluate(network: &Network, input: &[f32], batch: usize) -> Vec<Vec<f32>> {
+    let graph = network.graph();
+    let mut values: Vec<Vec<f32>> = Vec::new();
+    for node in &graph.nodes {
+        let value = |id: ValueId| values[id.0].as_slice();
+        let parameter = |id: crate::ParameterId| network.parameters[id.0].as_slice();
+        let mut output = vec![f32::NAN; batch * node.shape.elements()];
+        match node.operation {
+            Operation::Input => output.copy_from_slice(input),
+            Operation::Conv2d { input, weight, bias, residual, .. } => {
+                let shape = conv_shape(batch, graph, node);
+                let bias = bias.map(parameter);
+                conv2d_fused(
+                    &shape,
+                    value(input),
+                    parameter(weight),
+                    bias,
+                    None,
+                    false,
+                    &mut output,
+                );
+                if let Some(residual) = residual {
+                    output.iter_mut().zip(value(residual)).for_each(|(y, r)| *y += r);
+                }
+            }
+            Operation::BatchNorm {
+                input,
+                gamma,
+                beta,
+                running_mean,
+                running_variance,
+                residual,
+                relu,
+            } => {
+                batch_norm_inference(
+                    &norm_shape(batch, node.shape),
+                    value(input),
+                    parameter(gamma),
+                    parameter(beta),
+                    &network.buffers[running_mean.0],
+                    &network.buffers[running_variance.0],
+                    BATCH_NORM_EPSILON,
+                    None,
+                    false,
+                    &mut output,
+                );
+                if let Some(residual) = residual {
+                    output.iter_mut().zip(value(residual)).for_each(|(y, r)| *y += r);
+                }
+                if relu {
+                    output.iter_mut().for_each(|y| *y = y.max(0.0));
+                }
+            }
+            Operation::Pool { input, kind, window } => {
+                let shape = pool_shape(batch, graph.shape(input), window);
+                match kind {
+                    PoolKind::Max => {
+                        let mut maxima = vec![0; output.len()];
+                        max_pool2d(&shape, value(input), &mut output, &mut maxima);
+                    }
+                    PoolKind::Average => avg_pool2d(&shape, value(input), &mut output),
+                }
+            }
+            Operation::Channels { first, second, .. } => {
+                let shape = channels_shape(batch, graph, node);
+                join_channels(&shape, value(first), second.map_or(&[], value), &mut output);
+            }
+            Operation::GlobalAvgPool { input } => {
+                let from = graph.shape(input);
+                global_avg_pool(batch * from.channels, from.positions(), value(input), &mut output);
+            }
+            Operation::Resize { input } => {
+                resize(batch, graph.shape(input), node.shape, value(input), &mut output);
+            }
+            Operation::Linear { input, weight, bias } => {
+                let shape = linear_shape(batch, graph.shape(input), node.shape);
+                linear(&shape, value(input), parameter(weight), parameter(bias), &mut output);
+            }
+        }
+        values.push(output);
+    }
+    values
+}
+
+/// The plan folds and reorders, so it rounds differently: 1e-4 of the largest value.
+const TOLERANCE: Tolerance = Tolerance { relative: 0.0, of_largest: 1e-4, absolute: 0.0 };
+
+fn check(info: &NetworkInfo, shape: MapShape, classes: usize, batch: usize) {
+    let network = network(info, shape, classes);
+    let graph = network.graph().clone();
+    let input = numbers(batch * shape.elements(), 5);
+    let want = evaluate(&network, &input, batch);
+    let mut wanted = graph.features().to_vec();
+    wanted.extend(graph.map());
+    // With taps read and without, which folds and shares differently.
+    for wanted in [wanted, Vec::new()] {
+        let mut plan = Inference::new(&network, &wanted);
+        let logits = plan.run(&input, batch).to_vec();
+        let output = want.last().unwrap();
+        let what = format!("{} on {shape}: ", info.name);
+        assert!(output.iter().any(|v| v.abs() > 1e-3), "{what} nothing but zeros");
+        assert_close(&format!("{what} logits"), &logits, output, TOLERANCE);
+        for id in wanted {
+            let what = format!("{what} value {}", id.0);
+            assert_close(&what, plan.value(id), &want[id.0], TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn every_network_is_the_training_graph_with_its_running_statistics() {
+    for info in NETWORKS {
+        check(info, MapShape::new(3, 32, 32), 100, 2);
+    }
+}
+
+#[test]
+fn odd_sizes_channels_and_classes_are_fine() {
+    for (shape, classes, batch) in [
+        (MapShape::new(1, 28, 28), 10, 3),
+        (MapShape::new(3, 37, 41), 1, 1),
+        (MapShape::new(4, 64, 65), 2, 1),
+        (MapShape::new(3, 16, 16), 3, 17),
+    ] {
+        for name in
+            ["resnet8", "wrn_16_1", "vgg8", "MobileNetV2", "ShuffleV1", "ShuffleV2", "ResNet18"]
+        {
+            check(crate::find(name).unwrap(), shape, classes, batch);
+        }
+    }
+    for size in [33, 49, 112] {
+        for name in ["resnet18_imagenet", "resnet50_imagenet"] {
+            check(crate::find(name).unwrap(), MapShape::new(3, size, size + 2), 7, 2);
+        }
+    }
+}
+
+#[test]
+fn a_smaller_batch_after_a_larger_one_is_right() {
+    let info = crate::find("ShuffleV2").unwrap();
+    let network = network(info, MapShape::new(3, 16, 16), 5);
+    let sample = network.graph().input_shape().elements();
+    let input = numbers(8 * sample, 9);
+    let mut plan = Inference::new(&network, &[]);
+    plan.run(&input, 8);
+    let small = plan.run(&input[..3 * sample], 3).to_vec();
+    assert_eq!(small, Inference::new(&network, &[]).run(&input[..3 * sample], 3));
+}

@@ -1,0 +1,106 @@
+//! Which memory a training step needs, and when.
+//!
+//! The forward pass of node `i` is step `i`, its backward pass step `2 n - i`; losses work at step
+//! `n`. A value that the backward pass does not read (a projected shortcut before it is added, say)
+//! is overwritten as soon as the forward pass is through with it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::graph::{Graph, Operation, ValueId};
+use crate::memory::{MemoryPlan, Span};
+
+/// The memory plan of one graph.
+#[derive(Debug)]
+pub(super) struct StepPlan {
+    pub(super) graph: Arc<Graph>,
+    memory: MemoryPlan,
+    /// Per node and input: the part for a gradient that is added to one that is there already.
+    more: Vec<[Option<usize>; 2]>,
+    /// Values that losses read.
+    kept: Vec<bool>,
+}
+
+impl StepPlan {
+    pub(super) fn new(graph: &Arc<Graph>) -> Self {
+        let count = graph.nodes.len();
+        let len = |value: usize| graph.nodes[value].shape.elements();
+        let back = |node: usize| 2 * count - node;
+        let mut kept = vec![false; count];
+        let read_outside = graph.features.iter().chain(&graph.map);
+        read_outside.chain([&graph.output()]).for_each(|id| kept[id.0] = true);
+
+        let mut values: Vec<Span> =
+            (0..count).map(|i| Span { len: len(i), first: i, last: i }).collect();
+        // The first gradient by a value comes from its last reader.
+        let mut gradients: Vec<Span> =
+            (0..count).map(|i| Span { len: len(i), first: back(i), last: back(i) }).collect();
+        let mut last_reader = vec![0; count];
+        for (index, node) in graph.nodes.iter().enumerate() {
+            for (which, input) in node.operation.inputs().enumerate() {
+                let read_back = which == 0 && reads_input_back(node.operation);
+                let until = if read_back { back(index) } else { index };
+                values[input.0].last = values[input.0].last.max(until);
+                gradients[input.0].first = gradients[input.0].first.min(back(index));
+                last_reader[input.0] = index;
+            }
+            if reads_output_back(node.operation) {
+                values[index].last = values[index].last.max(back(index));
+            }
+            if kept[index] {
+                values[index].last = 2 * count;
+            }
+        }
+        let mut spans = values;
+        spans.append(&mut gradients);
+        let mut more = vec![[None; 2]; count];
+        for (index, node) in graph.nodes.iter().enumerate() {
+            for (which, input) in node.operation.inputs().enumerate() {
+                if last_reader[input.0] > index {
+                    more[index][which] = Some(spans.len());
+                    spans.push(Span { len: len(input.0), first: back(index), last: back(index) });
+                }
+            }
+        }
+        Self { graph: graph.clone(), memory: MemoryPlan::new(&spans), more, kept }
+    }
+
+    /// Floats of a step at a batch size.
+    pub(super) fn floats(&self, batch: usize) -> usize {
+        self.memory.total() * batch
+    }
+
+    /// Whether losses may read a value.
+    pub(super) fn keeps(&self, id: ValueId) -> bool {
+        self.kept[id.0]
+    }
+
+    pub(super) fn value(&self, id: ValueId, batch: usize) -> Range<usize> {
+        self.memory.range(id.0, batch)
+    }
+
+    /// The gradient by a value.
+    pub(super) fn gradient(&self, id: ValueId, batch: usize) -> Range<usize> {
+        self.memory.range(self.graph.nodes.len() + id.0, batch)
+    }
+
+    /// Memory for a node's gradient by its input number `which` when that has a gradient already.
+    pub(super) fn more(&self, node: usize, which: usize, batch: usize) -> Range<usize> {
+        let part = self.more[node][which].expect("a gradient is there only after a later reader");
+        self.memory.range(part, batch)
+    }
+}
+
+/// Whether going back through an operation takes the value of its first input.
+fn reads_input_back(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Conv2d { .. } | Operation::BatchNorm { .. } | Operation::Linear { .. }
+    )
+}
+
+/// Whether going back through an operation takes its own value: where ReLU cut, unless that can be
+/// told from the input.
+fn reads_output_back(operation: Operation) -> bool {
+    matches!(operation, Operation::BatchNorm { relu: true, residual: Some(_), .. })
+}
