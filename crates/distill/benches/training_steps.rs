@@ -10,6 +10,7 @@ use std::io::{BufRead as _, Write as _};
 use std::time::{Duration, Instant};
 
 use faculty_data::SampleId;
+use faculty_distill::compute::Compute;
 use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
 use faculty_distill::methods::{CaMkd, Ce, Method};
 use faculty_distill::optimizer::OptimizerConfig;
@@ -92,7 +93,7 @@ fn prepare((kind, student, teachers): (&str, &str, &str)) -> Result<Work, Error>
         sources.iter().map(|teacher| TeacherTraits::of(teacher, TAPS)).collect();
     let method: Box<dyn Method> =
         if kind == "ce" { Box::new(Ce) } else { Box::new(CaMkd::default()) };
-    let mut learner = Learner::new(network, method, &traits, BATCH, 1);
+    let mut learner = Learner::new(network, method, &traits, BATCH, 1, &Compute::Kernels);
     let ids: Vec<SampleId> = (0..BATCH as u64).map(SampleId).collect();
     let mut ask = move |images: &[f32]| -> Vec<TeacherOutputs> {
         let batch = TeacherBatch { ids: &ids, view: 0, images };

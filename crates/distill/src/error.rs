@@ -106,6 +106,12 @@ pub enum Error {
         /// `train.batch_size`.
         batch_size: usize,
     },
+    /// A device that this program was built without.
+    #[error("this program was built without the device `{device}`")]
+    DeviceNotBuilt {
+        /// Its name.
+        device: &'static str,
+    },
     /// A run folder that already holds a run.
     #[error("`{}` already holds a run", path.display())]
     FolderInUse {
@@ -222,6 +228,9 @@ impl Error {
             Self::TooFewSamples { .. } => {
                 Some("lower `train.batch_size`, or use more samples".to_owned())
             }
+            Self::DeviceNotBuilt { device } => Some(format!(
+                "build it with `--features {device}`, or leave `train.device` out to use the CPU"
+            )),
             Self::FolderInUse { finished: true, .. } => Some(
                 "choose another folder with `--output`, or replace it with `--overwrite`"
                     .to_owned(),

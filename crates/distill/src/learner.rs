@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use burn::Tensor;
 use burn::tensor::{Device, Gradients, Int, TensorData};
 use faculty_kernels::elementwise::add_scaled;
-use faculty_nets::{Graph, MapShape, Network, TrainingRun};
+use faculty_nets::{Graph, MapShape, Network, Run};
 
+use crate::compute::Compute;
 use crate::losses::maps::MapValues;
 use crate::methods::{
     ClassifierTensors, Loss, MapStep, MapTerm, Method, Needs, Shapes, Step, TapShapes,
@@ -23,16 +24,16 @@ pub struct Trained {
     pub network: Network,
     /// Its optimiser's memory.
     pub optimizer: OptimizerState,
-    run: TrainingRun,
+    run: Run,
     /// Gradients that came off the tape, for values that no graph computes with.
     off_tape: Vec<Vec<f32>>,
 }
 
 impl Trained {
-    /// Before its first step.
+    /// Before its first step, to be computed on `device`.
     #[must_use]
-    pub fn new(network: Network) -> Self {
-        let (optimizer, run) = (OptimizerState::default(), TrainingRun::new());
+    pub fn new(network: Network, device: &Compute) -> Self {
+        let (optimizer, run) = (OptimizerState::default(), device.run());
         Self { network, optimizer, run, off_tape: Vec::new() }
     }
 
@@ -173,6 +174,7 @@ impl Learner {
         teachers: &[TeacherTraits],
         batch_size: usize,
         seed: u64,
+        compute: &Compute,
     ) -> Self {
         // Losses run on burn's CPU backend whatever else is compiled in.
         let device = Device::flex().autodiff();
@@ -191,17 +193,17 @@ impl Learner {
                 let seed = seed.wrapping_add(1 + k as u64);
                 let name = format!("connector {k}");
                 let network = Network::from_graph(&name, connector.graph, seed);
-                (connector.tap, Trained::new(network))
+                (connector.tap, Trained::new(network, compute))
             })
             .collect();
         let parameters = method.parameters(&shapes);
         let parameters = (!parameters.is_empty()).then(|| {
             let graph = Graph::of_parameters(parameters);
-            Trained::new(Network::from_graph("method", graph, seed))
+            Trained::new(Network::from_graph("method", graph, seed), compute)
         });
         let classifiers =
             teachers.iter().filter_map(|teacher| teacher.classifier.clone()).collect();
-        let student = Trained::new(student);
+        let student = Trained::new(student, compute);
         let teacher_shapes = shapes.teachers;
         let on_losses = Duration::ZERO;
         Self {
@@ -344,7 +346,7 @@ impl Learner {
     fn leaves(&self, size: usize, needs: &Needs) -> Leaves {
         let graph = self.student.network.graph();
         let run = &self.student.run;
-        let leaf = |run: &TrainingRun, graph: &Graph, value| {
+        let leaf = |run: &Run, graph: &Graph, value| {
             tensor4(run.value(value), size, graph.shape(value), &self.device).require_grad()
         };
         let shape = [size, self.student.network.classes()];

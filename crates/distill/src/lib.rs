@@ -9,6 +9,7 @@
 
 pub mod ablation;
 pub mod checkpoint;
+pub mod compute;
 mod error;
 pub mod evaluate;
 pub mod learner;

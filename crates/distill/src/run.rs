@@ -7,6 +7,7 @@ use faculty_data::{Dataset, Format, Normalisation, Part, ReadOptions};
 use faculty_nets::weights::file_hash;
 use faculty_nets::{MapShape, Network};
 
+use crate::compute::Compute;
 use crate::error::Result;
 use crate::learner::{Learner, TeacherTraits};
 use crate::methods::{self, Method, Needs};
@@ -130,6 +131,7 @@ impl CheckedRun {
             .iter()
             .map(|teacher| TeacherTraits::of(teacher.source.as_ref(), &whole.teacher_taps))
             .collect();
+        let compute = Compute::of(recipe.train.device)?;
         let recipe_text = recipe.to_toml()?;
         identity.push(comparable(recipe)?);
         let nothing = StudentResult { epoch: 0, validation: None, test: None };
@@ -154,8 +156,10 @@ impl CheckedRun {
             best: nothing,
             seconds: 0.0,
         };
+        let batch_size = recipe.train.batch_size;
+        let learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute);
         Ok(Self {
-            learner: Learner::new(student, method, &traits, recipe.train.batch_size, recipe.seed),
+            learner,
             teachers,
             data,
             settings: settings(recipe, recipe_text),

@@ -6,7 +6,9 @@
 //! A convolution is linear in its input and in its weight, so
 //! `⟨g, conv(x; w)⟩ = ⟨input_grad(g; w), x⟩ = ⟨weight_grad(x, g), w⟩` checks all three passes.
 
-use faculty_kernels::batch_norm::{NormShape, batch_norm_train, batch_norm_train_backward};
+use faculty_kernels::batch_norm::{
+    NormShape, ReluGate, batch_norm_train, batch_norm_train_backward,
+};
 use faculty_kernels::conv2d::{Conv2dShape, conv2d_fused, conv2d_input_grad, conv2d_weight_grad};
 
 fn numbers(len: usize, seed: u64) -> Vec<f32> {
@@ -109,7 +111,7 @@ fn batch_norm_gradients_are_orthogonal_to_what_it_ignores() {
     batch_norm_train_backward(
         &shape,
         &input,
-        Some(&output),
+        ReluGate::Output(&output),
         &gradient,
         &gamma,
         &mean,

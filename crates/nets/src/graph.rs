@@ -226,9 +226,14 @@ impl Graph {
     /// computes with them elsewhere.
     #[must_use]
     pub fn of_parameters(parameters: Vec<ParameterSpec>) -> Self {
-        let (mut builder, _) = GraphBuilder::new(MapShape::new(0, 0, 0));
-        builder.graph.parameters = parameters;
-        builder.finish()
+        Self {
+            nodes: vec![Node { operation: Operation::Input, shape: MapShape::new(0, 0, 0) }],
+            parameters,
+            buffers: Vec::new(),
+            features: Vec::new(),
+            map: None,
+            classifier: None,
+        }
     }
 
     /// Shape of one input sample.

@@ -1,10 +1,12 @@
 //! Networks for faculty: structure with feature taps, training and inference runs, weight files.
 //!
 //! A network is a [`Graph`] (what is computed) with values ([`Network`]). [`TrainingRun`] computes
-//! with batch statistics and carries gradients back; [`Inference`] is the compiled plan of a frozen
+//! with batch statistics and carries gradients back, [`BurnRun`] does the same in plain burn
+//! operations on any device; [`Inference`] is the compiled plan of a frozen
 //! network. Losses and optimisers live in `faculty-distill`.
 
 mod builder;
+mod burn_run;
 mod deep_resnet;
 mod error;
 mod graph;
@@ -15,6 +17,7 @@ mod mobilenet_v2;
 mod network;
 mod networks;
 mod resnet;
+mod run;
 mod shuffle_v1;
 mod shuffle_v2;
 mod training;
@@ -23,6 +26,7 @@ pub mod weights;
 mod wrn;
 
 pub use builder::{Conv2dConfig, ConvStart, GraphBuilder};
+pub use burn_run::BurnRun;
 pub use error::{Error, Result};
 pub use graph::{
     BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, BufferId, BufferSpec, ClassifierIds, Graph, Initial,
@@ -31,4 +35,5 @@ pub use graph::{
 pub use inference::Inference;
 pub use network::{Classifier, Network};
 pub use networks::{NETWORKS, NetworkInfo, find};
+pub use run::Run;
 pub use training::TrainingRun;

@@ -208,7 +208,7 @@ impl TrainingRun {
 }
 
 /// `running = (1 - momentum) running + momentum · scale · batch`
-fn blend(running: &mut [f32], batch: &[f32], scale: f32) {
+pub(crate) fn blend(running: &mut [f32], batch: &[f32], scale: f32) {
     for (running, &batch) in running.iter_mut().zip(batch) {
         *running += BATCH_NORM_MOMENTUM * (scale * batch - *running);
     }
@@ -277,7 +277,7 @@ fn resize_shape(batch: usize, from: MapShape, to: MapShape) -> ResizeShape {
 
 /// Average pooling where the map shrinks, bilinear where it grows (CA-MKD's rule; a map that
 /// shrinks along one axis and grows along the other counts as growing).
-fn shrinks(from: MapShape, to: MapShape) -> bool {
+pub(crate) fn shrinks(from: MapShape, to: MapShape) -> bool {
     to.height <= from.height && to.width <= from.width
 }
 

@@ -159,6 +159,11 @@ section! {
         /// Largest length of the gradient; longer ones are shortened to it.
         #[within(Range::above(0.0))]
         clip_gradient_norm: Option<f64> = None, "not shortened";
+        /// Where the student's steps are computed: `cpu` (our kernels), `vulkan` or `cuda` (plain
+        /// burn on a GPU, if the program was built with that feature), or `cpu-burn` (plain burn on
+        /// the CPU, slow, to check against).
+        #[within(Range::Words(Device::NAMES))]
+        device: Device = Device::Cpu, "faculty's choice";
         /// Threads to work on; the result does not depend on it.
         #[within(Range::between(1.0, 4096.0))]
         threads: Option<usize> = None, "all cores";
@@ -190,6 +195,21 @@ words! {
         Sgd = "sgd",
         /// Adam with decoupled weight decay (Loshchilov, Hutter, ICLR 2019).
         AdamW = "adamw",
+    }
+}
+
+words! {
+    /// `train.device`: where the student's steps are computed.
+    pub enum Device {
+        /// Our kernels.
+        #[default]
+        Cpu = "cpu",
+        /// A GPU through Vulkan.
+        Vulkan = "vulkan",
+        /// An NVIDIA GPU.
+        Cuda = "cuda",
+        /// Plain burn on the CPU, to check against.
+        CpuBurn = "cpu-burn",
     }
 }
 

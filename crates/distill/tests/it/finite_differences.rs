@@ -1,6 +1,7 @@
 //! Every loss through the whole student: the gradient that the learner gives against central
 //! differences of the loss that it reports.
 
+use faculty_distill::compute::Compute;
 use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
 use faculty_distill::methods::{
     Aver, BestTeacher, CaMkd, CaMkdConfig, CalibratedConfidence, Ce, ClassReliability, Kd, Method,
@@ -71,7 +72,7 @@ fn networks(learner: &mut Learner) -> Vec<&mut Network> {
 
 fn check(method: impl Fn() -> Box<dyn Method>, teacher_count: u64) {
     let setup = Setup::new(teacher_count);
-    let fresh = || Learner::new(network(5), method(), &setup.traits, BATCH, 5);
+    let fresh = || Learner::new(network(5), method(), &setup.traits, BATCH, 5, &Compute::Kernels);
     let mut learner = fresh();
     learner.gradients(&setup.batch());
     let gradients: Vec<Vec<Vec<f32>>> =

@@ -434,3 +434,31 @@ fn an_ablation_that_would_leave_too_few_teachers_is_refused() {
     }
     assert!(!plan.folder.exists());
 }
+
+#[test]
+fn plain_burn_trains_like_the_kernels() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = |device: &str| {
+        let out = folder.path().join(device);
+        let device = format!("train.device=\"{device}\"");
+        let sets = ["train.epochs=2", "method.beta=1", device.as_str()];
+        run(&recipe(folder.path(), "ca-mkd", 2, &sets), &out).unwrap();
+        metrics(&out)
+    };
+    let (kernels, burn) = (records("cpu"), records("cpu-burn"));
+    for (ours, plain) in kernels.iter().zip(&burn) {
+        let difference = (ours.loss - plain.loss).abs();
+        // Rounding grows over the steps of an epoch.
+        assert!(difference < 0.02 * ours.loss, "{} and {}", ours.loss, plain.loss);
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn a_device_that_was_not_built_is_refused_with_the_way_to_build_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = recipe(folder.path(), "ce", 0, &["train.device=\"cuda\""]);
+    let error = CheckedRun::new(&recipe, &dataset()).err().unwrap();
+    assert!(matches!(error, Error::DeviceNotBuilt { device: "cuda" }), "{error}");
+    assert!(error.hint().unwrap().contains("--features cuda"));
+}

@@ -1,0 +1,75 @@
+//! A training step wherever it is computed.
+
+use crate::burn_run::BurnRun;
+use crate::graph::ValueId;
+use crate::network::Network;
+use crate::training::TrainingRun;
+
+/// One network's training step: on our kernels, or in plain burn operations on another device.
+#[derive(Debug)]
+pub enum Run {
+    /// On this machine's CPU.
+    Kernels(TrainingRun),
+    /// On a burn device.
+    Burn(BurnRun),
+}
+
+impl Run {
+    /// As [`TrainingRun::forward`].
+    ///
+    /// # Panics
+    /// When `input` does not have `batch` samples of the graph's input shape.
+    pub fn forward(&mut self, network: &mut Network, input: &[f32], batch: usize) {
+        match self {
+            Self::Kernels(run) => run.forward(network, input, batch),
+            Self::Burn(run) => run.forward(network, input, batch),
+        }
+    }
+
+    /// As [`TrainingRun::value`].
+    ///
+    /// # Panics
+    /// For values that are neither tap nor map nor output, and before the first forward pass.
+    #[must_use]
+    pub fn value(&self, id: ValueId) -> &[f32] {
+        match self {
+            Self::Kernels(run) => run.value(id),
+            Self::Burn(run) => run.value(id),
+        }
+    }
+
+    /// As [`TrainingRun::backward`].
+    ///
+    /// # Panics
+    /// When a gradient has another length than its value, or there was no forward pass of this
+    /// network.
+    pub fn backward(
+        &mut self,
+        network: &Network,
+        loss_gradients: impl IntoIterator<Item = (ValueId, Vec<f32>)>,
+        input_gradient: bool,
+    ) -> Option<Vec<f32>> {
+        match self {
+            Self::Kernels(run) => run.backward(network, loss_gradients, input_gradient),
+            Self::Burn(run) => run.backward(network, loss_gradients, input_gradient),
+        }
+    }
+
+    /// As [`TrainingRun::gradients`].
+    #[must_use]
+    pub fn gradients(&self) -> &[Vec<f32>] {
+        match self {
+            Self::Kernels(run) => run.gradients(),
+            Self::Burn(run) => run.gradients(),
+        }
+    }
+
+    /// The same for clipping and the like.
+    #[must_use]
+    pub fn gradients_mut(&mut self) -> &mut [Vec<f32>] {
+        match self {
+            Self::Kernels(run) => run.gradients_mut(),
+            Self::Burn(run) => run.gradients_mut(),
+        }
+    }
+}
