@@ -7,6 +7,7 @@
 //! it. [`methods`] holds one file a method, [`weighting`] one a rule, [`teacher`] the sources of
 //! teacher outputs, [`learner`] the gradient step. Nothing here prints or exits.
 
+pub mod cache;
 pub mod checkpoint;
 mod error;
 pub mod evaluate;

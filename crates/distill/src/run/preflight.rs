@@ -10,7 +10,7 @@ use crate::teacher::TeacherSource;
 
 /// Each teacher alone and the ensemble on the validation part (the test part where there is none);
 /// stops at a teacher that knows next to nothing, unless the recipe allows it.
-pub(super) fn measure_teachers(
+pub(crate) fn measure_teachers(
     recipe: &Recipe,
     data: &RunData,
     teachers: &mut [Teacher],
