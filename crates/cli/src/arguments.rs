@@ -22,6 +22,9 @@ pub(crate) enum Command {
     /// Distil a student from the teachers of a recipe
     #[command(after_help = DISTILL_EXAMPLES)]
     Distill(RunOptions),
+    /// Build the cache of a recipe: run each teacher once and keep what it says
+    #[command(after_help = CACHE_EXAMPLES)]
+    Cache(CacheOptions),
     /// Measure a network on a data set, or the result of a run
     #[command(after_help = EVALUATE_EXAMPLES)]
     Evaluate(EvaluateOptions),
@@ -45,6 +48,12 @@ Examples:
   faculty distill recipe.toml
   faculty distill recipe.toml --set method.name=aver --output runs/aver
   faculty distill recipe.toml --resume";
+
+const CACHE_EXAMPLES: &str = "\
+Examples:
+  faculty cache recipe.toml --dry-run
+  faculty cache recipe.toml
+  faculty cache recipe.toml --verify 100";
 
 const EVALUATE_EXAMPLES: &str = "\
 Examples:
@@ -86,6 +95,29 @@ pub(crate) struct RunOptions {
     /// Replace an earlier run in the run folder
     #[arg(long)]
     pub(crate) overwrite: bool,
+    /// Events and the result as JSON lines on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CacheOptions {
+    /// The recipe, with `[cache]` and `data.views`
+    pub(crate) recipe: PathBuf,
+    /// Replace a value of the recipe, for example `cache.dtype=f16`; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    /// Only say how large it will be and how long it will take
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Build nothing; compute N random records again and compare
+    #[arg(
+        long,
+        value_name = "N",
+        conflicts_with = "dry_run",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub(crate) verify: Option<u32>,
     /// Events and the result as JSON lines on stdout
     #[arg(long)]
     pub(crate) json: bool,

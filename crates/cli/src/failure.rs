@@ -20,6 +20,13 @@ pub(crate) enum Failure {
         /// How to mend it.
         hint: String,
     },
+    /// The answer to what was asked is no.
+    No {
+        /// What was found.
+        what: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// Nobody reads stdout any more.
     Closed,
 }
@@ -62,7 +69,7 @@ impl Failure {
             Self::Run(error) => {
                 eprint!("{}", message(error));
                 match **error {
-                    Error::Interrupted { .. } => Exit::Interrupted,
+                    Error::Interrupted { .. } | Error::CacheStopped { .. } => Exit::Interrupted,
                     Error::NotFinite { .. } => Exit::No,
                     _ => Exit::Usage,
                 }
@@ -70,6 +77,10 @@ impl Failure {
             Self::Usage { what, hint } => {
                 eprintln!("error: {what}\n  hint: {hint}");
                 Exit::Usage
+            }
+            Self::No { what, hint } => {
+                eprintln!("error: {what}\n  hint: {hint}");
+                Exit::No
             }
             Self::Closed => Exit::Done,
         }

@@ -20,6 +20,7 @@ fn main() {
         Command::Demo(options) => commands::demo::run(options),
         Command::Train(options) => commands::train::run(options, commands::train::Kind::Train),
         Command::Distill(options) => commands::train::run(options, commands::train::Kind::Distill),
+        Command::Cache(options) => commands::cache::run(options),
         Command::Evaluate(options) => commands::evaluate::run(options),
         Command::Explain(options) => commands::explain::run(options),
         Command::Methods(options) => commands::lists::methods(options),
