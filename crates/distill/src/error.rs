@@ -139,6 +139,18 @@ pub enum Error {
         /// What is missing.
         what: String,
     },
+    /// A method that reads what the recipe's cache does not keep.
+    #[error(
+        "method `{method}` reads `{tap}` of the teachers, and `cache.maps = \"{maps}\"` leaves it out"
+    )]
+    CacheMaps {
+        /// Name of the method.
+        method: String,
+        /// What it reads.
+        tap: String,
+        /// `cache.maps`.
+        maps: &'static str,
+    },
     /// Another process builds the same cache.
     #[error("another process is building `{}`", path.display())]
     CacheInUse {
@@ -268,6 +280,9 @@ impl Error {
             ),
             Self::CacheIncomplete { .. } => {
                 Some("run `faculty cache` with the recipe: it computes what is missing".to_owned())
+            }
+            Self::CacheMaps { .. } => {
+                Some("set `cache.maps = \"auto\"`, or use a method that reads logits".to_owned())
             }
             Self::CacheInUse { .. } => {
                 Some("wait for it, or name another folder as `cache.path`".to_owned())

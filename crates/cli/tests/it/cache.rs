@@ -199,6 +199,35 @@ fn a_second_builder_a_recipe_without_a_cache_and_a_file_in_the_way_are_refused()
     assert!(ran.stderr.contains("wall/cache") && ran.stderr.contains("hint: "), "{}", ran.stderr);
 }
 
+/// The example of `docs/cache.md`, where Python has what it needs.
+#[test]
+fn python_reads_the_cache_as_documented() {
+    let python = std::env::var_os("FACULTY_PYTHON").unwrap_or_else(|| "python3".into());
+    let ready = Command::new(&python)
+        .args(["-c", "import numpy, safetensors"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !ready {
+        println!("skipped: no Python with numpy and safetensors; FACULTY_PYTHON names one");
+        return;
+    }
+    let project = project();
+    project.run(&["cache", "cached.toml"]).expect(0);
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cache.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    let code = docs.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(code.lines().count() <= 10);
+    project.write("read.py", code.replace("cache/recipe", "kept"));
+    let run = Command::new(python).arg("read.py").current_dir(project.path(".")).output().unwrap();
+    let (out, errors) =
+        (String::from_utf8(run.stdout).unwrap(), String::from_utf8(run.stderr).unwrap());
+    assert!(run.status.success(), "{errors}");
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.len(), 2, "{out}");
+    assert!(lines[0].starts_with("a 8 (") && lines[1].contains(", 8, 3) "), "{out}");
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_build_exits_with_130_and_goes_on() {

@@ -140,7 +140,7 @@ impl<'a> CachePlan<'a> {
             teachers: Vec::new(),
             classifiers: Vec::new(),
         };
-        let taps = wanted_taps(recipe, cache);
+        let taps = wanted_taps(recipe, cache.maps);
         for (index, wanted) in recipe.teachers.iter().enumerate() {
             plan.add_teacher(index, wanted, &taps)?;
         }
@@ -431,6 +431,16 @@ impl<'a> CachePlan<'a> {
 
     /// [`CachePlan::teachers`] with their cards.
     pub(crate) fn open(&self) -> Result<Vec<(Teacher, TeacherCard)>> {
+        let maps = self.recipe.cache.as_ref().map_or_else(CacheMaps::default, |cache| cache.maps);
+        let kept = wanted_taps(self.recipe, maps);
+        let read = wanted_taps(self.recipe, CacheMaps::Auto);
+        if let Some(tap) = read.iter().find(|tap| !kept.contains(tap)) {
+            return Err(Error::CacheMaps {
+                method: self.recipe.method.name.clone(),
+                tap: tap.to_string(),
+                maps: maps.name(),
+            });
+        }
         if self.is_complete() {
             return Ok(self.sources());
         }
@@ -504,10 +514,10 @@ fn check_samples(folder: &Path, stored: &Samples, wanted: &Samples) -> Result<()
 }
 
 /// The taps to keep beside the logits.
-fn wanted_taps(recipe: &Recipe, cache: &recipe::Cache) -> Vec<Tap> {
+fn wanted_taps(recipe: &Recipe, maps: CacheMaps) -> Vec<Tap> {
     let method = (methods::find(&recipe.method.name).build)(&recipe.method);
     let needed = needs_of_run(method.as_ref(), recipe.train.epochs).teacher_taps;
-    let mut taps = match cache.maps {
+    let mut taps = match maps {
         CacheMaps::Auto => needed,
         CacheMaps::Full => [needed, vec![Tap::Map, Tap::Pooled]].concat(),
         CacheMaps::Pooled => vec![Tap::Pooled],

@@ -129,7 +129,8 @@ fn maps_can_follow_logits() {
     checked(&maps).unwrap();
     // A recipe that keeps no maps cannot feed a method that reads them.
     let none = cached(folder.path(), "ca-mkd", 1, &["cache.maps=none"]);
-    assert!(matches!(checked(&none).err().unwrap(), Error::MissingPart { .. }));
+    let error = checked(&none).err().unwrap();
+    assert!(matches!(error, Error::CacheMaps { maps: "none", .. }), "{error}");
 }
 
 #[test]
