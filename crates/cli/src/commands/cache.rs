@@ -39,7 +39,7 @@ pub(crate) fn run(options: &CacheOptions) -> Result<(), Failure> {
         let estimate = plan.estimate()?;
         tell(&plan, &estimate, options.json);
         if !options.json {
-            show(&sizes)?;
+            show(&sizes, "missing")?;
         }
         return Ok(());
     }
@@ -49,7 +49,7 @@ pub(crate) fn run(options: &CacheOptions) -> Result<(), Failure> {
         print_json(&json!({"event": "result", "folder": folder, "built": built, "sizes": sizes}));
         return Ok(());
     }
-    show(&sizes)?;
+    show(&sizes, "written now")?;
     Ok(writeln!(
         std::io::stdout(),
         "cache: {} ({} files written now)",
@@ -97,7 +97,8 @@ fn tell(plan: &CachePlan<'_>, estimate: &Estimate, json: bool) {
     );
 }
 
-fn show(sizes: &[CacheSize]) -> std::io::Result<()> {
+/// `last` names the column of what was missing when the command began.
+fn show(sizes: &[CacheSize], last: &str) -> std::io::Result<()> {
     let rows: Vec<Vec<String>> = sizes
         .iter()
         .map(|row| {
@@ -111,7 +112,7 @@ fn show(sizes: &[CacheSize]) -> std::io::Result<()> {
         ("records", Align::Left),
         ("shape", Align::Right),
         ("size", Align::Right),
-        ("missing", Align::Right),
+        (last, Align::Right),
     ];
     table::write(&mut std::io::stdout().lock(), &header, &rows)
 }
