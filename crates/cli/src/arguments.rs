@@ -25,6 +25,9 @@ pub(crate) enum Command {
     /// Measure the teachers of a recipe: quality, calibration, agreement, suspicious settings
     #[command(after_help = TEACHERS_EXAMPLES)]
     Teachers(TeachersOptions),
+    /// Build the cache of a recipe: run each teacher once and keep what it says
+    #[command(after_help = CACHE_EXAMPLES)]
+    Cache(CacheOptions),
     /// Measure a network on a data set, or the result of a run
     #[command(after_help = EVALUATE_EXAMPLES)]
     Evaluate(EvaluateOptions),
@@ -56,6 +59,12 @@ Examples:
   faculty teachers recipe.toml --ablate --set data.views=2 --seeds 3
 
 Exit code 1: a teacher is near chance and its recipe entry does not say `allow_weak = true`.";
+
+const CACHE_EXAMPLES: &str = "\
+Examples:
+  faculty cache recipe.toml --dry-run
+  faculty cache recipe.toml
+  faculty cache recipe.toml --verify 100";
 
 const EVALUATE_EXAMPLES: &str = "\
 Examples:
@@ -129,6 +138,29 @@ pub(crate) struct TeachersOptions {
     #[arg(long, requires = "ablate")]
     pub(crate) overwrite: bool,
     /// One JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CacheOptions {
+    /// The recipe, with `[cache]` and `data.views`
+    pub(crate) recipe: PathBuf,
+    /// Replace a value of the recipe, for example `cache.dtype=f16`; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    /// Only say how large it will be and how long it will take
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Build nothing; compute N random records again and compare
+    #[arg(
+        long,
+        value_name = "N",
+        conflicts_with = "dry_run",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub(crate) verify: Option<u32>,
+    /// Events and the result as JSON lines on stdout
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub(crate) mod cache;
 pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod explain;

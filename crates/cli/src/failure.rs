@@ -69,7 +69,7 @@ impl Failure {
             Self::Run(error) => {
                 eprint!("{}", message(error));
                 match **error {
-                    Error::Interrupted { .. } => Exit::Interrupted,
+                    Error::Interrupted { .. } | Error::CacheStopped { .. } => Exit::Interrupted,
                     Error::NotFinite { .. } => Exit::No,
                     _ => Exit::Usage,
                 }

@@ -30,6 +30,8 @@ pub enum Purpose {
     Order,
     /// What a method draws at one batch.
     Method,
+    /// Which records of a cache are checked.
+    CacheCheck,
 }
 
 impl Purpose {
@@ -42,6 +44,7 @@ impl Purpose {
             Self::Augmentation => 0x4155_474d_454e_0001,
             Self::Order => 0x4f52_4445_5200_0001,
             Self::Method => 0x4d45_5448_4f44_0001,
+            Self::CacheCheck => 0x4341_4348_4500_0001,
         }
     }
 }

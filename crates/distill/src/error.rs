@@ -142,6 +142,75 @@ pub enum Error {
         /// What differs.
         what: String,
     },
+    /// A recipe without a cache, where one is asked for.
+    #[error("the recipe has no `[cache]`")]
+    NoCache,
+    /// A cache that was made from something else.
+    #[error("`{}` does not fit the recipe: {field} differs (cache: {cache}; recipe: {recipe})", path.display())]
+    CacheMismatch {
+        /// Its folder or manifest.
+        path: PathBuf,
+        /// What differs.
+        field: String,
+        /// Its value there.
+        cache: String,
+        /// The value now.
+        recipe: String,
+    },
+    /// A file of a cache that was changed or cut short.
+    #[error("`{}` is damaged: {reason}", path.display())]
+    CacheDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something that should be in a cache and is not.
+    #[error("`{}` is not complete: {what} is missing", path.display())]
+    CacheIncomplete {
+        /// Its folder.
+        path: PathBuf,
+        /// What is missing.
+        what: String,
+    },
+    /// A method that reads what the recipe's cache does not keep.
+    #[error(
+        "method `{method}` reads `{tap}` of the teachers, and `cache.maps = \"{maps}\"` leaves it out"
+    )]
+    CacheMaps {
+        /// Name of the method.
+        method: String,
+        /// What it reads.
+        tap: String,
+        /// `cache.maps`.
+        maps: &'static str,
+    },
+    /// Another process builds the same cache.
+    #[error("another process is building `{}`", path.display())]
+    CacheInUse {
+        /// Its folder.
+        path: PathBuf,
+    },
+    /// The building of a cache was stopped from outside.
+    #[error("stopped building `{}`", path.display())]
+    CacheStopped {
+        /// Its folder.
+        path: PathBuf,
+    },
+    /// A teacher's value that the cache cannot hold.
+    #[error(
+        "teacher `{teacher}` gives {value} in its {what}, which is no number that {dtype} holds"
+    )]
+    CacheValue {
+        /// Name in the recipe.
+        teacher: String,
+        /// `logits` or the tap.
+        what: String,
+        /// The value.
+        value: f32,
+        /// Type of the cache.
+        dtype: &'static str,
+    },
     /// The loss broke down.
     #[error("{what} became {value} in epoch {epoch}, batch {batch}")]
     NotFinite {
@@ -245,6 +314,35 @@ impl Error {
             Self::OtherRun { .. } => Some(
                 "undo the change, or start a new run with `--output` or `--overwrite`".to_owned(),
             ),
+            Self::NoCache => Some("add `[cache]`, and `views = 4` to `[data]`".to_owned()),
+            Self::CacheMismatch { field, cache, .. } => Some(match field.as_str() {
+                "`data.view_seed`" => format!(
+                    "set `data.view_seed = {cache}`, so that runs of all seeds share the cache, or \
+                     name another folder as `cache.path`"
+                ),
+                _ => "undo the change, or name another folder as `cache.path`".to_owned(),
+            }),
+            Self::CacheDamaged { .. } => Some(
+                "delete that file and run `faculty cache` with the recipe: nothing else is \
+                 computed again"
+                    .to_owned(),
+            ),
+            Self::CacheIncomplete { .. } => {
+                Some("run `faculty cache` with the recipe: it computes what is missing".to_owned())
+            }
+            Self::CacheMaps { .. } => {
+                Some("set `cache.maps = \"auto\"`, or use a method that reads logits".to_owned())
+            }
+            Self::CacheInUse { .. } => {
+                Some("wait for it, or name another folder as `cache.path`".to_owned())
+            }
+            Self::CacheStopped { .. } => {
+                Some("what is finished is kept: the same command goes on from there".to_owned())
+            }
+            Self::CacheValue { dtype: "f16", .. } => Some("set `cache.dtype = \"f32\"`".to_owned()),
+            Self::CacheValue { .. } => {
+                Some("check the teacher's weights and normalisation".to_owned())
+            }
             Self::NotFinite { kept, .. } => {
                 Some(kept_hint(kept, "lower `train.learning_rate` or the loss weights; "))
             }

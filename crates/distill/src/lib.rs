@@ -8,6 +8,7 @@
 //! teacher outputs, [`learner`] the gradient step. Nothing here prints or exits.
 
 pub mod ablation;
+pub mod cache;
 pub mod checkpoint;
 pub mod compute;
 mod error;

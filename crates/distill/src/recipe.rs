@@ -30,4 +30,7 @@ pub use load::LoadedRecipe;
 pub use method::{Exception, Method, MethodSpec, OptionSpec, OptionValue};
 pub use problems::{Location, Problem, RecipeError};
 pub use range::Range;
-pub use schema::{Data, Device, LabelNoise, Optimizer, Recipe, Schedule, Student, Teacher, Train};
+pub use schema::{
+    Cache, CacheDtype, CacheMaps, Data, Device, LabelNoise, Optimizer, Recipe, Schedule, Student,
+    Teacher, Train,
+};

@@ -7,12 +7,13 @@ use faculty_data::{Dataset, Format, Normalisation, Part, ReadOptions};
 use faculty_nets::weights::file_hash;
 use faculty_nets::{MapShape, Network};
 
+use crate::cache::CachePlan;
 use crate::compute::Compute;
 use crate::error::Result;
 use crate::learner::{Learner, TeacherTraits};
 use crate::methods::{self, Method, Needs};
 use crate::optimizer::OptimizerConfig;
-use crate::recipe::{self, Recipe};
+use crate::recipe::{self, CacheDtype, CacheMaps, Recipe};
 use crate::record::{RunCard, StudentResult};
 use crate::schedule::{Schedule, Shape};
 use crate::teacher::TeacherSource;
@@ -21,7 +22,10 @@ mod data;
 mod preflight;
 mod teachers;
 
+pub(crate) use data::prepare_data;
+pub(crate) use preflight::measure_teachers;
 pub use preflight::{PROBE_SAMPLES, inspect_teachers};
+pub(crate) use teachers::load_teacher;
 
 /// A teacher with its name.
 pub struct Teacher {
@@ -49,6 +53,8 @@ pub struct RunData {
 pub struct Settings {
     /// Start of every random number.
     pub seed: u64,
+    /// Start of the random numbers of the views.
+    pub view_seed: u64,
     /// Samples a step.
     pub batch_size: usize,
     /// Leave out a last batch that is not full.
@@ -90,7 +96,8 @@ impl CheckedRun {
     /// `dataset` spares reading the data again when several runs share it.
     ///
     /// # Errors
-    /// When anything is missing, damaged or does not fit; nothing has been written then.
+    /// When anything is missing, damaged or does not fit; nothing has been written then. A recipe
+    /// with a cache finds it complete: [`CachePlan::build`] comes first.
     pub fn new(recipe: &Recipe, dataset: &Dataset) -> Result<Self> {
         recipe.check(&methods::specs())?;
         let data = data::prepare_data(recipe, dataset)?;
@@ -111,10 +118,18 @@ impl CheckedRun {
         let mut teachers = Vec::new();
         let mut cards = Vec::new();
         let uses_teachers = info.spec.max_teachers != Some(0);
-        for wanted in recipe.teachers.iter().filter(|_| uses_teachers) {
-            let taps = &whole.teacher_taps;
-            let (teacher, card) =
-                teachers::load_teacher(wanted, input, &data.normalisation, classes, taps)?;
+        let loaded = match &recipe.cache {
+            Some(_) if uses_teachers => {
+                CachePlan::with_data(recipe, dataset, data.clone())?.open()?
+            }
+            _ => {
+                let taps = &whole.teacher_taps;
+                let used = recipe.teachers.iter().filter(|_| uses_teachers);
+                used.map(|wanted| load_teacher(wanted, input, &data.normalisation, classes, taps))
+                    .collect::<Result<_>>()?
+            }
+        };
+        for (teacher, card) in loaded {
             identity.push(format!("teacher `{}` {}", card.name, card.weights_sha256));
             teachers.push(teacher);
             cards.push(card);
@@ -123,7 +138,9 @@ impl CheckedRun {
         let report = preflight::measure_teachers(recipe, dataset.classes(), &data, &mut teachers)?;
         let name = info.spec.name;
         preflight::prepare(name, method.as_mut(), &data, report.as_ref(), &mut cards)?;
-        if let Some(views) = recipe.data.views {
+        if let Some(views) = recipe.data.views
+            && recipe.cache.is_none()
+        {
             teachers = teachers::keep_in_memory(teachers, &whole, &data, views);
         }
 
@@ -197,7 +214,7 @@ pub fn open_dataset(data: &recipe::Data) -> Result<Dataset> {
 }
 
 /// Everything that the method asks for in any epoch.
-fn needs_of_run(method: &dyn Method, epochs: usize) -> Needs {
+pub(crate) fn needs_of_run(method: &dyn Method, epochs: usize) -> Needs {
     (1..=epochs).map(|epoch| method.needs(epoch)).fold(Needs::default(), Needs::union)
 }
 
@@ -225,6 +242,7 @@ fn settings(recipe: &Recipe, text: String) -> Settings {
     };
     Settings {
         seed: recipe.seed,
+        view_seed: recipe.data.view_seed.unwrap_or(recipe.seed),
         batch_size: train.batch_size,
         drop_last: train.drop_last,
         crop_padding: recipe.data.crop_padding,
@@ -252,6 +270,10 @@ fn comparable(recipe: &Recipe) -> Result<String> {
     recipe.name = None;
     recipe.train.threads = None;
     recipe.data.path = PathBuf::from("data");
+    // Where outputs are kept changes nothing, unless they are rounded.
+    recipe.cache = recipe.cache.filter(|cache| cache.dtype != CacheDtype::F32).map(|cache| {
+        recipe::Cache { path: None, maps: CacheMaps::Auto, block: None, dtype: cache.dtype }
+    });
     recipe.student.weights = recipe.student.weights.map(|_| PathBuf::from("weights"));
     for teacher in &mut recipe.teachers {
         teacher.weights = PathBuf::from("weights");

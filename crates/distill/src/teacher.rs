@@ -59,6 +59,11 @@ pub trait TeacherSource: Send {
     /// Its classifier, if it ends in global average pooling and a linear layer.
     fn classifier(&self) -> Option<FrozenClassifier>;
 
+    /// Whether it answers for the pixels that it is given; a cache or a table answers by sample id.
+    fn reads_pixels(&self) -> bool {
+        true
+    }
+
     /// Logits, and the values at `taps`, each of which has a [`TeacherSource::tap_shape`].
     ///
     /// # Errors
@@ -77,6 +82,10 @@ impl<T: TeacherSource + ?Sized> TeacherSource for Box<T> {
 
     fn classifier(&self) -> Option<FrozenClassifier> {
         (**self).classifier()
+    }
+
+    fn reads_pixels(&self) -> bool {
+        (**self).reads_pixels()
     }
 
     fn outputs(&mut self, batch: &TeacherBatch<'_>, taps: &[Tap]) -> Result<TeacherOutputs> {

@@ -320,7 +320,7 @@ impl EpochRun<'_> {
         let augmentation = Augmentation { pad: settings.crop_padding, flip: settings.flip };
         let config = LoaderConfig::new(settings.batch_size, data.normalisation.clone())
             .with_drop_last(settings.drop_last)
-            .with_views(augmentation, settings.seed, view);
+            .with_views(augmentation, settings.view_seed, view);
         let order = data.train.epoch_order(settings.seed, epoch as u64);
         Ok(BatchLoader::new(&data.train, order, config)?)
     }

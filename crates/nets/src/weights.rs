@@ -95,8 +95,12 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// # Errors
 /// When the file cannot be read.
 pub fn file_hash(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+    let mut hash = Sha256::new();
+    // Piece by piece: a large teacher that is only hashed takes no memory.
+    fs::File::open(path)
+        .and_then(|mut file| std::io::copy(&mut file, &mut hash))
+        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Reads any safetensors file with its metadata, without the checks for weights.

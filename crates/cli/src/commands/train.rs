@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::time::Instant;
 
+use faculty_distill::cache::CachePlan;
 use faculty_distill::methods::{find, specs};
 use faculty_distill::recipe::{self, Recipe};
 use faculty_distill::record::{RunCard, StudentResult};
 use faculty_distill::{CheckedRun, RunFolder, Start, open_dataset, train};
 use serde_json::json;
 
-use super::{load_recipe, show_warnings, shown, stop_on_interrupt, use_threads};
+use super::{cache, load_recipe, show_warnings, shown, stop_on_interrupt, use_threads};
 use crate::arguments::RunOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, duration, print_json};
@@ -53,6 +54,10 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     let stop = stop_on_interrupt();
     let reading = Instant::now();
     let dataset = open_dataset(&recipe.data)?;
+    let uses_teachers = find(&recipe.method.name).spec.max_teachers != Some(0);
+    if recipe.cache.is_some() && uses_teachers {
+        cache::complete(CachePlan::new(&recipe, &dataset)?, &stop, options.json)?;
+    }
     let run = CheckedRun::new(&recipe, &dataset)?;
     if options.json {
         print_json(&json!({"event": "start", "folder": output, "card": run.card()}));

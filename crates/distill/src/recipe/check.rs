@@ -62,6 +62,13 @@ pub(super) fn problems(recipe: &Recipe, methods: &[MethodSpec], problems: &mut P
     normalisation("data", &recipe.data.mean, &recipe.data.std, problems);
     teachers(&recipe.teachers, problems);
     fit(recipe, methods, problems);
+    if recipe.cache.is_some() && recipe.data.views.is_none() && !problems.knows("data.views") {
+        problems.add(
+            "cache",
+            "a cache needs a limited number of views".to_owned(),
+            "add `views = 4` to `[data]`: epoch e then uses view e mod 4 of each sample".to_owned(),
+        );
+    }
     if !recipe.train.milestones.is_sorted_by(|earlier, later| earlier < later) {
         problems.add(
             "train.milestones",

@@ -9,7 +9,7 @@ use super::explain::{Entry, entries};
 use super::method::MethodSpec;
 use super::problems::{Location, Problem, Problems, RecipeError, nearest, shown};
 use super::range::{KeySpec, Range, quoted};
-use super::schema::{Recipe, Teacher};
+use super::schema::{Cache, Recipe, Teacher};
 use super::section::{Section as _, join};
 use super::setting::Setting;
 use super::tree::{Content, Node};
@@ -124,6 +124,12 @@ impl Recipe {
             let stem = name.file_stem().unwrap_or(name.as_os_str());
             recipe.output = Some(Path::new("runs").join(stem).rebased(Path::new(".")));
         }
+        if let Some(cache) = &mut recipe.cache
+            && cache.path.is_none()
+        {
+            let stem = name.file_stem().unwrap_or(name.as_os_str());
+            cache.path = Some(Path::new("cache").join(stem).rebased(Path::new(".")));
+        }
         let mut problems = reader.problems;
         check::problems(&recipe, methods, &mut problems);
         problems.refuse()?;
@@ -233,7 +239,11 @@ impl Reader<'_> {
     /// The section, or else the methods, that have a key of this name.
     fn home_of(&self, key: &str) -> Option<String> {
         let mut home = None;
-        let recipe = Recipe { teachers: vec![Teacher::default()], ..Recipe::default() };
+        let recipe = Recipe {
+            teachers: vec![Teacher::default()],
+            cache: Some(Cache::default()),
+            ..Recipe::default()
+        };
         recipe.visit("", &[], &mut |path, spec, _| {
             if spec.key == key && home.is_none() {
                 home = Some(heading(path.rsplit_once('.').map_or("", |(section, _)| section)));

@@ -37,6 +37,8 @@ section! {
         method: Method;
         /// The optimiser and its course.
         train: Train;
+        /// Files that keep the teachers' outputs.
+        cache: Option<Cache>;
     }
 }
 
@@ -81,6 +83,10 @@ section! {
         /// Number of different augmented views of each sample; epoch e uses view e mod views.
         #[within(Range::between(1.0, 65536.0))]
         views: Option<u32> = None, "a new view in every epoch";
+        /// Start of the random numbers of the views: runs with different seeds but one `view_seed`
+        /// see the same views, and share a cache.
+        #[within(Range::between(0.0, 9_007_199_254_740_991.0))]
+        view_seed: Option<u64> = None, "the same as `seed`";
     }
 }
 
@@ -173,6 +179,51 @@ section! {
         /// Write a checkpoint after every this many epochs, and after the last.
         #[within(COUNT)]
         checkpoint_every: usize = 1, "faculty's choice";
+    }
+}
+
+section! {
+    /// `[cache]`: files that keep the teachers' outputs, so that each teacher runs once over each
+    /// view and never again; needs `data.views`.
+    pub struct Cache {
+        /// Folder of the cache; recipes of the same data, views and teachers can share it.
+        path: Option<PathBuf> = None, "`cache/` in the current folder, then the recipe's name";
+        /// `f32` trains bit for bit as without a cache, `f16` takes half the space.
+        #[within(Range::Words(CacheDtype::NAMES))]
+        dtype: CacheDtype = CacheDtype::F32, "faculty's choice";
+        /// Which maps are kept beside the logits: `auto` those that the method reads, `full` also
+        /// the last map and the pooled vector, `pooled` the pooled vector alone, `none` none.
+        #[within(Range::Words(CacheMaps::NAMES))]
+        maps: CacheMaps = CacheMaps::Auto, "faculty's choice";
+        /// Samples in one file of a new cache.
+        #[within(COUNT)]
+        block: Option<usize> = None, "a 64th of the samples, but at least 256";
+    }
+}
+
+words! {
+    /// `cache.dtype`: how values are stored.
+    pub enum CacheDtype {
+        /// As they are computed.
+        #[default]
+        F32 = "f32",
+        /// Rounded to half precision: 11 significant bits, at most 65504.
+        F16 = "f16",
+    }
+}
+
+words! {
+    /// `cache.maps`: what is kept beside the logits.
+    pub enum CacheMaps {
+        /// What the method of the recipe reads.
+        #[default]
+        Auto = "auto",
+        /// That, the last map and the pooled vector.
+        Full = "full",
+        /// The pooled vector.
+        Pooled = "pooled",
+        /// Nothing.
+        None = "none",
     }
 }
 

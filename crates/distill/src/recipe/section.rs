@@ -47,6 +47,19 @@ impl<S: Section> Section for Vec<S> {
     }
 }
 
+/// A table that may be left out as a whole.
+impl<S: Section> Section for Option<S> {
+    fn read(reader: &mut Reader<'_>, at: &str, node: Option<&Node>) -> Self {
+        node.map(|node| S::read(reader, at, Some(node)))
+    }
+
+    fn visit(&self, at: &str, methods: &[MethodSpec], see: &mut Visitor<'_>) {
+        if let Some(section) = self {
+            section.visit(at, methods, see);
+        }
+    }
+}
+
 /// `data` and `path` give `data.path`.
 pub(super) fn join(at: &str, key: &str) -> String {
     if at.is_empty() { key.to_owned() } else { format!("{at}.{key}") }

@@ -9,7 +9,7 @@ use super::RunData;
 use crate::error::{Error, Result};
 use crate::recipe::{self, Recipe};
 
-pub(super) fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData> {
+pub(crate) fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData> {
     let settings = &recipe.data;
     let mut whole = dataset.train_part();
     if let Some(count) = settings.train_samples {

@@ -46,7 +46,9 @@ pub fn inspect_teachers(
         .ok_or(Error::NothingToMeasureOn)?;
     for (at, own) in report.teachers.iter_mut().enumerate() {
         let (wanted, teacher) = (&recipe.teachers[at], &mut loaded[at]);
-        own.normalisation = Some(probe(wanted, &data, &part, teacher)?);
+        if teacher.source.reads_pixels() {
+            own.normalisation = Some(probe(wanted, &data, &part, teacher)?);
+        }
         own.class_order = Some(class_order(&predictions, at, classes));
     }
     Ok(report)
@@ -54,7 +56,7 @@ pub fn inspect_teachers(
 
 /// Each teacher alone and all together on the validation part (the test part where there is none);
 /// stops at a teacher that knows next to nothing, unless the recipe allows it.
-pub(super) fn measure_teachers(
+pub(crate) fn measure_teachers(
     recipe: &Recipe,
     classes: &[String],
     data: &RunData,
@@ -68,7 +70,9 @@ pub(super) fn measure_teachers(
     if let Some(at) = refused {
         // Only now, so that good teachers cost nothing more.
         let mut own = report.teachers[at].clone();
-        own.normalisation = Some(probe(&recipe.teachers[at], data, part, &mut teachers[at])?);
+        if teachers[at].source.reads_pixels() {
+            own.normalisation = Some(probe(&recipe.teachers[at], data, part, &mut teachers[at])?);
+        }
         own.class_order = Some(class_order(&predictions, at, classes));
         return Err(Error::WeakTeacher {
             suspicion: own.suspicion(),

@@ -16,7 +16,7 @@ use crate::teacher::{KeptInMemory, NetworkTeacher, Renormalise, bytes_needed};
 /// Teacher outputs are kept in memory when a run repeats its views and they take no more than this.
 const KEEP_IN_MEMORY_BYTES: usize = 2 << 30;
 
-pub(super) fn load_teacher(
+pub(crate) fn load_teacher(
     wanted: &recipe::Teacher,
     input: MapShape,
     student: &Normalisation,

@@ -73,6 +73,10 @@ impl<T: TeacherSource> TeacherSource for KeptInMemory<T> {
         self.inner.classifier()
     }
 
+    fn reads_pixels(&self) -> bool {
+        self.inner.reads_pixels()
+    }
+
     fn outputs(&mut self, batch: &TeacherBatch<'_>, taps: &[Tap]) -> Result<TeacherOutputs> {
         if batch.view == TeacherBatch::PROBE_VIEW {
             return self.inner.outputs(batch, taps);

@@ -1,6 +1,7 @@
 //! Integration tests of training: gradients through the whole student, whole runs, resuming.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod cache;
 mod data;
 mod finite_differences;
 mod runs;

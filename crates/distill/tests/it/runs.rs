@@ -15,7 +15,7 @@ use faculty_nets::weights;
 use crate::data::{dataset, network};
 
 /// A recipe over teachers that were written to `folder`.
-fn recipe(folder: &Path, method: &str, teachers: usize, sets: &[&str]) -> Recipe {
+pub(crate) fn recipe(folder: &Path, method: &str, teachers: usize, sets: &[&str]) -> Recipe {
     let mut text = format!(
         "seed = 3\n[data]\npath = \"bands\"\ncrop_padding = 1\n[student]\n\
          network = \"resnet8x0.5\"\n[method]\nname = \"{method}\"\n\
@@ -44,11 +44,11 @@ fn run_with(
     train(run, folder, start, stop, &mut |event| observe(&event))
 }
 
-fn run(recipe: &Recipe, folder: &Path) -> Result<RunCard, Error> {
+pub(crate) fn run(recipe: &Recipe, folder: &Path) -> Result<RunCard, Error> {
     run_with(recipe, folder, Start::New, &AtomicBool::new(false), &mut |_| {})
 }
 
-fn student(folder: &Path) -> Vec<u8> {
+pub(crate) fn student(folder: &Path) -> Vec<u8> {
     std::fs::read(folder.join("student.safetensors")).unwrap()
 }
 
@@ -58,7 +58,7 @@ fn metrics(folder: &Path) -> Vec<EpochRecord> {
 }
 
 /// Records without what depends on the clock.
-fn timeless(folder: &Path) -> Vec<EpochRecord> {
+pub(crate) fn timeless(folder: &Path) -> Vec<EpochRecord> {
     metrics(folder)
         .into_iter()
         .map(|record| EpochRecord {

@@ -1,6 +1,7 @@
 //! Integration tests of the networks.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod batches;
 mod burn_agreement;
 mod gradients;
 mod networks;

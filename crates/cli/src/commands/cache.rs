@@ -1,0 +1,219 @@
+//! `faculty cache`: the outputs of a recipe's teachers, computed once and kept.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant, SystemTime};
+
+use faculty_distill::cache::{Built, CacheEvent, CachePlan, CacheSize, Estimate, verify};
+use faculty_distill::open_dataset;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::{load_recipe, shown, stop_on_interrupt, use_threads};
+use crate::arguments::CacheOptions;
+use crate::failure::Failure;
+use crate::progress::{duration, print_json};
+use crate::table::{self, Align};
+
+/// Without a terminal, a line at most this often.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+pub(crate) fn run(options: &CacheOptions) -> Result<(), Failure> {
+    let recipe = load_recipe(&options.recipe, &options.sets)?.recipe;
+    if recipe.cache.is_none() || recipe.teachers.is_empty() {
+        let missing = if recipe.cache.is_none() { "`[cache]`" } else { "teachers" };
+        return Err(Failure::Usage {
+            what: format!("recipe `{}` has no {missing}", options.recipe.display()),
+            hint: "add `[cache]`, `[[teachers]]`, and `views = 4` to `[data]`".to_owned(),
+        });
+    }
+    use_threads(recipe.train.threads)?;
+    let stop = stop_on_interrupt();
+    let dataset = open_dataset(&recipe.data)?;
+    let plan = CachePlan::new(&recipe, &dataset)?;
+    if let Some(records) = options.verify {
+        return check(&plan, records as usize, options.json);
+    }
+    let (folder, sizes) = (plan.folder().to_owned(), plan.sizes());
+    if options.dry_run {
+        let estimate = plan.estimate()?;
+        tell(&plan, &estimate, options.json);
+        if !options.json {
+            show(&sizes, "missing")?;
+        }
+        return Ok(());
+    }
+    let built = complete(plan, &stop, options.json)?;
+    if options.json {
+        let sizes = json!(sizes);
+        print_json(&json!({"event": "result", "folder": folder, "built": built, "sizes": sizes}));
+        return Ok(());
+    }
+    show(&sizes, "written now")?;
+    Ok(writeln!(
+        std::io::stdout(),
+        "cache: {} ({} files written now)",
+        shown(&folder),
+        built.shards
+    )?)
+}
+
+/// Builds what is missing of a cache, telling size and time first.
+pub(super) fn complete(
+    plan: CachePlan<'_>,
+    stop: &AtomicBool,
+    json: bool,
+) -> Result<Built, Failure> {
+    if plan.is_complete() {
+        if !json {
+            eprintln!("cache: `{}` is complete", shown(plan.folder()));
+        }
+        return Ok(Built::default());
+    }
+    let estimate = plan.estimate()?;
+    tell(&plan, &estimate, json);
+    let mut progress = Progress::new(json);
+    let built = plan.build(stop, &mut |event| progress.show(event));
+    progress.finish();
+    Ok(built?)
+}
+
+/// Size and time, before anything is written.
+fn tell(plan: &CachePlan<'_>, estimate: &Estimate, json: bool) {
+    if json {
+        let (folder, sizes) = (plan.folder(), plan.sizes());
+        print_json(
+            &json!({"event": "plan", "folder": folder, "estimate": estimate, "sizes": sizes}),
+        );
+        return;
+    }
+    eprintln!(
+        "cache: `{}`, {} in all, {} to write; {} images through the teachers, about {}",
+        shown(plan.folder()),
+        size(estimate.bytes),
+        size(estimate.missing_bytes),
+        estimate.images,
+        duration(estimate.seconds),
+    );
+}
+
+/// `last` names the column of what was missing when the command began.
+fn show(sizes: &[CacheSize], last: &str) -> std::io::Result<()> {
+    let rows: Vec<Vec<String>> = sizes
+        .iter()
+        .map(|row| {
+            let shape: Vec<String> = row.shape.iter().map(ToString::to_string).collect();
+            let cells = [row.teacher.clone(), row.records.clone(), shape.join("×")];
+            cells.into_iter().chain([size(row.bytes), size(row.missing_bytes)]).collect()
+        })
+        .collect();
+    let header = [
+        ("teacher", Align::Left),
+        ("records", Align::Left),
+        ("shape", Align::Right),
+        ("size", Align::Right),
+        (last, Align::Right),
+    ];
+    table::write(&mut std::io::stdout().lock(), &header, &rows)
+}
+
+fn check(plan: &CachePlan<'_>, records: usize, json: bool) -> Result<(), Failure> {
+    // Other records every time: the more often it is run, the more is checked.
+    let seed = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos() as u64);
+    let found = verify(plan, records, seed)?;
+    if json {
+        print_json(&json!({"event": "result", "folder": plan.folder(), "verification": found}));
+    }
+    if let Some(first) = &found.first {
+        return Err(Failure::Answer {
+            what: format!(
+                "{} of {} records differ from what the teachers give, by up to {:.1e} of their \
+                 largest value; the first: {first}",
+                found.different, found.records, found.largest_difference
+            ),
+            hint: format!("delete `{}` and build it again", shown(plan.folder())),
+        });
+    }
+    if !json {
+        let records = found.records;
+        writeln!(std::io::stdout(), "{records} records computed again: all as in the cache")?;
+    }
+    Ok(())
+}
+
+/// `1.23 GiB`, `45.6 MiB`, `7.8 KiB`
+fn size(bytes: u64) -> String {
+    let bytes = bytes as f64;
+    match bytes {
+        b if b >= 1024.0 * 1024.0 * 1024.0 => format!("{:.2} GiB", b / (1024.0 * 1024.0 * 1024.0)),
+        b if b >= 1024.0 * 1024.0 => format!("{:.1} MiB", b / (1024.0 * 1024.0)),
+        b => format!("{:.1} KiB", b / 1024.0),
+    }
+}
+
+/// A bar on a terminal, a line now and then elsewhere, JSON lines on request.
+struct Progress {
+    json: bool,
+    bar: Option<ProgressBar>,
+    started: Instant,
+    last_line: Instant,
+}
+
+impl Progress {
+    fn new(json: bool) -> Self {
+        let bar = (!json && std::io::stderr().is_terminal()).then(|| {
+            let style = ProgressStyle::with_template("cache [{bar:24}] {msg}")
+                .expect("the template is a constant of ours")
+                .progress_chars("=> ");
+            ProgressBar::new(0).with_style(style)
+        });
+        let now = Instant::now();
+        Self { json, bar, started: now, last_line: now }
+    }
+
+    fn show(&mut self, event: CacheEvent<'_>) {
+        let CacheEvent::Images { teacher, done, total } = event;
+        let due = self.last_line.elapsed() >= LINE_EVERY || done == total;
+        if self.bar.is_none() && !due {
+            return;
+        }
+        let seconds = self.started.elapsed().as_secs_f64();
+        let speed = done as f64 / seconds;
+        if self.json {
+            self.last_line = Instant::now();
+            print_json(&json!({
+                "event": "images", "teacher": teacher, "done": done, "total": total,
+                "images_per_second": speed,
+            }));
+            return;
+        }
+        let left = duration((total - done) as f64 / speed);
+        let message =
+            format!("teacher {teacher}: image {done}/{total}  {speed:.0} img/s  ETA {left}");
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+            bar.set_position(done);
+            bar.set_message(message);
+        } else {
+            self.last_line = Instant::now();
+            eprintln!("cache: {message}");
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_well() {
+        let texts = [2_048, 5_000_000, 3_221_225_472].map(size);
+        assert_eq!(texts, ["2.0 KiB", "4.8 MiB", "3.00 GiB"]);
+    }
+}
