@@ -15,6 +15,7 @@ mod aver;
 mod ca_mkd;
 mod ce;
 mod kd;
+mod options;
 mod registry;
 
 #[cfg(test)]

@@ -29,10 +29,16 @@ use burn::Tensor;
 use burn::tensor::Int;
 use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, MapShape};
 
+use super::options::{
+    ALPHA, CA_MKD_CODE, CA_MKD_PAPER, SCALE, TEMPERATURE, count, flag, number, option, scale,
+    temperature,
+};
 use super::{
-    ClassifierTensors, Connector, Loss, Method, Needs, Scale, Shapes, Step, TeacherWeights, Term,
+    ClassifierTensors, Connector, Loss, Method, MethodInfo, Needs, Scale, Shapes, Status, Step,
+    TeacherWeights, Term,
 };
 use crate::losses::{cross_entropy, weighted_kl};
+use crate::recipe::{Exception, MethodSpec, OptionSpec, OptionValue, Range};
 use crate::tap::Tap;
 use crate::weighting::{Confidence, Weighting as _, complement_of_softmax};
 
@@ -93,6 +99,70 @@ impl CaMkd {
         }
     }
 }
+
+/// Row of this method.
+pub(super) const ROW: MethodInfo = MethodInfo {
+    spec: MethodSpec {
+        name: "ca-mkd",
+        help: "each teacher weighted per sample by how well it does on the true label",
+        options: &[
+            TEMPERATURE,
+            ALPHA,
+            option(
+                "beta",
+                OptionValue::Number(50.0),
+                Range::at_least(0.0),
+                CA_MKD_CODE,
+                "weight of the intermediate term",
+            ),
+            option(
+                "intermediate",
+                OptionValue::Flag(true),
+                Range::Any,
+                CA_MKD_PAPER,
+                "also match each teacher's last feature map through a trained connector",
+            ),
+            SCALE,
+            OptionSpec {
+                exceptions: &[Exception {
+                    option: "scale",
+                    is: OptionValue::Word("official"),
+                    default: OptionValue::Flag(false),
+                    source: CA_MKD_CODE,
+                }],
+                ..option(
+                    "detach_inter_weight",
+                    OptionValue::Flag(true),
+                    Range::Any,
+                    CA_MKD_PAPER,
+                    "treat the intermediate weights as constants (the released code does not)",
+                )
+            },
+            option(
+                "warmup_epochs",
+                OptionValue::Integer(1),
+                Range::at_least(0.0),
+                CA_MKD_CODE,
+                "first epochs without the intermediate term",
+            ),
+        ],
+        min_teachers: 1,
+        max_teachers: None,
+    },
+    paper: "Zhang, Chen, Wang, ICASSP 2022, arXiv 2201.00007",
+    status: Status::Exact,
+    build: |options| {
+        Box::new(CaMkd::new(CaMkdConfig {
+            temperature: temperature(options),
+            alpha: number(options, "alpha"),
+            beta: number(options, "beta"),
+            intermediate: flag(options, "intermediate"),
+            detach_inter_weight: flag(options, "detach_inter_weight"),
+            warmup_epochs: count(options, "warmup_epochs"),
+            scale: scale(options),
+        }))
+    },
+};
 
 impl Method for CaMkd {
     fn needs(&self, epoch: usize) -> Needs {

@@ -1,7 +1,7 @@
 //! The table of methods: one row each.
 
-use super::{Aver, AverConfig, CaMkd, CaMkdConfig, Ce, Kd, KdConfig, Method, Scale};
-use crate::recipe::{self, Exception, MethodSpec, OptionSpec, OptionValue, Range};
+use super::{Method, aver, ca_mkd, ce, kd};
+use crate::recipe::{self, MethodSpec};
 
 /// How close a method is to its paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,165 +36,16 @@ pub struct MethodInfo {
     pub build: fn(&recipe::Method) -> Box<dyn Method>,
 }
 
-const PAPER: &str = "CA-MKD paper";
-const CODE: &str = "CA-MKD released code";
-
-const fn option(
-    key: &'static str,
-    default: OptionValue,
-    range: Range,
-    source: &'static str,
-    help: &'static str,
-) -> OptionSpec {
-    OptionSpec { key, default, range, source, help, exceptions: &[] }
+impl MethodInfo {
+    /// The method with the defaults of all its options.
+    #[must_use]
+    pub fn with_defaults(&self) -> Box<dyn Method> {
+        (self.build)(&recipe::Method::with_defaults(&self.spec))
+    }
 }
 
-const TEMPERATURE: OptionSpec = option(
-    "temperature",
-    OptionValue::Number(4.0),
-    Range::above(0.0),
-    PAPER,
-    "softening τ of teacher and student outputs in the distillation term",
-);
-
-const ALPHA: OptionSpec = option(
-    "alpha",
-    OptionValue::Number(1.0),
-    Range::at_least(0.0),
-    PAPER,
-    "weight of the distillation term at the output",
-);
-
 /// Every method, in the order of tables.
-pub const METHODS: &[MethodInfo] = &[
-    MethodInfo {
-        spec: MethodSpec {
-            name: "ce",
-            help: "plain training on the labels; teachers are not used",
-            options: &[],
-            min_teachers: 0,
-            max_teachers: Some(0),
-        },
-        paper: "-",
-        status: Status::Exact,
-        build: |_| Box::new(Ce),
-    },
-    MethodInfo {
-        spec: MethodSpec {
-            name: "kd",
-            help: "one teacher's softened outputs",
-            options: &[
-                TEMPERATURE,
-                option(
-                    "alpha",
-                    OptionValue::Number(0.9),
-                    Range::between(0.0, 1.0),
-                    "distillation benchmarks",
-                    "weight of the distillation term; the task term gets 1 - alpha",
-                ),
-            ],
-            min_teachers: 1,
-            max_teachers: Some(1),
-        },
-        paper: "Hinton, Vinyals, Dean 2015, arXiv 1503.02531",
-        status: Status::Exact,
-        build: |options| {
-            Box::new(Kd::new(KdConfig {
-                temperature: number(options, "temperature") as f32,
-                alpha: number(options, "alpha"),
-            }))
-        },
-    },
-    MethodInfo {
-        spec: MethodSpec {
-            name: "aver",
-            help: "several teachers that all count the same",
-            options: &[TEMPERATURE, ALPHA],
-            min_teachers: 1,
-            max_teachers: None,
-        },
-        paper: "You, Xu, Xu, Tao, KDD 2017",
-        status: Status::Exact,
-        build: |options| {
-            Box::new(Aver::new(AverConfig {
-                temperature: number(options, "temperature") as f32,
-                alpha: number(options, "alpha"),
-            }))
-        },
-    },
-    MethodInfo {
-        spec: MethodSpec {
-            name: "ca-mkd",
-            help: "each teacher weighted per sample by how well it does on the true label",
-            options: &[
-                TEMPERATURE,
-                ALPHA,
-                option(
-                    "beta",
-                    OptionValue::Number(50.0),
-                    Range::at_least(0.0),
-                    CODE,
-                    "weight of the intermediate term",
-                ),
-                option(
-                    "intermediate",
-                    OptionValue::Flag(true),
-                    Range::Any,
-                    PAPER,
-                    "also match each teacher's last feature map through a trained connector",
-                ),
-                option(
-                    "scale",
-                    OptionValue::Word("unit"),
-                    Range::Words(&["unit", "official"]),
-                    "faculty's choice",
-                    "unit: weights sum to 1; official: the released code's factor 1/K on both terms",
-                ),
-                OptionSpec {
-                    exceptions: &[Exception {
-                        option: "scale",
-                        is: OptionValue::Word("official"),
-                        default: OptionValue::Flag(false),
-                        source: CODE,
-                    }],
-                    ..option(
-                        "detach_inter_weight",
-                        OptionValue::Flag(true),
-                        Range::Any,
-                        PAPER,
-                        "treat the intermediate weights as constants (the released code does not)",
-                    )
-                },
-                option(
-                    "warmup_epochs",
-                    OptionValue::Integer(1),
-                    Range::at_least(0.0),
-                    CODE,
-                    "first epochs without the intermediate term",
-                ),
-            ],
-            min_teachers: 1,
-            max_teachers: None,
-        },
-        paper: "Zhang, Chen, Wang, ICASSP 2022, arXiv 2201.00007",
-        status: Status::Exact,
-        build: |options| {
-            Box::new(CaMkd::new(CaMkdConfig {
-                temperature: number(options, "temperature") as f32,
-                alpha: number(options, "alpha"),
-                beta: number(options, "beta"),
-                intermediate: flag(options, "intermediate"),
-                detach_inter_weight: flag(options, "detach_inter_weight"),
-                warmup_epochs: usize::try_from(integer(options, "warmup_epochs"))
-                    .unwrap_or(usize::MAX),
-                scale: match options.word("scale") {
-                    Some("official") => Scale::Official,
-                    _ => Scale::Unit,
-                },
-            }))
-        },
-    },
-];
+pub const METHODS: &[MethodInfo] = &[ce::ROW, kd::ROW, aver::ROW, ca_mkd::ROW];
 
 /// The specifications alone, as recipes are read with them.
 #[must_use]
@@ -214,23 +65,10 @@ pub fn find(name: &str) -> &'static MethodInfo {
         .expect("the recipe check refuses unknown methods")
 }
 
-const CHECKED: &str = "the recipe check fills in every option of the method";
-
-fn number(options: &recipe::Method, key: &str) -> f64 {
-    options.number(key).expect(CHECKED)
-}
-
-fn flag(options: &recipe::Method, key: &str) -> bool {
-    options.flag(key).expect(CHECKED)
-}
-
-fn integer(options: &recipe::Method, key: &str) -> i64 {
-    options.integer(key).expect(CHECKED)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::methods::{Aver, CaMkd, Ce, Kd};
 
     /// What the documentation of each method must have.
     const HEADINGS: [&str; 4] = ["# Shapes", "# Gradient", "# Paper and code", "# Limits"];
@@ -251,7 +89,7 @@ mod tests {
             for heading in HEADINGS {
                 assert!(text.contains(&format!("//! {heading}")), "{name} has no `{heading}`");
             }
-            let method = (info.build)(&recipe::Method::with_defaults(&info.spec));
+            let method = info.with_defaults();
             assert!(!method.objective(3).is_empty(), "{name}");
         }
         names.sort_unstable();
@@ -261,12 +99,17 @@ mod tests {
 
     #[test]
     fn defaults_of_recipes_are_those_of_the_library() {
-        let built = |name: &str| {
-            let info = find(name);
-            format!("{:?}", (info.build)(&recipe::Method::with_defaults(&info.spec)))
-        };
-        assert_eq!(built("kd"), format!("{:?}", Kd::default()));
-        assert_eq!(built("aver"), format!("{:?}", Aver::default()));
-        assert_eq!(built("ca-mkd"), format!("{:?}", CaMkd::default()));
+        let of_library: &[(&str, Box<dyn Method>)] = &[
+            ("ce", Box::new(Ce)),
+            ("kd", Box::<Kd>::default()),
+            ("aver", Box::<Aver>::default()),
+            ("ca-mkd", Box::<CaMkd>::default()),
+        ];
+        for info in METHODS {
+            let name = info.spec.name;
+            let found = of_library.iter().find(|(own, _)| *own == name);
+            let (_, own) = found.unwrap_or_else(|| panic!("`{name}` is not in this test's list"));
+            assert_eq!(format!("{:?}", info.with_defaults()), format!("{own:?}"), "{name}");
+        }
     }
 }
