@@ -54,3 +54,32 @@ pub fn entropy(logits: Tensor<2>) -> Tensor<1> {
     let probabilities = softmax(logits.clone(), 1);
     (probabilities * log_softmax(logits, 1)).sum_dim(1).reshape([batch]).neg()
 }
+
+/// `log Σ exp` over `axis`, which keeps length 1. Finite wherever the largest value is.
+#[must_use]
+pub fn log_sum_exp<const D: usize>(values: Tensor<D>, axis: usize) -> Tensor<D> {
+    let largest = values.clone().detach().max_dim(axis);
+    (values - largest.clone()).exp().sum_dim(axis).log() + largest
+}
+
+/// `log Σ_k w[k,b] σ(teacher_k/τ)`: the teachers' softened outputs mixed into one, in logarithms.
+///
+/// Shapes: teachers `[teachers, batch, classes]`, logarithms of the weights `[teachers, batch]`;
+/// result `[batch, classes]`.
+#[must_use]
+pub fn log_mixture(teachers: Tensor<3>, log_weights: Tensor<2>, temperature: f32) -> Tensor<2> {
+    let [count, batch, classes] = teachers.dims();
+    let mixed = log_softmax(teachers / temperature, 2) + log_weights.reshape([count, batch, 1]);
+    log_sum_exp(mixed, 0).reshape([batch, classes])
+}
+
+/// `τ² KL(p ‖ σ(student/τ))` of a target given as logarithms of probabilities.
+///
+/// Shapes: both `[batch, classes]`; result `[batch]`.
+#[must_use]
+pub fn kl_from_log_target(log_p: Tensor<2>, student: Tensor<2>, temperature: f32) -> Tensor<1> {
+    let batch = student.dims()[0];
+    let log_q = log_softmax(student / temperature, 1);
+    let divergence = (log_p.clone().exp() * (log_p - log_q)).sum_dim(1);
+    divergence.reshape([batch]) * (temperature * temperature)
+}

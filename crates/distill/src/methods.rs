@@ -11,11 +11,18 @@ use faculty_nets::{Graph, MapShape, ParameterSpec};
 
 use crate::tap::Tap;
 
+mod aekd;
 mod aver;
 mod ca_mkd;
 mod ce;
+mod ebkd;
 mod kd;
+mod max_probability;
+mod mean_of_logits;
+mod mean_of_probabilities;
 mod options;
+mod output_layer;
+mod random_teacher;
 mod registry;
 
 #[cfg(test)]
@@ -23,10 +30,17 @@ mod golden;
 #[cfg(test)]
 mod properties;
 
+pub use aekd::Aekd;
 pub use aver::{Aver, AverConfig};
 pub use ca_mkd::{CaMkd, CaMkdConfig};
 pub use ce::Ce;
+pub use ebkd::Ebkd;
 pub use kd::{Kd, KdConfig};
+pub use max_probability::MaxProbability;
+pub use mean_of_logits::MeanOfLogits;
+pub use mean_of_probabilities::MeanOfProbabilities;
+pub use output_layer::OutputConfig;
+pub use random_teacher::RandomTeacher;
 pub use registry::{METHODS, MethodInfo, Status, find, specs};
 
 /// Where a released code multiplies the distillation terms by another constant than "weights sum

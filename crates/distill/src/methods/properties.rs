@@ -3,8 +3,15 @@
 use burn::Tensor;
 use burn::tensor::{Device, Int, TensorData};
 
-use super::{Aver, CaMkd, CaMkdConfig, Ce, Kd, Method, Step};
-use crate::weighting::{Confidence, Uniform, Weighting};
+use super::{
+    Aekd, Aver, CaMkd, CaMkdConfig, Ce, Ebkd, Kd, MaxProbability, MeanOfLogits,
+    MeanOfProbabilities, Method, OutputConfig, RandomTeacher, Step,
+};
+use crate::weighting;
+use crate::weighting::{
+    Confidence, DrawPer, Entropy, OneAtRandom, Uniform, Weighting, agreement_weights,
+    logit_gradients,
+};
 
 const CLASSES: usize = 7;
 const BATCH: usize = 5;
@@ -45,6 +52,12 @@ fn methods() -> Vec<Box<dyn Method>> {
         Box::new(Kd::default()),
         Box::new(Aver::default()),
         Box::new(CaMkd::new(CaMkdConfig { intermediate: false, ..CaMkdConfig::default() })),
+        Box::new(Ebkd::default()),
+        Box::new(MaxProbability::default()),
+        Box::new(RandomTeacher::default()),
+        Box::new(MeanOfProbabilities::default()),
+        Box::new(MeanOfLogits::default()),
+        Box::new(Aekd::default()),
     ]
 }
 
@@ -57,8 +70,14 @@ fn kd_term(method: &dyn Method, step: &Step) -> f32 {
     values(loss.terms.iter().find(|t| t.name == "kd").unwrap().value.clone())[0]
 }
 
-fn rules() -> [Box<dyn Weighting>; 2] {
-    [Box::new(Uniform), Box::new(Confidence)]
+fn rules() -> Vec<Box<dyn Weighting>> {
+    vec![
+        Box::new(Uniform),
+        Box::new(Confidence),
+        Box::new(Entropy),
+        Box::new(weighting::MaxProbability),
+        Box::new(OneAtRandom { draw: 5, per: DrawPer::Sample }),
+    ]
 }
 
 #[test]
@@ -76,7 +95,8 @@ fn weights_sum_to_one_for_every_sample() {
 
 #[test]
 fn permuting_teachers_permutes_the_weights() {
-    for rule in rules() {
+    // A drawn teacher is the draw's, whatever stands in its place.
+    for rule in rules().into_iter().filter(|rule| !format!("{rule:?}").contains("Random")) {
         let all = teachers(3, 4);
         let part = |k: usize| all.clone().slice([k..k + 1, 0..BATCH, 0..CLASSES]);
         let permuted = Tensor::cat(vec![part(2), part(0), part(1)], 0);
@@ -84,8 +104,79 @@ fn permuting_teachers_permutes_the_weights() {
         let of_permuted = values(rule.weights(&permuted, &labels()));
         for (row, from) in [2, 0, 1].into_iter().enumerate() {
             let got = &of_permuted[row * BATCH..(row + 1) * BATCH];
-            assert_eq!(got, &weights[from * BATCH..(from + 1) * BATCH], "{rule:?}");
+            for (got, want) in got.iter().zip(&weights[from * BATCH..]) {
+                assert!((got - want).abs() < 1e-6, "{rule:?}: {got} and {want}");
+            }
         }
+    }
+}
+
+#[test]
+fn weights_stay_finite_and_sum_to_one_at_huge_logits() {
+    for rule in rules() {
+        let weights = rule.weights(&(teachers(3, 3) * 2500.0), &labels());
+        for sum in values(weights.sum_dim(0)) {
+            assert!((sum - 1.0).abs() < 1e-6, "{rule:?}: {sum}");
+        }
+    }
+}
+
+#[test]
+fn a_sure_teacher_outweighs_an_unsure_one() {
+    let sure = teachers(1, 3) * 3.0;
+    let all = Tensor::cat(vec![sure.clone(), sure / 10.0], 0);
+    for rule in [&Entropy as &dyn Weighting, &weighting::MaxProbability] {
+        let weights = values(rule.weights(&all, &labels()));
+        assert!(weights[..BATCH].iter().all(|&w| w > 0.5), "{rule:?}: {weights:?}");
+    }
+}
+
+#[test]
+fn draws_fall_on_every_teacher_and_are_the_same_again() {
+    let all = teachers(3, 3);
+    let mut drawn = [0_u32; 3];
+    for draw in 0..300 {
+        for per in [DrawPer::Batch, DrawPer::Sample] {
+            let rule = OneAtRandom { draw, per };
+            let weights = values(rule.weights(&all, &labels()));
+            assert_eq!(weights, values(rule.weights(&all, &labels())));
+            assert!(weights.iter().all(|&w| w == 0.0 || w == 1.0));
+            let first_row = &weights[..BATCH];
+            assert!(per == DrawPer::Sample || first_row.iter().all(|w| *w == first_row[0]));
+            for (drawn, row) in drawn.iter_mut().zip(weights.chunks(BATCH)) {
+                *drawn += u32::from(row[0] == 1.0);
+            }
+        }
+    }
+    assert!(drawn.iter().all(|&n| n > 150), "{drawn:?}");
+}
+
+#[test]
+fn mean_of_probabilities_has_the_gradient_of_aver() {
+    let gradient = |method: &dyn Method| {
+        let step = step(student(numbers(BATCH * CLASSES, 15)), teachers(3, 16));
+        let loss = method.loss(&step);
+        values(step.student_logits.grad(&loss.terms[1].value.clone().backward()).unwrap())
+    };
+    let own = gradient(&MeanOfProbabilities::default());
+    for (got, want) in own.iter().zip(gradient(&Aver::default())) {
+        assert!((got - want).abs() < 1e-6, "{got} and {want}");
+    }
+}
+
+#[test]
+fn aekd_pulls_where_the_teachers_agree() {
+    let (own, all) = (student(numbers(BATCH * CLASSES, 17)), teachers(4, 18));
+    let pulls = logit_gradients(&all, &own, 4.0);
+    let length = |weights: &[f64]| -> f64 {
+        let along = |c: usize| pulls.iter().zip(weights).map(|(v, w)| v[c] * w).sum::<f64>();
+        (0..CLASSES).map(|c| along(c).powi(2)).sum()
+    };
+    let weights = agreement_weights(&pulls, 0.6);
+    assert!(length(&weights) <= length(&[0.25; 4]));
+    let loss = Aekd::new(OutputConfig::default(), 0.6).loss(&step(own, all));
+    for sum in values(loss.teacher_weights[0].weights.clone().sum_dim(0)) {
+        assert!((sum - 1.0).abs() < 1e-6);
     }
 }
 
@@ -167,7 +258,10 @@ fn two_half_batches_average_to_the_whole() {
             Tensor::from_data(TensorData::new(teachers, [3, n, CLASSES]), &device()),
         )
     };
-    for method in [&Aver::default() as &dyn Method, methods()[2].as_ref(), &Ce] {
+    // The weights of AEKD belong to the batch, so it is not here.
+    let per_sample = methods().into_iter().filter(|m| !format!("{m:?}").contains("Aekd"));
+    let per_sample = per_sample.filter(|m| !format!("{m:?}").starts_with("Kd"));
+    for method in per_sample.chain([Box::new(Ce) as Box<dyn Method>]) {
         let total = |step: &Step| -> f32 {
             method.loss(step).terms.iter().map(|t| values(t.value.clone())[0]).sum()
         };

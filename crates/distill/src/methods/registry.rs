@@ -1,6 +1,9 @@
 //! The table of methods: one row each.
 
-use super::{Method, aver, ca_mkd, ce, kd};
+use super::{
+    Method, aekd, aver, ca_mkd, ce, ebkd, kd, max_probability, mean_of_logits,
+    mean_of_probabilities, random_teacher,
+};
 use crate::recipe::{self, MethodSpec};
 
 /// How close a method is to its paper.
@@ -45,7 +48,18 @@ impl MethodInfo {
 }
 
 /// Every method, in the order of tables.
-pub const METHODS: &[MethodInfo] = &[ce::ROW, kd::ROW, aver::ROW, ca_mkd::ROW];
+pub const METHODS: &[MethodInfo] = &[
+    ce::ROW,
+    kd::ROW,
+    ca_mkd::ROW,
+    aver::ROW,
+    ebkd::ROW,
+    aekd::ROW,
+    max_probability::ROW,
+    random_teacher::ROW,
+    mean_of_probabilities::ROW,
+    mean_of_logits::ROW,
+];
 
 /// The specifications alone, as recipes are read with them.
 #[must_use]
@@ -68,7 +82,10 @@ pub fn find(name: &str) -> &'static MethodInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::methods::{Aver, CaMkd, Ce, Kd};
+    use crate::methods::{
+        Aekd, Aver, CaMkd, Ce, Ebkd, Kd, MaxProbability, MeanOfLogits, MeanOfProbabilities,
+        RandomTeacher,
+    };
 
     /// What the documentation of each method must have.
     const HEADINGS: [&str; 4] = ["# Shapes", "# Gradient", "# Paper and code", "# Limits"];
@@ -104,6 +121,12 @@ mod tests {
             ("kd", Box::<Kd>::default()),
             ("aver", Box::<Aver>::default()),
             ("ca-mkd", Box::<CaMkd>::default()),
+            ("ebkd", Box::<Ebkd>::default()),
+            ("aekd", Box::<Aekd>::default()),
+            ("max-probability", Box::<MaxProbability>::default()),
+            ("random-teacher", Box::<RandomTeacher>::default()),
+            ("mean-of-probabilities", Box::<MeanOfProbabilities>::default()),
+            ("mean-of-logits", Box::<MeanOfLogits>::default()),
         ];
         for info in METHODS {
             let name = info.spec.name;

@@ -2,7 +2,10 @@
 //! differences of the loss that it reports.
 
 use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
-use faculty_distill::methods::{Aver, CaMkd, CaMkdConfig, Ce, Kd, Method};
+use faculty_distill::methods::{
+    Aekd, Aver, CaMkd, CaMkdConfig, Ce, Ebkd, Kd, MaxProbability, MeanOfLogits,
+    MeanOfProbabilities, Method, RandomTeacher,
+};
 use faculty_distill::tap::Tap;
 use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource};
 use faculty_nets::Network;
@@ -112,6 +115,22 @@ fn kd_matches_finite_differences() {
 #[test]
 fn aver_matches_finite_differences() {
     check(|| Box::new(Aver::default()), 3);
+}
+
+#[test]
+fn rules_of_the_output_layer_match_finite_differences() {
+    check(|| Box::new(Ebkd::default()), 3);
+    check(|| Box::new(MaxProbability::default()), 3);
+    check(|| Box::new(RandomTeacher::default()), 3);
+    check(|| Box::new(MeanOfProbabilities::default()), 3);
+    check(|| Box::new(MeanOfLogits::default()), 3);
+}
+
+#[test]
+fn aekd_with_one_teacher_matches_finite_differences() {
+    // The weights of several teachers move with the student and carry no gradient; the reference
+    // files hold their gradient.
+    check(|| Box::new(Aekd::default()), 1);
 }
 
 #[test]
