@@ -12,18 +12,31 @@ use faculty_nets::{Graph, MapShape, ParameterSpec};
 use crate::tap::Tap;
 
 mod aekd;
+mod aekd_f;
+mod at;
 mod aver;
 mod ca_mkd;
 mod ce;
+mod dist;
+mod dkd;
 mod ebkd;
+mod features;
+mod fitnet;
+mod fitnet_mkd;
+mod hints;
 mod kd;
+mod layers;
 mod max_probability;
 mod mean_of_logits;
 mod mean_of_probabilities;
 mod options;
 mod output_layer;
+mod pkt;
 mod random_teacher;
 mod registry;
+mod rkd;
+mod sp;
+mod vid;
 
 #[cfg(test)]
 mod golden;
@@ -31,17 +44,28 @@ mod golden;
 mod properties;
 
 pub use aekd::Aekd;
+pub use aekd_f::{AekdF, AekdFConfig};
+pub use at::{At, AtConfig};
 pub use aver::{Aver, AverConfig};
-pub use ca_mkd::{CaMkd, CaMkdConfig};
+pub use ca_mkd::{CaMkd, CaMkdConfig, InterWeight, OutputWeight};
 pub use ce::Ce;
+pub use dist::{Dist, DistConfig};
+pub use dkd::{Dkd, DkdConfig};
 pub use ebkd::Ebkd;
+pub use features::{BesideConfig, Stages};
+pub use fitnet::{Fitnet, FitnetConfig};
+pub use fitnet_mkd::{FitnetMkd, FitnetMkdConfig};
 pub use kd::{Kd, KdConfig};
 pub use max_probability::MaxProbability;
 pub use mean_of_logits::MeanOfLogits;
 pub use mean_of_probabilities::MeanOfProbabilities;
 pub use output_layer::OutputConfig;
+pub use pkt::{Pkt, PktConfig};
 pub use random_teacher::RandomTeacher;
 pub use registry::{METHODS, MethodInfo, Status, find, specs};
+pub use rkd::{Rkd, RkdConfig};
+pub use sp::{Sp, SpConfig};
+pub use vid::{Vid, VidConfig};
 
 /// Where a released code multiplies the distillation terms by another constant than "weights sum
 /// to 1", this chooses between the two.

@@ -78,6 +78,8 @@ pub enum Initial {
     Ones,
     /// All zero.
     Zeros,
+    /// All of this value.
+    Constant(f32),
 }
 
 /// A trainable parameter: its state-dict name, shape and start.

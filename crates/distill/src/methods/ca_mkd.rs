@@ -20,7 +20,9 @@
 //! the released code divides both distillation terms by K once more (`scale = "official"`), lets
 //! the gradient through `w_int` (`detach_inter_weight = false`), and for teachers of several map
 //! sizes resizes an already resized map; ours always resizes the student's own map. Like the
-//! released loop, the intermediate term starts after the first epoch (`warmup_epochs = 1`).
+//! released loop, the intermediate term starts after the first epoch (`warmup_epochs = 1`). The
+//! paper's ablations are options: `weights = "uniform"`, `inter_weight = "teacher-confidence"` (the
+//! weights of the output layer on the maps too) or `"uniform"`, and `intermediate = false`.
 //! # Limits
 //! the intermediate part needs teachers that end in global average pooling and a linear classifier.
 //! With one teacher every weight is 1.
@@ -31,7 +33,7 @@ use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, MapShape};
 
 use super::options::{
     ALPHA, CA_MKD_CODE, CA_MKD_PAPER, SCALE, TEMPERATURE, count, flag, number, option, scale,
-    temperature,
+    temperature, word,
 };
 use super::{
     ClassifierTensors, Connector, Loss, Method, MethodInfo, Needs, Scale, Shapes, Status, Step,
@@ -40,7 +42,29 @@ use super::{
 use crate::losses::{cross_entropy, weighted_kl};
 use crate::recipe::{Exception, MethodSpec, OptionSpec, OptionValue, Range};
 use crate::tap::Tap;
-use crate::weighting::{Confidence, Weighting as _, complement_of_softmax};
+use crate::weighting::{Confidence, Uniform, Weighting as _, complement_of_softmax};
+
+/// How CA-MKD weighs its teachers at the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputWeight {
+    /// By each teacher's cross-entropy against the label.
+    #[default]
+    Confidence,
+    /// All the same.
+    Uniform,
+}
+
+/// How CA-MKD weighs its teachers at the last map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InterWeight {
+    /// By the cross-entropy of the student's connected map under each teacher's classifier.
+    #[default]
+    StudentFeatures,
+    /// By each teacher's own cross-entropy, as at the output.
+    TeacherConfidence,
+    /// All the same.
+    Uniform,
+}
 
 /// Constants of [`CaMkd`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,6 +77,10 @@ pub struct CaMkdConfig {
     pub beta: f64,
     /// With the intermediate part. Default true.
     pub intermediate: bool,
+    /// Teacher weights at the output. Default [`OutputWeight::Confidence`] (paper).
+    pub weights: OutputWeight,
+    /// Teacher weights at the last map. Default [`InterWeight::StudentFeatures`] (paper).
+    pub inter_weight: InterWeight,
     /// Treat the intermediate weights as constants, as the paper reads. Default true.
     pub detach_inter_weight: bool,
     /// First epochs without the intermediate term. Default 1 (released loop).
@@ -68,6 +96,8 @@ impl Default for CaMkdConfig {
             alpha: 1.0,
             beta: 50.0,
             intermediate: true,
+            weights: OutputWeight::Confidence,
+            inter_weight: InterWeight::StudentFeatures,
             detach_inter_weight: true,
             warmup_epochs: 1,
             scale: Scale::Unit,
@@ -122,6 +152,20 @@ pub(super) const ROW: MethodInfo = MethodInfo {
                 CA_MKD_PAPER,
                 "also match each teacher's last feature map through a trained connector",
             ),
+            option(
+                "weights",
+                OptionValue::Word("confidence"),
+                Range::Words(&["confidence", "uniform"]),
+                CA_MKD_PAPER,
+                "teacher weights at the output; uniform is an ablation",
+            ),
+            option(
+                "inter_weight",
+                OptionValue::Word("student-features"),
+                Range::Words(&["student-features", "teacher-confidence", "uniform"]),
+                CA_MKD_PAPER,
+                "teacher weights at the last map; the others than student-features are ablations",
+            ),
             SCALE,
             OptionSpec {
                 exceptions: &[Exception {
@@ -157,6 +201,15 @@ pub(super) const ROW: MethodInfo = MethodInfo {
             alpha: number(options, "alpha"),
             beta: number(options, "beta"),
             intermediate: flag(options, "intermediate"),
+            weights: match word(options, "weights") {
+                "uniform" => OutputWeight::Uniform,
+                _ => OutputWeight::Confidence,
+            },
+            inter_weight: match word(options, "inter_weight") {
+                "uniform" => InterWeight::Uniform,
+                "teacher-confidence" => InterWeight::TeacherConfidence,
+                _ => InterWeight::StudentFeatures,
+            },
             detach_inter_weight: flag(options, "detach_inter_weight"),
             warmup_epochs: count(options, "warmup_epochs"),
             scale: scale(options),
@@ -170,7 +223,8 @@ impl Method for CaMkd {
         let map = if intermediate { vec![Tap::Map] } else { Vec::new() };
         Needs {
             teacher_logits: true,
-            teacher_classifiers: intermediate,
+            teacher_classifiers: intermediate
+                && self.config.inter_weight == InterWeight::StudentFeatures,
             teacher_taps: map.clone(),
             connector_taps: map,
             trained_parts: intermediate,
@@ -194,7 +248,10 @@ impl Method for CaMkd {
         let teachers = step.teacher_logits();
         let factor = self.factor(teachers.dims()[0]);
         let task = cross_entropy(step.student_logits.clone(), &step.labels).mean();
-        let weights = Confidence.weights(teachers, &step.labels);
+        let weights = match self.config.weights {
+            OutputWeight::Confidence => Confidence.weights(teachers, &step.labels),
+            OutputWeight::Uniform => Uniform.weights(teachers, &step.labels),
+        };
         let kd = weighted_kl(teachers, &step.student_logits, &weights, temperature);
         let mut loss = Loss {
             terms: vec![
@@ -205,28 +262,41 @@ impl Method for CaMkd {
         };
         if self.uses_intermediate(step.epoch) {
             let maps: Vec<Tensor<4>> = step.teacher_maps.iter().map(|m| m[0].clone()).collect();
-            let inter = intermediate(
-                &step.connected_maps,
-                &maps,
-                &step.teacher_classifiers,
-                &step.labels,
-                detach_inter_weight,
-            );
+            let weights = match self.config.inter_weight {
+                InterWeight::StudentFeatures => feature_weights(
+                    &step.connected_maps,
+                    &step.teacher_classifiers,
+                    &step.labels,
+                    detach_inter_weight,
+                ),
+                InterWeight::TeacherConfidence => Confidence.weights(teachers, &step.labels),
+                InterWeight::Uniform => Uniform.weights(teachers, &step.labels),
+            };
+            let value = weighted_sum(&weights, &map_errors(&step.connected_maps, &maps));
             let name = "intermediate";
-            loss.terms.push(Term { name, weight: beta * factor, value: inter.loss });
-            loss.teacher_weights.push(TeacherWeights { level: name, weights: inter.weights });
+            loss.terms.push(Term { name, weight: beta * factor, value });
+            loss.teacher_weights.push(TeacherWeights { level: name, weights });
         }
         loss
     }
 
     fn objective(&self, teachers: usize) -> String {
         let CaMkdConfig { temperature, alpha, beta, intermediate, warmup_epochs, .. } = self.config;
+        let by = match self.config.weights {
+            OutputWeight::Confidence => "w",
+            OutputWeight::Uniform => "1/K",
+        };
+        let inter_by = match self.config.inter_weight {
+            InterWeight::StudentFeatures => "w_int",
+            InterWeight::TeacherConfidence => "w",
+            InterWeight::Uniform => "1/K",
+        };
         let factor = self.factor(teachers);
         let kd = alpha * factor;
-        let mut line = format!("CE + {kd:.4} τ² Σ_k w KL");
+        let mut line = format!("CE + {kd:.4} τ² Σ_k {by} KL");
         if intermediate {
             let weight = beta * factor;
-            line += &format!(" + {weight:.4} Σ_k w_int MSE (after epoch {warmup_epochs})");
+            line += &format!(" + {weight:.4} Σ_k {inter_by} MSE (after epoch {warmup_epochs})");
         }
         line + &format!(", τ = {temperature}, K = {teachers}, Σ_k w = 1")
     }
@@ -244,41 +314,48 @@ pub(crate) fn connector(student: MapShape, teacher: MapShape) -> Graph {
     graph.finish()
 }
 
-/// The intermediate part's loss and what it is made of.
-pub(crate) struct Intermediate {
-    /// `mean_b Σ_k w_int mse`, `[1]`.
-    pub(crate) loss: Tensor<1>,
-    /// `[teachers, batch]`.
-    pub(crate) weights: Tensor<2>,
-    /// Mean squared difference over channels and positions, `[teachers, batch]`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the golden test compares it"))]
-    pub(crate) mse: Tensor<2>,
-}
-
-pub(crate) fn intermediate(
+/// `w_int` `[teachers, batch]`: each teacher's frozen classifier on the student's map as its
+/// connector renders it.
+pub(crate) fn feature_weights(
     connected: &[Tensor<4>],
-    maps: &[Tensor<4>],
     classifiers: &[ClassifierTensors],
     labels: &Tensor<1, Int>,
-    detach_weights: bool,
-) -> Intermediate {
-    let batch = labels.dims()[0];
-    let mut costs = Vec::new();
-    let mut errors = Vec::new();
-    for ((connected, map), classifier) in connected.iter().zip(maps).zip(classifiers) {
-        let [_, channels, height, width] = connected.dims();
-        let positions = height * width;
-        let pooled = connected.clone().reshape([batch, channels, positions]).mean_dim(2);
-        let logits =
-            pooled.reshape([batch, channels]).matmul(classifier.weight.clone().transpose())
-                + classifier.bias.clone().unsqueeze::<2>();
-        costs.push(cross_entropy(logits, labels).unsqueeze::<2>());
-        let difference = (connected.clone() - map.clone()).reshape([batch, channels * positions]);
-        errors.push(difference.powi_scalar(2).mean_dim(1).reshape([1, batch]));
-    }
+    detach: bool,
+) -> Tensor<2> {
+    let costs = connected
+        .iter()
+        .zip(classifiers)
+        .map(|(connected, classifier)| {
+            let [batch, channels, height, width] = connected.dims();
+            let pooled = connected.clone().reshape([batch, channels, height * width]).mean_dim(2);
+            let logits =
+                pooled.reshape([batch, channels]).matmul(classifier.weight.clone().transpose())
+                    + classifier.bias.clone().unsqueeze::<2>();
+            cross_entropy(logits, labels).unsqueeze::<2>()
+        })
+        .collect();
     let weights = complement_of_softmax(Tensor::cat(costs, 0));
-    let weights = if detach_weights { weights.detach() } else { weights };
-    let mse = Tensor::cat(errors, 0);
-    let loss = (weights.clone() * mse.clone()).sum() / batch as f32;
-    Intermediate { loss, weights, mse }
+    if detach { weights.detach() } else { weights }
+}
+
+/// Mean squared difference over channels and positions of each connected map and its teacher's,
+/// `[teachers, batch]`.
+pub(crate) fn map_errors(connected: &[Tensor<4>], maps: &[Tensor<4>]) -> Tensor<2> {
+    let errors = connected
+        .iter()
+        .zip(maps)
+        .map(|(connected, map)| {
+            let [batch, channels, height, width] = connected.dims();
+            let difference = connected.clone() - map.clone();
+            let difference = difference.reshape([batch, channels * height * width]);
+            difference.powi_scalar(2).mean_dim(1).reshape([1, batch])
+        })
+        .collect();
+    Tensor::cat(errors, 0)
+}
+
+/// `mean_b Σ_k w[k,b] e[k,b]`, `[1]`.
+pub(crate) fn weighted_sum(weights: &Tensor<2>, errors: &Tensor<2>) -> Tensor<1> {
+    let batch = errors.dims()[1];
+    (weights.clone() * errors.clone()).sum() / batch as f32
 }

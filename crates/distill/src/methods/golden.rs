@@ -9,10 +9,15 @@ use burn::tensor::{Device, Int, TensorData};
 use faculty_nets::{MapShape, Network, TrainingRun};
 use faculty_testkit::{Case, Reference, Tolerance, files, reference_folder};
 
-use super::ca_mkd::{connector, intermediate};
+use super::at::attention_difference;
+use super::ca_mkd::{connector, feature_weights, map_errors, weighted_sum};
+use super::dkd::decoupled;
+use super::features::rows;
+use super::rkd::{angle_difference, distance_difference};
+use super::sp::similarity_difference;
 use super::{
-    Aekd, Aver, AverConfig, CaMkd, CaMkdConfig, ClassifierTensors, Ebkd, Kd, KdConfig, Loss,
-    Method, OutputConfig, Scale, Step,
+    Aekd, Aver, AverConfig, CaMkd, CaMkdConfig, ClassifierTensors, Dist, DistConfig, Dkd,
+    DkdConfig, Ebkd, Kd, KdConfig, Loss, Method, OutputConfig, Scale, Step,
 };
 use crate::weighting::{agreement_weights, logit_gradients};
 
@@ -23,14 +28,11 @@ const TOLERANCE: Tolerance = Tolerance { relative: 1e-4, of_largest: 1e-6, absol
 const NOT_BUILT: &[&str] = &[
     "mt_bert_distill",
     "dih",
-    "dkd",
-    "dist",
     "generalized_jsd",
     "amtml_kd",
     "ckd",
     "sinkhorn",
     "skd_accept",
-    "feature_losses",
     "dpk_ratio",
     "bilevel",
 ];
@@ -49,6 +51,9 @@ fn golden_cases() {
             "aver" => aver(&case),
             "ebkd" => ebkd(&case),
             "aekd" => aekd(&case),
+            "dkd" => dkd(&case),
+            "dist" => dist(&case),
+            "feature_losses" => feature_losses(&case),
             "ca_mkd_logits" => ca_mkd_logits(&case),
             "ca_mkd_inter" => ca_mkd_inter(&case),
             other if NOT_BUILT.contains(&other) => {
@@ -156,6 +161,61 @@ fn aekd(case: &Case) -> Result<(), String> {
     check_kd_term(case, &step, &Aekd::new(config, case.param("cap")).loss(&step))
 }
 
+fn dkd(case: &Case) -> Result<(), String> {
+    let teacher: Tensor<2> = tensor(case.tensor("in.teacher_logits"));
+    let step = step(case, teacher.clone().unsqueeze::<3>());
+    let student = step.student_logits.clone();
+    let (target, others) = decoupled(teacher, student, &step.labels, temperature(case));
+    case.compare("out.tckd", &values(target.mean()), TOLERANCE)?;
+    case.compare("out.nckd", &values(others.mean()), TOLERANCE)?;
+    let config = DkdConfig {
+        temperature: temperature(case),
+        alpha: case.param("alpha"),
+        beta: case.param("beta"),
+        warmup_epochs: 1,
+    };
+    check_distillation(case, &step, &Dkd::new(config).loss(&step))
+}
+
+fn dist(case: &Case) -> Result<(), String> {
+    let teacher: Tensor<2> = tensor(case.tensor("in.teacher_logits"));
+    let step = step(case, teacher.unsqueeze::<3>());
+    let config = DistConfig {
+        temperature: temperature(case),
+        beta: case.param("beta"),
+        gamma: case.param("gamma"),
+    };
+    check_distillation(case, &step, &Dist::new(config).loss(&step))
+}
+
+/// Compares all terms but the task with the file's loss.
+fn check_distillation(case: &Case, step: &Step, loss: &Loss) -> Result<(), String> {
+    let terms = loss.terms.iter().filter(|term| term.name != "task");
+    let total = terms.map(|t| t.value.clone() * t.weight).reduce(|a, b| a + b).expect("terms");
+    case.compare("out.loss", &values(total.clone()), TOLERANCE)?;
+    let gradient = step.student_logits.grad(&total.backward()).expect("the student has a gradient");
+    case.compare("out.grad_student", &values(gradient), TOLERANCE)
+}
+
+fn feature_losses(case: &Case) -> Result<(), String> {
+    let pooled = |map: Tensor<4>| rows(map.mean_dims(&[2, 3]));
+    type Term<'a> = Box<dyn Fn(Tensor<4>, Tensor<4>) -> Tensor<1> + 'a>;
+    let terms: [(&str, Term<'_>); 4] = [
+        ("at", Box::new(attention_difference)),
+        ("sp", Box::new(similarity_difference)),
+        ("rkd_distance", Box::new(|s, t| distance_difference(pooled(s), pooled(t)))),
+        ("rkd_angle", Box::new(|s, t| angle_difference(pooled(s), pooled(t)))),
+    ];
+    for (name, term) in terms {
+        let student: Tensor<4> = tensor(case.tensor("in.student_map")).require_grad();
+        let value = term(student.clone(), tensor(case.tensor("in.teacher_map")));
+        case.compare(&format!("out.{name}"), &values(value.clone()), TOLERANCE)?;
+        let gradient = student.grad(&value.backward()).expect("the student has a gradient");
+        case.compare(&format!("out.grad_{name}"), &values(gradient), TOLERANCE)?;
+    }
+    Ok(())
+}
+
 fn ca_mkd_logits(case: &Case) -> Result<(), String> {
     let step = step(case, tensor(case.tensor("in.teacher_logits")));
     let config = CaMkdConfig {
@@ -220,14 +280,16 @@ fn ca_mkd_inter_with(case: &Case, detach: bool) -> Result<(), String> {
         })
         .collect();
     let labels = int_tensor(case.tensor("in.labels"));
-    let result = intermediate(&leaves, &maps, &classifiers, &labels, detach);
-    let loss = values(result.loss.clone());
-    case.compare("out.loss", &loss, TOLERANCE)?;
-    case.compare("out.loss_official", &[loss[0] / teachers as f32], TOLERANCE)?;
-    case.compare("out.weights", &values(result.weights.clone()), TOLERANCE)?;
-    case.compare("out.mse", &values(result.mse.clone()), TOLERANCE)?;
+    let weights = feature_weights(&leaves, &classifiers, &labels, detach);
+    let errors = map_errors(&leaves, &maps);
+    let loss = weighted_sum(&weights, &errors);
+    let value = values(loss.clone());
+    case.compare("out.loss", &value, TOLERANCE)?;
+    case.compare("out.loss_official", &[value[0] / teachers as f32], TOLERANCE)?;
+    case.compare("out.weights", &values(weights), TOLERANCE)?;
+    case.compare("out.mse", &values(errors), TOLERANCE)?;
 
-    let gradients = result.loss.backward();
+    let gradients = loss.backward();
     let mut by_map = vec![0.0_f32; student.values.len()];
     let suffix = if detach { "_detached" } else { "" };
     for (k, ((network, run), leaf)) in connectors.iter_mut().zip(&leaves).enumerate() {

@@ -3,9 +3,11 @@
 use burn::Tensor;
 use burn::tensor::{Device, Int, TensorData};
 
+use super::pkt::likeness_divergence;
 use super::{
-    Aekd, Aver, CaMkd, CaMkdConfig, Ce, Ebkd, Kd, MaxProbability, MeanOfLogits,
-    MeanOfProbabilities, Method, OutputConfig, RandomTeacher, Step,
+    Aekd, At, AtConfig, Aver, CaMkd, CaMkdConfig, Ce, Dist, Dkd, Ebkd, InterWeight, Kd,
+    MaxProbability, MeanOfLogits, MeanOfProbabilities, Method, OutputConfig, OutputWeight, Pkt,
+    RandomTeacher, Rkd, Sp, Stages, Step,
 };
 use crate::weighting;
 use crate::weighting::{
@@ -58,6 +60,8 @@ fn methods() -> Vec<Box<dyn Method>> {
         Box::new(MeanOfProbabilities::default()),
         Box::new(MeanOfLogits::default()),
         Box::new(Aekd::default()),
+        Box::new(Dkd::default()),
+        Box::new(Dist::default()),
     ]
 }
 
@@ -65,9 +69,11 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec::<f32>().unwrap()
 }
 
+/// Everything but the task term.
 fn kd_term(method: &dyn Method, step: &Step) -> f32 {
     let loss = method.loss(step);
-    values(loss.terms.iter().find(|t| t.name == "kd").unwrap().value.clone())[0]
+    let terms = loss.terms.iter().filter(|term| term.name != "task");
+    terms.map(|term| values(term.value.clone())[0] * term.weight as f32).sum()
 }
 
 fn rules() -> Vec<Box<dyn Weighting>> {
@@ -258,8 +264,12 @@ fn two_half_batches_average_to_the_whole() {
             Tensor::from_data(TensorData::new(teachers, [3, n, CLASSES]), &device()),
         )
     };
-    // The weights of AEKD belong to the batch, so it is not here.
-    let per_sample = methods().into_iter().filter(|m| !format!("{m:?}").contains("Aekd"));
+    // The weights of AEKD and the correlations of DIST belong to the batch.
+    let per_sample = methods().into_iter().filter(|method| {
+        let name = format!("{method:?}");
+        !["Aekd", "Dist"].iter().any(|of_batch| name.starts_with(of_batch))
+    });
+    // KD is of one teacher.
     let per_sample = per_sample.filter(|m| !format!("{m:?}").starts_with("Kd"));
     for method in per_sample.chain([Box::new(Ce) as Box<dyn Method>]) {
         let total = |step: &Step| -> f32 {
@@ -269,4 +279,111 @@ fn two_half_batches_average_to_the_whole() {
         let halves = (total(&part(0..2)) + total(&part(2..4))) / 2.0;
         assert!((whole - halves).abs() < 1e-5 * whole.abs(), "{method:?}: {whole} and {halves}");
     }
+}
+
+/// A step with maps of a student and of two teachers.
+fn feature_step(student_maps: Vec<Tensor<4>>, teacher_maps: Vec<Vec<Tensor<4>>>) -> Step {
+    let count = teacher_maps.len();
+    let own = step(student(numbers(BATCH * CLASSES, 19)), teachers(count, 20));
+    Step { student_maps, teacher_maps, ..own }
+}
+
+fn map(channels: usize, side: usize, seed: u64, size: f32) -> Tensor<4> {
+    let numbers = numbers(BATCH * channels * side * side, seed);
+    let data = numbers.iter().map(|v| v * size).collect::<Vec<f32>>();
+    Tensor::from_data(TensorData::new(data, [BATCH, channels, side, side]), &device())
+}
+
+/// Methods of maps without trained parts, all on one map (pooled vectors are maps of side 1).
+fn feature_methods() -> Vec<(Box<dyn Method>, usize)> {
+    let stages = Stages { first: 1, count: 1 };
+    vec![
+        (Box::new(At::new(AtConfig { stages, ..AtConfig::default() })), 4),
+        (Box::new(Sp::default()), 4),
+        (Box::new(Rkd::default()), 1),
+        (Box::new(Pkt::default()), 1),
+    ]
+}
+
+#[test]
+fn feature_terms_are_zero_between_equal_maps_and_positive_otherwise() {
+    for (method, side) in feature_methods() {
+        let own = map(6, side, 21, 1.0);
+        let equal = feature_step(vec![own.clone()], vec![vec![own.clone()], vec![own.clone()]]);
+        let agreeing = kd_term(method.as_ref(), &equal);
+        assert!(agreeing.abs() < 1e-2, "{method:?}: {agreeing}");
+        let other = feature_step(vec![own], vec![vec![map(6, side, 22, 1.0)]]);
+        assert!(kd_term(method.as_ref(), &other) > 0.05, "{method:?}");
+    }
+}
+
+#[test]
+fn feature_terms_take_maps_of_other_channels_and_count_teachers_alike() {
+    for (method, side) in feature_methods() {
+        let own = map(6, side, 23, 1.0);
+        let (a, b) = (vec![map(9, side, 24, 1.0)], vec![map(3, side.div_ceil(2), 25, 1.0)]);
+        let of = |teachers: Vec<Vec<Tensor<4>>>| {
+            kd_term(method.as_ref(), &feature_step(vec![own.clone()], teachers))
+        };
+        let (both, first, second) = (of(vec![a.clone(), b.clone()]), of(vec![a]), of(vec![b]));
+        let mean = (first + second) / 2.0;
+        assert!((both - mean).abs() < 1e-4 * mean, "{method:?}: {both} and {mean}");
+    }
+}
+
+#[test]
+fn feature_terms_stay_finite_at_huge_zero_and_equal_maps() {
+    for (method, side) in feature_methods() {
+        let equal_samples = map(6, side, 27, 0.0) + 1.0;
+        for own in [map(6, side, 26, 2500.0), map(6, side, 26, 0.0), equal_samples] {
+            let own = own.require_grad();
+            let step = feature_step(vec![own.clone()], vec![vec![map(6, side, 28, 2500.0)]]);
+            let loss = method.loss(&step);
+            let total = loss.terms.iter().map(|t| t.value.clone()).reduce(|a, b| a + b).unwrap();
+            assert!(values(total.clone()).iter().all(|v| v.is_finite()), "{method:?}");
+            let gradient = values(own.grad(&total.backward()).unwrap());
+            assert!(gradient.iter().all(|v| v.is_finite()), "{method:?}");
+        }
+    }
+}
+
+#[test]
+fn pkt_is_its_formula() {
+    // Vectors of two samples: cosines 1 and 0 for the teacher, 1 and 0.6 for the student.
+    let of = |data: [f32; 4]| Tensor::from_data(TensorData::new(data.to_vec(), [2, 2]), &device());
+    let got = likeness_divergence(of([1.0, 0.0, 0.6, 0.8]), of([2.0, 0.0, 0.0, 3.0]));
+    let (teacher, student) = ([1.0 / 1.5, 0.5 / 1.5], [1.0 / 1.8, 0.8 / 1.8]);
+    let term = |i: usize| teacher[i] * f64::ln(teacher[i] / student[i]);
+    let want = (term(0) + term(1)) / 2.0;
+    assert!((f64::from(values(got)[0]) - want).abs() < 1e-5, "{want}");
+}
+
+#[test]
+fn ablations_of_ca_mkd_change_the_weights_alone() {
+    let uniform = CaMkdConfig {
+        intermediate: false,
+        weights: OutputWeight::Uniform,
+        ..CaMkdConfig::default()
+    };
+    let own = || step(student(numbers(BATCH * CLASSES, 29)), teachers(3, 30));
+    let (got, want) = (kd_term(&CaMkd::new(uniform), &own()), kd_term(&Aver::default(), &own()));
+    assert!((got - want).abs() < 1e-5, "{got} and {want}");
+
+    let connected = || vec![map(6, 2, 31, 1.0), map(4, 2, 32, 1.0)];
+    let maps = vec![vec![map(6, 2, 33, 1.0)], vec![map(4, 2, 34, 1.0)]];
+    let of_weight = |inter_weight| {
+        let config = CaMkdConfig { inter_weight, ..CaMkdConfig::default() };
+        let method = CaMkd::new(config);
+        assert!(!method.needs(2).teacher_classifiers);
+        let step = Step {
+            epoch: 2,
+            connected_maps: connected(),
+            ..feature_step(Vec::new(), maps.clone())
+        };
+        let weights = method.loss(&step).teacher_weights;
+        [values(weights[0].weights.clone()), values(weights[1].weights.clone())]
+    };
+    assert_eq!(of_weight(InterWeight::Uniform)[1], [0.5; 2 * BATCH]);
+    let [output, inter] = of_weight(InterWeight::TeacherConfidence);
+    assert_eq!(output, inter);
 }

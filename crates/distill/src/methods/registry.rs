@@ -1,8 +1,8 @@
 //! The table of methods: one row each.
 
 use super::{
-    Method, aekd, aver, ca_mkd, ce, ebkd, kd, max_probability, mean_of_logits,
-    mean_of_probabilities, random_teacher,
+    Method, aekd, aekd_f, at, aver, ca_mkd, ce, dist, dkd, ebkd, fitnet, fitnet_mkd, kd,
+    max_probability, mean_of_logits, mean_of_probabilities, pkt, random_teacher, rkd, sp, vid,
 };
 use crate::recipe::{self, MethodSpec};
 
@@ -55,10 +55,20 @@ pub const METHODS: &[MethodInfo] = &[
     aver::ROW,
     ebkd::ROW,
     aekd::ROW,
+    aekd_f::ROW,
+    fitnet_mkd::ROW,
     max_probability::ROW,
     random_teacher::ROW,
     mean_of_probabilities::ROW,
     mean_of_logits::ROW,
+    dkd::ROW,
+    dist::ROW,
+    fitnet::ROW,
+    at::ROW,
+    sp::ROW,
+    rkd::ROW,
+    pkt::ROW,
+    vid::ROW,
 ];
 
 /// The specifications alone, as recipes are read with them.
@@ -83,8 +93,8 @@ pub fn find(name: &str) -> &'static MethodInfo {
 mod tests {
     use super::*;
     use crate::methods::{
-        Aekd, Aver, CaMkd, Ce, Ebkd, Kd, MaxProbability, MeanOfLogits, MeanOfProbabilities,
-        RandomTeacher,
+        Aekd, AekdF, At, Aver, CaMkd, Ce, Dist, Dkd, Ebkd, Fitnet, FitnetMkd, Kd, MaxProbability,
+        MeanOfLogits, MeanOfProbabilities, Pkt, RandomTeacher, Rkd, Sp, Vid,
     };
 
     /// What the documentation of each method must have.
@@ -127,6 +137,16 @@ mod tests {
             ("random-teacher", Box::<RandomTeacher>::default()),
             ("mean-of-probabilities", Box::<MeanOfProbabilities>::default()),
             ("mean-of-logits", Box::<MeanOfLogits>::default()),
+            ("aekd-f", Box::<AekdF>::default()),
+            ("fitnet-mkd", Box::<FitnetMkd>::default()),
+            ("dkd", Box::<Dkd>::default()),
+            ("dist", Box::<Dist>::default()),
+            ("fitnet", Box::<Fitnet>::default()),
+            ("at", Box::<At>::default()),
+            ("sp", Box::<Sp>::default()),
+            ("rkd", Box::<Rkd>::default()),
+            ("pkt", Box::<Pkt>::default()),
+            ("vid", Box::<Vid>::default()),
         ];
         for info in METHODS {
             let name = info.spec.name;

@@ -3,8 +3,9 @@
 
 use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
 use faculty_distill::methods::{
-    Aekd, Aver, CaMkd, CaMkdConfig, Ce, Ebkd, Kd, MaxProbability, MeanOfLogits,
-    MeanOfProbabilities, Method, RandomTeacher,
+    Aekd, AekdF, AekdFConfig, At, AtConfig, Aver, CaMkd, CaMkdConfig, Ce, Dist, Dkd, Ebkd, Fitnet,
+    FitnetConfig, FitnetMkd, FitnetMkdConfig, Kd, MaxProbability, MeanOfLogits,
+    MeanOfProbabilities, Method, Pkt, PktConfig, RandomTeacher, Rkd, Sp, SpConfig, Vid,
 };
 use faculty_distill::tap::Tap;
 use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource};
@@ -13,10 +14,8 @@ use faculty_nets::Network;
 use crate::data::{CLASSES, SIDE, network, unit};
 
 const BATCH: usize = 6;
-/// What the methods below ask of their teachers.
-const TAPS: &[Tap] = &[Tap::Map];
 
-fn teachers(count: u64) -> Vec<NetworkTeacher> {
+fn teachers(count: u64, taps: &[Tap]) -> Vec<NetworkTeacher> {
     (0..count)
         .map(|k| {
             // Fresh networks say almost nothing; larger classifiers make them disagree.
@@ -26,7 +25,7 @@ fn teachers(count: u64) -> Vec<NetworkTeacher> {
                 let values = &mut own.parameters_mut()[position.unwrap()];
                 values.iter_mut().for_each(|w| *w *= 8.0);
             }
-            NetworkTeacher::new(&own, None, TAPS)
+            NetworkTeacher::new(&own, None, taps)
         })
         .collect()
 }
@@ -39,16 +38,16 @@ struct Setup {
 }
 
 impl Setup {
-    fn new(teacher_count: u64) -> Self {
+    fn new(teacher_count: u64, taps: &[Tap]) -> Self {
         let pixels = BATCH * SIDE * SIDE;
         let images: Vec<f32> =
             (0..pixels).map(|i| (2.0 * unit(i as u64, 7) - 1.0) as f32).collect();
         let ids: Vec<faculty_data::SampleId> =
             (0..BATCH as u64).map(faculty_data::SampleId).collect();
-        let mut sources = teachers(teacher_count);
+        let mut sources = teachers(teacher_count, taps);
         let batch = TeacherBatch { ids: &ids, view: 0, images: &images };
-        let outputs = sources.iter_mut().map(|t| t.outputs(&batch, TAPS).unwrap()).collect();
-        let traits = sources.iter().map(|teacher| TeacherTraits::of(teacher, TAPS)).collect();
+        let outputs = sources.iter_mut().map(|t| t.outputs(&batch, taps).unwrap()).collect();
+        let traits = sources.iter().map(|teacher| TeacherTraits::of(teacher, taps)).collect();
         let labels = (0..BATCH).map(|i| (i % CLASSES) as u32).collect();
         Self { images, labels, outputs, traits }
     }
@@ -70,7 +69,7 @@ fn networks(learner: &mut Learner) -> Vec<&mut Network> {
 }
 
 fn check(method: impl Fn() -> Box<dyn Method>, teacher_count: u64) {
-    let setup = Setup::new(teacher_count);
+    let setup = Setup::new(teacher_count, &method().needs(2).teacher_taps);
     let fresh = || Learner::new(network(5), method(), &setup.traits, BATCH, 5);
     let mut learner = fresh();
     learner.gradients(&setup.batch());
@@ -152,4 +151,33 @@ fn ca_mkd_with_one_teacher_matches_finite_differences() {
     // One teacher has weight 1 whatever it says, so detaching changes nothing.
     let config = CaMkdConfig { beta: 5.0, ..CaMkdConfig::default() };
     check(move || Box::new(CaMkd::new(config)), 1);
+}
+
+#[test]
+fn dkd_and_dist_match_finite_differences() {
+    check(|| Box::new(Dkd::default()), 2);
+    check(|| Box::new(Dist::default()), 2);
+}
+
+#[test]
+fn hints_match_finite_differences() {
+    let config = FitnetConfig { beta: 2.0, ..FitnetConfig::default() };
+    check(move || Box::new(Fitnet::new(config)), 1);
+    let config = FitnetMkdConfig { beta: 2.0, ..FitnetMkdConfig::default() };
+    check(move || Box::new(FitnetMkd::new(config)), 2);
+}
+
+#[test]
+fn feature_terms_match_finite_differences() {
+    check(|| Box::new(At::new(AtConfig { beta: 10.0, ..AtConfig::default() })), 2);
+    check(|| Box::new(Sp::new(SpConfig { beta: 10.0, ..SpConfig::default() })), 2);
+    check(|| Box::new(Rkd::default()), 2);
+    check(|| Box::new(Pkt::new(PktConfig { beta: 100.0, ..PktConfig::default() })), 2);
+    check(|| Box::new(Vid::default()), 2);
+}
+
+#[test]
+fn aekd_f_with_one_teacher_matches_finite_differences() {
+    let config = AekdFConfig { beta: 2.0, ..AekdFConfig::default() };
+    check(move || Box::new(AekdF::new(config)), 1);
 }
