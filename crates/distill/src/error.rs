@@ -169,7 +169,8 @@ impl Error {
                 Some("use a teacher of these classes, or drop it from the recipe".to_owned())
             }
             Self::MissingPart { .. } => Some(
-                "set `method.intermediate = false`, or choose a network with a pooled classifier"
+                "choose networks that have it (`faculty networks`), options of the method that do \
+                 without it (`faculty explain`), or a method of the output layer such as `aver`"
                     .to_owned(),
             ),
             Self::WeakTeacher { teacher, .. } => Some(format!(

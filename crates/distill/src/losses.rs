@@ -83,3 +83,24 @@ pub fn kl_from_log_target(log_p: Tensor<2>, student: Tensor<2>, temperature: f32
     let divergence = (log_p.clone().exp() * (log_p - log_q)).sum_dim(1);
     divergence.reshape([batch]) * (temperature * temperature)
 }
+
+/// Generalised Jensen-Shannon divergence: with `m = β p + (1-β) q`,
+/// `β KL(p ‖ m) + (1-β) KL(q ‖ m)`; at its ends β = 0 is `KL(p ‖ q)` and β = 1 is `KL(q ‖ p)`.
+///
+/// Shapes: logits of p (teacher) and q (student) `[batch, classes]`; result `[batch]`.
+#[must_use]
+pub fn generalized_jensen_shannon(teacher: Tensor<2>, student: Tensor<2>, beta: f64) -> Tensor<1> {
+    let [batch, classes] = student.dims();
+    let (log_p, log_q) = (log_softmax(teacher, 1), log_softmax(student, 1));
+    let divergence = |a: Tensor<2>, b: Tensor<2>| (a.clone().exp() * (a - b)).sum_dim(1);
+    let value = if beta <= 0.0 {
+        divergence(log_p, log_q)
+    } else if beta >= 1.0 {
+        divergence(log_q, log_p)
+    } else {
+        let parts = vec![log_p.clone() + beta.ln(), log_q.clone() + (1.0 - beta).ln()];
+        let log_m = log_sum_exp(Tensor::stack::<3>(parts, 0), 0).reshape([batch, classes]);
+        divergence(log_p, log_m.clone()) * beta + divergence(log_q, log_m) * (1.0 - beta)
+    };
+    value.reshape([batch])
+}

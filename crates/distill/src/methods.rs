@@ -13,12 +13,16 @@ use crate::tap::Tap;
 
 mod aekd;
 mod aekd_f;
+mod amtml_kd;
 mod at;
 mod aver;
 mod ca_mkd;
 mod ce;
+mod ckd;
+mod dih;
 mod dist;
 mod dkd;
+mod dpk;
 mod ebkd;
 mod features;
 mod fitnet;
@@ -29,13 +33,16 @@ mod layers;
 mod max_probability;
 mod mean_of_logits;
 mod mean_of_probabilities;
+mod mt_bert;
 mod options;
 mod output_layer;
 mod pkt;
 mod random_teacher;
 mod registry;
+mod reviewkd;
 mod rkd;
 mod sp;
+mod transport;
 mod vid;
 
 #[cfg(test)]
@@ -45,12 +52,16 @@ mod properties;
 
 pub use aekd::Aekd;
 pub use aekd_f::{AekdF, AekdFConfig};
+pub use amtml_kd::{AmtmlKd, AmtmlKdConfig};
 pub use at::{At, AtConfig};
 pub use aver::{Aver, AverConfig};
 pub use ca_mkd::{CaMkd, CaMkdConfig, InterWeight, OutputWeight};
 pub use ce::Ce;
+pub use ckd::{Ckd, CkdConfig, Tuples};
+pub use dih::loss_of_heads;
 pub use dist::{Dist, DistConfig};
 pub use dkd::{Dkd, DkdConfig};
+pub use dpk::{minibatch_cka, prior_ratio};
 pub use ebkd::Ebkd;
 pub use features::{BesideConfig, Stages};
 pub use fitnet::{Fitnet, FitnetConfig};
@@ -59,12 +70,15 @@ pub use kd::{Kd, KdConfig};
 pub use max_probability::MaxProbability;
 pub use mean_of_logits::MeanOfLogits;
 pub use mean_of_probabilities::MeanOfProbabilities;
+pub use mt_bert::{reliability_weights, weighted_soft_cross_entropy};
 pub use output_layer::OutputConfig;
 pub use pkt::{Pkt, PktConfig};
 pub use random_teacher::RandomTeacher;
 pub use registry::{METHODS, MethodInfo, Status, find, specs};
+pub use reviewkd::{ReviewKd, ReviewKdConfig};
 pub use rkd::{Rkd, RkdConfig};
 pub use sp::{Sp, SpConfig};
+pub use transport::{Transport, entropic_transport, label_cost};
 pub use vid::{Vid, VidConfig};
 
 /// Where a released code multiplies the distillation terms by another constant than "weights sum
@@ -93,6 +107,8 @@ pub struct Needs {
     pub connector_taps: Vec<Tap>,
     /// Whether [`Method::connectors`] and [`Method::parameters`] take part and are trained.
     pub trained_parts: bool,
+    /// Whether [`Method::parameters`] stay as they are this epoch; [`Method::connectors`] go on.
+    pub frozen_parameters: bool,
 }
 
 impl Needs {
@@ -112,6 +128,7 @@ impl Needs {
             student_taps: both(self.student_taps, other.student_taps),
             connector_taps: both(self.connector_taps, other.connector_taps),
             trained_parts: self.trained_parts || other.trained_parts,
+            frozen_parameters: self.frozen_parameters || other.frozen_parameters,
         }
     }
 

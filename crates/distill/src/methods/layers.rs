@@ -3,8 +3,8 @@
 
 use burn::Tensor;
 use burn::tensor::activation::relu;
-use burn::tensor::module::{adaptive_avg_pool2d, conv_transpose2d, interpolate};
-use burn::tensor::ops::{ConvTransposeOptions, InterpolateMode, InterpolateOptions};
+use burn::tensor::module::{adaptive_avg_pool2d, conv_transpose2d, conv2d, interpolate};
+use burn::tensor::ops::{ConvOptions, ConvTransposeOptions, InterpolateMode, InterpolateOptions};
 use faculty_nets::{Initial, ParameterSpec};
 
 /// Added to variances, as everywhere.
@@ -47,11 +47,16 @@ pub(super) fn conv1x1(map: Tensor<4>, weight: Tensor<2>, bias: Option<Tensor<1>>
 ///
 /// No running statistics: these layers are gone after training.
 pub(super) fn batch_norm_relu(map: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>) -> Tensor<4> {
+    relu(batch_norm(map, gamma, beta))
+}
+
+/// The same without ReLU.
+pub(super) fn batch_norm(map: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>) -> Tensor<4> {
     let channels = map.dims()[1];
     let centred = map.clone() - map.mean_dims(&[0, 2, 3]);
     let variance = centred.clone().square().mean_dims(&[0, 2, 3]);
     let scale = gamma.reshape([1, channels, 1, 1]) / (variance + EPSILON).sqrt();
-    relu(centred * scale + beta.reshape([1, channels, 1, 1]))
+    centred * scale + beta.reshape([1, channels, 1, 1])
 }
 
 /// To another size: adaptive average pooling in a direction that shrinks, bilinear (corners not
@@ -71,6 +76,23 @@ pub(super) fn resize(map: Tensor<4>, height: usize, width: usize) -> Tensor<4> {
         .with_align_corners(false)
         .with_output_size([height, width]);
     interpolate(map, options)
+}
+
+/// To a larger size by repeating positions.
+pub(super) fn repeat_to(map: Tensor<4>, height: usize, width: usize) -> Tensor<4> {
+    let [_, _, rows, columns] = map.dims();
+    if (rows, columns) == (height, width) {
+        return map;
+    }
+    let options = InterpolateOptions::new(InterpolateMode::Nearest)
+        .with_align_corners(false)
+        .with_output_size([height, width]);
+    interpolate(map, options)
+}
+
+/// 3×3 convolution of stride 1 and padding 1 without bias; weight `[out, in, 3, 3]`.
+pub(super) fn conv3x3(map: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
+    conv2d(map, weight, None, ConvOptions::new([1, 1], [1, 1], [1, 1], 1))
 }
 
 /// Transposed 4×4 convolution of stride 2 and padding 1, which doubles a map; weight

@@ -3,11 +3,14 @@
 use burn::Tensor;
 use burn::tensor::{Device, Int, TensorData};
 
+use super::amtml_kd::learnt_log_weights;
+use super::ckd::{all_pairs_difference, drawn_tuples, tuple_coefficients, tuple_difference};
 use super::pkt::likeness_divergence;
+use super::reviewkd::hierarchical_difference;
 use super::{
-    Aekd, At, AtConfig, Aver, CaMkd, CaMkdConfig, Ce, Dist, Dkd, Ebkd, InterWeight, Kd,
-    MaxProbability, MeanOfLogits, MeanOfProbabilities, Method, OutputConfig, OutputWeight, Pkt,
-    RandomTeacher, Rkd, Sp, Stages, Step,
+    Aekd, At, AtConfig, Aver, CaMkd, CaMkdConfig, Ce, Ckd, CkdConfig, Dist, Dkd, Ebkd, InterWeight,
+    Kd, MaxProbability, MeanOfLogits, MeanOfProbabilities, Method, OutputConfig, OutputWeight, Pkt,
+    RandomTeacher, Rkd, Sp, Stages, Step, Tuples,
 };
 use crate::weighting;
 use crate::weighting::{
@@ -386,4 +389,61 @@ fn ablations_of_ca_mkd_change_the_weights_alone() {
     assert_eq!(of_weight(InterWeight::Uniform)[1], [0.5; 2 * BATCH]);
     let [output, inter] = of_weight(InterWeight::TeacherConfidence);
     assert_eq!(output, inter);
+}
+
+#[test]
+fn drawn_tuples_hold_different_samples() {
+    for batch in [3, 4, 9] {
+        for number in 0..50 {
+            for [a, b, c] in drawn_tuples(number, batch, 20) {
+                assert!(a < batch && b < batch && c < batch, "{a} {b} {c} of {batch}");
+                assert!(a != b && a != c && b != c, "{a} {b} {c} of {batch}");
+            }
+        }
+    }
+    assert_eq!(drawn_tuples(1, 1, 1), [[0, 0, 0]]);
+}
+
+#[test]
+fn all_pairs_are_what_pairs_are_on_average() {
+    let r: Tensor<2> = student(numbers(BATCH * CLASSES, 35));
+    let tuples: Vec<[usize; 3]> = (0..BATCH * BATCH).map(|i| [i / BATCH, i % BATCH, 0]).collect();
+    let matrix = tuple_coefficients(&tuples, BATCH, false);
+    let matrix = Tensor::from_data(TensorData::new(matrix, [tuples.len(), BATCH]), &device());
+    let by_tuples = values(tuple_difference(&matrix, r.clone()))[0];
+    let closed = values(all_pairs_difference(r))[0];
+    assert!((by_tuples - closed).abs() < 1e-4 * closed, "{by_tuples} and {closed}");
+}
+
+#[test]
+fn the_hierarchical_difference_of_equal_maps_is_zero() {
+    let map = map(3, 8, 36, 1.0);
+    assert_eq!(values(hierarchical_difference(map.clone(), map.clone())), [0.0]);
+    // A difference that is the same everywhere is the same at every size.
+    let got = values(hierarchical_difference(map.clone(), map + 0.5))[0];
+    assert!((got - 0.25).abs() < 1e-5, "{got}");
+}
+
+#[test]
+fn learnt_weights_sum_to_one_and_ckd_is_finite() {
+    let of = |len: usize, seed: u64| numbers(len, seed).iter().map(|v| v * 100.0).collect();
+    let tensor2 = |values: Vec<f32>, shape: [usize; 2]| -> Tensor<2> {
+        Tensor::from_data(TensorData::new(values, shape), &device())
+    };
+    let theta = tensor2(of(3 * 4, 37), [3, 4]);
+    let score = Tensor::from_data(TensorData::new(numbers(4, 38), [4]), &device());
+    let weights = learnt_log_weights(theta, score, tensor2(of(BATCH * 4, 39), [BATCH, 4])).exp();
+    for sum in values(weights.sum_dim(0)) {
+        assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+    }
+    for tuples in [Tuples::Pairs, Tuples::Groups, Tuples::AllPairs] {
+        let method = Ckd::new(CkdConfig { tuples, ..CkdConfig::default() });
+        let same = numbers(BATCH * CLASSES, 40);
+        let data = TensorData::new(same.clone(), [1, BATCH, CLASSES]);
+        let teacher: Tensor<3> = Tensor::from_data(data, &device());
+        let agreeing = kd_term(&method, &step(student(same.clone()), teacher.clone()));
+        assert!(agreeing.abs() < 1e-6, "{agreeing}");
+        let huge = same.iter().map(|v| v * 2500.0).collect();
+        assert!(kd_term(&method, &step(student(huge), teacher)).is_finite());
+    }
 }

@@ -1,8 +1,9 @@
 //! The table of methods: one row each.
 
 use super::{
-    Method, aekd, aekd_f, at, aver, ca_mkd, ce, dist, dkd, ebkd, fitnet, fitnet_mkd, kd,
-    max_probability, mean_of_logits, mean_of_probabilities, pkt, random_teacher, rkd, sp, vid,
+    Method, aekd, aekd_f, amtml_kd, at, aver, ca_mkd, ce, ckd, dist, dkd, ebkd, fitnet, fitnet_mkd,
+    kd, max_probability, mean_of_logits, mean_of_probabilities, pkt, random_teacher, reviewkd, rkd,
+    sp, vid,
 };
 use crate::recipe::{self, MethodSpec};
 
@@ -57,6 +58,7 @@ pub const METHODS: &[MethodInfo] = &[
     aekd::ROW,
     aekd_f::ROW,
     fitnet_mkd::ROW,
+    amtml_kd::ROW,
     max_probability::ROW,
     random_teacher::ROW,
     mean_of_probabilities::ROW,
@@ -69,6 +71,8 @@ pub const METHODS: &[MethodInfo] = &[
     rkd::ROW,
     pkt::ROW,
     vid::ROW,
+    reviewkd::ROW,
+    ckd::ROW,
 ];
 
 /// The specifications alone, as recipes are read with them.
@@ -93,8 +97,9 @@ pub fn find(name: &str) -> &'static MethodInfo {
 mod tests {
     use super::*;
     use crate::methods::{
-        Aekd, AekdF, At, Aver, CaMkd, Ce, Dist, Dkd, Ebkd, Fitnet, FitnetMkd, Kd, MaxProbability,
-        MeanOfLogits, MeanOfProbabilities, Pkt, RandomTeacher, Rkd, Sp, Vid,
+        Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Dist, Dkd, Ebkd, Fitnet, FitnetMkd, Kd,
+        MaxProbability, MeanOfLogits, MeanOfProbabilities, Pkt, RandomTeacher, ReviewKd, Rkd, Sp,
+        Vid,
     };
 
     /// What the documentation of each method must have.
@@ -147,6 +152,9 @@ mod tests {
             ("rkd", Box::<Rkd>::default()),
             ("pkt", Box::<Pkt>::default()),
             ("vid", Box::<Vid>::default()),
+            ("amtml-kd", Box::<AmtmlKd>::default()),
+            ("reviewkd", Box::<ReviewKd>::default()),
+            ("ckd", Box::<Ckd>::default()),
         ];
         for info in METHODS {
             let name = info.spec.name;

@@ -3,10 +3,12 @@
 
 use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
 use faculty_distill::methods::{
-    Aekd, AekdF, AekdFConfig, At, AtConfig, Aver, CaMkd, CaMkdConfig, Ce, Dist, Dkd, Ebkd, Fitnet,
-    FitnetConfig, FitnetMkd, FitnetMkdConfig, Kd, MaxProbability, MeanOfLogits,
-    MeanOfProbabilities, Method, Pkt, PktConfig, RandomTeacher, Rkd, Sp, SpConfig, Vid,
+    Aekd, AekdF, AekdFConfig, AmtmlKd, AmtmlKdConfig, At, AtConfig, Aver, CaMkd, CaMkdConfig, Ce,
+    Ckd, Dist, Dkd, Ebkd, Fitnet, FitnetConfig, FitnetMkd, FitnetMkdConfig, Kd, MaxProbability,
+    MeanOfLogits, MeanOfProbabilities, Method, Pkt, PktConfig, RandomTeacher, ReviewKd,
+    ReviewKdConfig, Rkd, Sp, SpConfig, Vid,
 };
+use faculty_distill::optimizer::OptimizerConfig;
 use faculty_distill::tap::Tap;
 use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource};
 use faculty_nets::Network;
@@ -180,4 +182,40 @@ fn feature_terms_match_finite_differences() {
 fn aekd_f_with_one_teacher_matches_finite_differences() {
     let config = AekdFConfig { beta: 2.0, ..AekdFConfig::default() };
     check(move || Box::new(AekdF::new(config)), 1);
+}
+
+#[test]
+fn amtml_kd_matches_finite_differences() {
+    // Its relations take the target as a constant, though it moves with student and weights.
+    let config = AmtmlKdConfig { distance: 0.0, angle: 0.0, ..AmtmlKdConfig::default() };
+    check(move || Box::new(AmtmlKd::new(config)), 3);
+}
+
+#[test]
+fn parameters_of_amtml_kd_stay_once_they_are_learnt() {
+    let config = AmtmlKdConfig { learn_epochs: 1, ..AmtmlKdConfig::default() };
+    let method = || Box::new(AmtmlKd::new(config));
+    let setup = Setup::new(3, &method().needs(1).teacher_taps);
+    let mut learner = Learner::new(network(5), method(), &setup.traits, BATCH, 5);
+    let optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.1 };
+    let values = |learner: &mut Learner| -> Vec<Vec<f32>> {
+        networks(learner).iter().map(|network| network.parameters().concat()).collect()
+    };
+    let mut before = values(&mut learner);
+    for epoch in 1..=3 {
+        learner.gradients(&LearnerBatch { epoch, ..setup.batch() });
+        learner.update(&optimizer, 0.1, Some(1.0), epoch);
+        let after = values(&mut learner);
+        let changed: Vec<bool> = before.iter().zip(&after).map(|(a, b)| a != b).collect();
+        // Student, two hints, and the weights' parameters.
+        assert_eq!(changed, [true, true, true, epoch == 1], "epoch {epoch}");
+        before = after;
+    }
+}
+
+#[test]
+fn reviewkd_and_ckd_match_finite_differences() {
+    let config = ReviewKdConfig { beta: 1.0, warmup_epochs: 1, ..ReviewKdConfig::default() };
+    check(move || Box::new(ReviewKd::new(config)), 2);
+    check(|| Box::new(Ckd::default()), 2);
 }
