@@ -45,6 +45,16 @@ pub enum Error {
         /// The student or the teacher.
         who: String,
     },
+    /// A method that compares samples with each other, and batches that do not allow it.
+    #[error("method `{method}` needs {what}")]
+    Batches {
+        /// Name of the method.
+        method: &'static str,
+        /// Which batches.
+        what: String,
+        /// The recipe key that mends it, with a value.
+        mend: String,
+    },
     /// A teacher that has learnt next to nothing about these classes.
     #[error(
         "teacher `{teacher}` is right on {top1:.1} % of the {part} part, little more than chance \
@@ -173,6 +183,7 @@ impl Error {
                  without it (`faculty explain`), or a method of the output layer such as `aver`"
                     .to_owned(),
             ),
+            Self::Batches { mend, .. } => Some(format!("set `{mend}`")),
             Self::WeakTeacher { teacher, .. } => Some(format!(
                 "check its normalisation (`mean`, `std`) and class order, or set \
                  `allow_weak = true` on teacher `{teacher}`"

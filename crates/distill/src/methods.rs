@@ -16,6 +16,7 @@ mod aekd_f;
 mod amtml_kd;
 mod at;
 mod aver;
+mod bilevel;
 mod ca_mkd;
 mod ce;
 mod ckd;
@@ -41,6 +42,7 @@ mod random_teacher;
 mod registry;
 mod reviewkd;
 mod rkd;
+mod semckd;
 mod sp;
 mod transport;
 mod vid;
@@ -55,6 +57,7 @@ pub use aekd_f::{AekdF, AekdFConfig};
 pub use amtml_kd::{AmtmlKd, AmtmlKdConfig};
 pub use at::{At, AtConfig};
 pub use aver::{Aver, AverConfig};
+pub use bilevel::{gradient_by_teacher_logits, gradient_by_weights, probe_step};
 pub use ca_mkd::{CaMkd, CaMkdConfig, InterWeight, OutputWeight};
 pub use ce::Ce;
 pub use ckd::{Ckd, CkdConfig, Tuples};
@@ -77,6 +80,7 @@ pub use random_teacher::RandomTeacher;
 pub use registry::{METHODS, MethodInfo, Status, find, specs};
 pub use reviewkd::{ReviewKd, ReviewKdConfig};
 pub use rkd::{Rkd, RkdConfig};
+pub use semckd::{SemCkd, SemCkdConfig};
 pub use sp::{Sp, SpConfig};
 pub use transport::{Transport, entropic_transport, label_cost};
 pub use vid::{Vid, VidConfig};
@@ -109,6 +113,10 @@ pub struct Needs {
     pub trained_parts: bool,
     /// Whether [`Method::parameters`] stay as they are this epoch; [`Method::connectors`] go on.
     pub frozen_parameters: bool,
+    /// Whether every batch must be full: trained parts are as wide as the batch.
+    pub full_batches: bool,
+    /// Fewest samples of a batch; 2 or more where samples are compared with each other.
+    pub min_batch: usize,
 }
 
 impl Needs {
@@ -129,6 +137,8 @@ impl Needs {
             connector_taps: both(self.connector_taps, other.connector_taps),
             trained_parts: self.trained_parts || other.trained_parts,
             frozen_parameters: self.frozen_parameters || other.frozen_parameters,
+            full_batches: self.full_batches || other.full_batches,
+            min_batch: self.min_batch.max(other.min_batch),
         }
     }
 

@@ -170,6 +170,7 @@ impl Method for AmtmlKd {
             student_taps,
             connector_taps: stages,
             trained_parts: true,
+            min_batch: 2,
             frozen_parameters: learn_epochs > 0 && epoch > learn_epochs,
             ..Needs::default()
         }

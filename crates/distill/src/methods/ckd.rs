@@ -120,7 +120,8 @@ pub(super) const ROW: MethodInfo = MethodInfo {
 
 impl Method for Ckd {
     fn needs(&self, _epoch: usize) -> Needs {
-        Needs { teacher_logits: true, ..Needs::default() }
+        let min_batch = if self.config.tuples == Tuples::Groups { 3 } else { 2 };
+        Needs { teacher_logits: true, min_batch, ..Needs::default() }
     }
 
     fn loss(&self, step: &Step) -> Loss {

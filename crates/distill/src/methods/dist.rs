@@ -100,7 +100,7 @@ pub(super) const ROW: MethodInfo = MethodInfo {
 
 impl Method for Dist {
     fn needs(&self, _epoch: usize) -> Needs {
-        Needs { teacher_logits: true, ..Needs::default() }
+        Needs { teacher_logits: true, min_batch: 2, ..Needs::default() }
     }
 
     fn loss(&self, step: &Step) -> Loss {

@@ -5,15 +5,14 @@
 //! s = 2t     3×3 convolution of stride 2, padding 1
 //! 2s = t     transposed 4×4 convolution of stride 2, padding 1
 //! s ≥ t      convolution of size 1 + s - t without padding
-//! otherwise  bilinear to t, then a 3×3 convolution of padding 1
+//! otherwise  3×3 convolution of padding 1, and the teacher's map resized to s
 //! ```
-//! each with bias, then batch norm and ReLU. The first three are those of the released benchmarks,
-//! which do not know the last case.
+//! each with bias, then batch norm and ReLU, as in the released benchmarks.
 
 use burn::Tensor;
 use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, Initial, MapShape, ParameterSpec};
 
-use super::layers::{Parameters, batch_norm_relu, doubling_convolution, parameter};
+use super::layers::{Parameters, batch_norm_relu, doubling_convolution, parameter, resize};
 use super::{Connector, Needs, Shapes, Step};
 use crate::tap::Tap;
 
@@ -86,7 +85,8 @@ impl Hints {
                 } else {
                     connected.next().expect("one connector for every other teacher").clone()
                 };
-                (regressed - teacher).square().mean()
+                let [_, _, height, width] = regressed.dims();
+                (regressed - resize(teacher, height, width)).square().mean()
             })
             .collect()
     }
@@ -105,33 +105,95 @@ fn regressor(student: MapShape, teacher: MapShape) -> Graph {
     let (mut graph, input) = GraphBuilder::new(student);
     let out = teacher.channels;
     let surplus = student.height.checked_sub(teacher.height);
-    let (from, config) = if is_double(teacher, student) {
-        (input, Conv2dConfig::new(out, 3, 2))
+    let config = if is_double(teacher, student) {
+        Conv2dConfig::new(out, 3, 2)
     } else if let Some(surplus) = surplus.filter(|s| teacher.width + s == student.width) {
-        (input, Conv2dConfig { padding: 0, ..Conv2dConfig::new(out, 1 + surplus, 1) })
+        Conv2dConfig { padding: 0, ..Conv2dConfig::new(out, 1 + surplus, 1) }
     } else {
-        (graph.resize(input, teacher.height, teacher.width), Conv2dConfig::new(out, 3, 1))
+        Conv2dConfig::new(out, 3, 1)
     };
     let convolved =
-        graph.conv2d("conv", from, config.with_bias()).expect("each kernel fits its map");
+        graph.conv2d("conv", input, config.with_bias()).expect("each kernel fits its map");
     graph.batch_norm("bn", convolved, None, true);
     graph.finish()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use burn::tensor::{Device, Int, TensorData};
+
     use super::*;
 
     #[test]
-    fn every_regressor_ends_at_the_teachers_shape() {
-        let sides = [(8, 8), (4, 4), (8, 6), (1, 1), (5, 7), (16, 16)];
+    fn every_regressor_ends_at_the_size_of_the_teacher_or_keeps_its_own() {
+        let sides = [(8, 8), (4, 4), (8, 6), (1, 1), (5, 7), (16, 16), (11, 11)];
         for student in sides.map(|(h, w)| MapShape::new(3, h, w)) {
             for teacher in sides.map(|(h, w)| MapShape::new(5, h, w)) {
-                if !is_double(student, teacher) {
-                    let graph = regressor(student, teacher);
+                if is_double(student, teacher) {
+                    continue;
+                }
+                let graph = regressor(student, teacher);
+                let kept = MapShape { channels: 5, ..student };
+                assert!([teacher, kept].contains(&graph.shape(graph.output())), "{student}");
+                let square = student.height == student.width && teacher.height == teacher.width;
+                if square && student.height >= teacher.height {
                     assert_eq!(graph.shape(graph.output()), teacher, "{student}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_teacher_of_double_size_gets_a_transposed_convolution_that_trains() {
+        let tap = Tap::Feature(2);
+        let shape = |channels, side| BTreeMap::from([(tap, MapShape::new(channels, side, side))]);
+        let shapes = Shapes {
+            classes: 2,
+            batch_size: 2,
+            student: shape(3, 2),
+            teachers: vec![shape(5, 4), shape(4, 2)],
+        };
+        let hints = Hints { stage: 2 };
+        assert_eq!(hints.connectors(&shapes).len(), 1);
+        let device = Device::flex().autodiff();
+        let numbers = |len: usize| -> Vec<f32> {
+            (0..len).map(|i| ((i * 31 + 7) % 17) as f32 / 8.0 - 1.0).collect()
+        };
+        let parameters: Vec<Tensor<1>> = hints
+            .parameters(&shapes)
+            .iter()
+            .map(|spec| {
+                let len = spec.shape.iter().product();
+                Tensor::from_data(TensorData::new(numbers(len), [len]), &device).require_grad()
+            })
+            .collect();
+        assert_eq!(parameters.len(), 4);
+        let map = |channels: usize, side: usize| -> Tensor<4> {
+            let values = numbers(2 * channels * side * side);
+            Tensor::from_data(TensorData::new(values, [2, channels, side, side]), &device)
+        };
+        let student = map(3, 2).require_grad();
+        let step = Step {
+            student_maps: vec![student.clone()],
+            connected_maps: vec![map(4, 2)],
+            parameters: parameters.clone(),
+            teacher_maps: vec![vec![map(5, 4)], vec![map(4, 2)]],
+            ..Step::of_logits(
+                Tensor::<1, Int>::zeros([2], &device),
+                Tensor::zeros([2, 2], &device),
+                Tensor::zeros([2, 2, 2], &device),
+            )
+        };
+        let errors = hints.errors(&step);
+        let gradients = errors[0].clone().backward();
+        for leaf in [&parameters[0], &parameters[2], &parameters[3]] {
+            let gradient = leaf.grad(&gradients).unwrap().abs().sum().into_scalar::<f32>();
+            assert!(gradient > 1e-4, "{gradient}");
+        }
+        assert!(student.grad(&gradients).is_some());
+        // The second teacher's map is the connected one.
+        assert_eq!(errors[1].clone().into_scalar::<f32>(), 0.0);
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     Method, aekd, aekd_f, amtml_kd, at, aver, ca_mkd, ce, ckd, dist, dkd, ebkd, fitnet, fitnet_mkd,
     kd, max_probability, mean_of_logits, mean_of_probabilities, pkt, random_teacher, reviewkd, rkd,
-    sp, vid,
+    semckd, sp, vid,
 };
 use crate::recipe::{self, MethodSpec};
 
@@ -71,6 +71,7 @@ pub const METHODS: &[MethodInfo] = &[
     rkd::ROW,
     pkt::ROW,
     vid::ROW,
+    semckd::ROW,
     reviewkd::ROW,
     ckd::ROW,
 ];
@@ -98,8 +99,8 @@ mod tests {
     use super::*;
     use crate::methods::{
         Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Dist, Dkd, Ebkd, Fitnet, FitnetMkd, Kd,
-        MaxProbability, MeanOfLogits, MeanOfProbabilities, Pkt, RandomTeacher, ReviewKd, Rkd, Sp,
-        Vid,
+        MaxProbability, MeanOfLogits, MeanOfProbabilities, Pkt, RandomTeacher, ReviewKd, Rkd,
+        SemCkd, Sp, Vid,
     };
 
     /// What the documentation of each method must have.
@@ -155,6 +156,7 @@ mod tests {
             ("amtml-kd", Box::<AmtmlKd>::default()),
             ("reviewkd", Box::<ReviewKd>::default()),
             ("ckd", Box::<Ckd>::default()),
+            ("semckd", Box::<SemCkd>::default()),
         ];
         for info in METHODS {
             let name = info.spec.name;

@@ -22,8 +22,9 @@
 //! their last ReLU; **ours are after it**. Where a student's map is larger than the teacher's it is
 //! average-pooled (the release repeats positions, which drops some).
 //! # Limits
-//! the 3×3 convolutions at the first stage cost more than a small student. With several teachers,
-//! the mean over them, each with layers of its own.
+//! slow: its 3×3 convolutions at the first stages cost several times a small student's, and they run
+//! on the tape, not on the kernels. With several teachers, the mean over them, each with layers of
+//! its own.
 
 use burn::Tensor;
 use burn::tensor::activation::sigmoid;

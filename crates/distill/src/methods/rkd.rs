@@ -102,7 +102,8 @@ pub(super) const ROW: MethodInfo = MethodInfo {
 
 impl Method for Rkd {
     fn needs(&self, _epoch: usize) -> Needs {
-        matched(vec![Tap::Pooled]).union(self.config.beside.needs())
+        let needs = matched(vec![Tap::Pooled]).union(self.config.beside.needs());
+        Needs { min_batch: 2, ..needs }
     }
 
     fn loss(&self, step: &Step) -> Loss {

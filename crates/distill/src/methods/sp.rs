@@ -87,7 +87,8 @@ pub(super) const ROW: MethodInfo = MethodInfo {
 
 impl Method for Sp {
     fn needs(&self, _epoch: usize) -> Needs {
-        matched(vec![Tap::Map]).union(self.config.beside.needs())
+        let needs = matched(vec![Tap::Map]).union(self.config.beside.needs());
+        Needs { min_batch: 2, ..needs }
     }
 
     fn loss(&self, step: &Step) -> Loss {

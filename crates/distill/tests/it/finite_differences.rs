@@ -6,7 +6,7 @@ use faculty_distill::methods::{
     Aekd, AekdF, AekdFConfig, AmtmlKd, AmtmlKdConfig, At, AtConfig, Aver, CaMkd, CaMkdConfig, Ce,
     Ckd, Dist, Dkd, Ebkd, Fitnet, FitnetConfig, FitnetMkd, FitnetMkdConfig, Kd, MaxProbability,
     MeanOfLogits, MeanOfProbabilities, Method, Pkt, PktConfig, RandomTeacher, ReviewKd,
-    ReviewKdConfig, Rkd, Sp, SpConfig, Vid,
+    ReviewKdConfig, Rkd, SemCkd, SemCkdConfig, Sp, SpConfig, Vid,
 };
 use faculty_distill::optimizer::OptimizerConfig;
 use faculty_distill::tap::Tap;
@@ -15,7 +15,7 @@ use faculty_nets::Network;
 
 use crate::data::{CLASSES, SIDE, network, unit};
 
-const BATCH: usize = 6;
+pub(crate) const BATCH: usize = 6;
 
 fn teachers(count: u64, taps: &[Tap]) -> Vec<NetworkTeacher> {
     (0..count)
@@ -32,29 +32,35 @@ fn teachers(count: u64, taps: &[Tap]) -> Vec<NetworkTeacher> {
         .collect()
 }
 
-struct Setup {
+pub(crate) struct Setup {
     images: Vec<f32>,
     labels: Vec<u32>,
     outputs: Vec<TeacherOutputs>,
-    traits: Vec<TeacherTraits>,
+    pub(crate) traits: Vec<TeacherTraits>,
 }
 
 impl Setup {
-    fn new(teacher_count: u64, taps: &[Tap]) -> Self {
+    pub(crate) fn new(teacher_count: u64, taps: &[Tap]) -> Self {
         let pixels = BATCH * SIDE * SIDE;
         let images: Vec<f32> =
             (0..pixels).map(|i| (2.0 * unit(i as u64, 7) - 1.0) as f32).collect();
-        let ids: Vec<faculty_data::SampleId> =
-            (0..BATCH as u64).map(faculty_data::SampleId).collect();
-        let mut sources = teachers(teacher_count, taps);
-        let batch = TeacherBatch { ids: &ids, view: 0, images: &images };
-        let outputs = sources.iter_mut().map(|t| t.outputs(&batch, taps).unwrap()).collect();
-        let traits = sources.iter().map(|teacher| TeacherTraits::of(teacher, taps)).collect();
+        let sources = teachers(teacher_count, taps);
         let labels = (0..BATCH).map(|i| (i % CLASSES) as u32).collect();
-        Self { images, labels, outputs, traits }
+        let traits = sources.iter().map(|teacher| TeacherTraits::of(teacher, taps)).collect();
+        let setup = Self { images, labels, outputs: Vec::new(), traits };
+        Self { outputs: setup.outputs_at(teacher_count, taps), ..setup }
     }
 
-    fn batch(&self) -> LearnerBatch<'_> {
+    /// What the teachers say at other taps.
+    pub(crate) fn outputs_at(&self, teacher_count: u64, taps: &[Tap]) -> Vec<TeacherOutputs> {
+        let ids: Vec<faculty_data::SampleId> =
+            (0..BATCH as u64).map(faculty_data::SampleId).collect();
+        let batch = TeacherBatch { ids: &ids, view: 0, images: &self.images };
+        let mut sources = teachers(teacher_count, taps);
+        sources.iter_mut().map(|t| t.outputs(&batch, taps).unwrap()).collect()
+    }
+
+    pub(crate) fn batch(&self) -> LearnerBatch<'_> {
         LearnerBatch {
             epoch: 2,
             draw: 0,
@@ -218,4 +224,10 @@ fn reviewkd_and_ckd_match_finite_differences() {
     let config = ReviewKdConfig { beta: 1.0, warmup_epochs: 1, ..ReviewKdConfig::default() };
     check(move || Box::new(ReviewKd::new(config)), 2);
     check(|| Box::new(Ckd::default()), 2);
+}
+
+#[test]
+fn semckd_matches_finite_differences() {
+    let config = SemCkdConfig { beta: 100.0, ..SemCkdConfig::default() };
+    check(move || Box::new(SemCkd::new(config)), 1);
 }

@@ -3,4 +3,5 @@
 
 mod data;
 mod finite_differences;
+mod methods;
 mod runs;
