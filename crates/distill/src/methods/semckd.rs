@@ -21,7 +21,8 @@
 //! sizes, β = 400 and the output term (α = 1) are those of the authors' first release; a later one
 //! divides the attention's products by a constant, which we leave out.
 //! # Limits
-//! its networks are as wide as the batch, so every batch must be full (`train.drop_last`). Nine
+//! released for a learning rate of 0.05; at 0.1 the first steps can diverge (`train.clip_gradient_norm`
+//! helps). Its networks are as wide as the batch, so every batch must be full (`train.drop_last`). Nine
 //! regressors for three stages cost more than a small student. With several teachers, the mean over
 //! them, each with networks of its own.
 
