@@ -46,6 +46,16 @@ pub enum Error {
         /// The student or the teacher.
         who: String,
     },
+    /// A method that compares samples with each other, and batches that do not allow it.
+    #[error("method `{method}` needs {what}")]
+    Batches {
+        /// Name of the method.
+        method: &'static str,
+        /// Which batches.
+        what: String,
+        /// The recipe key that mends it, with a value.
+        mend: String,
+    },
     /// A teacher that has learnt next to nothing about these classes.
     #[error(
         "teacher `{teacher}` is right on {top1:.1} % of the {part} part, little more than chance \
@@ -272,7 +282,8 @@ impl Error {
                 Some("use a teacher of these classes, or drop it from the recipe".to_owned())
             }
             Self::MissingPart { .. } => Some(
-                "set `method.intermediate = false`, or choose a network with a pooled classifier"
+                "choose networks that have it (`faculty networks`), options of the method that do \
+                 without it (`faculty explain`), or a method of the output layer such as `aver`"
                     .to_owned(),
             ),
             Self::WeakTeacher { teacher, suspicion, .. } => {
@@ -291,6 +302,7 @@ impl Error {
                     .to_owned(),
             ),
             Self::NothingToMeasureOn => Some("set `data.validation` above 0".to_owned()),
+            Self::Batches { mend, .. } => Some(format!("set `{mend}`")),
             Self::Channels { expected, .. } => {
                 Some(format!("give {expected} values, or leave the key out to measure them"))
             }

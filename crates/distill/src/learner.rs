@@ -293,6 +293,7 @@ impl Learner {
                 .iter()
                 .map(|teacher| teacher.maps.iter().map(Vec::as_slice).collect())
                 .collect(),
+            teacher_logits: batch.teachers.iter().map(|t| t.logits.as_slice()).collect(),
             classifiers: &self.classifiers,
         })
     }
@@ -363,7 +364,9 @@ impl Learner {
                 connected.push(leaf(&connector.run, own, own.output()));
             }
             let values = self.parameters.iter().flat_map(|p| p.network.parameters());
-            parameters = values.map(|v| tensor1(v, &self.device).require_grad()).collect();
+            parameters = values
+                .map(|v| tensor1(v, &self.device).set_require_grad(!needs.frozen_parameters))
+                .collect();
         }
         Leaves { logits, maps, connected, parameters }
     }
@@ -428,10 +431,15 @@ impl Learner {
     /// Updates everything that the last [`Learner::gradients`] reached, at learning rate `rate`;
     /// `clip` scales the gradients of all trained parts to that joint norm first.
     pub fn update(&mut self, config: &OptimizerConfig, rate: f32, clip: Option<f64>, epoch: usize) {
-        let with_parts = self.method.needs(epoch).trained_parts;
+        let needs = self.method.needs(epoch);
+        let takes_part = |name: &str| match name {
+            "student" => true,
+            "method" => needs.trained_parts && !needs.frozen_parameters,
+            _ => needs.trained_parts,
+        };
         let mut all: Vec<&mut Trained> = self
             .trained_mut()
-            .filter(|(name, _)| with_parts || name == "student")
+            .filter(|(name, _)| takes_part(name))
             .map(|(_, trained)| trained)
             .collect();
         if let Some(limit) = clip {

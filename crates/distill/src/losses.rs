@@ -103,3 +103,53 @@ pub fn entropy(logits: Tensor<2>) -> Tensor<1> {
     let probabilities = softmax(logits.clone(), 1);
     (probabilities * log_softmax(logits, 1)).sum_dim(1).reshape([batch]).neg()
 }
+
+/// `log Σ exp` over `axis`, which keeps length 1. Finite wherever the largest value is.
+#[must_use]
+pub fn log_sum_exp<const D: usize>(values: Tensor<D>, axis: usize) -> Tensor<D> {
+    let largest = values.clone().detach().max_dim(axis);
+    (values - largest.clone()).exp().sum_dim(axis).log() + largest
+}
+
+/// `log Σ_k w[k,b] σ(teacher_k/τ)`: the teachers' softened outputs mixed into one, in logarithms.
+///
+/// Shapes: teachers `[teachers, batch, classes]`, logarithms of the weights `[teachers, batch]`;
+/// result `[batch, classes]`.
+#[must_use]
+pub fn log_mixture(teachers: Tensor<3>, log_weights: Tensor<2>, temperature: f32) -> Tensor<2> {
+    let [count, batch, classes] = teachers.dims();
+    let mixed = log_softmax(teachers / temperature, 2) + log_weights.reshape([count, batch, 1]);
+    log_sum_exp(mixed, 0).reshape([batch, classes])
+}
+
+/// `τ² KL(p ‖ σ(student/τ))` of a target given as logarithms of probabilities.
+///
+/// Shapes: both `[batch, classes]`; result `[batch]`.
+#[must_use]
+pub fn kl_from_log_target(log_p: Tensor<2>, student: Tensor<2>, temperature: f32) -> Tensor<1> {
+    let batch = student.dims()[0];
+    let log_q = log_softmax(student / temperature, 1);
+    let divergence = (log_p.clone().exp() * (log_p - log_q)).sum_dim(1);
+    divergence.reshape([batch]) * (temperature * temperature)
+}
+
+/// Generalised Jensen-Shannon divergence: with `m = β p + (1-β) q`,
+/// `β KL(p ‖ m) + (1-β) KL(q ‖ m)`; at its ends β = 0 is `KL(p ‖ q)` and β = 1 is `KL(q ‖ p)`.
+///
+/// Shapes: logits of p (teacher) and q (student) `[batch, classes]`; result `[batch]`.
+#[must_use]
+pub fn generalized_jensen_shannon(teacher: Tensor<2>, student: Tensor<2>, beta: f64) -> Tensor<1> {
+    let [batch, classes] = student.dims();
+    let (log_p, log_q) = (log_softmax(teacher, 1), log_softmax(student, 1));
+    let divergence = |a: Tensor<2>, b: Tensor<2>| (a.clone().exp() * (a - b)).sum_dim(1);
+    let value = if beta <= 0.0 {
+        divergence(log_p, log_q)
+    } else if beta >= 1.0 {
+        divergence(log_q, log_p)
+    } else {
+        let parts = vec![log_p.clone() + beta.ln(), log_q.clone() + (1.0 - beta).ln()];
+        let log_m = log_sum_exp(Tensor::stack::<3>(parts, 0), 0).reshape([batch, classes]);
+        divergence(log_p, log_m.clone()) * beta + divergence(log_q, log_m) * (1.0 - beta)
+    };
+    value.reshape([batch])
+}

@@ -14,14 +14,44 @@ use crate::preflight::TeacherProfile;
 use crate::tap::Tap;
 use crate::teacher::FrozenClassifier;
 
+mod aekd;
+mod aekd_f;
+mod amtml_kd;
+mod at;
 mod aver;
 mod best_teacher;
+mod bilevel;
 mod ca_mkd;
 mod calibrated_confidence;
 mod ce;
+mod ckd;
 mod class_reliability;
+mod dih;
+mod dist;
+mod dkd;
+mod dpk;
+mod ebkd;
+mod features;
+mod fitnet;
+mod fitnet_mkd;
+mod hints;
 mod kd;
+mod layers;
+mod max_probability;
+mod mean_of_logits;
+mod mean_of_probabilities;
+mod mt_bert;
+mod options;
+mod output_layer;
+mod pkt;
+mod random_teacher;
 mod registry;
+mod reviewkd;
+mod rkd;
+mod semckd;
+mod sp;
+mod transport;
+mod vid;
 
 #[cfg(test)]
 mod golden;
@@ -30,14 +60,41 @@ mod profiled;
 #[cfg(test)]
 mod properties;
 
+pub use aekd::Aekd;
+pub use aekd_f::{AekdF, AekdFConfig};
+pub use amtml_kd::{AmtmlKd, AmtmlKdConfig};
+pub use at::{At, AtConfig};
 pub use aver::{Aver, AverConfig};
 pub use best_teacher::{BestTeacher, BestTeacherConfig};
-pub use ca_mkd::{CaMkd, CaMkdConfig};
+pub use bilevel::{gradient_by_teacher_logits, gradient_by_weights, probe_step};
+pub use ca_mkd::{CaMkd, CaMkdConfig, InterWeight, OutputWeight};
 pub use calibrated_confidence::{CalibratedConfidence, CalibratedConfidenceConfig};
 pub use ce::Ce;
+pub use ckd::{Ckd, CkdConfig, Tuples};
 pub use class_reliability::{ClassReliability, ClassReliabilityConfig};
+pub use dih::loss_of_heads;
+pub use dist::{Dist, DistConfig};
+pub use dkd::{Dkd, DkdConfig};
+pub use dpk::{minibatch_cka, prior_ratio};
+pub use ebkd::Ebkd;
+pub use features::{BesideConfig, Stages};
+pub use fitnet::{Fitnet, FitnetConfig};
+pub use fitnet_mkd::{FitnetMkd, FitnetMkdConfig};
 pub use kd::{Kd, KdConfig};
+pub use max_probability::MaxProbability;
+pub use mean_of_logits::MeanOfLogits;
+pub use mean_of_probabilities::MeanOfProbabilities;
+pub use mt_bert::{reliability_weights, weighted_soft_cross_entropy};
+pub use output_layer::OutputConfig;
+pub use pkt::{Pkt, PktConfig};
+pub use random_teacher::RandomTeacher;
 pub use registry::{METHODS, MethodInfo, Status, find, specs};
+pub use reviewkd::{ReviewKd, ReviewKdConfig};
+pub use rkd::{Rkd, RkdConfig};
+pub use semckd::{SemCkd, SemCkdConfig};
+pub use sp::{Sp, SpConfig};
+pub use transport::{Transport, entropic_transport, label_cost};
+pub use vid::{Vid, VidConfig};
 
 /// Why [`Method::prepare`] has been called.
 const PREPARED: &str = "a run tells the method about its teachers before the first step";
@@ -71,6 +128,12 @@ pub struct Needs {
     /// Whether [`Method::map_terms`] reads the connectors' results and the teachers' maps; then
     /// [`Step`] has neither.
     pub map_terms: bool,
+    /// Whether [`Method::parameters`] stay as they are this epoch; [`Method::connectors`] go on.
+    pub frozen_parameters: bool,
+    /// Whether every batch must be full: trained parts are as wide as the batch.
+    pub full_batches: bool,
+    /// Fewest samples of a batch; 2 or more where samples are compared with each other.
+    pub min_batch: usize,
 }
 
 impl Needs {
@@ -91,6 +154,9 @@ impl Needs {
             connector_taps: both(self.connector_taps, other.connector_taps),
             trained_parts: self.trained_parts || other.trained_parts,
             map_terms: self.map_terms || other.map_terms,
+            frozen_parameters: self.frozen_parameters || other.frozen_parameters,
+            full_batches: self.full_batches || other.full_batches,
+            min_batch: self.min_batch.max(other.min_batch),
         }
     }
 
@@ -225,6 +291,8 @@ pub struct MapStep<'a> {
     pub connected: Vec<MapValues<'a>>,
     /// For each teacher its values at each of [`Needs::teacher_taps`].
     pub teachers: Vec<Vec<&'a [f32]>>,
+    /// Each teacher's logits, `[batch, classes]`.
+    pub teacher_logits: Vec<&'a [f32]>,
     /// One a teacher, of those that have one.
     pub classifiers: &'a [FrozenClassifier],
 }

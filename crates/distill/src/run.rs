@@ -115,6 +115,7 @@ impl CheckedRun {
         }
 
         let whole = needs_of_run(method.as_ref(), recipe.train.epochs);
+        teachers::check_batches(info.spec.name, &whole, &recipe.train)?;
         let mut teachers = Vec::new();
         let mut cards = Vec::new();
         let uses_teachers = info.spec.max_teachers != Some(0);

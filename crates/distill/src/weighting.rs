@@ -8,15 +8,25 @@ use burn::Tensor;
 use burn::tensor::Int;
 use burn::tensor::activation::softmax;
 
+mod agreement;
 mod calibrated;
 mod class_reliability;
 mod confidence;
+mod entropy;
+mod max_probability;
+mod min_norm;
+mod one_at_random;
 mod single;
 mod uniform;
 
+pub use agreement::{agreement_weights, logit_gradients, same_for_all_samples};
 pub use calibrated::CalibratedConfidence;
 pub use class_reliability::ClassReliability;
-pub use confidence::Confidence;
+pub use confidence::{Confidence, confidence_values};
+pub use entropy::Entropy;
+pub use max_probability::MaxProbability;
+pub use min_norm::min_norm_weights;
+pub use one_at_random::{DrawPer, OneAtRandom};
 pub use single::Single;
 pub use uniform::Uniform;
 
@@ -33,11 +43,20 @@ pub trait Weighting: Send + Sync + std::fmt::Debug {
 /// Shape: cost `[teachers, batch]`, result likewise.
 #[must_use]
 pub fn complement_of_softmax(cost: Tensor<2>) -> Tensor<2> {
-    let teachers = cost.dims()[0];
+    complement(softmax(cost, 0))
+}
+
+/// `(1 - share) / (K - 1)`: weights that sum to 1 from shares that do, the larger the share the
+/// lower the weight. With one teacher the weight is 1.
+///
+/// Shape: shares `[teachers, batch]`, result likewise.
+#[must_use]
+pub fn complement(shares: Tensor<2>) -> Tensor<2> {
+    let teachers = shares.dims()[0];
     if teachers == 1 {
-        return cost.ones_like();
+        return shares.ones_like();
     }
-    (softmax(cost, 0).neg() + 1.0) / (teachers - 1) as f32
+    (shares.neg() + 1.0) / (teachers - 1) as f32
 }
 
 /// The same of plain numbers: cost `[teachers, batch]` row-major, result likewise.

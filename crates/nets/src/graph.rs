@@ -81,6 +81,8 @@ pub enum Initial {
     Ones,
     /// All zero.
     Zeros,
+    /// All of this value.
+    Constant(f32),
 }
 
 /// A trainable parameter: its state-dict name, shape and start.

@@ -10,6 +10,7 @@ pub(crate) fn fill(spec: &ParameterSpec, seed: u64) -> Vec<f32> {
     match spec.initial {
         Initial::Ones => vec![1.0; len],
         Initial::Zeros => vec![0.0; len],
+        Initial::Constant(value) => vec![value; len],
         Initial::UniformFanIn { fan_in } => {
             let bound = 1.0 / (fan_in as f64).sqrt();
             (0..len).map(|_| ((2.0 * stream.unit() - 1.0) * bound) as f32).collect()

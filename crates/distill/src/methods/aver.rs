@@ -14,8 +14,10 @@
 //! # Limits
 //! at least one teacher.
 
-use super::{Loss, Method, Needs, Step, TeacherWeights, Term};
+use super::options::{ALPHA, TEMPERATURE, number, temperature};
+use super::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights, Term};
 use crate::losses::{mean_cross_entropy, weighted_kl};
+use crate::recipe::MethodSpec;
 use crate::weighting::{Uniform, Weighting as _};
 
 /// Constants of [`Aver`].
@@ -46,6 +48,25 @@ impl Aver {
         Self { config }
     }
 }
+
+/// Row of this method.
+pub(super) const ROW: MethodInfo = MethodInfo {
+    spec: MethodSpec {
+        name: "aver",
+        help: "several teachers that all count the same",
+        options: &[TEMPERATURE, ALPHA],
+        min_teachers: 1,
+        max_teachers: None,
+    },
+    paper: "You, Xu, Xu, Tao, KDD 2017",
+    status: Status::Exact,
+    build: |options| {
+        Box::new(Aver::new(AverConfig {
+            temperature: temperature(options),
+            alpha: number(options, "alpha"),
+        }))
+    },
+};
 
 impl Method for Aver {
     fn needs(&self, _epoch: usize) -> Needs {

@@ -16,9 +16,9 @@
 //! needs a validation part. The other teachers are run too; to spare that, name the best one alone
 //! with method `aver` and one teacher, which gives the same student.
 
-use super::registry::{ALPHA, MethodInfo, Status, TEMPERATURE, number};
-use super::{Loss, Method, Needs, Step, TeacherWeights, Term};
-use crate::losses::{cross_entropy, weighted_kl};
+use super::options::{ALPHA, TEMPERATURE, number};
+use super::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights, Term};
+use crate::losses::{mean_cross_entropy, weighted_kl};
 use crate::preflight::TeacherProfile;
 use crate::recipe::MethodSpec;
 use crate::weighting::{Single, Weighting as _};
@@ -74,7 +74,7 @@ impl Method for BestTeacher {
         let teacher = self.best.as_ref().expect(super::PREPARED).0;
         let teachers = step.teacher_logits();
         let weights = Single { teacher }.weights(teachers, &step.labels);
-        let task = cross_entropy(step.student_logits.clone(), &step.labels).mean();
+        let task = mean_cross_entropy(&step.student_logits, &step.labels);
         // Of that teacher alone: what another one says must not matter, were it infinite.
         let [_, batch, classes] = teachers.dims();
         let best = teachers.clone().slice([teacher..teacher + 1, 0..batch, 0..classes]);

@@ -20,7 +20,9 @@
 //! the released code divides both distillation terms by K once more (`scale = "official"`), lets
 //! the gradient through `w_int` (`detach_inter_weight = false`), and for teachers of several map
 //! sizes resizes an already resized map; ours always resizes the student's own map. Like the
-//! released loop, the intermediate term starts after the first epoch (`warmup_epochs = 1`).
+//! released loop, the intermediate term starts after the first epoch (`warmup_epochs = 1`). The
+//! paper's ablations are options: `weights = "uniform"`, `inter_weight = "teacher-confidence"` (the
+//! weights of the output layer on the maps too) or `"uniform"`, and `intermediate = false`.
 //! # Limits
 //! the intermediate part needs teachers that end in global average pooling and a linear classifier.
 //! With one teacher every weight is 1.
@@ -29,17 +31,45 @@ use burn::Tensor;
 use burn::tensor::Int;
 use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, MapShape};
 
+use super::options::{
+    ALPHA, CA_MKD_CODE, CA_MKD_PAPER, SCALE, TEMPERATURE, count, flag, number, option, scale,
+    temperature, word,
+};
 use super::{
-    ClassifierTensors, Connector, Loss, MapStep, MapTerm, Method, Needs, Scale, Shapes, Step,
-    TeacherWeights, Term,
+    ClassifierTensors, Connector, Loss, MapStep, MapTerm, Method, MethodInfo, Needs, Scale, Shapes,
+    Status, Step, TeacherWeights, Term,
 };
 use crate::losses::maps::{MapValues, head_costs, weighted_errors};
 use crate::losses::{cross_entropy, mean_cross_entropy, weighted_kl};
+use crate::recipe::{Exception, MethodSpec, OptionSpec, OptionValue, Range};
 use crate::tap::Tap;
 use crate::teacher::FrozenClassifier;
 use crate::weighting::{
-    Confidence, Weighting as _, complement_of_softmax, complement_of_softmax_values,
+    Confidence, Uniform, Weighting as _, complement_of_softmax, complement_of_softmax_values,
+    confidence_values,
 };
+
+/// How CA-MKD weighs its teachers at the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputWeight {
+    /// By each teacher's cross-entropy against the label.
+    #[default]
+    Confidence,
+    /// All the same.
+    Uniform,
+}
+
+/// How CA-MKD weighs its teachers at the last map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InterWeight {
+    /// By the cross-entropy of the student's connected map under each teacher's classifier.
+    #[default]
+    StudentFeatures,
+    /// By each teacher's own cross-entropy, as at the output.
+    TeacherConfidence,
+    /// All the same.
+    Uniform,
+}
 
 /// Constants of [`CaMkd`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,6 +82,10 @@ pub struct CaMkdConfig {
     pub beta: f64,
     /// With the intermediate part. Default true.
     pub intermediate: bool,
+    /// Teacher weights at the output. Default [`OutputWeight::Confidence`] (paper).
+    pub weights: OutputWeight,
+    /// Teacher weights at the last map. Default [`InterWeight::StudentFeatures`] (paper).
+    pub inter_weight: InterWeight,
     /// Treat the intermediate weights as constants, as the paper reads. Default true.
     pub detach_inter_weight: bool,
     /// First epochs without the intermediate term. Default 1 (released loop).
@@ -67,6 +101,8 @@ impl Default for CaMkdConfig {
             alpha: 1.0,
             beta: 50.0,
             intermediate: true,
+            weights: OutputWeight::Confidence,
+            inter_weight: InterWeight::StudentFeatures,
             detach_inter_weight: true,
             warmup_epochs: 1,
             scale: Scale::Unit,
@@ -91,6 +127,12 @@ impl CaMkd {
         self.config.intermediate && epoch > self.config.warmup_epochs
     }
 
+    /// Whether the loss has a gradient through the intermediate weights.
+    fn weights_on_tape(&self) -> bool {
+        let of_features = self.config.inter_weight == InterWeight::StudentFeatures;
+        of_features && !self.config.detach_inter_weight
+    }
+
     fn factor(&self, teachers: usize) -> f64 {
         match self.config.scale {
             Scale::Unit => 1.0,
@@ -99,18 +141,106 @@ impl CaMkd {
     }
 }
 
+/// Row of this method.
+pub(super) const ROW: MethodInfo = MethodInfo {
+    spec: MethodSpec {
+        name: "ca-mkd",
+        help: "each teacher weighted per sample by how well it does on the true label",
+        options: &[
+            TEMPERATURE,
+            ALPHA,
+            option(
+                "beta",
+                OptionValue::Number(50.0),
+                Range::at_least(0.0),
+                CA_MKD_CODE,
+                "weight of the intermediate term",
+            ),
+            option(
+                "intermediate",
+                OptionValue::Flag(true),
+                Range::Any,
+                CA_MKD_PAPER,
+                "also match each teacher's last feature map through a trained connector",
+            ),
+            option(
+                "weights",
+                OptionValue::Word("confidence"),
+                Range::Words(&["confidence", "uniform"]),
+                CA_MKD_PAPER,
+                "teacher weights at the output; uniform is an ablation",
+            ),
+            option(
+                "inter_weight",
+                OptionValue::Word("student-features"),
+                Range::Words(&["student-features", "teacher-confidence", "uniform"]),
+                CA_MKD_PAPER,
+                "teacher weights at the last map; the others than student-features are ablations",
+            ),
+            SCALE,
+            OptionSpec {
+                exceptions: &[Exception {
+                    option: "scale",
+                    is: OptionValue::Word("official"),
+                    default: OptionValue::Flag(false),
+                    source: CA_MKD_CODE,
+                }],
+                ..option(
+                    "detach_inter_weight",
+                    OptionValue::Flag(true),
+                    Range::Any,
+                    CA_MKD_PAPER,
+                    "treat the intermediate weights as constants (the released code does not)",
+                )
+            },
+            option(
+                "warmup_epochs",
+                OptionValue::Integer(1),
+                Range::at_least(0.0),
+                CA_MKD_CODE,
+                "first epochs without the intermediate term",
+            ),
+        ],
+        min_teachers: 1,
+        max_teachers: None,
+    },
+    paper: "Zhang, Chen, Wang, ICASSP 2022, arXiv 2201.00007",
+    status: Status::Exact,
+    build: |options| {
+        Box::new(CaMkd::new(CaMkdConfig {
+            temperature: temperature(options),
+            alpha: number(options, "alpha"),
+            beta: number(options, "beta"),
+            intermediate: flag(options, "intermediate"),
+            weights: match word(options, "weights") {
+                "uniform" => OutputWeight::Uniform,
+                _ => OutputWeight::Confidence,
+            },
+            inter_weight: match word(options, "inter_weight") {
+                "uniform" => InterWeight::Uniform,
+                "teacher-confidence" => InterWeight::TeacherConfidence,
+                _ => InterWeight::StudentFeatures,
+            },
+            detach_inter_weight: flag(options, "detach_inter_weight"),
+            warmup_epochs: count(options, "warmup_epochs"),
+            scale: scale(options),
+        }))
+    },
+};
+
 impl Method for CaMkd {
     fn needs(&self, epoch: usize) -> Needs {
         let intermediate = self.uses_intermediate(epoch);
         let map = if intermediate { vec![Tap::Map] } else { Vec::new() };
         Needs {
             teacher_logits: true,
-            teacher_classifiers: intermediate,
+            teacher_classifiers: intermediate
+                && self.config.inter_weight == InterWeight::StudentFeatures,
             teacher_taps: map.clone(),
             connector_taps: map,
             trained_parts: intermediate,
             // Weights that carry a gradient need the tape.
-            map_terms: intermediate && self.config.detach_inter_weight,
+            map_terms: intermediate && !self.weights_on_tape(),
             ..Needs::default()
         }
     }
@@ -131,7 +261,10 @@ impl Method for CaMkd {
         let teachers = step.teacher_logits();
         let factor = self.factor(teachers.dims()[0]);
         let task = mean_cross_entropy(&step.student_logits, &step.labels);
-        let weights = Confidence.weights(teachers, &step.labels);
+        let weights = match self.config.weights {
+            OutputWeight::Confidence => Confidence.weights(teachers, &step.labels),
+            OutputWeight::Uniform => Uniform.weights(teachers, &step.labels),
+        };
         let kd = weighted_kl(teachers, &step.student_logits, &weights, temperature);
         let mut loss = Loss {
             terms: vec![
@@ -140,21 +273,28 @@ impl Method for CaMkd {
             ],
             teacher_weights: vec![TeacherWeights { level: "kd", weights }],
         };
-        if self.uses_intermediate(step.epoch) && !self.config.detach_inter_weight {
+        if self.uses_intermediate(step.epoch) && self.weights_on_tape() {
             let maps: Vec<Tensor<4>> = step.teacher_maps.iter().map(|m| m[0].clone()).collect();
-            let inter =
-                intermediate(&step.connected_maps, &maps, &step.teacher_classifiers, &step.labels);
-            let weight = beta * factor;
-            loss.terms.push(Term { name: INTERMEDIATE, weight, value: inter.loss });
-            let weights = TeacherWeights { level: INTERMEDIATE, weights: inter.weights };
-            loss.teacher_weights.push(weights);
+            let classifiers = &step.teacher_classifiers;
+            let weights = feature_weights(&step.connected_maps, classifiers, &step.labels);
+            let value = weighted_sum(&weights, &map_errors(&step.connected_maps, &maps));
+            loss.terms.push(Term { name: INTERMEDIATE, weight: beta * factor, value });
+            loss.teacher_weights.push(TeacherWeights { level: INTERMEDIATE, weights });
         }
         loss
     }
 
     fn map_terms(&self, step: &MapStep<'_>) -> Vec<MapTerm> {
         let targets: Vec<&[f32]> = step.teachers.iter().map(|maps| maps[0]).collect();
-        let weights = inter_weights(&step.connected, step.classifiers, step.labels);
+        let weights = match self.config.inter_weight {
+            InterWeight::StudentFeatures => {
+                inter_weights(&step.connected, step.classifiers, step.labels)
+            }
+            InterWeight::TeacherConfidence => confidence_values(&step.teacher_logits, step.labels),
+            InterWeight::Uniform => {
+                vec![1.0 / targets.len() as f64; targets.len() * step.labels.len()]
+            }
+        };
         let weight = self.config.beta * self.factor(targets.len());
         let errors = weighted_errors(&step.connected, &targets, &weights, weight);
         vec![MapTerm {
@@ -168,12 +308,21 @@ impl Method for CaMkd {
 
     fn objective(&self, teachers: usize) -> String {
         let CaMkdConfig { temperature, alpha, beta, intermediate, warmup_epochs, .. } = self.config;
+        let by = match self.config.weights {
+            OutputWeight::Confidence => "w",
+            OutputWeight::Uniform => "1/K",
+        };
+        let inter_by = match self.config.inter_weight {
+            InterWeight::StudentFeatures => "w_int",
+            InterWeight::TeacherConfidence => "w",
+            InterWeight::Uniform => "1/K",
+        };
         let factor = self.factor(teachers);
         let kd = alpha * factor;
-        let mut line = format!("CE + {kd:.4} τ² Σ_k w KL");
+        let mut line = format!("CE + {kd:.4} τ² Σ_k {by} KL");
         if intermediate {
             let weight = beta * factor;
-            line += &format!(" + {weight:.4} Σ_k w_int MSE (after epoch {warmup_epochs})");
+            line += &format!(" + {weight:.4} Σ_k {inter_by} MSE (after epoch {warmup_epochs})");
         }
         line + &format!(", τ = {temperature}, K = {teachers}, Σ_k w = 1")
     }
@@ -208,39 +357,45 @@ pub(crate) fn inter_weights(
     complement_of_softmax_values(&costs, connected.len())
 }
 
-/// The intermediate part with a gradient through its weights, and what it is made of.
-pub(crate) struct Intermediate {
-    /// `mean_b Σ_k w_int mse`, `[1]`.
-    pub(crate) loss: Tensor<1>,
-    /// `[teachers, batch]`.
-    pub(crate) weights: Tensor<2>,
-    /// Mean squared difference over channels and positions, `[teachers, batch]`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the golden test compares it"))]
-    pub(crate) mse: Tensor<2>,
-}
-
-pub(crate) fn intermediate(
+/// The same with a gradient through the weights.
+pub(crate) fn feature_weights(
     connected: &[Tensor<4>],
-    maps: &[Tensor<4>],
     classifiers: &[ClassifierTensors],
     labels: &Tensor<1, Int>,
-) -> Intermediate {
-    let batch = labels.dims()[0];
-    let mut costs = Vec::new();
-    let mut errors = Vec::new();
-    for ((connected, map), classifier) in connected.iter().zip(maps).zip(classifiers) {
-        let [_, channels, height, width] = connected.dims();
-        let positions = height * width;
-        let pooled = connected.clone().reshape([batch, channels, positions]).mean_dim(2);
-        let logits =
-            pooled.reshape([batch, channels]).matmul(classifier.weight.clone().transpose())
-                + classifier.bias.clone().unsqueeze::<2>();
-        costs.push(cross_entropy(logits, labels).unsqueeze::<2>());
-        let difference = (connected.clone() - map.clone()).reshape([batch, channels * positions]);
-        errors.push(difference.powi_scalar(2).mean_dim(1).reshape([1, batch]));
-    }
-    let weights = complement_of_softmax(Tensor::cat(costs, 0));
-    let mse = Tensor::cat(errors, 0);
-    let loss = (weights.clone() * mse.clone()).sum() / batch as f32;
-    Intermediate { loss, weights, mse }
+) -> Tensor<2> {
+    let costs = connected
+        .iter()
+        .zip(classifiers)
+        .map(|(connected, classifier)| {
+            let [batch, channels, height, width] = connected.dims();
+            let pooled = connected.clone().reshape([batch, channels, height * width]).mean_dim(2);
+            let logits =
+                pooled.reshape([batch, channels]).matmul(classifier.weight.clone().transpose())
+                    + classifier.bias.clone().unsqueeze::<2>();
+            cross_entropy(logits, labels).unsqueeze::<2>()
+        })
+        .collect();
+    complement_of_softmax(Tensor::cat(costs, 0))
+}
+
+/// Mean squared difference over channels and positions of each connected map and its teacher's,
+/// `[teachers, batch]`.
+pub(crate) fn map_errors(connected: &[Tensor<4>], maps: &[Tensor<4>]) -> Tensor<2> {
+    let errors = connected
+        .iter()
+        .zip(maps)
+        .map(|(connected, map)| {
+            let [batch, channels, height, width] = connected.dims();
+            let difference = connected.clone() - map.clone();
+            let difference = difference.reshape([batch, channels * height * width]);
+            difference.powi_scalar(2).mean_dim(1).reshape([1, batch])
+        })
+        .collect();
+    Tensor::cat(errors, 0)
+}
+
+/// `mean_b Σ_k w[k,b] e[k,b]`, `[1]`.
+pub(crate) fn weighted_sum(weights: &Tensor<2>, errors: &Tensor<2>) -> Tensor<1> {
+    let batch = errors.dims()[1];
+    (weights.clone() * errors.clone()).sum() / batch as f32
 }

@@ -19,9 +19,9 @@
 //! # Limits
 //! needs a validation part. With one teacher every weight is 1.
 
-use super::registry::{ALPHA, MethodInfo, Status, TEMPERATURE, flag, number, option};
-use super::{Loss, Method, Needs, Step, TeacherWeights, Term};
-use crate::losses::{cross_entropy, weighted_kl};
+use super::options::{ALPHA, TEMPERATURE, flag, number, option};
+use super::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights, Term};
+use crate::losses::{mean_cross_entropy, weighted_kl};
 use crate::preflight::TeacherProfile;
 use crate::recipe::{MethodSpec, OptionValue, Range};
 use crate::weighting::{CalibratedConfidence as Rule, Weighting as _};
@@ -77,7 +77,7 @@ impl Method for CalibratedConfidence {
         let rule = self.rule.as_ref().expect(super::PREPARED);
         let teachers = step.teacher_logits();
         let weights = rule.weights(teachers, &step.labels);
-        let task = cross_entropy(step.student_logits.clone(), &step.labels).mean();
+        let task = mean_cross_entropy(&step.student_logits, &step.labels);
         let targets = if calibrate_targets { rule.calibrate(teachers) } else { teachers.clone() };
         let kd = weighted_kl(&targets, &step.student_logits, &weights, temperature);
         Loss {

@@ -12,12 +12,27 @@
 //! # Limits
 //! teachers in the recipe are not used.
 
-use super::{Loss, Method, Needs, Step, Term};
+use super::{Loss, Method, MethodInfo, Needs, Status, Step, Term};
 use crate::losses::mean_cross_entropy;
+use crate::recipe::MethodSpec;
 
 /// Plain cross-entropy training.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ce;
+
+/// Row of this method.
+pub(super) const ROW: MethodInfo = MethodInfo {
+    spec: MethodSpec {
+        name: "ce",
+        help: "plain training on the labels; teachers are not used",
+        options: &[],
+        min_teachers: 0,
+        max_teachers: Some(0),
+    },
+    paper: "-",
+    status: Status::Exact,
+    build: |_| Box::new(Ce),
+};
 
 impl Method for Ce {
     fn needs(&self, _epoch: usize) -> Needs {

@@ -19,9 +19,9 @@
 //! needs a validation part. Where every teacher has reliability 0, all count the same. With one
 //! teacher every weight is 1.
 
-use super::registry::{ALPHA, MethodInfo, Status, TEMPERATURE, number, option};
-use super::{Loss, Method, Needs, Step, TeacherWeights, Term};
-use crate::losses::{cross_entropy, weighted_kl};
+use super::options::{ALPHA, TEMPERATURE, number, option};
+use super::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights, Term};
+use crate::losses::{mean_cross_entropy, weighted_kl};
 use crate::preflight::TeacherProfile;
 use crate::recipe::{MethodSpec, OptionValue, Range};
 use crate::weighting::{ClassReliability as Rule, Weighting as _};
@@ -97,7 +97,7 @@ impl Method for ClassReliability {
         let teachers = step.teacher_logits();
         let rule = self.rule.as_ref().expect(super::PREPARED);
         let weights = rule.weights(teachers, &step.labels);
-        let task = cross_entropy(step.student_logits.clone(), &step.labels).mean();
+        let task = mean_cross_entropy(&step.student_logits, &step.labels);
         let kd = weighted_kl(teachers, &step.student_logits, &weights, temperature);
         Loss {
             terms: vec![

@@ -15,8 +15,10 @@
 //! # Limits
 //! exactly one teacher; `aver` takes several.
 
-use super::{Loss, Method, Needs, Step, TeacherWeights, Term};
+use super::options::{BENCHMARKS, TEMPERATURE, number, option, temperature};
+use super::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights, Term};
 use crate::losses::{mean_cross_entropy, weighted_kl};
+use crate::recipe::{MethodSpec, OptionValue, Range};
 use crate::weighting::{Uniform, Weighting as _};
 
 /// Constants of [`Kd`].
@@ -47,6 +49,34 @@ impl Kd {
         Self { config }
     }
 }
+
+/// Row of this method.
+pub(super) const ROW: MethodInfo = MethodInfo {
+    spec: MethodSpec {
+        name: "kd",
+        help: "one teacher's softened outputs",
+        options: &[
+            TEMPERATURE,
+            option(
+                "alpha",
+                OptionValue::Number(0.9),
+                Range::between(0.0, 1.0),
+                BENCHMARKS,
+                "weight of the distillation term; the task term gets 1 - alpha",
+            ),
+        ],
+        min_teachers: 1,
+        max_teachers: Some(1),
+    },
+    paper: "Hinton, Vinyals, Dean 2015, arXiv 1503.02531",
+    status: Status::Exact,
+    build: |options| {
+        Box::new(Kd::new(KdConfig {
+            temperature: temperature(options),
+            alpha: number(options, "alpha"),
+        }))
+    },
+};
 
 impl Method for Kd {
     fn needs(&self, _epoch: usize) -> Needs {

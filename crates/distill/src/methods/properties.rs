@@ -3,8 +3,20 @@
 use burn::Tensor;
 use burn::tensor::{Device, Int, TensorData};
 
-use super::{Aver, CaMkd, CaMkdConfig, Ce, Kd, Method, Step};
-use crate::weighting::{Confidence, Uniform, Weighting};
+use super::amtml_kd::learnt_log_weights;
+use super::ckd::{all_pairs_difference, drawn_tuples, tuple_coefficients, tuple_difference};
+use super::pkt::likeness_divergence;
+use super::reviewkd::hierarchical_difference;
+use super::{
+    Aekd, At, AtConfig, Aver, CaMkd, CaMkdConfig, Ce, Ckd, CkdConfig, Dist, Dkd, Ebkd, InterWeight,
+    Kd, MaxProbability, MeanOfLogits, MeanOfProbabilities, Method, OutputConfig, OutputWeight, Pkt,
+    RandomTeacher, Rkd, Sp, Stages, Step, Tuples,
+};
+use crate::weighting;
+use crate::weighting::{
+    Confidence, DrawPer, Entropy, OneAtRandom, Uniform, Weighting, agreement_weights,
+    logit_gradients,
+};
 
 const CLASSES: usize = 7;
 const BATCH: usize = 5;
@@ -45,6 +57,14 @@ fn methods() -> Vec<Box<dyn Method>> {
         Box::new(Kd::default()),
         Box::new(Aver::default()),
         Box::new(CaMkd::new(CaMkdConfig { intermediate: false, ..CaMkdConfig::default() })),
+        Box::new(Ebkd::default()),
+        Box::new(MaxProbability::default()),
+        Box::new(RandomTeacher::default()),
+        Box::new(MeanOfProbabilities::default()),
+        Box::new(MeanOfLogits::default()),
+        Box::new(Aekd::default()),
+        Box::new(Dkd::default()),
+        Box::new(Dist::default()),
     ]
 }
 
@@ -52,13 +72,21 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec::<f32>().unwrap()
 }
 
+/// Everything but the task term.
 fn kd_term(method: &dyn Method, step: &Step) -> f32 {
     let loss = method.loss(step);
-    values(loss.terms.iter().find(|t| t.name == "kd").unwrap().value.clone())[0]
+    let terms = loss.terms.iter().filter(|term| term.name != "task");
+    terms.map(|term| values(term.value.clone())[0] * term.weight as f32).sum()
 }
 
-fn rules() -> [Box<dyn Weighting>; 2] {
-    [Box::new(Uniform), Box::new(Confidence)]
+fn rules() -> Vec<Box<dyn Weighting>> {
+    vec![
+        Box::new(Uniform),
+        Box::new(Confidence),
+        Box::new(Entropy),
+        Box::new(weighting::MaxProbability),
+        Box::new(OneAtRandom { draw: 5, per: DrawPer::Sample }),
+    ]
 }
 
 #[test]
@@ -76,7 +104,8 @@ fn weights_sum_to_one_for_every_sample() {
 
 #[test]
 fn permuting_teachers_permutes_the_weights() {
-    for rule in rules() {
+    // A drawn teacher is the draw's, whatever stands in its place.
+    for rule in rules().into_iter().filter(|rule| !format!("{rule:?}").contains("Random")) {
         let all = teachers(3, 4);
         let part = |k: usize| all.clone().slice([k..k + 1, 0..BATCH, 0..CLASSES]);
         let permuted = Tensor::cat(vec![part(2), part(0), part(1)], 0);
@@ -84,8 +113,79 @@ fn permuting_teachers_permutes_the_weights() {
         let of_permuted = values(rule.weights(&permuted, &labels()));
         for (row, from) in [2, 0, 1].into_iter().enumerate() {
             let got = &of_permuted[row * BATCH..(row + 1) * BATCH];
-            assert_eq!(got, &weights[from * BATCH..(from + 1) * BATCH], "{rule:?}");
+            for (got, want) in got.iter().zip(&weights[from * BATCH..]) {
+                assert!((got - want).abs() < 1e-6, "{rule:?}: {got} and {want}");
+            }
         }
+    }
+}
+
+#[test]
+fn weights_stay_finite_and_sum_to_one_at_huge_logits() {
+    for rule in rules() {
+        let weights = rule.weights(&(teachers(3, 3) * 2500.0), &labels());
+        for sum in values(weights.sum_dim(0)) {
+            assert!((sum - 1.0).abs() < 1e-6, "{rule:?}: {sum}");
+        }
+    }
+}
+
+#[test]
+fn a_sure_teacher_outweighs_an_unsure_one() {
+    let sure = teachers(1, 3) * 3.0;
+    let all = Tensor::cat(vec![sure.clone(), sure / 10.0], 0);
+    for rule in [&Entropy as &dyn Weighting, &weighting::MaxProbability] {
+        let weights = values(rule.weights(&all, &labels()));
+        assert!(weights[..BATCH].iter().all(|&w| w > 0.5), "{rule:?}: {weights:?}");
+    }
+}
+
+#[test]
+fn draws_fall_on_every_teacher_and_are_the_same_again() {
+    let all = teachers(3, 3);
+    let mut drawn = [0_u32; 3];
+    for draw in 0..300 {
+        for per in [DrawPer::Batch, DrawPer::Sample] {
+            let rule = OneAtRandom { draw, per };
+            let weights = values(rule.weights(&all, &labels()));
+            assert_eq!(weights, values(rule.weights(&all, &labels())));
+            assert!(weights.iter().all(|&w| w == 0.0 || w == 1.0));
+            let first_row = &weights[..BATCH];
+            assert!(per == DrawPer::Sample || first_row.iter().all(|w| *w == first_row[0]));
+            for (drawn, row) in drawn.iter_mut().zip(weights.chunks(BATCH)) {
+                *drawn += u32::from(row[0] == 1.0);
+            }
+        }
+    }
+    assert!(drawn.iter().all(|&n| n > 150), "{drawn:?}");
+}
+
+#[test]
+fn mean_of_probabilities_has_the_gradient_of_aver() {
+    let gradient = |method: &dyn Method| {
+        let step = step(student(numbers(BATCH * CLASSES, 15)), teachers(3, 16));
+        let loss = method.loss(&step);
+        values(step.student_logits.grad(&loss.terms[1].value.clone().backward()).unwrap())
+    };
+    let own = gradient(&MeanOfProbabilities::default());
+    for (got, want) in own.iter().zip(gradient(&Aver::default())) {
+        assert!((got - want).abs() < 1e-6, "{got} and {want}");
+    }
+}
+
+#[test]
+fn aekd_pulls_where_the_teachers_agree() {
+    let (own, all) = (student(numbers(BATCH * CLASSES, 17)), teachers(4, 18));
+    let pulls = logit_gradients(&all, &own, 4.0);
+    let length = |weights: &[f64]| -> f64 {
+        let along = |c: usize| pulls.iter().zip(weights).map(|(v, w)| v[c] * w).sum::<f64>();
+        (0..CLASSES).map(|c| along(c).powi(2)).sum()
+    };
+    let weights = agreement_weights(&pulls, 0.6);
+    assert!(length(&weights) <= length(&[0.25; 4]));
+    let loss = Aekd::new(OutputConfig::default(), 0.6).loss(&step(own, all));
+    for sum in values(loss.teacher_weights[0].weights.clone().sum_dim(0)) {
+        assert!((sum - 1.0).abs() < 1e-6);
     }
 }
 
@@ -167,12 +267,183 @@ fn two_half_batches_average_to_the_whole() {
             Tensor::from_data(TensorData::new(teachers, [3, n, CLASSES]), &device()),
         )
     };
-    for method in [&Aver::default() as &dyn Method, methods()[2].as_ref(), &Ce] {
+    // The weights of AEKD and the correlations of DIST belong to the batch.
+    let per_sample = methods().into_iter().filter(|method| {
+        let name = format!("{method:?}");
+        !["Aekd", "Dist"].iter().any(|of_batch| name.starts_with(of_batch))
+    });
+    // KD is of one teacher.
+    let per_sample = per_sample.filter(|m| !format!("{m:?}").starts_with("Kd"));
+    for method in per_sample.chain([Box::new(Ce) as Box<dyn Method>]) {
         let total = |step: &Step| -> f32 {
             method.loss(step).terms.iter().map(|t| values(t.value.clone())[0]).sum()
         };
         let whole = total(&part(0..4));
         let halves = (total(&part(0..2)) + total(&part(2..4))) / 2.0;
         assert!((whole - halves).abs() < 1e-5 * whole.abs(), "{method:?}: {whole} and {halves}");
+    }
+}
+
+/// A step with maps of a student and of two teachers.
+fn feature_step(student_maps: Vec<Tensor<4>>, teacher_maps: Vec<Vec<Tensor<4>>>) -> Step {
+    let count = teacher_maps.len();
+    let own = step(student(numbers(BATCH * CLASSES, 19)), teachers(count, 20));
+    Step { student_maps, teacher_maps, ..own }
+}
+
+fn map(channels: usize, side: usize, seed: u64, size: f32) -> Tensor<4> {
+    let numbers = numbers(BATCH * channels * side * side, seed);
+    let data = numbers.iter().map(|v| v * size).collect::<Vec<f32>>();
+    Tensor::from_data(TensorData::new(data, [BATCH, channels, side, side]), &device())
+}
+
+/// Methods of maps without trained parts, all on one map (pooled vectors are maps of side 1).
+fn feature_methods() -> Vec<(Box<dyn Method>, usize)> {
+    let stages = Stages { first: 1, count: 1 };
+    vec![
+        (Box::new(At::new(AtConfig { stages, ..AtConfig::default() })), 4),
+        (Box::new(Sp::default()), 4),
+        (Box::new(Rkd::default()), 1),
+        (Box::new(Pkt::default()), 1),
+    ]
+}
+
+#[test]
+fn feature_terms_are_zero_between_equal_maps_and_positive_otherwise() {
+    for (method, side) in feature_methods() {
+        let own = map(6, side, 21, 1.0);
+        let equal = feature_step(vec![own.clone()], vec![vec![own.clone()], vec![own.clone()]]);
+        let agreeing = kd_term(method.as_ref(), &equal);
+        assert!(agreeing.abs() < 1e-2, "{method:?}: {agreeing}");
+        let other = feature_step(vec![own], vec![vec![map(6, side, 22, 1.0)]]);
+        assert!(kd_term(method.as_ref(), &other) > 0.05, "{method:?}");
+    }
+}
+
+#[test]
+fn feature_terms_take_maps_of_other_channels_and_count_teachers_alike() {
+    for (method, side) in feature_methods() {
+        let own = map(6, side, 23, 1.0);
+        let (a, b) = (vec![map(9, side, 24, 1.0)], vec![map(3, side.div_ceil(2), 25, 1.0)]);
+        let of = |teachers: Vec<Vec<Tensor<4>>>| {
+            kd_term(method.as_ref(), &feature_step(vec![own.clone()], teachers))
+        };
+        let (both, first, second) = (of(vec![a.clone(), b.clone()]), of(vec![a]), of(vec![b]));
+        let mean = (first + second) / 2.0;
+        assert!((both - mean).abs() < 1e-4 * mean, "{method:?}: {both} and {mean}");
+    }
+}
+
+#[test]
+fn feature_terms_stay_finite_at_huge_zero_and_equal_maps() {
+    for (method, side) in feature_methods() {
+        let equal_samples = map(6, side, 27, 0.0) + 1.0;
+        for own in [map(6, side, 26, 2500.0), map(6, side, 26, 0.0), equal_samples] {
+            let own = own.require_grad();
+            let step = feature_step(vec![own.clone()], vec![vec![map(6, side, 28, 2500.0)]]);
+            let loss = method.loss(&step);
+            let total = loss.terms.iter().map(|t| t.value.clone()).reduce(|a, b| a + b).unwrap();
+            assert!(values(total.clone()).iter().all(|v| v.is_finite()), "{method:?}");
+            let gradient = values(own.grad(&total.backward()).unwrap());
+            assert!(gradient.iter().all(|v| v.is_finite()), "{method:?}");
+        }
+    }
+}
+
+#[test]
+fn pkt_is_its_formula() {
+    // Vectors of two samples: cosines 1 and 0 for the teacher, 1 and 0.6 for the student.
+    let of = |data: [f32; 4]| Tensor::from_data(TensorData::new(data.to_vec(), [2, 2]), &device());
+    let got = likeness_divergence(of([1.0, 0.0, 0.6, 0.8]), of([2.0, 0.0, 0.0, 3.0]));
+    let (teacher, student) = ([1.0 / 1.5, 0.5 / 1.5], [1.0 / 1.8, 0.8 / 1.8]);
+    let term = |i: usize| teacher[i] * f64::ln(teacher[i] / student[i]);
+    let want = (term(0) + term(1)) / 2.0;
+    assert!((f64::from(values(got)[0]) - want).abs() < 1e-5, "{want}");
+}
+
+#[test]
+fn ablations_of_ca_mkd_change_the_weights_alone() {
+    let uniform = CaMkdConfig {
+        intermediate: false,
+        weights: OutputWeight::Uniform,
+        ..CaMkdConfig::default()
+    };
+    let own = || step(student(numbers(BATCH * CLASSES, 29)), teachers(3, 30));
+    let (got, want) = (kd_term(&CaMkd::new(uniform), &own()), kd_term(&Aver::default(), &own()));
+    assert!((got - want).abs() < 1e-5, "{got} and {want}");
+
+    let connected = || vec![map(6, 2, 31, 1.0), map(4, 2, 32, 1.0)];
+    let maps = vec![vec![map(6, 2, 33, 1.0)], vec![map(4, 2, 34, 1.0)]];
+    let of_weight = |inter_weight| {
+        let config = CaMkdConfig { inter_weight, ..CaMkdConfig::default() };
+        let method = CaMkd::new(config);
+        assert!(!method.needs(2).teacher_classifiers);
+        let step = Step {
+            epoch: 2,
+            connected_maps: connected(),
+            ..feature_step(Vec::new(), maps.clone())
+        };
+        let weights = method.loss(&step).teacher_weights;
+        [values(weights[0].weights.clone()), values(weights[1].weights.clone())]
+    };
+    assert_eq!(of_weight(InterWeight::Uniform)[1], [0.5; 2 * BATCH]);
+    let [output, inter] = of_weight(InterWeight::TeacherConfidence);
+    assert_eq!(output, inter);
+}
+
+#[test]
+fn drawn_tuples_hold_different_samples() {
+    for batch in [3, 4, 9] {
+        for number in 0..50 {
+            for [a, b, c] in drawn_tuples(number, batch, 20) {
+                assert!(a < batch && b < batch && c < batch, "{a} {b} {c} of {batch}");
+                assert!(a != b && a != c && b != c, "{a} {b} {c} of {batch}");
+            }
+        }
+    }
+    assert_eq!(drawn_tuples(1, 1, 1), [[0, 0, 0]]);
+}
+
+#[test]
+fn all_pairs_are_what_pairs_are_on_average() {
+    let r: Tensor<2> = student(numbers(BATCH * CLASSES, 35));
+    let tuples: Vec<[usize; 3]> = (0..BATCH * BATCH).map(|i| [i / BATCH, i % BATCH, 0]).collect();
+    let matrix = tuple_coefficients(&tuples, BATCH, false);
+    let matrix = Tensor::from_data(TensorData::new(matrix, [tuples.len(), BATCH]), &device());
+    let by_tuples = values(tuple_difference(&matrix, r.clone()))[0];
+    let closed = values(all_pairs_difference(r))[0];
+    assert!((by_tuples - closed).abs() < 1e-4 * closed, "{by_tuples} and {closed}");
+}
+
+#[test]
+fn the_hierarchical_difference_of_equal_maps_is_zero() {
+    let map = map(3, 8, 36, 1.0);
+    assert_eq!(values(hierarchical_difference(map.clone(), map.clone())), [0.0]);
+    // A difference that is the same everywhere is the same at every size.
+    let got = values(hierarchical_difference(map.clone(), map + 0.5))[0];
+    assert!((got - 0.25).abs() < 1e-5, "{got}");
+}
+
+#[test]
+fn learnt_weights_sum_to_one_and_ckd_is_finite() {
+    let of = |len: usize, seed: u64| numbers(len, seed).iter().map(|v| v * 100.0).collect();
+    let tensor2 = |values: Vec<f32>, shape: [usize; 2]| -> Tensor<2> {
+        Tensor::from_data(TensorData::new(values, shape), &device())
+    };
+    let theta = tensor2(of(3 * 4, 37), [3, 4]);
+    let score = Tensor::from_data(TensorData::new(numbers(4, 38), [4]), &device());
+    let weights = learnt_log_weights(theta, score, tensor2(of(BATCH * 4, 39), [BATCH, 4])).exp();
+    for sum in values(weights.sum_dim(0)) {
+        assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+    }
+    for tuples in [Tuples::Pairs, Tuples::Groups, Tuples::AllPairs] {
+        let method = Ckd::new(CkdConfig { tuples, ..CkdConfig::default() });
+        let same = numbers(BATCH * CLASSES, 40);
+        let data = TensorData::new(same.clone(), [1, BATCH, CLASSES]);
+        let teacher: Tensor<3> = Tensor::from_data(data, &device());
+        let agreeing = kd_term(&method, &step(student(same.clone()), teacher.clone()));
+        assert!(agreeing.abs() < 1e-6, "{agreeing}");
+        let huge = same.iter().map(|v| v * 2500.0).collect();
+        assert!(kd_term(&method, &step(student(huge), teacher)).is_finite());
     }
 }

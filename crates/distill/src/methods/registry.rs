@@ -1,8 +1,11 @@
 //! The table of methods: one row each.
 
-use super::{Aver, AverConfig, CaMkd, CaMkdConfig, Ce, Kd, KdConfig, Method, Scale};
-use super::{best_teacher, calibrated_confidence, class_reliability};
-use crate::recipe::{self, Exception, MethodSpec, OptionSpec, OptionValue, Range};
+use super::{
+    Method, aekd, aekd_f, amtml_kd, at, aver, best_teacher, ca_mkd, calibrated_confidence, ce, ckd,
+    class_reliability, dist, dkd, ebkd, fitnet, fitnet_mkd, kd, max_probability, mean_of_logits,
+    mean_of_probabilities, pkt, random_teacher, reviewkd, rkd, semckd, sp, vid,
+};
+use crate::recipe::{self, MethodSpec};
 
 /// How close a method is to its paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,167 +40,43 @@ pub struct MethodInfo {
     pub build: fn(&recipe::Method) -> Box<dyn Method>,
 }
 
-const PAPER: &str = "CA-MKD paper";
-const CODE: &str = "CA-MKD released code";
-
-pub(super) const fn option(
-    key: &'static str,
-    default: OptionValue,
-    range: Range,
-    source: &'static str,
-    help: &'static str,
-) -> OptionSpec {
-    OptionSpec { key, default, range, source, help, exceptions: &[] }
+impl MethodInfo {
+    /// The method with the defaults of all its options.
+    #[must_use]
+    pub fn with_defaults(&self) -> Box<dyn Method> {
+        (self.build)(&recipe::Method::with_defaults(&self.spec))
+    }
 }
-
-pub(super) const TEMPERATURE: OptionSpec = option(
-    "temperature",
-    OptionValue::Number(4.0),
-    Range::above(0.0),
-    PAPER,
-    "softening τ of teacher and student outputs in the distillation term",
-);
-
-pub(super) const ALPHA: OptionSpec = option(
-    "alpha",
-    OptionValue::Number(1.0),
-    Range::at_least(0.0),
-    PAPER,
-    "weight of the distillation term at the output",
-);
 
 /// Every method, in the order of tables.
 pub const METHODS: &[MethodInfo] = &[
-    MethodInfo {
-        spec: MethodSpec {
-            name: "ce",
-            help: "plain training on the labels; teachers are not used",
-            options: &[],
-            min_teachers: 0,
-            max_teachers: Some(0),
-        },
-        paper: "-",
-        status: Status::Exact,
-        build: |_| Box::new(Ce),
-    },
-    MethodInfo {
-        spec: MethodSpec {
-            name: "kd",
-            help: "one teacher's softened outputs",
-            options: &[
-                TEMPERATURE,
-                option(
-                    "alpha",
-                    OptionValue::Number(0.9),
-                    Range::between(0.0, 1.0),
-                    "distillation benchmarks",
-                    "weight of the distillation term; the task term gets 1 - alpha",
-                ),
-            ],
-            min_teachers: 1,
-            max_teachers: Some(1),
-        },
-        paper: "Hinton, Vinyals, Dean 2015, arXiv 1503.02531",
-        status: Status::Exact,
-        build: |options| {
-            Box::new(Kd::new(KdConfig {
-                temperature: number(options, "temperature") as f32,
-                alpha: number(options, "alpha"),
-            }))
-        },
-    },
-    MethodInfo {
-        spec: MethodSpec {
-            name: "aver",
-            help: "several teachers that all count the same",
-            options: &[TEMPERATURE, ALPHA],
-            min_teachers: 1,
-            max_teachers: None,
-        },
-        paper: "You, Xu, Xu, Tao, KDD 2017",
-        status: Status::Exact,
-        build: |options| {
-            Box::new(Aver::new(AverConfig {
-                temperature: number(options, "temperature") as f32,
-                alpha: number(options, "alpha"),
-            }))
-        },
-    },
-    MethodInfo {
-        spec: MethodSpec {
-            name: "ca-mkd",
-            help: "each teacher weighted per sample by how well it does on the true label",
-            options: &[
-                TEMPERATURE,
-                ALPHA,
-                option(
-                    "beta",
-                    OptionValue::Number(50.0),
-                    Range::at_least(0.0),
-                    CODE,
-                    "weight of the intermediate term",
-                ),
-                option(
-                    "intermediate",
-                    OptionValue::Flag(true),
-                    Range::Any,
-                    PAPER,
-                    "also match each teacher's last feature map through a trained connector",
-                ),
-                option(
-                    "scale",
-                    OptionValue::Word("unit"),
-                    Range::Words(&["unit", "official"]),
-                    "faculty's choice",
-                    "unit: weights sum to 1; official: the released code's factor 1/K on both terms",
-                ),
-                OptionSpec {
-                    exceptions: &[Exception {
-                        option: "scale",
-                        is: OptionValue::Word("official"),
-                        default: OptionValue::Flag(false),
-                        source: CODE,
-                    }],
-                    ..option(
-                        "detach_inter_weight",
-                        OptionValue::Flag(true),
-                        Range::Any,
-                        PAPER,
-                        "treat the intermediate weights as constants (the released code does not)",
-                    )
-                },
-                option(
-                    "warmup_epochs",
-                    OptionValue::Integer(1),
-                    Range::at_least(0.0),
-                    CODE,
-                    "first epochs without the intermediate term",
-                ),
-            ],
-            min_teachers: 1,
-            max_teachers: None,
-        },
-        paper: "Zhang, Chen, Wang, ICASSP 2022, arXiv 2201.00007",
-        status: Status::Exact,
-        build: |options| {
-            Box::new(CaMkd::new(CaMkdConfig {
-                temperature: number(options, "temperature") as f32,
-                alpha: number(options, "alpha"),
-                beta: number(options, "beta"),
-                intermediate: flag(options, "intermediate"),
-                detach_inter_weight: flag(options, "detach_inter_weight"),
-                warmup_epochs: usize::try_from(integer(options, "warmup_epochs"))
-                    .unwrap_or(usize::MAX),
-                scale: match options.word("scale") {
-                    Some("official") => Scale::Official,
-                    _ => Scale::Unit,
-                },
-            }))
-        },
-    },
-    best_teacher::ROW,
+    ce::ROW,
+    kd::ROW,
+    ca_mkd::ROW,
+    aver::ROW,
+    ebkd::ROW,
+    aekd::ROW,
+    aekd_f::ROW,
+    fitnet_mkd::ROW,
+    amtml_kd::ROW,
+    max_probability::ROW,
     calibrated_confidence::ROW,
     class_reliability::ROW,
+    best_teacher::ROW,
+    random_teacher::ROW,
+    mean_of_probabilities::ROW,
+    mean_of_logits::ROW,
+    dkd::ROW,
+    dist::ROW,
+    fitnet::ROW,
+    at::ROW,
+    sp::ROW,
+    rkd::ROW,
+    pkt::ROW,
+    vid::ROW,
+    semckd::ROW,
+    reviewkd::ROW,
+    ckd::ROW,
 ];
 
 /// The specifications alone, as recipes are read with them.
@@ -218,24 +97,15 @@ pub fn find(name: &str) -> &'static MethodInfo {
         .expect("the recipe check refuses unknown methods")
 }
 
-const CHECKED: &str = "the recipe check fills in every option of the method";
-
-pub(super) fn number(options: &recipe::Method, key: &str) -> f64 {
-    options.number(key).expect(CHECKED)
-}
-
-pub(super) fn flag(options: &recipe::Method, key: &str) -> bool {
-    options.flag(key).expect(CHECKED)
-}
-
-fn integer(options: &recipe::Method, key: &str) -> i64 {
-    options.integer(key).expect(CHECKED)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{BestTeacher, CalibratedConfidence, ClassReliability};
     use super::*;
+    use crate::methods::{
+        Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Dist, Dkd, Ebkd, Fitnet, FitnetMkd, Kd,
+        MaxProbability, MeanOfLogits, MeanOfProbabilities, Pkt, RandomTeacher, ReviewKd, Rkd,
+        SemCkd, Sp, Vid,
+    };
 
     /// What the documentation of each method must have.
     const HEADINGS: [&str; 4] = ["# Shapes", "# Gradient", "# Paper and code", "# Limits"];
@@ -256,7 +126,7 @@ mod tests {
             for heading in HEADINGS {
                 assert!(text.contains(&format!("//! {heading}")), "{name} has no `{heading}`");
             }
-            let method = (info.build)(&recipe::Method::with_defaults(&info.spec));
+            let method = info.with_defaults();
             assert!(!method.objective(3).is_empty(), "{name}");
         }
         names.sort_unstable();
@@ -266,16 +136,40 @@ mod tests {
 
     #[test]
     fn defaults_of_recipes_are_those_of_the_library() {
-        let built = |name: &str| {
-            let info = find(name);
-            format!("{:?}", (info.build)(&recipe::Method::with_defaults(&info.spec)))
-        };
-        assert_eq!(built("kd"), format!("{:?}", Kd::default()));
-        assert_eq!(built("aver"), format!("{:?}", Aver::default()));
-        assert_eq!(built("ca-mkd"), format!("{:?}", CaMkd::default()));
-        assert_eq!(built("best-teacher"), format!("{:?}", BestTeacher::default()));
-        let calibrated = format!("{:?}", CalibratedConfidence::default());
-        assert_eq!(built("calibrated-confidence"), calibrated);
-        assert_eq!(built("class-reliability"), format!("{:?}", ClassReliability::default()));
+        let of_library: &[(&str, Box<dyn Method>)] = &[
+            ("ce", Box::new(Ce)),
+            ("kd", Box::<Kd>::default()),
+            ("aver", Box::<Aver>::default()),
+            ("ca-mkd", Box::<CaMkd>::default()),
+            ("ebkd", Box::<Ebkd>::default()),
+            ("aekd", Box::<Aekd>::default()),
+            ("max-probability", Box::<MaxProbability>::default()),
+            ("random-teacher", Box::<RandomTeacher>::default()),
+            ("mean-of-probabilities", Box::<MeanOfProbabilities>::default()),
+            ("mean-of-logits", Box::<MeanOfLogits>::default()),
+            ("aekd-f", Box::<AekdF>::default()),
+            ("fitnet-mkd", Box::<FitnetMkd>::default()),
+            ("dkd", Box::<Dkd>::default()),
+            ("dist", Box::<Dist>::default()),
+            ("fitnet", Box::<Fitnet>::default()),
+            ("at", Box::<At>::default()),
+            ("sp", Box::<Sp>::default()),
+            ("rkd", Box::<Rkd>::default()),
+            ("pkt", Box::<Pkt>::default()),
+            ("vid", Box::<Vid>::default()),
+            ("amtml-kd", Box::<AmtmlKd>::default()),
+            ("reviewkd", Box::<ReviewKd>::default()),
+            ("ckd", Box::<Ckd>::default()),
+            ("semckd", Box::<SemCkd>::default()),
+            ("best-teacher", Box::<BestTeacher>::default()),
+            ("calibrated-confidence", Box::<CalibratedConfidence>::default()),
+            ("class-reliability", Box::<ClassReliability>::default()),
+        ];
+        for info in METHODS {
+            let name = info.spec.name;
+            let found = of_library.iter().find(|(own, _)| *own == name);
+            let (_, own) = found.unwrap_or_else(|| panic!("`{name}` is not in this test's list"));
+            assert_eq!(format!("{:?}", info.with_defaults()), format!("{own:?}"), "{name}");
+        }
     }
 }

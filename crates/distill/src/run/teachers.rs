@@ -63,6 +63,25 @@ pub(crate) fn load_teacher(
     Ok((Teacher { name: wanted.name.clone(), source }, card))
 }
 
+/// Whether the recipe's batches are such as the method needs.
+pub(super) fn check_batches(
+    method: &'static str,
+    needs: &Needs,
+    train: &recipe::Train,
+) -> Result<()> {
+    let unfit = |what: String, mend: String| Err(Error::Batches { method, what, mend });
+    if train.batch_size < needs.min_batch {
+        let least = needs.min_batch;
+        let what = format!("batches of {least} samples at least, to compare them with each other");
+        return unfit(what, format!("train.batch_size = {least}"));
+    }
+    if needs.full_batches && !train.drop_last {
+        let what = "full batches, since its trained parts are as wide as a batch".to_owned();
+        return unfit(what, "train.drop_last = true".to_owned());
+    }
+    Ok(())
+}
+
 pub(super) fn check_parts(
     method: &'static str,
     needs: &Needs,
@@ -119,4 +138,25 @@ pub(super) fn keep_in_memory(
             source: Box::new(KeptInMemory::new(source)),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_that_a_method_cannot_use_are_refused_with_a_way_out() {
+        let train = recipe::Train { batch_size: 1, drop_last: false, ..recipe::Train::default() };
+        let compares = Needs { min_batch: 3, ..Needs::default() };
+        let error = check_batches("ckd", &compares, &train).unwrap_err();
+        let wanted =
+            "method `ckd` needs batches of 3 samples at least, to compare them with each other";
+        assert_eq!(error.to_string(), wanted);
+        assert_eq!(error.hint().unwrap(), "set `train.batch_size = 3`");
+        let wide = Needs { full_batches: true, ..Needs::default() };
+        let error = check_batches("semckd", &wide, &train).unwrap_err();
+        assert_eq!(error.hint().unwrap(), "set `train.drop_last = true`");
+        let full = recipe::Train { drop_last: true, ..train };
+        assert!(check_batches("semckd", &wide, &full).is_ok());
+    }
 }

@@ -22,3 +22,14 @@ impl Weighting for Confidence {
         Tensor::from_data(TensorData::new(weights, [teachers, batch]), &teacher_logits.device())
     }
 }
+
+/// The same of plain numbers: each teacher's logits `[batch, classes]`; weights
+/// `[teachers, batch]`.
+#[must_use]
+pub fn confidence_values(teacher_logits: &[&[f32]], labels: &[u32]) -> Vec<f64> {
+    let costs: Vec<f64> = teacher_logits
+        .iter()
+        .flat_map(|logits| cross_entropy_rows(logits.len() / labels.len().max(1), logits, labels))
+        .collect();
+    complement_of_softmax_values(&costs, teacher_logits.len())
+}

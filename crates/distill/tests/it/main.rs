@@ -4,4 +4,5 @@
 mod cache;
 mod data;
 mod finite_differences;
+mod methods;
 mod runs;

@@ -1,0 +1,127 @@
+//! AT: attention transfer, where in the picture each stage is active.
+//!
+//! Zagoruyko, Komodakis, ICLR 2017, <https://arxiv.org/abs/1612.03928>.
+//!
+//! ```text
+//! A(F)[b] = a / ‖a‖,  a[h,w] = mean_c F[b,c,h,w]²
+//! L       = mean_b CE_b(z_S) + β Σ_stages mean_b,hw (A(F_S) - A(F_T))² [+ α τ² KL]
+//! ```
+//! # Shapes
+//! maps `[batch, channels, height, width]`, with any number of channels; the larger of two maps is
+//! average-pooled to the size of the smaller. Labels `[batch]`.
+//! # Gradient
+//! through the student only.
+//! # Paper and code
+//! β = 1000 and the mean over samples and positions are those of the distillation benchmarks; the
+//! paper sums over positions, with β in proportion.
+//! # Limits
+//! with several teachers, the mean over them. Student and teachers need the same number of stages.
+
+use burn::Tensor;
+
+use super::features::{
+    ALPHA_BESIDE, BesideConfig, FIRST_STAGE, STAGES, Stages, TEMPERATURE_BESIDE, mean_k,
+    mean_over_teachers, rows, unit_rows,
+};
+use super::layers::resize;
+use super::options::{BENCHMARKS, number, option};
+use super::{Loss, Method, MethodInfo, Needs, Status, Step};
+use crate::recipe::{MethodSpec, OptionValue, Range};
+
+/// Constants of [`At`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AtConfig {
+    /// Weight of the attention term, ≥ 0. Default 1000.
+    pub beta: f64,
+    /// The maps that are matched. Default f1 to f3.
+    pub stages: Stages,
+    /// Output term beside it. Default none.
+    pub beside: BesideConfig,
+}
+
+impl Default for AtConfig {
+    fn default() -> Self {
+        Self { beta: 1000.0, stages: Stages::default(), beside: BesideConfig::default() }
+    }
+}
+
+/// Attention transfer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct At {
+    config: AtConfig,
+}
+
+impl At {
+    /// With these constants.
+    #[must_use]
+    pub const fn new(config: AtConfig) -> Self {
+        Self { config }
+    }
+}
+
+/// Row of this method.
+pub(super) const ROW: MethodInfo = MethodInfo {
+    spec: MethodSpec {
+        name: "at",
+        help: "where in the picture each stage is active",
+        options: &[
+            option(
+                "beta",
+                OptionValue::Number(1000.0),
+                Range::at_least(0.0),
+                BENCHMARKS,
+                "weight of the attention term",
+            ),
+            FIRST_STAGE,
+            STAGES,
+            ALPHA_BESIDE,
+            TEMPERATURE_BESIDE,
+        ],
+        min_teachers: 1,
+        max_teachers: None,
+    },
+    paper: "Zagoruyko, Komodakis, ICLR 2017, arXiv 1612.03928",
+    status: Status::Exact,
+    build: |options| {
+        Box::new(At::new(AtConfig {
+            beta: number(options, "beta"),
+            stages: Stages::of(options),
+            beside: BesideConfig::of(options),
+        }))
+    },
+};
+
+impl Method for At {
+    fn needs(&self, _epoch: usize) -> Needs {
+        self.config.stages.needs().union(self.config.beside.needs())
+    }
+
+    fn loss(&self, step: &Step) -> Loss {
+        let of_teacher = |maps: &Vec<Tensor<4>>| {
+            let stages = step.student_maps.iter().zip(maps);
+            stages
+                .map(|(student, teacher)| attention_difference(student.clone(), teacher.clone()))
+                .reduce(|sum, stage| sum + stage)
+                .expect("at least one stage")
+        };
+        let mut loss = self.config.beside.loss(step);
+        let values = step.teacher_maps.iter().map(of_teacher).collect();
+        loss.terms.push(mean_over_teachers("attention", self.config.beta, values));
+        loss
+    }
+
+    fn objective(&self, teachers: usize) -> String {
+        let AtConfig { beta, stages, beside } = self.config;
+        let term = mean_k("Σ MSE of attention maps", teachers);
+        format!("{} + {beta} {term}, {stages}", beside.objective())
+    }
+}
+
+/// `mean_b,hw (A(F_S) - A(F_T))²`, `[1]`.
+pub(crate) fn attention_difference(student: Tensor<4>, teacher: Tensor<4>) -> Tensor<1> {
+    let ([_, _, rows_s, columns_s], [_, _, rows_t, columns_t]) = (student.dims(), teacher.dims());
+    let (height, width) = (rows_s.min(rows_t), columns_s.min(columns_t));
+    let attention =
+        |map: Tensor<4>| unit_rows(rows(resize(map, height, width).square().mean_dim(1)));
+    (attention(student) - attention(teacher)).square().mean()
+}

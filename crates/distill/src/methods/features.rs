@@ -1,0 +1,156 @@
+//! What methods of feature maps share: the task term, an output term on request, and feature terms
+//! of each teacher that count the same.
+
+use burn::Tensor;
+
+use super::options::{BENCHMARKS, TEMPERATURE, count, number, option, temperature};
+use super::output_layer::task;
+use super::{Loss, Needs, Step, TeacherWeights, Term};
+use crate::losses::weighted_kl;
+use crate::recipe::{self, OptionSpec, OptionValue, Range};
+use crate::tap::Tap;
+use crate::weighting::{Uniform, Weighting as _};
+
+/// An output term `α mean_k KL` beside the feature terms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BesideConfig {
+    /// Its weight, ≥ 0. Default 0: no output term, and no teacher logits are needed.
+    pub alpha: f64,
+    /// Softening of both distributions, > 0. Default 4.
+    pub temperature: f32,
+}
+
+impl Default for BesideConfig {
+    fn default() -> Self {
+        Self { alpha: 0.0, temperature: 4.0 }
+    }
+}
+
+/// `alpha` of [`BesideConfig`].
+pub(super) const ALPHA_BESIDE: OptionSpec = option(
+    "alpha",
+    OptionValue::Number(0.0),
+    Range::at_least(0.0),
+    BENCHMARKS,
+    "weight of a distillation term at the output beside the feature term",
+);
+
+/// `temperature` of [`BesideConfig`].
+pub(super) const TEMPERATURE_BESIDE: OptionSpec = TEMPERATURE;
+
+impl BesideConfig {
+    pub(super) fn of(options: &recipe::Method) -> Self {
+        Self { alpha: number(options, "alpha"), temperature: temperature(options) }
+    }
+
+    pub(super) fn needs(self) -> Needs {
+        Needs { teacher_logits: self.alpha > 0.0, ..Needs::default() }
+    }
+
+    /// `CE + α mean_k KL`, to which feature terms are added.
+    pub(super) fn loss(self, step: &Step) -> Loss {
+        let mut loss = Loss { terms: vec![task(step, 1.0)], teacher_weights: Vec::new() };
+        if self.alpha > 0.0 {
+            let teachers = step.teacher_logits();
+            let weights = Uniform.weights(teachers, &step.labels);
+            let value = weighted_kl(teachers, &step.student_logits, &weights, self.temperature);
+            loss.terms.push(Term { name: "kd", weight: self.alpha, value });
+            loss.teacher_weights.push(TeacherWeights { level: "kd", weights });
+        }
+        loss
+    }
+
+    /// The objective's beginning.
+    pub(super) fn objective(self) -> String {
+        let Self { alpha, temperature } = self;
+        if alpha > 0.0 {
+            format!("CE + {alpha} τ² mean_k KL (τ = {temperature})")
+        } else {
+            "CE".to_owned()
+        }
+    }
+}
+
+/// `weight · mean_k value_k`, from one value `[1]` a teacher.
+pub(super) fn mean_over_teachers(name: &'static str, weight: f64, values: Vec<Tensor<1>>) -> Term {
+    Term { name, weight, value: Tensor::cat(values, 0).mean() }
+}
+
+/// Of `what` in an objective: `mean_k what` with several teachers.
+pub(super) fn mean_k(what: &str, teachers: usize) -> String {
+    if teachers == 1 { what.to_owned() } else { format!("mean_k {what}") }
+}
+
+/// Consecutive feature maps, f`first` and those after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stages {
+    /// Number of the first feature tap. Default 1: f0 is the map before the first stage.
+    pub first: usize,
+    /// How many, ≥ 1. Default 3.
+    pub count: usize,
+}
+
+impl Default for Stages {
+    fn default() -> Self {
+        Self { first: 1, count: 3 }
+    }
+}
+
+/// `first_stage` of [`Stages`].
+pub(super) const FIRST_STAGE: OptionSpec = option(
+    "first_stage",
+    OptionValue::Integer(1),
+    Range::between(0.0, 100.0),
+    BENCHMARKS,
+    "number of the first feature map that is matched, as in `faculty networks`",
+);
+
+/// `stages` of [`Stages`].
+pub(super) const STAGES: OptionSpec = option(
+    "stages",
+    OptionValue::Integer(3),
+    Range::between(1.0, 100.0),
+    BENCHMARKS,
+    "how many feature maps are matched, from the first one on",
+);
+
+impl Stages {
+    pub(super) fn of(options: &recipe::Method) -> Self {
+        Self { first: count(options, "first_stage"), count: count(options, "stages") }
+    }
+
+    pub(super) fn taps(self) -> Vec<Tap> {
+        (self.first..self.first + self.count).map(Tap::Feature).collect()
+    }
+
+    /// These maps of student and teachers.
+    pub(super) fn needs(self) -> Needs {
+        matched(self.taps())
+    }
+}
+
+impl std::fmt::Display for Stages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.count {
+            1 => write!(f, "f{}", self.first),
+            count => write!(f, "f{} to f{}", self.first, self.first + count - 1),
+        }
+    }
+}
+
+/// The same taps of student and teachers.
+pub(super) fn matched(taps: Vec<Tap>) -> Needs {
+    Needs { teacher_taps: taps.clone(), student_taps: taps, ..Needs::default() }
+}
+
+/// The pooled vectors as rows, `[batch, channels]`.
+pub(super) fn rows(map: Tensor<4>) -> Tensor<2> {
+    let [batch, channels, height, width] = map.dims();
+    map.reshape([batch, channels * height * width])
+}
+
+/// Rows of length 1; a row of zeros stays one.
+pub(super) fn unit_rows(rows: Tensor<2>) -> Tensor<2> {
+    let length = (rows.clone().square().sum_dim(1) + 1e-24).sqrt();
+    rows / length
+}

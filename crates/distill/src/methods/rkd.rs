@@ -1,0 +1,167 @@
+//! RKD: relational distillation, the distances and angles between the samples of a batch.
+//!
+//! Park, Kim, Lu, Cho, CVPR 2019, <https://arxiv.org/abs/1904.05068>.
+//!
+//! ```text
+//! d(f)[i,j]   = ‖f_i - f_j‖ / mean of the distances between different samples
+//! a(f)[i,j,k] = ⟨ (f_j - f_i)/‖·‖, (f_k - f_i)/‖·‖ ⟩
+//! L           = mean_b CE_b(z_S) + w_d mean_ij h(d(f_S) - d(f_T)) + w_a mean_ijk h(a(f_S) - a(f_T)) [+ α τ² KL]
+//! h(x)        = x²/2 where |x| < 1, else |x| - 1/2
+//! ```
+//! # Shapes
+//! pooled vectors `[batch, channels]`, which need not agree in channels; labels `[batch]`.
+//! # Gradient
+//! through the student only.
+//! # Paper and code
+//! means over all pairs and triples, the equal ones included, as in the released code; weights 25
+//! and 50.
+//! # Limits
+//! the values belong to the whole batch, at a cost of `batch² · channels` and `batch³` numbers; two
+//! samples at least. With several teachers, the mean over them.
+
+use burn::Tensor;
+
+use super::features::{
+    ALPHA_BESIDE, BesideConfig, TEMPERATURE_BESIDE, matched, mean_k, mean_over_teachers, rows,
+};
+use super::options::{BENCHMARKS, number, option};
+use super::{Loss, Method, MethodInfo, Needs, Status, Step};
+use crate::recipe::{MethodSpec, OptionValue, Range};
+use crate::tap::Tap;
+
+/// Keeps root and quotient defined at equal samples.
+const EPSILON: f32 = 1e-12;
+
+/// Constants of [`Rkd`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RkdConfig {
+    /// Weight of the distances, ≥ 0. Default 25.
+    pub distance: f64,
+    /// Weight of the angles, ≥ 0. Default 50.
+    pub angle: f64,
+    /// Output term beside them. Default none.
+    pub beside: BesideConfig,
+}
+
+impl Default for RkdConfig {
+    fn default() -> Self {
+        Self { distance: 25.0, angle: 50.0, beside: BesideConfig::default() }
+    }
+}
+
+/// Relational distillation.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rkd {
+    config: RkdConfig,
+}
+
+impl Rkd {
+    /// With these constants.
+    #[must_use]
+    pub const fn new(config: RkdConfig) -> Self {
+        Self { config }
+    }
+}
+
+/// Row of this method.
+pub(super) const ROW: MethodInfo = MethodInfo {
+    spec: MethodSpec {
+        name: "rkd",
+        help: "distances and angles between the samples of a batch",
+        options: &[
+            option(
+                "distance",
+                OptionValue::Number(25.0),
+                Range::at_least(0.0),
+                BENCHMARKS,
+                "weight of the distances",
+            ),
+            option(
+                "angle",
+                OptionValue::Number(50.0),
+                Range::at_least(0.0),
+                BENCHMARKS,
+                "weight of the angles",
+            ),
+            ALPHA_BESIDE,
+            TEMPERATURE_BESIDE,
+        ],
+        min_teachers: 1,
+        max_teachers: None,
+    },
+    paper: "Park, Kim, Lu, Cho, CVPR 2019, arXiv 1904.05068",
+    status: Status::Exact,
+    build: |options| {
+        Box::new(Rkd::new(RkdConfig {
+            distance: number(options, "distance"),
+            angle: number(options, "angle"),
+            beside: BesideConfig::of(options),
+        }))
+    },
+};
+
+impl Method for Rkd {
+    fn needs(&self, _epoch: usize) -> Needs {
+        let needs = matched(vec![Tap::Pooled]).union(self.config.beside.needs());
+        Needs { min_batch: 2, ..needs }
+    }
+
+    fn loss(&self, step: &Step) -> Loss {
+        let RkdConfig { distance, angle, beside } = self.config;
+        let student = rows(step.student_maps[0].clone());
+        let of_teachers = |difference: fn(Tensor<2>, Tensor<2>) -> Tensor<1>| {
+            let teachers = step.teacher_maps.iter().map(|maps| rows(maps[0].clone()));
+            teachers.map(|teacher| difference(student.clone(), teacher)).collect()
+        };
+        let mut loss = beside.loss(step);
+        let distances = of_teachers(distance_difference);
+        loss.terms.push(mean_over_teachers("distance", distance, distances));
+        loss.terms.push(mean_over_teachers("angle", angle, of_teachers(angle_difference)));
+        loss
+    }
+
+    fn objective(&self, teachers: usize) -> String {
+        let RkdConfig { distance, angle, beside } = self.config;
+        let (d, a) = (mean_k("distances", teachers), mean_k("angles", teachers));
+        format!("{} + {distance} {d} + {angle} {a}", beside.objective())
+    }
+}
+
+/// `mean_ij h(d(f_S) - d(f_T))`, `[1]`, of rows `[batch, channels]`.
+pub(crate) fn distance_difference(student: Tensor<2>, teacher: Tensor<2>) -> Tensor<1> {
+    smooth(distances(student) - distances(teacher)).mean()
+}
+
+/// `mean_ijk h(a(f_S) - a(f_T))`, `[1]`, of rows `[batch, channels]`.
+pub(crate) fn angle_difference(student: Tensor<2>, teacher: Tensor<2>) -> Tensor<1> {
+    smooth(angles(student) - angles(teacher)).mean()
+}
+
+/// `f_j - f_i` at `[i, j, channels]`.
+fn differences(rows: Tensor<2>) -> Tensor<3> {
+    rows.clone().unsqueeze_dim::<3>(0) - rows.unsqueeze_dim::<3>(1)
+}
+
+fn distances(rows: Tensor<2>) -> Tensor<2> {
+    let batch = rows.dims()[0];
+    let device = rows.device();
+    let squares = differences(rows).square().sum_dim(2).reshape([batch, batch]);
+    let different = Tensor::<2>::eye(batch, &device).neg() + 1.0;
+    let distances = (squares + EPSILON).sqrt() * different;
+    let pairs = (batch * batch.saturating_sub(1)).max(1);
+    let mean = distances.clone().sum() / pairs as f32;
+    distances / (mean + EPSILON).reshape([1, 1])
+}
+
+fn angles(rows: Tensor<2>) -> Tensor<3> {
+    let differences = differences(rows);
+    let length = (differences.clone().square().sum_dim(2) + EPSILON).sqrt();
+    let directions = differences / length;
+    directions.clone().matmul(directions.transpose())
+}
+
+fn smooth<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let size = x.abs();
+    let within = size.clone().clamp_max(1.0);
+    within.clone().square() * 0.5 + (size - within)
+}

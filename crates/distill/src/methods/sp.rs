@@ -1,0 +1,118 @@
+//! SP: similarity-preserving distillation, which samples of a batch the network finds alike.
+//!
+//! Tung, Mori, ICCV 2019, <https://arxiv.org/abs/1907.09682>.
+//!
+//! ```text
+//! G(F) = rows of Q Qᵀ, each divided by its length,   Q = F as [batch, c h w]
+//! L    = mean_b CE_b(z_S) + β ‖G(F_S) - G(F_T)‖² / batch² [+ α τ² KL]
+//! ```
+//! # Shapes
+//! last maps `[batch, channels, height, width]`, which need not agree in channels or size; labels
+//! `[batch]`.
+//! # Gradient
+//! through the student only.
+//! # Paper and code
+//! β = 3000 and the last map are those of the paper and of the distillation benchmarks.
+//! # Limits
+//! the value belongs to the whole batch. With several teachers, the mean over them.
+
+use burn::Tensor;
+
+use super::features::{
+    ALPHA_BESIDE, BesideConfig, TEMPERATURE_BESIDE, matched, mean_k, mean_over_teachers, rows,
+    unit_rows,
+};
+use super::options::{BENCHMARKS, number, option};
+use super::{Loss, Method, MethodInfo, Needs, Status, Step};
+use crate::recipe::{MethodSpec, OptionValue, Range};
+use crate::tap::Tap;
+
+/// Constants of [`Sp`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SpConfig {
+    /// Weight of the similarity term, ≥ 0. Default 3000.
+    pub beta: f64,
+    /// Output term beside it. Default none.
+    pub beside: BesideConfig,
+}
+
+impl Default for SpConfig {
+    fn default() -> Self {
+        Self { beta: 3000.0, beside: BesideConfig::default() }
+    }
+}
+
+/// Similarity-preserving distillation.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sp {
+    config: SpConfig,
+}
+
+impl Sp {
+    /// With these constants.
+    #[must_use]
+    pub const fn new(config: SpConfig) -> Self {
+        Self { config }
+    }
+}
+
+/// Row of this method.
+pub(super) const ROW: MethodInfo = MethodInfo {
+    spec: MethodSpec {
+        name: "sp",
+        help: "which samples of a batch the network finds alike",
+        options: &[
+            option(
+                "beta",
+                OptionValue::Number(3000.0),
+                Range::at_least(0.0),
+                BENCHMARKS,
+                "weight of the similarity term",
+            ),
+            ALPHA_BESIDE,
+            TEMPERATURE_BESIDE,
+        ],
+        min_teachers: 1,
+        max_teachers: None,
+    },
+    paper: "Tung, Mori, ICCV 2019, arXiv 1907.09682",
+    status: Status::Exact,
+    build: |options| {
+        Box::new(Sp::new(SpConfig {
+            beta: number(options, "beta"),
+            beside: BesideConfig::of(options),
+        }))
+    },
+};
+
+impl Method for Sp {
+    fn needs(&self, _epoch: usize) -> Needs {
+        let needs = matched(vec![Tap::Map]).union(self.config.beside.needs());
+        Needs { min_batch: 2, ..needs }
+    }
+
+    fn loss(&self, step: &Step) -> Loss {
+        let student = &step.student_maps[0];
+        let of_teacher =
+            |maps: &Vec<Tensor<4>>| similarity_difference(student.clone(), maps[0].clone());
+        let mut loss = self.config.beside.loss(step);
+        let values = step.teacher_maps.iter().map(of_teacher).collect();
+        loss.terms.push(mean_over_teachers("similarity", self.config.beta, values));
+        loss
+    }
+
+    fn objective(&self, teachers: usize) -> String {
+        let SpConfig { beta, beside } = self.config;
+        let term = mean_k("MSE of similarities", teachers);
+        format!("{} + {beta} {term}", beside.objective())
+    }
+}
+
+/// `‖G(F_S) - G(F_T)‖² / batch²`, `[1]`.
+pub(crate) fn similarity_difference(student: Tensor<4>, teacher: Tensor<4>) -> Tensor<1> {
+    let similarity = |map: Tensor<4>| {
+        let rows = rows(map);
+        unit_rows(rows.clone().matmul(rows.transpose()))
+    };
+    (similarity(student) - similarity(teacher)).square().mean()
+}
