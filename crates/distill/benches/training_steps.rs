@@ -27,10 +27,14 @@ const SGD: OptimizerConfig =
     OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
 
 /// Kind, student (or the one network), teachers' network.
-const WORKS: [(&str, &str, &str); 9] = [
+const WORKS: [(&str, &str, &str); 13] = [
     ("ce", "resnet8", ""),
     ("ce", "resnet20", ""),
     ("ce", "resnet8x4", ""),
+    ("ce", "wrn_16_2", ""),
+    ("ce", "vgg8", ""),
+    ("ce", "MobileNetV2", ""),
+    ("ce", "ShuffleV2", ""),
     ("forward", "resnet20", ""),
     ("forward", "resnet32x4", ""),
     ("ca-mkd online", "resnet8", "resnet20"),
