@@ -2,6 +2,7 @@
 
 use burn::Tensor;
 use burn::tensor::{Device, Int, TensorData};
+use faculty_nets::MapShape;
 
 use super::amtml_kd::learnt_log_weights;
 use super::ckd::{all_pairs_difference, drawn_tuples, tuple_coefficients, tuple_difference};
@@ -9,9 +10,10 @@ use super::pkt::likeness_divergence;
 use super::reviewkd::hierarchical_difference;
 use super::{
     Aekd, At, AtConfig, Aver, CaMkd, CaMkdConfig, Ce, Ckd, CkdConfig, Dist, Dkd, Ebkd, InterWeight,
-    Kd, MaxProbability, MeanOfLogits, MeanOfProbabilities, Method, OutputConfig, OutputWeight, Pkt,
-    RandomTeacher, Rkd, Sp, Stages, Step, Tuples,
+    Kd, MapStep, MaxProbability, MeanOfLogits, MeanOfProbabilities, Method, OutputConfig,
+    OutputWeight, Pkt, RandomTeacher, Rkd, Sp, Stages, Step, Tuples,
 };
+use crate::losses::maps::MapValues;
 use crate::weighting;
 use crate::weighting::{
     Confidence, DrawPer, Entropy, OneAtRandom, Uniform, Weighting, agreement_weights,
@@ -372,23 +374,26 @@ fn ablations_of_ca_mkd_change_the_weights_alone() {
     let (got, want) = (kd_term(&CaMkd::new(uniform), &own()), kd_term(&Aver::default(), &own()));
     assert!((got - want).abs() < 1e-5, "{got} and {want}");
 
-    let connected = || vec![map(6, 2, 31, 1.0), map(4, 2, 32, 1.0)];
-    let maps = vec![vec![map(6, 2, 33, 1.0)], vec![map(4, 2, 34, 1.0)]];
+    let maps = [31, 32, 33, 34].map(|seed| values(map(6, 2, seed, 1.0)));
+    let shape = MapShape::new(6, 2, 2);
+    let logits = values(teachers(2, 30));
     let of_weight = |inter_weight| {
-        let config = CaMkdConfig { inter_weight, ..CaMkdConfig::default() };
-        let method = CaMkd::new(config);
+        let method = CaMkd::new(CaMkdConfig { inter_weight, ..CaMkdConfig::default() });
         assert!(!method.needs(2).teacher_classifiers);
-        let step = Step {
-            epoch: 2,
-            connected_maps: connected(),
-            ..feature_step(Vec::new(), maps.clone())
-        };
-        let weights = method.loss(&step).teacher_weights;
-        [values(weights[0].weights.clone()), values(weights[1].weights.clone())]
+        let terms = method.map_terms(&MapStep {
+            labels: &[0, 3, 6, 1, 3],
+            connected: maps[..2].iter().map(|values| MapValues { values, shape }).collect(),
+            teachers: maps[2..].iter().map(|values| vec![values.as_slice()]).collect(),
+            teacher_logits: logits.chunks(BATCH * CLASSES).collect(),
+            classifiers: &[],
+        });
+        terms[0].teacher_weights.clone()
     };
-    assert_eq!(of_weight(InterWeight::Uniform)[1], [0.5; 2 * BATCH]);
-    let [output, inter] = of_weight(InterWeight::TeacherConfidence);
-    assert_eq!(output, inter);
+    assert_eq!(of_weight(InterWeight::Uniform), [0.5; 2 * BATCH]);
+    let at_output = Confidence.weights(&teachers(2, 30), &labels());
+    let inter: Vec<f32> =
+        of_weight(InterWeight::TeacherConfidence).iter().map(|&w| w as f32).collect();
+    assert_eq!(values(at_output), inter);
 }
 
 #[test]
