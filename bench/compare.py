@@ -13,6 +13,7 @@ import datetime
 import os
 import pathlib
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -51,10 +52,32 @@ class Ours:
         return self.program.stdout.readline().strip()
 
     def step(self, work):
-        return float(self.ask(work))
+        """Time of a step and of the losses in it."""
+        whole, losses = self.ask(work).split()
+        return float(whole), float(losses)
 
 
-def pytorch_works(torch, with_compile):
+def our_memory(work, threads):
+    """What three steps add to the peak memory of a fresh process, MiB."""
+    program = Ours(threads)
+    answer = float(program.ask(f"memory {work}"))
+    program.program.stdin.close()
+    program.program.wait()
+    return answer
+
+
+def their_memory(work, mode, threads):
+    """The same of PyTorch: this script in a fresh process."""
+    command = [sys.executable, __file__, "--memory-of", work, "--mode", mode, "--threads", str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def pytorch_works(torch, with_compile, only_mode=None):
     """Work name -> mode -> a function that runs one step."""
     from torch.nn import functional
 
@@ -156,7 +179,7 @@ def pytorch_works(torch, with_compile):
         step()
         return 1e3 * (time.perf_counter() - start)
 
-    modes = ["eager", "channels-last"] + (["compile"] if with_compile else [])
+    modes = [only_mode] if only_mode else ["eager", "channels-last"] + (["compile"] if with_compile else [])
 
     def works(name):
         parts = name.split(" ")
@@ -179,11 +202,23 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    parser.add_argument("--mode", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     own_environment()
     import torch
 
     torch.set_num_threads(arguments.threads)
+    if arguments.memory_of:
+        # Libraries and threads are there before the first reading.
+        torch.nn.functional.conv2d(torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3))
+        works = pytorch_works(torch, True, arguments.mode)
+        before = peak()
+        step = works(arguments.memory_of)[arguments.mode]
+        step()
+        print(peak() - before)
+        return
     ours = Ours(arguments.threads)
     works = pytorch_works(torch, not arguments.no_compile)
     rows = []
@@ -192,10 +227,17 @@ def main():
             continue
         theirs = works(name)
         times = {"faculty": []} | {mode: [] for mode in theirs}
+        losses = []
+
+        def our_step():
+            whole, of_losses = ours.step(name)
+            losses.append(of_losses)
+            return whole
+
         # Threads of the program before keep spinning for a while after its step; a pause and an
         # unmeasured step give each the machine for itself.
         for _ in range(arguments.rounds):
-            for who, step in {"faculty": lambda: ours.step(name), **theirs}.items():
+            for who, step in {"faculty": our_step, **theirs}.items():
                 time.sleep(0.3)
                 step()
                 times[who].append(step())
@@ -204,22 +246,32 @@ def main():
         ratio = medians[best] / medians["faculty"]
         cells = [f"{medians['faculty']:.1f} ({min(times['faculty']):.1f})"]
         cells += [f"{medians[mode]:.1f} ({min(times[mode]):.1f})" for mode in theirs]
-        rows.append(f"| {name} | {' | '.join(cells)} | {best} | **{ratio:.2f}** |")
+        share = 100 * statistics.median(losses) / medians["faculty"]
+        cells += [best, f"**{ratio:.2f}**", "-" if name.startswith("forward") else f"{share:.1f} %"]
+        if not arguments.no_memory:
+            cells.append(f"{our_memory(name, arguments.threads):.0f}")
+            eager = [their_memory(name, mode, arguments.threads) for mode in list(theirs)[:2]]
+            cells.append(" / ".join(f"{value:.0f}" for value in eager))
+        rows.append(f"| {name} | {' | '.join(cells)} |")
         print(rows[-1], flush=True)
-    if rows and not arguments.only:
-        write(rows, list(theirs), torch.__version__, arguments)
+        if not arguments.only:
+            write(rows, list(theirs), torch.__version__, arguments)
 
 
 def write(rows, modes, version, arguments):
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         cpu = next((l.split(":")[1].strip() for l in file if l.startswith("model name")), "")
+    heads = ["work", "faculty", *(f"PyTorch {mode}" for mode in modes), "PyTorch's best", "ratio", "losses"]
+    if not arguments.no_memory:
+        heads += ["memory, MiB", "PyTorch's (eager / channels-last)"]
     text = f"""# Benchmarks
 Made by `python3 bench/compare.py --rounds {arguments.rounds}` on {datetime.date.today()}: {cpu or platform.machine()}, {arguments.threads} threads,
 PyTorch {version}. Batch 64, 3×32×32, 100 classes. Milliseconds a step: median (minimum) of {arguments.rounds}, all programs in
-turn. Ratio: PyTorch's best median over faculty's median.
+turn. Ratio: PyTorch's best median over faculty's median. Losses: their share of faculty's step. Memory: what three steps add to
+the peak of a fresh process, networks and batch included, libraries not.
 
-| work | faculty | {' | '.join('PyTorch ' + mode for mode in modes)} | PyTorch's best | ratio |
-|---|---|{'---|' * len(modes)}---|---|
+| {' | '.join(heads)} |
+|{'---|' * len(heads)}
 """ + "\n".join(rows) + "\n"
     (ROOT / "docs" / "benchmarks.md").write_text(text, encoding="utf-8")
 

@@ -1,8 +1,10 @@
 //! Whole training steps, one at a time on request, for a comparison in turn with another program.
 //!
 //! Reads names of work from stdin, one a line, runs one step of it (batch 64, 3×32×32, 100 classes)
-//! and prints its time and the part of it that went into losses, in milliseconds. `list` prints the names. The first request of a work also
-//! warms it up. Try it: `echo "ce resnet8" | cargo bench --bench training_steps`.
+//! and prints its time and the part of it that went into losses, in milliseconds. The first request
+//! of a work also warms it up. `list` prints the names; `memory NAME` prints by how much three steps
+//! raised the peak memory of this process, MiB. Try it:
+//! `echo "ce resnet8" | cargo bench --bench training_steps`.
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
 use std::collections::HashMap;
@@ -56,10 +58,23 @@ fn main() -> Result<(), Error> {
             println!("{}", WORKS.map(name).join(";"));
             continue;
         }
+        let (line, memory) = match line.strip_prefix("memory ") {
+            Some(work) => (work.to_owned(), true),
+            None => (line, false),
+        };
         let Some(&work) = WORKS.iter().find(|&&work| name(work) == line) else {
             println!("unknown work `{line}`");
             continue;
         };
+        if memory {
+            let before = peak_mebibytes();
+            let mut step = prepare(work)?;
+            for _ in 0..3 {
+                step();
+            }
+            println!("{:.1}", peak_mebibytes() - before);
+            continue;
+        }
         if !ready.contains_key(&line) {
             let mut step = prepare(work)?;
             step();
@@ -74,6 +89,14 @@ fn main() -> Result<(), Error> {
         let _ = std::io::stdout().flush();
     }
     Ok(())
+}
+
+/// The largest memory of this process so far (Linux; elsewhere 0).
+fn peak_mebibytes() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
+    kibibytes.unwrap_or(0.0) / 1024.0
 }
 
 fn prepare((kind, student, teachers): (&str, &str, &str)) -> Result<Work, Error> {

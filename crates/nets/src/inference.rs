@@ -84,7 +84,10 @@ impl Inference {
         let graph = network.graph().clone();
         let mut wanted = wanted.to_vec();
         wanted.push(graph.output());
-        let readers = reader_counts(&graph, &wanted);
+        // A tap may always be read, so that what is folded, and with it the last bit of the logits,
+        // does not depend on what is wanted.
+        let outside = [graph.features(), &wanted].concat();
+        let readers = reader_counts(&graph, &outside);
         let mut steps = Vec::new();
         for (index, node) in graph.nodes.iter().enumerate() {
             let work = match node.operation {

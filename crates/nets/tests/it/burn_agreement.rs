@@ -58,8 +58,9 @@ fn agrees(name: &str, side: usize, device: &Device) {
         gradients.push((id, gradient));
     }
     for (own, other) in ours.buffers().iter().zip(theirs.buffers()) {
-        let error = relative(other, own);
-        assert!(error < 1e-4, "{name}: running statistics, relative error {error}");
+        // Means near 0 are compared with the tenth of a deviation of 1 that a step moves them by.
+        let error = distance(other, own, 0.1 * (own.len() as f64).sqrt());
+        assert!(error < 1e-3, "{name}: running statistics, relative distance {error}");
     }
     let by_input = kernels.backward(&ours, gradients.clone(), true).unwrap();
     let by_input_plain = plain.backward(&theirs, gradients, true).unwrap();
