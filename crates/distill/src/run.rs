@@ -18,7 +18,7 @@ use crate::teacher::TeacherSource;
 
 mod data;
 mod preflight;
-mod teachers;
+pub(crate) mod teachers;
 
 /// A teacher with its name.
 pub struct Teacher {
@@ -110,9 +110,8 @@ impl CheckedRun {
         let uses_teachers = info.spec.max_teachers != Some(0);
         for wanted in recipe.teachers.iter().filter(|_| uses_teachers) {
             let taps = &whole.teacher_taps;
-            let (teacher, card) =
-                teachers::load_teacher(wanted, input, &data.normalisation, classes, taps)?;
-            identity.push(format!("teacher `{}` {}", card.name, card.weights_sha256));
+            let (teacher, card) = teachers::load_teacher(wanted, &data, dataset.classes(), taps)?;
+            identity.push(format!("teacher `{}` {}", card.name, card.identity));
             teachers.push(teacher);
             cards.push(card);
         }
@@ -245,7 +244,12 @@ fn comparable(recipe: &Recipe) -> Result<String> {
     recipe.data.path = PathBuf::from("data");
     recipe.student.weights = recipe.student.weights.map(|_| PathBuf::from("weights"));
     for teacher in &mut recipe.teachers {
-        teacher.weights = PathBuf::from("weights");
+        let file = |path: &Option<PathBuf>| path.as_ref().map(|_| PathBuf::from("weights"));
+        teacher.weights = file(&teacher.weights);
+        teacher.onnx = file(&teacher.onnx);
+        teacher.logits = file(&teacher.logits);
+        // Whether given here or in a file: what counts is the map that comes of it.
+        teacher.classes = None;
     }
     Ok(recipe.to_toml()?)
 }

@@ -103,6 +103,10 @@ fn describe(run: &CheckedRun, seconds: f64) {
         let quality =
             teacher.quality.map_or_else(|| "not measured".to_owned(), |q| percent(q.top1));
         eprintln!("teacher: {} ({}), alone {quality}", teacher.name, teacher.network);
+        let classes = Some(&teacher.classes).filter(|text| !text.is_empty());
+        for note in classes.map(|text| format!("classes: {text}")).iter().chain(&teacher.notes) {
+            eprintln!("  {note}");
+        }
     }
     if let Some(quality) = card.ensemble.filter(|_| card.teachers.len() > 1) {
         eprintln!("ensemble: {}", percent(quality.top1));

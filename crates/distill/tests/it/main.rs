@@ -1,6 +1,8 @@
-//! Integration tests of training: gradients through the whole student, whole runs, resuming.
+//! Integration tests of training: gradients through the whole student, whole runs, resuming, sources
+//! of teachers.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod data;
 mod finite_differences;
 mod runs;
+mod sources;

@@ -247,9 +247,10 @@ fn misfits_are_refused_before_anything_is_written() {
     let path = folder.path().join("five.safetensors");
     weights::write(&path, &other.state_dict(), &BTreeMap::new()).unwrap();
     let mut wrong = good.clone();
-    wrong.teachers[0].weights = path;
+    wrong.teachers[0].weights = Some(path);
     let error = refused(&wrong);
-    assert!(matches!(&error, Error::TeacherClasses { found: 5, expected: 3, .. }), "{error}");
+    assert!(error.to_string().contains("it has 5 classes, the data has 3"), "{error}");
+    assert!(error.hint().unwrap().contains("`classes = {"), "{error}");
 
     // A teacher that always says the first class, without permission.
     let mut state = network(1).state_dict();
@@ -258,7 +259,7 @@ fn misfits_are_refused_before_anything_is_written() {
     let path = folder.path().join("constant.safetensors");
     weights::write(&path, &state, &BTreeMap::new()).unwrap();
     let mut weak = good.clone();
-    weak.teachers[0].weights = path;
+    weak.teachers[0].weights = Some(path);
     weak.teachers[0].allow_weak = false;
     // Measured on the test part then, which is balanced: right on exactly a third.
     weak.data.validation = 0.0;
@@ -283,7 +284,7 @@ fn misfits_are_refused_before_anything_is_written() {
     let path = folder.path().join("nan.safetensors");
     weights::write(&path, &state, &BTreeMap::new()).unwrap();
     let mut nan = good;
-    nan.teachers[0].weights = path;
+    nan.teachers[0].weights = Some(path);
     let error = refused(&nan).to_string();
     assert!(error.contains("`conv1.weight`") && error.contains("NaN"), "{error}");
     assert!(!out.exists(), "nothing was written");
