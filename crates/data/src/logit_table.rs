@@ -53,6 +53,9 @@ impl LogitTable {
     /// parts, shapes that do not fit, an id that is none or stands there twice, a logit that is not
     /// finite.
     pub fn read(path: &Path) -> Result<Self, DataError> {
+        if let Err(error) = std::fs::metadata(path) {
+            return Err(problem(path, format!("it cannot be read: {error}")));
+        }
         let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
         let mut files = vec![path.to_owned()];
         let columns = match ending.as_deref() {

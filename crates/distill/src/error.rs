@@ -33,6 +33,16 @@ pub enum Error {
         /// What does not fit.
         problem: ClassProblem,
     },
+    /// An ONNX file that cannot be used.
+    #[error("ONNX file `{}`: {reason}", path.display())]
+    Onnx {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+        /// How to mend it.
+        hint: String,
+    },
     /// A file of class names or a class map that cannot be used.
     #[error("class file `{}`: {reason}", path.display())]
     ClassFile {
@@ -192,6 +202,7 @@ impl Error {
             Self::Data(error) => error.hint(),
             Self::Network(error) => error.hint(),
             Self::TeacherClasses { problem, .. } => Some(problem.hint()),
+            Self::Onnx { hint, .. } => Some(hint.clone()),
             Self::ClassFile { .. } => Some(
                 "give a JSON list or object of names, or a text file with one name a line"
                     .to_owned(),

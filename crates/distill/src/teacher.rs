@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! NetworkTeacher   a network of this program       logits, every tap, classifier
+//! OnnxTeacher      an ONNX file                    logits, perhaps the last map and classifier
 //! TableTeacher     logits by sample id             logits; the same in every view
 //! Mapped           any of them, with its classes put in the data's order
 //! KeptInMemory     any of them, each view of each sample computed once
@@ -17,12 +18,14 @@ mod classes;
 mod input;
 mod mapped;
 mod memory;
+mod onnx;
 mod table;
 
 pub use classes::{ClassMap, ClassProblem, Declared, MISSING_BELOW};
 pub use input::{Renormalise, TeacherInput};
 pub use mapped::Mapped;
 pub use memory::{KeptInMemory, bytes_needed};
+pub use onnx::{OnnxChoice, OnnxTeacher};
 pub use table::TableTeacher;
 
 /// Pixels of a batch as a teacher sees them arrive.

@@ -98,7 +98,10 @@ fn teachers_without_a_usable_source() {
         &text("network = \"resnet8x0.5\"\nlogits = \"a.npy\""),
         &["several sources: `network`, `logits`", "a teacher has one source"],
     );
-    refused_recipe(&project, &text("logits = \"nowhere.npy\""), &["nowhere.npy"]);
+    refused_recipe(&project, &text("logits = \"nowhere.npy\""), &["nowhere.npy", "cannot be read"]);
+    refused_recipe(&project, &text("onnx = \"nowhere.onnx\""), &["nowhere.onnx", "cannot be read"]);
+    project.write("model.onnx", "no model");
+    refused_recipe(&project, &text("onnx = \"model.onnx\""), &["no readable ONNX file"]);
     project.write("table.npy", "no table");
     refused_recipe(&project, &text("logits = \"table.npy\""), &["no readable .npy file"]);
     project.train("good", &["train.epochs=1"]);

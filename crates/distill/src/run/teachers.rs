@@ -14,8 +14,8 @@ use crate::recipe;
 use crate::record::TeacherCard;
 use crate::tap::Tap;
 use crate::teacher::{
-    ClassMap, Declared, KeptInMemory, Mapped, NetworkTeacher, Renormalise, TableTeacher,
-    TeacherInput, TeacherSource, bytes_needed,
+    ClassMap, Declared, KeptInMemory, Mapped, NetworkTeacher, OnnxChoice, OnnxTeacher, Renormalise,
+    TableTeacher, TeacherInput, TeacherSource, bytes_needed,
 };
 
 mod class_file;
@@ -37,8 +37,9 @@ pub(crate) fn load_teacher(
 ) -> Result<(Teacher, TeacherCard)> {
     let declared = class_file::declared(wanted.classes.as_ref())?;
     let opened = match (&wanted.onnx, &wanted.logits) {
-        (_, Some(path)) => open_table(wanted, path, data)?,
-        _ => open_network(wanted, data, &declared, classes.len(), taps)?,
+        (Some(path), _) => open_onnx(wanted, path, data)?,
+        (None, Some(path)) => open_table(wanted, path, data)?,
+        (None, None) => open_network(wanted, data, &declared, classes.len(), taps)?,
     };
     let Opened { source, path, kind, shown, details, names, notes } = opened;
     // Names of numbers only say that the file knew no names.
@@ -119,12 +120,34 @@ fn stored_names(path: &Path) -> Result<Option<Vec<String>>> {
     Ok(metadata.get("class_names").and_then(|text| serde_json::from_str(text).ok()))
 }
 
+fn open_onnx(wanted: &recipe::Teacher, path: &Path, data: &RunData) -> Result<Opened> {
+    let (input, details) = own_input(wanted, data)?;
+    let choice = OnnxChoice { output: wanted.output.clone(), map: wanted.map.clone() };
+    let teacher = OnnxTeacher::load(path, &choice, input)?;
+    let beside = hashes(&teacher.files()[1..])?;
+    let details =
+        format!("beside={beside} output={:?} map={:?} {details}", choice.output, choice.map);
+    Ok(Opened {
+        path: path.to_owned(),
+        kind: "onnx",
+        shown: file_name(path),
+        details,
+        names: teacher.class_names().map(<[String]>::to_vec),
+        notes: Vec::new(),
+        source: Box::new(teacher),
+    })
+}
+
+/// Of the files that belong to the main one: they count as much as it.
+fn hashes(files: &[PathBuf]) -> Result<String> {
+    let hashes = files.iter().map(|file| file_hash(file));
+    Ok(hashes.collect::<faculty_nets::Result<Vec<_>>>()?.join("+"))
+}
+
 fn open_table(wanted: &recipe::Teacher, path: &Path, data: &RunData) -> Result<Opened> {
     let table = LogitTable::read(path)?;
     let names = table.class_names().map(<[String]>::to_vec);
-    // The ids beside a `.npy` file count as much as the values.
-    let beside = table.files()[1..].iter().map(|file| file_hash(file));
-    let beside = beside.collect::<faculty_nets::Result<Vec<_>>>()?;
+    let beside = hashes(&table.files()[1..])?;
     let teacher = TableTeacher::new(&wanted.name, path.to_owned(), table);
     teacher.check_covers(&data.train.ids(), "training")?;
     match (&data.validation, &data.test) {
@@ -137,7 +160,7 @@ fn open_table(wanted: &recipe::Teacher, path: &Path, data: &RunData) -> Result<O
         path: path.to_owned(),
         kind: "logits",
         shown: file_name(path),
-        details: format!("beside={}", beside.join("+")),
+        details: format!("beside={beside}"),
         names,
         notes: vec!["a table of logits: the same for every augmented view of a sample".to_owned()],
     })

@@ -4,5 +4,6 @@
 
 mod data;
 mod finite_differences;
+mod onnx;
 mod runs;
 mod sources;
