@@ -45,9 +45,12 @@ fn npy(shape: &str, order: &str, descr: &str, values: &[u8]) -> Vec<u8> {
 }
 
 fn parquet_bytes(ids: &[&str], rows: &[&[f32]]) -> Vec<u8> {
+    let names: Vec<String> =
+        (0..rows[0].len()).map(|i| char::from(b'a' + i as u8).into()).collect();
     let schema = "message schema { required binary id (utf8); \
                   optional group logits (list) { repeated group list { optional float element; } } }";
-    let metadata = vec![KeyValue::new("class_names".to_owned(), "[\"a\",\"b\"]".to_owned())];
+    let metadata =
+        vec![KeyValue::new("class_names".to_owned(), serde_json::to_string(&names).unwrap())];
     let properties = WriterProperties::builder().set_key_value_metadata(Some(metadata)).build();
     let schema = Arc::new(parse_message_type(schema).unwrap());
     let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties)).unwrap();
@@ -104,6 +107,21 @@ fn all_three_formats_hold_the_same_table() {
     let table = LogitTable::read(&path).unwrap();
     assert_whole(&table);
     assert_eq!(table.files().len(), 2);
+}
+
+#[test]
+fn parquet_files_of_many_pages_are_read() {
+    let ids: Vec<String> = (0..60_000).map(|i| SampleId(i).to_string()).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    // Different values, so that no dictionary makes one page of them.
+    let logits: Vec<f32> = (0..600_000).map(|i| i as f32).collect();
+    let rows: Vec<&[f32]> = logits.chunks(10).collect();
+    let file = parquet_bytes(&ids, &rows);
+    let (_folder, path) = write("a.parquet", &file);
+    let table = LogitTable::read(&path).unwrap();
+    for row in [0, 19_999, 20_000, 59_999] {
+        assert_eq!(table.get(SampleId(row as u64)), Some(rows[row]));
+    }
 }
 
 #[test]
