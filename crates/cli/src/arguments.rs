@@ -231,6 +231,18 @@ pub(crate) struct ListOptions {
 pub(crate) struct DatasetsOptions {
     /// A data set to look into
     pub(crate) path: Option<PathBuf>,
+    /// Format of the data set [default: recognised]
+    #[arg(long, value_name = "NAME", requires = "path")]
+    pub(crate) format: Option<String>,
+    /// Column that holds the labels [default: recognised]
+    #[arg(long, value_name = "NAME", requires = "path")]
+    pub(crate) label_column: Option<String>,
+    /// Height and width that every image is scaled to, as `data.resize` of the recipe
+    #[arg(long, value_delimiter = ',', num_args = 2, value_name = "H,W", requires = "path")]
+    pub(crate) resize: Option<Vec<usize>>,
+    /// Every sample as CSV on stdout: part, index in the files' order, id, label
+    #[arg(long, requires = "path", conflicts_with = "json")]
+    pub(crate) ids: bool,
     /// One JSON object on stdout
     #[arg(long)]
     pub(crate) json: bool,

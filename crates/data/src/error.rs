@@ -299,6 +299,14 @@ pub enum DataError {
         /// The column.
         column: String,
     },
+    /// A table of logits that cannot be used.
+    #[error("table of logits `{}`: {problem}", .path.display())]
+    LogitTable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// A decoder panicked on a damaged file.
     #[error("`{}`{}: the decoder failed: {message}", .path.display(), row_text(*.row))]
     DecoderPanicked {
@@ -458,6 +466,9 @@ impl DataError {
                 "the image is stored by path only: write the dataset with embedded images"
                     .to_owned()
             }
+            Self::LogitTable { .. } => "`docs/teachers.md` shows how to write such a table; \
+                 `faculty datasets DATA --ids` lists the ids"
+                .to_owned(),
             Self::EmptyPart { part: "training", .. } => "lower the fraction".to_owned(),
             Self::EmptyPart { .. } => "raise the fraction, or use more samples".to_owned(),
             Self::LoaderPanicked { .. } => "this is a bug in faculty: please report it".to_owned(),

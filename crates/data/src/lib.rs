@@ -14,7 +14,8 @@
 //! - **A bad file is an error that says where**, never a panic, and never makes the reader allocate
 //!   more than a file of that size can hold: see [`DataError`].
 //!
-//! One format is one file: [`idx`], [`cifar_binary`], [`parquet`], [`folder`].
+//! One format is one file: [`idx`], [`cifar_binary`], [`parquet`], [`folder`]. [`LogitTable`] reads what a
+//! teacher of elsewhere said about the samples.
 
 pub mod cifar_binary;
 mod dataset;
@@ -26,6 +27,7 @@ mod image_set;
 pub mod label_noise;
 mod listing;
 mod loader;
+mod logit_table;
 mod normalisation;
 pub mod parquet;
 mod part;
@@ -41,6 +43,7 @@ pub use format::{Format, FormatInfo, ReadOptions, formats, recognise};
 pub use image_set::ImageSet;
 pub use label_noise::{LabelNoise, with_label_noise};
 pub use loader::{Batch, BatchLoader, LoaderConfig};
+pub use logit_table::LogitTable;
 pub use normalisation::Normalisation;
 pub use part::Part;
 pub use sample_id::SampleId;

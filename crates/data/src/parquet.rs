@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 mod bounded;
-mod column;
+pub(crate) mod column;
 mod schema;
 
 use crate::error::panic_message;

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use faculty_data::SampleId;
+
 use crate::preflight::Suspicion;
 use crate::recipe::RecipeError;
+use crate::teacher::ClassProblem;
 
 /// Result with this crate's [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -21,20 +24,53 @@ pub enum Error {
     /// A network or weight file cannot be used.
     #[error(transparent)]
     Network(#[from] faculty_nets::Error),
-    /// A teacher that was trained for other classes.
-    #[error(
-        "teacher `{teacher}` (`{}`) has {found} classes, the data has {expected}",
-        path.display()
-    )]
+    /// A teacher whose classes are not those of the data.
+    #[error("teacher `{teacher}` (`{}`) does not fit the data: {problem}", path.display())]
     TeacherClasses {
         /// Name in the recipe.
         teacher: String,
-        /// Its weight file.
+        /// Its file.
         path: PathBuf,
-        /// Classes of its classifier.
-        found: usize,
-        /// Classes of the data.
-        expected: usize,
+        /// What does not fit.
+        problem: ClassProblem,
+    },
+    /// An ONNX file that cannot be used.
+    #[error("ONNX file `{}`: {reason}", path.display())]
+    Onnx {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+        /// How to mend it.
+        hint: String,
+    },
+    /// A file of class names or a class map that cannot be used.
+    #[error("class file `{}`: {reason}", path.display())]
+    ClassFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A table of logits without some of the samples.
+    #[error(
+        "teacher `{teacher}` (`{}`) lacks {missing} of {samples} samples of the {part} part, first {}",
+        path.display(),
+        listed(first)
+    )]
+    MissingSamples {
+        /// Name in the recipe.
+        teacher: String,
+        /// The table.
+        path: PathBuf,
+        /// The part of the data set.
+        part: &'static str,
+        /// How many it lacks.
+        missing: usize,
+        /// Samples of the part.
+        samples: usize,
+        /// The first of them.
+        first: Vec<SampleId>,
     },
     /// A method that needs a part of a teacher which that teacher does not have.
     #[error("method `{method}` needs {what}, and {who} has none")]
@@ -278,9 +314,17 @@ impl Error {
             Self::Recipe(_) => None,
             Self::Data(error) => error.hint(),
             Self::Network(error) => error.hint(),
-            Self::TeacherClasses { .. } => {
-                Some("use a teacher of these classes, or drop it from the recipe".to_owned())
-            }
+            Self::TeacherClasses { problem, .. } => Some(problem.hint()),
+            Self::Onnx { hint, .. } => Some(hint.clone()),
+            Self::ClassFile { .. } => Some(
+                "give a JSON list or object of names, or a text file with one name a line"
+                    .to_owned(),
+            ),
+            Self::MissingSamples { .. } => Some(
+                "list the ids with `faculty datasets DATA --ids` and write the table for all of \
+                 them; the data must be read as in the recipe (same `resize`, labels and classes)"
+                    .to_owned(),
+            ),
             Self::MissingPart { .. } => Some(
                 "choose networks that have it (`faculty networks`), options of the method that do \
                  without it (`faculty explain`), or a method of the output layer such as `aver`"
@@ -362,4 +406,8 @@ impl Error {
             Self::Io { .. } => Some("check the path, its permissions and free space".to_owned()),
         }
     }
+}
+
+fn listed(ids: &[SampleId]) -> String {
+    ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
 }

@@ -11,6 +11,7 @@
 //! All problems of a recipe are reported in one go, each with its place and a way to mend it.
 
 mod check;
+mod classes;
 mod explain;
 mod load;
 mod method;
@@ -25,6 +26,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+pub use classes::Classes;
 pub use explain::{Entry, Origin};
 pub use load::LoadedRecipe;
 pub use method::{Exception, Method, MethodSpec, OptionSpec, OptionValue};

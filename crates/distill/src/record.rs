@@ -121,10 +121,23 @@ impl EpochSums {
 pub struct TeacherCard {
     /// Name in the recipe.
     pub name: String,
-    /// Network name.
+    /// Network name; for another source the name of its file.
     pub network: String,
-    /// SHA-256 of its weight file.
+    /// Where its outputs come from: `network`, `onnx` or `logits`.
+    #[serde(default)]
+    pub source: String,
+    /// SHA-256 of its file: weights, ONNX file or table of logits.
     pub weights_sha256: String,
+    /// Everything that its outputs depend on, beside the images: source, hashes of its files, input
+    /// size, normalisations, class map. Two teachers with the same text give the same outputs.
+    #[serde(default)]
+    pub identity: String,
+    /// How its classes were matched to the data's; empty if they are the same in the same order.
+    #[serde(default)]
+    pub classes: String,
+    /// What a reader of its results should know.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Alone, on the validation part if there is one, otherwise on the test part.
     pub quality: Option<Quality>,
     /// The temperature at which its probabilities fit best, on the same part.

@@ -20,12 +20,12 @@ use crate::teacher::TeacherSource;
 
 mod data;
 mod preflight;
-mod teachers;
+pub(crate) mod teachers;
 
 pub(crate) use data::prepare_data;
 pub(crate) use preflight::measure_teachers;
 pub use preflight::{PROBE_SAMPLES, inspect_teachers};
-pub(crate) use teachers::load_teacher;
+pub(crate) use teachers::{identify_teacher, load_teacher, open_teacher};
 
 /// A teacher with its name.
 pub struct Teacher {
@@ -126,12 +126,12 @@ impl CheckedRun {
             _ => {
                 let taps = &whole.teacher_taps;
                 let used = recipe.teachers.iter().filter(|_| uses_teachers);
-                used.map(|wanted| load_teacher(wanted, input, &data.normalisation, classes, taps))
+                used.map(|wanted| load_teacher(wanted, &data, dataset.classes(), taps))
                     .collect::<Result<_>>()?
             }
         };
         for (teacher, card) in loaded {
-            identity.push(format!("teacher `{}` {}", card.name, card.weights_sha256));
+            identity.push(format!("teacher `{}` {}", card.name, card.identity));
             teachers.push(teacher);
             cards.push(card);
         }
@@ -277,7 +277,12 @@ fn comparable(recipe: &Recipe) -> Result<String> {
     });
     recipe.student.weights = recipe.student.weights.map(|_| PathBuf::from("weights"));
     for teacher in &mut recipe.teachers {
-        teacher.weights = PathBuf::from("weights");
+        let file = |path: &Option<PathBuf>| path.as_ref().map(|_| PathBuf::from("weights"));
+        teacher.weights = file(&teacher.weights);
+        teacher.onnx = file(&teacher.onnx);
+        teacher.logits = file(&teacher.logits);
+        // Whether given here or in a file: what counts is the map that comes of it.
+        teacher.classes = None;
     }
     Ok(recipe.to_toml()?)
 }

@@ -1,4 +1,12 @@
 //! Teachers: where their outputs come from, behind one trait.
+//!
+//! ```text
+//! NetworkTeacher   a network of this program       logits, every tap, classifier
+//! OnnxTeacher      an ONNX file                    logits, perhaps the last map and classifier
+//! TableTeacher     logits by sample id             logits; the same in every view
+//! Mapped           any of them, with its classes put in the data's order
+//! KeptInMemory     any of them, each view of each sample computed once
+//! ```
 
 use faculty_data::SampleId;
 use faculty_nets::{Inference, MapShape, Network, ValueId};
@@ -6,9 +14,19 @@ use faculty_nets::{Inference, MapShape, Network, ValueId};
 use crate::error::Result;
 use crate::tap::Tap;
 
+mod classes;
+mod input;
+mod mapped;
 mod memory;
+mod onnx;
+mod table;
 
+pub use classes::{ClassMap, ClassProblem, Declared, MISSING_BELOW};
+pub use input::{Renormalise, TeacherInput};
+pub use mapped::Mapped;
 pub use memory::{KeptInMemory, bytes_needed};
+pub use onnx::{OnnxChoice, OnnxTeacher};
+pub use table::TableTeacher;
 
 /// Pixels of a batch as a teacher sees them arrive.
 #[derive(Clone, Copy, Debug)]
@@ -99,43 +117,7 @@ pub struct NetworkTeacher {
     plan: Inference,
     taps: Vec<(Tap, ValueId)>,
     classifier: Option<FrozenClassifier>,
-    renormalise: Option<Renormalise>,
-    scratch: Vec<f32>,
-}
-
-/// From the student's normalisation to the teacher's: `scale x + shift` per channel.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Renormalise {
-    scale: Vec<f32>,
-    shift: Vec<f32>,
-}
-
-impl Renormalise {
-    /// `None` when both normalisations are the same. All slices have one value a channel.
-    #[must_use]
-    pub fn between(student: (&[f32], &[f32]), teacher: (&[f32], &[f32])) -> Option<Self> {
-        if student == teacher {
-            return None;
-        }
-        let ((mean_s, std_s), (mean_t, std_t)) = (student, teacher);
-        let scale = std_s.iter().zip(std_t).map(|(s, t)| s / t).collect();
-        let shift = mean_s
-            .iter()
-            .zip(mean_t)
-            .zip(std_t)
-            .map(|((mean_s, mean_t), std_t)| (mean_s - mean_t) / std_t)
-            .collect();
-        Some(Self { scale, shift })
-    }
-
-    pub(crate) fn apply(&self, images: &[f32], positions: usize, out: &mut Vec<f32>) {
-        let channels = self.scale.len();
-        out.clear();
-        out.extend(images.chunks_exact(positions).enumerate().flat_map(|(plane, pixels)| {
-            let (scale, shift) = (self.scale[plane % channels], self.shift[plane % channels]);
-            pixels.iter().map(move |x| x * scale + shift)
-        }));
-    }
+    input: TeacherInput,
 }
 
 impl NetworkTeacher {
@@ -143,6 +125,18 @@ impl NetworkTeacher {
     /// Values at `taps` can be asked for, as far as the network has them.
     #[must_use]
     pub fn new(network: &Network, renormalise: Option<Renormalise>, taps: &[Tap]) -> Self {
+        let input = TeacherInput::new(network.graph().input_shape(), renormalise, None);
+        Self::with_input(network, input, taps)
+    }
+
+    /// Compiles `network` for inference; `input` turns the student's images into its own. Values at
+    /// `taps` can be asked for, as far as the network has them.
+    ///
+    /// # Panics
+    /// If the network is for images of another shape than `input` gives.
+    #[must_use]
+    pub fn with_input(network: &Network, input: TeacherInput, taps: &[Tap]) -> Self {
+        assert_eq!(network.graph().input_shape(), input.shape(), "images of the network");
         let taps: Vec<(Tap, ValueId)> =
             taps.iter().filter_map(|&tap| Some((tap, tap.value(network.graph())?))).collect();
         let wanted: Vec<ValueId> = taps.iter().map(|(_, value)| *value).collect();
@@ -152,8 +146,7 @@ impl NetworkTeacher {
             classifier: network
                 .classifier()
                 .map(|c| FrozenClassifier { weight: c.weight.to_vec(), bias: c.bias.to_vec() }),
-            renormalise,
-            scratch: Vec::new(),
+            input,
         }
     }
 
@@ -177,14 +170,7 @@ impl TeacherSource for NetworkTeacher {
     }
 
     fn outputs(&mut self, batch: &TeacherBatch<'_>, taps: &[Tap]) -> Result<TeacherOutputs> {
-        let images = match &self.renormalise {
-            None => batch.images,
-            Some(renormalise) => {
-                let positions = self.plan.graph().input_shape().positions();
-                renormalise.apply(batch.images, positions, &mut self.scratch);
-                &self.scratch
-            }
-        };
+        let images = self.input.prepare(batch.images);
         let logits = self.plan.run(images, batch.ids.len()).to_vec();
         let maps = taps
             .iter()
@@ -194,26 +180,5 @@ impl TeacherSource for NetworkTeacher {
             })
             .collect();
         Ok(TeacherOutputs { logits, maps })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn renormalised_pixels_are_those_of_the_other_normalisation() {
-        let (mean_s, std_s, mean_t, std_t) = ([0.5, 0.4], [0.25, 0.2], [0.1, 0.3], [0.5, 0.125]);
-        let renormalise = Renormalise::between((&mean_s, &std_s), (&mean_t, &std_t)).unwrap();
-        let raw = [0.0_f32, 0.3, 1.0, 0.7];
-        let normalised = |mean: &[f32; 2], std: &[f32; 2]| -> Vec<f32> {
-            raw.iter().enumerate().map(|(i, x)| (x - mean[i / 2]) / std[i / 2]).collect()
-        };
-        let mut out = Vec::new();
-        renormalise.apply(&normalised(&mean_s, &std_s), 2, &mut out);
-        for (got, want) in out.iter().zip(normalised(&mean_t, &std_t)) {
-            assert!((got - want).abs() < 1e-5, "{got} instead of {want}");
-        }
-        assert_eq!(Renormalise::between((&mean_s, &std_s), (&mean_s, &std_s)), None);
     }
 }

@@ -109,7 +109,7 @@ pub(crate) fn run(options: &DemoOptions) -> Result<(), Failure> {
         .zip(&qualities)
         .map(|(teacher, quality)| TeacherRow {
             name: teacher.name.clone(),
-            network: teacher.network.clone(),
+            network: teacher.network.clone().unwrap_or_default(),
             top1: quality.top1,
             mean_weight: weights.get(&teacher.name).copied().unwrap_or(0.0),
         })
@@ -151,7 +151,7 @@ fn retrain(
         let sets = [format!("output={}", output.display())];
         let own = load_recipe(&path, &sets)?.recipe;
         train_one(&own, dataset, &teacher.name, options.json, stop, &mut |_| {})?;
-        teacher.weights = output.join("student.safetensors");
+        teacher.weights = Some(output.join("student.safetensors"));
     }
     Ok(())
 }
@@ -189,6 +189,11 @@ fn measure(
     let classes = dataset.classes().len();
     let mut teachers = Vec::new();
     for recipe::Teacher { network, weights, .. } in &recipe.teachers {
+        // The demo's own recipe: every teacher is a network.
+        let (network, weights) = (
+            network.as_deref().unwrap_or_default(),
+            weights.as_deref().unwrap_or_else(|| Path::new("")),
+        );
         let network = Network::load(network, input, classes, weights)?;
         teachers.push(NetworkTeacher::new(&network, None, &[]));
     }

@@ -1,6 +1,6 @@
 //! `faculty methods`, `networks` and `datasets`: what there is.
 
-use faculty_data::{Dataset, ReadOptions, formats};
+use faculty_data::{Dataset, Format, ReadOptions, formats};
 use faculty_distill::methods::METHODS;
 use faculty_nets::{MapShape, NETWORKS};
 use serde_json::json;
@@ -107,7 +107,14 @@ pub(crate) fn networks(options: &ListOptions) -> Result<(), Failure> {
 
 pub(crate) fn datasets(options: &DatasetsOptions) -> Result<(), Failure> {
     if let Some(path) = &options.path {
-        let dataset = Dataset::open(path, &ReadOptions::default())?;
+        let format = options.format.as_deref().map(str::parse::<Format>).transpose()?;
+        let label_column = options.label_column.clone();
+        let resize = options.resize.as_deref().and_then(|size| size.try_into().ok());
+        let read = ReadOptions { format, label_column, resize, ..ReadOptions::default() };
+        let dataset = Dataset::open(path, &read)?;
+        if options.ids {
+            return Ok(list_ids(&dataset)?);
+        }
         return Ok(inspect(&dataset, options.json)?);
     }
     if options.json {
@@ -121,6 +128,20 @@ pub(crate) fn datasets(options: &DatasetsOptions) -> Result<(), Failure> {
     let header = ["format", "what it is", "recognised by"].map(|title| (title, LEFT));
     table::write(&mut std::io::stdout().lock(), &header, &rows)?;
     Ok(())
+}
+
+/// Ids of all samples in the order of the files, for tables of logits made elsewhere.
+fn list_ids(dataset: &Dataset) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    writeln!(out, "part,index,id,label")?;
+    for (part, set) in [("train", Some(dataset.train())), ("test", dataset.test())] {
+        let samples = set.into_iter().flat_map(|set| set.ids().iter().zip(set.labels()));
+        for (index, (id, label)) in samples.enumerate() {
+            writeln!(out, "{part},{index},{id},{label}")?;
+        }
+    }
+    out.flush()
 }
 
 fn inspect(dataset: &Dataset, json: bool) -> std::io::Result<()> {

@@ -113,6 +113,10 @@ fn describe(run: &CheckedRun, seconds: f64) {
             .temperature
             .map_or_else(String::new, |temperature| format!(", fits best at T = {temperature:.2}"));
         eprintln!("teacher: {} ({}), alone {quality}{fitted}", teacher.name, teacher.network);
+        let classes = Some(&teacher.classes).filter(|text| !text.is_empty());
+        for note in classes.map(|text| format!("classes: {text}")).iter().chain(&teacher.notes) {
+            eprintln!("  {note}");
+        }
     }
     if let (Some(quality), Some(diversity)) = (card.ensemble, &card.diversity) {
         eprintln!(

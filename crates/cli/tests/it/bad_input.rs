@@ -89,6 +89,34 @@ fn missing_truncated_and_foreign_weight_files() {
 }
 
 #[test]
+fn teachers_without_a_usable_source() {
+    let project = Project::new();
+    let text = |source: &str| recipe("kd", &format!("\n[[teachers]]\nname = \"a\"\n{source}\n"));
+    refused_recipe(&project, &text(""), &["where its outputs come from", "bad.toml:13"]);
+    refused_recipe(
+        &project,
+        &text("network = \"resnet8x0.5\"\nlogits = \"a.npy\""),
+        &["several sources: `network`, `logits`", "a teacher has one source"],
+    );
+    refused_recipe(&project, &text("logits = \"nowhere.npy\""), &["nowhere.npy", "cannot be read"]);
+    refused_recipe(&project, &text("onnx = \"nowhere.onnx\""), &["nowhere.onnx", "cannot be read"]);
+    project.write("model.onnx", "no model");
+    refused_recipe(&project, &text("onnx = \"model.onnx\""), &["no readable ONNX file"]);
+    project.write("table.npy", "no table");
+    refused_recipe(&project, &text("logits = \"table.npy\""), &["no readable .npy file"]);
+    project.train("good", &["train.epochs=1"]);
+    let network = "network = \"resnet8x0.5\"\nweights = \"good/student.safetensors\"\n";
+    let other = text(&format!("{network}classes = [\"top\", \"middle\", \"floor\"]"));
+    refused_recipe(
+        &project,
+        &other,
+        &["only the teacher has `floor`", "only the data has `bottom`", "classes = {"],
+    );
+    let typo = text(&format!("{network}classes = {{ bottom = \"botom\" }}"));
+    refused_recipe(&project, &typo, &["`botom`, which is no class of the data", "`bottom`?"]);
+}
+
+#[test]
 fn damaged_data_sets() {
     let project = Project::new();
     let images = std::fs::read(project.path("bands/train-images-idx3-ubyte.gz")).unwrap();

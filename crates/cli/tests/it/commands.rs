@@ -83,6 +83,10 @@ fn lists_name_what_there_is() {
     }
     let data = project.run(&["datasets", "bands", "--json"]).expect(0).json();
     assert_eq!(data["dataset"]["train"]["samples"], 240);
+    let ids = project.run(&["datasets", "bands", "--ids"]).expect(0).stdout;
+    let lines: Vec<&str> = ids.lines().collect();
+    assert_eq!((lines[0], lines.len()), ("part,index,id,label", 1 + 240 + 60));
+    assert!(lines[1].starts_with("train,0,") && lines[241].starts_with("test,0,"), "{ids}");
 }
 
 #[test]

@@ -4,8 +4,10 @@
 //! of up to 2^31 dictionary values. A single damaged byte must not cost that much memory, so sizes
 //! that the compressed bytes cannot give are refused here.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::sync::Mutex;
 
 use ::parquet::errors::{ParquetError, Result};
 use ::parquet::file::reader::{ChunkReader, Length};
@@ -22,11 +24,16 @@ const FOOTER_LEN: u64 = 8;
 pub(super) struct BoundedFile {
     file: File,
     length: u64,
+    /// Where the data of pages begins whose headers were checked.
+    checked: Mutex<HashSet<u64>>,
 }
+
+/// The start of a page that is looked at; headers are shorter by far.
+const HEAD_LEN: u64 = 4096;
 
 impl BoundedFile {
     pub(super) fn new(file: File, length: u64) -> Self {
-        Self { file, length }
+        Self { file, length, checked: Mutex::default() }
     }
 }
 
@@ -39,15 +46,20 @@ impl Length for BoundedFile {
 impl ChunkReader for BoundedFile {
     type T = BufReader<File>;
 
-    /// Called for the footer and at the start of each page header: for columns without repetition,
-    /// the only ones read here, the reader never looks at a header twice.
+    /// Called for the footer, at the start of each page header, and, for columns of lists, whose
+    /// headers the reader looks at ahead, at the start of a page's data.
     fn get_read(&self, start: u64) -> Result<Self::T> {
         let mut file = self.file.try_clone()?;
-        if start.saturating_add(FOOTER_LEN) < self.length {
-            let mut head = Vec::with_capacity(64);
+        let mut checked = self.checked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if start.saturating_add(FOOTER_LEN) < self.length && !checked.contains(&start) {
+            let mut head = Vec::with_capacity(HEAD_LEN as usize);
             file.seek(SeekFrom::Start(start))?;
-            file.by_ref().take(64).read_to_end(&mut head)?;
-            check_page_header(&head)?;
+            file.by_ref().take(HEAD_LEN).read_to_end(&mut head)?;
+            let compressed = check_page_header(&head)?;
+            // Of an empty page the next header stands there.
+            if let Some(length) = header_length(&head).filter(|_| compressed > 0) {
+                checked.insert(start + length as u64);
+            }
         }
         file.seek(SeekFrom::Start(start))?;
         Ok(BufReader::new(file))
@@ -63,7 +75,8 @@ impl ChunkReader for BoundedFile {
 /// Thrift compact protocol: 1 = type, 2 = size, 3 = compressed size, all i32, then perhaps 4 =
 /// checksum, and for a dictionary 7 = struct with 1 = number of values. A field is `(step of the
 /// number) << 4 | kind`, kind 5 = i32, 12 = struct.
-fn check_page_header(mut head: &[u8]) -> Result<()> {
+/// Gives the compressed size.
+fn check_page_header(mut head: &[u8]) -> Result<u64> {
     let head = &mut head;
     let wrong = |text: &str| ParquetError::General(format!("page header: {text}"));
     let mut next = || field(head, 0x15).ok_or_else(|| wrong("not the usual fields"));
@@ -83,7 +96,57 @@ fn check_page_header(mut head: &[u8]) -> Result<()> {
             return Err(wrong(&format!("{values} dictionary values in {size} bytes")));
         }
     }
-    Ok(())
+    Ok(compressed)
+}
+
+/// Bytes of the Thrift struct at the start of `head`, if all of it is there.
+fn header_length(head: &[u8]) -> Option<usize> {
+    let mut rest = head;
+    skip_struct(&mut rest, 0)?;
+    Some(head.len() - rest.len())
+}
+
+fn skip_struct(rest: &mut &[u8], depth: usize) -> Option<()> {
+    loop {
+        let (&tag, after) = rest.split_first()?;
+        *rest = after;
+        if tag == 0 {
+            return Some(());
+        }
+        if tag >> 4 == 0 {
+            varint(rest)?;
+        }
+        // 1, 2 = true, false; 3 = byte; 4 to 6 = numbers; 7 = double; 8 = bytes; 12 = struct.
+        let length = match tag & 15 {
+            1 | 2 => 0,
+            3 => 1,
+            4..=6 => {
+                varint(rest)?;
+                0
+            }
+            7 => 8,
+            8 => usize::try_from(varint(rest)?).ok()?,
+            12 if depth < 8 => {
+                skip_struct(rest, depth + 1)?;
+                0
+            }
+            _ => return None,
+        };
+        *rest = rest.get(length..)?;
+    }
+}
+
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..63).step_by(7) {
+        let (&byte, after) = rest.split_first()?;
+        *rest = after;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
 }
 
 /// Takes an i32 field with this tag, if it is next; a negative one reads as huge.
@@ -106,7 +169,7 @@ fn field(head: &mut &[u8], tag: u8) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn varint(number: u64) -> Vec<u8> {
+    fn encoded(number: u64) -> Vec<u8> {
         let mut zigzag = number * 2;
         let mut bytes = Vec::new();
         while zigzag >= 0x80 {
@@ -118,7 +181,7 @@ mod tests {
     }
 
     fn header(size: u64, compressed: u64, tail: &[u8]) -> Vec<u8> {
-        let fields = [0, size, compressed].map(|number| [vec![0x15], varint(number)].concat());
+        let fields = [0, size, compressed].map(|number| [vec![0x15], encoded(number)].concat());
         [fields.concat(), tail.to_vec()].concat()
     }
 
@@ -134,13 +197,25 @@ mod tests {
         assert!(check_page_header(&header(i32::MAX as u64, 1000, &[0x2c])).is_err());
         for (tail, name) in [(vec![0x4c], "plain"), (vec![0x15, 3, 0x3c], "with checksum")] {
             let dictionary = |values| {
-                let tail = [tail.clone(), vec![0x15], varint(values)].concat();
+                let tail = [tail.clone(), vec![0x15], encoded(values)].concat();
                 check_page_header(&header(4000, 1000, &tail))
             };
             assert!(dictionary(1000).is_ok(), "{name}");
             assert!(dictionary(1001).is_err(), "{name}");
             assert!(dictionary(i32::MAX as u64).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn the_data_begins_where_the_header_ends() {
+        // A data page: 5 = struct with 1 = number of values, then statistics with bytes.
+        let tail = [0x2c, 0x15, 2, 0x1c, 0x18, 2, 9, 9, 0, 0, 0];
+        let header = header(1000, 1, &tail);
+        assert_eq!(header_length(&[&header[..], &[7; 9]].concat()), Some(header.len()));
+        for cut in 0..header.len() {
+            assert_eq!(header_length(&header[..cut]), None);
+        }
+        assert_eq!(header_length(&[0x1c; 40]), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ::parquet::basic::Type;
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use ::parquet::data_type::{ByteArray, DataType};
+use ::parquet::data_type::{ByteArray, DataType, DoubleType, FloatType};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::FileMetaData;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
@@ -18,7 +18,7 @@ use crate::DataError;
 const CHUNK: usize = 1024;
 
 /// An open file.
-pub(super) struct Table {
+pub(crate) struct Table {
     path: PathBuf,
     reader: SerializedFileReader<BoundedFile>,
     rows: usize,
@@ -26,16 +26,16 @@ pub(super) struct Table {
 
 /// A column without repetition: its place among the leaves and its name.
 #[derive(Clone, Debug)]
-pub(super) struct Leaf {
-    pub(super) index: usize,
-    pub(super) name: String,
-    pub(super) physical: Type,
+pub(crate) struct Leaf {
+    pub(crate) index: usize,
+    pub(crate) name: String,
+    pub(crate) physical: Type,
     max_definition: i16,
 }
 
 impl Table {
     /// Opens the file and checks that what its footer says can be in it.
-    pub(super) fn open(path: &Path) -> Result<Self, DataError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, DataError> {
         let io = |source| DataError::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
@@ -73,21 +73,21 @@ impl Table {
         Ok(Self { path: path.to_owned(), reader, rows })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Rows that the footer promises; do not allocate for them.
-    pub(super) fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
-    pub(super) fn file_metadata(&self) -> &FileMetaData {
+    pub(crate) fn file_metadata(&self) -> &FileMetaData {
         self.reader.metadata().file_metadata()
     }
 
     /// All leaves without repetition, with their path joined by dots.
-    pub(super) fn leaves(&self) -> Vec<Leaf> {
+    pub(crate) fn leaves(&self) -> Vec<Leaf> {
         let schema = self.file_metadata().schema_descr();
         let leaf = |index| {
             let column = schema.column(index);
@@ -101,8 +101,74 @@ impl Table {
         (0..schema.num_columns()).filter_map(leaf).collect()
     }
 
+    /// The leaf of the column `name`, if that is a list of floats.
+    pub(crate) fn list(&self, name: &str) -> Option<Leaf> {
+        let schema = self.file_metadata().schema_descr();
+        (0..schema.num_columns()).find_map(|index| {
+            let column = schema.column(index);
+            let physical = column.physical_type();
+            let fits = column.max_rep_level() == 1
+                && matches!(physical, Type::FLOAT | Type::DOUBLE)
+                && column.path().parts().first().is_some_and(|first| first == name);
+            let max_definition = column.max_def_level();
+            fits.then(|| Leaf { index, name: name.to_owned(), physical, max_definition })
+        })
+    }
+
+    /// Calls `take(row, values)` for each row of a column of lists.
+    pub(crate) fn lists(
+        &self,
+        leaf: &Leaf,
+        mut take: impl FnMut(u64, &[f32]) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        self.each_group(leaf, |first_row, rows, reader| match reader {
+            ColumnReader::FloatColumnReader(mut reader) => {
+                self.each_list::<FloatType>(leaf, first_row, rows, &mut reader, |v| *v, &mut take)
+            }
+            ColumnReader::DoubleColumnReader(mut reader) => {
+                let single = |value: &f64| *value as f32;
+                self.each_list::<DoubleType>(leaf, first_row, rows, &mut reader, single, &mut take)
+            }
+            _ => Err(self.wrong_type(leaf)),
+        })
+    }
+
+    fn each_list<T: DataType>(
+        &self,
+        leaf: &Leaf,
+        first_row: u64,
+        rows: u64,
+        reader: &mut ColumnReaderImpl<T>,
+        single: impl Fn(&T::T) -> f32,
+        take: &mut impl FnMut(u64, &[f32]) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        let (mut values, mut definitions, mut repetitions) = (Vec::new(), Vec::new(), Vec::new());
+        let mut list = Vec::new();
+        for row in first_row..first_row + rows {
+            values.clear();
+            definitions.clear();
+            repetitions.clear();
+            let (got, _, _) = reader
+                .read_records(1, Some(&mut definitions), Some(&mut repetitions), &mut values)
+                .map_err(|source| self.error(leaf, row, source))?;
+            if got != 1 {
+                let text = format!("the column has {row} rows, the footer says more");
+                return Err(self.error(leaf, row, ParquetError::EOF(text)));
+            }
+            let missing = definitions.iter().any(|&level| level < leaf.max_definition);
+            if missing || values.len() != definitions.len() {
+                let (path, column) = (self.path.clone(), leaf.name.clone());
+                return Err(DataError::MissingValue { path, row, column });
+            }
+            list.clear();
+            list.extend(values.iter().map(&single));
+            take(row, &list)?;
+        }
+        Ok(())
+    }
+
     /// Calls `take(row, label)` for each row of a column of whole numbers.
-    pub(super) fn labels(
+    pub(crate) fn labels(
         &self,
         leaf: &Leaf,
         mut take: impl FnMut(u64, i64) -> Result<(), DataError>,
@@ -123,7 +189,7 @@ impl Table {
     }
 
     /// Calls `take(first row, values)` for chunk after chunk of a column of bytes.
-    pub(super) fn images(
+    pub(crate) fn images(
         &self,
         leaf: &Leaf,
         mut take: impl FnMut(u64, &[ByteArray]) -> Result<(), DataError>,
@@ -206,7 +272,7 @@ impl Table {
 }
 
 /// Maps (index, bytes) to results, in parallel, in order.
-pub(super) fn in_parallel<R: Send>(
+pub(crate) fn in_parallel<R: Send>(
     values: &[ByteArray],
     map: impl Fn(u64, &[u8]) -> R + Sync,
 ) -> Vec<R> {

@@ -1,51 +1,65 @@
 //! What a teacher's outputs depend on beside the pixels that reach it.
 
-use faculty_data::Normalisation;
-use faculty_nets::weights::file_hash;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::recipe;
 use crate::record::TeacherCard;
+use crate::run::{RunData, identify_teacher};
+use crate::{recipe, run};
 
-/// Two teachers with equal identity give equal outputs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Two teachers with equal identity give equal outputs on the same data and classes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TeacherIdentity {
-    /// Network name.
+    /// `network`, `onnx` or `logits`.
+    pub source: String,
+    /// Network name, or the file's name.
     pub network: String,
-    /// SHA-256 of the weight file.
+    /// SHA-256 of its main file.
     pub weights_sha256: String,
+    /// SHA-256 of the files that belong to it.
+    pub beside_sha256: String,
     /// Mean of each channel in its own normalisation.
     pub mean: Vec<f32>,
     /// Deviation of each channel likewise.
     pub std: Vec<f32>,
+    /// Height and width of its own input, if not the data's.
+    pub input_size: Option<[usize; 2]>,
+    /// Names of the outputs read from an ONNX file.
+    pub outputs: String,
+    /// What the recipe declares about its classes.
+    pub declared_classes: String,
+    /// How its classes became the data's, in words. No part of the comparison: it follows from the
+    /// rest.
+    pub classes: String,
+    /// What a user should know of it; no part of the comparison.
+    pub notes: Vec<String>,
 }
 
 impl TeacherIdentity {
-    /// Of a teacher of a recipe, from its files alone: no network is built. `student` is the
-    /// normalisation of the student's input.
+    /// Of a teacher of a recipe. No network is built; ONNX files and tables are opened and closed.
     ///
     /// # Errors
-    /// When its weight file cannot be read.
-    pub fn of(wanted: &recipe::Teacher, student: &Normalisation) -> Result<Self> {
-        let or = |own: &Option<Vec<f32>>, student: &[f32]| {
-            own.clone().unwrap_or_else(|| student.to_vec())
-        };
-        Ok(Self {
-            network: wanted.network.clone(),
-            weights_sha256: file_hash(&wanted.weights)?,
-            mean: or(&wanted.mean, &student.mean),
-            std: or(&wanted.std, &student.std),
-        })
+    /// When its files cannot be read.
+    pub fn of(wanted: &recipe::Teacher, data: &RunData, classes: &[String]) -> Result<Self> {
+        if wanted.onnx.is_none() && wanted.logits.is_none() {
+            return identify_teacher(wanted, data);
+        }
+        run::open_teacher(wanted, data, classes, &[]).map(|(_, identity)| identity)
     }
 
     /// The card of the teacher `name`, not measured yet.
     pub(crate) fn card(&self, name: &str) -> TeacherCard {
+        let compared: Vec<String> =
+            self.compared().into_iter().map(|(field, value)| format!("{field}={value}")).collect();
         TeacherCard {
             name: name.to_owned(),
             network: self.network.clone(),
+            source: self.source.clone(),
+            identity: compared.join(" "),
             weights_sha256: self.weights_sha256.clone(),
+            classes: self.classes.clone(),
+            notes: self.notes.clone(),
             quality: None,
             temperature: None,
             class_accuracy: None,
@@ -54,14 +68,30 @@ impl TeacherIdentity {
 
     /// Name and two values of the first field that differs.
     pub(crate) fn difference(&self, recipe: &Self) -> Option<(&'static str, String, String)> {
+        let fields = self.compared().into_iter().zip(recipe.compared());
+        let mut fields = fields.map(|((field, cache), (_, recipe))| (field, cache, recipe));
+        fields.find(|(_, cache, recipe)| cache != recipe)
+    }
+
+    fn compared(&self) -> [(&'static str, String); 9] {
         let list = |values: &[f32]| format!("{values:?}");
+        let size = |[height, width]: [usize; 2]| format!("{height}×{width}");
         [
-            ("network", self.network.clone(), recipe.network.clone()),
-            ("weight file (SHA-256)", self.weights_sha256.clone(), recipe.weights_sha256.clone()),
-            ("mean", list(&self.mean), list(&recipe.mean)),
-            ("std", list(&self.std), list(&recipe.std)),
+            ("source", self.source.clone()),
+            ("network", self.network.clone()),
+            ("weight file (SHA-256)", self.weights_sha256.clone()),
+            ("files beside it (SHA-256)", self.beside_sha256.clone()),
+            ("mean", list(&self.mean)),
+            ("std", list(&self.std)),
+            ("input size", self.input_size.map_or_else(|| "the data's".to_owned(), size)),
+            ("outputs", self.outputs.clone()),
+            ("classes", self.declared_classes.clone()),
         ]
-        .into_iter()
-        .find(|(_, cache, recipe)| cache != recipe)
+    }
+}
+
+impl PartialEq for TeacherIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        self.compared() == other.compared()
     }
 }

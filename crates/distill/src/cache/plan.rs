@@ -149,7 +149,7 @@ impl<'a> CachePlan<'a> {
 
     /// Compares a teacher with the manifest, or adds it there, and finds its missing shards.
     fn add_teacher(&mut self, index: usize, wanted: &recipe::Teacher, taps: &[Tap]) -> Result<()> {
-        let identity = TeacherIdentity::of(wanted, &self.data.normalisation)?;
+        let identity = TeacherIdentity::of(wanted, &self.data, self.dataset.classes())?;
         if let Some(entry) = self.manifest.teachers.get(&wanted.name)
             && let Some((field, cache, recipe)) = entry.identity.difference(&identity)
         {
@@ -266,11 +266,8 @@ impl<'a> CachePlan<'a> {
 
     /// The teacher at a place of the recipe, as the network that it is.
     pub(super) fn load(&self, index: usize, taps: &[Tap]) -> Result<Teacher> {
-        let [channels, height, width] = self.data.train.shape();
-        let input = MapShape::new(channels, height, width);
         let wanted = &self.recipe.teachers[index];
-        let classes = self.dataset.classes().len();
-        Ok(load_teacher(wanted, input, &self.data.normalisation, classes, taps)?.0)
+        Ok(load_teacher(wanted, &self.data, self.dataset.classes(), taps)?.0)
     }
 
     /// The data as the recipe uses it.

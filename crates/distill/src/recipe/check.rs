@@ -110,6 +110,7 @@ fn teachers(teachers: &[Teacher], problems: &mut Problems) {
     for (index, teacher) in teachers.iter().enumerate() {
         let at = format!("teachers[{index}]");
         normalisation(&at, &teacher.mean, &teacher.std, problems);
+        source(&at, teacher, problems);
         let name = shown(&teacher.name);
         if !teacher.name.chars().all(plain) || teacher.name.starts_with('.') {
             problems.add(
@@ -126,6 +127,64 @@ fn teachers(teachers: &[Teacher], problems: &mut Problems) {
                 "give each teacher a name of its own".to_owned(),
             );
         }
+    }
+}
+
+/// Exactly one source, and no key of another one.
+fn source(at: &str, teacher: &Teacher, problems: &mut Problems) {
+    let key = |key: &str| join(at, key);
+    let (network, weights) = (teacher.network.is_some(), teacher.weights.is_some());
+    let given: Vec<&str> = [
+        ("network", network),
+        ("weights", weights),
+        ("onnx", teacher.onnx.is_some()),
+        ("logits", teacher.logits.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(name, given)| given.then_some(name))
+    .collect();
+    // A source that could not be read is not one that was left out.
+    if ["network", "weights", "onnx", "logits"].iter().any(|name| problems.knows(&key(name))) {
+        return;
+    }
+    let add = |problems: &mut Problems, name: &str, missing: &str| {
+        problems.add(
+            &key(missing),
+            format!("`{at}` has `{name}` but no `{missing}`"),
+            format!("add `{missing} = …` to `[[teachers]]`: a network needs both"),
+        );
+    };
+    match given.as_slice() {
+        ["network", "weights"] | ["onnx"] | ["logits"] => {}
+        [] => problems.add(
+            at,
+            format!("`{at}` says nothing about where its outputs come from"),
+            "give `network` and `weights`, or `onnx`, or `logits`".to_owned(),
+        ),
+        ["network"] => add(problems, "network", "weights"),
+        ["weights"] => add(problems, "weights", "network"),
+        several => problems.add(
+            &key(several[several.len() - 1]),
+            format!("`{at}` has several sources: {}", quoted(several)),
+            "keep `network` and `weights`, or `onnx`, or `logits`; a teacher has one source"
+                .to_owned(),
+        ),
+    }
+    let onnx = teacher.onnx.is_some();
+    let table = teacher.logits.is_some();
+    let misplaced = [
+        ("output", teacher.output.is_some() && !onnx, "belongs to `onnx`"),
+        ("map", teacher.map.is_some() && !onnx, "belongs to `onnx`"),
+        ("input_size", teacher.input_size.is_some() && table, "says nothing about a table"),
+        ("mean", teacher.mean.is_some() && table, "says nothing about a table"),
+        ("std", teacher.std.is_some() && table, "says nothing about a table"),
+    ];
+    for (name, _, why) in misplaced.into_iter().filter(|(_, misplaced, _)| *misplaced) {
+        problems.add(
+            &key(name),
+            format!("`{}` has no effect here: it {why}", key(name)),
+            "remove it".to_owned(),
+        );
     }
 }
 
@@ -194,11 +253,20 @@ pub(super) fn warnings(recipe: &Recipe, methods: &[MethodSpec], warnings: &mut P
         );
     }
     for (index, teacher) in teachers.iter().enumerate() {
-        let same = |other: &&Teacher| other.weights == teacher.weights;
+        let file = |teacher: &Teacher| {
+            let sources = [&teacher.weights, &teacher.onnx, &teacher.logits];
+            sources.into_iter().find_map(Clone::clone)
+        };
+        let same = |other: &&Teacher| file(other).is_some() && file(other) == file(teacher);
         if let Some(first) = teachers[..index].iter().find(same) {
+            let (key, what) = match (&teacher.weights, &teacher.onnx) {
+                (Some(_), _) => ("weights", "the same weights"),
+                (None, Some(_)) => ("onnx", "the same ONNX file"),
+                (None, None) => ("logits", "the same table"),
+            };
             warnings.add(
-                &format!("teachers[{index}].weights"),
-                format!("teachers `{}` and `{}` have the same weights", first.name, teacher.name),
+                &format!("teachers[{index}].{key}"),
+                format!("teachers `{}` and `{}` have {what}", first.name, teacher.name),
                 "a teacher that is named twice counts twice; name another file".to_owned(),
             );
         }

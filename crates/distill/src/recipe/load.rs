@@ -277,7 +277,8 @@ impl Reader<'_> {
         self.place(&path, Some(node));
         let read = match &node.content {
             Content::Value(value) => T::read(value).or_else(|| T::read(&typed(&node.location)?)),
-            Content::Table(_) | Content::Tables(_) => None,
+            Content::Table(table) => T::read(&plain(table)),
+            Content::Tables(_) => None,
         };
         if let Some(value) = read {
             return match node.location {
@@ -316,6 +317,19 @@ impl Reader<'_> {
         }
         word.copied()
     }
+}
+
+/// A table of plain values as one value, for the keys that take one.
+fn plain(table: &Table) -> Value {
+    let value = |node: &Node| match &node.content {
+        Content::Value(value) => Some(value.clone()),
+        Content::Table(_) | Content::Tables(_) => None,
+    };
+    // What is no plain value becomes one that no key takes.
+    let entry = |(key, node): (&String, &Node)| {
+        (key.clone(), value(node).unwrap_or_else(|| Value::Table(toml::Table::new())))
+    };
+    Value::Table(table.iter().map(entry).collect())
 }
 
 /// The value of `--set name=2026` as it was typed: a text after all, where a text is wanted.

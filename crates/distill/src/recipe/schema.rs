@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::classes::Classes;
 use super::method::Method;
 use super::range::Range;
 use super::section::{Section as _, section};
@@ -106,9 +107,21 @@ section! {
         /// Its name in reports and caches, different from the other teachers' names.
         name: String;
         /// Name of the network, one of `faculty networks`.
-        network: String;
+        network: Option<String> = None, "another source: `onnx` or `logits`";
         /// Its trained weights: `.safetensors`, `.pth` or `.pt`.
-        weights: PathBuf;
+        weights: Option<PathBuf> = None, "another source: `onnx` or `logits`";
+        /// Instead of a network: an ONNX file.
+        onnx: Option<PathBuf> = None, "another source";
+        /// Output of the ONNX file that holds the logits.
+        output: Option<String> = None, "its only output";
+        /// Tensor of the ONNX file that is the last map in front of global average pooling.
+        map: Option<String> = None, "the input of the pooling, where that is plain to see";
+        /// Instead of a network: a table of its logits by sample id, `.safetensors`, `.parquet` or
+        /// `.npy`.
+        logits: Option<PathBuf> = None, "another source";
+        /// Height and width in pixels that the images are scaled to for this teacher.
+        #[within(Range::between(1.0, 4096.0))]
+        input_size: Option<[usize; 2]> = None, "the same as the data";
         /// Mean of each channel in this teacher's own normalisation.
         mean: Option<Vec<f32>> = None, "the same as the data";
         /// Standard deviation of each channel in this teacher's own normalisation.
@@ -116,6 +129,9 @@ section! {
         std: Option<Vec<f32>> = None, "the same as the data";
         /// Accept this teacher even if it is near chance on the data.
         allow_weak: bool = false, "faculty's choice";
+        /// What its outputs stand for: a list of the data's class names in this teacher's order, a
+        /// table from its names to the data's, or a file with one of the two.
+        classes: Option<Classes> = None, "the names in its file, else the data's order";
     }
 }
 

@@ -148,8 +148,8 @@ fn a_default_can_follow_another_value() {
 fn relative_paths_start_at_the_recipe_or_at_the_current_folder() {
     let loaded = load(FULL, &["teachers.1.weights=w/b.pth"]).unwrap();
     assert_eq!(loaded.recipe.data.path, absolute("recipes/cifar100"));
-    assert_eq!(loaded.recipe.teachers[0].weights, absolute("recipes/../w/good.pth"));
-    assert_eq!(loaded.recipe.teachers[1].weights, absolute("w/b.pth"));
+    assert_eq!(loaded.recipe.teachers[0].weights, Some(absolute("recipes/../w/good.pth")));
+    assert_eq!(loaded.recipe.teachers[1].weights, Some(absolute("w/b.pth")));
     assert_eq!(loaded.recipe.output, Some(absolute("runs/x")));
     assert_eq!(load(FULL, &["output=here"]).unwrap().recipe.output, Some(absolute("here")));
     let unnamed = Recipe::from_str(FULL, "", &[], METHODS).unwrap().recipe;

@@ -1,7 +1,6 @@
 //! The teachers of a recipe, measured before a run starts or instead of one.
 
 use faculty_data::{Dataset, Normalisation, Part, subset};
-use faculty_nets::MapShape;
 
 use super::data::prepare_data;
 use super::{RunData, Teacher, teachers};
@@ -31,13 +30,10 @@ pub fn inspect_teachers(
 ) -> Result<Report> {
     recipe.check(&crate::methods::specs())?;
     let data = prepare_data(recipe, dataset)?;
-    let [channels, height, width] = data.train.shape();
-    let input = MapShape::new(channels, height, width);
     let classes = dataset.classes();
     let mut loaded = Vec::new();
     for wanted in &recipe.teachers {
-        let (teacher, _) =
-            teachers::load_teacher(wanted, input, &data.normalisation, classes.len(), &[])?;
+        let (teacher, _) = teachers::load_teacher(wanted, &data, classes, &[])?;
         loaded.push(teacher);
     }
     let (part, name) = part(&data).ok_or(Error::NothingToMeasureOn)?;
@@ -130,15 +126,17 @@ fn measure(
     data: &RunData,
     part: &Part,
     name: &str,
-    teachers: &mut [Teacher],
+    loaded: &mut [Teacher],
 ) -> Result<Option<(Report, Predictions)>> {
     let mut sources: Vec<&mut dyn TeacherSource> =
-        teachers.iter_mut().map(|teacher| &mut *teacher.source as _).collect();
+        loaded.iter_mut().map(|teacher| &mut *teacher.source as _).collect();
     let predictions = Predictions::collect(&mut sources, part, &data.normalisation)?;
+    let shown: Vec<String> = recipe.teachers.iter().map(teachers::shown_name).collect();
     let about: Vec<(&str, &str, bool)> = recipe
         .teachers
         .iter()
-        .map(|wanted| (wanted.name.as_str(), wanted.network.as_str(), wanted.allow_weak))
+        .zip(&shown)
+        .map(|(wanted, shown)| (wanted.name.as_str(), shown.as_str(), wanted.allow_weak))
         .collect();
     Ok(Report::new(name, classes, &about, &predictions).map(|report| (report, predictions)))
 }

@@ -1,66 +1,237 @@
 //! Teachers of a recipe: loaded, checked against the method, kept in memory where that pays.
 
-use faculty_data::Normalisation;
+use std::path::{Path, PathBuf};
+
+use faculty_data::{LogitTable, Normalisation};
 use faculty_nets::weights::file_hash;
 use faculty_nets::{MapShape, Network};
 
 use super::data::check_channels;
 use super::{RunData, Teacher};
+use crate::cache::TeacherIdentity;
 use crate::error::{Error, Result};
 use crate::methods::Needs;
 use crate::recipe;
 use crate::record::TeacherCard;
 use crate::tap::Tap;
-use crate::teacher::{KeptInMemory, NetworkTeacher, Renormalise, bytes_needed};
+use crate::teacher::{
+    ClassMap, Declared, KeptInMemory, Mapped, NetworkTeacher, OnnxChoice, OnnxTeacher, Renormalise,
+    TableTeacher, TeacherInput, TeacherSource, bytes_needed,
+};
+
+mod class_file;
 
 /// Teacher outputs are kept in memory when a run repeats its views and they take no more than this.
 const KEEP_IN_MEMORY_BYTES: usize = 2 << 30;
 
+/// Loads one teacher of a recipe for `data`, whose classes are `classes`: any source, with its own
+/// input size, normalisation and classes. Values at `taps` can be asked for, as far as it has them.
+///
+/// # Errors
+/// When its file cannot be used, its classes do not match, or a table lacks samples of the training
+/// part or of the part that teachers are measured on.
 pub(crate) fn load_teacher(
     wanted: &recipe::Teacher,
-    input: MapShape,
-    student: &Normalisation,
-    classes: usize,
+    data: &RunData,
+    classes: &[String],
     taps: &[Tap],
 ) -> Result<(Teacher, TeacherCard)> {
-    // A teacher of other classes is told as that, not as a weight of another shape.
-    let state = faculty_nets::weights::read(&wanted.weights)?;
-    let probe = faculty_nets::find(&wanted.network)?.graph(input, classes)?;
-    if let Some(ids) = probe.classifier() {
-        let name = &probe.parameter(ids.bias).name;
-        if let Some(found) = state.get(name).map(|bias| bias.values.len())
-            && found != classes
-        {
-            return Err(Error::TeacherClasses {
-                teacher: wanted.name.clone(),
-                path: wanted.weights.clone(),
-                found,
-                expected: classes,
-            });
-        }
+    let (teacher, identity) = open_teacher(wanted, data, classes, taps)?;
+    let card = identity.card(&teacher.name);
+    Ok((teacher, card))
+}
+
+/// The same with what the teacher's outputs depend on.
+pub(crate) fn open_teacher(
+    wanted: &recipe::Teacher,
+    data: &RunData,
+    classes: &[String],
+    taps: &[Tap],
+) -> Result<(Teacher, TeacherIdentity)> {
+    let declared = class_file::declared(wanted.classes.as_ref())?;
+    let Opened { source, beside, names, notes } = match (&wanted.onnx, &wanted.logits) {
+        (Some(path), _) => open_onnx(wanted, path, data)?,
+        (None, Some(path)) => open_table(wanted, path, data)?,
+        (None, None) => open_network(wanted, data, &declared, classes.len(), taps)?,
+    };
+    // Names of numbers only say that the file knew no names.
+    let named = |names: &[String]| names.iter().enumerate().any(|(i, n)| *n != i.to_string());
+    let known = names.filter(|names| named(names) && (named(classes) || names == classes));
+    let declared = Declared { names: declared.names.clone().or(known), ..declared };
+    let problem = |problem| Error::TeacherClasses {
+        teacher: wanted.name.clone(),
+        path: main_file(wanted).to_owned(),
+        problem,
+    };
+    let map = ClassMap::between(source.classes(), &declared, classes).map_err(problem)?;
+    let identity = TeacherIdentity {
+        beside_sha256: hashes(&beside)?,
+        classes: map.as_ref().map(ClassMap::summary).unwrap_or_default(),
+        notes,
+        ..identify_teacher(wanted, data)?
+    };
+    let source = match map {
+        None => source,
+        Some(map) => Box::new(Mapped::new(source, map)),
+    };
+    Ok((Teacher { name: wanted.name.clone(), source }, identity))
+}
+
+/// What is known of a teacher from the recipe and its main file alone.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(crate) fn identify_teacher(
+    wanted: &recipe::Teacher,
+    data: &RunData,
+) -> Result<TeacherIdentity> {
+    let path = main_file(wanted);
+    let own = own_normalisation(wanted, data)?;
+    let source = match (&wanted.onnx, &wanted.logits) {
+        (Some(_), _) => "onnx",
+        (None, Some(_)) => "logits",
+        (None, None) => "network",
+    };
+    let outputs = match &wanted.onnx {
+        None => String::new(),
+        Some(_) => format!("{:?}, map {:?}", wanted.output, wanted.map),
+    };
+    let declared = class_file::declared(wanted.classes.as_ref())?;
+    Ok(TeacherIdentity {
+        source: source.to_owned(),
+        network: shown_name(wanted),
+        weights_sha256: file_hash(path)?,
+        beside_sha256: String::new(),
+        mean: own.mean,
+        std: own.std,
+        input_size: wanted.input_size,
+        outputs,
+        declared_classes: if declared == Declared::default() {
+            "by name".to_owned()
+        } else {
+            format!("{declared:?}")
+        },
+        classes: String::new(),
+        notes: Vec::new(),
+    })
+}
+
+/// A teacher as people name it: its network, or its file.
+pub(super) fn shown_name(wanted: &recipe::Teacher) -> String {
+    wanted.network.clone().unwrap_or_else(|| {
+        let path = main_file(wanted);
+        path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+    })
+}
+
+/// The file that a teacher is in; the check of the recipe saw to it that there is one.
+fn main_file(wanted: &recipe::Teacher) -> &Path {
+    let given = wanted.onnx.as_ref().or(wanted.logits.as_ref()).or(wanted.weights.as_ref());
+    given.map_or(Path::new(""), PathBuf::as_path)
+}
+
+/// A teacher before its classes are matched.
+struct Opened {
+    source: Box<dyn TeacherSource>,
+    /// Files that belong to the main one.
+    beside: Vec<PathBuf>,
+    /// The class names that its file gives.
+    names: Option<Vec<String>>,
+    notes: Vec<String>,
+}
+
+fn open_network(
+    wanted: &recipe::Teacher,
+    data: &RunData,
+    declared: &Declared,
+    classes: usize,
+    taps: &[Tap],
+) -> Result<Opened> {
+    // The check of the recipe saw to it that both are given.
+    let name = wanted.network.clone().unwrap_or_default();
+    let path = wanted.weights.clone().unwrap_or_default();
+    let input = own_input(wanted, data)?;
+    let state = faculty_nets::weights::read(&path)?;
+    let info = faculty_nets::find(&name)?;
+    // The file knows how many classes there are, if its last layer is where networks have it.
+    let probe = info.graph(input.shape(), classes)?;
+    let stored = probe.classifier().and_then(|ids| state.get(&probe.parameter(ids.bias).name));
+    let own = stored.map(|bias| bias.values.len()).or(declared.own_classes()).unwrap_or(classes);
+    let graph = if own == classes { probe } else { info.graph(input.shape(), own)? };
+    let mut network = Network::from_graph(&name, graph, 0);
+    network.set_state_dict(&state, &path)?;
+    let names = stored_names(&path)?;
+    let source = Box::new(NetworkTeacher::with_input(&network, input, taps));
+    Ok(Opened { source, beside: Vec::new(), names, notes: Vec::new() })
+}
+
+/// `class_names` of a safetensors file, as this program writes it.
+fn stored_names(path: &Path) -> Result<Option<Vec<String>>> {
+    if path.extension().is_none_or(|e| e != "safetensors") {
+        return Ok(None);
     }
-    let mut network = Network::from_graph(&wanted.network, probe, 0);
-    network.set_state_dict(&state, &wanted.weights)?;
-    let mut own = student.clone();
+    let metadata = faculty_nets::weights::read_safetensors(path)?.1;
+    Ok(metadata.get("class_names").and_then(|text| serde_json::from_str(text).ok()))
+}
+
+fn open_onnx(wanted: &recipe::Teacher, path: &Path, data: &RunData) -> Result<Opened> {
+    let input = own_input(wanted, data)?;
+    let choice = OnnxChoice { output: wanted.output.clone(), map: wanted.map.clone() };
+    let teacher = OnnxTeacher::load(path, &choice, input)?;
+    Ok(Opened {
+        beside: teacher.files()[1..].to_vec(),
+        names: teacher.class_names().map(<[String]>::to_vec),
+        notes: Vec::new(),
+        source: Box::new(teacher),
+    })
+}
+
+/// Of the files that belong to the main one: they count as much as it.
+fn hashes(files: &[PathBuf]) -> Result<String> {
+    let hashes = files.iter().map(|file| file_hash(file));
+    Ok(hashes.collect::<faculty_nets::Result<Vec<_>>>()?.join("+"))
+}
+
+fn open_table(wanted: &recipe::Teacher, path: &Path, data: &RunData) -> Result<Opened> {
+    let table = LogitTable::read(path)?;
+    let names = table.class_names().map(<[String]>::to_vec);
+    let beside = table.files()[1..].to_vec();
+    let teacher = TableTeacher::new(&wanted.name, path.to_owned(), table);
+    teacher.check_covers(&data.train.ids(), "training")?;
+    match (&data.validation, &data.test) {
+        (Some(part), _) => teacher.check_covers(&part.ids(), "validation")?,
+        (None, Some(part)) => teacher.check_covers(&part.ids(), "test")?,
+        (None, None) => {}
+    }
+    Ok(Opened {
+        source: Box::new(teacher),
+        beside,
+        names,
+        notes: vec!["a table of logits: the same for every augmented view of a sample".to_owned()],
+    })
+}
+
+/// How the student's images become this teacher's.
+fn own_input(wanted: &recipe::Teacher, data: &RunData) -> Result<TeacherInput> {
+    let student = &data.normalisation;
+    let own = own_normalisation(wanted, data)?;
+    let [channels, height, width] = data.train.shape();
+    let renormalise = Renormalise::between((&student.mean, &student.std), (&own.mean, &own.std));
+    Ok(TeacherInput::new(MapShape::new(channels, height, width), renormalise, wanted.input_size))
+}
+
+fn own_normalisation(wanted: &recipe::Teacher, data: &RunData) -> Result<Normalisation> {
+    let mut own = data.normalisation.clone();
     for (key, given, value) in
         [("mean", &wanted.mean, &mut own.mean), ("std", &wanted.std, &mut own.std)]
     {
         if let Some(given) = given {
-            check_channels(&format!("teachers.{}.{key}", wanted.name), given, input.channels)?;
+            let channels = data.train.shape()[0];
+            check_channels(&format!("teachers.{}.{key}", wanted.name), given, channels)?;
             value.clone_from(given);
         }
     }
-    let renormalise = Renormalise::between((&student.mean, &student.std), (&own.mean, &own.std));
-    let card = TeacherCard {
-        name: wanted.name.clone(),
-        network: wanted.network.clone(),
-        weights_sha256: file_hash(&wanted.weights)?,
-        quality: None,
-        temperature: None,
-        class_accuracy: None,
-    };
-    let source = Box::new(NetworkTeacher::new(&network, renormalise, taps));
-    Ok((Teacher { name: wanted.name.clone(), source }, card))
+    Ok(own)
 }
 
 /// Whether the recipe's batches are such as the method needs.

@@ -1,8 +1,11 @@
-//! Integration tests of training: gradients through the whole student, whole runs, resuming.
+//! Integration tests of training: gradients through the whole student, whole runs, resuming, sources
+//! of teachers.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod cache;
 mod data;
 mod finite_differences;
 mod methods;
+mod onnx;
 mod runs;
+mod sources;

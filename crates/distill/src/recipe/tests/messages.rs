@@ -116,7 +116,7 @@ fn unknown_keys() {
                 want: &[[
                     "unknown key `onxx` in `[[teachers]]`",
                     "--set teachers.0.onxx=a, teachers[0].onxx",
-                    "known here: `name`, `network`, `weights`, `mean`, `std`, `allow_weak`",
+                    "did you mean `onnx`?",
                 ]],
             },
             Case {
@@ -276,9 +276,58 @@ fn missing_keys() {
                 edits: &[("weights = \"../w/good.pth\"", "")],
                 sets: &[],
                 want: &[[
-                    "`teachers[0].weights` is missing",
+                    "`teachers[0]` has `network` but no `weights`",
                     "recipes/x.toml:11, teachers[0].weights",
-                    "add `weights = …` to `[[teachers]]`: its trained weights: `.safetensors`, `.pth` or `.pt`",
+                    "add `weights = …` to `[[teachers]]`: a network needs both",
+                ]],
+            },
+            Case {
+                edits: &[("network = \"resnet32x4\"\nweights = \"../w/good.pth\"", "")],
+                sets: &[],
+                want: &[[
+                    "`teachers[0]` says nothing about where its outputs come from",
+                    "recipes/x.toml:11, teachers[0]",
+                    "give `network` and `weights`, or `onnx`, or `logits`",
+                ]],
+            },
+            Case {
+                edits: &[("weights = \"../w/good.pth\"", "onnx = \"a.onnx\"\nlogits = \"a.npy\"")],
+                sets: &[],
+                want: &[[
+                    "`teachers[0]` has several sources: `network`, `onnx`, `logits`",
+                    "recipes/x.toml:15, teachers[0].logits",
+                    "keep `network` and `weights`, or `onnx`, or `logits`; a teacher has one source",
+                ]],
+            },
+            Case {
+                edits: &[(
+                    "network = \"resnet32x4\"\nweights = \"../w/good.pth\"",
+                    "logits = \"a.npy\"\nmap = \"m\"\ninput_size = [8, 8]",
+                )],
+                sets: &[],
+                want: &[
+                    [
+                        "`teachers[0].map` has no effect here: it belongs to `onnx`",
+                        "recipes/x.toml:14, teachers[0].map",
+                        "remove it",
+                    ],
+                    [
+                        "`teachers[0].input_size` has no effect here: it says nothing about a table",
+                        "recipes/x.toml:15, teachers[0].input_size",
+                        "remove it",
+                    ],
+                ],
+            },
+            Case {
+                edits: &[(
+                    "weights = \"../w/good.pth\"",
+                    "weights = \"../w/good.pth\"\nclasses = 3",
+                )],
+                sets: &[],
+                want: &[[
+                    "`teachers[0].classes` must be a list of names, a table of names, or a path in quotes, found `3`",
+                    "recipes/x.toml:15, teachers[0].classes",
+                    "give a list of names, a table of names, or a path in quotes, or leave it out for the default (the names in its file, else the data's order)",
                 ]],
             },
             Case {

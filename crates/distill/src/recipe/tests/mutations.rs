@@ -135,6 +135,8 @@ fn no_set_makes_it_panic() {
         "teachers[1].mean=[0.1, 0.2, 0.3]",
         "method={name = \"kd\", alpha = 0.5}",
         "data.path=\"x\"",
+        "teachers.0.classes={a = \"b\", c = [\"d\", \"-\"]}",
+        "teachers.1.classes.a=b",
         "name=2026",
     ];
     let mut random = Random(2);

@@ -1,0 +1,304 @@
+//! A teacher in an ONNX file, run by `rten`.
+//!
+//! ```text
+//! input   one float tensor [batch, channels, height, width]; a fixed batch is accepted
+//! output  logits [batch, classes]: the only output, or the one named `output`
+//! map     the input of the global average pooling in front of the last Gemm or MatMul, or `map`
+//! ```
+//! The classifier is the weight of that last layer. A trial run checks that it gives the logits when
+//! it is put behind the mean of the map; if it does not, the teacher has logits and a map, but no
+//! classifier.
+//!
+//! Every sample is run by itself and on one thread, samples side by side, so that its outputs depend
+//! neither on the batch around it nor on the number of threads. Only a file that insists on batches
+//! of N samples (a reshape to a fixed size) is run N at a time, the last batch padded with zeros;
+//! then rounding may depend on the place in the batch.
+//!
+//! The file is checked before the runtime sees it: its size, its nesting, and that external data
+//! lies beside it. A panic of the runtime is an error of the file. A model is a program, though: how
+//! long it computes and how much memory it takes is not bounded here.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use faculty_nets::MapShape;
+use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value};
+use rten_tensor::Layout as _;
+
+use self::file::{OnnxFile, Outcome};
+use super::{FrozenClassifier, TeacherBatch, TeacherInput, TeacherOutputs, TeacherSource};
+use crate::error::{Error, Result};
+use crate::tap::Tap;
+
+mod file;
+mod nesting;
+
+pub use self::file::OnnxChoice;
+
+/// Largest difference between the logits and the classifier behind the mean of the map, as a share
+/// of the largest logit.
+const CLASSIFIER_TOLERANCE: f32 = 1e-3;
+
+/// An ONNX file, ready to run.
+pub struct OnnxTeacher {
+    path: PathBuf,
+    model: Model,
+    input_id: NodeId,
+    /// The logits, then the map if there is one.
+    output_ids: Vec<NodeId>,
+    input: TeacherInput,
+    /// Samples of one run.
+    group: usize,
+    classes: usize,
+    map: Option<MapShape>,
+    classifier: Option<FrozenClassifier>,
+    class_names: Option<Vec<String>>,
+    files: Vec<PathBuf>,
+    /// One thread each.
+    pools: Vec<Arc<ThreadPool>>,
+}
+
+/// A tensor that the runtime gave: shape and values.
+type Tensor = (Vec<usize>, Vec<f32>);
+
+impl OnnxTeacher {
+    /// Reads the file, chooses its tensors, and runs it once. `input` turns the student's images
+    /// into its own. Samples are spread over as many threads as the current pool has.
+    ///
+    /// # Errors
+    /// [`Error::Onnx`] when the file cannot be read, is damaged, has an operator that is not
+    /// supported, is for other images than `input` gives, has several outputs and none is chosen,
+    /// lacks a tensor that is named, or fails in the trial run.
+    pub fn load(path: &Path, choice: &OnnxChoice, input: TeacherInput) -> Result<Self> {
+        let wrong = |(reason, hint): (String, &str)| Error::Onnx {
+            path: path.to_owned(),
+            reason,
+            hint: hint.to_owned(),
+        };
+        let file = guarded(|| file::read(path, choice, input.shape())).map_err(wrong)?;
+        let alone = guarded(|| Self::prepare(path, &file, input.clone(), 1));
+        match (alone, file.fixed_batch) {
+            (Ok(teacher), _) => Ok(teacher),
+            // Perhaps a reshape inside knows only its own batch.
+            (Err(_), Some(batch)) if batch > 1 => {
+                guarded(|| Self::prepare(path, &file, input, batch)).map_err(wrong)
+            }
+            (Err(error), _) => Err(wrong(error)),
+        }
+    }
+
+    /// The class names in its metadata: `class_names`, a JSON list.
+    #[must_use]
+    pub fn class_names(&self) -> Option<&[String]> {
+        self.class_names.as_deref()
+    }
+
+    /// The files that it was read from: the ONNX file, then those with external data.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    fn prepare(path: &Path, file: &OnnxFile, input: TeacherInput, group: usize) -> Outcome<Self> {
+        const EXPORT: &str = "export it again with another opset or with constant shapes";
+        const NAMES: &str = "a viewer of graphs shows the names of tensors";
+        let model = ModelOptions::with_all_ops()
+            .prepack_weights(true)
+            .load(file.model(group)?)
+            .map_err(|error| (format!("it cannot be run: {error}"), EXPORT))?;
+        let id = |name: &String| {
+            model.find_node(name).ok_or_else(|| (format!("it has no tensor `{name}`"), NAMES))
+        };
+        let input_id = id(&file.input)?;
+        let output_ids =
+            std::iter::once(&file.logits).chain(&file.map).map(id).collect::<Outcome<_>>()?;
+        let workers = rayon::current_num_threads().max(1);
+        let mut teacher = Self {
+            path: path.to_owned(),
+            model,
+            input_id,
+            output_ids,
+            input,
+            group,
+            classes: 0,
+            map: None,
+            classifier: None,
+            class_names: file.class_names.clone(),
+            files: file.files.clone(),
+            pools: (0..workers).map(|_| Arc::new(ThreadPool::with_num_threads(1))).collect(),
+        };
+        teacher.try_out(file)?;
+        Ok(teacher)
+    }
+
+    /// One run on made-up pixels: shapes, and whether the classifier is what it seems.
+    fn try_out(&mut self, file: &OnnxFile) -> Outcome<()> {
+        const NAME: &str = "name the tensor with the logits as `output`, the last map as `map`";
+        let pixels = self.group * self.input.shape().elements();
+        let images: Vec<f32> = (0..pixels).map(|i| (i as f32 * 0.37).sin()).collect();
+        let values = self.run(&images, &self.pools[0])?;
+        let (shape, logits) = &values[0];
+        let classes = logits.len() / self.group;
+        let trailing = shape.iter().skip(2).all(|&size| size == 1);
+        if shape.first() != Some(&self.group) || shape.get(1) != Some(&classes) || !trailing {
+            let text = format!("`{}` is {shape:?}, [batch, classes] is expected", file.logits);
+            return Err((text, NAME));
+        }
+        self.classes = classes;
+        let (Some((shape, map)), Some(name)) = (values.get(1), &file.map) else { return Ok(()) };
+        let channels_first = match shape.as_slice() {
+            &[batch, channels, height, width] if batch == self.group && height * width > 0 => {
+                MapShape::new(channels, height, width)
+            }
+            // A map that was only guessed at is done without.
+            _ if !file.map_is_named => return self.without_map(),
+            _ => {
+                let text = format!(
+                    "map `{name}` is {shape:?}, [batch, channels, height, width] is expected"
+                );
+                return Err((text, NAME));
+            }
+        };
+        self.map = Some(channels_first);
+        self.classifier = file.classifier.clone().filter(|classifier| {
+            classifier.bias.len() == classes
+                && classifier.weight.len() == classes * channels_first.channels
+                && explains(classifier, &pooled(map, channels_first), logits)
+        });
+        Ok(())
+    }
+
+    fn without_map(&mut self) -> Outcome<()> {
+        self.output_ids.truncate(1);
+        Ok(())
+    }
+
+    /// The outputs for one group of images.
+    fn run(&self, images: &[f32], pool: &Arc<ThreadPool>) -> Outcome<Vec<Tensor>> {
+        const ELSEWHERE: &str = "check that the file runs elsewhere on images of this size";
+        let failed = |text: String| (format!("it cannot be run: {text}"), ELSEWHERE);
+        let MapShape { channels, height, width } = self.input.shape();
+        let shape = [self.group, channels, height, width];
+        let image = Value::from_shape(shape.as_slice(), images.to_vec())
+            .map_err(|error| failed(error.to_string()))?;
+        let options = RunOptions::default().with_thread_pool(Some(Arc::clone(pool)));
+        let values = self
+            .model
+            .run(vec![(self.input_id, image.into())], &self.output_ids, Some(options))
+            .map_err(|error| failed(error.to_string()))?;
+        let plain = |value: Value| match value {
+            Value::FloatTensor(tensor) => Ok((tensor.shape().to_vec(), tensor.into_data())),
+            other => Err(failed(format!("an output is of type {}, not float", other.dtype()))),
+        };
+        values.into_iter().map(plain).collect()
+    }
+
+    /// Logits and map of some samples, group after group.
+    fn run_all(&self, images: &[f32], pool: &Arc<ThreadPool>) -> Outcome<[Vec<f32>; 2]> {
+        let size = self.input.shape().elements();
+        let mut all = [Vec::new(), Vec::new()];
+        for images in images.chunks(self.group * size) {
+            let samples = images.len() / size;
+            let mut group = images.to_vec();
+            group.resize(self.group * size, 0.0);
+            for (all, (_, values)) in all.iter_mut().zip(self.run(&group, pool)?) {
+                let each = values.len() / self.group;
+                all.extend_from_slice(&values[..samples * each]);
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl TeacherSource for OnnxTeacher {
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn tap_shape(&self, tap: Tap) -> Option<MapShape> {
+        match tap {
+            Tap::Map => self.map,
+            // The mean of the map is what stands in front of the classifier only if that is so.
+            Tap::Pooled if self.classifier.is_some() => {
+                self.map.map(|map| MapShape::new(map.channels, 1, 1))
+            }
+            _ => None,
+        }
+    }
+
+    fn classifier(&self) -> Option<FrozenClassifier> {
+        self.classifier.clone()
+    }
+
+    fn outputs(&mut self, batch: &TeacherBatch<'_>, taps: &[Tap]) -> Result<TeacherOutputs> {
+        let size = self.input.shape().elements();
+        let mut input = self.input.clone();
+        let images = input.prepare(batch.images);
+        let groups = batch.ids.len().div_ceil(self.group);
+        let share = groups.div_ceil(self.pools.len()).max(1) * self.group * size;
+        let this = &*self;
+        let parts: Vec<Outcome<[Vec<f32>; 2]>> = std::thread::scope(|scope| {
+            let start = |(images, pool): (_, &'_ Arc<ThreadPool>)| {
+                let pool = Arc::clone(pool);
+                scope.spawn(move || pool.run(|| guarded(|| this.run_all(images, &pool))))
+            };
+            let threads: Vec<_> = images.chunks(share).zip(&this.pools).map(start).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("panics are caught inside"))
+                .collect()
+        });
+        let (mut logits, mut map) = (Vec::new(), Vec::new());
+        for part in parts {
+            let [own_logits, own_map] = part.map_err(|(reason, hint)| Error::Onnx {
+                path: self.path.clone(),
+                reason,
+                hint: hint.to_owned(),
+            })?;
+            logits.extend(own_logits);
+            map.extend(own_map);
+        }
+        let maps = taps
+            .iter()
+            .map(|tap| match (tap, self.map) {
+                (Tap::Pooled, Some(shape)) => pooled(&map, shape),
+                _ => map.clone(),
+            })
+            .collect();
+        Ok(TeacherOutputs { logits, maps })
+    }
+}
+
+/// `[batch, channels]`: the mean of each channel.
+fn pooled(map: &[f32], shape: MapShape) -> Vec<f32> {
+    let positions = shape.positions();
+    map.chunks_exact(positions).map(|plane| plane.iter().sum::<f32>() / positions as f32).collect()
+}
+
+fn explains(classifier: &FrozenClassifier, pooled: &[f32], logits: &[f32]) -> bool {
+    let classes = classifier.bias.len();
+    let channels = classifier.weight.len() / classes;
+    let largest = logits.iter().fold(0.0_f32, |largest, z| largest.max(z.abs()));
+    let mut samples = pooled.chunks_exact(channels).zip(logits.chunks_exact(classes));
+    samples.all(|(pooled, logits)| {
+        let weights = classifier.weight.chunks_exact(channels);
+        weights.zip(&classifier.bias).zip(logits).all(|((weights, bias), logit)| {
+            let own = weights.iter().zip(pooled).map(|(w, x)| w * x).sum::<f32>() + bias;
+            (own - logit).abs() <= CLASSIFIER_TOLERANCE * largest
+        })
+    })
+}
+
+/// The runtime is not ours; should it panic on a damaged file, that is still an error of the file.
+fn guarded<T>(act: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|payload| {
+        let text = payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "no message".to_owned());
+        let hint = "the file is damaged, or uses what is not supported";
+        Err((format!("the runtime failed: {text}"), hint))
+    })
+}
