@@ -325,11 +325,17 @@ impl Error {
                  them; the data must be read as in the recipe (same `resize`, labels and classes)"
                     .to_owned(),
             ),
-            Self::MissingPart { .. } => Some(
-                "choose networks that have it (`faculty networks`), options of the method that do \
-                 without it (`faculty explain`), or a method of the output layer such as `aver`"
-                    .to_owned(),
-            ),
+            Self::MissingPart { method, .. } => {
+                let options = crate::methods::find(method).spec.options;
+                let without = match options.iter().any(|option| option.key == "intermediate") {
+                    true => "`method.intermediate = false`",
+                    false => "options of the method that do without it (`faculty explain`)",
+                };
+                Some(format!(
+                    "choose networks that have it (`faculty networks`), {without}, or a method of \
+                     the output layer such as `aver`"
+                ))
+            }
             Self::WeakTeacher { teacher, suspicion, .. } => {
                 let first = suspicion.as_ref().map_or_else(
                     || "check its normalisation (`mean`, `std`) and class order".to_owned(),
