@@ -1,20 +1,17 @@
-//! Teachers of a recipe: loaded, checked against the method, kept in memory where that pays.
+//! Teachers of a recipe: loaded and checked against the method.
 
 use faculty_data::Normalisation;
 use faculty_nets::weights::file_hash;
 use faculty_nets::{MapShape, Network};
 
+use super::Teacher;
 use super::data::check_channels;
-use super::{RunData, Teacher};
 use crate::error::{Error, Result};
 use crate::methods::Needs;
 use crate::recipe;
 use crate::record::TeacherCard;
 use crate::tap::Tap;
-use crate::teacher::{KeptInMemory, NetworkTeacher, Renormalise, bytes_needed};
-
-/// Teacher outputs are kept in memory when a run repeats its views and they take no more than this.
-const KEEP_IN_MEMORY_BYTES: usize = 2 << 30;
+use crate::teacher::{NetworkTeacher, Renormalise};
 
 pub(crate) fn load_teacher(
     wanted: &recipe::Teacher,
@@ -114,30 +111,6 @@ fn described(tap: Tap) -> String {
         Tap::Map => "a last feature map".to_owned(),
         Tap::Pooled => "a pooled vector".to_owned(),
     }
-}
-
-/// Wraps teachers so that each view of each sample is computed once, where memory allows.
-pub(super) fn keep_in_memory(
-    teachers: Vec<Teacher>,
-    needs: &Needs,
-    data: &RunData,
-    views: u32,
-) -> Vec<Teacher> {
-    let samples = data.train.len().saturating_mul(views as usize);
-    let bytes: usize = teachers
-        .iter()
-        .map(|teacher| bytes_needed(teacher.source.as_ref(), &needs.teacher_taps, samples))
-        .fold(0, usize::saturating_add);
-    if bytes > KEEP_IN_MEMORY_BYTES {
-        return teachers;
-    }
-    teachers
-        .into_iter()
-        .map(|Teacher { name, source }| Teacher {
-            name,
-            source: Box::new(KeptInMemory::new(source)),
-        })
-        .collect()
 }
 
 #[cfg(test)]
