@@ -229,16 +229,20 @@ mod tests {
         radius * (std::f64::consts::TAU * unit(1)).cos()
     }
 
-    /// Of 1000 simulated comparisons of `methods` methods over `seeds` seeds, those in which `count`
-    /// holds. Differences have deviation 1 and mean `gap`.
-    fn cases(seeds: u64, methods: u64, gap: f64, count: impl Fn(&[Paired]) -> bool) -> usize {
-        (0..1000)
-            .filter(|&case| {
-                let own = |method| (0..seeds).map(|s| gap + normal(case, method, s)).collect();
-                let families: Vec<Vec<f64>> = (0..methods).map(own).collect();
-                count(&by_student(&families, 0.01))
-            })
-            .count()
+    /// Of `total` simulated comparisons of `methods` methods over `seeds` seeds, the share in which
+    /// `count` holds, percent. Differences have deviation 1 and mean `gap`.
+    fn share(
+        total: u64,
+        (seeds, methods): (u64, u64),
+        gap: f64,
+        count: impl Fn(&[Paired]) -> bool,
+    ) -> f64 {
+        let cases = (0..total).filter(|&case| {
+            let own = |method| (0..seeds).map(|s| gap + normal(case, method, s)).collect();
+            let families: Vec<Vec<f64>> = (0..methods).map(own).collect();
+            count(&by_student(&families, 0.01))
+        });
+        100.0 * cases.count() as f64 / total as f64
     }
 
     fn any(all: &[Paired]) -> bool {
@@ -248,33 +252,31 @@ mod tests {
     #[test]
     fn two_equal_methods_give_no_evidence_in_95_of_100_cases() {
         for seeds in [2, 3, 5, 10] {
-            // 5 % are wrong, give or take 0.7 % of deviation.
-            let wrong = cases(seeds, 1, 0.0, any);
-            assert!((25..=75).contains(&wrong), "{seeds} seeds: {wrong} of 1000");
+            // 5 %, and 4 deviations of 10,000 cases to either side.
+            let wrong = share(10_000, (seeds, 1), 0.0, any);
+            assert!((4.1..=5.9).contains(&wrong), "{seeds} seeds: {wrong} %");
         }
     }
 
     #[test]
     fn any_wrong_verdict_among_ten_equal_methods_is_as_rare() {
         for seeds in [3, 5] {
-            let wrong = cases(seeds, 10, 0.0, any);
-            // 4.9 % when the methods are independent.
-            assert!(wrong <= 75, "{seeds} seeds: {wrong} of 1000");
+            // 1 - 0.995^10 = 4.9 % of independent methods.
+            let wrong = share(10_000, (seeds, 10), 0.0, any);
+            assert!((4.0..=5.8).contains(&wrong), "{seeds} seeds: {wrong} %");
         }
     }
 
     #[test]
     fn a_gap_of_two_deviations_is_found() {
-        let found = |all: &[Paired]| all[0].verdict == Verdict::Helps;
+        let is = |verdict| move |all: &[Paired]| all[0].verdict == verdict;
         // One comparison of 5 seeds: noncentrality 2 sqrt 5, power 0.91.
-        let one = cases(5, 1, 2.0, found);
-        assert!(one > 880, "{one} of 1000");
-        let never = |all: &[Paired]| all[0].verdict == Verdict::Hurts;
-        assert_eq!(cases(5, 1, 2.0, never), 0);
-        let hurts = |all: &[Paired]| all[0].verdict == Verdict::Hurts;
-        assert!(cases(5, 1, -2.0, hurts) > 880);
+        let found = share(1000, (5, 1), 2.0, is(Verdict::Helps));
+        assert!(found > 88.0, "{found} %");
+        assert!(share(1000, (5, 1), 2.0, is(Verdict::Hurts)) < 0.2);
+        assert!(share(1000, (5, 1), -2.0, is(Verdict::Hurts)) > 88.0);
         // Corrected for four methods, more seeds are needed.
-        assert!(cases(8, 4, 2.0, found) > 900);
+        assert!(share(1000, (8, 4), 2.0, is(Verdict::Helps)) > 90.0);
     }
 
     #[test]
@@ -284,7 +286,7 @@ mod tests {
             let Interval { low, high } = bootstrap(&all[0].differences);
             low > 0.0 || high < 0.0
         };
-        assert!(cases(3, 1, 0.0, misses) > 120);
+        assert!(share(1000, (3, 1), 0.0, misses) > 12.0);
     }
 
     #[test]
