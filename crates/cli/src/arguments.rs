@@ -25,6 +25,9 @@ pub(crate) enum Command {
     /// Measure the teachers of a recipe: quality, calibration, agreement, suspicious settings
     #[command(after_help = TEACHERS_EXAMPLES)]
     Teachers(TeachersOptions),
+    /// Train a student with several methods on the same seeds and say which one helps
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(CompareOptions),
     /// Build the cache of a recipe: run each teacher once and keep what it says
     #[command(after_help = CACHE_EXAMPLES)]
     Cache(CacheOptions),
@@ -59,6 +62,14 @@ Examples:
   faculty teachers recipe.toml --ablate --set data.views=2 --seeds 3
 
 Exit code 1: a teacher is near chance and its recipe entry does not say `allow_weak = true`.";
+
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  faculty compare recipe.toml --methods aver,ca-mkd --seeds 5
+  faculty compare recipe.toml --methods all --set data.views=4 --set train.epochs=30
+  faculty compare recipe.toml --methods aver,ebkd,ca-mkd --against ebkd --output runs/weighting
+
+Interrupt it at any time: the same command goes on where it was. See docs/compare.md.";
 
 const CACHE_EXAMPLES: &str = "\
 Examples:
@@ -138,6 +149,36 @@ pub(crate) struct TeachersOptions {
     #[arg(long, requires = "ablate")]
     pub(crate) overwrite: bool,
     /// One JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareOptions {
+    /// The recipe; options of its `[method]` belong to that method, others use their defaults
+    pub(crate) recipe: PathBuf,
+    /// Methods, comma-separated, or `all` that fit the recipe; `ce`, the student alone, is always
+    /// there
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true)]
+    pub(crate) methods: Vec<String>,
+    /// Seeds of each method, from that of the recipe on
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) seeds: u32,
+    /// What the others are compared with [default: `aver` if it is among them, else `ce`]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) against: Option<String>,
+    /// Replace a value of the recipe, for all methods; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    /// Folder for the runs and the tables [default: the recipe's run folder with `-comparison`
+    /// behind]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) output: Option<PathBuf>,
+    /// Begin anew, in place of the runs that are there
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Events and the result as JSON lines on stdout
     #[arg(long)]
     pub(crate) json: bool,
 }

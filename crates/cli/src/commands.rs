@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod cache;
+pub(crate) mod compare;
 pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod explain;

@@ -68,11 +68,7 @@ impl Failure {
         match self {
             Self::Run(error) => {
                 eprint!("{}", message(error));
-                match **error {
-                    Error::Interrupted { .. } | Error::CacheStopped { .. } => Exit::Interrupted,
-                    Error::NotFinite { .. } => Exit::No,
-                    _ => Exit::Usage,
-                }
+                exit_code(error)
             }
             Self::Usage { what, hint } => {
                 eprintln!("error: {what}\n  hint: {hint}");
@@ -84,6 +80,17 @@ impl Failure {
             }
             Self::Closed => Exit::Done,
         }
+    }
+}
+
+fn exit_code(error: &Error) -> Exit {
+    match error {
+        Error::Interrupted { .. }
+        | Error::CacheStopped { .. }
+        | Error::ComparisonStopped { .. } => Exit::Interrupted,
+        Error::NotFinite { .. } => Exit::No,
+        Error::RunOfComparison { source, .. } => exit_code(source),
+        _ => Exit::Usage,
     }
 }
 

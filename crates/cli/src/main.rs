@@ -21,6 +21,7 @@ fn main() {
         Command::Train(options) => commands::train::run(options, commands::train::Kind::Train),
         Command::Distill(options) => commands::train::run(options, commands::train::Kind::Distill),
         Command::Teachers(options) => commands::teachers::run(options),
+        Command::Compare(options) => commands::compare::run(options),
         Command::Cache(options) => commands::cache::run(options),
         Command::Evaluate(options) => commands::evaluate::run(options),
         Command::Explain(options) => commands::explain::run(options),

@@ -6,19 +6,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 
 use faculty_data::Dataset;
-use faculty_nets::MapShape;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::metrics::Quality;
 use crate::recipe::Recipe;
-use crate::run::{CheckedRun, Teacher};
+use crate::run::{CheckedRun, TeacherPool};
 use crate::run_folder::{RunFolder, Start};
-use crate::tap::Tap;
-use crate::teacher::{FrozenClassifier, TeacherBatch, TeacherOutputs, TeacherSource};
 use crate::trainer::{Event, train};
 use crate::{methods, record};
 
@@ -120,13 +116,12 @@ pub fn ablate(
     for run in 0..plan.seeds {
         let seed = recipe.seed + run as u64;
         // Another seed draws other views, so nothing is shared between seeds.
-        let mut shared: Vec<(String, Shared)> = Vec::new();
+        let mut pool = TeacherPool::default();
         for (without, runs) in &mut rows {
             let mut own = recipe.clone();
             own.seed = seed;
             own.teachers.retain(|teacher| Some(&teacher.name) != without.as_ref());
-            let mut checked = CheckedRun::new(&own, dataset)?;
-            share(&mut checked, &mut shared);
+            let checked = CheckedRun::sharing(&own, dataset, &mut pool)?;
             let folder = run_folder(plan, seed, without);
             let start = match plan.start {
                 Start::Resume if !RunFolder::at(&folder).last_checkpoint().exists() => {
@@ -148,19 +143,6 @@ fn run_folder(plan: &AblationPlan, seed: u64, without: &Option<String>) -> PathB
     let folder: &Path = &plan.folder;
     let set = without.as_ref().map_or_else(|| "all".to_owned(), |name| format!("without-{name}"));
     folder.join(format!("seed{seed}")).join(set)
-}
-
-/// The teachers of the first run take the place of those of the later ones.
-fn share(checked: &mut CheckedRun, shared: &mut Vec<(String, Shared)>) {
-    for Teacher { name, source } in std::mem::take(&mut checked.teachers) {
-        let known = shared.iter().find(|(own, _)| *own == name).map(|(_, own)| own.clone());
-        let own = known.unwrap_or_else(|| {
-            let own = Shared(Arc::new(Mutex::new(source)));
-            shared.push((name.clone(), own.clone()));
-            own
-        });
-        checked.teachers.push(Teacher { name, source: Box::new(own) });
-    }
 }
 
 fn summary(method: &str, rows: Vec<(Option<String>, Vec<AblationRun>)>) -> Ablation {
@@ -213,34 +195,6 @@ fn margin(differences: &[f64], all: f64, without: f64, samples: usize) -> Option
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
-}
-
-/// One source for several runs, one after another.
-#[derive(Clone)]
-struct Shared(Arc<Mutex<Box<dyn TeacherSource>>>);
-
-impl Shared {
-    fn get(&self) -> std::sync::MutexGuard<'_, Box<dyn TeacherSource>> {
-        self.0.lock().expect("a run that panicked is not followed by another")
-    }
-}
-
-impl TeacherSource for Shared {
-    fn classes(&self) -> usize {
-        self.get().classes()
-    }
-
-    fn tap_shape(&self, tap: Tap) -> Option<MapShape> {
-        self.get().tap_shape(tap)
-    }
-
-    fn classifier(&self) -> Option<FrozenClassifier> {
-        self.get().classifier()
-    }
-
-    fn outputs(&mut self, batch: &TeacherBatch<'_>, taps: &[Tap]) -> Result<TeacherOutputs> {
-        self.get().outputs(batch, taps)
-    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod work;
 
 pub use identity::TeacherIdentity;
 pub use manifest::{DataEntry, Manifest, SamplesEntry, TeacherEntry, ViewsEntry};
+pub(crate) use plan::check_maps;
 pub use plan::{CachePlan, CacheSize, Estimate};
 pub use source::CachedTeacher;
 pub use verify::{Verification, verify};

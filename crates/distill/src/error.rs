@@ -279,6 +279,38 @@ pub enum Error {
         /// The last good checkpoint, if one was written.
         kept: Option<PathBuf>,
     },
+    /// A comparison in which no method is compared with another.
+    #[error("there is no method to compare with `{reference}`")]
+    NothingToCompare {
+        /// Name of the reference.
+        reference: String,
+    },
+    /// A reference that is not among the methods.
+    #[error("`{name}` is not among the compared methods")]
+    UnknownReference {
+        /// Its name.
+        name: String,
+        /// What is among them.
+        methods: Vec<String>,
+    },
+    /// A run of a comparison that ended early.
+    #[error("run `{run}` of the comparison ended early: {source}")]
+    RunOfComparison {
+        /// Its folder below that of the comparison.
+        run: String,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// A comparison that was stopped from outside.
+    #[error("stopped the comparison in `{}` after {done} of {runs} runs", path.display())]
+    ComparisonStopped {
+        /// Its folder.
+        path: PathBuf,
+        /// Finished runs.
+        done: usize,
+        /// All of them.
+        runs: usize,
+    },
     /// A file or folder of the run cannot be read or written.
     #[error("cannot {action} `{}`", path.display())]
     Io {
@@ -409,6 +441,24 @@ impl Error {
                 Some(kept_hint(kept, "lower `train.learning_rate` or the loss weights; "))
             }
             Self::Interrupted { kept, .. } => Some(kept_hint(kept, "")),
+            Self::NothingToCompare { .. } => {
+                Some("name some in `--methods`; `faculty methods` lists them".to_owned())
+            }
+            Self::UnknownReference { methods, .. } => {
+                Some(format!("name it in `--methods` too, or give one of {}", methods.join(", ")))
+            }
+            Self::RunOfComparison { source, .. } => match **source {
+                Self::NotFinite { .. } => Some(
+                    "lower `train.learning_rate`, or leave the method out of `--methods`; finished \
+                     runs are kept"
+                        .to_owned(),
+                ),
+                _ => source.hint(),
+            },
+            Self::ComparisonStopped { .. } => Some(
+                "finished runs and the last epoch are kept: the same command goes on from there"
+                    .to_owned(),
+            ),
             Self::Io { .. } => Some("check the path, its permissions and free space".to_owned()),
         }
     }

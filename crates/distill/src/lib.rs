@@ -10,6 +10,7 @@
 pub mod ablation;
 pub mod cache;
 pub mod checkpoint;
+pub mod comparison;
 pub mod compute;
 mod error;
 pub mod evaluate;
@@ -24,6 +25,7 @@ pub mod record;
 pub mod run;
 pub mod run_folder;
 pub mod schedule;
+pub mod statistics;
 pub mod tap;
 pub mod teacher;
 mod trainer;

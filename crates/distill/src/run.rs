@@ -14,15 +14,17 @@ use crate::learner::{Learner, TeacherTraits};
 use crate::methods::{self, Method, Needs};
 use crate::optimizer::OptimizerConfig;
 use crate::recipe::{self, CacheDtype, CacheMaps, Recipe};
-use crate::record::{RunCard, StudentResult};
+use crate::record::{RunCard, StudentResult, TeacherCard};
 use crate::schedule::{Schedule, Shape};
 use crate::teacher::TeacherSource;
 
 mod data;
+mod pool;
 mod preflight;
 pub(crate) mod teachers;
 
 pub(crate) use data::prepare_data;
+pub(crate) use pool::TeacherPool;
 pub(crate) use preflight::measure_teachers;
 pub use preflight::{PROBE_SAMPLES, inspect_teachers};
 pub(crate) use teachers::{identify_teacher, load_teacher, open_teacher};
@@ -99,6 +101,15 @@ impl CheckedRun {
     /// When anything is missing, damaged or does not fit; nothing has been written then. A recipe
     /// with a cache finds it complete: [`CachePlan::build`] comes first.
     pub fn new(recipe: &Recipe, dataset: &Dataset) -> Result<Self> {
+        Self::sharing(recipe, dataset, &mut TeacherPool::default())
+    }
+
+    /// [`CheckedRun::new`] with the teachers of earlier runs.
+    pub(crate) fn sharing(
+        recipe: &Recipe,
+        dataset: &Dataset,
+        pool: &mut TeacherPool,
+    ) -> Result<Self> {
         recipe.check(&methods::specs())?;
         let data = data::prepare_data(recipe, dataset)?;
         let [channels, height, width] = data.train.shape();
@@ -108,10 +119,8 @@ impl CheckedRun {
         let mut method = (info.build)(&recipe.method);
 
         let mut student = Network::new(&recipe.student.network, input, classes, recipe.seed)?;
-        let mut identity = Vec::new();
         if let Some(path) = &recipe.student.weights {
             student = Network::load(&recipe.student.network, input, classes, path)?;
-            identity.push(format!("student weights {}", file_hash(path)?));
         }
 
         let whole = needs_of_run(method.as_ref(), recipe.train.epochs);
@@ -124,25 +133,28 @@ impl CheckedRun {
                 CachePlan::with_data(recipe, dataset, data.clone())?.open()?
             }
             _ => {
-                let taps = &whole.teacher_taps;
+                let taps = pool.taps(&whole.teacher_taps).to_vec();
+                let load = |wanted: &recipe::Teacher| match pool.get(&wanted.name) {
+                    Some(known) => Ok(known),
+                    None => load_teacher(wanted, &data, dataset.classes(), &taps),
+                };
                 let used = recipe.teachers.iter().filter(|_| uses_teachers);
-                used.map(|wanted| load_teacher(wanted, &data, dataset.classes(), taps))
-                    .collect::<Result<_>>()?
+                used.map(load).collect::<Result<_>>()?
             }
         };
         for (teacher, card) in loaded {
-            identity.push(format!("teacher `{}` {}", card.name, card.identity));
             teachers.push(teacher);
             cards.push(card);
         }
         teachers::check_parts(info.spec.name, &whole, &student, &teachers)?;
-        let report = preflight::measure_teachers(recipe, dataset.classes(), &data, &mut teachers)?;
+        let names: Vec<String> = teachers.iter().map(|teacher| teacher.name.clone()).collect();
+        let report = pool.report(&names, || {
+            preflight::measure_teachers(recipe, dataset.classes(), &data, &mut teachers)
+        })?;
         let name = info.spec.name;
         preflight::prepare(name, method.as_mut(), &data, report.as_ref(), &mut cards)?;
-        if let Some(views) = recipe.data.views
-            && recipe.cache.is_none()
-        {
-            teachers = teachers::keep_in_memory(teachers, &whole, &data, views);
+        if recipe.cache.is_none() {
+            teachers = pool.keep(teachers, &cards, &data, recipe.data.views);
         }
 
         let traits: Vec<TeacherTraits> = teachers
@@ -151,7 +163,7 @@ impl CheckedRun {
             .collect();
         let compute = Compute::of(recipe.train.device)?;
         let recipe_text = recipe.to_toml()?;
-        identity.push(comparable(recipe)?);
+        let identity = identity(recipe, &cards)?;
         let nothing = StudentResult { epoch: 0, validation: None, test: None };
         let card = RunCard {
             format: 1,
@@ -182,7 +194,7 @@ impl CheckedRun {
             data,
             settings: settings(recipe, recipe_text),
             card,
-            identity: identity.join("\n"),
+            identity,
         })
     }
 
@@ -261,6 +273,19 @@ fn settings(recipe: &Recipe, text: String) -> Settings {
         checkpoint_every: train.checkpoint_every,
         recipe: text,
     }
+}
+
+/// What must not change between the parts of an interrupted run, a line each.
+pub(crate) fn identity(recipe: &Recipe, teachers: &[TeacherCard]) -> Result<String> {
+    let mut identity = Vec::new();
+    if let Some(path) = &recipe.student.weights {
+        identity.push(format!("student weights {}", file_hash(path)?));
+    }
+    for card in teachers {
+        identity.push(format!("teacher `{}` {}", card.name, card.identity));
+    }
+    identity.push(comparable(recipe)?);
+    Ok(identity.join("\n"))
 }
 
 /// The recipe without what may change when a run goes on elsewhere: paths, names and threads. Data

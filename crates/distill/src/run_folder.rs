@@ -130,6 +130,17 @@ impl RunFolder {
         write_atomically(&path, text.as_bytes()).map_err(Error::io("write", path))
     }
 
+    /// The card of a finished run.
+    pub(crate) fn card(&self) -> Result<Option<RunCard>> {
+        let path = self.path.join("card.json");
+        match fs::read_to_string(&path) {
+            // One that cannot be read is written again by the run.
+            Ok(text) => Ok(serde_json::from_str(&text).ok()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("read", path)(error)),
+        }
+    }
+
     pub(crate) fn append_metrics(&self, record: &EpochRecord) -> Result<()> {
         let path = self.metrics();
         let mut line = serde_json::to_string(record).expect("plain data always serialises");

@@ -134,8 +134,13 @@ fn resume(
     if !path.exists() {
         return Err(Error::NothingToResume { path: folder.path().to_owned() });
     }
-    let found = checkpoint::progress(&path)?;
-    let other = |what: &str| Error::OtherRun { path: path.clone(), what: what.to_owned() };
+    check_same_run(&path, &checkpoint::progress(&path)?, expected)?;
+    checkpoint::load(&path, learner, optimizer)
+}
+
+/// Refuses a checkpoint of other data, another recipe or other weights, with the first difference.
+pub(crate) fn check_same_run(path: &Path, found: &Progress, expected: &Progress) -> Result<()> {
+    let other = |what: &str| Error::OtherRun { path: path.to_owned(), what: what.to_owned() };
     if found.data_fingerprint != expected.data_fingerprint {
         return Err(other("the data set"));
     }
@@ -143,7 +148,7 @@ fn resume(
         let line = first_difference(&found.recipe, &expected.recipe);
         return Err(other(&format!("the recipe or a weight file ({line})")));
     }
-    checkpoint::load(&path, learner, optimizer)
+    Ok(())
 }
 
 /// The first line that differs, as `now …, then …`.

@@ -5,5 +5,6 @@ mod bad_input;
 mod cache;
 mod cifar100;
 mod commands;
+mod compare;
 mod project;
 mod teachers;

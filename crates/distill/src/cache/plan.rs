@@ -32,6 +32,8 @@ pub(super) const BATCH: usize = 128;
 /// A recipe's cache: what it shall hold, and what is missing.
 pub struct CachePlan<'a> {
     pub(super) recipe: &'a Recipe,
+    /// Methods that shall find their maps; that of the recipe, usually.
+    pub(super) methods: Vec<recipe::Method>,
     pub(super) dataset: &'a Dataset,
     pub(super) data: RunData,
     pub(super) folder: PathBuf,
@@ -103,8 +105,30 @@ impl<'a> CachePlan<'a> {
         Self::with_data(recipe, dataset, data)
     }
 
+    /// The cache that serves all these methods, in place of the recipe's own.
+    ///
+    /// # Errors
+    /// As [`CachePlan::new`], and [`Error::CacheMaps`].
+    pub fn for_methods(
+        recipe: &'a Recipe,
+        methods: Vec<recipe::Method>,
+        dataset: &'a Dataset,
+    ) -> Result<Self> {
+        let data = prepare_data(recipe, dataset)?;
+        Self::with_methods(recipe, methods, dataset, data)
+    }
+
     pub(crate) fn with_data(
         recipe: &'a Recipe,
+        dataset: &'a Dataset,
+        data: RunData,
+    ) -> Result<Self> {
+        Self::with_methods(recipe, vec![recipe.method.clone()], dataset, data)
+    }
+
+    pub(super) fn with_methods(
+        recipe: &'a Recipe,
+        methods: Vec<recipe::Method>,
         dataset: &'a Dataset,
         data: RunData,
     ) -> Result<Self> {
@@ -131,6 +155,7 @@ impl<'a> CachePlan<'a> {
         };
         let mut plan = Self {
             recipe,
+            methods,
             dataset,
             data,
             folder,
@@ -140,7 +165,7 @@ impl<'a> CachePlan<'a> {
             teachers: Vec::new(),
             classifiers: Vec::new(),
         };
-        let taps = wanted_taps(recipe, cache.maps);
+        let taps = wanted_taps(&plan.methods, recipe.train.epochs, cache.maps);
         for (index, wanted) in recipe.teachers.iter().enumerate() {
             plan.add_teacher(index, wanted, &taps)?;
         }
@@ -429,14 +454,8 @@ impl<'a> CachePlan<'a> {
     /// [`CachePlan::teachers`] with their cards.
     pub(crate) fn open(&self) -> Result<Vec<(Teacher, TeacherCard)>> {
         let maps = self.recipe.cache.as_ref().map_or_else(CacheMaps::default, |cache| cache.maps);
-        let kept = wanted_taps(self.recipe, maps);
-        let read = wanted_taps(self.recipe, CacheMaps::Auto);
-        if let Some(tap) = read.iter().find(|tap| !kept.contains(tap)) {
-            return Err(Error::CacheMaps {
-                method: self.recipe.method.name.clone(),
-                tap: tap.to_string(),
-                maps: maps.name(),
-            });
+        for method in &self.methods {
+            check_maps(method, self.recipe.train.epochs, maps)?;
         }
         if self.is_complete() {
             return Ok(self.sources());
@@ -510,10 +529,23 @@ fn check_samples(folder: &Path, stored: &Samples, wanted: &Samples) -> Result<()
     Ok(())
 }
 
+/// Refuses a method that reads what `cache.maps` leaves out.
+pub(crate) fn check_maps(method: &recipe::Method, epochs: usize, maps: CacheMaps) -> Result<()> {
+    let kept = wanted_taps(std::slice::from_ref(method), epochs, maps);
+    let read = wanted_taps(std::slice::from_ref(method), epochs, CacheMaps::Auto);
+    let missing = read.iter().find(|tap| !kept.contains(tap));
+    missing.map_or(Ok(()), |tap| {
+        let method = method.name.clone();
+        Err(Error::CacheMaps { method, tap: tap.to_string(), maps: maps.name() })
+    })
+}
+
 /// The taps to keep beside the logits.
-fn wanted_taps(recipe: &Recipe, maps: CacheMaps) -> Vec<Tap> {
-    let method = (methods::find(&recipe.method.name).build)(&recipe.method);
-    let needed = needs_of_run(method.as_ref(), recipe.train.epochs).teacher_taps;
+fn wanted_taps(own: &[recipe::Method], epochs: usize, maps: CacheMaps) -> Vec<Tap> {
+    let needs = |own: &recipe::Method| {
+        needs_of_run((methods::find(&own.name).build)(own).as_ref(), epochs).teacher_taps
+    };
+    let needed: Vec<Tap> = own.iter().flat_map(needs).collect();
     let mut taps = match maps {
         CacheMaps::Auto => needed,
         CacheMaps::Full => [needed, vec![Tap::Map, Tap::Pooled]].concat(),

@@ -60,7 +60,7 @@ impl CachePlan<'_> {
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         let _lock = lock(&folder)?;
         // What another process finished before the lock was ours is there now.
-        let plan = Self::with_data(self.recipe, self.dataset, self.data)?;
+        let plan = Self::with_methods(self.recipe, self.methods, self.dataset, self.data)?;
         plan.check_kernels()?;
         if !plan.written {
             plan.samples.write(&folder)?;

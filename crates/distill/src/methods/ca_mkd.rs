@@ -250,9 +250,10 @@ impl Method for CaMkd {
             return Vec::new();
         }
         let student = shapes.student[&Tap::Map];
-        let teachers = shapes.teachers.iter().map(|taps| taps[&Tap::Map]);
+        // A run that ends before the intermediate term begins has no maps, and needs no connectors.
+        let teachers = shapes.teachers.iter().filter_map(|taps| taps.get(&Tap::Map));
         teachers
-            .map(|teacher| Connector { tap: Tap::Map, graph: connector(student, teacher) })
+            .map(|&teacher| Connector { tap: Tap::Map, graph: connector(student, teacher) })
             .collect()
     }
 

@@ -1,4 +1,4 @@
-//! Teachers of a recipe: loaded, checked against the method, kept in memory where that pays.
+//! Teachers of a recipe: loaded and checked against the method.
 
 use std::path::{Path, PathBuf};
 
@@ -15,14 +15,11 @@ use crate::recipe;
 use crate::record::TeacherCard;
 use crate::tap::Tap;
 use crate::teacher::{
-    ClassMap, Declared, KeptInMemory, Mapped, NetworkTeacher, OnnxChoice, OnnxTeacher, Renormalise,
-    TableTeacher, TeacherInput, TeacherSource, bytes_needed,
+    ClassMap, Declared, Mapped, NetworkTeacher, OnnxChoice, OnnxTeacher, Renormalise, TableTeacher,
+    TeacherInput, TeacherSource,
 };
 
 mod class_file;
-
-/// Teacher outputs are kept in memory when a run repeats its views and they take no more than this.
-const KEEP_IN_MEMORY_BYTES: usize = 2 << 30;
 
 /// Loads one teacher of a recipe for `data`, whose classes are `classes`: any source, with its own
 /// input size, normalisation and classes. Values at `taps` can be asked for, as far as it has them.
@@ -285,30 +282,6 @@ fn described(tap: Tap) -> String {
         Tap::Map => "a last feature map".to_owned(),
         Tap::Pooled => "a pooled vector".to_owned(),
     }
-}
-
-/// Wraps teachers so that each view of each sample is computed once, where memory allows.
-pub(super) fn keep_in_memory(
-    teachers: Vec<Teacher>,
-    needs: &Needs,
-    data: &RunData,
-    views: u32,
-) -> Vec<Teacher> {
-    let samples = data.train.len().saturating_mul(views as usize);
-    let bytes: usize = teachers
-        .iter()
-        .map(|teacher| bytes_needed(teacher.source.as_ref(), &needs.teacher_taps, samples))
-        .fold(0, usize::saturating_add);
-    if bytes > KEEP_IN_MEMORY_BYTES {
-        return teachers;
-    }
-    teachers
-        .into_iter()
-        .map(|Teacher { name, source }| Teacher {
-            name,
-            source: Box::new(KeptInMemory::new(source)),
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -35,6 +35,12 @@ impl<T: TeacherSource> KeptInMemory<T> {
         Self { inner, taps: Vec::new(), kept: HashMap::new() }
     }
 
+    /// Keeps these taps from the start, so that asking for fewer of them at times loses nothing.
+    #[must_use]
+    pub fn with_taps(self, taps: Vec<Tap>) -> Self {
+        Self { taps, ..self }
+    }
+
     fn compute(&mut self, batch: &TeacherBatch<'_>, samples: &[usize]) -> Result<()> {
         let pixels = batch.images.len() / batch.ids.len();
         let ids: Vec<SampleId> = samples.iter().map(|&i| batch.ids[i]).collect();

@@ -1,0 +1,270 @@
+//! `faculty compare`: several methods on the same seeds, with a verdict in words.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use faculty_data::Dataset;
+use faculty_distill::comparison::{CheckedComparison, Comparison, ComparisonPlan, Spread};
+use faculty_distill::recipe::Recipe;
+use faculty_distill::{Error, Event, open_dataset};
+use faculty_nets::weights::write_atomically;
+use serde_json::json;
+
+use super::{cache, load_recipe, shown, stop_on_interrupt, use_threads};
+use crate::arguments::CompareOptions;
+use crate::failure::Failure;
+use crate::progress::{Progress, print_json};
+use crate::table::{self, Align, percent};
+
+pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
+    let recipe = load_recipe(&options.recipe, &options.sets)?.recipe;
+    use_threads(recipe.train.threads)?;
+    let folder = options.output.clone().unwrap_or_else(|| beside(&recipe));
+    let all = options.methods.iter().any(|name| name == "all");
+    let plan = ComparisonPlan {
+        folder: folder.clone(),
+        methods: (!all).then(|| options.methods.clone()),
+        seeds: options.seeds as usize,
+        against: options.against.clone(),
+        overwrite: options.overwrite,
+    };
+    let stop = stop_on_interrupt();
+    let dataset = open_dataset(&recipe.data)?;
+    let checked = CheckedComparison::new(&recipe, &dataset, plan)?;
+    let (runs, finished) = checked.runs()?;
+    if !options.json {
+        describe(&checked, &recipe, &dataset, &folder, runs, finished);
+    }
+    if finished < runs
+        && let Some(plan) = checked.cache()?
+    {
+        cache::complete(plan, &stop, options.json)?;
+    }
+    let (mut progress, mut number): (Option<Progress>, usize) = (None, finished);
+    let result = checked.run(&stop, &mut |name, event| {
+        if matches!(event, Event::Started { .. }) {
+            number += 1;
+            // Events name the run alone; the count is for people.
+            let label =
+                if options.json { name.to_owned() } else { format!("{name} ({number} of {runs})") };
+            let next = Progress::new(&label, recipe.train.epochs, options.json, false);
+            if let Some(old) = progress.replace(next) {
+                old.finish();
+            }
+            if !options.json {
+                eprintln!("{label}");
+            }
+        }
+        if let Some(progress) = &mut progress {
+            progress.show(&event);
+        }
+    });
+    if let Some(progress) = progress {
+        progress.finish();
+    }
+    let comparison = result?;
+    write_files(&comparison, &folder)?;
+    if options.json {
+        print_json(&json!({"event": "result", "folder": folder, "comparison": comparison}));
+        return Ok(());
+    }
+    let mut out = std::io::stdout().lock();
+    let (header, rows) = cells(&comparison);
+    table::write(&mut out, &header, &rows)?;
+    for line in sentences(&comparison) {
+        writeln!(out, "{line}")?;
+    }
+    Ok(writeln!(out, "files: {}", shown(&folder.join("comparison.{json,csv,md}")))?)
+}
+
+/// The recipe's run folder with `-comparison` behind its name.
+fn beside(recipe: &Recipe) -> PathBuf {
+    let output = recipe.output.clone().unwrap_or_else(|| "runs/run".into());
+    let mut name = output.file_name().unwrap_or_default().to_owned();
+    name.push("-comparison");
+    output.with_file_name(name)
+}
+
+/// What is about to happen, on stderr.
+fn describe(
+    checked: &CheckedComparison<'_>,
+    recipe: &Recipe,
+    dataset: &Dataset,
+    folder: &Path,
+    runs: usize,
+    finished: usize,
+) {
+    eprintln!(
+        "comparison: {} on {}, {} runs of {} epochs in `{}`",
+        checked.methods().join(", "),
+        dataset.name(),
+        runs,
+        recipe.train.epochs,
+        shown(folder),
+    );
+    for own in checked.left_out() {
+        eprintln!("left out: {}: {}", own.method, own.reason);
+    }
+    if finished > 0 {
+        eprintln!("{finished} of {runs} runs are finished already and kept");
+    }
+    if recipe.data.views.is_none() && !recipe.teachers.is_empty() {
+        eprintln!(
+            "note: every epoch has new views, so the teachers run in every one; with \
+             `--set data.views=4` each view goes through them once for all methods and seeds"
+        );
+    }
+}
+
+type Header = Vec<(&'static str, Align)>;
+
+/// The table, teachers first.
+fn cells(comparison: &Comparison) -> (Header, Vec<Vec<String>>) {
+    let header = vec![
+        ("", Align::Left),
+        ("part", Align::Left),
+        ("top-1", Align::Right),
+        ("NLL", Align::Right),
+        ("ECE", Align::Right),
+        ("difference", Align::Right),
+        ("interval", Align::Right),
+        ("bootstrap", Align::Right),
+        ("verdict", Align::Left),
+        ("s/epoch", Align::Right),
+    ];
+    let blank = String::new;
+    let mut rows = Vec::new();
+    for own in &comparison.teachers {
+        let who = match &own.network {
+            Some(network) => format!("teacher {} ({network})", own.name),
+            None => own.name.clone(),
+        };
+        let part = comparison.teachers_part.clone().unwrap_or_default();
+        let quality = own.quality;
+        let numbers =
+            [percent(quality.top1), format!("{:.3}", quality.nll), format!("{:.3}", quality.ece)];
+        let rest = [blank(), blank(), blank(), blank(), blank()];
+        rows.push([who, part].into_iter().chain(numbers).chain(rest).collect());
+    }
+    let spread = |own: Spread, digits: usize, unit: &str| {
+        let deviation = own.deviation.map_or_else(blank, |d| format!(" ± {d:.digits$}"));
+        format!("{:.digits$}{deviation}{unit}", own.mean)
+    };
+    let interval = |own: Option<faculty_distill::statistics::Interval>| {
+        own.map_or_else(blank, |own| format!("{:+.2} .. {:+.2}", own.low, own.high))
+    };
+    for row in &comparison.rows {
+        let [difference, own, bootstrap, verdict] = match &row.against_reference {
+            None => [blank(), blank(), blank(), "reference".to_owned()],
+            Some(own) => [
+                format!("{:+.2}", own.mean),
+                interval(own.interval),
+                interval(own.bootstrap),
+                own.words(&comparison.reference),
+            ],
+        };
+        rows.push(vec![
+            format!("student {}", row.method),
+            comparison.part.clone(),
+            spread(row.top1, 2, " %"),
+            spread(row.nll, 3, ""),
+            spread(row.ece, 3, ""),
+            difference,
+            own,
+            bootstrap,
+            verdict,
+            format!("{:.2}", row.seconds_per_epoch),
+        ]);
+    }
+    (header, rows)
+}
+
+/// What the table's numbers are.
+fn sentences(comparison: &Comparison) -> Vec<String> {
+    let Comparison { reference, rows, seeds, part, .. } = comparison;
+    let against = rows.len() - 1;
+    let mut lines = vec![format!(
+        "students: {} ({}), mean ± deviation over {} on the {part} part ({} images), at each run's \
+         best validation epoch",
+        comparison.student,
+        comparison.data,
+        if seeds.len() == 1 { "1 seed".to_owned() } else { format!("{} seeds", seeds.len()) },
+        comparison.samples,
+    )];
+    if part != "test" {
+        lines.push("there is no test part: the epochs were chosen on the same images".to_owned());
+    }
+    if let Some(part) = &comparison.teachers_part
+        && !comparison.teachers.is_empty()
+    {
+        lines.push(format!("teachers: alone, on the {part} part"));
+    }
+    lines.push(format!(
+        "differences to {reference}: points of top-1, paired by seed; interval and verdict by \
+         Student's t, corrected for {against} comparison{} (Holm, {:.0} %); the bootstrap (95 %, not \
+         corrected) is too narrow with few seeds",
+        if against == 1 { "" } else { "s" },
+        100.0 * (1.0 - comparison.significance),
+    ));
+    if seeds.len() == 1 {
+        lines.push("one seed says nothing of the luck of the seed: use `--seeds 3` or more".into());
+    }
+    for own in &comparison.left_out {
+        lines.push(format!("left out: {}: {}", own.method, own.reason));
+    }
+    lines
+}
+
+fn write_files(comparison: &Comparison, folder: &Path) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(comparison).expect("plain data always serialises");
+    for (name, text) in [
+        ("comparison.json", json + "\n"),
+        ("comparison.csv", csv(comparison)),
+        ("comparison.md", markdown(comparison)),
+    ] {
+        let path = folder.join(name);
+        write_atomically(&path, text.as_bytes()).map_err(|source| Error::Io {
+            action: "write",
+            path,
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+/// One line a run.
+fn csv(comparison: &Comparison) -> String {
+    let mut text = "method,seed,epoch,validation_top1,validation_nll,validation_ece,test_top1,\
+                    test_nll,test_ece,seconds_per_epoch\n"
+        .to_owned();
+    for row in &comparison.rows {
+        for run in &row.runs {
+            let quality = |own: Option<faculty_distill::metrics::Quality>| {
+                own.map_or_else(|| ",,".to_owned(), |q| format!("{},{},{}", q.top1, q.nll, q.ece))
+            };
+            let (validation, test) = (quality(run.validation), quality(run.test));
+            let (method, seed, epoch) = (&row.method, run.seed, run.epoch);
+            let seconds = run.seconds_per_epoch;
+            let _ = writeln!(text, "{method},{seed},{epoch},{validation},{test},{seconds:.3}");
+        }
+    }
+    text
+}
+
+fn markdown(comparison: &Comparison) -> String {
+    let (header, rows) = cells(comparison);
+    let titles: Vec<&str> = header.iter().map(|(title, _)| *title).collect();
+    let rule: Vec<&str> = header
+        .iter()
+        .map(|(_, align)| if *align == Align::Left { "---" } else { "---:" })
+        .collect();
+    let mut text = format!("| {} |\n| {} |\n", titles.join(" | "), rule.join(" | "));
+    for row in rows {
+        let _ = writeln!(text, "| {} |", row.join(" | "));
+    }
+    for line in sentences(comparison) {
+        let _ = write!(text, "\n{line}.\n");
+    }
+    text
+}

@@ -1,0 +1,239 @@
+//! `faculty compare`: killed and started again, refusals, its files.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::project::{Project, recipe};
+
+/// The demo's recipe, with its paths as they are in the source tree, and a small budget.
+fn demo(project: &Project) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo");
+    let text = std::fs::read_to_string(folder.join("distill.toml")).unwrap();
+    let at = |name: &str| format!("\"{}", folder.join(name).display());
+    let text = text
+        .replace("\"fashion-mnist", &at("fashion-mnist"))
+        .replace("\"teachers/", &(at("teachers") + "/"))
+        .replace("[data]", "[data]\ntrain_samples = 700")
+        .replace("epochs = 6", "epochs = 2");
+    project.write("demo.toml", text);
+}
+
+/// The table without its last column, the seconds, which are never the same.
+fn timeless(table: &str) -> String {
+    let line = |line: &str| match line.rsplit_once(' ') {
+        Some((rest, last)) if last == "s/epoch" || last.parse::<f64>().is_ok() => {
+            rest.trim_end().to_owned()
+        }
+        _ => line.to_owned(),
+    };
+    table.lines().filter(|own| !own.starts_with("files:")).map(|own| line(own) + "\n").collect()
+}
+
+/// The same of the file; a number that went through a file twice may differ in its last digit.
+fn without_seconds(path: &Path) -> serde_json::Value {
+    fn strip(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(map) => {
+                map.remove("seconds_per_epoch");
+                map.values_mut().for_each(strip);
+            }
+            serde_json::Value::Array(items) => items.iter_mut().for_each(strip),
+            serde_json::Value::Number(number) if number.is_f64() => {
+                *value = format!("{:.9}", number.as_f64().unwrap()).into();
+            }
+            _ => {}
+        }
+    }
+    let mut value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    strip(&mut value);
+    value
+}
+
+fn spawn(project: &Project, arguments: &[&str]) -> std::process::Child {
+    Command::new(env!("CARGO_BIN_EXE_faculty"))
+        .args(arguments)
+        .current_dir(project.path("."))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn killed_twice_and_started_again_it_gives_the_table_of_an_undisturbed_comparison() {
+    let project = Project::new();
+    demo(&project);
+    let methods = "aver,ca-mkd,ebkd,mean-of-logits";
+    let to =
+        |output| ["compare", "demo.toml", "--methods", methods, "--seeds", "3", "--output", output];
+    let started = Instant::now();
+    let undisturbed = project.run(&to("calm")).expect(0);
+    let whole = started.elapsed();
+    for part in ["teacher ada (resnet14)", "ensemble", "student ce", "student ca-mkd", "reference"]
+    {
+        assert!(undisturbed.stdout.contains(part), "no `{part}` in:\n{}", undisturbed.stdout);
+    }
+
+    let cards = || {
+        let names = project.files();
+        let own = |path: &&std::path::PathBuf| {
+            path.starts_with(project.path("killed")) && path.ends_with("card.json")
+        };
+        names.iter().filter(own).count()
+    };
+    // Somewhere in its first and in its second third; elsewhere in every run of the test.
+    let clock = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos();
+    let mut finished = Vec::new();
+    for kill in 0..2 {
+        let mut child = spawn(&project, &to("killed"));
+        let share = 0.2 + 0.25 * f64::from((clock >> (8 * kill)) & 255) / 255.0;
+        std::thread::sleep(whole.mul_f64(share).max(Duration::from_millis(100)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        finished.push(cards());
+    }
+    let ran = project.run(&to("killed")).expect(0);
+    let last = *finished.last().unwrap();
+    assert!(last < 15, "{finished:?}: the kills came too late");
+    if last > 0 {
+        let kept = format!("{last} of 15 runs are finished already and kept");
+        assert!(ran.stderr.contains(&kept), "{kept}: {}", ran.stderr);
+    }
+    assert_eq!(timeless(&ran.stdout), timeless(&undisturbed.stdout));
+    let file = |folder: &str| without_seconds(&project.path(folder).join("comparison.json"));
+    assert_eq!(file("killed"), file("calm"));
+
+    // Once more: nothing is left to do. Another budget is another comparison.
+    let again = project.run(&to("killed")).expect(0);
+    assert!(again.stderr.contains("15 of 15 runs are finished already"), "{}", again.stderr);
+    assert_eq!(timeless(&again.stdout), timeless(&undisturbed.stdout));
+    let csv = std::fs::read_to_string(project.path("killed/comparison.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 16);
+    let markdown = std::fs::read_to_string(project.path("killed/comparison.md")).unwrap();
+    assert!(markdown.contains("| student ca-mkd | test | "), "{markdown}");
+    let other = [&to("killed")[..], &["--set", "train.epochs=3"]].concat();
+    let ran = project.run(&other).expect(2);
+    assert!(ran.stderr.contains("now `epochs = 3`, then `epochs = 2`"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("--overwrite"), "{}", ran.stderr);
+}
+
+const TEACHERS: &str = "
+[[teachers]]
+name = \"a\"
+network = \"resnet8x0.5\"
+weights = \"a/student.safetensors\"
+allow_weak = true
+
+[[teachers]]
+name = \"b\"
+network = \"resnet8x0.5\"
+weights = \"b/student.safetensors\"
+allow_weak = true
+";
+
+fn with_teachers(method: &str, more: &str) -> Project {
+    let project = Project::new();
+    project.train("a", &["train.epochs=2"]);
+    project.train("b", &["train.epochs=1", "seed=9"]);
+    project.write("distill.toml", recipe(method, &format!("{TEACHERS}{more}")));
+    project
+}
+
+#[test]
+fn one_cache_serves_all_methods_and_seeds_and_changes_nothing() {
+    let project = with_teachers("ca-mkd", "[cache]\npath = \"kept\"\n");
+    let args = ["compare", "distill.toml", "--methods", "aver,ca-mkd", "--seeds", "2"];
+    let args = [&args[..], &["--set", "data.views=2", "--set", "method.alpha=0.5"]].concat();
+    let ran = project.run(&args).expect(0);
+    assert!(ran.stderr.contains("images through the teachers, about"), "{}", ran.stderr);
+    let folder = "runs/distill-comparison";
+    let read = |name: &str| std::fs::read_to_string(project.path(folder).join(name)).unwrap();
+    // The options of the recipe are those of its own method.
+    assert!(read("ca-mkd/seed3/recipe.toml").contains("alpha = 0.5"));
+    assert!(read("aver/seed4/recipe.toml").contains("alpha = 1.0"));
+    assert!(read("aver/seed4/recipe.toml").contains("view_seed = 3"));
+
+    // Without the cache, outputs are kept in memory; with no more teachers to run it is the same.
+    let text = std::fs::read_to_string(project.path("distill.toml")).unwrap();
+    project.write("live.toml", text.split_once("[cache]").unwrap().0);
+    let live: Vec<&str> =
+        args.iter().map(|own| if *own == "distill.toml" { "live.toml" } else { own }).collect();
+    let ran = project.run(&[&live[..], &["--json"]].concat()).expect(0);
+    let json = ran.json();
+    assert_eq!(json["event"], "result");
+    assert_eq!(json["comparison"]["rows"].as_array().unwrap().len(), 3);
+    assert_eq!(json["comparison"]["reference"], "aver");
+    for name in ["ce/seed3", "aver/seed4", "ca-mkd/seed3", "ca-mkd/seed4"] {
+        let student = |folder: &str| {
+            std::fs::read(project.path(folder).join(name).join("student.safetensors")).unwrap()
+        };
+        assert!(student(folder) == student("runs/live-comparison"), "{name}");
+    }
+    // A method alone gives the same student.
+    let alone = ["distill", "live.toml", "--set", "data.views=2", "--set", "method.alpha=0.5"];
+    let alone = [&alone[..], &["--set", "data.view_seed=3", "--set", "seed=4"]].concat();
+    project.run(&[&alone[..], &["--output", "alone"]].concat()).expect(0);
+    let student = |folder: &str| std::fs::read(project.path(folder)).unwrap();
+    let name = format!("{folder}/ca-mkd/seed4/student.safetensors");
+    assert!(student("alone/student.safetensors") == student(&name));
+}
+
+#[test]
+fn all_methods_leave_out_those_that_cannot_run_and_say_why() {
+    let project = with_teachers("aver", "");
+    let args = ["compare", "distill.toml", "--methods", "all"];
+    let sets = ["--set", "train.epochs=1", "--set", "data.train_samples=80"];
+    let ran = project.run(&[&args[..], &sets, &["--against", "ce"]].concat()).expect(0);
+    let told = "left out: kd: method `kd` takes at most 1 teacher, found 2";
+    assert!(ran.stderr.contains(told) && ran.stdout.contains(told), "{}", ran.stderr);
+    for name in ["student aver", "student ca-mkd", "student ebkd", "on one seed"] {
+        assert!(ran.stdout.contains(name), "no `{name}` in:\n{}", ran.stdout);
+    }
+}
+
+#[test]
+fn bad_input_is_refused_before_anything_is_written() {
+    let project = with_teachers("aver", "");
+    let before = project.files();
+    for (more, parts) in [
+        (&["--methods", "ca-mdk"][..], &["unknown method `ca-mdk`", "did you mean `ca-mkd`?"][..]),
+        (&["--methods", "kd"], &["takes at most 1 teacher, found 2"]),
+        (&["--methods", "aver", "--seeds", "0"], &["--seeds"]),
+        (&["--methods", "aver", "--against", "kd"], &["`kd` is not among", "hint: "]),
+        (&["--methods", "ce"], &["no method to compare with `ce`", "hint: "]),
+        (&[], &["--methods"]),
+    ] {
+        let ran = project.run(&[&["compare", "distill.toml"], more].concat()).expect(2);
+        for part in parts {
+            assert!(ran.stderr.contains(part), "no `{part}` in:\n{}", ran.stderr);
+        }
+        assert_eq!(project.files(), before, "{more:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_it_with_130_and_a_hint() {
+    let project = with_teachers("aver", "");
+    let args = ["compare", "distill.toml", "--methods", "aver", "--set", "train.epochs=2000"];
+    let child = Command::new(env!("CARGO_BIN_EXE_faculty"))
+        .args(args)
+        .current_dir(project.path("."))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let checkpoint = project.path("runs/distill-comparison/ce/seed3/checkpoints/last.safetensors");
+    let started = Instant::now();
+    while !checkpoint.exists() && started.elapsed() < Duration::from_secs(120) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("after 0 of 2 runs"), "{told}");
+    assert!(told.contains("the same command goes on from there"), "{told}");
+}

@@ -1,0 +1,557 @@
+//! Several methods on the same seeds, data, views and budget, with an honest verdict.
+//!
+//! ```text
+//! Recipe -> CheckedComparison -> (cache) -> run -> Comparison
+//! OUT/METHOD/seedN        one run folder a student
+//! ```
+//! At one seed all methods share the student's first weights, the order of the samples and the
+//! views. With `data.views` all seeds share the views too (`data.view_seed` becomes the recipe's
+//! seed), so that each teacher runs once over each view, for all students together.
+//!
+//! Students of seed 1 come first, then those of seed 2: what is there after an interruption can be
+//! compared. Starting again goes on: a finished run of the same recipe is kept, the one that was
+//! interrupted goes on from its checkpoint.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use faculty_data::Dataset;
+use serde::{Deserialize, Serialize};
+
+use crate::cache::{CachePlan, check_maps};
+use crate::checkpoint::{self, Progress};
+use crate::error::{Error, Result};
+use crate::methods::{self, METHODS};
+use crate::metrics::Quality;
+use crate::preflight::Report;
+use crate::recipe::{self, CacheDtype, Method, Recipe};
+use crate::record::{RunCard, TeacherCard};
+use crate::run::{CheckedRun, TeacherPool, identity, needs_of_run};
+use crate::run_folder::{RunFolder, Start};
+use crate::statistics::{Paired, SIGNIFICANCE, compare_paired, deviation, mean};
+use crate::tap::Tap;
+use crate::trainer::{Event, check_same_run, train};
+
+/// The student alone: in every comparison.
+const ALONE: &str = "ce";
+/// The reference, where it takes part: teachers, and no judgement about them.
+const AVERAGE: &str = "aver";
+
+/// How methods are compared.
+#[derive(Clone, Debug)]
+pub struct ComparisonPlan {
+    /// Folder for the run folders.
+    pub folder: PathBuf,
+    /// Names of methods; none means all that fit. `ce` takes part in any case.
+    pub methods: Option<Vec<String>>,
+    /// Seeds: that of the recipe and the ones after it.
+    pub seeds: usize,
+    /// What the others are compared with; `aver` if it takes part, otherwise `ce`.
+    pub against: Option<String>,
+    /// Begin anew: remove the planned runs that are there.
+    pub overwrite: bool,
+}
+
+/// A method that does not take part in a comparison of all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Its name.
+    pub method: String,
+    /// Why not.
+    pub reason: String,
+}
+
+/// A comparison in which every method can run; nothing has been written yet.
+pub struct CheckedComparison<'a> {
+    recipe: Recipe,
+    dataset: &'a Dataset,
+    plan: ComparisonPlan,
+    methods: Vec<Compared>,
+    left_out: Vec<LeftOut>,
+    reference: String,
+    pool: TeacherPool,
+}
+
+/// A method that takes part.
+struct Compared {
+    method: Method,
+    /// Its teachers as they were loaded.
+    teachers: Vec<TeacherCard>,
+}
+
+/// What is there of one planned run.
+enum Found {
+    Nothing,
+    Part,
+    Finished(Box<RunCard>),
+}
+
+/// One student.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ComparedRun {
+    /// Its seed.
+    pub seed: u64,
+    /// Epoch of the best validation accuracy, from which the numbers are; the last one without a
+    /// validation part.
+    pub epoch: usize,
+    /// On the validation part, if there is one.
+    pub validation: Option<Quality>,
+    /// On the test part, if there is one.
+    pub test: Option<Quality>,
+    /// Mean time of an epoch, evaluation included; teachers only as far as they were run then.
+    pub seconds_per_epoch: f64,
+}
+
+/// Mean and deviation over the seeds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// Mean.
+    pub mean: f64,
+    /// Deviation; none with one seed.
+    pub deviation: Option<f64>,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let values: Vec<f64> = values.collect();
+        Self { mean: mean(&values), deviation: deviation(&values) }
+    }
+}
+
+/// The students of one method.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ComparisonRow {
+    /// Its name.
+    pub method: String,
+    /// Its objective with all constants.
+    pub objective: String,
+    /// One a seed.
+    pub runs: Vec<ComparedRun>,
+    /// On [`Comparison::part`], percent.
+    pub top1: Spread,
+    /// Likewise, nats.
+    pub nll: Spread,
+    /// Likewise, 0 to 1.
+    pub ece: Spread,
+    /// Accuracy on the validation part, percent: what a method may be chosen by.
+    pub validation_top1: Option<Spread>,
+    /// Mean over the seeds.
+    pub seconds_per_epoch: f64,
+    /// Accuracy on [`Comparison::part`] less that of the reference; none for the reference.
+    pub against_reference: Option<Paired>,
+}
+
+/// A teacher without a student.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TeacherRow {
+    /// Its name, or `ensemble`.
+    pub name: String,
+    /// Its network; none of the ensemble.
+    pub network: Option<String>,
+    /// On [`Comparison::teachers_part`].
+    pub quality: Quality,
+}
+
+/// What came out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Version of this layout.
+    pub format: u32,
+    /// Program version.
+    pub faculty: String,
+    /// Data set name.
+    pub data: String,
+    /// Student network.
+    pub student: String,
+    /// Epochs of each run.
+    pub epochs: usize,
+    /// Seeds of each method.
+    pub seeds: Vec<u64>,
+    /// Where students are compared: `test`, or `validation` where there is no test part.
+    pub part: String,
+    /// Samples of it.
+    pub samples: usize,
+    /// Where teachers were measured: `validation`, or `test` where there is no validation part.
+    pub teachers_part: Option<String>,
+    /// Each teacher, and with several of them the mean of their probabilities.
+    pub teachers: Vec<TeacherRow>,
+    /// What the others are compared with.
+    pub reference: String,
+    /// Chance of any wrong verdict, when no method differs.
+    pub significance: f64,
+    /// One a method.
+    pub rows: Vec<ComparisonRow>,
+    /// In a comparison of all methods, those that cannot run here.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl<'a> CheckedComparison<'a> {
+    /// Checks everything that can be checked before the first run: methods, teachers, networks,
+    /// batches, the reference, and what is already in the folder.
+    ///
+    /// # Errors
+    /// When a named method is unknown or cannot run, the folder holds runs of another recipe, or as
+    /// [`CheckedRun::new`].
+    pub fn new(recipe: &Recipe, dataset: &'a Dataset, plan: ComparisonPlan) -> Result<Self> {
+        let mut recipe = recipe.clone();
+        if recipe.data.views.is_some() && recipe.data.view_seed.is_none() {
+            recipe.data.view_seed = Some(recipe.seed);
+        }
+        let all = plan.methods.is_none();
+        let mut methods = candidates(&recipe, plan.methods.as_deref());
+        let mut left_out = Vec::new();
+        let mut fit = |method: &Method| -> Result<bool> {
+            let checked = with_method(&recipe, method, recipe.seed).check(&methods::specs());
+            match checked {
+                Err(error) if all && method.name != ALONE => {
+                    let reason =
+                        error.problems.first().map_or_else(String::new, |p| p.what.clone());
+                    left_out.push(LeftOut { method: method.name.clone(), reason });
+                    Ok(false)
+                }
+                checked => Ok(checked.map(|()| true)?),
+            }
+        };
+        let mut known = Vec::new();
+        for method in methods {
+            if fit(&method)? {
+                known.push(method);
+            }
+        }
+        methods = known;
+        let reference = reference(&plan, &methods)?;
+
+        // Of the networks themselves, so that this does not wait for a cache.
+        let mut pool = TeacherPool::of_taps(taps(&methods, recipe.train.epochs));
+        let mut compared = Vec::new();
+        for method in methods {
+            match check(&recipe, &method, dataset, &mut pool) {
+                Ok(teachers) => compared.push(Compared { method, teachers }),
+                Err(error) if all && method.name != reference && is_unfit(&error) => {
+                    left_out.push(LeftOut { method: method.name, reason: error.to_string() });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if compared.len() < 2 {
+            return Err(Error::NothingToCompare { reference });
+        }
+        let own = Self { recipe, dataset, plan, methods: compared, left_out, reference, pool };
+        if !own.plan.overwrite {
+            own.found()?;
+        }
+        Ok(own)
+    }
+
+    /// Names of the methods, in the order of the table.
+    #[must_use]
+    pub fn methods(&self) -> Vec<&str> {
+        self.methods.iter().map(|own| own.method.name.as_str()).collect()
+    }
+
+    /// In a comparison of all methods, those that cannot run here.
+    #[must_use]
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
+    /// What the others are compared with.
+    #[must_use]
+    pub fn reference(&self) -> &str {
+        &self.reference
+    }
+
+    /// Number of runs, and how many of them are finished already.
+    ///
+    /// # Errors
+    /// When a run folder holds another run or is damaged.
+    pub fn runs(&self) -> Result<(usize, usize)> {
+        if self.plan.overwrite {
+            return Ok((self.plan.seeds * self.methods.len(), 0));
+        }
+        let found = self.found()?;
+        let finished = found.iter().filter(|found| matches!(found, Found::Finished(_))).count();
+        Ok((found.len(), finished))
+    }
+
+    /// The cache of all methods and seeds, if the recipe has one; it must be complete before
+    /// [`CheckedComparison::run`].
+    ///
+    /// # Errors
+    /// As [`CachePlan::for_methods`].
+    pub fn cache(&self) -> Result<Option<CachePlan<'_>>> {
+        if self.recipe.cache.is_none() || self.methods.iter().all(|own| own.teachers.is_empty()) {
+            return Ok(None);
+        }
+        let methods = self.methods.iter().filter(|own| !own.teachers.is_empty());
+        let methods = methods.map(|own| own.method.clone()).collect();
+        CachePlan::for_methods(&self.recipe, methods, self.dataset).map(Some)
+    }
+
+    /// Trains what is missing and compares; `observe` gets each run's name with its events.
+    ///
+    /// # Errors
+    /// [`Error::ComparisonStopped`] when `stop` was set; [`Error::RunOfComparison`].
+    pub fn run(
+        mut self,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(&str, Event<'_>),
+    ) -> Result<Comparison> {
+        if self.plan.overwrite {
+            for (at, seed) in self.order() {
+                RunFolder::open(&self.run_folder(at, seed), Start::Overwrite)?;
+            }
+        }
+        let rounded = self.recipe.cache.as_ref().is_some_and(|own| own.dtype == CacheDtype::F16);
+        let report = self.pool.widest_report().cloned();
+        let methods: Vec<Method> = self.methods.iter().map(|own| own.method.clone()).collect();
+        let mut pool = TeacherPool::of_taps(taps(&methods, self.recipe.train.epochs));
+        if !rounded {
+            // What a cache of whole precision keeps was measured already.
+            pool.take_reports(&mut self.pool);
+        }
+        // Lets go of the networks that a cache stands in for.
+        self.pool = TeacherPool::default();
+
+        let mut cards: Vec<Vec<RunCard>> = self.methods.iter().map(|_| Vec::new()).collect();
+        let order = self.order();
+        let runs = order.len();
+        for (done, (at, seed)) in order.into_iter().enumerate() {
+            let path = self.plan.folder.clone();
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::ComparisonStopped { path, done, runs });
+            }
+            let found = self.found_at(at, seed)?;
+            let start = match found {
+                Found::Finished(card) => {
+                    cards[at].push(*card);
+                    continue;
+                }
+                Found::Part => Start::Resume,
+                Found::Nothing => Start::Overwrite,
+            };
+            let run = format!("{}/seed{seed}", self.methods[at].method.name);
+            let trained = CheckedRun::sharing(&self.own(at, seed), self.dataset, &mut pool)
+                .and_then(|checked| {
+                    let folder = self.run_folder(at, seed);
+                    train(checked, &folder, start, stop, &mut |event| observe(&run, event))
+                });
+            match trained {
+                // As it is written, so that a comparison that goes on reads the same digits.
+                Ok(card) => {
+                    let written = RunFolder::at(&self.run_folder(at, seed)).card()?;
+                    cards[at].push(written.unwrap_or(card));
+                }
+                Err(Error::Interrupted { .. }) => {
+                    return Err(Error::ComparisonStopped { path, done, runs });
+                }
+                Err(source) => {
+                    return Err(Error::RunOfComparison { run, source: Box::new(source) });
+                }
+            }
+        }
+        Ok(self.summary(&cards, report.as_ref()))
+    }
+
+    /// All runs as method and seed, in the order in which they are trained.
+    fn order(&self) -> Vec<(usize, u64)> {
+        (0..self.plan.seeds as u64)
+            .flat_map(|k| (0..self.methods.len()).map(move |at| (at, self.recipe.seed + k)))
+            .collect()
+    }
+
+    fn run_folder(&self, at: usize, seed: u64) -> PathBuf {
+        let folder: &Path = &self.plan.folder;
+        folder.join(&self.methods[at].method.name).join(format!("seed{seed}"))
+    }
+
+    /// The recipe of one run.
+    fn own(&self, at: usize, seed: u64) -> Recipe {
+        with_method(&self.recipe, &self.methods[at].method, seed)
+    }
+
+    fn found(&self) -> Result<Vec<Found>> {
+        self.order().into_iter().map(|(at, seed)| self.found_at(at, seed)).collect()
+    }
+
+    fn found_at(&self, at: usize, seed: u64) -> Result<Found> {
+        let folder = RunFolder::at(&self.run_folder(at, seed));
+        let path = folder.last_checkpoint();
+        let card = folder.card()?;
+        if !path.exists() {
+            // Without its checkpoint nobody knows what a finished run was.
+            return match card {
+                Some(_) => Err(Error::FolderInUse { path: folder.path().into(), finished: true }),
+                None => Ok(Found::Nothing),
+            };
+        }
+        let own = self.own(at, seed);
+        let identity = identity(&own, &self.methods[at].teachers)?;
+        let progress = checkpoint::progress(&path)?;
+        check_same_run(&path, &progress, &Progress::start(self.dataset.fingerprint(), identity))?;
+        Ok(match card {
+            Some(card) if progress.epoch == own.train.epochs => Found::Finished(Box::new(card)),
+            _ => Found::Part,
+        })
+    }
+
+    fn summary(&self, cards: &[Vec<RunCard>], report: Option<&Report>) -> Comparison {
+        let tested = cards.iter().flatten().all(|card| card.best.test.is_some());
+        let nothing = Quality { top1: 0.0, top5: 0.0, nll: 0.0, ece: 0.0, samples: 0 };
+        let quality = |card: &RunCard| {
+            let best = card.best;
+            (if tested { best.test } else { best.validation }).unwrap_or(nothing)
+        };
+        let samples = cards.iter().flatten().next().map_or(0, |card| quality(card).samples);
+        let names = self.methods();
+        let base = names.iter().position(|name| *name == self.reference).unwrap_or(0);
+        let others: Vec<usize> = (0..names.len()).filter(|&at| at != base).collect();
+        let difference = |&at: &usize| -> Vec<f64> {
+            let pairs = cards[at].iter().zip(&cards[base]);
+            pairs.map(|(own, base)| quality(own).top1 - quality(base).top1).collect()
+        };
+        let differences: Vec<Vec<f64>> = others.iter().map(difference).collect();
+        let mut paired: Vec<Option<Paired>> = vec![None; names.len()];
+        let resolution = 100.0 / samples.max(1) as f64;
+        for (&at, own) in others.iter().zip(compare_paired(&differences, resolution)) {
+            paired[at] = Some(own);
+        }
+        let row = |((cards, against_reference), name): ((&Vec<RunCard>, Option<Paired>), &str)| {
+            let runs: Vec<ComparedRun> = cards.iter().map(compared).collect();
+            let spread =
+                |of: fn(Quality) -> f64| Spread::of(cards.iter().map(|card| of(quality(card))));
+            let validation: Option<Vec<f64>> =
+                runs.iter().map(|run| run.validation.map(|own| own.top1)).collect();
+            ComparisonRow {
+                method: name.to_owned(),
+                objective: cards.first().map_or_else(String::new, |card| card.objective.clone()),
+                top1: spread(|own| own.top1),
+                nll: spread(|own| own.nll),
+                ece: spread(|own| own.ece),
+                validation_top1: validation.map(|own| Spread::of(own.into_iter())),
+                seconds_per_epoch: Spread::of(runs.iter().map(|run| run.seconds_per_epoch)).mean,
+                runs,
+                against_reference,
+            }
+        };
+        let rows = cards.iter().zip(paired).zip(names).map(row).collect();
+        let first = cards.iter().flatten().next();
+        Comparison {
+            format: 1,
+            faculty: env!("CARGO_PKG_VERSION").to_owned(),
+            data: self.dataset.name().to_owned(),
+            student: first.map_or_else(String::new, |card| card.student.clone()),
+            epochs: self.recipe.train.epochs,
+            seeds: (0..self.plan.seeds as u64).map(|k| self.recipe.seed + k).collect(),
+            part: if tested { "test" } else { "validation" }.to_owned(),
+            samples,
+            teachers_part: report.map(|report| report.part.clone()),
+            teachers: report.map(teacher_rows).unwrap_or_default(),
+            reference: self.reference.clone(),
+            significance: SIGNIFICANCE,
+            rows,
+            left_out: self.left_out.clone(),
+        }
+    }
+}
+
+/// The methods that are asked for, `ce` first, each once. The recipe's own method keeps its options.
+fn candidates(recipe: &Recipe, named: Option<&[String]>) -> Vec<Method> {
+    let all = || METHODS.iter().map(|info| info.spec.name.to_owned()).collect();
+    let mut names: Vec<String> = named.map_or_else(all, <[String]>::to_vec);
+    names.insert(0, ALONE.to_owned());
+    let mut methods: Vec<Method> = Vec::new();
+    for name in names {
+        if methods.iter().any(|own| own.name == name) {
+            continue;
+        }
+        methods.push(match METHODS.iter().find(|info| info.spec.name == name) {
+            _ if name == recipe.method.name => recipe.method.clone(),
+            Some(info) => Method::with_defaults(&info.spec),
+            // The recipe's check tells the nearest name.
+            None => Method { name, ..Method::default() },
+        });
+    }
+    methods
+}
+
+fn reference(plan: &ComparisonPlan, methods: &[Method]) -> Result<String> {
+    let names = || methods.iter().map(|own| own.name.clone());
+    match &plan.against {
+        Some(name) if names().any(|own| own == *name) => Ok(name.clone()),
+        Some(name) => {
+            Err(Error::UnknownReference { name: name.clone(), methods: names().collect() })
+        }
+        None if names().any(|own| own == AVERAGE) => Ok(AVERAGE.to_owned()),
+        None => Ok(ALONE.to_owned()),
+    }
+}
+
+fn with_method(recipe: &Recipe, method: &Method, seed: u64) -> Recipe {
+    Recipe { seed, method: method.clone(), ..recipe.clone() }
+}
+
+/// What these methods read of the teachers in any epoch.
+fn taps(methods: &[Method], epochs: usize) -> Vec<Tap> {
+    let needs = |own: &Method| {
+        needs_of_run((methods::find(&own.name).build)(own).as_ref(), epochs).teacher_taps
+    };
+    let mut taps: Vec<Tap> = methods.iter().flat_map(needs).collect();
+    taps.sort_unstable();
+    taps.dedup();
+    taps
+}
+
+/// Builds one run of a method and gives the teachers that it uses.
+fn check(
+    recipe: &Recipe,
+    method: &Method,
+    dataset: &Dataset,
+    pool: &mut TeacherPool,
+) -> Result<Vec<TeacherCard>> {
+    if let Some(recipe::Cache { maps, .. }) = &recipe.cache {
+        check_maps(method, recipe.train.epochs, *maps)?;
+    }
+    let mut own = with_method(recipe, method, recipe.seed);
+    own.cache = None;
+    own.data.views = None;
+    Ok(CheckedRun::sharing(&own, dataset, pool)?.card().teachers.clone())
+}
+
+/// Whether the method cannot run with these networks and settings, and another one may.
+fn is_unfit(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::MissingPart { .. }
+            | Error::Batches { .. }
+            | Error::NeedsValidation { .. }
+            | Error::CacheMaps { .. }
+    )
+}
+
+fn compared(card: &RunCard) -> ComparedRun {
+    ComparedRun {
+        seed: card.seed,
+        epoch: card.best.epoch,
+        validation: card.best.validation,
+        test: card.best.test,
+        seconds_per_epoch: card.seconds / card.last.epoch.max(1) as f64,
+    }
+}
+
+fn teacher_rows(report: &Report) -> Vec<TeacherRow> {
+    let mut rows: Vec<TeacherRow> = report
+        .teachers
+        .iter()
+        .map(|own| TeacherRow {
+            name: own.name.clone(),
+            network: Some(own.network.clone()),
+            quality: own.quality,
+        })
+        .collect();
+    if rows.len() > 1 {
+        let name = "ensemble".to_owned();
+        rows.push(TeacherRow { name, network: None, quality: report.ensemble });
+    }
+    rows
+}
