@@ -1,10 +1,11 @@
 """Training steps of faculty and of PyTorch on the same CPU, in turn, written to docs/benchmarks.md.
 
     python3 bench/compare.py [--rounds N] [--only TEXT] [--threads N] [--no-compile]
+    python3 bench/compare.py --memory
 
-Makes its own virtual environment (bench/.venv) with torch from PyPI on the first call, builds the
-bench program, and then gives each in turn a pause, a step and a measured step, A B C D A B C D …, so that
-a change of the machine's speed hits all alike. PyTorch runs eager, channels-last, and compiled; its best median counts. FACULTY_BENCH_PYTHON=1 takes the
+Makes its own virtual environment (bench/.venv) with torch from PyPI on the first call and builds the
+bench program. For each work both start as fresh processes, as a training run is one, and get in turn a pause,
+a step and a measured step, A B C D A B C D …, so that a change of the machine's speed hits all alike. PyTorch runs eager, channels-last, and compiled; its best median counts. FACULTY_BENCH_PYTHON=1 takes the
 Python that runs this script instead of an environment of its own.
 """
 
@@ -13,7 +14,6 @@ import datetime
 import os
 import pathlib
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -56,13 +56,36 @@ class Ours:
         whole, losses = self.ask(work).split()
         return float(whole), float(losses)
 
+    def close(self):
+        self.program.stdin.close()
+        self.program.wait()
+
+
+class Theirs:
+    """This script again, serving steps of one work by PyTorch."""
+
+    def __init__(self, work, arguments):
+        command = [sys.executable, __file__, "--serve", work, "--threads", str(arguments.threads)]
+        command += ["--no-compile"] if arguments.no_compile else []
+        pipe = subprocess.PIPE
+        self.program = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
+        )
+        self.version, *self.modes = self.program.stdout.readline().split()
+
+    def step(self, mode):
+        self.program.stdin.write(mode + "\n")
+        self.program.stdin.flush()
+        return float(self.program.stdout.readline())
+
+    close = Ours.close
+
 
 def our_memory(work, threads):
     """What three steps add to the peak memory of a fresh process, MiB."""
     program = Ours(threads)
     answer = float(program.ask(f"memory {work}"))
-    program.program.stdin.close()
-    program.program.wait()
+    program.close()
     return answer
 
 
@@ -73,8 +96,12 @@ def their_memory(work, mode, threads):
     return float(done.stdout.split()[-1])
 
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak(reset=False):
+    """Largest resident memory since the last reset, MiB (Linux)."""
+    if reset:
+        pathlib.Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    status = pathlib.Path("/proc/self/status").read_text(encoding="ascii")
+    return int(next(l for l in status.splitlines() if l.startswith("VmHWM:")).split()[1]) / 1024
 
 
 def pytorch_works(torch, with_compile, only_mode=None):
@@ -202,30 +229,25 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--no-compile", action="store_true")
-    parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--memory", action="store_true", help="measure memory instead of time")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--mode", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     own_environment()
-    import torch
-
-    torch.set_num_threads(arguments.threads)
-    if arguments.memory_of:
-        # Libraries and threads are there before the first reading.
-        torch.nn.functional.conv2d(torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3))
-        works = pytorch_works(torch, True, arguments.mode)
-        before = peak()
-        step = works(arguments.memory_of)[arguments.mode]
-        step()
-        print(peak() - before)
+    if arguments.serve or arguments.memory_of:
+        serve(arguments)
         return
     ours = Ours(arguments.threads)
-    works = pytorch_works(torch, not arguments.no_compile)
+    names = [name for name in ours.ask("list").split(";") if arguments.only in name]
+    ours.close()
+    if arguments.memory:
+        measure_memory(names, arguments)
+        return
     rows = []
-    for name in ours.ask("list").split(";"):
-        if arguments.only not in name:
-            continue
-        theirs = works(name)
+    for name in names:
+        ours, pytorch = Ours(arguments.threads), Theirs(name, arguments)
+        theirs = {mode: lambda mode=mode: pytorch.step(mode) for mode in pytorch.modes}
         times = {"faculty": []} | {mode: [] for mode in theirs}
         losses = []
 
@@ -241,6 +263,8 @@ def main():
                 time.sleep(0.3)
                 step()
                 times[who].append(step())
+        ours.close()
+        pytorch.close()
         medians = {who: statistics.median(values) for who, values in times.items()}
         best = min(theirs, key=medians.get)
         ratio = medians[best] / medians["faculty"]
@@ -248,32 +272,77 @@ def main():
         cells += [f"{medians[mode]:.1f} ({min(times[mode]):.1f})" for mode in theirs]
         share = 100 * statistics.median(losses) / medians["faculty"]
         cells += [best, f"**{ratio:.2f}**", "-" if name.startswith("forward") else f"{share:.1f} %"]
-        if not arguments.no_memory:
-            cells.append(f"{our_memory(name, arguments.threads):.0f}")
-            eager = [their_memory(name, mode, arguments.threads) for mode in list(theirs)[:2]]
-            cells.append(" / ".join(f"{value:.0f}" for value in eager))
         rows.append(f"| {name} | {' | '.join(cells)} |")
         print(rows[-1], flush=True)
         if not arguments.only:
-            write(rows, list(theirs), torch.__version__, arguments)
+            write(rows, pytorch.modes, pytorch.version, arguments)
+
+
+def serve(arguments):
+    """Steps of PyTorch, or what they take of memory, on stdout."""
+    import torch
+
+    torch.set_num_threads(arguments.threads)
+    if arguments.memory_of:
+        # Libraries and threads are there before the first reading.
+        torch.nn.functional.conv2d(torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3))
+        works = pytorch_works(torch, True, arguments.mode)
+        before = peak(reset=True)
+        step = works(arguments.memory_of)[arguments.mode]
+        step()
+        print(peak() - before)
+        return
+    steps = pytorch_works(torch, not arguments.no_compile)(arguments.serve)
+    print(torch.__version__, *steps, flush=True)
+    for line in sys.stdin:
+        print(steps[line.strip()](), flush=True)
+
+
+def machine(arguments):
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        cpu = next((l.split(":")[1].strip() for l in file if l.startswith("model name")), "")
+    return f"{datetime.date.today()}: {cpu or platform.machine()}, {arguments.threads} threads"
 
 
 def write(rows, modes, version, arguments):
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        cpu = next((l.split(":")[1].strip() for l in file if l.startswith("model name")), "")
     heads = ["work", "faculty", *(f"PyTorch {mode}" for mode in modes), "PyTorch's best", "ratio", "losses"]
-    if not arguments.no_memory:
-        heads += ["memory, MiB", "PyTorch's (eager / channels-last)"]
     text = f"""# Benchmarks
-Made by `python3 bench/compare.py --rounds {arguments.rounds}` on {datetime.date.today()}: {cpu or platform.machine()}, {arguments.threads} threads,
+Made by `python3 bench/compare.py --rounds {arguments.rounds}` on {machine(arguments)},
 PyTorch {version}. Batch 64, 3×32×32, 100 classes. Milliseconds a step: median (minimum) of {arguments.rounds}, all programs in
-turn. Ratio: PyTorch's best median over faculty's median. Losses: their share of faculty's step. Memory: what three steps add to
-the peak of a fresh process, networks and batch included, libraries not.
+turn. Ratio: PyTorch's best median over faculty's median. Losses: their share of faculty's step.
 
 | {' | '.join(heads)} |
 |{'---|' * len(heads)}
 """ + "\n".join(rows) + "\n"
-    (ROOT / "docs" / "benchmarks.md").write_text(text, encoding="utf-8")
+    replace_section(text, first=True)
+
+
+def measure_memory(names, arguments):
+    rows = []
+    for name in names:
+        own = our_memory(name, arguments.threads)
+        theirs = [their_memory(name, mode, arguments.threads) for mode in ["eager", "channels-last"]]
+        rows.append(f"| {name} | {own:.0f} | {theirs[0]:.0f} | {theirs[1]:.0f} |")
+        print(rows[-1], flush=True)
+    text = f"""
+## Memory
+Made by `python3 bench/compare.py --memory` on {machine(arguments)}. MiB that building the work and three
+steps of it add to the resident memory of a fresh process that has loaded its libraries: networks, batch, values, gradients,
+optimiser.
+
+| work | faculty | PyTorch eager | PyTorch channels-last |
+|---|---|---|---|
+""" + "\n".join(rows) + "\n"
+    if not arguments.only:
+        replace_section(text, first=False)
+
+
+def replace_section(text, first):
+    """Puts a section into docs/benchmarks.md and leaves the other as it is."""
+    path = ROOT / "docs" / "benchmarks.md"
+    times, _, memory = path.read_text(encoding="utf-8").partition("\n## Memory\n")
+    memory = f"\n## Memory\n{memory}" if memory else ""
+    path.write_text(text + memory if first else times + text, encoding="utf-8")
 
 
 if __name__ == "__main__":

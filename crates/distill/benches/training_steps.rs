@@ -2,8 +2,8 @@
 //!
 //! Reads names of work from stdin, one a line, runs one step of it (batch 64, 3×32×32, 100 classes)
 //! and prints its time and the part of it that went into losses, in milliseconds. The first request
-//! of a work also warms it up. `list` prints the names; `memory NAME` prints by how much three steps
-//! raised the peak memory of this process, MiB. Try it:
+//! of a work also warms it up. `list` prints the names; `memory NAME` prints what building it
+//! and three steps add to the memory of this process at most, MiB. Try it:
 //! `echo "ce resnet8" | cargo bench --bench training_steps`.
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
@@ -67,6 +67,8 @@ fn main() -> Result<(), Error> {
             continue;
         };
         if memory {
+            // Starts the peak anew (Linux).
+            let _ = std::fs::write("/proc/self/clear_refs", "5");
             let before = peak_mebibytes();
             let mut step = prepare(work)?;
             for _ in 0..3 {

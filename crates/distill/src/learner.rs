@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use burn::Tensor;
 use burn::tensor::{Device, Gradients, Int, TensorData};
 use faculty_kernels::elementwise::add_scaled;
+use faculty_kernels::in_pool;
 use faculty_nets::{Graph, MapShape, Network, Run};
 
 use crate::compute::Compute;
@@ -254,6 +255,10 @@ impl Learner {
     /// When the batch does not fit the networks, or teacher outputs that the method needs are
     /// missing.
     pub fn gradients(&mut self, batch: &LearnerBatch<'_>) -> StepRecord {
+        in_pool(|| self.gradients_in_pool(batch))
+    }
+
+    fn gradients_in_pool(&mut self, batch: &LearnerBatch<'_>) -> StepRecord {
         let needs = self.method.needs(batch.epoch);
         self.forward(batch, &needs);
         let started = Instant::now();
@@ -431,6 +436,16 @@ impl Learner {
     /// Updates everything that the last [`Learner::gradients`] reached, at learning rate `rate`;
     /// `clip` scales the gradients of all trained parts to that joint norm first.
     pub fn update(&mut self, config: &OptimizerConfig, rate: f32, clip: Option<f64>, epoch: usize) {
+        in_pool(|| self.update_in_pool(config, rate, clip, epoch));
+    }
+
+    fn update_in_pool(
+        &mut self,
+        config: &OptimizerConfig,
+        rate: f32,
+        clip: Option<f64>,
+        epoch: usize,
+    ) {
         let needs = self.method.needs(epoch);
         let takes_part = |name: &str| match name {
             "student" => true,

@@ -23,3 +23,12 @@ pub mod softmax_kl;
 pub mod squared_error;
 #[cfg(test)]
 mod testing;
+
+/// Runs `work` on a thread of rayon's current pool and waits for it.
+///
+/// A thread outside the pool sleeps and wakes at every parallel loop, some hundred times in a
+/// training step, and takes a core from the workers each time. Called from inside, it only calls
+/// `work`.
+pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
+}

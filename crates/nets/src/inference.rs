@@ -7,6 +7,7 @@ use std::sync::Arc;
 use faculty_kernels::batch_norm::batch_norm_inference;
 use faculty_kernels::channels::join_channels;
 use faculty_kernels::conv2d::conv2d_fused;
+use faculty_kernels::in_pool;
 use faculty_kernels::linear::linear;
 use faculty_kernels::pool::{avg_pool2d, global_avg_pool, max_pool2d};
 
@@ -154,8 +155,14 @@ impl Inference {
         assert_eq!(input.len(), batch * shape.elements(), "input must be [batch, {shape}]");
         self.batch = batch;
         self.memory.fit(self.plan.total() * batch);
+        in_pool(|| self.run_steps(&graph, input));
+        self.value(graph.output())
+    }
+
+    fn run_steps(&mut self, graph: &Graph, input: &[f32]) {
+        let batch = self.batch;
         for step in &self.steps {
-            let mut inputs = step.work.inputs(&graph);
+            let mut inputs = step.work.inputs(graph);
             let ids = [inputs.next(), inputs.next()];
             let [first, second] = ids.map(|id| id.map_or(0..0, |id| self.plan.range(id.0, batch)));
             let output = self.plan.range(step.node, batch);
@@ -164,9 +171,8 @@ impl Inference {
                 Some(ValueId(0)) => input,
                 _ => part,
             });
-            step.work.run(&graph, step.node, batch, [first, second], output, &mut self.maxima);
+            step.work.run(graph, step.node, batch, [first, second], output, &mut self.maxima);
         }
-        self.value(graph.output())
     }
 
     /// Bytes of the values between steps.
