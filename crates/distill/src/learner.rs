@@ -79,6 +79,8 @@ pub struct Learner {
     classifiers: Vec<FrozenClassifier>,
     device: Device,
     on_losses: Duration,
+    /// Gradients of map terms, kept for the next step.
+    buffers: Vec<Vec<f32>>,
 }
 
 /// One batch as the learner wants it.
@@ -206,7 +208,7 @@ impl Learner {
             teachers.iter().filter_map(|teacher| teacher.classifier.clone()).collect();
         let student = Trained::new(student, compute);
         let teacher_shapes = shapes.teachers;
-        let on_losses = Duration::ZERO;
+        let (on_losses, buffers) = (Duration::ZERO, Vec::new());
         Self {
             student,
             connectors,
@@ -216,6 +218,7 @@ impl Learner {
             classifiers,
             device,
             on_losses,
+            buffers,
         }
     }
 
@@ -265,7 +268,8 @@ impl Learner {
         let leaves = self.leaves(batch.labels.len(), &needs);
         let step = self.step(batch, &needs, &leaves);
         let loss = self.method.loss(&step);
-        let map_terms = self.map_terms(batch, &needs);
+        let mut buffers = std::mem::take(&mut self.buffers);
+        let map_terms = self.map_terms(batch, &needs, &mut buffers);
         let total = loss
             .terms
             .iter()
@@ -276,12 +280,18 @@ impl Learner {
         let mut gradients = leaves.gradients(total);
         gradients.add_map_terms(map_terms);
         self.on_losses += started.elapsed();
-        self.backward(gradients, &needs);
+        self.backward(gradients, &needs, &mut buffers);
+        self.buffers = buffers;
         record
     }
 
     /// Terms that bring their own gradient.
-    fn map_terms(&self, batch: &LearnerBatch<'_>, needs: &Needs) -> Vec<MapTerm> {
+    fn map_terms(
+        &self,
+        batch: &LearnerBatch<'_>,
+        needs: &Needs,
+        buffers: &mut Vec<Vec<f32>>,
+    ) -> Vec<MapTerm> {
         if !needs.map_terms {
             return Vec::new();
         }
@@ -290,7 +300,7 @@ impl Learner {
             let output = graph.output();
             MapValues { values: connector.run.value(output), shape: graph.shape(output) }
         });
-        self.method.map_terms(&MapStep {
+        let step = MapStep {
             labels: batch.labels,
             connected: connected.collect(),
             teachers: batch
@@ -300,7 +310,8 @@ impl Learner {
                 .collect(),
             teacher_logits: batch.teachers.iter().map(|t| t.logits.as_slice()).collect(),
             classifiers: &self.classifiers,
-        })
+        };
+        self.method.map_terms(&step, buffers)
     }
 
     /// What the batch showed.
@@ -409,7 +420,7 @@ impl Learner {
     }
 
     /// From the gradients by the leaves back through connectors and student.
-    fn backward(&mut self, gradients: LeafGradients, needs: &Needs) {
+    fn backward(&mut self, gradients: LeafGradients, needs: &Needs, buffers: &mut Vec<Vec<f32>>) {
         let graph = self.student.network.graph().clone();
         let mut by_value = Vec::new();
         by_value.extend(gradients.logits.map(|gradient| (graph.output(), gradient)));
@@ -420,9 +431,10 @@ impl Learner {
         for ((tap, connector), gradient) in self.connectors.iter_mut().zip(gradients.connected) {
             let value = tap.value(&graph).expect(CHECKED);
             let output = connector.network.graph().output();
-            let gradient = gradient.map(|gradient| (output, gradient));
-            let by_map = connector.run.backward(&connector.network, gradient, true);
+            let by_output = gradient.iter().map(|gradient| (output, gradient));
+            let by_map = connector.run.backward(&connector.network, by_output, true);
             by_value.extend(by_map.map(|gradient| (value, gradient)));
+            buffers.extend(gradient.filter(|_| needs.map_terms));
         }
         if let Some(parameters) = &mut self.parameters {
             // A parameter that this batch's loss does not read has the gradient 0.

@@ -348,8 +348,9 @@ pub trait Method: Send + std::fmt::Debug {
 
     /// A term on maps that is computed with its gradient, off the tape; called when
     /// [`Needs::map_terms`].
-    fn map_terms(&self, step: &MapStep<'_>) -> Vec<MapTerm> {
-        let _ = step;
+    /// `buffers` hold gradients of earlier steps, to be written over.
+    fn map_terms(&self, step: &MapStep<'_>, buffers: &mut Vec<Vec<f32>>) -> Vec<MapTerm> {
+        let _ = (step, buffers);
         Vec::new()
     }
 

@@ -68,10 +68,14 @@ pub struct SoftmaxKlLoss {
 #[inline(always)]
 fn log_softmax(logits: &[f32], temperature: f64, log: &mut [f64]) {
     let mut maxima = [f32::NEG_INFINITY; LANES];
-    for part in logits.chunks(LANES) {
-        for (max, &z) in maxima.iter_mut().zip(part) {
-            *max = if z > *max { z } else { *max };
+    let (chunks, rest) = logits.as_chunks::<LANES>();
+    for chunk in chunks {
+        for i in 0..LANES {
+            maxima[i] = if chunk[i] > maxima[i] { chunk[i] } else { maxima[i] };
         }
+    }
+    for (max, &z) in maxima.iter_mut().zip(rest) {
+        *max = if z > *max { z } else { *max };
     }
     let max = f64::from(maxima.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     for (log, &z) in log.iter_mut().zip(logits) {
@@ -85,10 +89,14 @@ fn log_softmax(logits: &[f32], temperature: f64, log: &mut [f64]) {
 #[inline(always)]
 fn sum(values: &[f64], f: impl Fn(f64) -> f64) -> f64 {
     let mut sums = [0.0; LANES];
-    for part in values.chunks(LANES) {
-        for (sum, &value) in sums.iter_mut().zip(part) {
-            *sum += f(value);
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for i in 0..LANES {
+            sums[i] += f(chunk[i]);
         }
+    }
+    for (sum, &value) in sums.iter_mut().zip(rest) {
+        *sum += f(value);
     }
     sums.iter().sum()
 }

@@ -41,14 +41,21 @@ impl Kernel for Sample<'_> {
         let blocks = self.own.chunks(BLOCK).zip(self.target.chunks(BLOCK));
         for ((own, target), grad) in blocks.zip(self.grad.chunks_mut(BLOCK)) {
             let mut sums = [0.0_f32; LANES];
-            let parts = own.chunks(LANES).zip(target.chunks(LANES));
-            for ((own, target), grad) in parts.zip(grad.chunks_mut(LANES)) {
-                for (((sum, &own), &target), grad) in sums.iter_mut().zip(own).zip(target).zip(grad)
-                {
-                    let difference = own - target;
-                    *sum += difference * difference;
-                    *grad = factor * difference;
+            // Whole chunks have a constant length: vector code.
+            let (own, own_rest) = own.as_chunks::<LANES>();
+            let (target, target_rest) = target.as_chunks::<LANES>();
+            let (grad, grad_rest) = grad.as_chunks_mut::<LANES>();
+            for ((own, target), grad) in own.iter().zip(target).zip(grad) {
+                for i in 0..LANES {
+                    let difference = own[i] - target[i];
+                    sums[i] += difference * difference;
+                    grad[i] = factor * difference;
                 }
+            }
+            for (i, grad) in grad_rest.iter_mut().enumerate() {
+                let difference = own_rest[i] - target_rest[i];
+                sums[i] += difference * difference;
+                *grad = factor * difference;
             }
             whole += sums.iter().map(|&sum| f64::from(sum)).sum::<f64>();
         }

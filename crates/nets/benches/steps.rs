@@ -44,7 +44,7 @@ fn main() -> Result<(), Error> {
         let output = network.graph().output();
         report(name, "training", 3.0 * flops, || {
             run.forward(&mut network, &input, BATCH);
-            let gradient = run.value(output).iter().map(|v| v * 1e-3).collect();
+            let gradient: Vec<f32> = run.value(output).iter().map(|v| v * 1e-3).collect();
             run.backward(&network, [(output, gradient)], false);
         });
         let mib = |bytes: usize| bytes as f64 / (1 << 20) as f64;

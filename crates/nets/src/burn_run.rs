@@ -190,17 +190,17 @@ impl BurnRun {
     ///
     /// # Panics
     /// When a gradient has another length than its value.
-    pub fn backward(
+    pub fn backward<G: AsRef<[f32]>>(
         &mut self,
         network: &Network,
-        loss_gradients: impl IntoIterator<Item = (ValueId, Vec<f32>)>,
+        loss_gradients: impl IntoIterator<Item = (ValueId, G)>,
         input_gradient: bool,
     ) -> Option<Vec<f32>> {
         let total = loss_gradients
             .into_iter()
             .map(|(id, gradient)| {
                 let dims = self.dims(network.graph().shape(id));
-                let gradient = TensorData::new(gradient, dims);
+                let gradient = TensorData::new(gradient.as_ref().to_vec(), dims);
                 (self.values[id.0].clone() * Tensor::from_data(gradient, &self.device)).sum()
             })
             .reduce(|sum, term| sum + term);

@@ -43,10 +43,10 @@ impl Run {
     /// # Panics
     /// When a gradient has another length than its value, or there was no forward pass of this
     /// network.
-    pub fn backward(
+    pub fn backward<G: AsRef<[f32]>>(
         &mut self,
         network: &Network,
-        loss_gradients: impl IntoIterator<Item = (ValueId, Vec<f32>)>,
+        loss_gradients: impl IntoIterator<Item = (ValueId, G)>,
         input_gradient: bool,
     ) -> Option<Vec<f32>> {
         match self {

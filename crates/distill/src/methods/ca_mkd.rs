@@ -285,7 +285,7 @@ impl Method for CaMkd {
         loss
     }
 
-    fn map_terms(&self, step: &MapStep<'_>) -> Vec<MapTerm> {
+    fn map_terms(&self, step: &MapStep<'_>, buffers: &mut Vec<Vec<f32>>) -> Vec<MapTerm> {
         let targets: Vec<&[f32]> = step.teachers.iter().map(|maps| maps[0]).collect();
         let weights = match self.config.inter_weight {
             InterWeight::StudentFeatures => {
@@ -297,7 +297,7 @@ impl Method for CaMkd {
             }
         };
         let weight = self.config.beta * self.factor(targets.len());
-        let errors = weighted_errors(&step.connected, &targets, &weights, weight);
+        let errors = weighted_errors(&step.connected, &targets, &weights, weight, buffers);
         vec![MapTerm {
             name: INTERMEDIATE,
             weight,

@@ -442,7 +442,7 @@ fn inter_off_tape(case: &Case, connectors: &[(Network, TrainingRun)]) -> Inter {
     let targets: Vec<&[f32]> = targets.iter().map(Vec::as_slice).collect();
     let labels: Vec<u32> = values("in.labels".to_owned()).iter().map(|&v| v as u32).collect();
     let weights = inter_weights(&maps, &heads, &labels);
-    let errors = weighted_errors(&maps, &targets, &weights, 1.0);
+    let errors = weighted_errors(&maps, &targets, &weights, 1.0, &mut Vec::new());
     let narrow = |values: &[f64]| values.iter().map(|&v| v as f32).collect();
     (errors.value as f32, narrow(&weights), narrow(&errors.errors), errors.gradients)
 }

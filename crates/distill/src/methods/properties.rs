@@ -380,13 +380,16 @@ fn ablations_of_ca_mkd_change_the_weights_alone() {
     let of_weight = |inter_weight| {
         let method = CaMkd::new(CaMkdConfig { inter_weight, ..CaMkdConfig::default() });
         assert!(!method.needs(2).teacher_classifiers);
-        let terms = method.map_terms(&MapStep {
-            labels: &[0, 3, 6, 1, 3],
-            connected: maps[..2].iter().map(|values| MapValues { values, shape }).collect(),
-            teachers: maps[2..].iter().map(|values| vec![values.as_slice()]).collect(),
-            teacher_logits: logits.chunks(BATCH * CLASSES).collect(),
-            classifiers: &[],
-        });
+        let terms = method.map_terms(
+            &MapStep {
+                labels: &[0, 3, 6, 1, 3],
+                connected: maps[..2].iter().map(|values| MapValues { values, shape }).collect(),
+                teachers: maps[2..].iter().map(|values| vec![values.as_slice()]).collect(),
+                teacher_logits: logits.chunks(BATCH * CLASSES).collect(),
+                classifiers: &[],
+            },
+            &mut Vec::new(),
+        );
         terms[0].teacher_weights.clone()
     };
     assert_eq!(of_weight(InterWeight::Uniform), [0.5; 2 * BATCH]);

@@ -49,10 +49,10 @@ impl TrainingRun {
     /// # Panics
     /// When a gradient has another length than its value, or there was no forward pass of this
     /// network.
-    pub fn backward(
+    pub fn backward<G: AsRef<[f32]>>(
         &mut self,
         network: &Network,
-        loss_gradients: impl IntoIterator<Item = (ValueId, Vec<f32>)>,
+        loss_gradients: impl IntoIterator<Item = (ValueId, G)>,
         input_gradient: bool,
     ) -> Option<Vec<f32>> {
         let plan = self.plan.clone().expect("the backward pass follows a forward pass");
@@ -62,16 +62,17 @@ impl TrainingRun {
         for (gradient, values) in self.gradients.iter_mut().zip(&network.parameters) {
             gradient.resize(values.len(), 0.0);
         }
-        let mut losses: Vec<Vec<Vec<f32>>> = vec![Vec::new(); graph.nodes.len()];
+        let mut losses: Vec<Vec<G>> = graph.nodes.iter().map(|_| Vec::new()).collect();
         for (id, gradient) in loss_gradients {
-            assert_eq!(gradient.len(), plan.value(id, batch).len(), "gradient of value {}", id.0);
+            let (got, want) = (gradient.as_ref().len(), plan.value(id, batch).len());
+            assert_eq!(got, want, "gradient of value {}", id.0);
             losses[id.0].push(gradient);
         }
         let there = vec![false; graph.nodes.len()];
         let mut pass = Pass { plan: &plan, batch, there, by_input: input_gradient };
         for (index, node) in graph.nodes.iter().enumerate().rev() {
             for gradient in std::mem::take(&mut losses[index]) {
-                self.give(&mut pass, ValueId(index), &gradient);
+                self.give(&mut pass, ValueId(index), gradient.as_ref());
             }
             if index == 0 {
                 break;
