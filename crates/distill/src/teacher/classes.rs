@@ -213,7 +213,7 @@ impl ClassMap {
         self.sources.len()
     }
 
-    /// From `[batch, own]` to `[batch, classes]` by the [module](self)'s formula.
+    /// From `[batch, own]` to `[batch, classes]` as the file's head says.
     ///
     /// # Panics
     /// If `own` is no whole number of rows.
