@@ -30,10 +30,6 @@ impl Compute {
             }
             #[cfg(not(feature = "vulkan"))]
             recipe::Device::Vulkan => Err(Error::DeviceNotBuilt { device: "vulkan" }),
-            #[cfg(feature = "cuda")]
-            recipe::Device::Cuda => Ok(Self::Burn(Device::cuda(0))),
-            #[cfg(not(feature = "cuda"))]
-            recipe::Device::Cuda => Err(Error::DeviceNotBuilt { device: "cuda" }),
         }
     }
 

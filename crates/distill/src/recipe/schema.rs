@@ -181,9 +181,9 @@ section! {
         /// Largest length of the gradient; longer ones are shortened to it.
         #[within(Range::above(0.0))]
         clip_gradient_norm: Option<f64> = None, "not shortened";
-        /// Where the student's steps are computed: `cpu` (our kernels), `vulkan` or `cuda` (plain
-        /// burn on a GPU, if the program was built with that feature), or `cpu-burn` (plain burn on
-        /// the CPU, slow, to check against).
+        /// Where the student's steps are computed: `cpu` (our kernels), `vulkan` (plain burn
+        /// on a GPU, if the program was built with that feature), or `cpu-burn` (plain burn on the
+        /// CPU, slow, to check against).
         #[within(Range::Words(Device::NAMES))]
         device: Device = Device::Cpu, "faculty's choice";
         /// Threads to work on; the result does not depend on it.
@@ -273,8 +273,6 @@ words! {
         Cpu = "cpu",
         /// A GPU through Vulkan.
         Vulkan = "vulkan",
-        /// An NVIDIA GPU.
-        Cuda = "cuda",
         /// Plain burn on the CPU, to check against.
         CpuBurn = "cpu-burn",
     }

@@ -454,12 +454,12 @@ fn plain_burn_trains_like_the_kernels() {
     }
 }
 
-#[cfg(not(feature = "cuda"))]
+#[cfg(not(feature = "vulkan"))]
 #[test]
 fn a_device_that_was_not_built_is_refused_with_the_way_to_build_it() {
     let folder = tempfile::tempdir().unwrap();
-    let recipe = recipe(folder.path(), "ce", 0, &["train.device=\"cuda\""]);
+    let recipe = recipe(folder.path(), "ce", 0, &["train.device=\"vulkan\""]);
     let error = CheckedRun::new(&recipe, &dataset()).err().unwrap();
-    assert!(matches!(error, Error::DeviceNotBuilt { device: "cuda" }), "{error}");
-    assert!(error.hint().unwrap().contains("--features cuda"));
+    assert!(matches!(error, Error::DeviceNotBuilt { device: "vulkan" }), "{error}");
+    assert!(error.hint().unwrap().contains("--features vulkan"));
 }
