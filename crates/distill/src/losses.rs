@@ -23,11 +23,7 @@ pub fn cross_entropy(logits: Tensor<2>, labels: &Tensor<1, Int>) -> Tensor<1> {
 /// Shapes: both `[batch, classes]`; result `[batch]`. The teacher should carry no gradient.
 #[must_use]
 pub fn kl_divergence(teacher: Tensor<2>, student: Tensor<2>, temperature: f32) -> Tensor<1> {
-    let batch = student.dims()[0];
-    let log_p = log_softmax(teacher / temperature, 1);
-    let log_q = log_softmax(student / temperature, 1);
-    let divergence = (log_p.clone().exp() * (log_p - log_q)).sum_dim(1);
-    divergence.reshape([batch]) * (temperature * temperature)
+    kl_from_log_target(log_softmax(teacher / temperature, 1), student, temperature)
 }
 
 /// Mean over the batch of [`cross_entropy`], `[1]`, in one pass with its gradient.

@@ -15,8 +15,8 @@
 //! at least one teacher.
 
 use super::options::{ALPHA, TEMPERATURE, number, temperature};
-use super::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights, Term};
-use crate::losses::{mean_cross_entropy, weighted_kl};
+use super::output_layer::task_and_weighted_kd;
+use super::{Loss, Method, MethodInfo, Needs, Status, Step};
 use crate::recipe::MethodSpec;
 use crate::weighting::{Uniform, Weighting as _};
 
@@ -74,17 +74,8 @@ impl Method for Aver {
     }
 
     fn loss(&self, step: &Step) -> Loss {
-        let teachers = step.teacher_logits();
-        let weights = Uniform.weights(teachers, &step.labels);
-        let task = mean_cross_entropy(&step.student_logits, &step.labels);
-        let kd = weighted_kl(teachers, &step.student_logits, &weights, self.config.temperature);
-        Loss {
-            terms: vec![
-                Term { name: "task", weight: 1.0, value: task },
-                Term { name: "kd", weight: self.config.alpha, value: kd },
-            ],
-            teacher_weights: vec![TeacherWeights { level: "kd", weights }],
-        }
+        let weights = Uniform.weights(step.teacher_logits(), &step.labels);
+        task_and_weighted_kd(step, weights, self.config.alpha, self.config.temperature)
     }
 
     fn objective(&self, teachers: usize) -> String {

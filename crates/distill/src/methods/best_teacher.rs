@@ -17,8 +17,9 @@
 //! with method `aver` and one teacher, which gives the same student.
 
 use super::options::{ALPHA, TEMPERATURE, number};
-use super::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights, Term};
-use crate::losses::{mean_cross_entropy, weighted_kl};
+use super::output_layer::task_and_kd;
+use super::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights};
+use crate::losses::weighted_kl;
 use crate::preflight::TeacherProfile;
 use crate::recipe::MethodSpec;
 use crate::weighting::{Single, Weighting as _};
@@ -74,18 +75,14 @@ impl Method for BestTeacher {
         let teacher = self.best.as_ref().expect(super::PREPARED).0;
         let teachers = step.teacher_logits();
         let weights = Single { teacher }.weights(teachers, &step.labels);
-        let task = mean_cross_entropy(&step.student_logits, &step.labels);
         // Of that teacher alone: what another one says must not matter, were it infinite.
         let [_, batch, classes] = teachers.dims();
         let best = teachers.clone().slice([teacher..teacher + 1, 0..batch, 0..classes]);
         let one = weights.clone().slice([teacher..teacher + 1, 0..batch]);
         let kd = weighted_kl(&best, &step.student_logits, &one, temperature);
         Loss {
-            terms: vec![
-                Term { name: "task", weight: 1.0, value: task },
-                Term { name: "kd", weight: alpha, value: kd },
-            ],
             teacher_weights: vec![TeacherWeights { level: "kd", weights }],
+            ..task_and_kd(step, alpha, kd)
         }
     }
 

@@ -20,8 +20,9 @@
 //! needs a validation part. With one teacher every weight is 1.
 
 use super::options::{ALPHA, TEMPERATURE, flag, number, option};
-use super::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights, Term};
-use crate::losses::{mean_cross_entropy, weighted_kl};
+use super::output_layer::task_and_kd;
+use super::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights};
+use crate::losses::weighted_kl;
 use crate::preflight::TeacherProfile;
 use crate::recipe::{MethodSpec, OptionValue, Range};
 use crate::weighting::{CalibratedConfidence as Rule, Weighting as _};
@@ -77,15 +78,11 @@ impl Method for CalibratedConfidence {
         let rule = self.rule.as_ref().expect(super::PREPARED);
         let teachers = step.teacher_logits();
         let weights = rule.weights(teachers, &step.labels);
-        let task = mean_cross_entropy(&step.student_logits, &step.labels);
         let targets = if calibrate_targets { rule.calibrate(teachers) } else { teachers.clone() };
         let kd = weighted_kl(&targets, &step.student_logits, &weights, temperature);
         Loss {
-            terms: vec![
-                Term { name: "task", weight: 1.0, value: task },
-                Term { name: "kd", weight: alpha, value: kd },
-            ],
             teacher_weights: vec![TeacherWeights { level: "kd", weights }],
+            ..task_and_kd(step, alpha, kd)
         }
     }
 

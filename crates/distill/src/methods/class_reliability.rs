@@ -20,8 +20,8 @@
 //! teacher every weight is 1.
 
 use super::options::{ALPHA, TEMPERATURE, number, option};
-use super::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights, Term};
-use crate::losses::{mean_cross_entropy, weighted_kl};
+use super::output_layer::task_and_weighted_kd;
+use super::{Loss, Method, MethodInfo, Needs, Status, Step};
 use crate::preflight::TeacherProfile;
 use crate::recipe::{MethodSpec, OptionValue, Range};
 use crate::weighting::{ClassReliability as Rule, Weighting as _};
@@ -94,18 +94,9 @@ impl Method for ClassReliability {
 
     fn loss(&self, step: &Step) -> Loss {
         let ClassReliabilityConfig { temperature, alpha, .. } = self.config;
-        let teachers = step.teacher_logits();
         let rule = self.rule.as_ref().expect(super::PREPARED);
-        let weights = rule.weights(teachers, &step.labels);
-        let task = mean_cross_entropy(&step.student_logits, &step.labels);
-        let kd = weighted_kl(teachers, &step.student_logits, &weights, temperature);
-        Loss {
-            terms: vec![
-                Term { name: "task", weight: 1.0, value: task },
-                Term { name: "kd", weight: alpha, value: kd },
-            ],
-            teacher_weights: vec![TeacherWeights { level: "kd", weights }],
-        }
+        let weights = rule.weights(step.teacher_logits(), &step.labels);
+        task_and_weighted_kd(step, weights, alpha, temperature)
     }
 
     fn objective(&self, teachers: usize) -> String {
