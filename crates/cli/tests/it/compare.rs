@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::project::{Project, recipe};
+use crate::project::{Project, TEACHERS, recipe};
 
 /// The demo's recipe, with its paths as they are in the source tree, and a small budget.
 fn demo(project: &Project) {
@@ -117,20 +117,6 @@ fn killed_twice_and_started_again_it_gives_the_table_of_an_undisturbed_compariso
     assert!(ran.stderr.contains("now `epochs = 3`, then `epochs = 2`"), "{}", ran.stderr);
     assert!(ran.stderr.contains("--overwrite"), "{}", ran.stderr);
 }
-
-const TEACHERS: &str = "
-[[teachers]]
-name = \"a\"
-network = \"resnet8x0.5\"
-weights = \"a/student.safetensors\"
-allow_weak = true
-
-[[teachers]]
-name = \"b\"
-network = \"resnet8x0.5\"
-weights = \"b/student.safetensors\"
-allow_weak = true
-";
 
 fn with_teachers(method: &str, more: &str) -> Project {
     let project = Project::new();

@@ -124,3 +124,18 @@ fn bands(count: usize, seed: u64) -> ImageSet {
         .collect();
     ImageSet::new(1, SIDE, SIDE, pixels, labels).unwrap()
 }
+
+/// Two teachers of a recipe, as `Project::train` leaves them in `a` and `b`.
+pub(crate) const TEACHERS: &str = "
+[[teachers]]
+name = \"a\"
+network = \"resnet8x0.5\"
+weights = \"a/student.safetensors\"
+allow_weak = true
+
+[[teachers]]
+name = \"b\"
+network = \"resnet8x0.5\"
+weights = \"b/student.safetensors\"
+allow_weak = true
+";

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::project::{Project, recipe};
+use crate::project::{Project, TEACHERS, recipe};
 
 /// The demo's recipe, with its paths as they are in the source tree.
 fn demo(project: &Project) {
@@ -96,20 +96,6 @@ fn a_run_says_in_short_what_its_teachers_are_worth() {
     assert!(card["teachers"][0]["temperature"].is_number());
     assert!(card["diversity"]["kappa"].is_number());
 }
-
-const TEACHERS: &str = "
-[[teachers]]
-name = \"a\"
-network = \"resnet8x0.5\"
-weights = \"a/student.safetensors\"
-allow_weak = true
-
-[[teachers]]
-name = \"b\"
-network = \"resnet8x0.5\"
-weights = \"b/student.safetensors\"
-allow_weak = true
-";
 
 #[test]
 fn an_ablation_says_what_each_teacher_is_worth() {

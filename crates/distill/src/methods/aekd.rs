@@ -20,7 +20,7 @@
 //! one weight a teacher and batch, not a sample, and labels play no part in it. A teacher whose
 //! output is near the student's has a short gradient and so a large weight.
 
-use super::options::{ALPHA, TEMPERATURE, number, option, temperature};
+use super::options::{ALPHA, TEMPERATURE, number, option};
 use super::output_layer::{OutputConfig, task_and_weighted_kd};
 use super::{Loss, Method, MethodInfo, Needs, Status, Step};
 use crate::recipe::{MethodSpec, OptionSpec, OptionValue, Range};
@@ -67,8 +67,7 @@ pub(super) const ROW: MethodInfo = MethodInfo {
     paper: "Du et al., NeurIPS 2020",
     status: Status::Exact,
     build: |options| {
-        let config =
-            OutputConfig { temperature: temperature(options), alpha: number(options, "alpha") };
+        let config = OutputConfig::of(options);
         Box::new(Aekd::new(config, number(options, "cap")))
     },
 };

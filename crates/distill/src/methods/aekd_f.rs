@@ -27,7 +27,7 @@ use faculty_nets::{Initial, ParameterSpec};
 use super::aekd::CAP;
 use super::fitnet::HINT_BETA;
 use super::layers::{Parameters, batch_norm_relu, conv1x1, parameter, resize};
-use super::options::{ALPHA, TEMPERATURE, number, temperature};
+use super::options::{ALPHA, TEMPERATURE, number};
 use super::output_layer::{OutputConfig, task};
 use super::{Loss, Method, MethodInfo, Needs, Shapes, Status, Step, TeacherWeights, Term};
 use crate::losses::weighted_kl;
@@ -79,10 +79,7 @@ pub(super) const ROW: MethodInfo = MethodInfo {
     status: Status::Reimplementation,
     build: |options| {
         Box::new(AekdF::new(AekdFConfig {
-            output: OutputConfig {
-                temperature: temperature(options),
-                alpha: number(options, "alpha"),
-            },
+            output: OutputConfig::of(options),
             beta: number(options, "beta"),
             cap: number(options, "cap"),
         }))

@@ -14,37 +14,22 @@
 //! # Limits
 //! at least one teacher.
 
-use super::options::{ALPHA, TEMPERATURE, number, temperature};
-use super::output_layer::task_and_weighted_kd;
+use super::options::{ALPHA, TEMPERATURE};
+use super::output_layer::{OutputConfig, task_and_weighted_kd};
 use super::{Loss, Method, MethodInfo, Needs, Status, Step};
 use crate::recipe::MethodSpec;
 use crate::weighting::{Uniform, Weighting as _};
 
-/// Constants of [`Aver`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AverConfig {
-    /// Softening of both distributions, > 0. Default 4.
-    pub temperature: f32,
-    /// Weight of the distillation term, ≥ 0. Default 1.
-    pub alpha: f64,
-}
-
-impl Default for AverConfig {
-    fn default() -> Self {
-        Self { temperature: 4.0, alpha: 1.0 }
-    }
-}
-
 /// Equal-weight distillation from several teachers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Aver {
-    config: AverConfig,
+    config: OutputConfig,
 }
 
 impl Aver {
     /// With these constants.
     #[must_use]
-    pub const fn new(config: AverConfig) -> Self {
+    pub const fn new(config: OutputConfig) -> Self {
         Self { config }
     }
 }
@@ -60,12 +45,7 @@ pub(super) const ROW: MethodInfo = MethodInfo {
     },
     paper: "You, Xu, Xu, Tao, KDD 2017",
     status: Status::Exact,
-    build: |options| {
-        Box::new(Aver::new(AverConfig {
-            temperature: temperature(options),
-            alpha: number(options, "alpha"),
-        }))
-    },
+    build: |options| Box::new(Aver::new(OutputConfig::of(options))),
 };
 
 impl Method for Aver {
@@ -79,7 +59,7 @@ impl Method for Aver {
     }
 
     fn objective(&self, teachers: usize) -> String {
-        let AverConfig { temperature, alpha } = self.config;
+        let OutputConfig { temperature, alpha } = self.config;
         format!("CE + {alpha} τ² mean_k KL, τ = {temperature}, K = {teachers}")
     }
 }

@@ -17,39 +17,24 @@
 //! with method `aver` and one teacher, which gives the same student.
 
 use super::options::{ALPHA, TEMPERATURE, number};
-use super::output_layer::task_and_kd;
+use super::output_layer::{OutputConfig, task_and_kd};
 use super::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights};
 use crate::losses::weighted_kl;
 use crate::preflight::TeacherProfile;
 use crate::recipe::MethodSpec;
 use crate::weighting::{Single, Weighting as _};
 
-/// Constants of [`BestTeacher`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BestTeacherConfig {
-    /// Softening of both distributions, > 0. Default 4.
-    pub temperature: f32,
-    /// Weight of the distillation term, ≥ 0. Default 1.
-    pub alpha: f64,
-}
-
-impl Default for BestTeacherConfig {
-    fn default() -> Self {
-        Self { temperature: 4.0, alpha: 1.0 }
-    }
-}
-
 /// Distillation from the teacher that does best alone.
 #[derive(Clone, Debug, Default)]
 pub struct BestTeacher {
-    config: BestTeacherConfig,
+    config: OutputConfig,
     best: Option<(usize, String)>,
 }
 
 impl BestTeacher {
     /// With these constants; [`Method::prepare`] chooses the teacher.
     #[must_use]
-    pub const fn new(config: BestTeacherConfig) -> Self {
+    pub const fn new(config: OutputConfig) -> Self {
         Self { config, best: None }
     }
 }
@@ -71,7 +56,7 @@ impl Method for BestTeacher {
     }
 
     fn loss(&self, step: &Step) -> Loss {
-        let BestTeacherConfig { temperature, alpha } = self.config;
+        let OutputConfig { temperature, alpha } = self.config;
         let teacher = self.best.as_ref().expect(super::PREPARED).0;
         let teachers = step.teacher_logits();
         let weights = Single { teacher }.weights(teachers, &step.labels);
@@ -87,7 +72,7 @@ impl Method for BestTeacher {
     }
 
     fn objective(&self, teachers: usize) -> String {
-        let BestTeacherConfig { temperature, alpha } = self.config;
+        let OutputConfig { temperature, alpha } = self.config;
         let best = match &self.best {
             Some((_, name)) => format!("`{name}`"),
             None => "best".to_owned(),
@@ -107,7 +92,7 @@ pub(super) const ROW: MethodInfo = MethodInfo {
     paper: "-",
     status: Status::Exact,
     build: |options| {
-        Box::new(BestTeacher::new(BestTeacherConfig {
+        Box::new(BestTeacher::new(OutputConfig {
             temperature: number(options, "temperature") as f32,
             alpha: number(options, "alpha"),
         }))

@@ -18,7 +18,7 @@
 //! labels play no part in the weights: a teacher that is sure and wrong counts fully. With one
 //! teacher the weight is 1.
 
-use super::options::{ALPHA, SCALE, TEMPERATURE, number, scale, temperature};
+use super::options::{ALPHA, SCALE, TEMPERATURE, scale};
 use super::output_layer::{OutputConfig, task_and_weighted_kd};
 use super::{Loss, Method, MethodInfo, Needs, Scale, Status, Step};
 use crate::recipe::MethodSpec;
@@ -60,8 +60,7 @@ pub(super) const ROW: MethodInfo = MethodInfo {
     paper: "Kwon, Na, Lee, Kim, ICASSP 2020",
     status: Status::Exact,
     build: |options| {
-        let config =
-            OutputConfig { temperature: temperature(options), alpha: number(options, "alpha") };
+        let config = OutputConfig::of(options);
         Box::new(Ebkd::new(config, scale(options)))
     },
 };

@@ -22,7 +22,7 @@ use faculty_nets::ParameterSpec;
 use super::features::{mean_k, mean_over_teachers};
 use super::fitnet::{HINT_BETA, HINT_STAGE};
 use super::hints::Hints;
-use super::options::{ALPHA, TEMPERATURE, count, number, temperature};
+use super::options::{ALPHA, TEMPERATURE, count, number};
 use super::output_layer::{OutputConfig, task_and_weighted_kd};
 use super::{Connector, Loss, Method, MethodInfo, Needs, Shapes, Status, Step};
 use crate::recipe::MethodSpec;
@@ -76,10 +76,7 @@ pub(super) const ROW: MethodInfo = MethodInfo {
     status: Status::Exact,
     build: |options| {
         Box::new(FitnetMkd::new(FitnetMkdConfig {
-            output: OutputConfig {
-                temperature: temperature(options),
-                alpha: number(options, "alpha"),
-            },
+            output: OutputConfig::of(options),
             beta: number(options, "beta"),
             stage: count(options, "stage"),
         }))

@@ -18,8 +18,8 @@ use super::features::rows;
 use super::rkd::{angle_difference, distance_difference};
 use super::sp::similarity_difference;
 use super::{
-    Aekd, Aver, AverConfig, CaMkd, CaMkdConfig, ClassifierTensors, Dist, DistConfig, Dkd,
-    DkdConfig, Ebkd, Kd, KdConfig, Loss, Method, OutputConfig, Scale, Step, entropic_transport,
+    Aekd, Aver, CaMkd, CaMkdConfig, ClassifierTensors, Dist, DistConfig, Dkd, DkdConfig, Ebkd, Kd,
+    KdConfig, Loss, Method, OutputConfig, Scale, Step, entropic_transport,
     gradient_by_teacher_logits, gradient_by_weights, label_cost, loss_of_heads, minibatch_cka,
     prior_ratio, probe_step, reliability_weights, weighted_soft_cross_entropy,
 };
@@ -128,7 +128,7 @@ fn kd(case: &Case) -> Result<(), String> {
 
 fn aver(case: &Case) -> Result<(), String> {
     let step = step(case, tensor(case.tensor("in.teacher_logits")));
-    let config = AverConfig { temperature: temperature(case), ..AverConfig::default() };
+    let config = OutputConfig { temperature: temperature(case), ..OutputConfig::default() };
     check_kd_term(case, &step, &Aver::new(config).loss(&step))
 }
 

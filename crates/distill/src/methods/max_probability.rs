@@ -16,7 +16,7 @@
 //! labels play no part in the weights. The weights differ by at most a factor of the number of
 //! classes, so this rule is milder than the others.
 
-use super::options::{ALPHA, TEMPERATURE, number, temperature};
+use super::options::{ALPHA, TEMPERATURE};
 use super::output_layer::{OutputConfig, task_and_weighted_kd};
 use super::{Loss, Method, MethodInfo, Needs, Status, Step};
 use crate::recipe::MethodSpec;
@@ -47,12 +47,7 @@ pub(super) const ROW: MethodInfo = MethodInfo {
     },
     paper: "-",
     status: Status::Exact,
-    build: |options| {
-        Box::new(MaxProbability::new(OutputConfig {
-            temperature: temperature(options),
-            alpha: number(options, "alpha"),
-        }))
-    },
+    build: |options| Box::new(MaxProbability::new(OutputConfig::of(options))),
 };
 
 impl Method for MaxProbability {

@@ -16,7 +16,7 @@
 //! # Limits
 //! a teacher whose logits are larger counts for more; `mean-of-probabilities` is bounded.
 
-use super::options::{ALPHA, TEMPERATURE, number, temperature};
+use super::options::{ALPHA, TEMPERATURE};
 use super::output_layer::{OutputConfig, task_and_kd};
 use super::{Loss, Method, MethodInfo, Needs, Status, Step};
 use crate::losses::kl_divergence;
@@ -47,12 +47,7 @@ pub(super) const ROW: MethodInfo = MethodInfo {
     },
     paper: "Hinton, Vinyals, Dean 2015, arXiv 1503.02531",
     status: Status::Exact,
-    build: |options| {
-        Box::new(MeanOfLogits::new(OutputConfig {
-            temperature: temperature(options),
-            alpha: number(options, "alpha"),
-        }))
-    },
+    build: |options| Box::new(MeanOfLogits::new(OutputConfig::of(options))),
 };
 
 impl Method for MeanOfLogits {

@@ -17,7 +17,7 @@
 //! # Limits
 //! at least one teacher; with one it is `aver`.
 
-use super::options::{ALPHA, TEMPERATURE, number, temperature};
+use super::options::{ALPHA, TEMPERATURE};
 use super::output_layer::{OutputConfig, task_and_kd};
 use super::{Loss, Method, MethodInfo, Needs, Status, Step};
 use crate::losses::{kl_from_log_target, log_mixture};
@@ -49,12 +49,7 @@ pub(super) const ROW: MethodInfo = MethodInfo {
     },
     paper: "Hinton, Vinyals, Dean 2015, arXiv 1503.02531",
     status: Status::Exact,
-    build: |options| {
-        Box::new(MeanOfProbabilities::new(OutputConfig {
-            temperature: temperature(options),
-            alpha: number(options, "alpha"),
-        }))
-    },
+    build: |options| Box::new(MeanOfProbabilities::new(OutputConfig::of(options))),
 };
 
 impl Method for MeanOfProbabilities {

@@ -2,8 +2,10 @@
 
 use burn::Tensor;
 
+use super::options::{number, temperature};
 use super::{Loss, Step, TeacherWeights, Term};
 use crate::losses::{mean_cross_entropy, weighted_kl};
+use crate::recipe;
 
 /// Constants that these methods share.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,6 +19,13 @@ pub struct OutputConfig {
 impl Default for OutputConfig {
     fn default() -> Self {
         Self { temperature: 4.0, alpha: 1.0 }
+    }
+}
+
+impl OutputConfig {
+    /// The options `temperature` and `alpha`.
+    pub(super) fn of(options: &recipe::Method) -> Self {
+        Self { temperature: temperature(options), alpha: number(options, "alpha") }
     }
 }
 

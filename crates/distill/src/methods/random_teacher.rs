@@ -18,7 +18,7 @@
 //! # Limits
 //! every teacher is run on every batch, since outputs may be kept for later epochs.
 
-use super::options::{ALPHA, TEMPERATURE, number, option, temperature, word};
+use super::options::{ALPHA, TEMPERATURE, option, word};
 use super::output_layer::{OutputConfig, task_and_weighted_kd};
 use super::{Loss, Method, MethodInfo, Needs, Status, Step};
 use crate::recipe::{MethodSpec, OptionValue, Range};
@@ -61,8 +61,7 @@ pub(super) const ROW: MethodInfo = MethodInfo {
     paper: "Fukuda et al., Interspeech 2017",
     status: Status::Exact,
     build: |options| {
-        let config =
-            OutputConfig { temperature: temperature(options), alpha: number(options, "alpha") };
+        let config = OutputConfig::of(options);
         let per = match word(options, "per") {
             "sample" => DrawPer::Sample,
             _ => DrawPer::Batch,
