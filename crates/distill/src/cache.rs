@@ -12,8 +12,10 @@
 //! `docs/cache.md` describes the files and what they promise. [`CachePlan`] says what a recipe
 //! needs and what of it is missing, and builds it; a run opens a complete cache by itself.
 
+mod classifier;
 mod identity;
 mod manifest;
+mod pixels;
 mod plan;
 mod shard;
 mod source;

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use faculty_data::{Augmentation, Dataset, Part, Renderer, SampleId, View};
+use faculty_data::{Dataset, SampleId};
 use faculty_nets::MapShape;
-use faculty_nets::weights;
-use rayon::prelude::*;
 use serde::Serialize;
 
+use super::classifier::{classifier_hash, read_classifier};
 use super::identity::TeacherIdentity;
-use super::manifest::{DataEntry, Manifest, Samples, SamplesEntry, TeacherEntry, ViewsEntry, hash};
+use super::manifest::{DataEntry, Manifest, Samples, SamplesEntry, TeacherEntry, ViewsEntry};
+use super::pixels::Pixels;
 use super::shard::{Layout, ShardReader, is_there, shard_path};
 use super::{CachedTeacher, FORMAT, Kind};
 use crate::error::{Error, Result};
@@ -555,98 +555,4 @@ fn wanted_taps(own: &[recipe::Method], epochs: usize, maps: CacheMaps) -> Vec<Ta
     taps.sort_unstable();
     taps.dedup();
     taps
-}
-
-fn classifier_hash(classifier: &FrozenClassifier) -> String {
-    let values = classifier.weight.iter().chain(&classifier.bias);
-    hash(&values.flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())
-}
-
-pub(super) fn write_classifier(path: &Path, classifier: &FrozenClassifier) -> Result<()> {
-    let classes = classifier.bias.len();
-    let channels = classifier.weight.len() / classes.max(1);
-    let array =
-        |shape: Vec<usize>, values: &[f32]| weights::Array { shape, values: values.to_vec() };
-    let state = weights::StateDict::from([
-        ("bias".to_owned(), array(vec![classes], &classifier.bias)),
-        ("weight".to_owned(), array(vec![classes, channels], &classifier.weight)),
-    ]);
-    Ok(weights::write(path, &state, &std::collections::BTreeMap::new())?)
-}
-
-fn read_classifier(path: &Path, expected: &str) -> Result<FrozenClassifier> {
-    let damaged = || Error::CacheDamaged {
-        path: path.to_owned(),
-        reason: "it is not the classifier of its manifest".to_owned(),
-    };
-    let (mut state, _) = weights::read_safetensors(path).map_err(|_| damaged())?;
-    let mut take = |name: &str| state.remove(name).map(|array| array.values);
-    let (Some(weight), Some(bias)) = (take("weight"), take("bias")) else {
-        return Err(damaged());
-    };
-    let classifier = FrozenClassifier { weight, bias };
-    if classifier_hash(&classifier) == expected { Ok(classifier) } else { Err(damaged()) }
-}
-
-/// The images of a cache's samples.
-pub(super) struct Pixels {
-    train: Part,
-    test: Option<Part>,
-    /// Every id of the data set: position, and whether it is in the test part only.
-    positions: std::collections::HashMap<SampleId, (bool, usize)>,
-    pub(super) views: Renderer,
-    pub(super) plain: Renderer,
-}
-
-impl Pixels {
-    pub(super) fn new(plan: &CachePlan<'_>) -> Result<Self> {
-        let (train, test) = (plan.dataset.train_part(), plan.dataset.test_part());
-        let mut positions = std::collections::HashMap::new();
-        // The same image has the same id in both parts, so it does not matter which one is taken.
-        for (part, is_test) in [(Some(&train), false), (test.as_ref(), true)] {
-            for (position, id) in part.map(Part::ids).unwrap_or_default().into_iter().enumerate() {
-                positions.entry(id).or_insert((is_test, position));
-            }
-        }
-        let ViewsEntry { seed, crop_padding, flip, .. } = plan.manifest.views;
-        let augmentation = Augmentation { pad: crop_padding, flip };
-        let renderer = |augmentation| {
-            Renderer::new(train.shape(), augmentation, &plan.data.normalisation, seed)
-        };
-        let (views, plain) = (renderer(augmentation)?, renderer(Augmentation::NONE)?);
-        Ok(Self { train, test, positions, views, plain })
-    }
-
-    /// One view of each sample, `[samples, channels, height, width]`.
-    pub(super) fn render(
-        &self,
-        renderer: &Renderer,
-        ids: &[SampleId],
-        number: u32,
-        out: &mut Vec<f32>,
-    ) -> Result<()> {
-        out.resize(ids.len() * renderer.view_len(), 0.0);
-        ids.par_iter().zip(out.par_chunks_exact_mut(renderer.view_len())).try_for_each(
-            |(&id, out)| {
-                let place = self.positions.get(&id).map(|&(is_test, position)| {
-                    (
-                        if is_test {
-                            self.test.as_ref().unwrap_or(&self.train)
-                        } else {
-                            &self.train
-                        },
-                        position,
-                    )
-                });
-                let Some((part, position)) = place else {
-                    return Err(Error::CacheIncomplete {
-                        path: PathBuf::from("samples.safetensors"),
-                        what: format!("the image of sample {id} in the data set"),
-                    });
-                };
-                renderer.render_into(part.image(position), View { id, number }, out);
-                Ok(())
-            },
-        )
-    }
 }

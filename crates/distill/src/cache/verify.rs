@@ -4,7 +4,8 @@ use faculty_data::SampleId;
 use faculty_data::rng::{Purpose, below, draw};
 
 use super::Kind;
-use super::plan::{CachePlan, Pixels, SetPlan, TeacherPlan};
+use super::pixels::Pixels;
+use super::plan::{CachePlan, SetPlan, TeacherPlan};
 use crate::error::{Error, Result};
 use crate::recipe::CacheDtype;
 use crate::tap::Tap;

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Kind;
-use super::plan::{BATCH, CachePlan, Pixels, SetPlan, TeacherPlan, write_classifier};
+use super::classifier::write_classifier;
+use super::pixels::Pixels;
+use super::plan::{BATCH, CachePlan, SetPlan, TeacherPlan};
 use super::shard::{ShardWriter, shard_path};
 use crate::error::{Error, Result};
 use crate::run::{Teacher, measure_teachers};
