@@ -5,4 +5,5 @@ mod cache;
 mod data;
 mod finite_differences;
 mod methods;
+mod mmkd;
 mod runs;
