@@ -16,6 +16,9 @@ use crate::optimizer::OptimizerConfig;
 
 const FORMAT: u32 = 1;
 
+/// Before the names of what a method keeps between steps.
+const BETWEEN: &str = "between/";
+
 /// Progress at a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
@@ -75,6 +78,9 @@ pub fn save(
         }
         steps.insert(name, trained.optimizer.steps);
     }
+    for (key, array) in learner.between().map(|between| between.state()).unwrap_or_default() {
+        tensors.insert(format!("{BETWEEN}{key}"), array);
+    }
     let metadata =
         [("progress".to_owned(), json(progress)), ("optimizer_steps".to_owned(), json(&steps))];
     weights::write(path, &tensors, &metadata.into())?;
@@ -133,6 +139,13 @@ pub fn load(path: &Path, learner: &mut Learner, optimizer: &OptimizerConfig) -> 
                 .collect::<Result<Vec<_>>>()?;
             trained.optimizer.slots.push(vectors);
         }
+    }
+    if let Some(between) = learner.between_mut() {
+        let own = tensors
+            .into_iter()
+            .filter_map(|(key, array)| Some((key.strip_prefix(BETWEEN)?.to_owned(), array)))
+            .collect();
+        between.set_state(own).map_err(|reason| damaged(path, reason))?;
     }
     Ok(progress)
 }

@@ -18,6 +18,10 @@ use crate::optimizer::{OptimizerConfig, OptimizerState};
 use crate::tap::Tap;
 use crate::teacher::{FrozenClassifier, TeacherOutputs, TeacherSource};
 
+mod between;
+
+pub use between::{Between, BetweenSteps};
+
 /// A network in training with its optimiser's memory.
 #[derive(Debug)]
 pub struct Trained {
@@ -75,6 +79,7 @@ pub struct Learner {
     connectors: Vec<(Tap, Trained)>,
     parameters: Option<Trained>,
     method: Box<dyn Method>,
+    between: Option<Box<dyn BetweenSteps>>,
     teacher_shapes: Vec<TapShapes>,
     classifiers: Vec<FrozenClassifier>,
     device: Device,
@@ -207,6 +212,7 @@ impl Learner {
         let classifiers =
             teachers.iter().filter_map(|teacher| teacher.classifier.clone()).collect();
         let student = Trained::new(student, compute);
+        let between = method.between_steps(&shapes);
         let teacher_shapes = shapes.teachers;
         let (on_losses, buffers) = (Duration::ZERO, Vec::new());
         Self {
@@ -214,6 +220,7 @@ impl Learner {
             connectors,
             parameters,
             method,
+            between,
             teacher_shapes,
             classifiers,
             device,
@@ -250,6 +257,36 @@ impl Learner {
         std::iter::once(("student".to_owned(), &mut self.student))
             .chain(connectors)
             .chain(parameters)
+    }
+
+    /// What the method does between steps, for checkpoints.
+    #[must_use]
+    pub fn between(&self) -> Option<&dyn BetweenSteps> {
+        self.between.as_deref()
+    }
+
+    /// The same, for loading a checkpoint.
+    pub fn between_mut(&mut self) -> Option<&mut (dyn BetweenSteps + 'static)> {
+        self.between.as_deref_mut()
+    }
+
+    /// Lets the method do what it does after the update with the same batch, rate and clip; the
+    /// student stays as it is. Gives numbers that must be finite.
+    ///
+    /// # Panics
+    /// When the batch is not that of the last [`Learner::gradients`].
+    pub fn after_step(
+        &mut self,
+        batch: &LearnerBatch<'_>,
+        rate: f32,
+        clip: Option<f64>,
+    ) -> Vec<(&'static str, f64)> {
+        let Some(mut own) = self.between.take() else { return Vec::new() };
+        let mut between = Between::new(self, *batch, rate, clip);
+        let numbers = own.after_step(&mut between);
+        between.restore();
+        self.between = Some(own);
+        numbers
     }
 
     /// Forward, loss and gradients of one batch, without an update. Running statistics move.
@@ -501,15 +538,19 @@ fn all_taps(graph: &Graph) -> TapShapes {
 
 /// Samples whose label has the highest logit; NaN is never right.
 fn count_correct(logits: &[f32], labels: &[u32]) -> usize {
+    labels.len() - missed(logits, labels).len()
+}
+
+/// Positions of the others.
+fn missed(logits: &[f32], labels: &[u32]) -> Vec<usize> {
     let classes = logits.len() / labels.len();
-    logits
-        .chunks_exact(classes)
-        .zip(labels)
-        .filter(|(row, label)| {
-            let own = row[**label as usize];
-            row.iter().all(|&z| z <= own)
-        })
-        .count()
+    let rows = logits.chunks_exact(classes).zip(labels).enumerate();
+    rows.filter(|(_, (row, label))| {
+        let own = row[**label as usize];
+        !row.iter().all(|&z| z <= own)
+    })
+    .map(|(position, _)| position)
+    .collect()
 }
 
 fn classifier_tensors(classifier: &FrozenClassifier, device: &Device) -> ClassifierTensors {

@@ -9,6 +9,7 @@ use burn::Tensor;
 use burn::tensor::Int;
 use faculty_nets::{Graph, MapShape, ParameterSpec};
 
+use crate::learner::BetweenSteps;
 use crate::losses::maps::MapValues;
 use crate::preflight::TeacherProfile;
 use crate::tap::Tap;
@@ -40,6 +41,7 @@ mod layers;
 mod max_probability;
 mod mean_of_logits;
 mod mean_of_probabilities;
+mod mmkd;
 mod mt_bert;
 mod options;
 mod output_layer;
@@ -84,6 +86,7 @@ pub use kd::{Kd, KdConfig};
 pub use max_probability::MaxProbability;
 pub use mean_of_logits::MeanOfLogits;
 pub use mean_of_probabilities::MeanOfProbabilities;
+pub use mmkd::{Mmkd, MmkdConfig};
 pub use mt_bert::{reliability_weights, weighted_soft_cross_entropy};
 pub use output_layer::OutputConfig;
 pub use pkt::{Pkt, PktConfig};
@@ -330,6 +333,13 @@ pub trait Method: Send + std::fmt::Debug {
     fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
         let _ = shapes;
         Vec::new()
+    }
+
+    /// What the method does after each update, if anything: the only thing that changes
+    /// [`Method::parameters`] that are frozen.
+    fn between_steps(&self, shapes: &Shapes) -> Option<Box<dyn BetweenSteps>> {
+        let _ = shapes;
+        None
     }
 
     /// Whether the method needs [`Method::prepare`], and so a validation part.

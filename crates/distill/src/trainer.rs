@@ -280,19 +280,25 @@ impl EpochRun<'_> {
                 Vec::new()
             };
             learning_rate = settings.schedule.rate(epoch, batch_number - 1, batches);
-            let step = self.learner.gradients(&LearnerBatch {
+            let learner_batch = LearnerBatch {
                 epoch,
                 draw: draw(Purpose::Method, settings.seed, epoch as u64, batch_number as u64, 0),
                 images: &batch.images,
                 labels: &batch.labels,
                 teachers: &outputs,
-            });
+            };
+            let step = self.learner.gradients(&learner_batch);
             if let Some((what, value)) = broken(&step) {
                 let kept = self.kept(checkpointed);
                 return Err(Error::NotFinite { what, value, epoch, batch: batch_number, kept });
             }
             let rate = learning_rate as f32;
             self.learner.update(&settings.optimizer, rate, settings.clip, epoch);
+            let numbers = self.learner.after_step(&learner_batch, rate, settings.clip);
+            if let Some((name, value)) = numbers.into_iter().find(|(_, v)| !v.is_finite()) {
+                let (what, kept) = (format!("`{name}`"), self.kept(checkpointed));
+                return Err(Error::NotFinite { what, value, epoch, batch: batch_number, kept });
+            }
             sums.add(&step, batch.len());
             observe(Event::Batch {
                 epoch,

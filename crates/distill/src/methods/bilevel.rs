@@ -16,8 +16,9 @@
 //! # Paper and code
 //! the papers differentiate twice; two more passes of the student give the same to about 1 %.
 //! # Limits
-//! library functions only: the trainer takes one step a batch and cannot go back, so there are no
-//! methods `mmkd` and `ikd` yet.
+//! [`super::Mmkd`] uses them (not in the table of methods yet); teachers that learn (`ikd`) are not built, so their part is a library
+//! function only. The gradient is of first order in η: where a student bends much within a step it
+//! is rough.
 
 /// ε, from the direction v: 0.01 of its length; 0 for a direction of length 0.
 #[must_use]

@@ -204,6 +204,30 @@ fn a_teacher_that_is_right_outweighs_one_that_is_wrong() {
 }
 
 #[test]
+fn a_teacher_sure_of_the_wrong_class_misleads_entropy_but_not_confidence() {
+    // Right with a doubt, right with more doubt, and sure of another class.
+    let mut logits = vec![0.0; 3 * BATCH * CLASSES];
+    for (b, label) in [0, 3, 6, 1, 3].into_iter().enumerate() {
+        for (k, (class, value)) in
+            [(label, 4.0), (label, 3.0), ((label + 1) % CLASSES, 12.0)].into_iter().enumerate()
+        {
+            logits[(k * BATCH + b) * CLASSES + class] = value;
+        }
+    }
+    let data = TensorData::new(logits, [3, BATCH, CLASSES]);
+    let all = Tensor::from_data(data, &device());
+    let of = |rule: &dyn Weighting| values(rule.weights(&all, &labels()));
+    let (entropy, confidence) = (of(&Entropy), of(&Confidence));
+    for b in 0..BATCH {
+        let row = |weights: &[f32]| [0, 1, 2].map(|k| weights[k * BATCH + b]);
+        let [a, c, wrong] = row(&entropy);
+        assert!(wrong > a && wrong > c, "entropy: {a} {c} {wrong}");
+        let [a, c, wrong] = row(&confidence);
+        assert!(wrong < 0.01 && a > 0.3 && c > 0.3, "confidence: {a} {c} {wrong}");
+    }
+}
+
+#[test]
 fn the_kd_term_is_zero_when_the_student_agrees_and_positive_otherwise() {
     for method in methods() {
         let same = numbers(BATCH * CLASSES, 5);

@@ -7,8 +7,8 @@ use faculty_distill::methods::{
     Aekd, AekdF, AekdFConfig, AmtmlKd, AmtmlKdConfig, At, AtConfig, Aver, BestTeacher, CaMkd,
     CaMkdConfig, CalibratedConfidence, Ce, Ckd, ClassReliability, Dist, Dkd, Ebkd, Fitnet,
     FitnetConfig, FitnetMkd, FitnetMkdConfig, Kd, MaxProbability, MeanOfLogits,
-    MeanOfProbabilities, Method, Pkt, PktConfig, RandomTeacher, ReviewKd, ReviewKdConfig, Rkd,
-    SemCkd, SemCkdConfig, Sp, SpConfig, Vid,
+    MeanOfProbabilities, Method, Mmkd, MmkdConfig, Pkt, PktConfig, RandomTeacher, ReviewKd,
+    ReviewKdConfig, Rkd, SemCkd, SemCkdConfig, Sp, SpConfig, Vid,
 };
 use faculty_distill::optimizer::OptimizerConfig;
 use faculty_distill::preflight::TeacherProfile;
@@ -86,7 +86,13 @@ fn check(method: impl Fn() -> Box<dyn Method>, teacher_count: u64) {
     learner.gradients(&setup.batch());
     let gradients: Vec<Vec<Vec<f32>>> =
         learner.trained().map(|(_, trained)| trained.gradients().to_vec()).collect();
+    let frozen = learner.method().needs(2).frozen_parameters;
+    let names: Vec<String> = learner.trained().map(|(name, _)| name).collect();
     for (network_index, of_network) in gradients.iter().enumerate() {
+        if frozen && names[network_index] == "method" {
+            assert!(of_network.iter().flatten().all(|&g| g == 0.0));
+            continue;
+        }
         // Along the whole gradient of one network at once: the derivative is its norm.
         let norm: f64 =
             of_network.iter().flatten().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
@@ -270,4 +276,11 @@ fn reviewkd_and_ckd_match_finite_differences() {
 fn semckd_matches_finite_differences() {
     let config = SemCkdConfig { beta: 100.0, ..SemCkdConfig::default() };
     check(move || Box::new(SemCkd::new(config)), 1);
+}
+
+#[test]
+fn mmkd_with_one_teacher_matches_finite_differences() {
+    // The weights of several teachers move with the student and carry no gradient.
+    let config = MmkdConfig { beta: 2.0, ..MmkdConfig::default() };
+    check(move || Box::new(Mmkd::new(config)), 1);
 }

@@ -6,6 +6,7 @@ mod cache;
 mod data;
 mod finite_differences;
 mod methods;
+mod mmkd;
 mod onnx;
 mod runs;
 mod sources;
