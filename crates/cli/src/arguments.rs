@@ -36,8 +36,8 @@ pub(crate) enum Command {
     Evaluate(EvaluateOptions),
     /// Show every value of a recipe and where it is from
     Explain(ExplainOptions),
-    /// List the distillation methods
-    Methods(ListOptions),
+    /// List the distillation methods, or the options of one
+    Methods(MethodsOptions),
     /// List the networks
     Networks(ListOptions),
     /// List the data set formats, or look into a data set
@@ -263,6 +263,15 @@ pub(crate) struct ExplainOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct ListOptions {
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MethodsOptions {
+    /// A method to look into
+    pub(crate) name: Option<String>,
     /// One JSON object on stdout
     #[arg(long)]
     pub(crate) json: bool,

@@ -493,9 +493,7 @@ fn with_method(recipe: &Recipe, method: &Method, seed: u64) -> Recipe {
 
 /// What these methods read of the teachers in any epoch.
 fn taps(methods: &[Method], epochs: usize) -> Vec<Tap> {
-    let needs = |own: &Method| {
-        needs_of_run((methods::find(&own.name).build)(own).as_ref(), epochs).teacher_taps
-    };
+    let needs = |own: &Method| needs_of_run(methods::build(own).as_ref(), epochs).teacher_taps;
     let mut taps: Vec<Tap> = methods.iter().flat_map(needs).collect();
     taps.sort_unstable();
     taps.dedup();
@@ -524,6 +522,7 @@ fn is_unfit(error: &Error) -> bool {
         error,
         Error::MissingPart { .. }
             | Error::Batches { .. }
+            | Error::Combination { .. }
             | Error::NeedsValidation { .. }
             | Error::CacheMaps { .. }
     )

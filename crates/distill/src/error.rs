@@ -92,6 +92,16 @@ pub enum Error {
         /// The recipe key that mends it, with a value.
         mend: String,
     },
+    /// A term that cannot stand beside a method.
+    #[error("the term of `{term}` cannot stand beside method `{method}`: {why}")]
+    Combination {
+        /// Name of the method.
+        method: &'static str,
+        /// Name of the term.
+        term: &'static str,
+        /// Why.
+        why: &'static str,
+    },
     /// A teacher that has learnt next to nothing about these classes.
     #[error(
         "teacher `{teacher}` is right on {top1:.1} % of the {part} part, little more than chance \
@@ -384,6 +394,9 @@ impl Error {
                     .to_owned(),
             ),
             Self::NothingToMeasureOn => Some("set `data.validation` above 0".to_owned()),
+            Self::Combination { .. } => {
+                Some("remove that `[[method.terms]]`, or choose another method".to_owned())
+            }
             Self::Batches { mend, .. } => Some(format!("set `{mend}`")),
             Self::Channels { expected, .. } => {
                 Some(format!("give {expected} values, or leave the key out to measure them"))

@@ -147,7 +147,9 @@ impl LeafGradients {
     /// Adds the gradients that terms off the tape bring for the connectors' results.
     fn add_map_terms(&mut self, terms: Vec<MapTerm>) {
         for gradient in terms.into_iter().map(|term| term.gradients) {
-            self.connected.resize_with(gradient.len(), || None);
+            // Connectors of terms on the tape come after those off it.
+            let count = self.connected.len().max(gradient.len());
+            self.connected.resize_with(count, || None);
             for (sum, gradient) in self.connected.iter_mut().zip(gradient) {
                 match sum {
                     None => *sum = Some(gradient),
@@ -173,12 +175,22 @@ impl Leaves {
     }
 }
 
+/// What a method may build its trained parts for.
+pub(crate) fn shapes(student: &Network, teachers: &[TeacherTraits], batch_size: usize) -> Shapes {
+    Shapes {
+        classes: student.classes(),
+        batch_size,
+        student: all_taps(student.graph()),
+        teachers: teachers.iter().map(|teacher| teacher.taps.clone()).collect(),
+    }
+}
+
 impl Learner {
     /// Builds the parts that `method` trains beside this student for these teachers.
     #[must_use]
     pub fn new(
         student: Network,
-        method: Box<dyn Method>,
+        mut method: Box<dyn Method>,
         teachers: &[TeacherTraits],
         batch_size: usize,
         seed: u64,
@@ -186,12 +198,8 @@ impl Learner {
     ) -> Self {
         // Losses run on burn's CPU backend whatever else is compiled in.
         let device = Device::flex().autodiff();
-        let shapes = Shapes {
-            classes: student.classes(),
-            batch_size,
-            student: all_taps(student.graph()),
-            teachers: teachers.iter().map(|teacher| teacher.taps.clone()).collect(),
-        };
+        let shapes = shapes(&student, teachers, batch_size);
+        method.fit_to(&shapes);
         let connectors = method
             .connectors(&shapes)
             .into_iter()
@@ -338,6 +346,7 @@ impl Learner {
             MapValues { values: connector.run.value(output), shape: graph.shape(output) }
         });
         let step = MapStep {
+            epoch: batch.epoch,
             labels: batch.labels,
             connected: connected.collect(),
             teachers: batch
@@ -412,7 +421,7 @@ impl Learner {
             .collect();
         let (mut connected, mut parameters) = (Vec::new(), Vec::new());
         if needs.trained_parts {
-            for (_, connector) in self.connectors.iter().filter(|_| !needs.map_terms) {
+            for (_, connector) in self.connectors.iter().filter(|_| needs.on_tape()) {
                 let own = connector.network.graph();
                 connected.push(leaf(&connector.run, own, own.output()));
             }
@@ -443,10 +452,11 @@ impl Learner {
             connected_maps: leaves.connected.clone(),
             parameters: leaves.parameters.clone(),
             teacher_logits,
-            teacher_maps: if needs.map_terms {
-                Vec::new()
-            } else {
+            term_weights: None,
+            teacher_maps: if needs.on_tape() {
                 batch.teachers.iter().zip(&self.teacher_shapes).map(maps_of).collect()
+            } else {
+                Vec::new()
             },
             teacher_classifiers: if needs.teacher_classifiers && !needs.map_terms {
                 self.classifiers.iter().map(|c| classifier_tensors(c, &self.device)).collect()

@@ -27,6 +27,8 @@ mod calibrated_confidence;
 mod ce;
 mod ckd;
 mod class_reliability;
+mod combination;
+mod costs;
 mod dih;
 mod dist;
 mod dkd;
@@ -61,6 +63,8 @@ mod golden;
 mod profiled;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod reference;
 
 pub use aekd::Aekd;
 pub use aekd_f::{AekdF, AekdFConfig};
@@ -74,6 +78,8 @@ pub use calibrated_confidence::{CalibratedConfidence, CalibratedConfidenceConfig
 pub use ce::Ce;
 pub use ckd::{Ckd, CkdConfig, Tuples};
 pub use class_reliability::{ClassReliability, ClassReliabilityConfig};
+pub use combination::build;
+pub(crate) use combination::check as check_combination;
 pub use dih::loss_of_heads;
 pub use dist::{Dist, DistConfig};
 pub use dkd::{Dkd, DkdConfig};
@@ -131,6 +137,8 @@ pub struct Needs {
     /// Whether [`Method::map_terms`] reads the connectors' results and the teachers' maps; then
     /// [`Step`] has neither.
     pub map_terms: bool,
+    /// Whether [`Step`] has connectors' results and teachers' maps all the same.
+    pub maps_on_tape: bool,
     /// Whether [`Method::parameters`] stay as they are this epoch; [`Method::connectors`] go on.
     pub frozen_parameters: bool,
     /// Whether every batch must be full: trained parts are as wide as the batch.
@@ -140,6 +148,11 @@ pub struct Needs {
 }
 
 impl Needs {
+    /// Whether [`Step`] has the maps.
+    pub(crate) fn on_tape(&self) -> bool {
+        !self.map_terms || self.maps_on_tape
+    }
+
     /// Both together.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
@@ -157,6 +170,7 @@ impl Needs {
             connector_taps: both(self.connector_taps, other.connector_taps),
             trained_parts: self.trained_parts || other.trained_parts,
             map_terms: self.map_terms || other.map_terms,
+            maps_on_tape: self.maps_on_tape || other.maps_on_tape,
             frozen_parameters: self.frozen_parameters || other.frozen_parameters,
             full_batches: self.full_batches || other.full_batches,
             min_batch: self.min_batch.max(other.min_batch),
@@ -225,6 +239,8 @@ pub struct Step {
     pub parameters: Vec<Tensor<1>>,
     /// `[teachers, batch, classes]`; absent unless asked for.
     pub teacher_logits: Option<Tensor<3>>,
+    /// `[teachers, batch]`: how the terms of a combination weigh the teachers; `None` for 1/K.
+    pub term_weights: Option<Tensor<2>>,
     /// For each teacher its values at each of [`Needs::teacher_taps`],
     /// `[batch, channels, height, width]`.
     pub teacher_maps: Vec<Vec<Tensor<4>>>,
@@ -245,6 +261,7 @@ impl Step {
             connected_maps: Vec::new(),
             parameters: Vec::new(),
             teacher_logits: Some(teachers),
+            term_weights: None,
             teacher_maps: Vec::new(),
             teacher_classifiers: Vec::new(),
         }
@@ -288,6 +305,8 @@ pub struct Loss {
 /// The maps of one batch where they lie, for [`Method::map_terms`].
 #[derive(Clone, Debug)]
 pub struct MapStep<'a> {
+    /// Current epoch, from 1.
+    pub epoch: usize,
     /// `[batch]`.
     pub labels: &'a [u32],
     /// The results of [`Method::connectors`].
@@ -319,6 +338,11 @@ pub struct MapTerm {
 pub trait Method: Send + std::fmt::Debug {
     /// What the method reads in `epoch` (from 1).
     fn needs(&self, epoch: usize) -> Needs;
+
+    /// Told once before training which sizes it has to do with.
+    fn fit_to(&mut self, shapes: &Shapes) {
+        let _ = shapes;
+    }
 
     /// Small trainable networks on the student's maps, trained with the student.
     ///

@@ -21,6 +21,7 @@ mod range;
 mod schema;
 mod section;
 mod setting;
+mod term;
 mod tree;
 
 #[cfg(test)]
@@ -36,3 +37,4 @@ pub use schema::{
     Cache, CacheDtype, CacheMaps, Data, Device, LabelNoise, Optimizer, Recipe, Schedule, Student,
     Teacher, Train,
 };
+pub use term::{MethodTerm, TERM_WEIGHTS};

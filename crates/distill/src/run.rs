@@ -10,7 +10,7 @@ use faculty_nets::{MapShape, Network};
 use crate::cache::CachePlan;
 use crate::compute::Compute;
 use crate::error::Result;
-use crate::learner::{Learner, TeacherTraits};
+use crate::learner::{self, Learner, TeacherTraits};
 use crate::methods::{self, Method, Needs};
 use crate::optimizer::OptimizerConfig;
 use crate::recipe::{self, CacheDtype, CacheMaps, Recipe};
@@ -116,7 +116,7 @@ impl CheckedRun {
         let input = MapShape::new(channels, height, width);
         let classes = dataset.classes().len();
         let info = methods::find(&recipe.method.name);
-        let mut method = (info.build)(&recipe.method);
+        let mut method = methods::build(&recipe.method);
 
         let mut student = Network::new(&recipe.student.network, input, classes, recipe.seed)?;
         if let Some(path) = &recipe.student.weights {
@@ -127,7 +127,7 @@ impl CheckedRun {
         teachers::check_batches(info.spec.name, &whole, &recipe.train)?;
         let mut teachers = Vec::new();
         let mut cards = Vec::new();
-        let uses_teachers = info.spec.max_teachers != Some(0);
+        let uses_teachers = recipe.method.uses_teachers(&info.spec);
         let loaded = match &recipe.cache {
             Some(_) if uses_teachers => {
                 CachePlan::with_data(recipe, dataset, data.clone())?.open()?
@@ -161,6 +161,8 @@ impl CheckedRun {
             .iter()
             .map(|teacher| TeacherTraits::of(teacher.source.as_ref(), &whole.teacher_taps))
             .collect();
+        let shapes = learner::shapes(&student, &traits, recipe.train.batch_size);
+        methods::check_combination(&recipe.method, &shapes, recipe.train.epochs)?;
         let compute = Compute::of(recipe.train.device)?;
         let recipe_text = recipe.to_toml()?;
         let identity = identity(recipe, &cards)?;

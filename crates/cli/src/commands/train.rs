@@ -54,7 +54,7 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     let stop = stop_on_interrupt();
     let reading = Instant::now();
     let dataset = open_dataset(&recipe.data)?;
-    let uses_teachers = find(&recipe.method.name).spec.max_teachers != Some(0);
+    let uses_teachers = recipe.method.uses_teachers(&find(&recipe.method.name).spec);
     if recipe.cache.is_some() && uses_teachers {
         cache::complete(CachePlan::new(&recipe, &dataset)?, &stop, options.json)?;
     }

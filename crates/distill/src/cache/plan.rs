@@ -542,9 +542,8 @@ pub(crate) fn check_maps(method: &recipe::Method, epochs: usize, maps: CacheMaps
 
 /// The taps to keep beside the logits.
 fn wanted_taps(own: &[recipe::Method], epochs: usize, maps: CacheMaps) -> Vec<Tap> {
-    let needs = |own: &recipe::Method| {
-        needs_of_run((methods::find(&own.name).build)(own).as_ref(), epochs).teacher_taps
-    };
+    let needs =
+        |own: &recipe::Method| needs_of_run(methods::build(own).as_ref(), epochs).teacher_taps;
     let needed: Vec<Tap> = own.iter().flat_map(needs).collect();
     let mut taps = match maps {
         CacheMaps::Auto => needed,

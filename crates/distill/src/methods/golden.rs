@@ -206,10 +206,10 @@ fn feature_losses(case: &Case) -> Result<(), String> {
     let pooled = |map: Tensor<4>| rows(map.mean_dims(&[2, 3]));
     type Term<'a> = Box<dyn Fn(Tensor<4>, Tensor<4>) -> Tensor<1> + 'a>;
     let terms: [(&str, Term<'_>); 4] = [
-        ("at", Box::new(attention_difference)),
-        ("sp", Box::new(similarity_difference)),
-        ("rkd_distance", Box::new(|s, t| distance_difference(pooled(s), pooled(t)))),
-        ("rkd_angle", Box::new(|s, t| angle_difference(pooled(s), pooled(t)))),
+        ("at", Box::new(|s, t| attention_difference(s, t).mean())),
+        ("sp", Box::new(|s, t| similarity_difference(s, t).mean())),
+        ("rkd_distance", Box::new(|s, t| distance_difference(pooled(s), pooled(t)).mean())),
+        ("rkd_angle", Box::new(|s, t| angle_difference(pooled(s), pooled(t)).mean())),
     ];
     for (name, term) in terms {
         let student: Tensor<4> = tensor(case.tensor("in.student_map")).require_grad();

@@ -1,11 +1,16 @@
 //! The table of methods: one row each.
 
+use super::costs::COSTS;
 use super::{
     Method, aekd, aekd_f, amtml_kd, at, aver, best_teacher, ca_mkd, calibrated_confidence, ce, ckd,
     class_reliability, dist, dkd, ebkd, fitnet, fitnet_mkd, kd, max_probability, mean_of_logits,
     mean_of_probabilities, pkt, random_teacher, reviewkd, rkd, semckd, sp, vid,
 };
 use crate::recipe::{self, MethodSpec};
+use crate::run::needs_of_run;
+
+/// Epochs after which no method asks for anything new.
+const EARLY: usize = 3;
 
 /// How close a method is to its paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +50,36 @@ impl MethodInfo {
     #[must_use]
     pub fn with_defaults(&self) -> Box<dyn Method> {
         (self.build)(&recipe::Method::with_defaults(&self.spec))
+    }
+
+    /// Time of a step against one of plain training, measured as `docs/methods.md` says; none of a
+    /// method that was not measured yet.
+    #[must_use]
+    pub fn cost(&self) -> Option<f64> {
+        COSTS.iter().find(|(name, _)| *name == self.spec.name).map(|(_, cost)| *cost)
+    }
+
+    /// What it reads of the teachers and asks of the run, with its defaults: `logits, the last map`.
+    #[must_use]
+    pub fn needs_in_words(&self) -> String {
+        let method = self.with_defaults();
+        // What differs by epoch begins or ends early.
+        let needs = needs_of_run(method.as_ref(), EARLY);
+        let mut words = Vec::new();
+        let mut say = |holds: bool, what: &str| {
+            if holds {
+                words.push(what.to_owned());
+            }
+        };
+        say(needs.teacher_logits, "logits");
+        for &tap in &needs.teacher_taps {
+            say(true, &tap.to_string());
+        }
+        say(needs.teacher_classifiers, "classifiers");
+        say(method.needs_profiles(), "a validation part");
+        say(needs.full_batches, "full batches");
+        say(needs.trained_parts, "trained parts");
+        if words.is_empty() { "labels only".to_owned() } else { words.join(", ") }
     }
 }
 

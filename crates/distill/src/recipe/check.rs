@@ -7,6 +7,7 @@ use super::problems::{Location, Problem, Problems, RecipeError, nearest, shown};
 use super::range::{KeySpec, Range, quoted};
 use super::schema::{Optimizer, Recipe, Schedule, Teacher, Train, milestones};
 use super::section::{Section as _, join};
+use super::term;
 
 impl Recipe {
     /// Checks a recipe that was built in code, as [`Recipe::load`] checks one from a file.
@@ -216,7 +217,15 @@ fn fit(recipe: &Recipe, methods: &[MethodSpec], problems: &mut Problems) {
             );
         }
     }
+    term::problems(&recipe.method, methods, problems);
     let count = recipe.teachers.len();
+    if count == 0 && !recipe.method.terms.is_empty() {
+        problems.add(
+            "teachers",
+            "terms beside the method need at least 1 teacher, found 0".to_owned(),
+            "add `[[teachers]]`, or remove `[[method.terms]]`".to_owned(),
+        );
+    }
     if spec.takes(count) {
         return;
     }
@@ -245,7 +254,7 @@ fn of_teachers(count: usize) -> String {
 pub(super) fn warnings(recipe: &Recipe, methods: &[MethodSpec], warnings: &mut Problems) {
     let Recipe { teachers, train, .. } = recipe;
     let spec = method::find(methods, &recipe.method.name);
-    if spec.is_some_and(|spec| spec.max_teachers == Some(0)) && !teachers.is_empty() {
+    if spec.is_some_and(|spec| !recipe.method.uses_teachers(spec)) && !teachers.is_empty() {
         warnings.add(
             "teachers",
             format!("method `{}` does not use the teachers", recipe.method.name),

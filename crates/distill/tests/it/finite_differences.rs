@@ -79,7 +79,7 @@ fn networks(learner: &mut Learner) -> Vec<&mut Network> {
     learner.trained_mut().map(|(_, trained)| &mut trained.network).collect()
 }
 
-fn check(method: impl Fn() -> Box<dyn Method>, teacher_count: u64) {
+pub(crate) fn check(method: impl Fn() -> Box<dyn Method>, teacher_count: u64) {
     let setup = Setup::new(teacher_count, &method().needs(2).teacher_taps);
     let fresh = || Learner::new(network(5), method(), &setup.traits, BATCH, 5, &Compute::Kernels);
     let mut learner = fresh();
