@@ -68,6 +68,8 @@ Examples:
   faculty compare recipe.toml --methods aver,ca-mkd --seeds 5
   faculty compare recipe.toml --methods all --set data.views=4 --set train.epochs=30
   faculty compare recipe.toml --methods aver,ebkd,ca-mkd --against ebkd --output runs/weighting
+  faculty compare recipe.toml --sweep
+  faculty compare recipe.toml --sweep method.temperature=2,4,8 --sweep method.beta=10,50,200
 
 Interrupt it at any time: the same command goes on where it was. See docs/compare.md.";
 
@@ -159,8 +161,14 @@ pub(crate) struct CompareOptions {
     pub(crate) recipe: PathBuf,
     /// Methods, comma-separated, or `all` that fit the recipe; `ce`, the student alone, is always
     /// there
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', required_unless_present = "sweep")]
     pub(crate) methods: Vec<String>,
+    /// Instead of methods: values of one key of the recipe's method or of `[train]`; several keys
+    /// are tried in all combinations; without values, its temperature and weights at half, once and
+    /// twice
+    #[arg(long, value_name = "KEY=V1,V2,…", num_args = 0..=1, action = clap::ArgAction::Append,
+          conflicts_with_all = ["methods", "against"], default_missing_value = "")]
+    pub(crate) sweep: Option<Vec<String>>,
     /// Seeds of each method, from that of the recipe on
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=1000))]

@@ -303,6 +303,20 @@ pub enum Error {
         /// What is among them.
         methods: Vec<String>,
     },
+    /// A sweep of one setting.
+    #[error("method `{method}` has nothing to sweep")]
+    NothingToSweep {
+        /// Name of the method.
+        method: String,
+    },
+    /// A setting that a sweep cannot vary.
+    #[error("a sweep cannot vary `{key}` (`{sets}`)")]
+    SweptKey {
+        /// What the setting changes.
+        sets: String,
+        /// The part of the recipe.
+        key: &'static str,
+    },
     /// A run of a comparison that ended early.
     #[error("run `{run}` of the comparison ended early: {source}")]
     RunOfComparison {
@@ -460,6 +474,14 @@ impl Error {
             Self::UnknownReference { methods, .. } => {
                 Some(format!("name it in `--methods` too, or give one of {}", methods.join(", ")))
             }
+            Self::NothingToSweep { .. } => Some(
+                "name values to try, for example `--sweep train.learning_rate=0.02,0.05,0.1`"
+                    .to_owned(),
+            ),
+            Self::SweptKey { .. } => Some(
+                "vary options of the method and of `[train]`; for several methods use `--methods`"
+                    .to_owned(),
+            ),
             Self::RunOfComparison { source, .. } => match **source {
                 Self::NotFinite { .. } => Some(
                     "lower `train.learning_rate`, or leave the method out of `--methods`; finished \
