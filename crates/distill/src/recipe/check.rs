@@ -8,6 +8,8 @@ use super::range::{KeySpec, Range, quoted};
 use super::schema::{Optimizer, Recipe, Schedule, Teacher, Train, milestones};
 use super::section::{Section as _, join};
 
+mod plan;
+
 impl Recipe {
     /// Checks a recipe that was built in code, as [`Recipe::load`] checks one from a file.
     ///
@@ -62,6 +64,7 @@ pub(super) fn problems(recipe: &Recipe, methods: &[MethodSpec], problems: &mut P
     normalisation("data", &recipe.data.mean, &recipe.data.std, problems);
     teachers(&recipe.teachers, problems);
     fit(recipe, methods, problems);
+    plan::problems(recipe, problems);
     if recipe.cache.is_some() && recipe.data.views.is_none() && !problems.knows("data.views") {
         problems.add(
             "cache",
@@ -217,7 +220,7 @@ fn fit(recipe: &Recipe, methods: &[MethodSpec], problems: &mut Problems) {
         }
     }
     let count = recipe.teachers.len();
-    if spec.takes(count) {
+    if !plan::method(recipe, spec, methods, problems) || spec.takes(count) {
         return;
     }
     let uses =
@@ -272,6 +275,7 @@ pub(super) fn warnings(recipe: &Recipe, methods: &[MethodSpec], warnings: &mut P
         }
     }
     unused_keys(train, warnings);
+    plan::warnings(recipe, warnings);
     let late = train.milestones.iter().filter(|&&milestone| milestone >= train.epochs).count();
     if train.schedule == Schedule::Step && late > 0 {
         let (all, epochs) = (train.milestones.len(), train.epochs);
