@@ -8,5 +8,6 @@ mod finite_differences;
 mod methods;
 mod mmkd;
 mod onnx;
+mod plans;
 mod runs;
 mod sources;
