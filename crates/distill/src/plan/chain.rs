@@ -9,13 +9,13 @@ use faculty_nets::{Network, weights};
 use super::{Ensemble, PlanEvent, PlannedStudent, ensemble, input, numbered};
 use crate::checkpoint::Progress;
 use crate::error::{Error, Result};
-use crate::found::{Found, find_run};
+use crate::found::{Found, check_same_recipe, find_run};
 use crate::methods;
 use crate::recipe::{Method, Plan, PlanKind, Recipe, Teacher};
 use crate::record::RunCard;
 use crate::run::{CheckedRun, RunData, check_untrained};
 use crate::run_folder::{RunFolder, Start};
-use crate::trainer::{check_same_recipe, train};
+use crate::trainer::train;
 
 /// Born-again generations, or assistants and a student.
 pub(super) struct Chain<'a> {

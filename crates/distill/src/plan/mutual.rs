@@ -13,6 +13,7 @@ use crate::checkpoint::{self, BestEpoch, Progress};
 use crate::compute::Compute;
 use crate::error::{Error, Result};
 use crate::evaluate::network_quality;
+use crate::found::check_same_run;
 use crate::learner::{Learner, LearnerBatch, TeacherTraits};
 use crate::methods::{Dml, Method as _};
 use crate::recipe::{Plan, Recipe};
@@ -20,9 +21,7 @@ use crate::record::{EpochRecord, EpochSums, RunCard};
 use crate::run::{CheckedRun, RunData, Settings, identity};
 use crate::run_folder::{RunFolder, Start, StudentFiles};
 use crate::teacher::TeacherOutputs;
-use crate::trainer::{
-    Event, TrainedEpoch, broken, broken_weight, check_same_run, deliver, loader, write_student,
-};
+use crate::trainer::{Event, TrainedEpoch, broken, broken_weight, deliver, loader, write_student};
 
 /// The named student's name; its peers are `1-resnet14`, `2-resnet8`, …
 const STUDENT: &str = "student";
