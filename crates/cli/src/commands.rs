@@ -6,6 +6,8 @@ pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod lists;
+mod plan;
+mod sweep;
 pub(crate) mod teachers;
 pub(crate) mod train;
 

@@ -89,7 +89,9 @@ fn exit_code(error: &Error) -> Exit {
         | Error::CacheStopped { .. }
         | Error::ComparisonStopped { .. } => Exit::Interrupted,
         Error::NotFinite { .. } => Exit::No,
-        Error::RunOfComparison { source, .. } => exit_code(source),
+        Error::RunOfComparison { source, .. } | Error::StudentOfPlan { source, .. } => {
+            exit_code(source)
+        }
         _ => Exit::Usage,
     }
 }

@@ -19,8 +19,9 @@ use faculty_data::Dataset;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{CachePlan, check_maps};
-use crate::checkpoint::{self, Progress};
+use crate::checkpoint::Progress;
 use crate::error::{Error, Result};
+use crate::found::{Found, find_run};
 use crate::methods::{self, METHODS};
 use crate::metrics::Quality;
 use crate::preflight::Report;
@@ -30,7 +31,7 @@ use crate::run::{CheckedRun, TeacherPool, identity, needs_of_run};
 use crate::run_folder::{RunFolder, Start};
 use crate::statistics::{Paired, SIGNIFICANCE, compare_paired, deviation, mean};
 use crate::tap::Tap;
-use crate::trainer::{Event, check_same_run, train};
+use crate::trainer::{Event, train};
 
 /// The student alone: in every comparison.
 const ALONE: &str = "ce";
@@ -77,13 +78,6 @@ struct Compared {
     method: Method,
     /// Its teachers as they were loaded.
     teachers: Vec<TeacherCard>,
-}
-
-/// What is there of one planned run.
-enum Found {
-    Nothing,
-    Part,
-    Finished(Box<RunCard>),
 }
 
 /// One student.
@@ -193,6 +187,9 @@ impl<'a> CheckedComparison<'a> {
     /// When a named method is unknown or cannot run, the folder holds runs of another recipe, or as
     /// [`CheckedRun::new`].
     pub fn new(recipe: &Recipe, dataset: &'a Dataset, plan: ComparisonPlan) -> Result<Self> {
+        if let Some(plan) = &recipe.plan {
+            return Err(Error::Planned { kind: plan.kind.name() });
+        }
         let mut recipe = recipe.clone();
         if recipe.data.views.is_some() && recipe.data.view_seed.is_none() {
             recipe.data.view_seed = Some(recipe.seed);
@@ -375,24 +372,10 @@ impl<'a> CheckedComparison<'a> {
     }
 
     fn found_at(&self, at: usize, seed: u64) -> Result<Found> {
-        let folder = RunFolder::at(&self.run_folder(at, seed));
-        let path = folder.last_checkpoint();
-        let card = folder.card()?;
-        if !path.exists() {
-            // Without its checkpoint nobody knows what a finished run was.
-            return match card {
-                Some(_) => Err(Error::FolderInUse { path: folder.path().into(), finished: true }),
-                None => Ok(Found::Nothing),
-            };
-        }
         let own = self.own(at, seed);
         let identity = identity(&own, &self.methods[at].teachers)?;
-        let progress = checkpoint::progress(&path)?;
-        check_same_run(&path, &progress, &Progress::start(self.dataset.fingerprint(), identity))?;
-        Ok(match card {
-            Some(card) if progress.epoch == own.train.epochs => Found::Finished(Box::new(card)),
-            _ => Found::Part,
-        })
+        let expected = Progress::start(self.dataset.fingerprint(), identity);
+        find_run(&RunFolder::at(&self.run_folder(at, seed)), &expected, own.train.epochs)
     }
 
     fn summary(&self, cards: &[Vec<RunCard>], report: Option<&Report>) -> Comparison {

@@ -325,6 +325,33 @@ pub enum Error {
         /// Why.
         source: Box<Error>,
     },
+    /// A recipe for several students, where one is wanted.
+    #[error("the recipe's `[plan]` (`{kind}`) trains several students, and this trains one")]
+    Planned {
+        /// `plan.kind`.
+        kind: &'static str,
+    },
+    /// Assistants that do not become smaller.
+    #[error(
+        "`{before}` ({} parameters) comes before `{after}` ({}), and assistants fall in size",
+        sizes[0], sizes[1]
+    )]
+    AssistantSizes {
+        /// The network that comes first.
+        before: String,
+        /// The one that learns from it.
+        after: String,
+        /// Their trainable values.
+        sizes: [usize; 2],
+    },
+    /// A student of a plan whose training ended early.
+    #[error("student `{student}` of the plan: {source}")]
+    StudentOfPlan {
+        /// Its name.
+        student: String,
+        /// Why.
+        source: Box<Error>,
+    },
     /// A comparison that was stopped from outside.
     #[error("stopped the comparison in `{}` after {done} of {runs} runs", path.display())]
     ComparisonStopped {
@@ -486,6 +513,25 @@ impl Error {
                 Self::NotFinite { .. } => Some(
                     "lower `train.learning_rate`, or leave the method out of `--methods`; finished \
                      runs are kept"
+                        .to_owned(),
+                ),
+                _ => source.hint(),
+            },
+            Self::Planned { .. } => {
+                Some("use `faculty distill`, or remove `[plan]`".to_owned())
+            }
+            Self::AssistantSizes { .. } => Some(
+                "name larger networks first in `plan.networks`; equal ones are \
+                 `plan.kind = \"born-again\"`"
+                    .to_owned(),
+            ),
+            Self::StudentOfPlan { source, .. } => match **source {
+                Self::Interrupted { .. } => Some(
+                    "finished students and the last epoch are kept: go on with `--resume`"
+                        .to_owned(),
+                ),
+                Self::NotFinite { .. } => Some(
+                    "lower `train.learning_rate` or the loss weights; finished students are kept"
                         .to_owned(),
                 ),
                 _ => source.hint(),

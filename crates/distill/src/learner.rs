@@ -69,6 +69,12 @@ impl TeacherTraits {
         let taps = taps.iter().filter_map(|&tap| Some((tap, teacher.tap_shape(tap)?))).collect();
         Self { taps, classifier: teacher.classifier() }
     }
+
+    /// Those of a teacher that gives nothing but logits.
+    #[must_use]
+    pub const fn of_logits() -> Self {
+        Self { taps: TapShapes::new(), classifier: None }
+    }
 }
 
 /// The student with whatever is trained beside it.
@@ -303,12 +309,31 @@ impl Learner {
     /// When the batch does not fit the networks, or teacher outputs that the method needs are
     /// missing.
     pub fn gradients(&mut self, batch: &LearnerBatch<'_>) -> StepRecord {
+        self.predict(batch);
+        self.gradients_of_prediction(batch)
+    }
+
+    /// The first half of [`Learner::gradients`]: student and connectors forward, which the
+    /// teachers have no part in. Gives the student's logits, `[batch, classes]`.
+    ///
+    /// # Panics
+    /// When the batch does not fit the networks.
+    pub fn predict(&mut self, batch: &LearnerBatch<'_>) -> &[f32] {
+        let needs = self.method.needs(batch.epoch);
+        in_pool(|| self.forward(batch, &needs));
+        self.student.run.value(self.student.network.graph().output())
+    }
+
+    /// The second half: loss and gradients, from what [`Learner::predict`] left of this batch.
+    ///
+    /// # Panics
+    /// When teacher outputs that the method needs are missing.
+    pub fn gradients_of_prediction(&mut self, batch: &LearnerBatch<'_>) -> StepRecord {
         in_pool(|| self.gradients_in_pool(batch))
     }
 
     fn gradients_in_pool(&mut self, batch: &LearnerBatch<'_>) -> StepRecord {
         let needs = self.method.needs(batch.epoch);
-        self.forward(batch, &needs);
         let started = Instant::now();
         let leaves = self.leaves(batch.labels.len(), &needs);
         let step = self.step(batch, &needs, &leaves);

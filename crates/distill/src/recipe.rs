@@ -34,7 +34,7 @@ pub use method::{Exception, Method, MethodSpec, OptionSpec, OptionValue};
 pub use problems::{Location, Problem, RecipeError};
 pub use range::Range;
 pub use schema::{
-    Cache, CacheDtype, CacheMaps, Data, Device, LabelNoise, Optimizer, Recipe, Schedule, Student,
-    Teacher, Train,
+    Cache, CacheDtype, CacheMaps, Data, Device, LabelNoise, Optimizer, Plan, PlanKind, Recipe,
+    Schedule, Student, Teacher, Train,
 };
 pub use term::{MethodTerm, TERM_WEIGHTS};

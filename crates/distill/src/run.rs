@@ -9,7 +9,7 @@ use faculty_nets::{MapShape, Network};
 
 use crate::cache::CachePlan;
 use crate::compute::Compute;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::learner::{self, Learner, TeacherTraits};
 use crate::methods::{self, Method, Needs};
 use crate::optimizer::OptimizerConfig;
@@ -22,12 +22,14 @@ mod data;
 mod pool;
 mod preflight;
 pub(crate) mod teachers;
+mod untrained;
 
 pub(crate) use data::prepare_data;
 pub(crate) use pool::TeacherPool;
 pub(crate) use preflight::measure_teachers;
 pub use preflight::{PROBE_SAMPLES, inspect_teachers};
 pub(crate) use teachers::{identify_teacher, load_teacher, open_teacher};
+pub(crate) use untrained::check_untrained;
 
 /// A teacher with its name.
 pub struct Teacher {
@@ -111,6 +113,9 @@ impl CheckedRun {
         pool: &mut TeacherPool,
     ) -> Result<Self> {
         recipe.check(&methods::specs())?;
+        if let Some(plan) = &recipe.plan {
+            return Err(Error::Planned { kind: plan.kind.name() });
+        }
         let data = data::prepare_data(recipe, dataset)?;
         let [channels, height, width] = data.train.shape();
         let input = MapShape::new(channels, height, width);
@@ -292,7 +297,7 @@ pub(crate) fn identity(recipe: &Recipe, teachers: &[TeacherCard]) -> Result<Stri
 
 /// The recipe without what may change when a run goes on elsewhere: paths, names and threads. Data
 /// and weights are compared by their hashes instead.
-fn comparable(recipe: &Recipe) -> Result<String> {
+pub(crate) fn comparable(recipe: &Recipe) -> Result<String> {
     let mut recipe = recipe.clone();
     recipe.output = None;
     recipe.name = None;

@@ -486,7 +486,8 @@ mod tests {
 
     #[test]
     fn folders_are_named_by_what_changes() {
-        let sets = |sets: &[&str]| folder_name(&sets.iter().map(|s| s.to_string()).collect::<Vec<_>>());
+        let sets =
+            |sets: &[&str]| folder_name(&sets.iter().map(|s| s.to_string()).collect::<Vec<_>>());
         assert_eq!(sets(&[]), "own");
         assert_eq!(sets(&["method.temperature=2", "method.beta=50"]), "temperature=2,beta=50");
         assert_eq!(sets(&["method.name=../x y"]), "name=.._x_y");

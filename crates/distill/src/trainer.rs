@@ -12,6 +12,7 @@ use faculty_nets::{Network, weights};
 use crate::checkpoint::{self, BestEpoch, Progress};
 use crate::error::{Error, Result};
 use crate::evaluate::network_quality;
+use crate::found::check_same_run;
 use crate::learner::{Learner, LearnerBatch, StepRecord};
 use crate::metrics::Quality;
 use crate::record::{EpochRecord, EpochSums, RunCard, StudentResult};
@@ -91,18 +92,10 @@ pub fn train(
         };
         let seconds = started.elapsed().as_secs_f64();
         let record = EpochRecord {
-            epoch,
-            learning_rate: trained.learning_rate,
-            loss: trained.sums.loss(),
-            terms: trained.sums.terms(),
-            teacher_weights: trained.sums.teacher_weights(&teacher_names),
-            train_top1: trained.sums.train_top1(),
             validation,
-            images_per_second: trained.sums.samples() as f64 / trained.seconds,
-            data_wait_seconds: trained.data_wait_seconds,
-            teacher_seconds: trained.teacher_seconds,
             loss_seconds: learner.take_loss_time().as_secs_f64(),
             seconds,
+            ..trained.record(epoch, &teacher_names)
         };
         let student = &learner.student.network;
         if let Some(quality) = validation
@@ -138,34 +131,6 @@ fn resume(
     checkpoint::load(&path, learner, optimizer)
 }
 
-/// Refuses a checkpoint of other data, another recipe or other weights, with the first difference.
-pub(crate) fn check_same_run(path: &Path, found: &Progress, expected: &Progress) -> Result<()> {
-    let other = |what: &str| Error::OtherRun { path: path.to_owned(), what: what.to_owned() };
-    if found.data_fingerprint != expected.data_fingerprint {
-        return Err(other("the data set"));
-    }
-    if found.recipe != expected.recipe {
-        let line = first_difference(&found.recipe, &expected.recipe);
-        return Err(other(&format!("the recipe or a weight file ({line})")));
-    }
-    Ok(())
-}
-
-/// The first line that differs, as `now …, then …`.
-fn first_difference(then: &str, now: &str) -> String {
-    let mut then_lines = then.lines();
-    let mut now_lines = now.lines();
-    loop {
-        match (then_lines.next(), now_lines.next()) {
-            (None, None) => return "line endings".to_owned(),
-            (a, b) if a == b => {}
-            (a, b) => {
-                return format!("now `{}`, then `{}`", b.unwrap_or("-"), a.unwrap_or("-"));
-            }
-        }
-    }
-}
-
 /// Final test numbers of the last and of the best epoch; the best student is the result.
 fn finish(
     folder: &RunFolder,
@@ -174,23 +139,37 @@ fn finish(
     progress: &Progress,
     mut card: RunCard,
 ) -> Result<RunCard> {
+    card.seconds = progress.seconds;
+    let best = (progress.best, folder.best_student());
+    deliver(&folder.student(), last, best, data, progress.epoch, &mut card)?;
+    folder.write_card(&card)?;
+    Ok(card)
+}
+
+/// Measures the network after its last epoch and at the best one, which lies in a file; puts the
+/// numbers on the card and the best one's weights into `path`.
+pub(crate) fn deliver(
+    path: &Path,
+    last: &Network,
+    (best, best_path): (Option<BestEpoch>, PathBuf),
+    data: &crate::run::RunData,
+    epoch: usize,
+    card: &mut RunCard,
+) -> Result<()> {
     let quality = |network: &Network, part: &Option<faculty_data::Part>| match part {
         Some(part) => network_quality(network, part, &data.normalisation),
         None => Ok(None),
     };
-    card.seconds = progress.seconds;
     card.last = StudentResult {
-        epoch: progress.epoch,
+        epoch,
         validation: quality(last, &data.validation)?,
         test: quality(last, &data.test)?,
     };
-    let best = progress.best.filter(|best| best.epoch != progress.epoch);
     let mut student = last.clone();
-    card.best = match best {
+    card.best = match best.filter(|best| best.epoch != epoch) {
         None => card.last,
         Some(best) => {
-            let path = folder.best_student();
-            student.set_state_dict(&weights::read(&path)?, &path)?;
+            student.set_state_dict(&weights::read(&best_path)?, &best_path)?;
             StudentResult {
                 epoch: best.epoch,
                 validation: Some(best.quality),
@@ -198,12 +177,15 @@ fn finish(
             }
         }
     };
-    write_student(&folder.student(), &student, &card, card.best.epoch)?;
-    folder.write_card(&card)?;
-    Ok(card)
+    write_student(path, &student, card, card.best.epoch)
 }
 
-fn write_student(path: &Path, student: &Network, card: &RunCard, epoch: usize) -> Result<()> {
+pub(crate) fn write_student(
+    path: &Path,
+    student: &Network,
+    card: &RunCard,
+    epoch: usize,
+) -> Result<()> {
     let metadata = [
         ("network".to_owned(), student.name().to_owned()),
         ("classes".to_owned(), student.classes().to_string()),
@@ -232,12 +214,33 @@ struct EpochRun<'a> {
     stop: &'a AtomicBool,
 }
 
-struct TrainedEpoch {
-    sums: EpochSums,
-    learning_rate: f64,
-    data_wait_seconds: f64,
-    teacher_seconds: f64,
-    seconds: f64,
+/// What the batches of an epoch showed.
+pub(crate) struct TrainedEpoch {
+    pub(crate) sums: EpochSums,
+    pub(crate) learning_rate: f64,
+    pub(crate) data_wait_seconds: f64,
+    pub(crate) teacher_seconds: f64,
+    pub(crate) seconds: f64,
+}
+
+impl TrainedEpoch {
+    /// Without what is measured after it.
+    pub(crate) fn record(&self, epoch: usize, teachers: &[String]) -> EpochRecord {
+        EpochRecord {
+            epoch,
+            learning_rate: self.learning_rate,
+            loss: self.sums.loss(),
+            terms: self.sums.terms(),
+            teacher_weights: self.sums.teacher_weights(teachers),
+            train_top1: self.sums.train_top1(),
+            validation: None,
+            images_per_second: self.sums.samples() as f64 / self.seconds,
+            data_wait_seconds: self.data_wait_seconds,
+            teacher_seconds: self.teacher_seconds,
+            loss_seconds: 0.0,
+            seconds: self.seconds,
+        }
+    }
 }
 
 impl EpochRun<'_> {
@@ -250,7 +253,7 @@ impl EpochRun<'_> {
         let started = Instant::now();
         let settings = self.settings;
         let needs = self.learner.method().needs(epoch);
-        let mut loader = self.loader(epoch)?;
+        let mut loader = loader(settings, self.data, epoch)?;
         let batches = loader.batches_left();
         let mut sums = EpochSums::default();
         let mut learning_rate = 0.0;
@@ -309,7 +312,7 @@ impl EpochRun<'_> {
             });
             loader.recycle(batch);
         }
-        if let Some(value) = self.broken_weight() {
+        if let Some(value) = broken_weight(&self.learner.student.network) {
             let what = "a weight of the student".to_owned();
             let kept = self.kept(checkpointed);
             return Err(Error::NotFinite { what, value, epoch, batch: batch_number, kept });
@@ -323,32 +326,37 @@ impl EpochRun<'_> {
         })
     }
 
-    fn loader(&self, epoch: usize) -> Result<BatchLoader> {
-        let Self { settings, data, .. } = self;
-        // Epochs count from 1, views from 0; with a limited number they repeat.
-        let view = u32::try_from(epoch - 1).unwrap_or(u32::MAX);
-        let view = settings.views.map_or(view, |views| view % views.max(1));
-        let augmentation = Augmentation { pad: settings.crop_padding, flip: settings.flip };
-        let config = LoaderConfig::new(settings.batch_size, data.normalisation.clone())
-            .with_drop_last(settings.drop_last)
-            .with_views(augmentation, settings.view_seed, view);
-        let order = data.train.epoch_order(settings.seed, epoch as u64);
-        Ok(BatchLoader::new(&data.train, order, config)?)
-    }
-
     /// The last checkpoint, if one was written at the end of epoch `checkpointed`.
     fn kept(&self, checkpointed: usize) -> Option<PathBuf> {
         (checkpointed > 0).then(|| self.folder.last_checkpoint())
     }
+}
 
-    fn broken_weight(&self) -> Option<f64> {
-        let parameters = self.learner.student.network.parameters();
-        parameters.iter().flatten().find(|w| !w.is_finite()).map(|&w| f64::from(w))
-    }
+/// The training batches of an epoch.
+pub(crate) fn loader(
+    settings: &crate::run::Settings,
+    data: &crate::run::RunData,
+    epoch: usize,
+) -> Result<BatchLoader> {
+    // Epochs count from 1, views from 0; with a limited number they repeat.
+    let view = u32::try_from(epoch - 1).unwrap_or(u32::MAX);
+    let view = settings.views.map_or(view, |views| view % views.max(1));
+    let augmentation = Augmentation { pad: settings.crop_padding, flip: settings.flip };
+    let config = LoaderConfig::new(settings.batch_size, data.normalisation.clone())
+        .with_drop_last(settings.drop_last)
+        .with_views(augmentation, settings.view_seed, view);
+    let order = data.train.epoch_order(settings.seed, epoch as u64);
+    Ok(BatchLoader::new(&data.train, order, config)?)
+}
+
+/// The first weight that is not a number.
+pub(crate) fn broken_weight(network: &Network) -> Option<f64> {
+    let mut weights = network.parameters().iter().flatten();
+    weights.find(|w| !w.is_finite()).map(|&w| f64::from(w))
 }
 
 /// The first part of a loss that is not a number.
-fn broken(step: &StepRecord) -> Option<(String, f64)> {
+pub(crate) fn broken(step: &StepRecord) -> Option<(String, f64)> {
     let mut named = step.terms.iter().map(|t| (format!("loss term `{}`", t.name), t.value));
     named
         .find(|(_, value)| !value.is_finite())

@@ -11,13 +11,16 @@ use faculty_distill::{Error, Event, open_dataset};
 use faculty_nets::weights::write_atomically;
 use serde_json::json;
 
-use super::{cache, load_recipe, shown, stop_on_interrupt, use_threads};
+use super::{cache, load_recipe, shown, stop_on_interrupt, sweep, use_threads};
 use crate::arguments::CompareOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, print_json};
 use crate::table::{self, Align, percent};
 
 pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
+    if let Some(wanted) = &options.sweep {
+        return sweep::run(options, wanted);
+    }
     let recipe = load_recipe(&options.recipe, &options.sets)?.recipe;
     use_threads(recipe.train.threads)?;
     let folder = options.output.clone().unwrap_or_else(|| beside(&recipe));

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
+use faculty_distill::methods::specs;
+use faculty_distill::recipe::Recipe;
 use faculty_distill::sweep::{
     Candidate, CheckedSweep, Sweep, SweepPlan, Tried, folder_beside, usual_axes,
 };
@@ -29,7 +31,7 @@ pub(crate) fn run(options: &CompareOptions, wanted: &[String]) -> Result<(), Fai
     let mut candidates = vec![Candidate { sets: Vec::new(), recipe: recipe.clone() }];
     for sets in combinations(&axes)? {
         let all: Vec<String> = options.sets.iter().chain(&sets).cloned().collect();
-        let own = load_recipe(&options.recipe, &all)?.recipe;
+        let own = Recipe::load(&options.recipe, &all, &specs())?.recipe;
         // What changes nothing is the recipe itself.
         if candidates.iter().all(|known| known.recipe != own) {
             candidates.push(Candidate { sets, recipe: own });

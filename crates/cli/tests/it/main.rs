@@ -6,5 +6,6 @@ mod cache;
 mod cifar100;
 mod commands;
 mod compare;
+mod plans;
 mod project;
 mod teachers;

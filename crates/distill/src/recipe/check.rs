@@ -5,9 +5,11 @@ use toml::Value;
 use super::method::{self, MethodSpec};
 use super::problems::{Location, Problem, Problems, RecipeError, nearest, shown};
 use super::range::{KeySpec, Range, quoted};
-use super::schema::{Optimizer, Recipe, Schedule, Teacher, Train, milestones};
+use super::schema::{Optimizer, PlanKind, Recipe, Schedule, Teacher, Train, milestones};
 use super::section::{Section as _, join};
 use super::term;
+
+mod plan;
 
 impl Recipe {
     /// Checks a recipe that was built in code, as [`Recipe::load`] checks one from a file.
@@ -63,6 +65,7 @@ pub(super) fn problems(recipe: &Recipe, methods: &[MethodSpec], problems: &mut P
     normalisation("data", &recipe.data.mean, &recipe.data.std, problems);
     teachers(&recipe.teachers, problems);
     fit(recipe, methods, problems);
+    plan::problems(recipe, problems);
     if recipe.cache.is_some() && recipe.data.views.is_none() && !problems.knows("data.views") {
         problems.add(
             "cache",
@@ -219,14 +222,21 @@ fn fit(recipe: &Recipe, methods: &[MethodSpec], problems: &mut Problems) {
     }
     term::problems(&recipe.method, methods, problems);
     let count = recipe.teachers.len();
-    if count == 0 && !recipe.method.terms.is_empty() {
+    let terms = !recipe.method.terms.is_empty();
+    if terms && recipe.plan.as_ref().is_some_and(|plan| plan.kind == PlanKind::Mutual) {
+        problems.add(
+            "method.terms",
+            "peers exchange logits alone, which terms on maps cannot use".to_owned(),
+            "remove `[[method.terms]]`".to_owned(),
+        );
+    } else if terms && count == 0 && recipe.plan.is_none() {
         problems.add(
             "teachers",
             "terms beside the method need at least 1 teacher, found 0".to_owned(),
             "add `[[teachers]]`, or remove `[[method.terms]]`".to_owned(),
         );
     }
-    if spec.takes(count) {
+    if !plan::method(recipe, spec, methods, problems) || spec.takes(count) {
         return;
     }
     let uses =
@@ -281,6 +291,7 @@ pub(super) fn warnings(recipe: &Recipe, methods: &[MethodSpec], warnings: &mut P
         }
     }
     unused_keys(train, warnings);
+    plan::warnings(recipe, warnings);
     let late = train.milestones.iter().filter(|&&milestone| milestone >= train.epochs).count();
     if train.schedule == Schedule::Step && late > 0 {
         let (all, epochs) = (train.milestones.len(), train.epochs);

@@ -40,6 +40,8 @@ section! {
         train: Train;
         /// Files that keep the teachers' outputs.
         cache: Option<Cache>;
+        /// Several students instead of one.
+        plan: Option<Plan>;
     }
 }
 
@@ -70,6 +72,10 @@ section! {
         /// Which wrong labels: `uniform` draws any other class, `pair` takes the next one.
         #[within(Range::Words(LabelNoise::NAMES))]
         label_noise_kind: LabelNoise = LabelNoise::Uniform, "faculty's choice";
+        /// Start of the random numbers of the label noise: runs with different seeds but one
+        /// `label_noise_seed` have the same wrong labels.
+        #[within(Range::between(0.0, 9_007_199_254_740_991.0))]
+        label_noise_seed: Option<u64> = None, "the same as `seed`";
         /// Mean of each channel, of pixel values scaled to 0..1.
         mean: Option<Vec<f32>> = None, "measured on the training part";
         /// Standard deviation of each channel, of pixel values scaled to 0..1.
@@ -214,6 +220,35 @@ section! {
         /// Samples in one file of a new cache.
         #[within(COUNT)]
         block: Option<usize> = None, "a 64th of the samples, but at least 256";
+    }
+}
+
+section! {
+    /// `[plan]`: several students instead of one, one after another or together.
+    pub struct Plan {
+        /// `born-again`: each student is the teacher of the next one, of the same network;
+        /// `assistants`: networks between teachers and student, from large to small; `mutual`:
+        /// the student and its peers learn together, without teachers.
+        #[within(Range::Words(PlanKind::NAMES))]
+        kind: PlanKind;
+        /// Number of students, one after another (born-again).
+        #[within(Range::between(2.0, 100.0))]
+        generations: usize = 3, "born-again paper: BAN-3";
+        /// The networks beside the student: assistants in the order of their training, or peers.
+        networks: Vec<String> = Vec::new(), "required, except for born-again";
+    }
+}
+
+words! {
+    /// `plan.kind`: how several students go together.
+    pub enum PlanKind {
+        /// Each the teacher of the next one.
+        #[default]
+        BornAgain = "born-again",
+        /// Through networks of falling size.
+        Assistants = "assistants",
+        /// All at the same time, from each other.
+        Mutual = "mutual",
     }
 }
 

@@ -29,7 +29,8 @@ pub(crate) fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData
             recipe::LabelNoise::Pair => LabelNoise::Pair,
         };
         let classes = dataset.classes().len();
-        with_label_noise(&train, settings.label_noise, kind, recipe.seed, classes)?
+        let seed = settings.label_noise_seed.unwrap_or(recipe.seed);
+        with_label_noise(&train, settings.label_noise, kind, seed, classes)?
     } else {
         train
     };

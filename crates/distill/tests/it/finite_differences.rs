@@ -5,7 +5,7 @@ use faculty_distill::compute::Compute;
 use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
 use faculty_distill::methods::{
     Aekd, AekdF, AekdFConfig, AmtmlKd, AmtmlKdConfig, At, AtConfig, Aver, BestTeacher, CaMkd,
-    CaMkdConfig, CalibratedConfidence, Ce, Ckd, ClassReliability, Dist, Dkd, Ebkd, Fitnet,
+    CaMkdConfig, CalibratedConfidence, Ce, Ckd, ClassReliability, Dist, Dkd, Dml, Ebkd, Fitnet,
     FitnetConfig, FitnetMkd, FitnetMkdConfig, Kd, MaxProbability, MeanOfLogits,
     MeanOfProbabilities, Method, Mmkd, MmkdConfig, Pkt, PktConfig, RandomTeacher, ReviewKd,
     ReviewKdConfig, Rkd, SemCkd, SemCkdConfig, Sp, SpConfig, Vid,
@@ -131,6 +131,11 @@ fn kd_matches_finite_differences() {
 #[test]
 fn aver_matches_finite_differences() {
     check(|| Box::new(Aver::default()), 3);
+}
+
+#[test]
+fn dml_among_two_peers_matches_finite_differences() {
+    check(|| Box::new(Dml), 2);
 }
 
 #[test]

@@ -9,5 +9,7 @@ mod finite_differences;
 mod methods;
 mod mmkd;
 mod onnx;
+mod plans;
 mod runs;
 mod sources;
+mod sweeps;

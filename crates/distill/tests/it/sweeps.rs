@@ -89,7 +89,8 @@ fn settings_that_break_down_are_last_and_those_that_a_sweep_cannot_vary_are_refu
     assert!(tried[1].broke.is_some() && tried[1].top1.is_empty(), "{tried:?}");
     assert_eq!(sweep.best(), sweep.own());
 
-    for sets in ["train.epochs=9", "data.validation=0.2", "method.name=ce", "student.network=resnet8"]
+    for sets in
+        ["train.epochs=9", "data.validation=0.2", "method.name=ce", "student.network=resnet8"]
     {
         let settings: [&[&str]; 2] = [&[], &[sets]];
         let error = run(plan(folder.path(), &to, &settings, 1), &go, &mut |_| {}).unwrap_err();
