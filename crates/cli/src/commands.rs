@@ -5,6 +5,7 @@ pub(crate) mod compare;
 pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
+mod heads;
 pub(crate) mod lists;
 pub(crate) mod teachers;
 pub(crate) mod train;

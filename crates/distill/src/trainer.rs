@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use faculty_data::rng::{Purpose, draw};
-use faculty_data::{Augmentation, BatchLoader, LoaderConfig};
 use faculty_nets::{Network, weights};
 
 use crate::checkpoint::{self, BestEpoch, Progress};
@@ -15,7 +14,7 @@ use crate::evaluate::network_quality;
 use crate::learner::{Learner, LearnerBatch, StepRecord};
 use crate::metrics::Quality;
 use crate::record::{EpochRecord, EpochSums, RunCard, StudentResult};
-use crate::run::CheckedRun;
+use crate::run::{CheckedRun, epoch_batches};
 use crate::run_folder::{RunFolder, Start};
 use crate::teacher::{TeacherBatch, TeacherOutputs};
 
@@ -250,7 +249,7 @@ impl EpochRun<'_> {
         let started = Instant::now();
         let settings = self.settings;
         let needs = self.learner.method().needs(epoch);
-        let mut loader = self.loader(epoch)?;
+        let mut loader = epoch_batches(self.data, settings, epoch)?;
         let batches = loader.batches_left();
         let mut sums = EpochSums::default();
         let mut learning_rate = 0.0;
@@ -321,19 +320,6 @@ impl EpochRun<'_> {
             teacher_seconds,
             seconds: started.elapsed().as_secs_f64(),
         })
-    }
-
-    fn loader(&self, epoch: usize) -> Result<BatchLoader> {
-        let Self { settings, data, .. } = self;
-        // Epochs count from 1, views from 0; with a limited number they repeat.
-        let view = u32::try_from(epoch - 1).unwrap_or(u32::MAX);
-        let view = settings.views.map_or(view, |views| view % views.max(1));
-        let augmentation = Augmentation { pad: settings.crop_padding, flip: settings.flip };
-        let config = LoaderConfig::new(settings.batch_size, data.normalisation.clone())
-            .with_drop_last(settings.drop_last)
-            .with_views(augmentation, settings.view_seed, view);
-        let order = data.train.epoch_order(settings.seed, epoch as u64);
-        Ok(BatchLoader::new(&data.train, order, config)?)
     }
 
     /// The last checkpoint, if one was written at the end of epoch `checkpointed`.

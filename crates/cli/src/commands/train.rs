@@ -10,7 +10,7 @@ use faculty_distill::record::{RunCard, StudentResult};
 use faculty_distill::{CheckedRun, RunFolder, Start, open_dataset, train};
 use serde_json::json;
 
-use super::{cache, load_recipe, show_warnings, shown, stop_on_interrupt, use_threads};
+use super::{cache, heads, load_recipe, show_warnings, shown, stop_on_interrupt, use_threads};
 use crate::arguments::RunOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, duration, print_json};
@@ -55,6 +55,7 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     let reading = Instant::now();
     let dataset = open_dataset(&recipe.data)?;
     let uses_teachers = find(&recipe.method.name).spec.max_teachers != Some(0);
+    let recipe = heads::mount(&recipe, &dataset, &stop, options.json)?;
     if recipe.cache.is_some() && uses_teachers {
         cache::complete(CachePlan::new(&recipe, &dataset)?, &stop, options.json)?;
     }

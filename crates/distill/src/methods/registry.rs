@@ -2,8 +2,8 @@
 
 use super::{
     Method, aekd, aekd_f, amtml_kd, at, aver, best_teacher, ca_mkd, calibrated_confidence, ce, ckd,
-    class_reliability, dist, dkd, ebkd, fitnet, fitnet_mkd, kd, max_probability, mean_of_logits,
-    mean_of_probabilities, pkt, random_teacher, reviewkd, rkd, semckd, sp, vid,
+    class_reliability, dih, dist, dkd, ebkd, fitnet, fitnet_mkd, kd, max_probability,
+    mean_of_logits, mean_of_probabilities, ot, pkt, random_teacher, reviewkd, rkd, semckd, sp, vid,
 };
 use crate::recipe::{self, MethodSpec};
 
@@ -66,6 +66,7 @@ pub const METHODS: &[MethodInfo] = &[
     random_teacher::ROW,
     mean_of_probabilities::ROW,
     mean_of_logits::ROW,
+    dih::ROW,
     dkd::ROW,
     dist::ROW,
     fitnet::ROW,
@@ -77,6 +78,7 @@ pub const METHODS: &[MethodInfo] = &[
     semckd::ROW,
     reviewkd::ROW,
     ckd::ROW,
+    ot::ROW,
 ];
 
 /// The specifications alone, as recipes are read with them.
@@ -102,9 +104,9 @@ mod tests {
     use super::super::{BestTeacher, CalibratedConfidence, ClassReliability};
     use super::*;
     use crate::methods::{
-        Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Dist, Dkd, Ebkd, Fitnet, FitnetMkd, Kd,
-        MaxProbability, MeanOfLogits, MeanOfProbabilities, Pkt, RandomTeacher, ReviewKd, Rkd,
-        SemCkd, Sp, Vid,
+        Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Dih, Dist, Dkd, Ebkd, Fitnet, FitnetMkd,
+        Kd, MaxProbability, MeanOfLogits, MeanOfProbabilities, Ot, Pkt, RandomTeacher, ReviewKd,
+        Rkd, SemCkd, Sp, Vid,
     };
 
     /// What the documentation of each method must have.
@@ -149,6 +151,8 @@ mod tests {
             ("mean-of-logits", Box::<MeanOfLogits>::default()),
             ("aekd-f", Box::<AekdF>::default()),
             ("fitnet-mkd", Box::<FitnetMkd>::default()),
+            ("dih", Box::<Dih>::default()),
+            ("ot", Box::<Ot>::default()),
             ("dkd", Box::<Dkd>::default()),
             ("dist", Box::<Dist>::default()),
             ("fitnet", Box::<Fitnet>::default()),
