@@ -27,7 +27,7 @@ use crate::metrics::Quality;
 use crate::preflight::Report;
 use crate::recipe::{self, CacheDtype, Method, Recipe};
 use crate::record::{RunCard, TeacherCard};
-use crate::run::{CheckedRun, TeacherPool, identity, taps_of_run};
+use crate::run::{CheckedRun, Labels, TeacherPool, identity, taps_of_run};
 use crate::run_folder::{RunFolder, Start};
 use crate::statistics::{Paired, SIGNIFICANCE, compare_paired, deviation, mean};
 use crate::tap::Tap;
@@ -230,7 +230,11 @@ impl<'a> CheckedComparison<'a> {
         let mut pool = TeacherPool::of_taps(taps(&methods, recipe.train.epochs));
         let mut compared = Vec::new();
         for method in methods {
-            match check(&recipe, &method, dataset, &mut pool) {
+            let checked = match other_labels(&recipe, &compared, &method) {
+                None => check(&recipe, &method, dataset, &mut pool),
+                Some(error) => Err(error),
+            };
+            match checked {
                 Ok((mounted, teachers)) => compared.push(Compared { method, mounted, teachers }),
                 Err(error) if all && method.name != reference && is_unfit(&error) => {
                     left_out.push(LeftOut { method: method.name, reason: error.to_string() });
@@ -510,6 +514,18 @@ fn taps(methods: &[Method], epochs: usize) -> Vec<Tap> {
     taps
 }
 
+/// Why this method cannot share the recipe's cache with those before it, if it cannot.
+fn other_labels(recipe: &Recipe, compared: &[Compared], method: &Method) -> Option<Error> {
+    let build = |own: &Method| (methods::find(&own.name).build)(own);
+    let labels = |own: &Method| Labels::of(build(own).as_ref());
+    recipe.cache.as_ref()?;
+    let used = methods::find(&method.name).spec.max_teachers != Some(0);
+    let mut others = compared.iter().filter(|own| used && !own.teachers.is_empty());
+    let other = others.find(|own| labels(&own.method) != labels(method))?;
+    let methods = [other.method.name.clone(), method.name.clone()];
+    Some(Error::CacheLabels { methods })
+}
+
 /// Trains the heads that the methods of a comparison mount, before it is checked. What cannot be
 /// mounted is told by [`CheckedComparison::new`].
 ///
@@ -559,6 +575,7 @@ fn is_unfit(error: &Error) -> bool {
             | Error::NeedsValidation { .. }
             | Error::NoPlaceForHeads { .. }
             | Error::NoClassCost { .. }
+            | Error::CacheLabels { .. }
             | Error::HeadMissing { .. }
             | Error::CacheMaps { .. }
     )

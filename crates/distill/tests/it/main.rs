@@ -5,8 +5,10 @@
 mod cache;
 mod data;
 mod finite_differences;
+mod heads;
 mod methods;
 mod mmkd;
 mod onnx;
+mod other_classes;
 mod runs;
 mod sources;
