@@ -60,6 +60,7 @@ Examples:
   faculty teachers recipe.toml
   faculty teachers recipe.toml --samples 500 --json
   faculty teachers recipe.toml --ablate --set data.views=2 --seeds 3
+  faculty teachers recipe.toml --rank
 
 Exit code 1: a teacher is near chance and its recipe entry does not say `allow_weak = true`.";
 
@@ -134,6 +135,9 @@ pub(crate) struct TeachersOptions {
     /// Measure on at most this many validation samples [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) samples: Option<u32>,
+    /// Rank the teachers by how near their answers are to the labels, whatever their classes
+    #[arg(long, conflicts_with = "ablate")]
+    pub(crate) rank: bool,
     /// Train the student with all teachers and without each in turn: what is each one worth?
     #[arg(long)]
     pub(crate) ablate: bool,

@@ -5,6 +5,7 @@ pub(crate) mod compare;
 pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
+mod heads;
 pub(crate) mod lists;
 mod plan;
 mod sweep;

@@ -82,6 +82,54 @@ pub enum Error {
         /// The student or the teacher.
         who: String,
     },
+    /// A head on a map that the network does not have.
+    #[error("teacher `{teacher}` has no map `{tap}` for a head; it has {}", quoted(known))]
+    NoSuchTap {
+        /// Name in the recipe.
+        teacher: String,
+        /// What is asked for.
+        tap: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// A method that mounts heads, and no teacher that could carry one.
+    #[error("method `{method}` mounts heads on its teachers' maps, and no teacher is a network")]
+    NoPlaceForHeads {
+        /// Name of the method.
+        method: &'static str,
+    },
+    /// A head that has not been trained.
+    #[error("head `{head}` is not trained yet: there is no `{}`", path.display())]
+    HeadMissing {
+        /// The teacher that it makes.
+        head: String,
+        /// Where it would lie.
+        path: PathBuf,
+    },
+    /// A head file that cannot be used.
+    #[error("head file `{}` cannot be used: {reason}", path.display())]
+    HeadFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A head whose loss broke down.
+    #[error("the loss of head `{head}` became {value} in epoch {epoch}")]
+    HeadNotFinite {
+        /// The teacher that it makes.
+        head: String,
+        /// NaN or an infinity.
+        value: f64,
+        /// From 1.
+        epoch: usize,
+    },
+    /// The training of heads was stopped from outside.
+    #[error("stopped training heads on teacher `{teacher}`")]
+    HeadsStopped {
+        /// Name in the recipe.
+        teacher: String,
+    },
     /// A method that compares samples with each other, and batches that do not allow it.
     #[error("method `{method}` needs {what}")]
     Batches {
@@ -240,6 +288,34 @@ pub enum Error {
         tap: String,
         /// `cache.maps`.
         maps: &'static str,
+    },
+    /// Methods that want a teacher's logits over different classes, and one cache.
+    #[error(
+        "methods `{}` and `{}` read the teachers' logits over different classes, and a cache holds \
+         one kind",
+        methods[0],
+        methods[1]
+    )]
+    CacheLabels {
+        /// One of each kind.
+        methods: [String; 2],
+    },
+    /// A teacher of which nobody knows how far its classes are from the data's.
+    #[error(
+        "teacher `{teacher}` has no pooled linear classifier, so nothing tells how far its classes \
+         are from the data's"
+    )]
+    NoClassCost {
+        /// Name in the recipe.
+        teacher: String,
+    },
+    /// A file of costs between classes that cannot be used.
+    #[error("class costs in `{}` cannot be used: {reason}", path.display())]
+    ClassCostFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
     },
     /// Another process builds the same cache.
     #[error("another process is building `{}`", path.display())]
@@ -408,17 +484,35 @@ impl Error {
                  them; the data must be read as in the recipe (same `resize`, labels and classes)"
                     .to_owned(),
             ),
-            Self::MissingPart { method, .. } => {
+            Self::MissingPart { method, who, .. } => {
                 let options = crate::methods::find(method).spec.options;
                 let without = match options.iter().any(|option| option.key == "intermediate") {
                     true => "`method.intermediate = false`",
                     false => "options of the method that do without it (`faculty explain`)",
                 };
+                let heads = if who.contains("a head") { "no `heads`, " } else { "" };
                 Some(format!(
-                    "choose networks that have it (`faculty networks`), {without}, or a method of \
-                     the output layer such as `aver`"
+                    "choose {heads}networks that have it (`faculty networks`), {without}, or a \
+                     method of the output layer such as `aver`"
                 ))
             }
+            Self::NoSuchTap { .. } => Some("`faculty networks` lists them".to_owned()),
+            Self::NoPlaceForHeads { .. } => Some(
+                "add a teacher with `network` and `weights`, or use another `method.name`"
+                    .to_owned(),
+            ),
+            Self::HeadMissing { .. } => Some(
+                "`faculty distill` trains it before the run, the library with `heads::mount`"
+                    .to_owned(),
+            ),
+            Self::HeadFile { .. } => {
+                Some("delete that file: the next run trains the head again".to_owned())
+            }
+            Self::HeadNotFinite { .. } => Some("lower `heads.learning_rate`".to_owned()),
+            Self::HeadsStopped { .. } => Some(
+                "heads of finished teachers are kept: the same command goes on with the others"
+                    .to_owned(),
+            ),
             Self::WeakTeacher { teacher, suspicion, .. } => {
                 let first = suspicion.as_ref().map_or_else(
                     || "check its normalisation (`mean`, `std`) and class order".to_owned(),
@@ -481,6 +575,18 @@ impl Error {
             Self::CacheMaps { .. } => {
                 Some("set `cache.maps = \"auto\"`, or use a method that reads logits".to_owned())
             }
+            Self::CacheLabels { .. } => {
+                Some("compare them without `[cache]`, or with caches of their own".to_owned())
+            }
+            Self::NoClassCost { teacher } => Some(format!(
+                "give `class_cost = \"FILE.safetensors\"` to teacher `{teacher}`, with costs or \
+                 with embeddings of both lists of classes"
+            )),
+            Self::ClassCostFile { .. } => Some(
+                "give `cost` [its classes, the data's], or embeddings `teacher` and `data`, a row \
+                 for each class"
+                    .to_owned(),
+            ),
             Self::CacheInUse { .. } => {
                 Some("wait for it, or name another folder as `cache.path`".to_owned())
             }
@@ -543,6 +649,10 @@ impl Error {
             Self::Io { .. } => Some("check the path, its permissions and free space".to_owned()),
         }
     }
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn listed(ids: &[SampleId]) -> String {

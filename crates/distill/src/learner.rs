@@ -464,6 +464,10 @@ impl Learner {
         let classes = self.student.network.classes();
         let teacher_logits =
             needs.teacher_logits.then(|| stack_logits(batch.teachers, size, classes, &self.device));
+        let own = |teacher: &TeacherOutputs| {
+            tensor2(&teacher.logits, [size, teacher.logits.len() / size], &self.device)
+        };
+        let own_logits = batch.teachers.iter().filter(|_| needs.own_logits).map(own).collect();
         let maps_of = |(teacher, shapes): (&TeacherOutputs, &TapShapes)| {
             let maps = needs.teacher_taps.iter().zip(&teacher.maps);
             maps.map(|(tap, map)| tensor4(map, size, shapes[tap], &self.device)).collect()
@@ -477,6 +481,7 @@ impl Learner {
             connected_maps: leaves.connected.clone(),
             parameters: leaves.parameters.clone(),
             teacher_logits,
+            own_logits,
             term_weights: None,
             teacher_maps: if needs.on_tape() {
                 batch.teachers.iter().zip(&self.teacher_shapes).map(maps_of).collect()

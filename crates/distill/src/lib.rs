@@ -10,11 +10,13 @@
 pub mod ablation;
 pub mod cache;
 pub mod checkpoint;
+pub mod class_cost;
 pub mod comparison;
 pub mod compute;
 mod error;
 pub mod evaluate;
 mod found;
+pub mod heads;
 pub mod learner;
 pub mod losses;
 pub mod methods;

@@ -9,6 +9,7 @@ use burn::Tensor;
 use burn::tensor::Int;
 use faculty_nets::{Graph, MapShape, ParameterSpec};
 
+use crate::class_cost::ClassCost;
 use crate::learner::BetweenSteps;
 use crate::losses::maps::MapValues;
 use crate::preflight::TeacherProfile;
@@ -47,6 +48,7 @@ mod mean_of_probabilities;
 mod mmkd;
 mod mt_bert;
 mod options;
+mod ot;
 mod output_layer;
 mod pkt;
 mod random_teacher;
@@ -81,7 +83,7 @@ pub use ckd::{Ckd, CkdConfig, Tuples};
 pub use class_reliability::{ClassReliability, ClassReliabilityConfig};
 pub use combination::build;
 pub(crate) use combination::check as check_combination;
-pub use dih::loss_of_heads;
+pub use dih::{Dih, DihConfig, Reduce};
 pub use dist::{Dist, DistConfig};
 pub use dkd::{Dkd, DkdConfig};
 pub use dml::Dml;
@@ -96,6 +98,7 @@ pub use mean_of_logits::MeanOfLogits;
 pub use mean_of_probabilities::MeanOfProbabilities;
 pub use mmkd::{Mmkd, MmkdConfig};
 pub use mt_bert::{reliability_weights, weighted_soft_cross_entropy};
+pub use ot::{Ot, OtConfig};
 pub use output_layer::OutputConfig;
 pub use pkt::{Pkt, PktConfig};
 pub use random_teacher::RandomTeacher;
@@ -126,6 +129,8 @@ pub enum Scale {
 pub struct Needs {
     /// Teacher logits.
     pub teacher_logits: bool,
+    /// Teacher logits over each teacher's own classes, see [`Method::own_classes`].
+    pub own_logits: bool,
     /// Each teacher's classifier.
     pub teacher_classifiers: bool,
     /// Each teacher's values at these places.
@@ -166,6 +171,7 @@ impl Needs {
         };
         Self {
             teacher_logits: self.teacher_logits || other.teacher_logits,
+            own_logits: self.own_logits || other.own_logits,
             teacher_classifiers: self.teacher_classifiers || other.teacher_classifiers,
             teacher_taps: both(self.teacher_taps, other.teacher_taps),
             student_taps: both(self.student_taps, other.student_taps),
@@ -182,7 +188,7 @@ impl Needs {
     /// Whether teachers are run at all.
     #[must_use]
     pub fn teachers(&self) -> bool {
-        self.teacher_logits || !self.teacher_taps.is_empty()
+        self.teacher_logits || self.own_logits || !self.teacher_taps.is_empty()
     }
 }
 
@@ -243,6 +249,8 @@ pub struct Step {
     pub teacher_logits: Option<Tensor<3>>,
     /// `[teachers, batch]`: how the terms of a combination weigh the teachers; `None` for 1/K.
     pub term_weights: Option<Tensor<2>>,
+    /// For each teacher `[batch, its own classes]`; empty unless asked for.
+    pub own_logits: Vec<Tensor<2>>,
     /// For each teacher its values at each of [`Needs::teacher_taps`],
     /// `[batch, channels, height, width]`.
     pub teacher_maps: Vec<Vec<Tensor<4>>>,
@@ -264,6 +272,7 @@ impl Step {
             parameters: Vec::new(),
             teacher_logits: Some(teachers),
             term_weights: None,
+            own_logits: Vec::new(),
             teacher_maps: Vec::new(),
             teacher_classifiers: Vec::new(),
         }
@@ -368,6 +377,11 @@ pub trait Method: Send + std::fmt::Debug {
         None
     }
 
+    /// Whether heads are mounted on all stages of all networks where a recipe names none.
+    fn mounts_heads(&self) -> bool {
+        false
+    }
+
     /// Whether the method needs [`Method::prepare`], and so a validation part.
     fn needs_profiles(&self) -> bool {
         false
@@ -377,6 +391,17 @@ pub trait Method: Send + std::fmt::Debug {
     /// called without such a part.
     fn prepare(&mut self, teachers: &[TeacherProfile]) {
         let _ = teachers;
+    }
+
+    /// Whether teachers keep classes of their own: then nothing is matched to the data's classes,
+    /// logits come as [`Step::own_logits`], and [`Method::prepare_classes`] is called.
+    fn own_classes(&self) -> bool {
+        false
+    }
+
+    /// Told once before training how far each teacher's classes are from the data's.
+    fn prepare_classes(&mut self, costs: Vec<ClassCost>) {
+        let _ = costs;
     }
 
     /// The loss of one batch.

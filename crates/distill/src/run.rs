@@ -3,32 +3,43 @@
 
 use std::path::PathBuf;
 
-use faculty_data::{Dataset, Format, Normalisation, Part, ReadOptions};
+use faculty_data::{
+    Augmentation, BatchLoader, Dataset, Format, LoaderConfig, Normalisation, Part, ReadOptions,
+};
 use faculty_nets::weights::file_hash;
 use faculty_nets::{MapShape, Network};
 
 use crate::cache::CachePlan;
 use crate::compute::Compute;
 use crate::error::{Error, Result};
+use crate::heads;
 use crate::learner::{self, Learner, TeacherTraits};
 use crate::methods::{self, Method, Needs};
 use crate::optimizer::OptimizerConfig;
 use crate::recipe::{self, CacheDtype, CacheMaps, Recipe};
 use crate::record::{RunCard, StudentResult, TeacherCard};
 use crate::schedule::{Schedule, Shape};
+use crate::tap::Tap;
 use crate::teacher::TeacherSource;
 
+mod costs;
 mod data;
 mod pool;
 mod preflight;
+mod ranking;
 pub(crate) mod teachers;
 mod untrained;
 
+pub(crate) use costs::class_costs;
 pub(crate) use data::prepare_data;
-pub(crate) use pool::TeacherPool;
+pub(crate) use pool::{KEEP_IN_MEMORY_BYTES, TeacherPool};
 pub(crate) use preflight::measure_teachers;
 pub use preflight::{PROBE_SAMPLES, inspect_teachers};
-pub(crate) use teachers::{identify_teacher, load_teacher, open_teacher};
+pub use ranking::{Ranked, Ranking, rank_teachers};
+pub(crate) use teachers::{
+    Labels, described, identify_teacher, load_teacher, open_backbone, open_teacher, same_classes,
+    stage_taps,
+};
 pub(crate) use untrained::check_untrained;
 
 /// A teacher with its name.
@@ -100,8 +111,9 @@ impl CheckedRun {
     /// `dataset` spares reading the data again when several runs share it.
     ///
     /// # Errors
-    /// When anything is missing, damaged or does not fit; nothing has been written then. A recipe
-    /// with a cache finds it complete: [`CachePlan::build`] comes first.
+    /// When anything is missing, damaged or does not fit; nothing has been written then. Heads that
+    /// the recipe mounts are found trained, and a cache complete: [`heads::mount`] and
+    /// [`CachePlan::build`] come first.
     pub fn new(recipe: &Recipe, dataset: &Dataset) -> Result<Self> {
         Self::sharing(recipe, dataset, &mut TeacherPool::default())
     }
@@ -116,6 +128,7 @@ impl CheckedRun {
         if let Some(plan) = &recipe.plan {
             return Err(Error::Planned { kind: plan.kind.name() });
         }
+        let recipe = &heads::mounted(recipe, dataset)?;
         let data = data::prepare_data(recipe, dataset)?;
         let [channels, height, width] = data.train.shape();
         let input = MapShape::new(channels, height, width);
@@ -130,6 +143,7 @@ impl CheckedRun {
 
         let whole = needs_of_run(method.as_ref(), recipe.train.epochs);
         teachers::check_batches(info.spec.name, &whole, &recipe.train)?;
+        let labels = Labels::of(method.as_ref());
         let mut teachers = Vec::new();
         let mut cards = Vec::new();
         let uses_teachers = recipe.method.uses_teachers(&info.spec);
@@ -138,10 +152,11 @@ impl CheckedRun {
                 CachePlan::with_data(recipe, dataset, data.clone())?.open()?
             }
             _ => {
-                let taps = pool.taps(&whole.teacher_taps).to_vec();
-                let load = |wanted: &recipe::Teacher| match pool.get(&wanted.name) {
+                let own = taps_of_run(method.as_ref(), recipe.train.epochs);
+                let taps = pool.taps(&own).to_vec();
+                let load = |wanted: &recipe::Teacher| match pool.get(&wanted.name, labels) {
                     Some(known) => Ok(known),
-                    None => load_teacher(wanted, &data, dataset.classes(), &taps),
+                    None => load_teacher(wanted, &data, dataset.classes(), &taps, labels),
                 };
                 let used = recipe.teachers.iter().filter(|_| uses_teachers);
                 used.map(load).collect::<Result<_>>()?
@@ -151,15 +166,26 @@ impl CheckedRun {
             teachers.push(teacher);
             cards.push(card);
         }
-        teachers::check_parts(info.spec.name, &whole, &student, &teachers)?;
+        teachers::check_parts(info.spec.name, &whole, &student, &teachers, &cards)?;
         let names: Vec<String> = teachers.iter().map(|teacher| teacher.name.clone()).collect();
-        let report = pool.report(&names, || {
-            preflight::measure_teachers(recipe, dataset.classes(), &data, &mut teachers)
-        })?;
+        let report = match labels {
+            Labels::Data => pool.report(&names, || {
+                preflight::measure_teachers(recipe, dataset.classes(), &data, &mut teachers)
+            })?,
+            // Answers over other classes are neither right nor wrong.
+            Labels::Own => None,
+        };
         let name = info.spec.name;
         preflight::prepare(name, method.as_mut(), &data, report.as_ref(), &mut cards)?;
         if recipe.cache.is_none() {
-            teachers = pool.keep(teachers, &cards, &data, recipe.data.views);
+            teachers = pool.keep(teachers, &cards, &data, recipe.data.views, labels);
+        }
+        if labels == Labels::Own {
+            let costs = class_costs(recipe, dataset.classes(), &data, &mut teachers)?;
+            for (card, cost) in cards.iter_mut().zip(&costs) {
+                card.classes = format!("{} classes of its own", cost.own_classes());
+            }
+            method.prepare_classes(costs);
         }
 
         let traits: Vec<TeacherTraits> = teachers
@@ -238,7 +264,33 @@ pub(crate) fn needs_of_run(method: &dyn Method, epochs: usize) -> Needs {
     (1..=epochs).map(|epoch| method.needs(epoch)).fold(Needs::default(), Needs::union)
 }
 
-fn settings(recipe: &Recipe, text: String) -> Settings {
+/// What the teachers are asked for beside their logits: that, and what class costs are made of.
+pub(crate) fn taps_of_run(method: &dyn Method, epochs: usize) -> Vec<Tap> {
+    let mut taps = needs_of_run(method, epochs).teacher_taps;
+    if method.own_classes() && !taps.contains(&Tap::Pooled) {
+        taps.push(Tap::Pooled);
+    }
+    taps
+}
+
+/// The batches of an epoch (from 1): its order, and its view of each sample.
+pub(crate) fn epoch_batches(
+    data: &RunData,
+    settings: &Settings,
+    epoch: usize,
+) -> Result<BatchLoader> {
+    // Epochs count from 1, views from 0; with a limited number they repeat.
+    let view = u32::try_from(epoch - 1).unwrap_or(u32::MAX);
+    let view = settings.views.map_or(view, |views| view % views.max(1));
+    let augmentation = Augmentation { pad: settings.crop_padding, flip: settings.flip };
+    let config = LoaderConfig::new(settings.batch_size, data.normalisation.clone())
+        .with_drop_last(settings.drop_last)
+        .with_views(augmentation, settings.view_seed, view);
+    let order = data.train.epoch_order(settings.seed, epoch as u64);
+    Ok(BatchLoader::new(&data.train, order, config)?)
+}
+
+pub(crate) fn settings(recipe: &Recipe, text: String) -> Settings {
     let train = &recipe.train;
     let optimizer = match train.optimizer {
         recipe::Optimizer::Sgd => OptimizerConfig::Sgd {
@@ -288,6 +340,11 @@ pub(crate) fn identity(recipe: &Recipe, teachers: &[TeacherCard]) -> Result<Stri
     if let Some(path) = &recipe.student.weights {
         identity.push(format!("student weights {}", file_hash(path)?));
     }
+    for teacher in &recipe.teachers {
+        if let Some(path) = &teacher.class_cost {
+            identity.push(format!("class cost of `{}` {}", teacher.name, file_hash(path)?));
+        }
+    }
     for card in teachers {
         identity.push(format!("teacher `{}` {}", card.name, card.identity));
     }
@@ -307,10 +364,13 @@ pub(crate) fn comparable(recipe: &Recipe) -> Result<String> {
     recipe.cache = recipe.cache.filter(|cache| cache.dtype != CacheDtype::F32).map(|cache| {
         recipe::Cache { path: None, maps: CacheMaps::Auto, block: None, dtype: cache.dtype }
     });
+    recipe.heads = recipe.heads.map(|heads| recipe::HeadTraining { path: None, ..heads });
     recipe.student.weights = recipe.student.weights.map(|_| PathBuf::from("weights"));
     for teacher in &mut recipe.teachers {
         let file = |path: &Option<PathBuf>| path.as_ref().map(|_| PathBuf::from("weights"));
         teacher.weights = file(&teacher.weights);
+        teacher.head = file(&teacher.head);
+        teacher.class_cost = file(&teacher.class_cost);
         teacher.onnx = file(&teacher.onnx);
         teacher.logits = file(&teacher.logits);
         // Whether given here or in a file: what counts is the map that comes of it.

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use faculty_data::rng::{Purpose, draw};
-use faculty_data::{Augmentation, BatchLoader, LoaderConfig};
 use faculty_nets::{Network, weights};
 
 use crate::checkpoint::{self, BestEpoch, Progress};
@@ -16,7 +15,7 @@ use crate::found::check_same_run;
 use crate::learner::{Learner, LearnerBatch, StepRecord};
 use crate::metrics::Quality;
 use crate::record::{EpochRecord, EpochSums, RunCard, StudentResult};
-use crate::run::CheckedRun;
+use crate::run::{CheckedRun, epoch_batches};
 use crate::run_folder::{RunFolder, Start};
 use crate::teacher::{TeacherBatch, TeacherOutputs};
 
@@ -253,7 +252,7 @@ impl EpochRun<'_> {
         let started = Instant::now();
         let settings = self.settings;
         let needs = self.learner.method().needs(epoch);
-        let mut loader = loader(settings, self.data, epoch)?;
+        let mut loader = epoch_batches(self.data, settings, epoch)?;
         let batches = loader.batches_left();
         let mut sums = EpochSums::default();
         let mut learning_rate = 0.0;
@@ -330,23 +329,6 @@ impl EpochRun<'_> {
     fn kept(&self, checkpointed: usize) -> Option<PathBuf> {
         (checkpointed > 0).then(|| self.folder.last_checkpoint())
     }
-}
-
-/// The training batches of an epoch.
-pub(crate) fn loader(
-    settings: &crate::run::Settings,
-    data: &crate::run::RunData,
-    epoch: usize,
-) -> Result<BatchLoader> {
-    // Epochs count from 1, views from 0; with a limited number they repeat.
-    let view = u32::try_from(epoch - 1).unwrap_or(u32::MAX);
-    let view = settings.views.map_or(view, |views| view % views.max(1));
-    let augmentation = Augmentation { pad: settings.crop_padding, flip: settings.flip };
-    let config = LoaderConfig::new(settings.batch_size, data.normalisation.clone())
-        .with_drop_last(settings.drop_last)
-        .with_views(augmentation, settings.view_seed, view);
-    let order = data.train.epoch_order(settings.seed, epoch as u64);
-    Ok(BatchLoader::new(&data.train, order, config)?)
 }
 
 /// The first weight that is not a number.

@@ -12,7 +12,9 @@ use faculty_distill::run::RunData;
 use faculty_distill::{CheckedRun, RunFolder, Start, open_dataset, train};
 use serde_json::json;
 
-use super::{cache, load_recipe, plan, show_warnings, shown, stop_on_interrupt, use_threads};
+use super::{
+    cache, heads, load_recipe, plan, show_warnings, shown, stop_on_interrupt, use_threads,
+};
 use crate::arguments::RunOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, duration, print_json};
@@ -63,6 +65,7 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     // Plain training takes the network that the recipe names, and no notice of others.
     recipe.plan = None;
     let uses_teachers = recipe.method.uses_teachers(&find(&recipe.method.name).spec);
+    let recipe = heads::mount(&recipe, &dataset, &stop, options.json)?;
     if recipe.cache.is_some() && uses_teachers {
         cache::complete(CachePlan::new(&recipe, &dataset)?, &stop, options.json)?;
     }

@@ -11,6 +11,7 @@
 use faculty_nets::ParameterSpec;
 
 use super::{Connector, Loss, MapStep, MapTerm, Method, Needs, Shapes, Step, TeacherWeights, find};
+use crate::class_cost::ClassCost;
 use crate::error::{Error, Result};
 use crate::preflight::TeacherProfile;
 use crate::recipe::{self, OptionValue};
@@ -47,6 +48,8 @@ pub(crate) fn check(wanted: &recipe::Method, shapes: &Shapes, epochs: usize) -> 
             "the term keeps a memory of its own"
         } else if holds && trains {
             "it holds its trained values in some epochs, and the term trains some too"
+        } else if base.own_classes() && part.rule.is_some() {
+            "its teachers answer over classes of their own, so nobody can say how right they are"
         } else {
             continue;
         };
@@ -195,6 +198,18 @@ impl Method for Combination {
 
     fn prepare(&mut self, teachers: &[TeacherProfile]) {
         self.base.method.prepare(teachers);
+    }
+
+    fn mounts_heads(&self) -> bool {
+        self.base.method.mounts_heads()
+    }
+
+    fn own_classes(&self) -> bool {
+        self.base.method.own_classes()
+    }
+
+    fn prepare_classes(&mut self, costs: Vec<ClassCost>) {
+        self.base.method.prepare_classes(costs);
     }
 
     fn loss(&self, step: &Step) -> Loss {

@@ -9,9 +9,9 @@ use super::ckd::{all_pairs_difference, drawn_tuples, tuple_coefficients, tuple_d
 use super::pkt::likeness_divergence;
 use super::reviewkd::hierarchical_difference;
 use super::{
-    Aekd, At, AtConfig, Aver, CaMkd, CaMkdConfig, Ce, Ckd, CkdConfig, Dist, Dkd, Ebkd, InterWeight,
-    Kd, MapStep, MaxProbability, MeanOfLogits, MeanOfProbabilities, Method, OutputConfig,
-    OutputWeight, Pkt, RandomTeacher, Rkd, Sp, Stages, Step, Tuples,
+    Aekd, At, AtConfig, Aver, CaMkd, CaMkdConfig, Ce, Ckd, CkdConfig, Dih, Dist, Dkd, Ebkd,
+    InterWeight, Kd, MapStep, MaxProbability, MeanOfLogits, MeanOfProbabilities, Method,
+    OutputConfig, OutputWeight, Pkt, RandomTeacher, Rkd, Sp, Stages, Step, Tuples,
 };
 use crate::losses::maps::MapValues;
 use crate::weighting;
@@ -65,6 +65,7 @@ fn methods() -> Vec<Box<dyn Method>> {
         Box::new(MeanOfProbabilities::default()),
         Box::new(MeanOfLogits::default()),
         Box::new(Aekd::default()),
+        Box::new(Dih::default()),
         Box::new(Dkd::default()),
         Box::new(Dist::default()),
     ]

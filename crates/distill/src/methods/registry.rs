@@ -3,8 +3,8 @@
 use super::costs::COSTS;
 use super::{
     Method, aekd, aekd_f, amtml_kd, at, aver, best_teacher, ca_mkd, calibrated_confidence, ce, ckd,
-    class_reliability, dist, dkd, ebkd, fitnet, fitnet_mkd, kd, max_probability, mean_of_logits,
-    mean_of_probabilities, pkt, random_teacher, reviewkd, rkd, semckd, sp, vid,
+    class_reliability, dih, dist, dkd, ebkd, fitnet, fitnet_mkd, kd, max_probability,
+    mean_of_logits, mean_of_probabilities, ot, pkt, random_teacher, reviewkd, rkd, semckd, sp, vid,
 };
 use crate::recipe::{self, MethodSpec};
 use crate::run::needs_of_run;
@@ -101,6 +101,7 @@ pub const METHODS: &[MethodInfo] = &[
     random_teacher::ROW,
     mean_of_probabilities::ROW,
     mean_of_logits::ROW,
+    dih::ROW,
     dkd::ROW,
     dist::ROW,
     fitnet::ROW,
@@ -112,6 +113,7 @@ pub const METHODS: &[MethodInfo] = &[
     semckd::ROW,
     reviewkd::ROW,
     ckd::ROW,
+    ot::ROW,
 ];
 
 /// The specifications alone, as recipes are read with them.
@@ -137,9 +139,9 @@ mod tests {
     use super::super::{BestTeacher, CalibratedConfidence, ClassReliability};
     use super::*;
     use crate::methods::{
-        Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Dist, Dkd, Ebkd, Fitnet, FitnetMkd, Kd,
-        MaxProbability, MeanOfLogits, MeanOfProbabilities, Pkt, RandomTeacher, ReviewKd, Rkd,
-        SemCkd, Sp, Vid,
+        Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Dih, Dist, Dkd, Ebkd, Fitnet, FitnetMkd,
+        Kd, MaxProbability, MeanOfLogits, MeanOfProbabilities, Ot, Pkt, RandomTeacher, ReviewKd,
+        Rkd, SemCkd, Sp, Vid,
     };
 
     /// What the documentation of each method must have.
@@ -184,6 +186,8 @@ mod tests {
             ("mean-of-logits", Box::<MeanOfLogits>::default()),
             ("aekd-f", Box::<AekdF>::default()),
             ("fitnet-mkd", Box::<FitnetMkd>::default()),
+            ("dih", Box::<Dih>::default()),
+            ("ot", Box::<Ot>::default()),
             ("dkd", Box::<Dkd>::default()),
             ("dist", Box::<Dist>::default()),
             ("fitnet", Box::<Fitnet>::default()),

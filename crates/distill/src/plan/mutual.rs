@@ -18,10 +18,10 @@ use crate::learner::{Learner, LearnerBatch, TeacherTraits};
 use crate::methods::{Dml, Method as _};
 use crate::recipe::{Plan, Recipe};
 use crate::record::{EpochRecord, EpochSums, RunCard};
-use crate::run::{CheckedRun, RunData, Settings, identity};
+use crate::run::{CheckedRun, RunData, Settings, epoch_batches, identity};
 use crate::run_folder::{RunFolder, Start, StudentFiles};
 use crate::teacher::TeacherOutputs;
-use crate::trainer::{Event, TrainedEpoch, broken, broken_weight, deliver, loader, write_student};
+use crate::trainer::{Event, TrainedEpoch, broken, broken_weight, deliver, write_student};
 
 /// The named student's name; its peers are `1-resnet14`, `2-resnet8`, …
 const STUDENT: &str = "student";
@@ -186,7 +186,7 @@ impl Cohort {
     ) -> Result<Vec<TrainedEpoch>> {
         let Self { members, data, settings, .. } = self;
         let started = Instant::now();
-        let mut loader = loader(settings, data, epoch)?;
+        let mut loader = epoch_batches(data, settings, epoch)?;
         let batches = loader.batches_left();
         let mut sums = vec![EpochSums::default(); members.len()];
         let mut learning_rate = 0.0;

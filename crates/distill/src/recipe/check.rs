@@ -2,6 +2,7 @@
 
 use toml::Value;
 
+use super::heads::Heads;
 use super::method::{self, MethodSpec};
 use super::problems::{Location, Problem, Problems, RecipeError, nearest, shown};
 use super::range::{KeySpec, Range, quoted};
@@ -115,6 +116,7 @@ fn teachers(teachers: &[Teacher], problems: &mut Problems) {
         let at = format!("teachers[{index}]");
         normalisation(&at, &teacher.mean, &teacher.std, problems);
         source(&at, teacher, problems);
+        heads(&at, teacher, problems);
         let name = shown(&teacher.name);
         if !teacher.name.chars().all(plain) || teacher.name.starts_with('.') {
             problems.add(
@@ -176,7 +178,11 @@ fn source(at: &str, teacher: &Teacher, problems: &mut Problems) {
     }
     let onnx = teacher.onnx.is_some();
     let table = teacher.logits.is_some();
+    let (heads, head) = (teacher.heads.is_some(), teacher.head.is_some());
     let misplaced = [
+        ("heads", heads && !network, "belongs to `network`"),
+        ("head", head && !network, "belongs to `network`"),
+        ("heads", heads && head, "belongs to a whole network, not to a `head`"),
         ("output", teacher.output.is_some() && !onnx, "belongs to `onnx`"),
         ("map", teacher.map.is_some() && !onnx, "belongs to `onnx`"),
         ("input_size", teacher.input_size.is_some() && table, "says nothing about a table"),
@@ -189,6 +195,25 @@ fn source(at: &str, teacher: &Teacher, problems: &mut Problems) {
             format!("`{}` has no effect here: it {why}", key(name)),
             "remove it".to_owned(),
         );
+    }
+}
+
+/// Heads by the names of feature taps, each once.
+fn heads(at: &str, teacher: &Teacher, problems: &mut Problems) {
+    let Some(Heads::At(taps)) = &teacher.heads else { return };
+    let path = join(at, "heads");
+    let hint = "give feature taps such as `[\"f1\", \"f2\"]` (`faculty networks`), or `\"all\"`";
+    if taps.is_empty() {
+        problems.add(&path, format!("`{path}` is empty"), hint.to_owned());
+    }
+    for (index, tap) in taps.iter().enumerate() {
+        let name = shown(tap);
+        if Heads::feature(tap).is_none() {
+            problems.add(&path, format!("`{path}` has `{name}`, which is no tap"), hint.to_owned());
+        } else if taps[..index].contains(tap) {
+            let once = "name each tap once".to_owned();
+            problems.add(&path, format!("`{path}` has `{name}` twice"), once);
+        }
     }
 }
 
@@ -221,7 +246,9 @@ fn fit(recipe: &Recipe, methods: &[MethodSpec], problems: &mut Problems) {
         }
     }
     term::problems(&recipe.method, methods, problems);
-    let count = recipe.teachers.len();
+    // Of "all" heads nobody knows the number before the network is built; a run checks again.
+    let heads = |teacher: &Teacher| teacher.heads.as_ref().map_or(0, Heads::least);
+    let count = recipe.teachers.iter().map(|teacher| 1 + heads(teacher)).sum();
     let terms = !recipe.method.terms.is_empty();
     if terms && recipe.plan.as_ref().is_some_and(|plan| plan.kind == PlanKind::Mutual) {
         problems.add(
@@ -276,7 +303,9 @@ pub(super) fn warnings(recipe: &Recipe, methods: &[MethodSpec], warnings: &mut P
             let sources = [&teacher.weights, &teacher.onnx, &teacher.logits];
             sources.into_iter().find_map(Clone::clone)
         };
-        let same = |other: &&Teacher| file(other).is_some() && file(other) == file(teacher);
+        let same = |other: &&Teacher| {
+            file(other).is_some() && file(other) == file(teacher) && other.head == teacher.head
+        };
         if let Some(first) = teachers[..index].iter().find(same) {
             let (key, what) = match (&teacher.weights, &teacher.onnx) {
                 (Some(_), _) => ("weights", "the same weights"),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::classes::Classes;
+use super::heads::Heads;
 use super::method::Method;
 use super::range::Range;
 use super::section::{Section as _, section};
@@ -42,6 +43,8 @@ section! {
         cache: Option<Cache>;
         /// Several students instead of one.
         plan: Option<Plan>;
+        /// How classifier heads inside teachers are trained.
+        heads: Option<HeadTraining>;
     }
 }
 
@@ -135,6 +138,16 @@ section! {
         std: Option<Vec<f32>> = None, "the same as the data";
         /// Accept this teacher even if it is near chance on the data.
         allow_weak: bool = false, "faculty's choice";
+        /// Stage maps of this network on which classifier heads are mounted, `["f1", "f2"]` or
+        /// `"all"`: each head is trained on the labels and is one more teacher, `NAME.f1`.
+        heads: Option<Heads> = None, "none; method `dih` mounts them on all stages";
+        /// File of a trained head: this teacher is the network as far as the head's map, and the
+        /// head. Runs write it for the heads that they mount.
+        head: Option<PathBuf> = None, "the network's own classifier";
+        /// How far its classes are from the data's, for method `ot` and for ranking: a safetensors
+        /// file with `cost` `[its classes, the data's]`, or with embeddings `teacher` and `data` of
+        /// both lists of classes.
+        class_cost: Option<PathBuf> = None, "from its classifier and its view of the data";
         /// What its outputs stand for: a list of the data's class names in this teacher's order, a
         /// table from its names to the data's, or a file with one of the two.
         classes: Option<Classes> = None, "the names in its file, else the data's order";
@@ -249,6 +262,20 @@ words! {
         Assistants = "assistants",
         /// All at the same time, from each other.
         Mutual = "mutual",
+    }
+}
+
+section! {
+    /// `[heads]`: how classifier heads inside teachers are trained, before anything else.
+    pub struct HeadTraining {
+        /// Passes over the training part.
+        #[within(Range::between(1.0, 1e6))]
+        epochs: usize = 10, "faculty's choice";
+        /// Highest step size (adamw, along half a cosine).
+        #[within(Range::above(0.0))]
+        learning_rate: f64 = 1e-3, "faculty's choice";
+        /// Folder of the head files; runs of the same teachers and data share it.
+        path: Option<PathBuf> = None, "`heads/` beside the run folder";
     }
 }
 

@@ -17,7 +17,7 @@ use crate::teacher::NetworkTeacher;
 /// As [`super::CheckedRun::new`].
 pub(crate) fn check_untrained(recipe: &Recipe, data: &RunData, dataset: &Dataset) -> Result<()> {
     let info = methods::find(&recipe.method.name);
-    let method = (info.build)(&recipe.method);
+    let method = methods::build(&recipe.method);
     let needs = needs_of_run(method.as_ref(), recipe.train.epochs);
     let [channels, height, width] = data.train.shape();
     let input = MapShape::new(channels, height, width);
@@ -30,7 +30,7 @@ pub(crate) fn check_untrained(recipe: &Recipe, data: &RunData, dataset: &Dataset
     });
     let teachers = teachers.collect::<Result<Vec<_>>>()?;
     check_batches(info.spec.name, &needs, &recipe.train)?;
-    check_parts(info.spec.name, &needs, &student, &teachers)?;
+    check_parts(info.spec.name, &needs, &student, &teachers, &[])?;
     if method.needs_profiles() && data.validation.is_none() {
         return Err(Error::NeedsValidation { method: info.spec.name });
     }

@@ -1,14 +1,15 @@
 //! Every loss through the whole student: the gradient that the learner gives against central
 //! differences of the loss that it reports.
 
+use faculty_distill::class_cost::ClassCost;
 use faculty_distill::compute::Compute;
 use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
 use faculty_distill::methods::{
     Aekd, AekdF, AekdFConfig, AmtmlKd, AmtmlKdConfig, At, AtConfig, Aver, BestTeacher, CaMkd,
-    CaMkdConfig, CalibratedConfidence, Ce, Ckd, ClassReliability, Dist, Dkd, Dml, Ebkd, Fitnet,
-    FitnetConfig, FitnetMkd, FitnetMkdConfig, Kd, MaxProbability, MeanOfLogits,
-    MeanOfProbabilities, Method, Mmkd, MmkdConfig, Pkt, PktConfig, RandomTeacher, ReviewKd,
-    ReviewKdConfig, Rkd, SemCkd, SemCkdConfig, Sp, SpConfig, Vid,
+    CaMkdConfig, CalibratedConfidence, Ce, Ckd, ClassReliability, Dih, DihConfig, Dist, Dkd, Dml,
+    Ebkd, Fitnet, FitnetConfig, FitnetMkd, FitnetMkdConfig, Kd, MaxProbability, MeanOfLogits,
+    MeanOfProbabilities, Method, Mmkd, MmkdConfig, Ot, OtConfig, Pkt, PktConfig, RandomTeacher,
+    Reduce, ReviewKd, ReviewKdConfig, Rkd, SemCkd, SemCkdConfig, Sp, SpConfig, Vid,
 };
 use faculty_distill::optimizer::OptimizerConfig;
 use faculty_distill::preflight::TeacherProfile;
@@ -141,6 +142,9 @@ fn dml_among_two_peers_matches_finite_differences() {
 #[test]
 fn rules_of_the_output_layer_match_finite_differences() {
     check(|| Box::new(Ebkd::default()), 3);
+    check(|| Box::new(Dih::default()), 3);
+    let config = DihConfig { alpha: 0.9, reduce: Reduce::Sum, ..DihConfig::default() };
+    check(move || Box::new(Dih::new(config)), 3);
     check(|| Box::new(MaxProbability::default()), 3);
     check(|| Box::new(RandomTeacher::default()), 3);
     check(|| Box::new(MeanOfProbabilities::default()), 3);
@@ -179,6 +183,29 @@ fn ca_mkd_with_one_teacher_matches_finite_differences() {
 fn prepared(mut method: impl Method + 'static) -> Box<dyn Method> {
     method.prepare(&profiles(3));
     Box::new(method)
+}
+
+/// Unequal costs between each teacher's classes and those of the data.
+pub(crate) fn class_costs(count: usize) -> Vec<ClassCost> {
+    let cost = |k: usize| {
+        let values = (0..CLASSES * CLASSES).map(|i| unit(i as u64, 40 + k as u64)).collect();
+        ClassCost::new(CLASSES, values, &vec![Vec::new(); CLASSES])
+    };
+    (0..count).map(cost).collect()
+}
+
+#[test]
+fn ot_matches_finite_differences() {
+    for lambda in [1.0, 20.0] {
+        check(
+            || {
+                let mut method = Ot::new(OtConfig { lambda, ..OtConfig::default() });
+                method.prepare_classes(class_costs(2));
+                Box::new(method)
+            },
+            2,
+        );
+    }
 }
 
 /// What the preflight might say of unequal teachers, at most four.

@@ -6,7 +6,7 @@ use faculty_distill::methods::METHODS;
 use faculty_distill::optimizer::OptimizerConfig;
 
 use crate::data::network;
-use crate::finite_differences::{BATCH, Setup, profiles};
+use crate::finite_differences::{BATCH, Setup, class_costs, profiles};
 
 #[test]
 fn every_method_trains_with_its_defaults() {
@@ -20,6 +20,7 @@ fn every_method_trains_with_its_defaults() {
             let setup = Setup::new(count as u64, &needs.teacher_taps);
             let mut method = info.with_defaults();
             method.prepare(&profiles(count));
+            method.prepare_classes(class_costs(count));
             let compute = Compute::Kernels;
             let mut learner = Learner::new(network(5), method, &setup.traits, BATCH, 5, &compute);
             for epoch in 1..=3 {

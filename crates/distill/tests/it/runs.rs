@@ -33,7 +33,7 @@ pub(crate) fn recipe(folder: &Path, method: &str, teachers: usize, sets: &[&str]
     Recipe::from_str(&text, folder.join("recipe.toml"), &sets, &specs()).unwrap().recipe
 }
 
-fn run_with(
+pub(crate) fn run_with(
     recipe: &Recipe,
     folder: &Path,
     start: Start,
