@@ -19,6 +19,9 @@ const FORMAT: u32 = 1;
 /// Before the names of what a method keeps between steps.
 const BETWEEN: &str = "between/";
 
+/// Before the names of what its loss remembers.
+const MEMORY: &str = "memory/";
+
 /// Progress at a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
@@ -81,6 +84,9 @@ pub fn save(
     for (key, array) in learner.between().map(|between| between.state()).unwrap_or_default() {
         tensors.insert(format!("{BETWEEN}{key}"), array);
     }
+    for (key, array) in learner.memory() {
+        tensors.insert(format!("{MEMORY}{key}"), array);
+    }
     let metadata =
         [("progress".to_owned(), json(progress)), ("optimizer_steps".to_owned(), json(&steps))];
     weights::write(path, &tensors, &metadata.into())?;
@@ -140,12 +146,15 @@ pub fn load(path: &Path, learner: &mut Learner, optimizer: &OptimizerConfig) -> 
             trained.optimizer.slots.push(vectors);
         }
     }
+    let mut own = |prefix: &str| -> StateDict {
+        tensors
+            .extract_if(.., |key, _| key.starts_with(prefix))
+            .map(|(key, array)| (key[prefix.len()..].to_owned(), array))
+            .collect()
+    };
+    learner.set_memory(own(MEMORY)).map_err(|reason| damaged(path, reason))?;
     if let Some(between) = learner.between_mut() {
-        let own = tensors
-            .into_iter()
-            .filter_map(|(key, array)| Some((key.strip_prefix(BETWEEN)?.to_owned(), array)))
-            .collect();
-        between.set_state(own).map_err(|reason| damaged(path, reason))?;
+        between.set_state(own(BETWEEN)).map_err(|reason| damaged(path, reason))?;
     }
     Ok(progress)
 }

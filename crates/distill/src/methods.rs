@@ -4,12 +4,13 @@
 //! knows no method by name.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::Tensor;
 use burn::tensor::Int;
 use faculty_nets::{Graph, MapShape, ParameterSpec};
 
-use crate::learner::BetweenSteps;
+use crate::learner::{BetweenSteps, TrainingSamples, Write};
 use crate::losses::maps::MapValues;
 use crate::preflight::TeacherProfile;
 use crate::tap::Tap;
@@ -52,6 +53,7 @@ mod reviewkd;
 mod rkd;
 mod semckd;
 mod sp;
+mod transformer;
 mod transport;
 mod vid;
 
@@ -77,7 +79,7 @@ pub use class_reliability::{ClassReliability, ClassReliabilityConfig};
 pub use dih::loss_of_heads;
 pub use dist::{Dist, DistConfig};
 pub use dkd::{Dkd, DkdConfig};
-pub use dpk::{minibatch_cka, prior_ratio};
+pub use dpk::{Dpk, DpkConfig, Ratio, minibatch_cka, prior_ratio};
 pub use ebkd::Ebkd;
 pub use features::{BesideConfig, Stages};
 pub use fitnet::{Fitnet, FitnetConfig};
@@ -135,6 +137,8 @@ pub struct Needs {
     pub frozen_parameters: bool,
     /// Whether every batch must be full: trained parts are as wide as the batch.
     pub full_batches: bool,
+    /// Whether [`Step::sample_numbers`] are filled in.
+    pub sample_numbers: bool,
     /// Fewest samples of a batch; 2 or more where samples are compared with each other.
     pub min_batch: usize,
 }
@@ -159,6 +163,7 @@ impl Needs {
             map_terms: self.map_terms || other.map_terms,
             frozen_parameters: self.frozen_parameters || other.frozen_parameters,
             full_batches: self.full_batches || other.full_batches,
+            sample_numbers: self.sample_numbers || other.sample_numbers,
             min_batch: self.min_batch.max(other.min_batch),
         }
     }
@@ -214,6 +219,12 @@ pub struct Step {
     pub draw: u64,
     /// `[batch]`, in `0..classes`.
     pub labels: Tensor<1, Int>,
+    /// All training samples by number.
+    pub samples: Arc<TrainingSamples>,
+    /// The batch's among them, `[batch]`; empty unless [`Needs::sample_numbers`].
+    pub sample_numbers: Vec<usize>,
+    /// The arrays of [`Method::memory`], flat.
+    pub memory: Vec<Arc<Vec<f32>>>,
     /// `[batch, classes]`.
     pub student_logits: Tensor<2>,
     /// The student's values at each of [`Needs::student_taps`], `[batch, channels, height, width]`.
@@ -240,6 +251,9 @@ impl Step {
             epoch: 1,
             draw: 0,
             labels,
+            samples: Arc::default(),
+            sample_numbers: Vec::new(),
+            memory: Vec::new(),
             student_logits: student,
             student_maps: Vec::new(),
             connected_maps: Vec::new(),
@@ -335,6 +349,13 @@ pub trait Method: Send + std::fmt::Debug {
         Vec::new()
     }
 
+    /// Arrays that the method remembers from step to step, as [`Step::memory`]; no gradient reaches
+    /// them. `samples` is the number of training samples.
+    fn memory(&self, shapes: &Shapes, samples: usize) -> Vec<ParameterSpec> {
+        let _ = (shapes, samples);
+        Vec::new()
+    }
+
     /// What the method does after each update, if anything: the only thing that changes
     /// [`Method::parameters`] that are frozen.
     fn between_steps(&self, shapes: &Shapes) -> Option<Box<dyn BetweenSteps>> {
@@ -355,6 +376,11 @@ pub trait Method: Send + std::fmt::Debug {
 
     /// The loss of one batch.
     fn loss(&self, step: &Step) -> Loss;
+
+    /// The same with what the update after it writes to [`Method::memory`].
+    fn loss_and_writes(&self, step: &Step) -> (Loss, Vec<Write>) {
+        (self.loss(step), Vec::new())
+    }
 
     /// A term on maps that is computed with its gradient, off the tape; called when
     /// [`Needs::map_terms`].

@@ -10,7 +10,7 @@ use faculty_nets::{MapShape, Network};
 use crate::cache::CachePlan;
 use crate::compute::Compute;
 use crate::error::Result;
-use crate::learner::{Learner, TeacherTraits};
+use crate::learner::{Learner, TeacherTraits, TrainingSamples};
 use crate::methods::{self, Method, Needs};
 use crate::optimizer::OptimizerConfig;
 use crate::recipe::{self, CacheDtype, CacheMaps, Recipe};
@@ -187,7 +187,8 @@ impl CheckedRun {
             seconds: 0.0,
         };
         let batch_size = recipe.train.batch_size;
-        let learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute);
+        let learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute)
+            .with_samples(TrainingSamples::of(&data.train));
         Ok(Self {
             learner,
             teachers,

@@ -2,8 +2,8 @@
 
 use super::{
     Method, aekd, aekd_f, amtml_kd, at, aver, best_teacher, ca_mkd, calibrated_confidence, ce, ckd,
-    class_reliability, dist, dkd, ebkd, fitnet, fitnet_mkd, kd, max_probability, mean_of_logits,
-    mean_of_probabilities, pkt, random_teacher, reviewkd, rkd, semckd, sp, vid,
+    class_reliability, dist, dkd, dpk, ebkd, fitnet, fitnet_mkd, kd, max_probability,
+    mean_of_logits, mean_of_probabilities, pkt, random_teacher, reviewkd, rkd, semckd, sp, vid,
 };
 use crate::recipe::{self, MethodSpec};
 
@@ -76,6 +76,7 @@ pub const METHODS: &[MethodInfo] = &[
     vid::ROW,
     semckd::ROW,
     reviewkd::ROW,
+    dpk::ROW,
     ckd::ROW,
 ];
 
@@ -102,8 +103,8 @@ mod tests {
     use super::super::{BestTeacher, CalibratedConfidence, ClassReliability};
     use super::*;
     use crate::methods::{
-        Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Dist, Dkd, Ebkd, Fitnet, FitnetMkd, Kd,
-        MaxProbability, MeanOfLogits, MeanOfProbabilities, Pkt, RandomTeacher, ReviewKd, Rkd,
+        Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Dist, Dkd, Dpk, Ebkd, Fitnet, FitnetMkd,
+        Kd, MaxProbability, MeanOfLogits, MeanOfProbabilities, Pkt, RandomTeacher, ReviewKd, Rkd,
         SemCkd, Sp, Vid,
     };
 
@@ -159,6 +160,7 @@ mod tests {
             ("vid", Box::<Vid>::default()),
             ("amtml-kd", Box::<AmtmlKd>::default()),
             ("reviewkd", Box::<ReviewKd>::default()),
+            ("dpk", Box::<Dpk>::default()),
             ("ckd", Box::<Ckd>::default()),
             ("semckd", Box::<SemCkd>::default()),
             ("best-teacher", Box::<BestTeacher>::default()),

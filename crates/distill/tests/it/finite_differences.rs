@@ -1,13 +1,14 @@
 //! Every loss through the whole student: the gradient that the learner gives against central
 //! differences of the loss that it reports.
 
+use faculty_data::SampleId;
 use faculty_distill::compute::Compute;
-use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
+use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits, TrainingSamples};
 use faculty_distill::methods::{
     Aekd, AekdF, AekdFConfig, AmtmlKd, AmtmlKdConfig, At, AtConfig, Aver, BestTeacher, CaMkd,
-    CaMkdConfig, CalibratedConfidence, Ce, Ckd, ClassReliability, Dist, Dkd, Ebkd, Fitnet,
-    FitnetConfig, FitnetMkd, FitnetMkdConfig, Kd, MaxProbability, MeanOfLogits,
-    MeanOfProbabilities, Method, Mmkd, MmkdConfig, Pkt, PktConfig, RandomTeacher, ReviewKd,
+    CaMkdConfig, CalibratedConfidence, Ce, Ckd, ClassReliability, Dist, Dkd, Dpk, DpkConfig, Ebkd,
+    Fitnet, FitnetConfig, FitnetMkd, FitnetMkdConfig, Kd, MaxProbability, MeanOfLogits,
+    MeanOfProbabilities, Method, Mmkd, MmkdConfig, Pkt, PktConfig, RandomTeacher, Ratio, ReviewKd,
     ReviewKdConfig, Rkd, SemCkd, SemCkdConfig, Sp, SpConfig, Vid,
 };
 use faculty_distill::optimizer::OptimizerConfig;
@@ -36,6 +37,7 @@ fn teachers(count: u64, taps: &[Tap]) -> Vec<NetworkTeacher> {
 }
 
 pub(crate) struct Setup {
+    ids: Vec<SampleId>,
     images: Vec<f32>,
     labels: Vec<u32>,
     outputs: Vec<TeacherOutputs>,
@@ -50,23 +52,29 @@ impl Setup {
         let sources = teachers(teacher_count, taps);
         let labels = (0..BATCH).map(|i| (i % CLASSES) as u32).collect();
         let traits = sources.iter().map(|teacher| TeacherTraits::of(teacher, taps)).collect();
-        let setup = Self { images, labels, outputs: Vec::new(), traits };
+        let ids = (0..BATCH as u64).map(SampleId).collect();
+        let setup = Self { ids, images, labels, outputs: Vec::new(), traits };
         Self { outputs: setup.outputs_at(teacher_count, taps), ..setup }
     }
 
     /// What the teachers say at other taps.
     pub(crate) fn outputs_at(&self, teacher_count: u64, taps: &[Tap]) -> Vec<TeacherOutputs> {
-        let ids: Vec<faculty_data::SampleId> =
-            (0..BATCH as u64).map(faculty_data::SampleId).collect();
-        let batch = TeacherBatch { ids: &ids, view: 0, images: &self.images };
+        let batch = TeacherBatch { ids: &self.ids, view: 0, images: &self.images };
         let mut sources = teachers(teacher_count, taps);
         sources.iter_mut().map(|t| t.outputs(&batch, taps).unwrap()).collect()
+    }
+
+    /// The training part that the batch is from: it and as many again.
+    pub(crate) fn samples(&self) -> TrainingSamples {
+        let labels = self.labels.iter().chain(&self.labels).copied();
+        TrainingSamples::new((0..2 * BATCH as u64).map(SampleId).zip(labels))
     }
 
     pub(crate) fn batch(&self) -> LearnerBatch<'_> {
         LearnerBatch {
             epoch: 2,
             draw: 0,
+            ids: &self.ids,
             images: &self.images,
             labels: &self.labels,
             teachers: &self.outputs,
@@ -283,4 +291,14 @@ fn mmkd_with_one_teacher_matches_finite_differences() {
     // The weights of several teachers move with the student and carry no gradient.
     let config = MmkdConfig { beta: 2.0, ..MmkdConfig::default() };
     check(move || Box::new(Mmkd::new(config)), 1);
+}
+
+#[test]
+fn dpk_matches_finite_differences() {
+    // The dynamic ratio moves with the student and carries no gradient, but only in steps: it counts
+    // positions.
+    let config = DpkConfig { lambda: 5.0, head_width: 2, ..DpkConfig::default() };
+    check(move || Box::new(Dpk::new(config)), 2);
+    let config = DpkConfig { ratio: Ratio::Fixed(0.5), ..config };
+    check(move || Box::new(Dpk::new(config)), 1);
 }

@@ -21,7 +21,8 @@ fn every_method_trains_with_its_defaults() {
             let mut method = info.with_defaults();
             method.prepare(&profiles(count));
             let compute = Compute::Kernels;
-            let mut learner = Learner::new(network(5), method, &setup.traits, BATCH, 5, &compute);
+            let mut learner = Learner::new(network(5), method, &setup.traits, BATCH, 5, &compute)
+                .with_samples(setup.samples());
             for epoch in 1..=3 {
                 let own = learner.method().needs(epoch).teacher_taps;
                 let outputs = setup.outputs_at(count as u64, &own);

@@ -83,6 +83,7 @@ fn every_method_learns_and_leaves_a_complete_folder() {
         ("best-teacher", 2),
         ("calibrated-confidence", 2),
         ("class-reliability", 2),
+        ("dpk", 2),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("run");
@@ -140,7 +141,7 @@ fn another_seed_gives_another_student() {
 #[test]
 fn a_stopped_and_resumed_run_equals_an_undisturbed_one() {
     for (method, optimizer) in
-        [("ca-mkd", "sgd"), ("aver", "adamw"), ("calibrated-confidence", "sgd")]
+        [("ca-mkd", "sgd"), ("aver", "adamw"), ("calibrated-confidence", "sgd"), ("dpk", "sgd")]
     {
         let folder = tempfile::tempdir().unwrap();
         let sets = [format!("train.optimizer={optimizer}"), "data.views=2".to_owned()];
