@@ -530,6 +530,10 @@ impl Learner {
                 all.map(|(values, own)| own.unwrap_or_else(|| vec![0.0; values.len()])).collect();
         }
         self.student.run.backward(&self.student.network, by_value, false);
+        for id in graph.frozen() {
+            // So that they count in no norm.
+            self.student.run.gradients_mut()[id.index()].fill(0.0);
+        }
     }
 
     /// Updates everything that the last [`Learner::gradients`] reached, at learning rate `rate`;
@@ -570,7 +574,10 @@ impl Learner {
         }
         for Trained { network, run, optimizer, off_tape } in all {
             let gradients = if off_tape.is_empty() { run.gradients() } else { off_tape };
-            optimizer.update(config, rate, network.parameters_mut(), gradients);
+            let graph = Arc::clone(network.graph());
+            let trained = |index| !graph.frozen().iter().any(|id| id.index() == index);
+            let parameters = network.parameters_mut();
+            optimizer.update_where(trained, config, rate, parameters, gradients);
         }
         self.memory.commit();
     }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use burn::Tensor;
 use burn::tensor::Int;
-use faculty_nets::{Graph, MapShape, ParameterSpec};
+use faculty_nets::{Graph, MapShape, Network, ParameterSpec};
 
-use crate::learner::{BetweenSteps, TrainingSamples, Write};
+use crate::learner::{BetweenSteps, TeacherTraits, TrainingSamples, Write};
 use crate::losses::maps::MapValues;
 use crate::preflight::TeacherProfile;
 use crate::tap::Tap;
@@ -28,6 +28,7 @@ mod calibrated_confidence;
 mod ce;
 mod ckd;
 mod class_reliability;
+mod crd;
 mod dih;
 mod dist;
 mod dkd;
@@ -52,6 +53,7 @@ mod registry;
 mod reviewkd;
 mod rkd;
 mod semckd;
+mod simkd;
 mod sp;
 mod transformer;
 mod transport;
@@ -76,6 +78,7 @@ pub use calibrated_confidence::{CalibratedConfidence, CalibratedConfidenceConfig
 pub use ce::Ce;
 pub use ckd::{Ckd, CkdConfig, Tuples};
 pub use class_reliability::{ClassReliability, ClassReliabilityConfig};
+pub use crd::{Crd, CrdConfig};
 pub use dih::loss_of_heads;
 pub use dist::{Dist, DistConfig};
 pub use dkd::{Dkd, DkdConfig};
@@ -97,6 +100,7 @@ pub use registry::{METHODS, MethodInfo, Status, find, specs};
 pub use reviewkd::{ReviewKd, ReviewKdConfig};
 pub use rkd::{Rkd, RkdConfig};
 pub use semckd::{SemCkd, SemCkdConfig};
+pub use simkd::SimKd;
 pub use sp::{Sp, SpConfig};
 pub use transport::{Transport, entropic_transport, label_cost};
 pub use vid::{Vid, VidConfig};
@@ -333,6 +337,21 @@ pub struct MapTerm {
 pub trait Method: Send + std::fmt::Debug {
     /// What the method reads in `epoch` (from 1).
     fn needs(&self, epoch: usize) -> Needs;
+
+    /// The network that is trained and delivered, made of the recipe's student at the start of a
+    /// run; a function of its arguments.
+    ///
+    /// # Errors
+    /// When it cannot be made of this student.
+    fn student(
+        &self,
+        student: Network,
+        teachers: &[TeacherTraits],
+        seed: u64,
+    ) -> faculty_nets::Result<Network> {
+        let _ = (teachers, seed);
+        Ok(student)
+    }
 
     /// Small trainable networks on the student's maps, trained with the student.
     ///

@@ -161,6 +161,7 @@ impl CheckedRun {
             .iter()
             .map(|teacher| TeacherTraits::of(teacher.source.as_ref(), &whole.teacher_taps))
             .collect();
+        let student = method.student(student, &traits, recipe.seed)?;
         let compute = Compute::of(recipe.train.device)?;
         let recipe_text = recipe.to_toml()?;
         let identity = identity(recipe, &cards)?;
@@ -177,7 +178,7 @@ impl CheckedRun {
             classes: dataset.classes().to_vec(),
             mean: data.normalisation.mean.clone(),
             std: data.normalisation.std.clone(),
-            student: recipe.student.network.clone(),
+            student: student.name().to_owned(),
             student_parameters: student.graph().parameter_count(),
             teachers: cards,
             ensemble: report.as_ref().map(|report| report.ensemble),

@@ -2,8 +2,9 @@
 
 use super::{
     Method, aekd, aekd_f, amtml_kd, at, aver, best_teacher, ca_mkd, calibrated_confidence, ce, ckd,
-    class_reliability, dist, dkd, dpk, ebkd, fitnet, fitnet_mkd, kd, max_probability,
-    mean_of_logits, mean_of_probabilities, pkt, random_teacher, reviewkd, rkd, semckd, sp, vid,
+    class_reliability, crd, dist, dkd, dpk, ebkd, fitnet, fitnet_mkd, kd, max_probability,
+    mean_of_logits, mean_of_probabilities, pkt, random_teacher, reviewkd, rkd, semckd, simkd, sp,
+    vid,
 };
 use crate::recipe::{self, MethodSpec};
 
@@ -73,9 +74,11 @@ pub const METHODS: &[MethodInfo] = &[
     sp::ROW,
     rkd::ROW,
     pkt::ROW,
+    crd::ROW,
     vid::ROW,
     semckd::ROW,
     reviewkd::ROW,
+    simkd::ROW,
     dpk::ROW,
     ckd::ROW,
 ];
@@ -103,9 +106,9 @@ mod tests {
     use super::super::{BestTeacher, CalibratedConfidence, ClassReliability};
     use super::*;
     use crate::methods::{
-        Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Dist, Dkd, Dpk, Ebkd, Fitnet, FitnetMkd,
-        Kd, MaxProbability, MeanOfLogits, MeanOfProbabilities, Pkt, RandomTeacher, ReviewKd, Rkd,
-        SemCkd, Sp, Vid,
+        Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Crd, Dist, Dkd, Dpk, Ebkd, Fitnet,
+        FitnetMkd, Kd, MaxProbability, MeanOfLogits, MeanOfProbabilities, Pkt, RandomTeacher,
+        ReviewKd, Rkd, SemCkd, SimKd, Sp, Vid,
     };
 
     /// What the documentation of each method must have.
@@ -160,6 +163,8 @@ mod tests {
             ("vid", Box::<Vid>::default()),
             ("amtml-kd", Box::<AmtmlKd>::default()),
             ("reviewkd", Box::<ReviewKd>::default()),
+            ("simkd", Box::<SimKd>::default()),
+            ("crd", Box::<Crd>::default()),
             ("dpk", Box::<Dpk>::default()),
             ("ckd", Box::<Ckd>::default()),
             ("semckd", Box::<SemCkd>::default()),

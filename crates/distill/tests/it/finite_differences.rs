@@ -6,10 +6,10 @@ use faculty_distill::compute::Compute;
 use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits, TrainingSamples};
 use faculty_distill::methods::{
     Aekd, AekdF, AekdFConfig, AmtmlKd, AmtmlKdConfig, At, AtConfig, Aver, BestTeacher, CaMkd,
-    CaMkdConfig, CalibratedConfidence, Ce, Ckd, ClassReliability, Dist, Dkd, Dpk, DpkConfig, Ebkd,
-    Fitnet, FitnetConfig, FitnetMkd, FitnetMkdConfig, Kd, MaxProbability, MeanOfLogits,
-    MeanOfProbabilities, Method, Mmkd, MmkdConfig, Pkt, PktConfig, RandomTeacher, Ratio, ReviewKd,
-    ReviewKdConfig, Rkd, SemCkd, SemCkdConfig, Sp, SpConfig, Vid,
+    CaMkdConfig, CalibratedConfidence, Ce, Ckd, ClassReliability, Crd, CrdConfig, Dist, Dkd, Dpk,
+    DpkConfig, Ebkd, Fitnet, FitnetConfig, FitnetMkd, FitnetMkdConfig, Kd, MaxProbability,
+    MeanOfLogits, MeanOfProbabilities, Method, Mmkd, MmkdConfig, Pkt, PktConfig, RandomTeacher,
+    Ratio, ReviewKd, ReviewKdConfig, Rkd, SemCkd, SemCkdConfig, SimKd, Sp, SpConfig, Vid,
 };
 use faculty_distill::optimizer::OptimizerConfig;
 use faculty_distill::preflight::TeacherProfile;
@@ -64,6 +64,13 @@ impl Setup {
         sources.iter_mut().map(|t| t.outputs(&batch, taps).unwrap()).collect()
     }
 
+    /// A learner of this method on the student of these tests.
+    pub(crate) fn learner(&self, method: Box<dyn Method>) -> Learner {
+        let student = method.student(network(5), &self.traits, 5).unwrap();
+        Learner::new(student, method, &self.traits, BATCH, 5, &Compute::Kernels)
+            .with_samples(self.samples())
+    }
+
     /// The training part that the batch is from: it and as many again.
     pub(crate) fn samples(&self) -> TrainingSamples {
         let labels = self.labels.iter().chain(&self.labels).copied();
@@ -87,9 +94,20 @@ fn networks(learner: &mut Learner) -> Vec<&mut Network> {
     learner.trained_mut().map(|(_, trained)| &mut trained.network).collect()
 }
 
+const PLAIN: OptimizerConfig =
+    OptimizerConfig::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+
 fn check(method: impl Fn() -> Box<dyn Method>, teacher_count: u64) {
     let setup = Setup::new(teacher_count, &method().needs(2).teacher_taps);
-    let fresh = || Learner::new(network(5), method(), &setup.traits, BATCH, 5, &Compute::Kernels);
+    let fresh = || {
+        let mut learner = setup.learner(method());
+        if !learner.memory().is_empty() {
+            // What a first batch leaves, so that the loss does not depend on it any more.
+            learner.gradients(&setup.batch());
+            learner.update(&PLAIN, 0.0, None, 2);
+        }
+        learner
+    };
     let mut learner = fresh();
     learner.gradients(&setup.batch());
     let gradients: Vec<Vec<Vec<f32>>> =
@@ -301,4 +319,35 @@ fn dpk_matches_finite_differences() {
     check(move || Box::new(Dpk::new(config)), 2);
     let config = DpkConfig { ratio: Ratio::Fixed(0.5), ..config };
     check(move || Box::new(Dpk::new(config)), 1);
+}
+
+#[test]
+fn crd_matches_finite_differences() {
+    let config =
+        CrdConfig { width: 8, negatives: 4, contrast_temperature: 0.3, ..CrdConfig::default() };
+    check(move || Box::new(Crd::new(config)), 2);
+}
+
+#[test]
+fn simkd_matches_finite_differences_and_leaves_the_classifier_alone() {
+    check(|| Box::new(SimKd), 1);
+    let setup = Setup::new(1, &SimKd.needs(1).teacher_taps);
+    for device in [Compute::Kernels, Compute::of(faculty_distill::recipe::Device::CpuBurn).unwrap()]
+    {
+        let student = SimKd.student(network(5), &setup.traits, 5).unwrap();
+        let mut learner = Learner::new(student, Box::new(SimKd), &setup.traits, BATCH, 5, &device);
+        let classifier = |learner: &Learner| {
+            let own = learner.student.network.classifier().unwrap();
+            (own.weight.to_vec(), own.bias.to_vec())
+        };
+        let teachers = setup.traits[0].classifier.clone().unwrap();
+        let optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.1 };
+        for _ in 0..2 {
+            assert_eq!(classifier(&learner), (teachers.weight.clone(), teachers.bias.clone()));
+            let before = learner.student.network.parameters().concat();
+            learner.gradients(&setup.batch());
+            learner.update(&optimizer, 0.1, Some(1.0), 1);
+            assert_ne!(before, learner.student.network.parameters().concat());
+        }
+    }
 }
