@@ -100,7 +100,7 @@ pub use registry::{METHODS, MethodInfo, Status, find, specs};
 pub use reviewkd::{ReviewKd, ReviewKdConfig};
 pub use rkd::{Rkd, RkdConfig};
 pub use semckd::{SemCkd, SemCkdConfig};
-pub use simkd::SimKd;
+pub use simkd::{SimKd, SimKdConfig};
 pub use sp::{Sp, SpConfig};
 pub use transport::{Transport, entropic_transport, label_cost};
 pub use vid::{Vid, VidConfig};

@@ -215,7 +215,6 @@ mod tests {
             assert_eq!(shape.channels, to.channels);
             assert_eq!((shape.height, shape.width), (4.min(to.height), 4.min(to.width)));
             let plain_logits = Inference::new(&network, &[]).run(&images, 2).to_vec();
-            let mut again = again;
             again.set_state_dict(&network.state_dict(), Path::new("same")).unwrap();
             assert_eq!(Inference::new(&again, &[]).run(&images, 2), plain_logits);
         }

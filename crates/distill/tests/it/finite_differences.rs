@@ -330,12 +330,13 @@ fn crd_matches_finite_differences() {
 
 #[test]
 fn simkd_matches_finite_differences_and_leaves_the_classifier_alone() {
-    check(|| Box::new(SimKd), 1);
-    let setup = Setup::new(1, &SimKd.needs(1).teacher_taps);
+    check(|| Box::<SimKd>::default(), 1);
+    let setup = Setup::new(1, &SimKd::default().needs(1).teacher_taps);
     for device in [Compute::Kernels, Compute::of(faculty_distill::recipe::Device::CpuBurn).unwrap()]
     {
-        let student = SimKd.student(network(5), &setup.traits, 5).unwrap();
-        let mut learner = Learner::new(student, Box::new(SimKd), &setup.traits, BATCH, 5, &device);
+        let student = SimKd::default().student(network(5), &setup.traits, 5).unwrap();
+        let mut learner =
+            Learner::new(student, Box::<SimKd>::default(), &setup.traits, BATCH, 5, &device);
         let classifier = |learner: &Learner| {
             let own = learner.student.network.classifier().unwrap();
             (own.weight.to_vec(), own.bias.to_vec())
