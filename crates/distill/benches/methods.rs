@@ -43,6 +43,10 @@ fn images() -> Vec<f32> {
     (0..BATCH * IMAGE.elements()).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect()
 }
 
+fn ids() -> Vec<SampleId> {
+    (0..BATCH as u64).map(SampleId).collect()
+}
+
 fn labels() -> Vec<u32> {
     (0..BATCH as u32).map(|i| i * 37 % CLASSES as u32).collect()
 }
@@ -65,7 +69,7 @@ fn prepare(info: &MethodInfo) -> Work {
     };
     let mut method = info.with_defaults();
     let taps = method.needs(EPOCH).teacher_taps;
-    let ids: Vec<SampleId> = (0..BATCH as u64).map(SampleId).collect();
+    let ids = ids();
     let images = images();
     let batch = TeacherBatch { ids: &ids, view: 0, images: &images };
     let (mut outputs, mut traits) = (Vec::new(), Vec::new());
@@ -81,11 +85,13 @@ fn prepare(info: &MethodInfo) -> Work {
 
 /// Milliseconds of a step.
 fn measure(work: &mut Work, images: &[f32], labels: &[u32], steps: usize) -> f64 {
+    let ids = ids();
     let started = Instant::now();
     for step in 0..steps {
         let batch = LearnerBatch {
             epoch: EPOCH,
             draw: step as u64,
+            ids: &ids,
             images,
             labels,
             teachers: &work.outputs,

@@ -19,6 +19,9 @@ const FORMAT: u32 = 1;
 /// Before the names of what a method keeps between steps.
 const BETWEEN: &str = "between/";
 
+/// Before the names of what its loss remembers.
+const MEMORY: &str = "memory/";
+
 /// Progress at a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
@@ -122,6 +125,9 @@ fn gather(
     for (key, array) in learner.between().map(|between| between.state()).unwrap_or_default() {
         tensors.insert(format!("{prefix}{BETWEEN}{key}"), array);
     }
+    for (key, array) in learner.memory() {
+        tensors.insert(format!("{prefix}{MEMORY}{key}"), array);
+    }
 }
 
 /// Reads only the progress of a checkpoint.
@@ -200,6 +206,8 @@ fn put_back(
             trained.optimizer.slots.push(vectors);
         }
     }
+    let own = below(&format!("{prefix}{MEMORY}"), tensors);
+    learner.set_memory(own).map_err(|reason| damaged(path, reason))?;
     if let Some(between) = learner.between_mut() {
         let own = below(&format!("{prefix}{BETWEEN}"), tensors);
         between.set_state(own).map_err(|reason| damaged(path, reason))?;

@@ -1,12 +1,15 @@
 //! One gradient step in one place: student and connectors forward, the method's loss, gradients
 //! back, update.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::Tensor;
 use burn::tensor::{Device, Gradients, Int, TensorData};
+use faculty_data::SampleId;
 use faculty_kernels::elementwise::add_scaled;
 use faculty_kernels::in_pool;
+use faculty_nets::weights::StateDict;
 use faculty_nets::{Graph, MapShape, Network, Run};
 
 use crate::compute::Compute;
@@ -19,8 +22,11 @@ use crate::tap::Tap;
 use crate::teacher::{FrozenClassifier, TeacherOutputs, TeacherSource};
 
 mod between;
+mod memory;
 
 pub use between::{Between, BetweenSteps};
+use memory::Memory;
+pub use memory::{TrainingSamples, Write};
 
 /// A network in training with its optimiser's memory.
 #[derive(Debug)]
@@ -86,7 +92,10 @@ pub struct Learner {
     parameters: Option<Trained>,
     method: Box<dyn Method>,
     between: Option<Box<dyn BetweenSteps>>,
-    teacher_shapes: Vec<TapShapes>,
+    memory: Memory,
+    samples: Arc<TrainingSamples>,
+    shapes: Shapes,
+    seed: u64,
     classifiers: Vec<FrozenClassifier>,
     device: Device,
     on_losses: Duration,
@@ -101,6 +110,8 @@ pub struct LearnerBatch<'a> {
     pub epoch: usize,
     /// Another number for every batch of a run.
     pub draw: u64,
+    /// `[batch]`; read by methods that number the samples.
+    pub ids: &'a [SampleId],
     /// `[batch, channels, height, width]`.
     pub images: &'a [f32],
     /// `[batch]`.
@@ -227,7 +238,8 @@ impl Learner {
             teachers.iter().filter_map(|teacher| teacher.classifier.clone()).collect();
         let student = Trained::new(student, compute);
         let between = method.between_steps(&shapes);
-        let teacher_shapes = shapes.teachers;
+        let samples = Arc::<TrainingSamples>::default();
+        let memory = Memory::new(method.memory(&shapes, 0), seed);
         let (on_losses, buffers) = (Duration::ZERO, Vec::new());
         Self {
             student,
@@ -235,12 +247,24 @@ impl Learner {
             parameters,
             method,
             between,
-            teacher_shapes,
+            memory,
+            samples,
+            shapes,
+            seed,
             classifiers,
             device,
             on_losses,
             buffers,
         }
+    }
+
+    /// For training on `samples`; needed by methods that number them
+    /// ([`Needs::sample_numbers`]).
+    #[must_use]
+    pub fn with_samples(mut self, samples: TrainingSamples) -> Self {
+        self.memory = Memory::new(self.method.memory(&self.shapes, samples.len()), self.seed);
+        self.samples = Arc::new(samples);
+        self
     }
 
     /// The method.
@@ -282,6 +306,20 @@ impl Learner {
     /// The same, for loading a checkpoint.
     pub fn between_mut(&mut self) -> Option<&mut (dyn BetweenSteps + 'static)> {
         self.between.as_deref_mut()
+    }
+
+    /// What the method remembers from step to step, for checkpoints.
+    #[must_use]
+    pub fn memory(&self) -> StateDict {
+        self.memory.state()
+    }
+
+    /// Takes [`Learner::memory`] back.
+    ///
+    /// # Errors
+    /// When an array is missing or of another shape, in words.
+    pub fn set_memory(&mut self, state: StateDict) -> std::result::Result<(), String> {
+        self.memory.set_state(state)
     }
 
     /// Lets the method do what it does after the update with the same batch, rate and clip; the
@@ -337,7 +375,8 @@ impl Learner {
         let started = Instant::now();
         let leaves = self.leaves(batch.labels.len(), &needs);
         let step = self.step(batch, &needs, &leaves);
-        let loss = self.method.loss(&step);
+        let (loss, writes) = self.method.loss_and_writes(&step);
+        self.memory.prepare(writes);
         let mut buffers = std::mem::take(&mut self.buffers);
         let map_terms = self.map_terms(batch, &needs, &mut buffers);
         let total = loss
@@ -476,6 +515,9 @@ impl Learner {
             epoch: batch.epoch,
             draw: batch.draw,
             labels: labels(batch.labels, &self.device),
+            samples: Arc::clone(&self.samples),
+            sample_numbers: if needs.sample_numbers { self.numbers(batch) } else { Vec::new() },
+            memory: self.memory.read(),
             student_logits: leaves.logits.clone(),
             student_maps: leaves.maps.clone(),
             connected_maps: leaves.connected.clone(),
@@ -484,7 +526,7 @@ impl Learner {
             own_logits,
             term_weights: None,
             teacher_maps: if needs.on_tape() {
-                batch.teachers.iter().zip(&self.teacher_shapes).map(maps_of).collect()
+                batch.teachers.iter().zip(&self.shapes.teachers).map(maps_of).collect()
             } else {
                 Vec::new()
             },
@@ -494,6 +536,14 @@ impl Learner {
                 Vec::new()
             },
         }
+    }
+
+    /// Numbers of the batch's samples.
+    fn numbers(&self, batch: &LearnerBatch<'_>) -> Vec<usize> {
+        let number = |&id: &SampleId| {
+            self.samples.number(id).expect("batches hold samples that the learner was told of")
+        };
+        batch.ids.iter().map(number).collect()
     }
 
     /// From the gradients by the leaves back through connectors and student.
@@ -520,6 +570,10 @@ impl Learner {
                 all.map(|(values, own)| own.unwrap_or_else(|| vec![0.0; values.len()])).collect();
         }
         self.student.run.backward(&self.student.network, by_value, false);
+        for id in graph.frozen() {
+            // So that they count in no norm.
+            self.student.run.gradients_mut()[id.index()].fill(0.0);
+        }
     }
 
     /// Updates everything that the last [`Learner::gradients`] reached, at learning rate `rate`;
@@ -560,8 +614,12 @@ impl Learner {
         }
         for Trained { network, run, optimizer, off_tape } in all {
             let gradients = if off_tape.is_empty() { run.gradients() } else { off_tape };
-            optimizer.update(config, rate, network.parameters_mut(), gradients);
+            let graph = Arc::clone(network.graph());
+            let trained = |index| !graph.frozen().iter().any(|id| id.index() == index);
+            let parameters = network.parameters_mut();
+            optimizer.update_where(trained, config, rate, parameters, gradients);
         }
+        self.memory.commit();
     }
 }
 

@@ -4,13 +4,14 @@
 //! knows no method by name.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::Tensor;
 use burn::tensor::Int;
-use faculty_nets::{Graph, MapShape, ParameterSpec};
+use faculty_nets::{Graph, MapShape, Network, ParameterSpec};
 
 use crate::class_cost::ClassCost;
-use crate::learner::BetweenSteps;
+use crate::learner::{BetweenSteps, TeacherTraits, TrainingSamples, Write};
 use crate::losses::maps::MapValues;
 use crate::preflight::TeacherProfile;
 use crate::tap::Tap;
@@ -30,6 +31,7 @@ mod ckd;
 mod class_reliability;
 mod combination;
 mod costs;
+mod crd;
 mod dih;
 mod dist;
 mod dkd;
@@ -56,7 +58,9 @@ mod registry;
 mod reviewkd;
 mod rkd;
 mod semckd;
+mod simkd;
 mod sp;
+mod transformer;
 mod transport;
 mod vid;
 
@@ -83,11 +87,12 @@ pub use ckd::{Ckd, CkdConfig, Tuples};
 pub use class_reliability::{ClassReliability, ClassReliabilityConfig};
 pub use combination::build;
 pub(crate) use combination::check as check_combination;
+pub use crd::{Crd, CrdConfig};
 pub use dih::{Dih, DihConfig, Reduce};
 pub use dist::{Dist, DistConfig};
 pub use dkd::{Dkd, DkdConfig};
 pub use dml::Dml;
-pub use dpk::{minibatch_cka, prior_ratio};
+pub use dpk::{Dpk, DpkConfig, Ratio, minibatch_cka, prior_ratio};
 pub use ebkd::Ebkd;
 pub use features::{BesideConfig, Stages};
 pub use fitnet::{Fitnet, FitnetConfig};
@@ -106,6 +111,7 @@ pub use registry::{METHODS, MethodInfo, Status, find, specs};
 pub use reviewkd::{ReviewKd, ReviewKdConfig};
 pub use rkd::{Rkd, RkdConfig};
 pub use semckd::{SemCkd, SemCkdConfig};
+pub use simkd::{SimKd, SimKdConfig};
 pub use sp::{Sp, SpConfig};
 pub use transport::{Transport, entropic_transport, label_cost};
 pub use vid::{Vid, VidConfig};
@@ -150,6 +156,8 @@ pub struct Needs {
     pub frozen_parameters: bool,
     /// Whether every batch must be full: trained parts are as wide as the batch.
     pub full_batches: bool,
+    /// Whether [`Step::sample_numbers`] are filled in.
+    pub sample_numbers: bool,
     /// Fewest samples of a batch; 2 or more where samples are compared with each other.
     pub min_batch: usize,
 }
@@ -181,6 +189,7 @@ impl Needs {
             maps_on_tape: self.maps_on_tape || other.maps_on_tape,
             frozen_parameters: self.frozen_parameters || other.frozen_parameters,
             full_batches: self.full_batches || other.full_batches,
+            sample_numbers: self.sample_numbers || other.sample_numbers,
             min_batch: self.min_batch.max(other.min_batch),
         }
     }
@@ -236,6 +245,12 @@ pub struct Step {
     pub draw: u64,
     /// `[batch]`, in `0..classes`.
     pub labels: Tensor<1, Int>,
+    /// All training samples by number.
+    pub samples: Arc<TrainingSamples>,
+    /// The batch's among them, `[batch]`; empty unless [`Needs::sample_numbers`].
+    pub sample_numbers: Vec<usize>,
+    /// The arrays of [`Method::memory`], flat.
+    pub memory: Vec<Arc<Vec<f32>>>,
     /// `[batch, classes]`.
     pub student_logits: Tensor<2>,
     /// The student's values at each of [`Needs::student_taps`], `[batch, channels, height, width]`.
@@ -266,6 +281,9 @@ impl Step {
             epoch: 1,
             draw: 0,
             labels,
+            samples: Arc::default(),
+            sample_numbers: Vec::new(),
+            memory: Vec::new(),
             student_logits: student,
             student_maps: Vec::new(),
             connected_maps: Vec::new(),
@@ -355,6 +373,21 @@ pub trait Method: Send + std::fmt::Debug {
         let _ = shapes;
     }
 
+    /// The network that is trained and delivered, made of the recipe's student at the start of a
+    /// run; a function of its arguments.
+    ///
+    /// # Errors
+    /// When it cannot be made of this student.
+    fn student(
+        &self,
+        student: Network,
+        teachers: &[TeacherTraits],
+        seed: u64,
+    ) -> faculty_nets::Result<Network> {
+        let _ = (teachers, seed);
+        Ok(student)
+    }
+
     /// Small trainable networks on the student's maps, trained with the student.
     ///
     /// They read [`Needs::connector_taps`], which the run has checked to be there.
@@ -367,6 +400,13 @@ pub trait Method: Send + std::fmt::Debug {
     /// student by the same optimiser.
     fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
         let _ = shapes;
+        Vec::new()
+    }
+
+    /// Arrays that the method remembers from step to step, as [`Step::memory`]; no gradient reaches
+    /// them. `samples` is the number of training samples.
+    fn memory(&self, shapes: &Shapes, samples: usize) -> Vec<ParameterSpec> {
+        let _ = (shapes, samples);
         Vec::new()
     }
 
@@ -406,6 +446,11 @@ pub trait Method: Send + std::fmt::Debug {
 
     /// The loss of one batch.
     fn loss(&self, step: &Step) -> Loss;
+
+    /// The same with what the update after it writes to [`Method::memory`].
+    fn loss_and_writes(&self, step: &Step) -> (Loss, Vec<Write>) {
+        (self.loss(step), Vec::new())
+    }
 
     /// A term on maps that is computed with its gradient, off the tape; called when
     /// [`Needs::map_terms`].

@@ -13,7 +13,7 @@ use crate::cache::CachePlan;
 use crate::compute::Compute;
 use crate::error::{Error, Result};
 use crate::heads;
-use crate::learner::{self, Learner, TeacherTraits};
+use crate::learner::{self, Learner, TeacherTraits, TrainingSamples};
 use crate::methods::{self, Method, Needs};
 use crate::optimizer::OptimizerConfig;
 use crate::recipe::{self, CacheDtype, CacheMaps, Recipe};
@@ -192,6 +192,7 @@ impl CheckedRun {
             .iter()
             .map(|teacher| TeacherTraits::of(teacher.source.as_ref(), &whole.teacher_taps))
             .collect();
+        let student = method.student(student, &traits, recipe.seed)?;
         let shapes = learner::shapes(&student, &traits, recipe.train.batch_size);
         methods::check_combination(&recipe.method, &shapes, recipe.train.epochs)?;
         let compute = Compute::of(recipe.train.device)?;
@@ -210,7 +211,7 @@ impl CheckedRun {
             classes: dataset.classes().to_vec(),
             mean: data.normalisation.mean.clone(),
             std: data.normalisation.std.clone(),
-            student: recipe.student.network.clone(),
+            student: student.name().to_owned(),
             student_parameters: student.graph().parameter_count(),
             teachers: cards,
             ensemble: report.as_ref().map(|report| report.ensemble),
@@ -220,7 +221,8 @@ impl CheckedRun {
             seconds: 0.0,
         };
         let batch_size = recipe.train.batch_size;
-        let learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute);
+        let learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute)
+            .with_samples(TrainingSamples::of(&data.train));
         Ok(Self {
             learner,
             teachers,

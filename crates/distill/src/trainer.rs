@@ -285,6 +285,7 @@ impl EpochRun<'_> {
             let learner_batch = LearnerBatch {
                 epoch,
                 draw: draw(Purpose::Method, settings.seed, epoch as u64, batch_number as u64, 0),
+                ids: &batch.ids,
                 images: &batch.images,
                 labels: &batch.labels,
                 teachers: &outputs,

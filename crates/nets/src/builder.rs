@@ -91,6 +91,7 @@ impl GraphBuilder {
             features: Vec::new(),
             map: None,
             classifier: None,
+            frozen: Vec::new(),
         };
         (Self { graph }, ValueId(0))
     }
@@ -103,6 +104,25 @@ impl GraphBuilder {
         graph.features.retain(|feature| *feature <= value);
         (graph.map, graph.classifier) = (None, None);
         Self { graph }
+    }
+
+    /// Goes on from the last map of a network that ends in global average pooling and a linear
+    /// classifier, which are taken off; gives that map too. `None` for other networks.
+    #[must_use]
+    pub fn body(mut graph: Graph) -> Option<(Self, ValueId)> {
+        let (map, ids) = (graph.map.take()?, graph.classifier.take()?);
+        // As `pooled_classifier` adds them.
+        let body = graph.nodes.len().checked_sub(2)?;
+        let head = [graph.nodes[body].operation, graph.nodes[body + 1].operation];
+        let pooled = matches!(head, [Operation::GlobalAvgPool { input }, Operation::Linear { .. }] if input == map);
+        if !pooled || ids.bias.0 + 1 != graph.parameters.len() {
+            return None;
+        }
+        graph.nodes.truncate(body);
+        graph.parameters.truncate(ids.weight.0);
+        graph.features.retain(|value| value.0 < body);
+        graph.frozen.retain(|id| id.0 < ids.weight.0);
+        Some((Self { graph }, map))
     }
 
     /// Shape of a value made so far.
@@ -290,6 +310,13 @@ impl GraphBuilder {
         if let Some(ids) = self.graph.classifier {
             self.graph.parameters[ids.weight.0].initial = weight;
             self.graph.parameters[ids.bias.0].initial = bias;
+        }
+    }
+
+    /// Keeps training from changing the classifier added by [`GraphBuilder::pooled_classifier`].
+    pub fn freeze_classifier(&mut self) {
+        if let Some(ids) = self.graph.classifier {
+            self.graph.frozen.extend([ids.weight, ids.bias]);
         }
     }
 

@@ -28,12 +28,12 @@ pub struct Classifier<'a> {
 }
 
 impl Network {
-    /// A named network (see [`crate::NETWORKS`]) with PyTorch's start values drawn from `seed`.
+    /// A named network (see [`crate::graph_of`]) with PyTorch's start values drawn from `seed`.
     ///
     /// # Errors
     /// When the name is unknown or the image too small.
     pub fn new(name: &str, input: MapShape, classes: usize, seed: u64) -> Result<Self> {
-        Ok(Self::from_graph(name, networks::find(name)?.graph(input, classes)?, seed))
+        Ok(Self::from_graph(name, networks::graph_of(name, input, classes)?, seed))
     }
 
     /// A network of your own graph, with start values drawn from `seed`.

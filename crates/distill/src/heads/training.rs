@@ -210,8 +210,14 @@ fn step(
     batch: &Batch,
     sums: &mut Sums,
 ) -> f64 {
-    let labels = &batch.labels;
-    let own = LearnerBatch { epoch, draw: 0, images: map, labels, teachers: &[] };
+    let own = LearnerBatch {
+        epoch,
+        draw: 0,
+        ids: &batch.ids,
+        images: map,
+        labels: &batch.labels,
+        teachers: &[],
+    };
     let record = learner.gradients(&own);
     learner.update(&settings.optimizer, rate, settings.clip, epoch);
     sums.loss += record.loss * batch.len() as f64;

@@ -8,11 +8,12 @@
 //! constants that sum to 1 over the teachers. A term that compares the samples of a batch with each
 //! other (`sp`, `rkd`, `pkt`) counts for a sample what it compares that sample with.
 
-use faculty_nets::ParameterSpec;
+use faculty_nets::{Network, ParameterSpec};
 
 use super::{Connector, Loss, MapStep, MapTerm, Method, Needs, Shapes, Step, TeacherWeights, find};
 use crate::class_cost::ClassCost;
 use crate::error::{Error, Result};
+use crate::learner::{TeacherTraits, Write};
 use crate::preflight::TeacherProfile;
 use crate::recipe::{self, OptionValue};
 use crate::tap::Tap;
@@ -45,7 +46,7 @@ pub(crate) fn check(wanted: &recipe::Method, shapes: &Shapes, epochs: usize) -> 
         let why = if base.between_steps(shapes).is_some() {
             "it tries steps of its own, which leave no room for other terms"
         } else if part.part.method.between_steps(shapes).is_some() {
-            "the term keeps a memory of its own"
+            "the term comes with steps of its own"
         } else if holds && trains {
             "it holds its trained values in some epochs, and the term trains some too"
         } else if base.own_classes() && part.rule.is_some() {
@@ -68,17 +69,19 @@ struct Part {
     method: Box<dyn Method>,
     connectors: usize,
     parameters: usize,
+    memory: usize,
 }
 
 impl Part {
     fn new(method: Box<dyn Method>) -> Self {
-        Self { method, connectors: 0, parameters: 0 }
+        Self { method, connectors: 0, parameters: 0, memory: 0 }
     }
 
     fn fit_to(&mut self, shapes: &Shapes) {
         self.method.fit_to(shapes);
         self.connectors = self.method.connectors(shapes).len();
         self.parameters = self.method.parameters(shapes).len();
+        self.memory = self.method.memory(shapes, 0).len();
     }
 }
 
@@ -130,14 +133,29 @@ impl Combination {
         std::iter::once(&self.base).chain(self.terms.iter().map(|term| &term.part))
     }
 
+    /// Arrays of all parts; those of terms are named after them.
+    fn named(&self, arrays: impl Fn(&dyn Method) -> Vec<ParameterSpec>) -> Vec<ParameterSpec> {
+        let mut all = arrays(self.base.method.as_ref());
+        for term in &self.terms {
+            let own = arrays(term.part.method.as_ref()).into_iter();
+            all.extend(own.map(|spec| ParameterSpec {
+                name: format!("{}.{}", term.name, spec.name),
+                ..spec
+            }));
+        }
+        all
+    }
+
     /// What part number `at` sees of a step.
     fn own_step(&self, at: usize, own: &Needs, step: &Step) -> Step {
         let all = self.needs(step.epoch);
         let mut parts = self.parts();
-        let (connectors, parameters) = parts
-            .by_ref()
-            .take(at)
-            .fold((0, 0), |(c, p), part| (c + part.connectors, p + part.parameters));
+        let (mut connectors, mut parameters, mut memory) = (0, 0, 0);
+        for part in parts.by_ref().take(at) {
+            connectors += part.connectors;
+            parameters += part.parameters;
+            memory += part.memory;
+        }
         let part = parts.next().expect("a part of this combination");
         // Parts that rest in this epoch have none.
         let connected = connectors..connectors + part.connectors;
@@ -146,6 +164,7 @@ impl Combination {
             student_maps: picked(&step.student_maps, &all.student_taps, &own.student_taps),
             connected_maps: step.connected_maps.get(connected).unwrap_or_default().to_vec(),
             parameters: step.parameters.get(parameters).unwrap_or_default().to_vec(),
+            memory: step.memory[memory..memory + part.memory].to_vec(),
             teacher_maps: step
                 .teacher_maps
                 .iter()
@@ -180,16 +199,21 @@ impl Method for Combination {
         self.parts().flat_map(|part| part.method.connectors(shapes)).collect()
     }
 
+    fn student(
+        &self,
+        student: Network,
+        teachers: &[TeacherTraits],
+        seed: u64,
+    ) -> faculty_nets::Result<Network> {
+        self.base.method.student(student, teachers, seed)
+    }
+
     fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
-        let mut all = self.base.method.parameters(shapes);
-        for term in &self.terms {
-            let own = term.part.method.parameters(shapes).into_iter();
-            all.extend(own.map(|spec| ParameterSpec {
-                name: format!("{}.{}", term.name, spec.name),
-                ..spec
-            }));
-        }
-        all
+        self.named(|method| method.parameters(shapes))
+    }
+
+    fn memory(&self, shapes: &Shapes, samples: usize) -> Vec<ParameterSpec> {
+        self.named(|method| method.memory(shapes, samples))
     }
 
     fn needs_profiles(&self) -> bool {
@@ -213,8 +237,14 @@ impl Method for Combination {
     }
 
     fn loss(&self, step: &Step) -> Loss {
+        self.loss_and_writes(step).0
+    }
+
+    fn loss_and_writes(&self, step: &Step) -> (Loss, Vec<Write>) {
         let needs = self.base.method.needs(step.epoch);
-        let mut loss = self.base.method.loss(&self.own_step(0, &needs, step));
+        let (mut loss, mut writes) =
+            self.base.method.loss_and_writes(&self.own_step(0, &needs, step));
+        let mut arrays = self.base.memory;
         for (index, term) in self.terms.iter().enumerate() {
             let needs = term.needs(step.epoch);
             let weights = term
@@ -223,7 +253,11 @@ impl Method for Combination {
                 .map(|rule| rule.weights(step.teacher_logits(), &step.labels).detach());
             let own = self.own_step(1 + index, &needs, step);
             let own = Step { term_weights: weights.clone(), ..own };
-            let terms = term.part.method.loss(&own).terms.into_iter();
+            let (own_loss, own_writes) = term.part.method.loss_and_writes(&own);
+            let moved = |write: Write| Write { array: arrays + write.array, ..write };
+            writes.extend(own_writes.into_iter().map(moved));
+            arrays += term.part.memory;
+            let terms = own_loss.terms.into_iter();
             let mut terms: Vec<_> = terms.filter(|term| term.name != "task").collect();
             if let [single] = terms.as_mut_slice() {
                 single.name = term.name;
@@ -232,7 +266,7 @@ impl Method for Combination {
             loss.teacher_weights
                 .extend(weights.map(|weights| TeacherWeights { level: term.name, weights }));
         }
-        loss
+        (loss, writes)
     }
 
     fn map_terms(&self, step: &MapStep<'_>, buffers: &mut Vec<Vec<f32>>) -> Vec<MapTerm> {

@@ -72,7 +72,8 @@ impl BesideConfig {
 }
 
 /// `weight · mean_b Σ_k w[k,b] value_k[b]`, from values `[batch]` a teacher: with the weights that a
-/// combination puts on its terms, otherwise `w = 1/K`.
+/// combination puts on its terms, otherwise `w = 1/K`. A value of the whole batch, `[1]`, counts for
+/// each of its samples.
 pub(super) fn over_teachers(
     step: &Step,
     name: &'static str,
@@ -83,7 +84,7 @@ pub(super) fn over_teachers(
     let value = match &step.term_weights {
         None => all.mean(),
         Some(weights) => {
-            let batch = all.dims()[1];
+            let batch = weights.dims()[1];
             (all * weights.clone()).sum() / batch as f32
         }
     };

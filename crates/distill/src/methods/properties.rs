@@ -11,7 +11,7 @@ use super::reviewkd::hierarchical_difference;
 use super::{
     Aekd, At, AtConfig, Aver, CaMkd, CaMkdConfig, Ce, Ckd, CkdConfig, Dih, Dist, Dkd, Ebkd,
     InterWeight, Kd, MapStep, MaxProbability, MeanOfLogits, MeanOfProbabilities, Method,
-    OutputConfig, OutputWeight, Pkt, RandomTeacher, Rkd, Sp, Stages, Step, Tuples,
+    OutputConfig, OutputWeight, Pkt, RandomTeacher, Rkd, SimKd, Sp, Stages, Step, Tuples,
 };
 use crate::losses::maps::MapValues;
 use crate::weighting;
@@ -480,4 +480,25 @@ fn learnt_weights_sum_to_one_and_ckd_is_finite() {
         let huge = same.iter().map(|v| v * 2500.0).collect();
         assert!(kd_term(&method, &step(student(huge), teacher)).is_finite());
     }
+}
+
+#[test]
+fn simkd_is_the_difference_of_the_maps_alone() {
+    let method = SimKd::default();
+    let own = map(6, 4, 41, 1.0);
+    let of = |own: &Tensor<4>, other: &Tensor<4>| {
+        let loss = method.loss(&feature_step(vec![own.clone()], vec![vec![other.clone()]]));
+        assert_eq!(loss.terms.len(), 1);
+        values(loss.terms[0].value.clone())[0]
+    };
+    assert_eq!(of(&own, &own), 0.0);
+    assert!((of(&own, &(own.clone() + 0.5)) - 0.25).abs() < 1e-5);
+    // A larger map of the teacher is pooled to the student's: each value four times.
+    let larger = own.clone().reshape([BATCH, 6, 4, 1, 4, 1]).repeat(&[1, 1, 1, 2, 1, 2]);
+    assert!(of(&own, &larger.reshape([BATCH, 6, 8, 8])) < 1e-10);
+    // Neither labels nor outputs take part.
+    let step = feature_step(vec![own.clone().require_grad()], vec![vec![map(6, 4, 42, 1.0)]]);
+    let gradients = method.loss(&step).terms[0].value.clone().backward();
+    assert!(step.student_logits.grad(&gradients).is_none());
+    assert!(step.student_maps[0].grad(&gradients).is_some());
 }

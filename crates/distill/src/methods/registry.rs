@@ -3,8 +3,9 @@
 use super::costs::COSTS;
 use super::{
     Method, aekd, aekd_f, amtml_kd, at, aver, best_teacher, ca_mkd, calibrated_confidence, ce, ckd,
-    class_reliability, dih, dist, dkd, ebkd, fitnet, fitnet_mkd, kd, max_probability,
-    mean_of_logits, mean_of_probabilities, ot, pkt, random_teacher, reviewkd, rkd, semckd, sp, vid,
+    class_reliability, crd, dih, dist, dkd, dpk, ebkd, fitnet, fitnet_mkd, kd, max_probability,
+    mean_of_logits, mean_of_probabilities, ot, pkt, random_teacher, reviewkd, rkd, semckd, simkd,
+    sp, vid,
 };
 use crate::recipe::{self, MethodSpec};
 use crate::run::needs_of_run;
@@ -109,9 +110,12 @@ pub const METHODS: &[MethodInfo] = &[
     sp::ROW,
     rkd::ROW,
     pkt::ROW,
+    crd::ROW,
     vid::ROW,
     semckd::ROW,
     reviewkd::ROW,
+    simkd::ROW,
+    dpk::ROW,
     ckd::ROW,
     ot::ROW,
 ];
@@ -139,9 +143,9 @@ mod tests {
     use super::super::{BestTeacher, CalibratedConfidence, ClassReliability};
     use super::*;
     use crate::methods::{
-        Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Dih, Dist, Dkd, Ebkd, Fitnet, FitnetMkd,
-        Kd, MaxProbability, MeanOfLogits, MeanOfProbabilities, Ot, Pkt, RandomTeacher, ReviewKd,
-        Rkd, SemCkd, Sp, Vid,
+        Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Crd, Dih, Dist, Dkd, Dpk, Ebkd, Fitnet,
+        FitnetMkd, Kd, MaxProbability, MeanOfLogits, MeanOfProbabilities, Ot, Pkt, RandomTeacher,
+        ReviewKd, Rkd, SemCkd, SimKd, Sp, Vid,
     };
 
     /// What the documentation of each method must have.
@@ -198,6 +202,9 @@ mod tests {
             ("vid", Box::<Vid>::default()),
             ("amtml-kd", Box::<AmtmlKd>::default()),
             ("reviewkd", Box::<ReviewKd>::default()),
+            ("simkd", Box::<SimKd>::default()),
+            ("crd", Box::<Crd>::default()),
+            ("dpk", Box::<Dpk>::default()),
             ("ckd", Box::<Ckd>::default()),
             ("semckd", Box::<SemCkd>::default()),
             ("best-teacher", Box::<BestTeacher>::default()),

@@ -200,6 +200,7 @@ impl Cohort {
             let alone = LearnerBatch {
                 epoch,
                 draw: draw(Purpose::Method, settings.seed, epoch as u64, number as u64, 0),
+                ids: &batch.ids,
                 images: &batch.images,
                 labels: &batch.labels,
                 teachers: &[],

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use faculty_data::{LogitTable, Normalisation};
 use faculty_nets::weights::file_hash;
-use faculty_nets::{MapShape, Network};
+use faculty_nets::{MapShape, Network, graph_of};
 
 use super::data::check_channels;
 use super::{RunData, Teacher};
@@ -207,12 +207,11 @@ fn open_network(
     let path = wanted.weights.clone().unwrap_or_default();
     let input = own_input(wanted, data)?;
     let state = faculty_nets::weights::read(&path)?;
-    let info = faculty_nets::find(&name)?;
     // The file knows how many classes there are, if its last layer is where networks have it.
-    let probe = info.graph(input.shape(), classes)?;
+    let probe = graph_of(&name, input.shape(), classes)?;
     let stored = probe.classifier().and_then(|ids| state.get(&probe.parameter(ids.bias).name));
     let own = stored.map(|bias| bias.values.len()).or(declared.own_classes()).unwrap_or(classes);
-    let graph = if own == classes { probe } else { info.graph(input.shape(), own)? };
+    let graph = if own == classes { probe } else { graph_of(&name, input.shape(), own)? };
     let mut network = Network::from_graph(&name, graph, 0);
     network.set_state_dict(&state, &path)?;
     let Some(head) = &wanted.head else {

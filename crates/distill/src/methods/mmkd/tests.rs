@@ -59,6 +59,7 @@ fn meta(setup: &mut Setup, method: &Mmkd, rate: f32, gradients: bool) -> (f64, V
     let batch = LearnerBatch {
         epoch: 1,
         draw: 7,
+        ids: &[],
         images: &setup.images,
         labels: &setup.labels,
         teachers: &setup.outputs,
@@ -109,6 +110,7 @@ fn probes_along_a_direction_match_the_gradient_along_it() {
         let batch = LearnerBatch {
             epoch: 1,
             draw: 7,
+            ids: &[],
             images: &own.images,
             labels: &own.labels,
             teachers: &own.outputs,
@@ -155,6 +157,7 @@ fn weights_sum_to_one_and_stay_finite_at_huge_outputs() {
         let batch = LearnerBatch {
             epoch: 1,
             draw: 7,
+            ids: &[],
             images: &own.images,
             labels: &own.labels,
             teachers: &own.outputs,
