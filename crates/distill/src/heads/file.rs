@@ -82,7 +82,7 @@ impl Head {
             ("head.bias".to_owned(), array(vec![classes], &self.bias)),
             ("head.weight".to_owned(), array(vec![classes, elements], &self.weight)),
         ]);
-        let names = serde_json::to_string(&self.class_names).expect("names always serialise");
+        let names = serde_json::json!(self.class_names).to_string();
         let metadata = BTreeMap::from([
             ("tap".to_owned(), self.tap.to_string()),
             ("identity".to_owned(), self.identity.clone()),
@@ -159,7 +159,7 @@ mod tests {
         let error = Head::read(&path).unwrap_err();
         assert!(matches!(error, Error::HeadFile { .. }), "{error}");
         assert!(error.hint().unwrap().contains("delete"));
-        let wrong = Head { bias: vec![0.0; 3], ..head(path.clone()) };
+        let wrong = Head { bias: vec![0.0; 4], ..head(path.clone()) };
         wrong.write().unwrap();
         let error = Head::read(&path).unwrap_err().to_string();
         assert!(error.contains("do not fit its 2 classes"), "{error}");

@@ -164,3 +164,66 @@ impl Method for Ot {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::Tensor;
+    use burn::tensor::{Device, Int, TensorData};
+
+    use super::*;
+
+    const OWN: usize = 2;
+    const CLASSES: usize = 3;
+    const COST: [f64; OWN * CLASSES] = [0.0, 0.4, 1.0, 0.9, 0.3, 0.1];
+
+    fn tensor(values: &[f32], columns: usize) -> Tensor<2> {
+        let data = TensorData::new(values.to_vec(), [values.len() / columns, columns]);
+        Tensor::from_data(data, &Device::flex().autodiff())
+    }
+
+    /// The transport term and its gradient by the student's logits.
+    fn transport(cost: &[f64], teacher: &[f32], student: &[f32]) -> (f32, Vec<f32>) {
+        let mut method = Ot::default();
+        method.prepare_classes(vec![ClassCost::new(OWN, cost.to_vec(), &[vec![], vec![]])]);
+        let student = tensor(student, CLASSES).require_grad();
+        let batch = student.dims()[0];
+        let labels = Tensor::<1, Int>::zeros([batch], &student.device());
+        let none = Tensor::zeros([1, batch, CLASSES], &student.device());
+        let step = Step {
+            own_logits: vec![tensor(teacher, OWN)],
+            ..Step::of_logits(labels, student.clone(), none)
+        };
+        let term = method.loss(&step).terms.remove(1);
+        let value = numbers(&term.value)[0];
+        let gradient = student.grad(&term.value.backward()).unwrap();
+        (value, numbers(&gradient))
+    }
+
+    #[test]
+    fn the_loss_knows_probabilities_alone_and_no_order_of_classes() {
+        let (teacher, student) = ([2.0, -1.0, 0.5, 0.0], [0.3, -0.2, 1.0, 0.0, 2.0, -1.0]);
+        let (value, gradient) = transport(&COST, &teacher, &student);
+        let close = |other: (f32, Vec<f32>)| {
+            assert!((other.0 - value).abs() < 1e-5, "{} and {value}", other.0);
+            for (a, b) in other.1.iter().zip(&gradient) {
+                assert!((a - b).abs() < 1e-5, "{:?} and {gradient:?}", other.1);
+            }
+        };
+        close(transport(&COST, &teacher.map(|z| z + 3.0), &student.map(|z| z - 5.0)));
+        let turned_cost = [&COST[CLASSES..], &COST[..CLASSES]].concat();
+        close(transport(&turned_cost, &[-1.0, 2.0, 0.0, 0.5], &student));
+        // A shift of all logits changes nothing, so neither does the gradient along it.
+        for row in gradient.chunks(CLASSES) {
+            assert!(row.iter().sum::<f32>().abs() < 1e-6, "{gradient:?}");
+        }
+    }
+
+    #[test]
+    fn a_sure_teacher_pulls_toward_the_nearest_class_and_huge_logits_stay_finite() {
+        // Its first class costs nothing at class 0 and most at class 2.
+        let (_, gradient) = transport(&COST, &[9.0, -9.0], &[0.0; CLASSES]);
+        assert!(gradient[0] < gradient[1] && gradient[1] < gradient[2], "{gradient:?}");
+        let (value, gradient) = transport(&COST, &[1e4, -1e4], &[-1e4, 1e4, 0.0]);
+        assert!(value.is_finite() && gradient.iter().all(|g| g.is_finite()), "{value}");
+    }
+}

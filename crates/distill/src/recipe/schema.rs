@@ -248,7 +248,7 @@ section! {
         #[within(Range::between(2.0, 100.0))]
         generations: usize = 3, "born-again paper: BAN-3";
         /// The networks beside the student: assistants in the order of their training, or peers.
-        networks: Vec<String> = Vec::new(), "required, except for born-again";
+        networks: Vec<String> = Vec::new(), "none, as for born-again";
     }
 }
 

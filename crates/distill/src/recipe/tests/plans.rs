@@ -16,7 +16,7 @@ fn messages() {
                 &[(END, "[plan]\ngenerations = 4\n")],
                 &[[
                     "`plan.kind` is missing",
-                    "recipes/x.toml:26, plan",
+                    "recipes/x.toml:26, plan.kind",
                     "add `kind = …` to `[plan]`: `born-again`: each student is the teacher of the \
                      next one, of the same network; `assistants`: networks between teachers and \
                      student, from large to small; `mutual`: the student and its peers learn \
@@ -37,8 +37,8 @@ fn messages() {
                     [
                         "`plan.generations` is 1, but must be from 2 to 100",
                         "recipes/x.toml:28, plan.generations",
-                        "give a value that is from 2 to 100: number of students, one after another \
-                         (born-again)",
+                        "give a value that is from 2 to 100, or leave it out for the default \
+                         (born-again paper: BAN-3)",
                     ],
                     [
                         "unknown key `stages` in `[plan]`",
@@ -69,8 +69,7 @@ fn messages() {
                 &[[
                     "`plan.networks` must be a list of texts, found the list `[14]`",
                     "recipes/x.toml:28, plan.networks",
-                    "give a list of texts: the networks beside the student: assistants in the \
-                     order of their training, or peers",
+                    "give a list of texts, or leave it out for the default (none, as for born-again)",
                 ]],
             ),
             case(
@@ -92,7 +91,7 @@ fn messages() {
                 &[
                     [
                         "`kind = \"mutual\"` has no teachers, found 2",
-                        "recipes/x.toml, teachers",
+                        "recipes/x.toml:11, teachers",
                         "drop `[[teachers]]`, or choose another `plan.kind`",
                     ],
                     [
@@ -160,7 +159,7 @@ fn a_plan_reads_as_itself_and_is_explained() {
     let again = load(&loaded.recipe.to_toml().unwrap(), &[]).unwrap();
     assert_eq!(again.recipe, loaded.recipe);
     assert_eq!(entry(&loaded, "plan.networks").value_text(), "[\"resnet20\", \"resnet14\"]");
-    assert_eq!(entry(&loaded, "plan.kind").origin.to_string(), "recipes/x.toml:27");
+    assert_eq!(entry(&loaded, "plan.kind").origin.to_string(), "recipes/x.toml:28");
     let warned: Vec<&str> = loaded.warnings.iter().map(|own| own.key.as_str()).collect();
     assert_eq!(warned, ["plan.generations"]);
     assert!(!load(FULL, &[]).unwrap().explain().iter().any(|own| own.key.starts_with("plan")));
