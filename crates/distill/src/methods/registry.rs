@@ -3,7 +3,7 @@
 use super::{
     Method, aekd, aekd_f, amtml_kd, at, aver, best_teacher, ca_mkd, calibrated_confidence, ce, ckd,
     class_reliability, dist, dkd, ebkd, fitnet, fitnet_mkd, kd, max_probability, mean_of_logits,
-    mean_of_probabilities, pkt, random_teacher, reviewkd, rkd, semckd, sp, vid,
+    mean_of_probabilities, mmkd, pkt, random_teacher, reviewkd, rkd, semckd, sp, vid,
 };
 use crate::recipe::{self, MethodSpec};
 
@@ -59,6 +59,7 @@ pub const METHODS: &[MethodInfo] = &[
     aekd_f::ROW,
     fitnet_mkd::ROW,
     amtml_kd::ROW,
+    mmkd::ROW,
     max_probability::ROW,
     calibrated_confidence::ROW,
     class_reliability::ROW,
@@ -103,7 +104,7 @@ mod tests {
     use super::*;
     use crate::methods::{
         Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Dist, Dkd, Ebkd, Fitnet, FitnetMkd, Kd,
-        MaxProbability, MeanOfLogits, MeanOfProbabilities, Pkt, RandomTeacher, ReviewKd, Rkd,
+        MaxProbability, MeanOfLogits, MeanOfProbabilities, Mmkd, Pkt, RandomTeacher, ReviewKd, Rkd,
         SemCkd, Sp, Vid,
     };
 
@@ -158,6 +159,7 @@ mod tests {
             ("pkt", Box::<Pkt>::default()),
             ("vid", Box::<Vid>::default()),
             ("amtml-kd", Box::<AmtmlKd>::default()),
+            ("mmkd", Box::<Mmkd>::default()),
             ("reviewkd", Box::<ReviewKd>::default()),
             ("ckd", Box::<Ckd>::default()),
             ("semckd", Box::<SemCkd>::default()),
