@@ -82,6 +82,16 @@ pub enum Error {
         /// The student or the teacher.
         who: String,
     },
+    /// A method that trains its teachers, and one that cannot be trained.
+    #[error("method `{method}` trains its teachers, but not {what}")]
+    FixedTeacher {
+        /// Name of the method.
+        method: &'static str,
+        /// What cannot be trained.
+        what: String,
+        /// What to do about it.
+        mend: String,
+    },
     /// A method that compares samples with each other, and batches that do not allow it.
     #[error("method `{method}` needs {what}")]
     Batches {
@@ -384,6 +394,7 @@ impl Error {
                     .to_owned(),
             ),
             Self::NothingToMeasureOn => Some("set `data.validation` above 0".to_owned()),
+            Self::FixedTeacher { mend, .. } => Some(mend.clone()),
             Self::Batches { mend, .. } => Some(format!("set `{mend}`")),
             Self::Channels { expected, .. } => {
                 Some(format!("give {expected} values, or leave the key out to measure them"))

@@ -36,6 +36,7 @@ mod features;
 mod fitnet;
 mod fitnet_mkd;
 mod hints;
+mod ikd;
 mod kd;
 mod layers;
 mod max_probability;
@@ -82,6 +83,7 @@ pub use ebkd::Ebkd;
 pub use features::{BesideConfig, Stages};
 pub use fitnet::{Fitnet, FitnetConfig};
 pub use fitnet_mkd::{FitnetMkd, FitnetMkdConfig};
+pub use ikd::{Ikd, IkdConfig};
 pub use kd::{Kd, KdConfig};
 pub use max_probability::MaxProbability;
 pub use mean_of_logits::MeanOfLogits;
@@ -135,6 +137,9 @@ pub struct Needs {
     pub frozen_parameters: bool,
     /// Whether every batch must be full: trained parts are as wide as the batch.
     pub full_batches: bool,
+    /// Whether the teachers are trained too: networks of the learner, not sources that say what they
+    /// always say.
+    pub learning_teachers: bool,
     /// Fewest samples of a batch; 2 or more where samples are compared with each other.
     pub min_batch: usize,
 }
@@ -159,6 +164,7 @@ impl Needs {
             map_terms: self.map_terms || other.map_terms,
             frozen_parameters: self.frozen_parameters || other.frozen_parameters,
             full_batches: self.full_batches || other.full_batches,
+            learning_teachers: self.learning_teachers || other.learning_teachers,
             min_batch: self.min_batch.max(other.min_batch),
         }
     }
@@ -340,6 +346,11 @@ pub trait Method: Send + std::fmt::Debug {
     fn between_steps(&self, shapes: &Shapes) -> Option<Box<dyn BetweenSteps>> {
         let _ = shapes;
         None
+    }
+
+    /// Share of the training part that is held out for [`crate::learner::Between::exam`].
+    fn exam_share(&self) -> f64 {
+        0.0
     }
 
     /// Whether the method needs [`Method::prepare`], and so a validation part.

@@ -10,7 +10,7 @@ use faculty_nets::{MapShape, Network};
 use crate::cache::CachePlan;
 use crate::compute::Compute;
 use crate::error::Result;
-use crate::learner::{Learner, TeacherTraits};
+use crate::learner::{Exam, Learner, TeacherTraits};
 use crate::methods::{self, Method, Needs};
 use crate::optimizer::OptimizerConfig;
 use crate::recipe::{self, CacheDtype, CacheMaps, Recipe};
@@ -111,7 +111,7 @@ impl CheckedRun {
         pool: &mut TeacherPool,
     ) -> Result<Self> {
         recipe.check(&methods::specs())?;
-        let data = data::prepare_data(recipe, dataset)?;
+        let mut data = data::prepare_data(recipe, dataset)?;
         let [channels, height, width] = data.train.shape();
         let input = MapShape::new(channels, height, width);
         let classes = dataset.classes().len();
@@ -125,6 +125,13 @@ impl CheckedRun {
 
         let whole = needs_of_run(method.as_ref(), recipe.train.epochs);
         teachers::check_batches(info.spec.name, &whole, &recipe.train)?;
+        let exam = match method.exam_share() {
+            0.0 => None,
+            share => Some(data::hold_out(&mut data, share, recipe)?),
+        };
+        if whole.learning_teachers {
+            teachers::check_can_learn(info.spec.name, recipe)?;
+        }
         let mut teachers = Vec::new();
         let mut cards = Vec::new();
         let uses_teachers = info.spec.max_teachers != Some(0);
@@ -162,6 +169,18 @@ impl CheckedRun {
             .map(|teacher| TeacherTraits::of(teacher.source.as_ref(), &whole.teacher_taps))
             .collect();
         let compute = Compute::of(recipe.train.device)?;
+        let mut learning = Vec::new();
+        if whole.learning_teachers {
+            for (wanted, card) in recipe.teachers.iter().zip(&cards) {
+                learning.push(teachers::open_learning(
+                    info.spec.name,
+                    wanted,
+                    card,
+                    &data,
+                    classes,
+                )?);
+            }
+        }
         let recipe_text = recipe.to_toml()?;
         let identity = identity(recipe, &cards)?;
         let nothing = StudentResult { epoch: 0, validation: None, test: None };
@@ -187,7 +206,10 @@ impl CheckedRun {
             seconds: 0.0,
         };
         let batch_size = recipe.train.batch_size;
-        let learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute);
+        let mut learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute);
+        if let Some(exam) = exam {
+            learner = learner.with_teachers(learning, Exam::new(&exam, &data.normalisation)?);
+        }
         Ok(Self {
             learner,
             teachers,

@@ -2,8 +2,9 @@
 
 use super::{
     Method, aekd, aekd_f, amtml_kd, at, aver, best_teacher, ca_mkd, calibrated_confidence, ce, ckd,
-    class_reliability, dist, dkd, ebkd, fitnet, fitnet_mkd, kd, max_probability, mean_of_logits,
-    mean_of_probabilities, mmkd, pkt, random_teacher, reviewkd, rkd, semckd, sp, vid,
+    class_reliability, dist, dkd, ebkd, fitnet, fitnet_mkd, ikd, kd, max_probability,
+    mean_of_logits, mean_of_probabilities, mmkd, pkt, random_teacher, reviewkd, rkd, semckd, sp,
+    vid,
 };
 use crate::recipe::{self, MethodSpec};
 
@@ -60,6 +61,7 @@ pub const METHODS: &[MethodInfo] = &[
     fitnet_mkd::ROW,
     amtml_kd::ROW,
     mmkd::ROW,
+    ikd::ROW,
     max_probability::ROW,
     calibrated_confidence::ROW,
     class_reliability::ROW,
@@ -103,9 +105,9 @@ mod tests {
     use super::super::{BestTeacher, CalibratedConfidence, ClassReliability};
     use super::*;
     use crate::methods::{
-        Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Dist, Dkd, Ebkd, Fitnet, FitnetMkd, Kd,
-        MaxProbability, MeanOfLogits, MeanOfProbabilities, Mmkd, Pkt, RandomTeacher, ReviewKd, Rkd,
-        SemCkd, Sp, Vid,
+        Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Dist, Dkd, Ebkd, Fitnet, FitnetMkd, Ikd,
+        Kd, MaxProbability, MeanOfLogits, MeanOfProbabilities, Mmkd, Pkt, RandomTeacher, ReviewKd,
+        Rkd, SemCkd, Sp, Vid,
     };
 
     /// What the documentation of each method must have.
@@ -159,6 +161,7 @@ mod tests {
             ("pkt", Box::<Pkt>::default()),
             ("vid", Box::<Vid>::default()),
             ("amtml-kd", Box::<AmtmlKd>::default()),
+            ("ikd", Box::<Ikd>::default()),
             ("mmkd", Box::<Mmkd>::default()),
             ("reviewkd", Box::<ReviewKd>::default()),
             ("ckd", Box::<Ckd>::default()),

@@ -5,6 +5,7 @@
 mod cache;
 mod data;
 mod finite_differences;
+mod ikd;
 mod methods;
 mod mmkd;
 mod onnx;

@@ -129,7 +129,7 @@ fn probes_give_each_weight_the_gradient_of_a_backward_pass_of_its_own() {
             let own = step.teacher_logits().clone().slice([k..k + 1, 0..batch, 0..classes]);
             let own = own.reshape([batch, classes]);
             let all = kl_divergence(own, step.student_logits.clone(), output.temperature);
-            all.slice([b..b + 1]).sum()
+            all.narrow(0, b, 1).sum()
         };
         let samples = 8;
         let along = |k: usize, b: usize, between: &mut Between<'_>| -> f64 {
