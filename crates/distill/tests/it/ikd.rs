@@ -42,6 +42,7 @@ fn teachers_that_cannot_learn_are_refused_with_a_way_out() {
     let out = folder.path().join("run");
     let good = recipe(folder.path(), "ikd", 1, &[]);
     let mut cached = good.clone();
+    cached.data.views = Some(2);
     cached.cache = Some(Cache::default());
     let error = run(&cached, &out).unwrap_err();
     assert!(error.to_string().contains("what a cache says"), "{error}");

@@ -232,7 +232,8 @@ fn with_frozen_statistics_a_run_is_inference_with_gradients() {
     }
     let mut taps = network.graph().features().to_vec();
     taps.push(output);
-    check_gradients_of(frozen, &network, &taps, BATCH, 2e-3);
+    // Longer steps cross kinks of ReLU here.
+    check_gradients_of(frozen, &network, &taps, BATCH, 5e-4);
 }
 
 #[test]
