@@ -68,7 +68,7 @@ fn teachers_that_cannot_learn_are_refused_with_a_way_out() {
     assert!(error.to_string().contains("behind a class map"), "{error}");
 
     // An exam that leaves too little to train on.
-    let mut few = good;
+    let mut few = recipe(folder.path(), "ikd", 1, &["method.exam_share=0.5"]);
     few.train.batch_size = 180;
     few.train.drop_last = true;
     let error = run(&few, &out).unwrap_err();
