@@ -16,9 +16,9 @@
 //! # Paper and code
 //! the papers differentiate twice; two more passes of the student give the same to a few percent.
 //! Length of a probe: a step of 0.01, as is usual, crosses so many kinks of ReLU and bends batch norm
-//! so much that what the map errors of all teachers have in common no longer cancels (10 to 20 % of
+//! so much that what the map errors of all teachers have in common no longer cancels (up to 20 % of
 //! what is left between teachers was wrong, measured against a backward pass for each weight on
-//! ResNet-8 and -20, untrained and trained). At 2·10⁻⁴ it is 1 to 4 %; below 10⁻⁴ the rounding of
+//! ResNet-8 and -20, untrained and trained). Between 10⁻⁴ and 3·10⁻⁴ it is at most 4 %; below 10⁻⁴ the rounding of
 //! `f32` takes over.
 //! # Limits
 //! The gradient is of first order in η: where a student bends much within a step it is rough.

@@ -1,6 +1,6 @@
 //! IKD: a teacher that learns to teach from how the student does in exams.
 //!
-//! Liu, Liu, Li, et al., "Learning to teach with student feedback", EMNLP Findings 2021,
+//! Liu et al., "Learning to teach with student feedback", EMNLP Findings 2021,
 //! <https://arxiv.org/abs/2109.04641>.
 //!
 //! ```text
@@ -16,7 +16,7 @@
 //! # Gradient
 //! of the loss through the student only; the teacher gets its own from the exam.
 //! # Paper and code
-//! only the paper was at hand; it differentiates through the student's step, here two more forward
+//! made from what is known of the paper, without its text or code. It differentiates through the student's step, here two more forward
 //! passes give the same to first order in η ([`super::gradient_by_teacher_logits`]). Choices: an exam
 //! after every batch; exam samples are a share of the training part, chosen by hashed id, never of the
 //! validation or test part; the student's step counts as a plain one at rate 1, since AdamW sees a
