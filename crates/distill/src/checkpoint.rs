@@ -114,6 +114,7 @@ fn gather(
             tensors.insert(format!("{name}/{key}"), array);
         }
         let specs = trained.network.graph().parameters();
+        let optimizer = trained.own_optimizer.as_ref().unwrap_or(optimizer);
         for (slot, vectors) in optimizer.slot_names().iter().zip(&trained.optimizer.slots) {
             for (spec, values) in specs.iter().zip(vectors) {
                 let array = Array { shape: spec.shape.clone(), values: values.clone() };
@@ -188,6 +189,7 @@ fn put_back(
         if trained.optimizer.steps == 0 {
             continue;
         }
+        let optimizer = trained.own_optimizer.unwrap_or(*optimizer);
         for slot in optimizer.slot_names() {
             let vectors = trained
                 .network

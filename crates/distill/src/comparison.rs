@@ -555,6 +555,7 @@ fn is_unfit(error: &Error) -> bool {
         Error::MissingPart { .. }
             | Error::Batches { .. }
             | Error::Combination { .. }
+            | Error::FixedTeacher { .. }
             | Error::NeedsValidation { .. }
             | Error::NoPlaceForHeads { .. }
             | Error::NoClassCost { .. }

@@ -130,6 +130,16 @@ pub enum Error {
         /// Name in the recipe.
         teacher: String,
     },
+    /// A method that trains its teachers, and one that cannot be trained.
+    #[error("method `{method}` trains its teachers, but not {what}")]
+    FixedTeacher {
+        /// Name of the method.
+        method: &'static str,
+        /// What cannot be trained.
+        what: String,
+        /// What to do about it.
+        mend: String,
+    },
     /// A method that compares samples with each other, and batches that do not allow it.
     #[error("method `{method}` needs {what}")]
     Batches {
@@ -532,6 +542,7 @@ impl Error {
             Self::Combination { .. } => {
                 Some("remove that `[[method.terms]]`, or choose another method".to_owned())
             }
+            Self::FixedTeacher { mend, .. } => Some(mend.clone()),
             Self::Batches { mend, .. } => Some(format!("set `{mend}`")),
             Self::Channels { expected, .. } => {
                 Some(format!("give {expected} values, or leave the key out to measure them"))

@@ -23,10 +23,12 @@ use crate::teacher::{FrozenClassifier, TeacherOutputs, TeacherSource};
 
 mod between;
 mod memory;
+mod teachers;
 
 pub use between::{Between, BetweenSteps};
 use memory::Memory;
 pub use memory::{TrainingSamples, Write};
+pub use teachers::{Exam, LearningTeacher};
 
 /// A network in training with its optimiser's memory.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub struct Trained {
     pub network: Network,
     /// Its optimiser's memory.
     pub optimizer: OptimizerState,
+    /// Its optimiser, if that is not the run's.
+    pub own_optimizer: Option<OptimizerConfig>,
     run: Run,
     /// Gradients that came off the tape, for values that no graph computes with.
     off_tape: Vec<Vec<f32>>,
@@ -45,7 +49,7 @@ impl Trained {
     #[must_use]
     pub fn new(network: Network, device: &Compute) -> Self {
         let (optimizer, run) = (OptimizerState::default(), device.run());
-        Self { network, optimizer, run, off_tape: Vec::new() }
+        Self { network, optimizer, own_optimizer: None, run, off_tape: Vec::new() }
     }
 
     /// Gradients of the last step, one per parameter.
@@ -90,6 +94,8 @@ pub struct Learner {
     pub student: Trained,
     connectors: Vec<(Tap, Trained)>,
     parameters: Option<Trained>,
+    teachers: Vec<LearningTeacher>,
+    exam: Option<Exam>,
     method: Box<dyn Method>,
     between: Option<Box<dyn BetweenSteps>>,
     memory: Memory,
@@ -245,6 +251,8 @@ impl Learner {
             student,
             connectors,
             parameters,
+            teachers: Vec::new(),
+            exam: None,
             method,
             between,
             memory,
@@ -267,6 +275,23 @@ impl Learner {
         self
     }
 
+    /// With teachers that learn from the student ([`Needs::learning_teachers`]), and the samples that
+    /// show how well it learnt.
+    #[must_use]
+    pub fn with_teachers(mut self, teachers: Vec<LearningTeacher>, exam: Exam) -> Self {
+        (self.teachers, self.exam) = (teachers, Some(exam));
+        self
+    }
+
+    /// What the learning teachers say of images of the student, as they are now.
+    ///
+    /// # Panics
+    /// When the images do not fit the networks.
+    pub fn teacher_outputs(&mut self, images: &[f32], batch: usize) -> Vec<TeacherOutputs> {
+        let teachers = &mut self.teachers;
+        in_pool(|| teachers.iter_mut().map(|teacher| teacher.outputs(images, batch)).collect())
+    }
+
     /// The method.
     #[must_use]
     pub fn method(&self) -> &dyn Method {
@@ -284,7 +309,12 @@ impl Learner {
         let connectors =
             self.connectors.iter().enumerate().map(|(k, (_, c))| (format!("connector.{k}"), c));
         let parameters = self.parameters.iter().map(|p| ("method".to_owned(), p));
-        std::iter::once(("student".to_owned(), &self.student)).chain(connectors).chain(parameters)
+        let teachers =
+            self.teachers.iter().enumerate().map(|(k, t)| (format!("teacher.{k}"), &t.trained));
+        std::iter::once(("student".to_owned(), &self.student))
+            .chain(connectors)
+            .chain(parameters)
+            .chain(teachers)
     }
 
     /// The same, for loading a checkpoint.
@@ -292,9 +322,15 @@ impl Learner {
         let connectors =
             self.connectors.iter_mut().enumerate().map(|(k, (_, c))| (format!("connector.{k}"), c));
         let parameters = self.parameters.iter_mut().map(|p| ("method".to_owned(), p));
+        let teachers = self
+            .teachers
+            .iter_mut()
+            .enumerate()
+            .map(|(k, t)| (format!("teacher.{k}"), &mut t.trained));
         std::iter::once(("student".to_owned(), &mut self.student))
             .chain(connectors)
             .chain(parameters)
+            .chain(teachers)
     }
 
     /// What the method does between steps, for checkpoints.
@@ -593,6 +629,7 @@ impl Learner {
         let takes_part = |name: &str| match name {
             "student" => true,
             "method" => needs.trained_parts && !needs.frozen_parameters,
+            teacher if teacher.starts_with("teacher.") => false,
             _ => needs.trained_parts,
         };
         let mut all: Vec<&mut Trained> = self
@@ -612,7 +649,7 @@ impl Learner {
                 gradients.flatten().for_each(|g| *g *= factor as f32);
             }
         }
-        for Trained { network, run, optimizer, off_tape } in all {
+        for Trained { network, run, optimizer, off_tape, .. } in all {
             let gradients = if off_tape.is_empty() { run.gradients() } else { off_tape };
             let graph = Arc::clone(network.graph());
             let trained = |index| !graph.frozen().iter().any(|id| id.index() == index);

@@ -42,6 +42,7 @@ mod features;
 mod fitnet;
 mod fitnet_mkd;
 mod hints;
+mod ikd;
 mod kd;
 mod layers;
 mod max_probability;
@@ -97,6 +98,7 @@ pub use ebkd::Ebkd;
 pub use features::{BesideConfig, Stages};
 pub use fitnet::{Fitnet, FitnetConfig};
 pub use fitnet_mkd::{FitnetMkd, FitnetMkdConfig};
+pub use ikd::{Ikd, IkdConfig};
 pub use kd::{Kd, KdConfig};
 pub use max_probability::MaxProbability;
 pub use mean_of_logits::MeanOfLogits;
@@ -158,6 +160,9 @@ pub struct Needs {
     pub full_batches: bool,
     /// Whether [`Step::sample_numbers`] are filled in.
     pub sample_numbers: bool,
+    /// Whether the teachers are trained too: networks of the learner, not sources that say what they
+    /// always say.
+    pub learning_teachers: bool,
     /// Fewest samples of a batch; 2 or more where samples are compared with each other.
     pub min_batch: usize,
 }
@@ -190,6 +195,7 @@ impl Needs {
             frozen_parameters: self.frozen_parameters || other.frozen_parameters,
             full_batches: self.full_batches || other.full_batches,
             sample_numbers: self.sample_numbers || other.sample_numbers,
+            learning_teachers: self.learning_teachers || other.learning_teachers,
             min_batch: self.min_batch.max(other.min_batch),
         }
     }
@@ -420,6 +426,11 @@ pub trait Method: Send + std::fmt::Debug {
     /// Whether heads are mounted on all stages of all networks where a recipe names none.
     fn mounts_heads(&self) -> bool {
         false
+    }
+
+    /// Share of the training part that is held out for [`crate::learner::Between::exam`].
+    fn exam_share(&self) -> f64 {
+        0.0
     }
 
     /// Whether the method needs [`Method::prepare`], and so a validation part.

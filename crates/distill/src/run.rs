@@ -13,7 +13,7 @@ use crate::cache::CachePlan;
 use crate::compute::Compute;
 use crate::error::{Error, Result};
 use crate::heads;
-use crate::learner::{self, Learner, TeacherTraits, TrainingSamples};
+use crate::learner::{self, Exam, Learner, TeacherTraits, TrainingSamples};
 use crate::methods::{self, Method, Needs};
 use crate::optimizer::OptimizerConfig;
 use crate::recipe::{self, CacheDtype, CacheMaps, Recipe};
@@ -129,7 +129,7 @@ impl CheckedRun {
             return Err(Error::Planned { kind: plan.kind.name() });
         }
         let recipe = &heads::mounted(recipe, dataset)?;
-        let data = data::prepare_data(recipe, dataset)?;
+        let mut data = data::prepare_data(recipe, dataset)?;
         let [channels, height, width] = data.train.shape();
         let input = MapShape::new(channels, height, width);
         let classes = dataset.classes().len();
@@ -144,6 +144,13 @@ impl CheckedRun {
         let whole = needs_of_run(method.as_ref(), recipe.train.epochs);
         teachers::check_batches(info.spec.name, &whole, &recipe.train)?;
         let labels = Labels::of(method.as_ref());
+        let exam = match method.exam_share() {
+            0.0 => None,
+            share => Some(data::hold_out(&mut data, share, recipe)?),
+        };
+        if whole.learning_teachers {
+            teachers::check_can_learn(info.spec.name, recipe)?;
+        }
         let mut teachers = Vec::new();
         let mut cards = Vec::new();
         let uses_teachers = recipe.method.uses_teachers(&info.spec);
@@ -196,6 +203,18 @@ impl CheckedRun {
         let shapes = learner::shapes(&student, &traits, recipe.train.batch_size);
         methods::check_combination(&recipe.method, &shapes, recipe.train.epochs)?;
         let compute = Compute::of(recipe.train.device)?;
+        let mut learning = Vec::new();
+        if whole.learning_teachers {
+            for (wanted, card) in recipe.teachers.iter().zip(&cards) {
+                learning.push(teachers::open_learning(
+                    info.spec.name,
+                    wanted,
+                    card,
+                    &data,
+                    classes,
+                )?);
+            }
+        }
         let recipe_text = recipe.to_toml()?;
         let identity = identity(recipe, &cards)?;
         let nothing = StudentResult { epoch: 0, validation: None, test: None };
@@ -221,8 +240,11 @@ impl CheckedRun {
             seconds: 0.0,
         };
         let batch_size = recipe.train.batch_size;
-        let learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute)
+        let mut learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute)
             .with_samples(TrainingSamples::of(&data.train));
+        if let Some(exam) = exam {
+            learner = learner.with_teachers(learning, Exam::new(&exam, &data.normalisation)?);
+        }
         Ok(Self {
             learner,
             teachers,

@@ -264,7 +264,12 @@ impl EpochRun<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted { epoch, kept: self.kept(checkpointed) });
             }
-            let outputs = if needs.teachers() {
+            let outputs = if needs.learning_teachers {
+                let started = Instant::now();
+                let outputs = self.learner.teacher_outputs(&batch.images, batch.len());
+                teacher_seconds += started.elapsed().as_secs_f64();
+                outputs
+            } else if needs.teachers() {
                 let started = Instant::now();
                 let view = TeacherBatch {
                     ids: &batch.ids,

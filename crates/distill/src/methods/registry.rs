@@ -3,9 +3,9 @@
 use super::costs::COSTS;
 use super::{
     Method, aekd, aekd_f, amtml_kd, at, aver, best_teacher, ca_mkd, calibrated_confidence, ce, ckd,
-    class_reliability, crd, dih, dist, dkd, dpk, ebkd, fitnet, fitnet_mkd, kd, max_probability,
-    mean_of_logits, mean_of_probabilities, ot, pkt, random_teacher, reviewkd, rkd, semckd, simkd,
-    sp, vid,
+    class_reliability, crd, dih, dist, dkd, dpk, ebkd, fitnet, fitnet_mkd, ikd, kd,
+    max_probability, mean_of_logits, mean_of_probabilities, mmkd, ot, pkt, random_teacher,
+    reviewkd, rkd, semckd, simkd, sp, vid,
 };
 use crate::recipe::{self, MethodSpec};
 use crate::run::needs_of_run;
@@ -95,6 +95,8 @@ pub const METHODS: &[MethodInfo] = &[
     aekd_f::ROW,
     fitnet_mkd::ROW,
     amtml_kd::ROW,
+    mmkd::ROW,
+    ikd::ROW,
     max_probability::ROW,
     calibrated_confidence::ROW,
     class_reliability::ROW,
@@ -144,8 +146,8 @@ mod tests {
     use super::*;
     use crate::methods::{
         Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Crd, Dih, Dist, Dkd, Dpk, Ebkd, Fitnet,
-        FitnetMkd, Kd, MaxProbability, MeanOfLogits, MeanOfProbabilities, Ot, Pkt, RandomTeacher,
-        ReviewKd, Rkd, SemCkd, SimKd, Sp, Vid,
+        FitnetMkd, Ikd, Kd, MaxProbability, MeanOfLogits, MeanOfProbabilities, Mmkd, Ot, Pkt,
+        RandomTeacher, ReviewKd, Rkd, SemCkd, SimKd, Sp, Vid,
     };
 
     /// What the documentation of each method must have.
@@ -201,6 +203,8 @@ mod tests {
             ("pkt", Box::<Pkt>::default()),
             ("vid", Box::<Vid>::default()),
             ("amtml-kd", Box::<AmtmlKd>::default()),
+            ("ikd", Box::<Ikd>::default()),
+            ("mmkd", Box::<Mmkd>::default()),
             ("reviewkd", Box::<ReviewKd>::default()),
             ("simkd", Box::<SimKd>::default()),
             ("crd", Box::<Crd>::default()),

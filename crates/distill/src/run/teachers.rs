@@ -11,6 +11,7 @@ use super::{RunData, Teacher};
 use crate::cache::TeacherIdentity;
 use crate::error::{Error, Result};
 use crate::heads::Head;
+use crate::learner::LearningTeacher;
 use crate::methods::{Method, Needs};
 use crate::recipe;
 use crate::record::TeacherCard;
@@ -263,6 +264,41 @@ fn open_onnx(wanted: &recipe::Teacher, path: &Path, data: &RunData) -> Result<Op
         notes: Vec::new(),
         source: Box::new(teacher),
     })
+}
+
+/// Whether the teachers are of a kind that a method can train.
+pub(super) fn check_can_learn(method: &'static str, recipe: &recipe::Recipe) -> Result<()> {
+    let refuse =
+        |what: String, mend: &str| Err(Error::FixedTeacher { method, what, mend: mend.to_owned() });
+    if recipe.cache.is_some() {
+        return refuse("what a cache says".to_owned(), "leave out `[cache]`");
+    }
+    for wanted in &recipe.teachers {
+        if wanted.onnx.is_some() || wanted.logits.is_some() {
+            let what = format!("teacher `{}`, which is no network of this program", wanted.name);
+            return refuse(what, "give the teacher as `network` and `weights`");
+        }
+    }
+    Ok(())
+}
+
+/// A network of a recipe once more, to be trained; `card` is that of the teacher as it was loaded.
+pub(super) fn open_learning(
+    method: &'static str,
+    wanted: &recipe::Teacher,
+    card: &TeacherCard,
+    data: &RunData,
+    classes: usize,
+) -> Result<LearningTeacher> {
+    if !card.classes.is_empty() {
+        let what = format!("teacher `{}` behind a class map", wanted.name);
+        let mend = "give a teacher that has the data's classes in the data's order".to_owned();
+        return Err(Error::FixedTeacher { method, what, mend });
+    }
+    let (name, path) = (wanted.network.clone().unwrap_or_default(), main_file(wanted));
+    let input = own_input(wanted, data)?;
+    let network = Network::load(&name, input.shape(), classes, path)?;
+    Ok(LearningTeacher::new(network, input))
 }
 
 /// Of the files that belong to the main one: they count as much as it.

@@ -7,6 +7,7 @@ mod combinations;
 mod data;
 mod finite_differences;
 mod heads;
+mod ikd;
 mod methods;
 mod mmkd;
 mod onnx;

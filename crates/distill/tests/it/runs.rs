@@ -154,31 +154,43 @@ fn a_stopped_and_resumed_run_equals_an_undisturbed_one() {
         let sets = [format!("train.optimizer={optimizer}"), "data.views=2".to_owned()];
         let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
         let recipe = recipe(folder.path(), method, teachers, &sets);
-        let whole = folder.path().join("whole");
-        run(&recipe, &whole).unwrap();
-
-        let parts = folder.path().join("parts");
-        let stop = AtomicBool::new(false);
-        let error = run_with(&recipe, &parts, Start::New, &stop, &mut |event| {
-            if matches!(event, Event::Batch { epoch: 2, batch: 3, .. }) {
-                stop.store(true, Ordering::Relaxed);
-            }
-        })
-        .unwrap_err();
-        assert!(matches!(error, Error::Interrupted { epoch: 2, kept: Some(_) }), "{error}");
-        assert!(error.hint().unwrap().contains("--resume"));
-        let stop = AtomicBool::new(false);
-        let mut first = 0;
-        run_with(&recipe, &parts, Start::Resume, &stop, &mut |event| {
-            if let Event::Started { epoch } = event {
-                first = *epoch;
-            }
-        })
-        .unwrap();
-        assert_eq!(first, 2);
-        assert!(student(&parts) == student(&whole), "{method}: students differ");
-        assert_eq!(timeless(&parts), timeless(&whole), "{method}");
+        resumed_equals_undisturbed(&recipe, folder.path());
     }
+}
+
+/// Runs a recipe once undisturbed and once stopped in the second epoch and resumed; gives the folder
+/// of the resumed run.
+pub(crate) fn resumed_equals_undisturbed(recipe: &Recipe, folder: &Path) -> PathBuf {
+    let whole = folder.join("whole");
+    run(recipe, &whole).unwrap();
+
+    let parts = folder.join("parts");
+    let stop = AtomicBool::new(false);
+    let error = run_with(recipe, &parts, Start::New, &stop, &mut |event| {
+        if matches!(event, Event::Batch { epoch: 2, batch: 3, .. }) {
+            stop.store(true, Ordering::Relaxed);
+        }
+    })
+    .unwrap_err();
+    assert!(matches!(error, Error::Interrupted { epoch: 2, kept: Some(_) }), "{error}");
+    assert!(error.hint().unwrap().contains("--resume"));
+    let stop = AtomicBool::new(false);
+    let mut first = 0;
+    run_with(recipe, &parts, Start::Resume, &stop, &mut |event| {
+        if let Event::Started { epoch } = event {
+            first = *epoch;
+        }
+    })
+    .unwrap();
+    assert_eq!(first, 2);
+    let method = &recipe.method.name;
+    assert!(student(&parts) == student(&whole), "{method}: students differ");
+    assert_eq!(timeless(&parts), timeless(&whole), "{method}");
+    let checkpoint = |run: &Path| {
+        weights::read_safetensors(&run.join("checkpoints/last.safetensors")).unwrap().0
+    };
+    assert!(checkpoint(&parts) == checkpoint(&whole), "{method}: checkpoints differ");
+    parts
 }
 
 #[test]
