@@ -98,6 +98,7 @@ fn weights_move_toward_the_useful_teacher() {
             let batch = LearnerBatch {
                 epoch: 1,
                 draw: useful.len() as u64,
+                ids: &batch.ids,
                 images: &batch.images,
                 labels: &batch.labels,
                 teachers: &[own, other],
