@@ -63,6 +63,15 @@ pub struct LeftOut {
     pub reason: String,
 }
 
+/// Methods of one teacher in a comparison with several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Single {
+    /// The teacher that they learn from.
+    pub teacher: String,
+    /// Their names.
+    pub methods: Vec<String>,
+}
+
 /// A comparison in which every method can run; nothing has been written yet.
 pub struct CheckedComparison<'a> {
     recipe: Recipe,
@@ -180,6 +189,9 @@ pub struct Comparison {
     pub significance: f64,
     /// One a method.
     pub rows: Vec<ComparisonRow>,
+    /// Methods that learn from one of several teachers.
+    #[serde(default)]
+    pub single: Option<Single>,
     /// In a comparison of all methods, those that cannot run here.
     pub left_out: Vec<LeftOut>,
 }
@@ -263,6 +275,15 @@ impl<'a> CheckedComparison<'a> {
     #[must_use]
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
+    }
+
+    /// Methods of one teacher in a comparison with several: they learn from the recipe's first.
+    #[must_use]
+    pub fn single(&self) -> Option<Single> {
+        let [first, _, ..] = self.recipe.teachers.as_slice() else { return None };
+        let own = self.methods.iter().filter(|own| of_one_teacher(&own.method));
+        let methods: Vec<String> = own.map(|own| own.method.name.clone()).collect();
+        (!methods.is_empty()).then(|| Single { teacher: first.name.clone(), methods })
     }
 
     /// What the others are compared with.
@@ -447,6 +468,7 @@ impl<'a> CheckedComparison<'a> {
             reference: self.reference.clone(),
             significance: SIGNIFICANCE,
             rows,
+            single: self.single(),
             left_out: self.left_out.clone(),
         }
     }
@@ -484,8 +506,18 @@ fn reference(plan: &ComparisonPlan, methods: &[Method]) -> Result<String> {
     }
 }
 
+/// A method of one teacher gets the recipe's first.
 fn with_method(recipe: &Recipe, method: &Method, seed: u64) -> Recipe {
-    Recipe { seed, method: method.clone(), ..recipe.clone() }
+    let mut own = Recipe { seed, method: method.clone(), ..recipe.clone() };
+    if of_one_teacher(method) {
+        own.teachers.truncate(1);
+    }
+    own
+}
+
+fn of_one_teacher(method: &Method) -> bool {
+    let info = METHODS.iter().find(|info| info.spec.name == method.name);
+    info.is_some_and(|info| info.spec.max_teachers == Some(1))
 }
 
 /// What these methods read of the teachers in any epoch.

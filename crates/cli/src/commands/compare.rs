@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use faculty_data::Dataset;
 use faculty_distill::comparison::{
-    CheckedComparison, Comparison, ComparisonPlan, Spread, mount_heads,
+    CheckedComparison, Comparison, ComparisonPlan, Single, Spread, mount_heads,
 };
 use faculty_distill::recipe::Recipe;
 use faculty_distill::{Error, Event, open_dataset};
@@ -112,6 +112,9 @@ fn describe(
         recipe.train.epochs,
         shown(folder),
     );
+    if let Some(single) = checked.single() {
+        eprintln!("{}", of_one(&single));
+    }
     for own in checked.left_out() {
         eprintln!("left out: {}: {}", own.method, own.reason);
     }
@@ -124,6 +127,11 @@ fn describe(
              `--set data.views=4` each view goes through them once for all methods and seeds"
         );
     }
+}
+
+fn of_one(own: &Single) -> String {
+    let teacher = &own.teacher;
+    format!("of one teacher, the recipe's first, `{teacher}`: {}", own.methods.join(", "))
 }
 
 type Header = Vec<(&'static str, Align)>;
@@ -219,6 +227,7 @@ fn sentences(comparison: &Comparison) -> Vec<String> {
     if seeds.len() == 1 {
         lines.push("one seed says nothing of the luck of the seed: use `--seeds 3` or more".into());
     }
+    lines.extend(comparison.single.as_ref().map(of_one));
     for own in &comparison.left_out {
         lines.push(format!("left out: {}: {}", own.method, own.reason));
     }

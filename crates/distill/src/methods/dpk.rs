@@ -74,7 +74,7 @@ pub struct DpkConfig {
     pub lambda: f64,
     /// The teacher's share π. Default dynamic.
     pub ratio: Ratio,
-    /// Values of a token for each of the four heads, ≥ 1. Default 32.
+    /// Values of a token for each of the four heads, ≥ 1. Default 8.
     pub head_width: usize,
     /// Output term beside it. Default weight 1.
     pub beside: BesideConfig,
@@ -83,7 +83,7 @@ pub struct DpkConfig {
 impl Default for DpkConfig {
     fn default() -> Self {
         let beside = BesideConfig { alpha: 1.0, ..BesideConfig::default() };
-        Self { lambda: 1.0, ratio: Ratio::Dynamic, head_width: 32, beside }
+        Self { lambda: 1.0, ratio: Ratio::Dynamic, head_width: 8, beside }
     }
 }
 
@@ -184,7 +184,7 @@ pub(super) const ROW: MethodInfo = MethodInfo {
             ),
             option(
                 "head_width",
-                OptionValue::Integer(32),
+                OptionValue::Integer(8),
                 Range::between(1.0, 1024.0),
                 OURS,
                 "values of a token for each of the four heads of the transformer blocks",
