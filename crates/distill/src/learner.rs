@@ -19,8 +19,10 @@ use crate::tap::Tap;
 use crate::teacher::{FrozenClassifier, TeacherOutputs, TeacherSource};
 
 mod between;
+mod weights;
 
 pub use between::{Between, BetweenSteps};
+pub use weights::WeightProbe;
 
 /// A network in training with its optimiser's memory.
 #[derive(Debug)]

@@ -22,6 +22,7 @@ pub mod optimizer;
 pub mod preflight;
 pub mod recipe;
 pub mod record;
+pub mod report_data;
 pub mod run;
 pub mod run_folder;
 pub mod schedule;

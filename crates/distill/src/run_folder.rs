@@ -1,7 +1,8 @@
 //! The folder of a run: who may write it, and what lies where.
 //!
 //! `recipe.toml` (resolved), `metrics.jsonl`, `checkpoints/last.safetensors` (everything),
-//! `checkpoints/best.safetensors` (the student), `student.safetensors` (the result), `card.json`.
+//! `checkpoints/best.safetensors` (the student), `student.safetensors` (the result), `report.json`
+//! (what a report shows beside the rest), `card.json`. The program adds `report.html` and [`EVENTS`].
 
 use std::fs;
 use std::io::Write as _;
@@ -11,6 +12,10 @@ use faculty_nets::weights::write_atomically;
 
 use crate::error::{Error, Result};
 use crate::record::{EpochRecord, RunCard};
+use crate::report_data::ReportData;
+
+/// Name of the TensorBoard events in a run folder.
+pub const EVENTS: &str = "events.out.tfevents.faculty";
 
 /// How a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +73,9 @@ impl RunFolder {
     fn clear(&self) -> Result<()> {
         let files = [
             self.path.join("card.json"),
+            self.path.join("report.json"),
+            self.path.join("report.html"),
+            self.path.join(EVENTS),
             self.student(),
             self.last_checkpoint(),
             self.best_student(),
@@ -127,6 +135,12 @@ impl RunFolder {
     pub(crate) fn write_card(&self, card: &RunCard) -> Result<()> {
         let path = self.path.join("card.json");
         let text = serde_json::to_string_pretty(card).expect("plain data always serialises");
+        write_atomically(&path, text.as_bytes()).map_err(Error::io("write", path))
+    }
+
+    pub(crate) fn write_report(&self, data: &ReportData) -> Result<()> {
+        let path = self.path.join("report.json");
+        let text = serde_json::to_string(data).expect("plain data always serialises");
         write_atomically(&path, text.as_bytes()).map_err(Error::io("write", path))
     }
 

@@ -15,6 +15,7 @@ use crate::evaluate::network_quality;
 use crate::learner::{Learner, LearnerBatch, StepRecord};
 use crate::metrics::Quality;
 use crate::record::{EpochRecord, EpochSums, RunCard, StudentResult};
+use crate::report_data::{self, Subject};
 use crate::run::CheckedRun;
 use crate::run_folder::{RunFolder, Start};
 use crate::teacher::{TeacherBatch, TeacherOutputs};
@@ -121,7 +122,7 @@ pub fn train(
         }
         observe(Event::Epoch(&record));
     }
-    finish(&folder, &learner.student.network, &data, &progress, card)
+    finish(&folder, &learner, &mut teachers, &data, &settings, &progress, card)
 }
 
 fn resume(
@@ -169,11 +170,14 @@ fn first_difference(then: &str, now: &str) -> String {
 /// Final test numbers of the last and of the best epoch; the best student is the result.
 fn finish(
     folder: &RunFolder,
-    last: &Network,
+    learner: &Learner,
+    teachers: &mut [crate::run::Teacher],
     data: &crate::run::RunData,
+    settings: &crate::run::Settings,
     progress: &Progress,
     mut card: RunCard,
 ) -> Result<RunCard> {
+    let last = &learner.student.network;
     let quality = |network: &Network, part: &Option<faculty_data::Part>| match part {
         Some(part) => network_quality(network, part, &data.normalisation),
         None => Ok(None),
@@ -199,6 +203,11 @@ fn finish(
         }
     };
     write_student(&folder.student(), &student, &card, card.best.epoch)?;
+    let (epochs, batch_size) = (settings.schedule.epochs, settings.batch_size);
+    let student = &student;
+    let subject = Subject { learner, teachers, data, student, epochs, batch_size };
+    folder.write_report(&report_data::collect(subject)?)?;
+    // Last: with it the run is finished.
     folder.write_card(&card)?;
     Ok(card)
 }
