@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod lists;
+pub(crate) mod report;
 pub(crate) mod teachers;
 pub(crate) mod train;
 

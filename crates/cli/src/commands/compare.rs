@@ -11,7 +11,8 @@ use faculty_distill::{Error, Event, open_dataset};
 use faculty_nets::weights::write_atomically;
 use serde_json::json;
 
-use super::{cache, load_recipe, shown, stop_on_interrupt, use_threads};
+use super::{cache, report};
+use super::{load_recipe, shown, stop_on_interrupt, use_threads};
 use crate::arguments::CompareOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, print_json};
@@ -42,7 +43,9 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
         cache::complete(plan, &stop, options.json)?;
     }
     let (mut progress, mut number): (Option<Progress>, usize) = (None, finished);
+    let mut events = report::Events::new(!options.no_report);
     let result = checked.run(&stop, &mut |name, event| {
+        events.take(&folder.join(name), &event);
         if matches!(event, Event::Started { .. }) {
             number += 1;
             // Events name the run alone; the count is for people.
@@ -65,6 +68,9 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
     }
     let comparison = result?;
     write_files(&comparison, &folder)?;
+    if !options.no_report {
+        report::at_the_end(std::slice::from_ref(&folder));
+    }
     if options.json {
         print_json(&json!({"event": "result", "folder": folder, "comparison": comparison}));
         return Ok(());
@@ -75,7 +81,11 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
     for line in sentences(&comparison) {
         writeln!(out, "{line}")?;
     }
-    Ok(writeln!(out, "files: {}", shown(&folder.join("comparison.{json,csv,md}")))?)
+    writeln!(out, "files: {}", shown(&folder.join("comparison.{json,csv,md}")))?;
+    if !options.no_report {
+        writeln!(out, "report: {}", shown(&folder.join("report.html")))?;
+    }
+    Ok(())
 }
 
 /// The recipe's run folder with `-comparison` behind its name.

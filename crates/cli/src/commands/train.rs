@@ -1,5 +1,6 @@
 //! `faculty train` and `faculty distill`: one run of a recipe.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
@@ -10,7 +11,8 @@ use faculty_distill::record::{RunCard, StudentResult};
 use faculty_distill::{CheckedRun, RunFolder, Start, open_dataset, train};
 use serde_json::json;
 
-use super::{cache, load_recipe, show_warnings, shown, stop_on_interrupt, use_threads};
+use super::{cache, report};
+use super::{load_recipe, show_warnings, shown, stop_on_interrupt, use_threads};
 use crate::arguments::RunOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, duration, print_json};
@@ -66,13 +68,21 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     }
     let mut progress =
         Progress::new(&run.card().method.clone(), recipe.train.epochs, options.json, true);
-    let card = train(run, &output, start, &stop, &mut |event| progress.show(&event));
+    let mut events = report::Events::new(!options.no_report);
+    let card = train(run, &output, start, &stop, &mut |event| {
+        progress.show(&event);
+        events.take(&output, &event);
+    });
     progress.finish();
     let card = card?;
+    let page = (!options.no_report).then(|| report::at_the_end(std::slice::from_ref(&output)));
     if options.json {
         print_json(&json!({"event": "result", "folder": output, "card": card}));
     } else {
         summary(&card, &output)?;
+        if let Some(page) = page.flatten() {
+            writeln!(std::io::stdout(), "report: {}", shown(&page))?;
+        }
     }
     Ok(())
 }
@@ -133,7 +143,6 @@ fn describe(run: &CheckedRun, seconds: f64) {
 
 /// The final numbers, on stdout.
 fn summary(card: &RunCard, folder: &Path) -> std::io::Result<()> {
-    use std::io::Write as _;
     let mut out = std::io::stdout().lock();
     let line = |result: &StudentResult| {
         let of = |name: &str, quality: Option<faculty_distill::metrics::Quality>| {
