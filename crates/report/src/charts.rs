@@ -383,9 +383,7 @@ pub(crate) fn calibrated(run: &Run) -> Option<Chart> {
 pub(crate) fn teachers(run: &Run) -> Vec<Chart> {
     let mut charts = Vec::new();
     let names = teacher_names(run);
-    let levels: Vec<&String> =
-        run.epochs.last().map_or_else(Vec::new, |r| r.teacher_weights.keys().collect());
-    for level in levels {
+    for level in level_names(run) {
         let line = |(at, name): (usize, &String)| {
             let (colour, mark) = teacher_ink(at);
             let points = run.epochs.iter().filter_map(|record| {
@@ -458,6 +456,14 @@ pub(crate) fn teacher_names(run: &Run) -> Vec<String> {
     }
     let levels = run.epochs.last().into_iter().flat_map(|record| record.teacher_weights.values());
     levels.max_by_key(|own| own.len()).map_or_else(Vec::new, |own| own.keys().cloned().collect())
+}
+
+/// Levels of teacher weights in the last epoch, the output first.
+pub(crate) fn level_names(run: &Run) -> Vec<&String> {
+    let last = run.epochs.last().into_iter();
+    let mut levels: Vec<&String> = last.flat_map(|record| record.teacher_weights.keys()).collect();
+    levels.sort_by_key(|level| *level != "kd");
+    levels
 }
 
 /// A level as part of a file name.

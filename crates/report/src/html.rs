@@ -70,20 +70,22 @@ fn answer(report: &Report) -> String {
     let mut text = String::new();
     for (at, line) in headline(report).iter().enumerate() {
         let class = if at == 0 { "lead" } else { "more" };
-        let _ = write!(text, "<p class=\"{class}\">{}</p>", escape(line));
+        let _ = write!(text, "<p class=\"{class}\">{}</p>", prose(line));
     }
     if !report.notes.is_empty() {
         text +=
             "<div class=\"notes\" role=\"note\"><strong>This report is not complete.</strong><ul>";
         for note in &report.notes {
-            let _ = write!(text, "<li>{}</li>", escape(note));
+            let _ = write!(text, "<li>{}</li>", prose(note));
         }
         text += "</ul></div>";
     }
-    text += &figures(&charts::answer(report));
     let results = tables::results(report);
     if !results.rows.is_empty() {
-        text += &results.html();
+        let (charts, table) = (charts::answer(report), results.html());
+        // A verdict needs the whole width.
+        let class = if charts.len() == 1 { "beside" } else { "below" };
+        let _ = write!(text, "<div class=\"{class}\">{}{table}</div>", figures(&charts));
     }
     if let Some(comparison) = &report.comparison
         && !comparison.left_out.is_empty()
@@ -143,5 +145,18 @@ fn figures(charts: &[Chart]) -> String {
             escape(caption)
         )
     };
-    format!("<div class=\"figures\">{}</div>\n", charts.iter().map(figure).collect::<String>())
+    // Rows without holes, where the screen is wide enough to choose.
+    let class = if matches!(charts.len(), 1 | 2 | 4) { "figures even" } else { "figures" };
+    format!("<div class=\"{class}\">{}</div>\n", charts.iter().map(figure).collect::<String>())
+}
+
+/// A sentence of ours, with what stands between backticks as code.
+fn prose(text: &str) -> String {
+    let parts: Vec<String> = text.split('`').map(escape).collect();
+    let code = |(at, part): (usize, &String)| match at % 2 {
+        1 if at + 1 < parts.len() => format!("<code>{part}</code>"),
+        1 => format!("`{part}"),
+        _ => part.clone(),
+    };
+    parts.iter().enumerate().map(code).collect()
 }

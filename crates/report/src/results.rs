@@ -69,12 +69,12 @@ impl Entry {
         }
     }
 
-    /// `teacher ada`, `ensemble of the teachers`, `student ca-mkd`
+    /// `teacher ada`, `teachers' ensemble`, `student ca-mkd`
     #[must_use]
     pub fn label(&self) -> String {
         match self.kind {
             Kind::Teacher => format!("teacher {}", self.name),
-            Kind::Ensemble => "ensemble of the teachers".to_owned(),
+            Kind::Ensemble => "teachers' ensemble".to_owned(),
             Kind::Student => format!("student {}", self.name),
         }
     }

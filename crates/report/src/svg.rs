@@ -24,7 +24,7 @@ const COLOURS: [&str; 8] =
     ["#0072b2", "#c24e00", "#00805f", "#a8457e", "#8a6d00", "#2f8fc0", "#5b4bb3", "#5f6b76"];
 
 /// Dashes that tell series apart without colour.
-const DASHES: [&str; 8] = ["", "7 3", "2 3", "10 3 2 3", "5 2", "1 3", "12 4", "4 4"];
+const DASHES: [&str; 8] = ["", "9 3", "4 2", "10 3 2 3", "6 2 2 2", "1 3", "14 4", "4 4"];
 
 /// A chart with its words.
 #[derive(Clone, Debug)]
@@ -230,9 +230,12 @@ impl Canvas {
     }
 }
 
-/// About how wide a text is, in the chart's units.
+/// About how wide a letter is in the widest of the usual fonts, in the chart's units.
+pub(crate) const LETTER: f64 = 7.0;
+
+/// About how wide a text is.
 pub(crate) fn text_width(text: &str) -> f64 {
-    6.3 * text.chars().count() as f64
+    LETTER * text.chars().count() as f64
 }
 
 /// Round numbers that cut `low..high` into about `parts` steps.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use faculty_distill::record::EpochRecord;
 
-use crate::charts::{level_name, teacher_names};
+use crate::charts::{level_name, level_names, teacher_names};
 use crate::load::{Report, Run};
 use crate::table::Table;
 
@@ -46,8 +46,11 @@ pub fn view(report: &Report, width: usize) -> String {
 
 /// Few columns, for few columns of characters.
 fn results(report: &Report) -> Table {
-    let mut table = Table::new("", &["", "part", "#top-1", "#spread"]);
-    for entry in report.entries() {
+    let entries = report.entries();
+    let seeds = entries.iter().any(|entry| entry.deviation.is_some());
+    let spread = if seeds { "#spread" } else { "#95 % interval" };
+    let mut table = Table::new("", &["", "part", "#top-1", spread]);
+    for entry in entries {
         let spread = match entry.deviation {
             Some(deviation) => format!("± {deviation:.2}"),
             None => format!("{:.1} to {:.1}", entry.interval[0], entry.interval[1]),
@@ -192,9 +195,8 @@ fn sparks(
 
 /// Teacher weights of one run over the epochs.
 fn weights(report: &Report, run: &Run, width: usize) -> Vec<String> {
-    let Some(last) = run.epochs.last() else { return Vec::new() };
     let mut lines = Vec::new();
-    for level in last.teacher_weights.keys() {
+    for level in level_names(run) {
         let row = |name: String| {
             let of = |record: &EpochRecord| record.teacher_weights.get(level)?.get(&name).copied();
             let own = values(run, of).into_iter().map(|(_, value)| value).collect();

@@ -58,27 +58,35 @@ pub(super) fn judge(logits: &[f32], labels: &[u32], classes: usize) -> Vec<Optio
     .collect()
 }
 
-/// How surely the teachers contradict each other: the sum over pairs with different answers of the
-/// product of their confidences. One teacher alone contradicts the label.
-fn contradiction(seen: &Seen, sample: usize) -> f64 {
+/// How far the teachers contradict each other: how many different answers they give, and how
+/// surely, as the sum over pairs with different answers of the product of their confidences. One
+/// teacher alone contradicts the label.
+fn contradiction(seen: &Seen, sample: usize) -> (usize, f64) {
     let said: Vec<Answer> = seen.teachers.iter().filter_map(|own| own[sample]).collect();
     if let [own] = said[..] {
-        return if own.class == seen.labels[sample] { 0.0 } else { own.confidence };
+        let wrong = own.class != seen.labels[sample];
+        return if wrong { (1, own.confidence) } else { (1, 0.0) };
     }
+    let mut different: Vec<u32> = said.iter().map(|own| own.class).collect();
+    different.sort_unstable();
+    different.dedup();
     let pairs = said.iter().enumerate().flat_map(|(i, a)| said[..i].iter().map(move |b| (a, b)));
     let contrary = pairs.filter(|(a, b)| a.class != b.class);
-    contrary.map(|(a, b)| a.confidence * b.confidence).sum()
+    (different.len(), contrary.map(|(a, b)| a.confidence * b.confidence).sum())
 }
 
 /// The most contradictory samples of each class, class by class.
 pub(super) fn choose(seen: &Seen, part: &Part, classes: usize) -> Vec<Example> {
     let of_class = (MOST / classes.max(1)).clamp(1, MOST_OF_CLASS);
-    let mut ranked: Vec<(f64, usize)> = (0..seen.labels.len())
+    let mut ranked: Vec<((usize, f64), usize)> = (0..seen.labels.len())
         .map(|sample| (contradiction(seen, sample), sample))
-        .filter(|(score, _)| *score > 0.0)
+        .filter(|((_, surely), _)| *surely > 0.0)
         .collect();
     // Equal ones by id, so that the order of the files does not matter.
-    ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| part.id(a.1).cmp(&part.id(b.1))));
+    ranked.sort_by(|(a, first), (b, second)| {
+        let order = b.0.cmp(&a.0).then(b.1.total_cmp(&a.1));
+        order.then_with(|| part.id(*first).cmp(&part.id(*second)))
+    });
     let mut taken = vec![0; classes];
     ranked.retain(|&(_, sample)| {
         let own = &mut taken[seen.labels[sample] as usize];

@@ -31,9 +31,9 @@ pub(super) fn section(report: &Report, run: &Run) -> String {
     let examples = detail.map_or(&[][..], |own| &own.examples);
     text += &filters(run, &names, !examples.is_empty());
     text += &figures(&charts::teachers(run));
-    for level in tables::levels(run) {
-        let table = tables::weights(run, level);
-        text += &table.html();
+    let tables: String = tables::levels(run).map(|own| tables::weights(run, own).html()).collect();
+    if !tables.is_empty() {
+        let _ = write!(text, "<div class=\"pair\">{tables}</div>\n");
     }
     if let Some(detail) = detail.filter(|own| !own.examples.is_empty()) {
         text += &gallery(run, detail, &names);
@@ -71,7 +71,7 @@ fn gallery(run: &Run, detail: &TeachersDetail, names: &[String]) -> String {
     levels.dedup();
     let mut text = format!(
         "<h3>Where the teachers disagree</h3><p>From each class the images of the {} part on which the \
-         teachers contradict each other most surely. Confidence: the probability of the answer; weight: \
+         teachers contradict each other most. Confidence: the probability of the answer; weight: \
          what {} gave the teacher for this image at the end of the training.</p>\
          <div id=\"examples\" class=\"examples\">",
         escape(&detail.part),

@@ -84,9 +84,11 @@ fn beside(entries: &[Entry], students: &[&Entry]) -> Option<String> {
         teachers.iter().map(|own| format!("{} {:.1} %", own.name, own.top1)).collect();
     let ensemble = entries.iter().find(|own| own.kind == Kind::Ensemble);
     parts.extend(ensemble.map(|own| format!("their ensemble {:.1} %", own.top1)));
-    let best = students.iter().filter_map(|own| own.validation).max_by(f64::total_cmp);
+    let known = students.iter().filter_map(|own| Some((&own.name, own.validation?)));
+    let best = known.max_by(|a, b| a.1.total_cmp(&b.1));
     let student = match best.filter(|_| part == "validation") {
-        Some(top1) => format!(" The student there: {top1:.1} %."),
+        Some((name, top1)) if students.len() > 1 => format!(" Student {name} there: {top1:.1} %."),
+        Some((_, top1)) => format!(" The student there: {top1:.1} %."),
         None => String::new(),
     };
     Some(format!("Teachers on the {part} part: {}.{student}", parts.join(", ")))

@@ -1,7 +1,7 @@
 //! Horizontal bars with intervals, and dots with intervals.
 
 use super::lines::range;
-use super::{Anchor, Canvas, Ink, WIDTH, short, text_width, tick_labels, ticks};
+use super::{Anchor, Canvas, Ink, LETTER, WIDTH, short, text_width, tick_labels, ticks};
 
 /// One row.
 #[derive(Clone, Debug, Default)]
@@ -25,12 +25,12 @@ pub(crate) struct Bar {
 const ROW: f64 = 24.0;
 
 /// Names take this much at most.
-const NAMES: f64 = 0.36 * WIDTH;
+const NAMES: f64 = 0.42 * WIDTH;
 
 fn left_of(rows: &[Bar]) -> (f64, usize) {
     let widest = rows.iter().map(|row| text_width(&row.name)).fold(0.0, f64::max);
     let left = (widest + 10.0).clamp(40.0, NAMES);
-    (left, ((left - 10.0) / 6.3) as usize)
+    (left, ((left - 10.0) / LETTER).round() as usize)
 }
 
 /// Bars from 0; `unit` stands over them.

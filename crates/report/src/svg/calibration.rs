@@ -2,7 +2,7 @@
 
 use faculty_distill::metrics::CalibrationBin;
 
-use super::{Anchor, Canvas, DASHES, Ink, WIDTH, spread_out};
+use super::{Anchor, Canvas, DASHES, Ink, LETTER, WIDTH, spread_out};
 
 /// One network's bins.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ pub(crate) fn calibration(all: &[Reliability<'_>], words: &str) -> String {
             let end = bins.last().map(|bin| place(bin.confidence, bin.accuracy));
             let from = end.unwrap_or((left + side, label));
             canvas.line((from.0 + 5.0, from.1), (left + side + 10.0, label), 0.7, Ink::Axis);
-            let letters = ((WIDTH - left - side - 14.0) / 6.3) as usize;
+            let letters = ((WIDTH - left - side - 14.0) / LETTER) as usize;
             let name = super::short(&own.name, letters);
             canvas.text(left + side + 13.0, label + 4.0, Anchor::Start, Ink::Text, &name);
         });

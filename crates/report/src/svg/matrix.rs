@@ -3,7 +3,7 @@
 use faculty_distill::preflight::ClassAccuracy;
 use faculty_distill::report_data::Confusion;
 
-use super::{Anchor, Canvas, Ink, WIDTH, short, text_width};
+use super::{Anchor, Canvas, Ink, LETTER, WIDTH, short, text_width};
 
 /// Classes up to here have their names and numbers drawn.
 const NAMED: usize = 16;
@@ -19,7 +19,7 @@ pub(crate) fn matrix(
     let named = count <= NAMED;
     let widest = classes.iter().map(|name| text_width(name)).fold(0.0, f64::max);
     let left = if named { (widest + 8.0).clamp(24.0, 0.3 * WIDTH) } else { 26.0 };
-    let letters = ((left - 8.0) / 6.3) as usize;
+    let letters = ((left - 8.0) / LETTER) as usize;
     let top = 34.0;
     let side = (WIDTH - left - 4.0) / count as f64;
     // Rows need no more height than their numbers.
@@ -36,7 +36,7 @@ pub(crate) fn matrix(
     canvas.bar((left, top), frame, Ink::Grid, 0.35);
     for (at, name) in classes.iter().enumerate().filter(|_| named) {
         let middle = (at as f64 + 0.5) * side;
-        let columns = ((side - 2.0) / 6.3).max(2.0) as usize;
+        let columns = ((side - 2.0) / LETTER).max(2.0) as usize;
         canvas.group("", name, |canvas| {
             let text = short(name, columns);
             canvas.text(left + middle, top - 6.0, Anchor::Middle, Ink::Faint, &text);

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Anchor, Canvas, Ink, WIDTH, short, spread_out, text_width, tick_labels, ticks};
+use super::{
+    Anchor, Canvas, Ink, LETTER, WIDTH, short, spread_out, text_width, tick_labels, ticks,
+};
 
 /// One part of the whole.
 #[derive(Clone, Debug)]
@@ -87,7 +89,7 @@ pub(crate) fn shares(rows: &[(String, Vec<(String, f64, usize)>)], words: &str) 
     }
     let widest = rows.iter().map(|row| text_width(&row.0)).fold(0.0, f64::max);
     let left = (widest + 10.0).clamp(40.0, 0.36 * WIDTH);
-    let letters = ((left - 10.0) / 6.3) as usize;
+    let letters = ((left - 10.0) / LETTER).round() as usize;
     let whole = WIDTH - left - 6.0;
     let row_height = 26.0;
     let mut canvas = Canvas::new(20.0 + row_height * rows.len() as f64);
