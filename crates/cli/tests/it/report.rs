@@ -15,8 +15,10 @@ const HOSTILE: [&str; 3] =
 fn distilled() -> Project {
     let project = Project::new();
     project.write("bands/classes.txt", HOSTILE.join("\n"));
-    project.train("a", &["train.epochs=3"]);
-    project.train("b", &["train.epochs=1", "seed=9"]);
+    project.train("a", &["train.epochs=4"]);
+    // One that learns wrong labels, so that there is something to disagree on.
+    let wrong = ["data.label_noise=1", "data.label_noise_kind=pair", "data.validation=0", "seed=4"];
+    project.train("b", &[&wrong[..], &["train.epochs=4"]].concat());
     project.write("distill.toml", recipe("ca-mkd", TEACHERS));
     project.run(&["distill", "distill.toml", "--output", "run"]).expect(0);
     project
@@ -101,7 +103,7 @@ fn a_run_leaves_a_page_that_is_whole_and_safe() {
     let top1 = card["best"]["test"]["top1"].as_f64().unwrap();
     assert!((right / 60.0 * 100.0 - top1).abs() < 1e-9);
     let examples = data["teachers"]["examples"].as_array().unwrap();
-    assert!(!examples.is_empty(), "teachers of 3 and of 1 epoch disagree somewhere");
+    assert!(!examples.is_empty(), "the teachers disagree somewhere");
     for example in examples {
         for level in ["kd", "intermediate"] {
             let weights = example["weights"][level].as_array().unwrap();
