@@ -19,6 +19,9 @@ pub struct WeightProbe<'a> {
 impl Learner {
     /// A look at the teacher weights of `epoch`; none where the method does not use teachers, or
     /// where its weights depend on maps of the teachers, which nobody keeps for plain images.
+    ///
+    /// # Panics
+    /// When the student lacks a tap that the method asks for; a checked run has them all.
     #[must_use]
     pub fn weight_probe(&self, epoch: usize) -> Option<WeightProbe<'_>> {
         let needs = self.method.needs(epoch);

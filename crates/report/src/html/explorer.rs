@@ -33,7 +33,7 @@ pub(super) fn section(report: &Report, run: &Run) -> String {
     text += &figures(&charts::teachers(run));
     let tables: String = tables::levels(run).map(|own| tables::weights(run, own).html()).collect();
     if !tables.is_empty() {
-        let _ = write!(text, "<div class=\"pair\">{tables}</div>\n");
+        let _ = writeln!(text, "<div class=\"pair\">{tables}</div>");
     }
     if let Some(detail) = detail.filter(|own| !own.examples.is_empty()) {
         text += &gallery(run, detail, &names);

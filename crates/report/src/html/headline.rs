@@ -102,7 +102,7 @@ fn of_comparison(
     let named = |wanted: Verdict| {
         let own = comparison.rows.iter().filter_map(|row| {
             let own = row.against_reference.as_ref().filter(|own| own.verdict == wanted)?;
-            Some((own.mean, format!("{} {}", row.method, own.words(reference))))
+            Some((own.mean, format!("{}: {}", row.method, own.words(reference))))
         });
         let mut own: Vec<(f64, String)> = own.collect();
         own.sort_by(|a, b| b.0.total_cmp(&a.0));

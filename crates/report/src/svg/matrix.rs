@@ -25,13 +25,7 @@ pub(crate) fn matrix(
     // Rows need no more height than their numbers.
     let height = if named { side.min(26.0) } else { side };
     let mut canvas = Canvas::new(top + height * count as f64 + 8.0);
-    canvas.text(
-        left,
-        12.0,
-        Anchor::Start,
-        Ink::Faint,
-        "answer →   (row: true class; shade and number: % of the row)",
-    );
+    canvas.text(left, 12.0, Anchor::Start, Ink::Faint, "answer →   (% of the true class)");
     let frame = (side * count as f64, height * count as f64);
     canvas.bar((left, top), frame, Ink::Grid, 0.35);
     for (at, name) in classes.iter().enumerate().filter(|_| named) {

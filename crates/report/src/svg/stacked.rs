@@ -82,8 +82,11 @@ pub(crate) fn areas(stacks: &[Stack], at: &[f64], words: &str) -> Option<String>
     Some(canvas.finish(words))
 }
 
-/// One bar a row, cut by the shares of its parts: name, and name, share and colour of each part.
-pub(crate) fn shares(rows: &[(String, Vec<(String, f64, usize)>)], words: &str) -> Option<String> {
+/// A bar with its name, and the name, share and colour of each of its parts.
+pub(crate) type SharesRow = (String, Vec<(String, f64, usize)>);
+
+/// One bar a row, cut by the shares of its parts.
+pub(crate) fn shares(rows: &[SharesRow], words: &str) -> Option<String> {
     if rows.is_empty() {
         return None;
     }
