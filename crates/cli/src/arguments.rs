@@ -39,8 +39,8 @@ pub(crate) enum Command {
     Evaluate(EvaluateOptions),
     /// Show every value of a recipe and where it is from
     Explain(ExplainOptions),
-    /// List the distillation methods
-    Methods(ListOptions),
+    /// List the distillation methods, or the options of one
+    Methods(MethodsOptions),
     /// List the networks
     Networks(ListOptions),
     /// List the data set formats, or look into a data set
@@ -63,6 +63,7 @@ Examples:
   faculty teachers recipe.toml
   faculty teachers recipe.toml --samples 500 --json
   faculty teachers recipe.toml --ablate --set data.views=2 --seeds 3
+  faculty teachers recipe.toml --rank
 
 Exit code 1: a teacher is near chance and its recipe entry does not say `allow_weak = true`.";
 
@@ -71,6 +72,8 @@ Examples:
   faculty compare recipe.toml --methods aver,ca-mkd --seeds 5
   faculty compare recipe.toml --methods all --set data.views=4 --set train.epochs=30
   faculty compare recipe.toml --methods aver,ebkd,ca-mkd --against ebkd --output runs/weighting
+  faculty compare recipe.toml --sweep
+  faculty compare recipe.toml --sweep method.temperature=2,4,8 --sweep method.beta=10,50,200
 
 Interrupt it at any time: the same command goes on where it was. See docs/compare.md.";
 
@@ -146,6 +149,9 @@ pub(crate) struct TeachersOptions {
     /// Measure on at most this many validation samples [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) samples: Option<u32>,
+    /// Rank the teachers by how near their answers are to the labels, whatever their classes
+    #[arg(long, conflicts_with = "ablate")]
+    pub(crate) rank: bool,
     /// Train the student with all teachers and without each in turn: what is each one worth?
     #[arg(long)]
     pub(crate) ablate: bool,
@@ -173,8 +179,14 @@ pub(crate) struct CompareOptions {
     pub(crate) recipe: PathBuf,
     /// Methods, comma-separated, or `all` that fit the recipe; `ce`, the student alone, is always
     /// there
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', required_unless_present = "sweep")]
     pub(crate) methods: Vec<String>,
+    /// Instead of methods: values of one key of the recipe's method or of `[train]`; several keys
+    /// are tried in all combinations; without values, its temperature and weights at half, once and
+    /// twice
+    #[arg(long, value_name = "KEY=V1,V2,…", num_args = 0..=1, action = clap::ArgAction::Append,
+          conflicts_with_all = ["methods", "against"], default_missing_value = "")]
+    pub(crate) sweep: Option<Vec<String>>,
     /// Seeds of each method, from that of the recipe on
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -308,6 +320,15 @@ pub(crate) struct ExplainOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct ListOptions {
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MethodsOptions {
+    /// A method to look into
+    pub(crate) name: Option<String>,
     /// One JSON object on stdout
     #[arg(long)]
     pub(crate) json: bool,

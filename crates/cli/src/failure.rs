@@ -93,9 +93,12 @@ fn exit_code(error: &Error) -> Exit {
     match error {
         Error::Interrupted { .. }
         | Error::CacheStopped { .. }
+        | Error::HeadsStopped { .. }
         | Error::ComparisonStopped { .. } => Exit::Interrupted,
-        Error::NotFinite { .. } => Exit::No,
-        Error::RunOfComparison { source, .. } => exit_code(source),
+        Error::NotFinite { .. } | Error::HeadNotFinite { .. } => Exit::No,
+        Error::RunOfComparison { source, .. } | Error::StudentOfPlan { source, .. } => {
+            exit_code(source)
+        }
         _ => Exit::Usage,
     }
 }

@@ -19,6 +19,9 @@ const FORMAT: u32 = 1;
 /// Before the names of what a method keeps between steps.
 const BETWEEN: &str = "between/";
 
+/// Before the names of what its loss remembers.
+const MEMORY: &str = "memory/";
+
 /// Progress at a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
@@ -28,6 +31,9 @@ pub struct Progress {
     pub epoch: usize,
     /// Best validation epoch so far.
     pub best: Option<BestEpoch>,
+    /// That of each peer, where several students learn together.
+    #[serde(default)]
+    pub peers: Vec<Option<BestEpoch>>,
     /// Seconds trained so far.
     pub seconds: f64,
     /// Fingerprint of the data set.
@@ -49,7 +55,15 @@ impl Progress {
     /// Before the first epoch.
     #[must_use]
     pub fn start(data_fingerprint: String, recipe: String) -> Self {
-        Self { format: FORMAT, epoch: 0, best: None, seconds: 0.0, data_fingerprint, recipe }
+        Self {
+            format: FORMAT,
+            epoch: 0,
+            best: None,
+            peers: Vec::new(),
+            seconds: 0.0,
+            data_fingerprint,
+            recipe,
+        }
     }
 }
 
@@ -63,13 +77,44 @@ pub fn save(
     optimizer: &OptimizerConfig,
     progress: &Progress,
 ) -> Result<()> {
+    save_all(path, [(String::new(), learner)], optimizer, progress)
+}
+
+/// The same for several learners: what is each one's stands behind its prefix.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn save_all<'a>(
+    path: &Path,
+    learners: impl IntoIterator<Item = (String, &'a Learner)>,
+    optimizer: &OptimizerConfig,
+    progress: &Progress,
+) -> Result<()> {
     let mut tensors = StateDict::new();
     let mut steps = BTreeMap::new();
+    for (prefix, learner) in learners {
+        gather(learner, &prefix, optimizer, &mut tensors, &mut steps);
+    }
+    let metadata =
+        [("progress".to_owned(), json(progress)), ("optimizer_steps".to_owned(), json(&steps))];
+    weights::write(path, &tensors, &metadata.into())?;
+    Ok(())
+}
+
+fn gather(
+    learner: &Learner,
+    prefix: &str,
+    optimizer: &OptimizerConfig,
+    tensors: &mut StateDict,
+    steps: &mut BTreeMap<String, u64>,
+) {
     for (name, trained) in learner.trained() {
+        let name = format!("{prefix}{name}");
         for (key, array) in trained.network.state_dict() {
             tensors.insert(format!("{name}/{key}"), array);
         }
         let specs = trained.network.graph().parameters();
+        let optimizer = trained.own_optimizer.as_ref().unwrap_or(optimizer);
         for (slot, vectors) in optimizer.slot_names().iter().zip(&trained.optimizer.slots) {
             for (spec, values) in specs.iter().zip(vectors) {
                 let array = Array { shape: spec.shape.clone(), values: values.clone() };
@@ -79,12 +124,11 @@ pub fn save(
         steps.insert(name, trained.optimizer.steps);
     }
     for (key, array) in learner.between().map(|between| between.state()).unwrap_or_default() {
-        tensors.insert(format!("{BETWEEN}{key}"), array);
+        tensors.insert(format!("{prefix}{BETWEEN}{key}"), array);
     }
-    let metadata =
-        [("progress".to_owned(), json(progress)), ("optimizer_steps".to_owned(), json(&steps))];
-    weights::write(path, &tensors, &metadata.into())?;
-    Ok(())
+    for (key, array) in learner.memory() {
+        tensors.insert(format!("{prefix}{MEMORY}{key}"), array);
+    }
 }
 
 /// Reads only the progress of a checkpoint.
@@ -102,18 +146,41 @@ pub fn progress(path: &Path) -> Result<Progress> {
 /// When the file is damaged, of another version, or of other networks; the learner may then be
 /// partly changed and must not be used.
 pub fn load(path: &Path, learner: &mut Learner, optimizer: &OptimizerConfig) -> Result<Progress> {
+    load_all(path, [(String::new(), learner)], optimizer)
+}
+
+/// The same for several learners, with the prefixes of [`save_all`].
+///
+/// # Errors
+/// As [`load`].
+pub fn load_all<'a>(
+    path: &Path,
+    learners: impl IntoIterator<Item = (String, &'a mut Learner)>,
+    optimizer: &OptimizerConfig,
+) -> Result<Progress> {
     let (mut tensors, metadata) = weights::read_safetensors(path)?;
     let progress: Progress = parse(path, metadata.get("progress"))?;
     let steps: BTreeMap<String, u64> = parse(path, metadata.get("optimizer_steps"))?;
     if progress.format != FORMAT {
         return Err(damaged(path, format!("format {}, expected {FORMAT}", progress.format)));
     }
+    for (prefix, learner) in learners {
+        put_back(path, learner, &prefix, optimizer, &mut tensors, &steps)?;
+    }
+    Ok(progress)
+}
+
+fn put_back(
+    path: &Path,
+    learner: &mut Learner,
+    prefix: &str,
+    optimizer: &OptimizerConfig,
+    tensors: &mut StateDict,
+    steps: &BTreeMap<String, u64>,
+) -> Result<()> {
     for (name, trained) in learner.trained_mut() {
-        let prefix = format!("{name}/");
-        let own: StateDict = tensors
-            .iter()
-            .filter_map(|(key, a)| Some((key.strip_prefix(&prefix)?.to_owned(), a.clone())))
-            .collect();
+        let name = format!("{prefix}{name}");
+        let own = below(&format!("{name}/"), tensors);
         trained.network.set_state_dict(&own, path)?;
         trained.optimizer.steps = *steps
             .get(&name)
@@ -122,6 +189,7 @@ pub fn load(path: &Path, learner: &mut Learner, optimizer: &OptimizerConfig) -> 
         if trained.optimizer.steps == 0 {
             continue;
         }
+        let optimizer = trained.own_optimizer.unwrap_or(*optimizer);
         for slot in optimizer.slot_names() {
             let vectors = trained
                 .network
@@ -140,14 +208,21 @@ pub fn load(path: &Path, learner: &mut Learner, optimizer: &OptimizerConfig) -> 
             trained.optimizer.slots.push(vectors);
         }
     }
+    let own = below(&format!("{prefix}{MEMORY}"), tensors);
+    learner.set_memory(own).map_err(|reason| damaged(path, reason))?;
     if let Some(between) = learner.between_mut() {
-        let own = tensors
-            .into_iter()
-            .filter_map(|(key, array)| Some((key.strip_prefix(BETWEEN)?.to_owned(), array)))
-            .collect();
+        let own = below(&format!("{prefix}{BETWEEN}"), tensors);
         between.set_state(own).map_err(|reason| damaged(path, reason))?;
     }
-    Ok(progress)
+    Ok(())
+}
+
+/// What stands behind `prefix`, without it.
+fn below(prefix: &str, tensors: &StateDict) -> StateDict {
+    let own = |(key, array): (&String, &Array)| {
+        Some((key.strip_prefix(prefix)?.to_owned(), array.clone()))
+    };
+    tensors.iter().filter_map(own).collect()
 }
 
 fn json<T: Serialize>(value: &T) -> String {

@@ -125,8 +125,10 @@ pub(crate) fn collect(subject: Subject<'_>) -> Result<ReportData> {
         (None, Some(part)) => Some((part, "test")),
         (None, None) => None,
     };
+    // Answers over other classes are neither right nor wrong.
+    let of_the_data = !subject.teachers.is_empty() && !subject.learner.method().own_classes();
     let teachers = match measured {
-        Some((part, name)) if !subject.teachers.is_empty() && !part.is_empty() => {
+        Some((part, name)) if of_the_data && !part.is_empty() => {
             Some(teachers_detail(subject, part, name)?)
         }
         _ => None,
@@ -211,6 +213,7 @@ fn teachers_detail(subject: Subject<'_>, part: &Part, name: &str) -> Result<Teac
             let learner_batch = LearnerBatch {
                 epoch: epochs,
                 draw: 0,
+                ids: &batch.ids,
                 images: &batch.images,
                 labels: &batch.labels,
                 teachers: &outputs,

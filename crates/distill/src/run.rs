@@ -3,31 +3,44 @@
 
 use std::path::PathBuf;
 
-use faculty_data::{Dataset, Format, Normalisation, Part, ReadOptions};
+use faculty_data::{
+    Augmentation, BatchLoader, Dataset, Format, LoaderConfig, Normalisation, Part, ReadOptions,
+};
 use faculty_nets::weights::file_hash;
 use faculty_nets::{MapShape, Network};
 
 use crate::cache::CachePlan;
 use crate::compute::Compute;
-use crate::error::Result;
-use crate::learner::{Learner, TeacherTraits};
+use crate::error::{Error, Result};
+use crate::heads;
+use crate::learner::{self, Exam, Learner, TeacherTraits, TrainingSamples};
 use crate::methods::{self, Method, Needs};
 use crate::optimizer::OptimizerConfig;
 use crate::recipe::{self, CacheDtype, CacheMaps, Recipe};
 use crate::record::{RunCard, StudentResult, TeacherCard};
 use crate::schedule::{Schedule, Shape};
+use crate::tap::Tap;
 use crate::teacher::TeacherSource;
 
+mod costs;
 mod data;
 mod pool;
 mod preflight;
+mod ranking;
 pub(crate) mod teachers;
+mod untrained;
 
+pub(crate) use costs::class_costs;
 pub(crate) use data::prepare_data;
-pub(crate) use pool::TeacherPool;
+pub(crate) use pool::{KEEP_IN_MEMORY_BYTES, TeacherPool};
 pub(crate) use preflight::measure_teachers;
 pub use preflight::{PROBE_SAMPLES, inspect_teachers};
-pub(crate) use teachers::{identify_teacher, load_teacher, open_teacher};
+pub use ranking::{Ranked, Ranking, rank_teachers};
+pub(crate) use teachers::{
+    Labels, described, identify_teacher, load_teacher, open_backbone, open_teacher, same_classes,
+    stage_taps,
+};
+pub(crate) use untrained::check_untrained;
 
 /// A teacher with its name.
 pub struct Teacher {
@@ -98,8 +111,9 @@ impl CheckedRun {
     /// `dataset` spares reading the data again when several runs share it.
     ///
     /// # Errors
-    /// When anything is missing, damaged or does not fit; nothing has been written then. A recipe
-    /// with a cache finds it complete: [`CachePlan::build`] comes first.
+    /// When anything is missing, damaged or does not fit; nothing has been written then. Heads that
+    /// the recipe mounts are found trained, and a cache complete: [`heads::mount`] and
+    /// [`CachePlan::build`] come first.
     pub fn new(recipe: &Recipe, dataset: &Dataset) -> Result<Self> {
         Self::sharing(recipe, dataset, &mut TeacherPool::default())
     }
@@ -111,12 +125,16 @@ impl CheckedRun {
         pool: &mut TeacherPool,
     ) -> Result<Self> {
         recipe.check(&methods::specs())?;
-        let data = data::prepare_data(recipe, dataset)?;
+        if let Some(plan) = &recipe.plan {
+            return Err(Error::Planned { kind: plan.kind.name() });
+        }
+        let recipe = &heads::mounted(recipe, dataset)?;
+        let mut data = data::prepare_data(recipe, dataset)?;
         let [channels, height, width] = data.train.shape();
         let input = MapShape::new(channels, height, width);
         let classes = dataset.classes().len();
         let info = methods::find(&recipe.method.name);
-        let mut method = (info.build)(&recipe.method);
+        let mut method = methods::build(&recipe.method);
 
         let mut student = Network::new(&recipe.student.network, input, classes, recipe.seed)?;
         if let Some(path) = &recipe.student.weights {
@@ -125,18 +143,27 @@ impl CheckedRun {
 
         let whole = needs_of_run(method.as_ref(), recipe.train.epochs);
         teachers::check_batches(info.spec.name, &whole, &recipe.train)?;
+        let labels = Labels::of(method.as_ref());
+        let exam = match method.exam_share() {
+            0.0 => None,
+            share => Some(data::hold_out(&mut data, share, recipe)?),
+        };
+        if whole.learning_teachers {
+            teachers::check_can_learn(info.spec.name, recipe)?;
+        }
         let mut teachers = Vec::new();
         let mut cards = Vec::new();
-        let uses_teachers = info.spec.max_teachers != Some(0);
+        let uses_teachers = recipe.method.uses_teachers(&info.spec);
         let loaded = match &recipe.cache {
             Some(_) if uses_teachers => {
                 CachePlan::with_data(recipe, dataset, data.clone())?.open()?
             }
             _ => {
-                let taps = pool.taps(&whole.teacher_taps).to_vec();
-                let load = |wanted: &recipe::Teacher| match pool.get(&wanted.name) {
+                let own = taps_of_run(method.as_ref(), recipe.train.epochs);
+                let taps = pool.taps(&own).to_vec();
+                let load = |wanted: &recipe::Teacher| match pool.get(&wanted.name, labels) {
                     Some(known) => Ok(known),
-                    None => load_teacher(wanted, &data, dataset.classes(), &taps),
+                    None => load_teacher(wanted, &data, dataset.classes(), &taps, labels),
                 };
                 let used = recipe.teachers.iter().filter(|_| uses_teachers);
                 used.map(load).collect::<Result<_>>()?
@@ -146,22 +173,48 @@ impl CheckedRun {
             teachers.push(teacher);
             cards.push(card);
         }
-        teachers::check_parts(info.spec.name, &whole, &student, &teachers)?;
+        teachers::check_parts(info.spec.name, &whole, &student, &teachers, &cards)?;
         let names: Vec<String> = teachers.iter().map(|teacher| teacher.name.clone()).collect();
-        let report = pool.report(&names, || {
-            preflight::measure_teachers(recipe, dataset.classes(), &data, &mut teachers)
-        })?;
+        let report = match labels {
+            Labels::Data => pool.report(&names, || {
+                preflight::measure_teachers(recipe, dataset.classes(), &data, &mut teachers)
+            })?,
+            // Answers over other classes are neither right nor wrong.
+            Labels::Own => None,
+        };
         let name = info.spec.name;
         preflight::prepare(name, method.as_mut(), &data, report.as_ref(), &mut cards)?;
         if recipe.cache.is_none() {
-            teachers = pool.keep(teachers, &cards, &data, recipe.data.views);
+            teachers = pool.keep(teachers, &cards, &data, recipe.data.views, labels);
+        }
+        if labels == Labels::Own {
+            let costs = class_costs(recipe, dataset.classes(), &data, &mut teachers)?;
+            for (card, cost) in cards.iter_mut().zip(&costs) {
+                card.classes = format!("{} classes of its own", cost.own_classes());
+            }
+            method.prepare_classes(costs);
         }
 
         let traits: Vec<TeacherTraits> = teachers
             .iter()
             .map(|teacher| TeacherTraits::of(teacher.source.as_ref(), &whole.teacher_taps))
             .collect();
+        let student = method.student(student, &traits, recipe.seed)?;
+        let shapes = learner::shapes(&student, &traits, recipe.train.batch_size);
+        methods::check_combination(&recipe.method, &shapes, recipe.train.epochs)?;
         let compute = Compute::of(recipe.train.device)?;
+        let mut learning = Vec::new();
+        if whole.learning_teachers {
+            for (wanted, card) in recipe.teachers.iter().zip(&cards) {
+                learning.push(teachers::open_learning(
+                    info.spec.name,
+                    wanted,
+                    card,
+                    &data,
+                    classes,
+                )?);
+            }
+        }
         let recipe_text = recipe.to_toml()?;
         let identity = identity(recipe, &cards)?;
         let nothing = StudentResult { epoch: 0, validation: None, test: None };
@@ -177,7 +230,7 @@ impl CheckedRun {
             classes: dataset.classes().to_vec(),
             mean: data.normalisation.mean.clone(),
             std: data.normalisation.std.clone(),
-            student: recipe.student.network.clone(),
+            student: student.name().to_owned(),
             student_parameters: student.graph().parameter_count(),
             teachers: cards,
             ensemble: report.as_ref().map(|report| report.ensemble),
@@ -187,7 +240,11 @@ impl CheckedRun {
             seconds: 0.0,
         };
         let batch_size = recipe.train.batch_size;
-        let learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute);
+        let mut learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute)
+            .with_samples(TrainingSamples::of(&data.train));
+        if let Some(exam) = exam {
+            learner = learner.with_teachers(learning, Exam::new(&exam, &data.normalisation)?);
+        }
         Ok(Self {
             learner,
             teachers,
@@ -231,7 +288,33 @@ pub(crate) fn needs_of_run(method: &dyn Method, epochs: usize) -> Needs {
     (1..=epochs).map(|epoch| method.needs(epoch)).fold(Needs::default(), Needs::union)
 }
 
-fn settings(recipe: &Recipe, text: String) -> Settings {
+/// What the teachers are asked for beside their logits: that, and what class costs are made of.
+pub(crate) fn taps_of_run(method: &dyn Method, epochs: usize) -> Vec<Tap> {
+    let mut taps = needs_of_run(method, epochs).teacher_taps;
+    if method.own_classes() && !taps.contains(&Tap::Pooled) {
+        taps.push(Tap::Pooled);
+    }
+    taps
+}
+
+/// The batches of an epoch (from 1): its order, and its view of each sample.
+pub(crate) fn epoch_batches(
+    data: &RunData,
+    settings: &Settings,
+    epoch: usize,
+) -> Result<BatchLoader> {
+    // Epochs count from 1, views from 0; with a limited number they repeat.
+    let view = u32::try_from(epoch - 1).unwrap_or(u32::MAX);
+    let view = settings.views.map_or(view, |views| view % views.max(1));
+    let augmentation = Augmentation { pad: settings.crop_padding, flip: settings.flip };
+    let config = LoaderConfig::new(settings.batch_size, data.normalisation.clone())
+        .with_drop_last(settings.drop_last)
+        .with_views(augmentation, settings.view_seed, view);
+    let order = data.train.epoch_order(settings.seed, epoch as u64);
+    Ok(BatchLoader::new(&data.train, order, config)?)
+}
+
+pub(crate) fn settings(recipe: &Recipe, text: String) -> Settings {
     let train = &recipe.train;
     let optimizer = match train.optimizer {
         recipe::Optimizer::Sgd => OptimizerConfig::Sgd {
@@ -281,6 +364,11 @@ pub(crate) fn identity(recipe: &Recipe, teachers: &[TeacherCard]) -> Result<Stri
     if let Some(path) = &recipe.student.weights {
         identity.push(format!("student weights {}", file_hash(path)?));
     }
+    for teacher in &recipe.teachers {
+        if let Some(path) = &teacher.class_cost {
+            identity.push(format!("class cost of `{}` {}", teacher.name, file_hash(path)?));
+        }
+    }
     for card in teachers {
         identity.push(format!("teacher `{}` {}", card.name, card.identity));
     }
@@ -290,7 +378,7 @@ pub(crate) fn identity(recipe: &Recipe, teachers: &[TeacherCard]) -> Result<Stri
 
 /// The recipe without what may change when a run goes on elsewhere: paths, names and threads. Data
 /// and weights are compared by their hashes instead.
-fn comparable(recipe: &Recipe) -> Result<String> {
+pub(crate) fn comparable(recipe: &Recipe) -> Result<String> {
     let mut recipe = recipe.clone();
     recipe.output = None;
     recipe.name = None;
@@ -300,10 +388,13 @@ fn comparable(recipe: &Recipe) -> Result<String> {
     recipe.cache = recipe.cache.filter(|cache| cache.dtype != CacheDtype::F32).map(|cache| {
         recipe::Cache { path: None, maps: CacheMaps::Auto, block: None, dtype: cache.dtype }
     });
+    recipe.heads = recipe.heads.map(|heads| recipe::HeadTraining { path: None, ..heads });
     recipe.student.weights = recipe.student.weights.map(|_| PathBuf::from("weights"));
     for teacher in &mut recipe.teachers {
         let file = |path: &Option<PathBuf>| path.as_ref().map(|_| PathBuf::from("weights"));
         teacher.weights = file(&teacher.weights);
+        teacher.head = file(&teacher.head);
+        teacher.class_cost = file(&teacher.class_cost);
         teacher.onnx = file(&teacher.onnx);
         teacher.logits = file(&teacher.logits);
         // Whether given here or in a file: what counts is the map that comes of it.

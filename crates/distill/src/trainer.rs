@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use faculty_data::rng::{Purpose, draw};
-use faculty_data::{Augmentation, BatchLoader, LoaderConfig};
 use faculty_nets::{Network, weights};
 
 use crate::checkpoint::{self, BestEpoch, Progress};
 use crate::error::{Error, Result};
 use crate::evaluate::network_quality;
+use crate::found::check_same_run;
 use crate::learner::{Learner, LearnerBatch, StepRecord};
 use crate::metrics::Quality;
 use crate::record::{EpochRecord, EpochSums, RunCard, StudentResult};
 use crate::report_data::{self, Subject};
-use crate::run::CheckedRun;
+use crate::run::{CheckedRun, epoch_batches};
 use crate::run_folder::{RunFolder, Start};
 use crate::teacher::{TeacherBatch, TeacherOutputs};
 
@@ -92,18 +92,10 @@ pub fn train(
         };
         let seconds = started.elapsed().as_secs_f64();
         let record = EpochRecord {
-            epoch,
-            learning_rate: trained.learning_rate,
-            loss: trained.sums.loss(),
-            terms: trained.sums.terms(),
-            teacher_weights: trained.sums.teacher_weights(&teacher_names),
-            train_top1: trained.sums.train_top1(),
             validation,
-            images_per_second: trained.sums.samples() as f64 / trained.seconds,
-            data_wait_seconds: trained.data_wait_seconds,
-            teacher_seconds: trained.teacher_seconds,
             loss_seconds: learner.take_loss_time().as_secs_f64(),
             seconds,
+            ..trained.record(epoch, &teacher_names)
         };
         let student = &learner.student.network;
         if let Some(quality) = validation
@@ -139,34 +131,6 @@ fn resume(
     checkpoint::load(&path, learner, optimizer)
 }
 
-/// Refuses a checkpoint of other data, another recipe or other weights, with the first difference.
-pub(crate) fn check_same_run(path: &Path, found: &Progress, expected: &Progress) -> Result<()> {
-    let other = |what: &str| Error::OtherRun { path: path.to_owned(), what: what.to_owned() };
-    if found.data_fingerprint != expected.data_fingerprint {
-        return Err(other("the data set"));
-    }
-    if found.recipe != expected.recipe {
-        let line = first_difference(&found.recipe, &expected.recipe);
-        return Err(other(&format!("the recipe or a weight file ({line})")));
-    }
-    Ok(())
-}
-
-/// The first line that differs, as `now …, then …`.
-fn first_difference(then: &str, now: &str) -> String {
-    let mut then_lines = then.lines();
-    let mut now_lines = now.lines();
-    loop {
-        match (then_lines.next(), now_lines.next()) {
-            (None, None) => return "line endings".to_owned(),
-            (a, b) if a == b => {}
-            (a, b) => {
-                return format!("now `{}`, then `{}`", b.unwrap_or("-"), a.unwrap_or("-"));
-            }
-        }
-    }
-}
-
 /// Final test numbers of the last and of the best epoch; the best student is the result.
 fn finish(
     folder: &RunFolder,
@@ -178,31 +142,9 @@ fn finish(
     mut card: RunCard,
 ) -> Result<RunCard> {
     let last = &learner.student.network;
-    let quality = |network: &Network, part: &Option<faculty_data::Part>| match part {
-        Some(part) => network_quality(network, part, &data.normalisation),
-        None => Ok(None),
-    };
     card.seconds = progress.seconds;
-    card.last = StudentResult {
-        epoch: progress.epoch,
-        validation: quality(last, &data.validation)?,
-        test: quality(last, &data.test)?,
-    };
-    let best = progress.best.filter(|best| best.epoch != progress.epoch);
-    let mut student = last.clone();
-    card.best = match best {
-        None => card.last,
-        Some(best) => {
-            let path = folder.best_student();
-            student.set_state_dict(&weights::read(&path)?, &path)?;
-            StudentResult {
-                epoch: best.epoch,
-                validation: Some(best.quality),
-                test: quality(&student, &data.test)?,
-            }
-        }
-    };
-    write_student(&folder.student(), &student, &card, card.best.epoch)?;
+    let best = (progress.best, folder.best_student());
+    let student = deliver(&folder.student(), last, best, data, progress.epoch, &mut card)?;
     let (epochs, batch_size) = (settings.schedule.epochs, settings.batch_size);
     let student = &student;
     let subject = Subject { learner, teachers, data, student, epochs, batch_size };
@@ -212,7 +154,47 @@ fn finish(
     Ok(card)
 }
 
-fn write_student(path: &Path, student: &Network, card: &RunCard, epoch: usize) -> Result<()> {
+/// Measures the network after its last epoch and at the best one, which lies in a file; puts the
+/// numbers on the card and the best one's weights into `path`; gives that network.
+pub(crate) fn deliver(
+    path: &Path,
+    last: &Network,
+    (best, best_path): (Option<BestEpoch>, PathBuf),
+    data: &crate::run::RunData,
+    epoch: usize,
+    card: &mut RunCard,
+) -> Result<Network> {
+    let quality = |network: &Network, part: &Option<faculty_data::Part>| match part {
+        Some(part) => network_quality(network, part, &data.normalisation),
+        None => Ok(None),
+    };
+    card.last = StudentResult {
+        epoch,
+        validation: quality(last, &data.validation)?,
+        test: quality(last, &data.test)?,
+    };
+    let mut student = last.clone();
+    card.best = match best.filter(|best| best.epoch != epoch) {
+        None => card.last,
+        Some(best) => {
+            student.set_state_dict(&weights::read(&best_path)?, &best_path)?;
+            StudentResult {
+                epoch: best.epoch,
+                validation: Some(best.quality),
+                test: quality(&student, &data.test)?,
+            }
+        }
+    };
+    write_student(path, &student, card, card.best.epoch)?;
+    Ok(student)
+}
+
+pub(crate) fn write_student(
+    path: &Path,
+    student: &Network,
+    card: &RunCard,
+    epoch: usize,
+) -> Result<()> {
     let metadata = [
         ("network".to_owned(), student.name().to_owned()),
         ("classes".to_owned(), student.classes().to_string()),
@@ -241,12 +223,33 @@ struct EpochRun<'a> {
     stop: &'a AtomicBool,
 }
 
-struct TrainedEpoch {
-    sums: EpochSums,
-    learning_rate: f64,
-    data_wait_seconds: f64,
-    teacher_seconds: f64,
-    seconds: f64,
+/// What the batches of an epoch showed.
+pub(crate) struct TrainedEpoch {
+    pub(crate) sums: EpochSums,
+    pub(crate) learning_rate: f64,
+    pub(crate) data_wait_seconds: f64,
+    pub(crate) teacher_seconds: f64,
+    pub(crate) seconds: f64,
+}
+
+impl TrainedEpoch {
+    /// Without what is measured after it.
+    pub(crate) fn record(&self, epoch: usize, teachers: &[String]) -> EpochRecord {
+        EpochRecord {
+            epoch,
+            learning_rate: self.learning_rate,
+            loss: self.sums.loss(),
+            terms: self.sums.terms(),
+            teacher_weights: self.sums.teacher_weights(teachers),
+            train_top1: self.sums.train_top1(),
+            validation: None,
+            images_per_second: self.sums.samples() as f64 / self.seconds,
+            data_wait_seconds: self.data_wait_seconds,
+            teacher_seconds: self.teacher_seconds,
+            loss_seconds: 0.0,
+            seconds: self.seconds,
+        }
+    }
 }
 
 impl EpochRun<'_> {
@@ -259,7 +262,7 @@ impl EpochRun<'_> {
         let started = Instant::now();
         let settings = self.settings;
         let needs = self.learner.method().needs(epoch);
-        let mut loader = self.loader(epoch)?;
+        let mut loader = epoch_batches(self.data, settings, epoch)?;
         let batches = loader.batches_left();
         let mut sums = EpochSums::default();
         let mut learning_rate = 0.0;
@@ -271,7 +274,12 @@ impl EpochRun<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted { epoch, kept: self.kept(checkpointed) });
             }
-            let outputs = if needs.teachers() {
+            let outputs = if needs.learning_teachers {
+                let started = Instant::now();
+                let outputs = self.learner.teacher_outputs(&batch.images, batch.len());
+                teacher_seconds += started.elapsed().as_secs_f64();
+                outputs
+            } else if needs.teachers() {
                 let started = Instant::now();
                 let view = TeacherBatch {
                     ids: &batch.ids,
@@ -292,6 +300,7 @@ impl EpochRun<'_> {
             let learner_batch = LearnerBatch {
                 epoch,
                 draw: draw(Purpose::Method, settings.seed, epoch as u64, batch_number as u64, 0),
+                ids: &batch.ids,
                 images: &batch.images,
                 labels: &batch.labels,
                 teachers: &outputs,
@@ -318,7 +327,7 @@ impl EpochRun<'_> {
             });
             loader.recycle(batch);
         }
-        if let Some(value) = self.broken_weight() {
+        if let Some(value) = broken_weight(&self.learner.student.network) {
             let what = "a weight of the student".to_owned();
             let kept = self.kept(checkpointed);
             return Err(Error::NotFinite { what, value, epoch, batch: batch_number, kept });
@@ -332,32 +341,20 @@ impl EpochRun<'_> {
         })
     }
 
-    fn loader(&self, epoch: usize) -> Result<BatchLoader> {
-        let Self { settings, data, .. } = self;
-        // Epochs count from 1, views from 0; with a limited number they repeat.
-        let view = u32::try_from(epoch - 1).unwrap_or(u32::MAX);
-        let view = settings.views.map_or(view, |views| view % views.max(1));
-        let augmentation = Augmentation { pad: settings.crop_padding, flip: settings.flip };
-        let config = LoaderConfig::new(settings.batch_size, data.normalisation.clone())
-            .with_drop_last(settings.drop_last)
-            .with_views(augmentation, settings.view_seed, view);
-        let order = data.train.epoch_order(settings.seed, epoch as u64);
-        Ok(BatchLoader::new(&data.train, order, config)?)
-    }
-
     /// The last checkpoint, if one was written at the end of epoch `checkpointed`.
     fn kept(&self, checkpointed: usize) -> Option<PathBuf> {
         (checkpointed > 0).then(|| self.folder.last_checkpoint())
     }
+}
 
-    fn broken_weight(&self) -> Option<f64> {
-        let parameters = self.learner.student.network.parameters();
-        parameters.iter().flatten().find(|w| !w.is_finite()).map(|&w| f64::from(w))
-    }
+/// The first weight that is not a number.
+pub(crate) fn broken_weight(network: &Network) -> Option<f64> {
+    let mut weights = network.parameters().iter().flatten();
+    weights.find(|w| !w.is_finite()).map(|&w| f64::from(w))
 }
 
 /// The first part of a loss that is not a number.
-fn broken(step: &StepRecord) -> Option<(String, f64)> {
+pub(crate) fn broken(step: &StepRecord) -> Option<(String, f64)> {
     let mut named = step.terms.iter().map(|t| (format!("loss term `{}`", t.name), t.value));
     named
         .find(|(_, value)| !value.is_finite())

@@ -5,20 +5,24 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use faculty_data::Dataset;
-use faculty_distill::comparison::{CheckedComparison, Comparison, ComparisonPlan, Spread};
+use faculty_distill::comparison::{
+    CheckedComparison, Comparison, ComparisonPlan, Spread, mount_heads,
+};
 use faculty_distill::recipe::Recipe;
 use faculty_distill::{Error, Event, open_dataset};
 use faculty_nets::weights::write_atomically;
 use serde_json::json;
 
-use super::{cache, report};
-use super::{load_recipe, shown, stop_on_interrupt, use_threads};
+use super::{cache, heads, load_recipe, report, shown, stop_on_interrupt, sweep, use_threads};
 use crate::arguments::CompareOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, print_json};
 use crate::table::{self, Align, percent};
 
 pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
+    if let Some(wanted) = &options.sweep {
+        return sweep::run(options, wanted);
+    }
     let recipe = load_recipe(&options.recipe, &options.sets)?.recipe;
     use_threads(recipe.train.threads)?;
     let folder = options.output.clone().unwrap_or_else(|| beside(&recipe));
@@ -32,6 +36,10 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
     };
     let stop = stop_on_interrupt();
     let dataset = open_dataset(&recipe.data)?;
+    let mut progress = heads::Progress::new(options.json);
+    let mounted = mount_heads(&recipe, &dataset, &plan, &stop, &mut |event| progress.show(&event));
+    progress.finish();
+    mounted?;
     let checked = CheckedComparison::new(&recipe, &dataset, plan)?;
     let (runs, finished) = checked.runs()?;
     if !options.json {

@@ -6,13 +6,16 @@ use std::time::Instant;
 
 use faculty_distill::cache::CachePlan;
 use faculty_distill::methods::{find, specs};
+use faculty_distill::metrics::Quality;
 use faculty_distill::recipe::{self, Recipe};
 use faculty_distill::record::{RunCard, StudentResult};
+use faculty_distill::run::RunData;
 use faculty_distill::{CheckedRun, RunFolder, Start, open_dataset, train};
 use serde_json::json;
 
-use super::{cache, report};
-use super::{load_recipe, show_warnings, shown, stop_on_interrupt, use_threads};
+use super::{
+    cache, heads, load_recipe, plan, report, show_warnings, shown, stop_on_interrupt, use_threads,
+};
 use crate::arguments::RunOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, duration, print_json};
@@ -32,11 +35,12 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     if let Some(output) = &options.output {
         sets.push(format!("output={}", output.display()));
     }
-    let recipe = match kind {
+    let mut recipe = match kind {
         Kind::Distill => load_recipe(&options.recipe, &sets)?.recipe,
         Kind::Train => load_to_train(&options.recipe, &sets)?,
     };
-    if kind == Kind::Distill && recipe.teachers.is_empty() {
+    let plan = recipe.plan.clone().filter(|_| kind == Kind::Distill);
+    if kind == Kind::Distill && plan.is_none() && recipe.teachers.is_empty() {
         return Err(Failure::Usage {
             what: format!("recipe `{}` has no teachers", options.recipe.display()),
             hint: "add `[[teachers]]`, or use `faculty train`".to_owned(),
@@ -56,7 +60,13 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     let stop = stop_on_interrupt();
     let reading = Instant::now();
     let dataset = open_dataset(&recipe.data)?;
-    let uses_teachers = find(&recipe.method.name).spec.max_teachers != Some(0);
+    if let Some(plan) = plan {
+        return plan::run(&recipe, &plan, &dataset, &output, start, &stop, options.json);
+    }
+    // Plain training takes the network that the recipe names, and no notice of others.
+    recipe.plan = None;
+    let uses_teachers = recipe.method.uses_teachers(&find(&recipe.method.name).spec);
+    let recipe = heads::mount(&recipe, &dataset, &stop, options.json)?;
     if recipe.cache.is_some() && uses_teachers {
         cache::complete(CachePlan::new(&recipe, &dataset)?, &stop, options.json)?;
     }
@@ -64,7 +74,8 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     if options.json {
         print_json(&json!({"event": "start", "folder": output, "card": run.card()}));
     } else {
-        describe(&run, reading.elapsed().as_secs_f64());
+        describe_data(run.card(), run.data(), reading.elapsed().as_secs_f64());
+        describe(run.card());
     }
     let mut progress =
         Progress::new(&run.card().method.clone(), recipe.train.epochs, options.json, true);
@@ -101,10 +112,8 @@ fn load_to_train(path: &Path, sets: &[String]) -> Result<Recipe, Failure> {
     Ok(recipe)
 }
 
-/// What is about to happen, on stderr.
-fn describe(run: &CheckedRun, seconds: f64) {
-    let card = run.card();
-    let data = run.data();
+/// What is learnt from, on stderr.
+pub(super) fn describe_data(card: &RunCard, data: &RunData, seconds: f64) {
     let size = |part: &Option<faculty_data::Part>| part.as_ref().map_or(0, faculty_data::Part::len);
     eprintln!(
         "data: {}, {} classes, {} training, {} validation, {} test images (ready in {seconds:.1} s)",
@@ -114,6 +123,10 @@ fn describe(run: &CheckedRun, seconds: f64) {
         size(&data.validation),
         size(&data.test),
     );
+}
+
+/// What is about to happen, on stderr.
+pub(super) fn describe(card: &RunCard) {
     for teacher in &card.teachers {
         let quality = teacher.quality.map_or_else(
             || "not measured".to_owned(),
@@ -142,23 +155,9 @@ fn describe(run: &CheckedRun, seconds: f64) {
 }
 
 /// The final numbers, on stdout.
-fn summary(card: &RunCard, folder: &Path) -> std::io::Result<()> {
+pub(super) fn summary(card: &RunCard, folder: &Path) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    let line = |result: &StudentResult| {
-        let of = |name: &str, quality: Option<faculty_distill::metrics::Quality>| {
-            quality.map(|q| {
-                format!(
-                    "{name} top-1 {:.2} %, top-5 {:.2} %, NLL {:.3}, ECE {:.3}",
-                    q.top1, q.top5, q.nll, q.ece
-                )
-            })
-        };
-        let parts: Vec<String> = [of("test", result.test), of("validation", result.validation)]
-            .into_iter()
-            .flatten()
-            .collect();
-        parts.join("; ")
-    };
+    let line = |result: &StudentResult| qualities(result.test, result.validation);
     writeln!(out, "last epoch ({}): {}", card.last.epoch, line(&card.last))?;
     writeln!(out, "best validation epoch ({}): {}", card.best.epoch, line(&card.best))?;
     writeln!(
@@ -167,4 +166,18 @@ fn summary(card: &RunCard, folder: &Path) -> std::io::Result<()> {
         shown(&folder.join("student.safetensors")),
         duration(card.seconds)
     )
+}
+
+/// `test top-1 …; validation top-1 …`, as far as there are such parts.
+pub(super) fn qualities(test: Option<Quality>, validation: Option<Quality>) -> String {
+    let of = |name: &str, quality: Option<Quality>| {
+        quality.map(|q| {
+            format!(
+                "{name} top-1 {:.2} %, top-5 {:.2} %, NLL {:.3}, ECE {:.3}",
+                q.top1, q.top5, q.nll, q.ece
+            )
+        })
+    };
+    let parts = [of("test", test), of("validation", validation)];
+    parts.into_iter().flatten().collect::<Vec<String>>().join("; ")
 }

@@ -26,7 +26,9 @@ impl Learner {
     pub fn weight_probe(&self, epoch: usize) -> Option<WeightProbe<'_>> {
         let needs = self.method.needs(epoch);
         let reads_maps = !needs.teacher_taps.is_empty() && self.method.weights_read_maps();
-        if !needs.teacher_logits || reads_maps {
+        // Memories go by the numbers of training samples, which these are not.
+        let by_number = needs.sample_numbers || !self.memory.read().is_empty();
+        if !needs.teacher_logits || reads_maps || by_number {
             return None;
         }
         let network = &self.student.network;
@@ -71,7 +73,7 @@ impl WeightProbe<'_> {
             TeacherOutputs { logits: teacher.logits.clone(), maps }
         };
         let teachers: Vec<TeacherOutputs> =
-            batch.teachers.iter().zip(&learner.teacher_shapes).map(blank).collect();
+            batch.teachers.iter().zip(&learner.shapes.teachers).map(blank).collect();
         let batch = LearnerBatch { teachers: &teachers, ..*batch };
         let leaves = leaves(learner, needs, student, connectors, size);
         let loss = learner.method.loss(&learner.step(&batch, needs, &leaves));
@@ -86,6 +88,7 @@ impl WeightProbe<'_> {
                 shape: plan.graph().shape(plan.graph().output()),
             });
             let step = MapStep {
+                epoch: batch.epoch,
                 labels: batch.labels,
                 connected: connected.collect(),
                 teachers: teachers
@@ -118,7 +121,7 @@ fn leaves(
     };
     let (mut connected, mut parameters) = (Vec::new(), Vec::new());
     if needs.trained_parts {
-        let own = connectors.iter().filter(|_| !needs.map_terms);
+        let own = connectors.iter().filter(|_| needs.on_tape());
         connected = own.map(|plan| tensor(plan, plan.graph().output())).collect();
         let values = learner.parameters.iter().flat_map(|own| own.network.parameters());
         parameters = values.map(|own| tensor1(own, device)).collect();

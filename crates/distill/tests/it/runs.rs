@@ -33,7 +33,7 @@ pub(crate) fn recipe(folder: &Path, method: &str, teachers: usize, sets: &[&str]
     Recipe::from_str(&text, folder.join("recipe.toml"), &sets, &specs()).unwrap().recipe
 }
 
-fn run_with(
+pub(crate) fn run_with(
     recipe: &Recipe,
     folder: &Path,
     start: Start,
@@ -83,12 +83,15 @@ fn every_method_learns_and_leaves_a_complete_folder() {
         ("best-teacher", 2),
         ("calibrated-confidence", 2),
         ("class-reliability", 2),
+        ("dpk", 2),
+        ("crd", 2),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("run");
         // Untrained teachers teach nothing, so the labels must carry the learning.
         let sets: &[&str] = match method {
             "ce" => &["train.epochs=6"],
+            "crd" => &["train.epochs=6", "method.beta=0.1"],
             "kd" => &["train.epochs=6", "method.alpha=0.1"],
             "ca-mkd" => &["train.epochs=6", "method.alpha=0.1", "method.beta=1"],
             _ => &["train.epochs=6", "method.alpha=0.1"],
@@ -139,38 +142,55 @@ fn another_seed_gives_another_student() {
 
 #[test]
 fn a_stopped_and_resumed_run_equals_an_undisturbed_one() {
-    for (method, optimizer) in
-        [("ca-mkd", "sgd"), ("aver", "adamw"), ("calibrated-confidence", "sgd")]
-    {
+    for (method, teachers, optimizer) in [
+        ("ca-mkd", 2, "sgd"),
+        ("aver", 2, "adamw"),
+        ("calibrated-confidence", 2, "sgd"),
+        ("dpk", 2, "sgd"),
+        ("crd", 2, "sgd"),
+        ("simkd", 1, "adamw"),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let sets = [format!("train.optimizer={optimizer}"), "data.views=2".to_owned()];
         let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
-        let recipe = recipe(folder.path(), method, 2, &sets);
-        let whole = folder.path().join("whole");
-        run(&recipe, &whole).unwrap();
-
-        let parts = folder.path().join("parts");
-        let stop = AtomicBool::new(false);
-        let error = run_with(&recipe, &parts, Start::New, &stop, &mut |event| {
-            if matches!(event, Event::Batch { epoch: 2, batch: 3, .. }) {
-                stop.store(true, Ordering::Relaxed);
-            }
-        })
-        .unwrap_err();
-        assert!(matches!(error, Error::Interrupted { epoch: 2, kept: Some(_) }), "{error}");
-        assert!(error.hint().unwrap().contains("--resume"));
-        let stop = AtomicBool::new(false);
-        let mut first = 0;
-        run_with(&recipe, &parts, Start::Resume, &stop, &mut |event| {
-            if let Event::Started { epoch } = event {
-                first = *epoch;
-            }
-        })
-        .unwrap();
-        assert_eq!(first, 2);
-        assert!(student(&parts) == student(&whole), "{method}: students differ");
-        assert_eq!(timeless(&parts), timeless(&whole), "{method}");
+        let recipe = recipe(folder.path(), method, teachers, &sets);
+        resumed_equals_undisturbed(&recipe, folder.path());
     }
+}
+
+/// Runs a recipe once undisturbed and once stopped in the second epoch and resumed; gives the folder
+/// of the resumed run.
+pub(crate) fn resumed_equals_undisturbed(recipe: &Recipe, folder: &Path) -> PathBuf {
+    let whole = folder.join("whole");
+    run(recipe, &whole).unwrap();
+
+    let parts = folder.join("parts");
+    let stop = AtomicBool::new(false);
+    let error = run_with(recipe, &parts, Start::New, &stop, &mut |event| {
+        if matches!(event, Event::Batch { epoch: 2, batch: 3, .. }) {
+            stop.store(true, Ordering::Relaxed);
+        }
+    })
+    .unwrap_err();
+    assert!(matches!(error, Error::Interrupted { epoch: 2, kept: Some(_) }), "{error}");
+    assert!(error.hint().unwrap().contains("--resume"));
+    let stop = AtomicBool::new(false);
+    let mut first = 0;
+    run_with(recipe, &parts, Start::Resume, &stop, &mut |event| {
+        if let Event::Started { epoch } = event {
+            first = *epoch;
+        }
+    })
+    .unwrap();
+    assert_eq!(first, 2);
+    let method = &recipe.method.name;
+    assert!(student(&parts) == student(&whole), "{method}: students differ");
+    assert_eq!(timeless(&parts), timeless(&whole), "{method}");
+    let checkpoint = |run: &Path| {
+        weights::read_safetensors(&run.join("checkpoints/last.safetensors")).unwrap().0
+    };
+    assert!(checkpoint(&parts) == checkpoint(&whole), "{method}: checkpoints differ");
+    parts
 }
 
 #[test]
@@ -336,6 +356,56 @@ fn a_teacher_with_other_constants_is_told_which() {
     assert_eq!(report.teachers[0].suspicion(), None);
     assert_eq!(Some(report.teachers[0].calibrated.temperature), card.teachers[0].temperature);
     assert_eq!(card.teachers[0].class_accuracy.as_ref().map(Vec::len), Some(3));
+}
+
+#[test]
+fn the_student_of_simkd_is_one_network_with_its_teachers_classifier() {
+    let folder = tempfile::tempdir().unwrap();
+    let teacher = trained(folder.path(), "teacher", &[]);
+    let mut recipe = recipe(folder.path(), "simkd", 1, &["train.epochs=6"]);
+    recipe.student.network = "resnet14x0.5".to_owned();
+    recipe.teachers[0].weights = Some(teacher.clone());
+    let out = folder.path().join("run");
+    let card = run(&recipe, &out).unwrap();
+    assert_eq!(card.student, "resnet14x0.5+simkd32");
+    assert!(card.best.test.unwrap().top1 > 80.0, "{:?}", card.best);
+
+    // The file says what it is, and holds the teacher's classifier.
+    let path = out.join("student.safetensors");
+    let (state, metadata) = weights::read_safetensors(&path).unwrap();
+    assert_eq!(metadata["network"], card.student);
+    let of_teacher = weights::read(&teacher).unwrap();
+    for name in ["fc.weight", "fc.bias"] {
+        assert_eq!(state[name].values, of_teacher[name].values, "{name}");
+    }
+    let image = faculty_nets::MapShape::new(1, 8, 8);
+    let network = faculty_nets::Network::load(&card.student, image, 3, &path).unwrap();
+    let data = faculty_distill::CheckedRun::new(&recipe, &dataset()).unwrap();
+    let part = dataset().test_part().unwrap();
+    let constants = &data.data().normalisation;
+    let quality = faculty_distill::evaluate::network_quality(&network, &part, constants).unwrap();
+    assert_eq!(quality, card.best.test);
+
+    // It teaches others like any network, its projected map and classifier included.
+    let mut next = recipe.clone();
+    next.student.network = "resnet8x0.5".to_owned();
+    next.teachers[0].network = Some(card.student.clone());
+    next.teachers[0].weights = Some(path.clone());
+    let own = run(&next, &folder.path().join("next")).unwrap();
+    assert_eq!(own.student, "resnet8x0.5+simkd32");
+    assert!(own.best.test.unwrap().top1 > 80.0, "{:?}", own.best);
+    let taught = own.teachers[0].quality.unwrap().top1;
+    assert!(taught > 80.0, "{taught}");
+
+    // A student that has a classifier of another network already, and two teachers.
+    next.student.network = card.student;
+    let error = run(&next, &folder.path().join("refused")).unwrap_err();
+    assert!(error.hint().unwrap().contains("`resnet14x0.5`"), "{error}");
+    next.teachers.push(recipe.teachers[0].clone());
+    next.teachers[1].name = "t1".to_owned();
+    let error = run(&next, &folder.path().join("refused")).unwrap_err();
+    assert!(error.to_string().contains("simkd"), "{error}");
+    assert!(!folder.path().join("refused").exists());
 }
 
 #[test]
