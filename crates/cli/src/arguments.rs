@@ -28,6 +28,9 @@ pub(crate) enum Command {
     /// Train a student with several methods on the same seeds and say which one helps
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareOptions),
+    /// Make a report of a run, of several, or of a comparison
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(ReportOptions),
     /// Build the cache of a recipe: run each teacher once and keep what it says
     #[command(after_help = CACHE_EXAMPLES)]
     Cache(CacheOptions),
@@ -73,6 +76,14 @@ Examples:
   faculty compare recipe.toml --sweep method.temperature=2,4,8 --sweep method.beta=10,50,200
 
 Interrupt it at any time: the same command goes on where it was. See docs/compare.md.";
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  faculty report runs/recipe
+  faculty report runs/recipe-comparison
+  faculty report runs/ce runs/aver runs/ca-mkd --output three.html
+  faculty report runs/recipe --text
+  faculty report runs/recipe --svg figures --latex > tables.tex";
 
 const CACHE_EXAMPLES: &str = "\
 Examples:
@@ -120,6 +131,9 @@ pub(crate) struct RunOptions {
     /// Replace an earlier run in the run folder
     #[arg(long)]
     pub(crate) overwrite: bool,
+    /// Write neither `report.html` nor TensorBoard events
+    #[arg(long)]
+    pub(crate) no_report: bool,
     /// Events and the result as JSON lines on stdout
     #[arg(long)]
     pub(crate) json: bool,
@@ -190,8 +204,39 @@ pub(crate) struct CompareOptions {
     /// Begin anew, in place of the runs that are there
     #[arg(long)]
     pub(crate) overwrite: bool,
+    /// Write neither `report.html` nor TensorBoard events
+    #[arg(long)]
+    pub(crate) no_report: bool,
     /// Events and the result as JSON lines on stdout
     #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportOptions {
+    /// A run folder, several, or the folder of a comparison; unfinished ones give a part of it
+    #[arg(required = true, value_name = "RUN")]
+    pub(crate) runs: Vec<PathBuf>,
+    /// The page to write [default: `report.html` in the folder; here for several folders]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Results and curves as text on stdout instead of a page
+    #[arg(long, group = "instead")]
+    pub(crate) text: bool,
+    /// Tables as Markdown on stdout instead of a page
+    #[arg(long, group = "instead")]
+    pub(crate) markdown: bool,
+    /// Tables as LaTeX (booktabs) on stdout instead of a page
+    #[arg(long, group = "instead")]
+    pub(crate) latex: bool,
+    /// Results as CSV on stdout instead of a page
+    #[arg(long, group = "instead")]
+    pub(crate) csv: bool,
+    /// Every chart as an SVG file in this folder instead of a page
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) svg: Option<PathBuf>,
+    /// What was written, as one JSON object on stdout
+    #[arg(long, conflicts_with = "instead")]
     pub(crate) json: bool,
 }
 

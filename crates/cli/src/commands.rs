@@ -8,6 +8,7 @@ pub(crate) mod explain;
 mod heads;
 pub(crate) mod lists;
 mod plan;
+pub(crate) mod report;
 mod sweep;
 pub(crate) mod teachers;
 pub(crate) mod train;

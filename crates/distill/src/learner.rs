@@ -24,11 +24,13 @@ use crate::teacher::{FrozenClassifier, TeacherOutputs, TeacherSource};
 mod between;
 mod memory;
 mod teachers;
+mod weights;
 
 pub use between::{Between, BetweenSteps};
 use memory::Memory;
 pub use memory::{TrainingSamples, Write};
 pub use teachers::{Exam, LearningTeacher};
+pub use weights::WeightProbe;
 
 /// A network in training with its optimiser's memory.
 #[derive(Debug)]

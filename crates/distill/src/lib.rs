@@ -26,6 +26,7 @@ pub mod plan;
 pub mod preflight;
 pub mod recipe;
 pub mod record;
+pub mod report_data;
 pub mod run;
 pub mod run_folder;
 pub mod schedule;

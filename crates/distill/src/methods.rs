@@ -471,6 +471,12 @@ pub trait Method: Send + std::fmt::Debug {
         Vec::new()
     }
 
+    /// Whether teacher weights depend on the teachers' maps. If not, they can be looked at on images
+    /// of which only the logits are known.
+    fn weights_read_maps(&self) -> bool {
+        true
+    }
+
     /// The objective in one line with all constants, for the run log; `teachers` is K.
     fn objective(&self, teachers: usize) -> String;
 }

@@ -1,7 +1,8 @@
 //! The folder of a run: who may write it, and what lies where.
 //!
 //! `recipe.toml` (resolved), `metrics.jsonl`, `checkpoints/last.safetensors` (everything),
-//! `checkpoints/best.safetensors` (the student), `student.safetensors` (the result), `card.json`.
+//! `checkpoints/best.safetensors` (the student), `student.safetensors` (the result), `report.json`
+//! (what a report shows beside the rest), `card.json`. The program adds `report.html` and [`EVENTS`].
 //!
 //! With a `[plan]` also `plan.json` and either `stages/NAME/`, a run folder for each student, or
 //! `peers/NAME.safetensors` and `peers/NAME.jsonl`, the weights and metrics of each peer.
@@ -15,6 +16,10 @@ use faculty_nets::weights::write_atomically;
 use crate::error::{Error, Result};
 use crate::plan::PlanCard;
 use crate::record::{EpochRecord, RunCard};
+use crate::report_data::ReportData;
+
+/// Name of the TensorBoard events in a run folder.
+pub const EVENTS: &str = "events.out.tfevents.faculty";
 
 /// How a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +89,9 @@ impl RunFolder {
         // The card first, the recipe last: without the one the run is not finished, with the other
         // the folder is in use.
         let first = [self.path.join("card.json"), self.path.join("plan.json"), self.student()];
+        let reports = ["report.json", "report.html", EVENTS].map(|name| self.path.join(name));
         let last = [self.metrics(), self.recipe()];
-        for file in first.into_iter().chain(listed).chain(last) {
+        for file in first.into_iter().chain(reports).chain(listed).chain(last) {
             match fs::remove_file(&file) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(Error::io("remove", file)(error));
@@ -173,6 +179,12 @@ impl RunFolder {
     fn write_json(&self, name: &str, card: &impl serde::Serialize) -> Result<()> {
         let path = self.path.join(name);
         let text = serde_json::to_string_pretty(card).expect("plain data always serialises");
+        write_atomically(&path, text.as_bytes()).map_err(Error::io("write", path))
+    }
+
+    pub(crate) fn write_report(&self, data: &ReportData) -> Result<()> {
+        let path = self.path.join("report.json");
+        let text = serde_json::to_string(data).expect("plain data always serialises");
         write_atomically(&path, text.as_bytes()).map_err(Error::io("write", path))
     }
 

@@ -15,6 +15,7 @@ use crate::found::check_same_run;
 use crate::learner::{Learner, LearnerBatch, StepRecord};
 use crate::metrics::Quality;
 use crate::record::{EpochRecord, EpochSums, RunCard, StudentResult};
+use crate::report_data::{self, Subject};
 use crate::run::{CheckedRun, epoch_batches};
 use crate::run_folder::{RunFolder, Start};
 use crate::teacher::{TeacherBatch, TeacherOutputs};
@@ -113,7 +114,7 @@ pub fn train(
         }
         observe(Event::Epoch(&record));
     }
-    finish(&folder, &learner.student.network, &data, &progress, card)
+    finish(&folder, &learner, &mut teachers, &data, &settings, &progress, card)
 }
 
 fn resume(
@@ -133,20 +134,28 @@ fn resume(
 /// Final test numbers of the last and of the best epoch; the best student is the result.
 fn finish(
     folder: &RunFolder,
-    last: &Network,
+    learner: &Learner,
+    teachers: &mut [crate::run::Teacher],
     data: &crate::run::RunData,
+    settings: &crate::run::Settings,
     progress: &Progress,
     mut card: RunCard,
 ) -> Result<RunCard> {
+    let last = &learner.student.network;
     card.seconds = progress.seconds;
     let best = (progress.best, folder.best_student());
-    deliver(&folder.student(), last, best, data, progress.epoch, &mut card)?;
+    let student = deliver(&folder.student(), last, best, data, progress.epoch, &mut card)?;
+    let (epochs, batch_size) = (settings.schedule.epochs, settings.batch_size);
+    let student = &student;
+    let subject = Subject { learner, teachers, data, student, epochs, batch_size };
+    folder.write_report(&report_data::collect(subject)?)?;
+    // Last: with it the run is finished.
     folder.write_card(&card)?;
     Ok(card)
 }
 
 /// Measures the network after its last epoch and at the best one, which lies in a file; puts the
-/// numbers on the card and the best one's weights into `path`.
+/// numbers on the card and the best one's weights into `path`; gives that network.
 pub(crate) fn deliver(
     path: &Path,
     last: &Network,
@@ -154,7 +163,7 @@ pub(crate) fn deliver(
     data: &crate::run::RunData,
     epoch: usize,
     card: &mut RunCard,
-) -> Result<()> {
+) -> Result<Network> {
     let quality = |network: &Network, part: &Option<faculty_data::Part>| match part {
         Some(part) => network_quality(network, part, &data.normalisation),
         None => Ok(None),
@@ -176,7 +185,8 @@ pub(crate) fn deliver(
             }
         }
     };
-    write_student(path, &student, card, card.best.epoch)
+    write_student(path, &student, card, card.best.epoch)?;
+    Ok(student)
 }
 
 pub(crate) fn write_student(

@@ -13,7 +13,7 @@ use faculty_distill::{Error, Event, open_dataset};
 use faculty_nets::weights::write_atomically;
 use serde_json::json;
 
-use super::{cache, heads, load_recipe, shown, stop_on_interrupt, sweep, use_threads};
+use super::{cache, heads, load_recipe, report, shown, stop_on_interrupt, sweep, use_threads};
 use crate::arguments::CompareOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, print_json};
@@ -51,7 +51,9 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
         cache::complete(plan, &stop, options.json)?;
     }
     let (mut progress, mut number): (Option<Progress>, usize) = (None, finished);
+    let mut events = report::Events::new(!options.no_report);
     let result = checked.run(&stop, &mut |name, event| {
+        events.take(&folder.join(name), &event);
         if matches!(event, Event::Started { .. }) {
             number += 1;
             // Events name the run alone; the count is for people.
@@ -74,6 +76,9 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
     }
     let comparison = result?;
     write_files(&comparison, &folder)?;
+    if !options.no_report {
+        report::at_the_end(std::slice::from_ref(&folder));
+    }
     if options.json {
         print_json(&json!({"event": "result", "folder": folder, "comparison": comparison}));
         return Ok(());
@@ -84,7 +89,11 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
     for line in sentences(&comparison) {
         writeln!(out, "{line}")?;
     }
-    Ok(writeln!(out, "files: {}", shown(&folder.join("comparison.{json,csv,md}")))?)
+    writeln!(out, "files: {}", shown(&folder.join("comparison.{json,csv,md}")))?;
+    if !options.no_report {
+        writeln!(out, "report: {}", shown(&folder.join("report.html")))?;
+    }
+    Ok(())
 }
 
 /// The recipe's run folder with `-comparison` behind its name.

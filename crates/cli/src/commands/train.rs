@@ -1,5 +1,6 @@
 //! `faculty train` and `faculty distill`: one run of a recipe.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use faculty_distill::{CheckedRun, RunFolder, Start, open_dataset, train};
 use serde_json::json;
 
 use super::{
-    cache, heads, load_recipe, plan, show_warnings, shown, stop_on_interrupt, use_threads,
+    cache, heads, load_recipe, plan, report, show_warnings, shown, stop_on_interrupt, use_threads,
 };
 use crate::arguments::RunOptions;
 use crate::failure::Failure;
@@ -78,13 +79,21 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     }
     let mut progress =
         Progress::new(&run.card().method.clone(), recipe.train.epochs, options.json, true);
-    let card = train(run, &output, start, &stop, &mut |event| progress.show(&event));
+    let mut events = report::Events::new(!options.no_report);
+    let card = train(run, &output, start, &stop, &mut |event| {
+        progress.show(&event);
+        events.take(&output, &event);
+    });
     progress.finish();
     let card = card?;
+    let page = (!options.no_report).then(|| report::at_the_end(std::slice::from_ref(&output)));
     if options.json {
         print_json(&json!({"event": "result", "folder": output, "card": card}));
     } else {
         summary(&card, &output)?;
+        if let Some(page) = page.flatten() {
+            writeln!(std::io::stdout(), "report: {}", shown(&page))?;
+        }
     }
     Ok(())
 }
@@ -147,7 +156,6 @@ pub(super) fn describe(card: &RunCard) {
 
 /// The final numbers, on stdout.
 pub(super) fn summary(card: &RunCard, folder: &Path) -> std::io::Result<()> {
-    use std::io::Write as _;
     let mut out = std::io::stdout().lock();
     let line = |result: &StudentResult| qualities(result.test, result.validation);
     writeln!(out, "last epoch ({}): {}", card.last.epoch, line(&card.last))?;

@@ -8,4 +8,5 @@ mod commands;
 mod compare;
 mod plans;
 mod project;
+mod report;
 mod teachers;

@@ -224,6 +224,10 @@ impl Method for Combination {
         self.base.method.prepare(teachers);
     }
 
+    fn weights_read_maps(&self) -> bool {
+        self.base.method.weights_read_maps()
+    }
+
     fn mounts_heads(&self) -> bool {
         self.base.method.mounts_heads()
     }
