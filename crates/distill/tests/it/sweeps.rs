@@ -57,10 +57,13 @@ fn a_sweep_keeps_the_better_settings_and_goes_on_after_an_interruption() {
         assert!(tried.iter().all(|own| own.top1.len() == 2));
         assert!(tried.windows(2).all(|pair| pair[0].mean_top1() >= pair[1].mean_top1()));
     }
-    // A step that small learns nothing.
-    let last = &calm.rounds[0].1[4];
-    assert_eq!(last.sets, ["train.learning_rate=0.0000001"]);
-    assert!(!calm.rounds[1].1.iter().any(|own| own.sets == last.sets));
+    // The best two of the others went on, beside the recipe's own.
+    let others = calm.rounds[0].1.iter().filter(|own| !own.sets.is_empty()).take(2);
+    let mut went_on: Vec<&[String]> = others.map(|own| own.sets.as_slice()).collect();
+    went_on.push(&[]);
+    for own in &calm.rounds[1].1 {
+        assert!(went_on.contains(&own.sets.as_slice()), "{:?}", own.sets);
+    }
     // The test part was not measured.
     let card = folder.path().join("calm/round2/own/seed3/card.json");
     let card: serde_json::Value =
