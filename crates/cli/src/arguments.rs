@@ -194,6 +194,10 @@ pub(crate) struct CompareOptions {
     /// What the others are compared with [default: `aver` if it is among them, else `ce`]
     #[arg(long, value_name = "NAME")]
     pub(crate) against: Option<String>,
+    /// Runs at a time, each in a program of its own with its share of the cores
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "sweep",
+          value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) jobs: u32,
     /// Replace a value of the recipe, for all methods; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) sets: Vec<String>,

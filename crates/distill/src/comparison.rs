@@ -72,6 +72,19 @@ pub struct Single {
     pub methods: Vec<String>,
 }
 
+/// A run of a comparison that is not finished.
+#[derive(Clone, Debug)]
+pub struct MissingRun {
+    /// `METHOD/seedN`.
+    pub name: String,
+    /// What it trains.
+    pub recipe: Recipe,
+    /// Its run folder.
+    pub folder: PathBuf,
+    /// Whether it goes on from a checkpoint.
+    pub begun: bool,
+}
+
 /// A comparison in which every method can run; nothing has been written yet.
 pub struct CheckedComparison<'a> {
     recipe: Recipe,
@@ -319,6 +332,41 @@ impl<'a> CheckedComparison<'a> {
         CachePlan::for_methods(&self.widest, methods, self.dataset).map(Some)
     }
 
+    /// Removes earlier runs, if they are to be replaced; they are not removed a second time.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn clear(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.plan.overwrite) {
+            for (at, seed) in self.order() {
+                RunFolder::open(&self.run_folder(at, seed), Start::Overwrite)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The runs that are not finished, for programs that train several at a time: each one is an
+    /// ordinary run of its recipe in its folder, and [`CheckedComparison::run`] finds it finished.
+    ///
+    /// # Errors
+    /// When a run folder holds another run or is damaged.
+    pub fn missing(&self) -> Result<Vec<MissingRun>> {
+        let mut missing = Vec::new();
+        for (at, seed) in self.order() {
+            let begun = match self.found_at(at, seed)? {
+                Found::Finished(_) => continue,
+                found => matches!(found, Found::Part),
+            };
+            missing.push(MissingRun {
+                name: format!("{}/seed{seed}", self.methods[at].method.name),
+                recipe: self.own(at, seed),
+                folder: self.run_folder(at, seed),
+                begun,
+            });
+        }
+        Ok(missing)
+    }
+
     /// Trains what is missing and compares; `observe` gets each run's name with its events.
     ///
     /// # Errors
@@ -328,11 +376,7 @@ impl<'a> CheckedComparison<'a> {
         stop: &AtomicBool,
         observe: &mut dyn FnMut(&str, Event<'_>),
     ) -> Result<Comparison> {
-        if self.plan.overwrite {
-            for (at, seed) in self.order() {
-                RunFolder::open(&self.run_folder(at, seed), Start::Overwrite)?;
-            }
-        }
+        self.clear()?;
         let rounded = self.recipe.cache.as_ref().is_some_and(|own| own.dtype == CacheDtype::F16);
         let report = self.pool.widest_report().cloned();
         let methods: Vec<Method> = self.methods.iter().map(|own| own.method.clone()).collect();

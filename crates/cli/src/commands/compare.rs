@@ -19,6 +19,8 @@ use crate::failure::Failure;
 use crate::progress::{Progress, print_json};
 use crate::table::{self, Align, percent};
 
+mod jobs;
+
 pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
     if let Some(wanted) = &options.sweep {
         return sweep::run(options, wanted);
@@ -40,7 +42,7 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
     let mounted = mount_heads(&recipe, &dataset, &plan, &stop, &mut |event| progress.show(&event));
     progress.finish();
     mounted?;
-    let checked = CheckedComparison::new(&recipe, &dataset, plan)?;
+    let mut checked = CheckedComparison::new(&recipe, &dataset, plan)?;
     let (runs, finished) = checked.runs()?;
     if !options.json {
         describe(&checked, &recipe, &dataset, &folder, runs, finished);
@@ -49,6 +51,10 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
         && let Some(plan) = checked.cache()?
     {
         cache::complete(plan, &stop, options.json)?;
+    }
+    if options.jobs > 1 {
+        checked.clear()?;
+        jobs::run(&checked.missing()?, options.jobs as usize, &recipe, &folder, &stop)?;
     }
     let (mut progress, mut number): (Option<Progress>, usize) = (None, finished);
     let mut events = report::Events::new(!options.no_report);

@@ -228,3 +228,52 @@ fn ctrl_c_ends_it_with_130_and_a_hint() {
     assert!(told.contains("after 0 of 2 runs"), "{told}");
     assert!(told.contains("the same command goes on from there"), "{told}");
 }
+
+#[test]
+fn several_runs_at_a_time_give_the_same_table() {
+    let project = with_teachers("aver", "");
+    let to = |output, jobs| {
+        let compare = ["compare", "distill.toml", "--methods", "aver,ca-mkd", "--seeds", "2"];
+        let sets = ["--set", "train.epochs=2", "--set", "data.views=2"];
+        [&compare[..], &sets, &["--output", output, "--jobs", jobs]].concat()
+    };
+    let one = project.run(&to("one", "1")).expect(0);
+    let two = project.run(&to("two", "2")).expect(0);
+    assert!(two.stderr.contains("ca-mkd/seed4: finished in"), "{}", two.stderr);
+    assert_eq!(timeless(&one.stdout.replace("one/", "two/")), timeless(&two.stdout));
+    let [one, two] = ["one", "two"].map(|own| project.path(&format!("{own}/comparison.json")));
+    assert_eq!(without_seconds(&one), without_seconds(&two));
+}
+
+#[test]
+fn a_sweep_names_the_best_setting_and_refuses_what_it_cannot_vary() {
+    let project = with_teachers("aver", "");
+    let sweep = |more: &[&str]| {
+        let sets = ["--set", "train.epochs=3", "--set", "data.views=1"];
+        project.run(&[&["compare", "distill.toml"][..], &sets, more].concat())
+    };
+    let ran = sweep(&["--sweep", "method.temperature=2,8", "--sweep", "method.alpha=0.5,1"]);
+    let ran = ran.expect(0);
+    assert!(
+        ran.stderr.contains("5 settings for 1 epochs, then 3 settings for 3"),
+        "{}",
+        ran.stderr
+    );
+    for part in ["the recipe's own", "method.temperature=8 method.alpha=1", "validation top-1"] {
+        assert!(ran.stdout.contains(part), "no `{part}` in:\n{}", ran.stdout);
+    }
+    assert!(project.path("runs/distill-sweep/sweep.json").exists());
+    let again = sweep(&["--sweep", "method.temperature=2,8", "--sweep", "method.alpha=0.5,1"]);
+    assert_eq!(again.expect(0).stdout, ran.stdout, "nothing was trained again");
+    for (more, part) in [
+        (&["--sweep", "data.views=1,2"][..], "a sweep cannot vary `data.views`"),
+        (&["--sweep", "train.epochs=1,2"], "a sweep cannot vary `train.epochs`"),
+        (&["--sweep", "method.alpha"], "has no values"),
+        (&["--sweep", "method.alpha=-1"], "method.alpha"),
+        (&["--sweep", "--methods", "ce"], "cannot be used with"),
+        (&["--sweep", "--set", "method.name=ce"], "nothing to sweep"),
+    ] {
+        let ran = sweep(more).expect(2);
+        assert!(ran.stderr.contains(part), "no `{part}` in:\n{}", ran.stderr);
+    }
+}

@@ -1,0 +1,137 @@
+//! `faculty compare --jobs N`: several runs at a time, each a `faculty distill` of its own.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use faculty_distill::Error;
+use faculty_distill::comparison::MissingRun;
+use faculty_distill::recipe::Recipe;
+use faculty_nets::weights::write_atomically;
+
+use crate::commands::shown;
+use crate::failure::Failure;
+
+/// How often finished programs are looked for.
+const POLL: Duration = Duration::from_millis(50);
+/// How long a stopped program may take to save, before it is ended; its last checkpoint stays.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Job<'a> {
+    run: &'a MissingRun,
+    child: Child,
+    log: PathBuf,
+    started: Instant,
+}
+
+/// Ends what is still running when the comparison breaks off.
+impl Drop for Job<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Trains these runs, `jobs` at a time. What each program said is in `logs/` of the folder.
+pub(super) fn run(
+    runs: &[MissingRun],
+    jobs: usize,
+    recipe: &Recipe,
+    folder: &Path,
+    stop: &AtomicBool,
+) -> Result<(), Failure> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let threads = (recipe.train.threads.unwrap_or(cores) / jobs).max(1);
+    let logs = folder.join("logs");
+    let io = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Io { action, path, source }
+    };
+    fs::create_dir_all(&logs).map_err(io("create", &logs))?;
+    let mut waiting = runs.iter();
+    let mut working: Vec<Job<'_>> = Vec::new();
+    let mut done = 0;
+    loop {
+        let stopped = stop.load(Ordering::Relaxed);
+        while working.len() < jobs && !stopped {
+            let Some(run) = waiting.next() else { break };
+            working.push(start(run, &logs, threads)?);
+        }
+        if working.is_empty() {
+            break;
+        }
+        thread::sleep(POLL);
+        let mut still = Vec::new();
+        for mut job in working {
+            match job.child.try_wait().map_err(io("wait for", &job.log))? {
+                None => still.push(job),
+                Some(status) if status.success() => {
+                    done += 1;
+                    let (name, seconds) = (&job.run.name, job.started.elapsed().as_secs());
+                    eprintln!("{name}: finished in {seconds} s ({done} of {})", runs.len());
+                }
+                Some(_) if stop.load(Ordering::Relaxed) => {}
+                Some(status) => return Err(failed(&job, status.code())),
+            }
+        }
+        working = still;
+        if stopped {
+            // Ctrl-C reaches the programs as well; they save and end.
+            let since = Instant::now();
+            while since.elapsed() < PATIENCE
+                && working.iter_mut().any(|job| matches!(job.child.try_wait(), Ok(None)))
+            {
+                thread::sleep(POLL);
+            }
+            break;
+        }
+    }
+    if stop.load(Ordering::Relaxed) {
+        let (path, runs) = (folder.to_owned(), runs.len());
+        return Err(Error::ComparisonStopped { path, done, runs }.into());
+    }
+    Ok(())
+}
+
+fn start<'a>(run: &'a MissingRun, logs: &Path, threads: usize) -> Result<Job<'a>, Failure> {
+    let name = run.name.replace('/', "-");
+    let (recipe, log) = (logs.join(format!("{name}.toml")), logs.join(format!("{name}.log")));
+    let io = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Io { action, path, source }
+    };
+    let text = run.recipe.to_toml()?;
+    write_atomically(&recipe, text.as_bytes()).map_err(io("write", &recipe))?;
+    let file = File::create(&log).map_err(io("write", &log))?;
+    let program = std::env::current_exe().map_err(io("find the program of", &log))?;
+    let child = Command::new(program)
+        .arg("distill")
+        .arg(&recipe)
+        .arg("--output")
+        .arg(&run.folder)
+        .arg(if run.begun { "--resume" } else { "--overwrite" })
+        .arg("--set")
+        .arg(format!("train.threads={threads}"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(file)
+        .spawn()
+        .map_err(io("start a program for", &recipe))?;
+    Ok(Job { run, child, log, started: Instant::now() })
+}
+
+/// What the program said, where and why.
+fn failed(job: &Job<'_>, code: Option<i32>) -> Failure {
+    let said = fs::read_to_string(&job.log).unwrap_or_default();
+    let error = said.lines().rfind(|line| line.starts_with("error: "));
+    let error = error.and_then(|line| line.strip_prefix("error: ")).unwrap_or("it ended early");
+    let what = format!("run `{}` of the comparison: {error}", job.run.name);
+    let hint = format!("`{}` has all that it said; finished runs are kept", shown(&job.log));
+    match code {
+        Some(1) => Failure::Answer { what, hint },
+        _ => Failure::Usage { what, hint },
+    }
+}
