@@ -305,10 +305,11 @@ impl<'a> CheckedSweep<'a> {
                     own.top1.push(quality.top1);
                     own.nll.push(quality.nll);
                 }
-                Err((_, Error::Interrupted { .. })) => return Err(stopped()),
+                Err(Error::Interrupted { .. }) => return Err(stopped()),
                 // Constants that make the loss explode are an answer, too.
-                Err((_, error @ Error::NotFinite { .. })) => own.broke = Some(error.to_string()),
-                Err((run, source)) => {
+                Err(error @ Error::NotFinite { .. }) => own.broke = Some(error.to_string()),
+                Err(source) => {
+                    let run = self.name(number, at, seed);
                     return Err(Error::RunOfComparison { run, source: Box::new(source) });
                 }
             }
@@ -326,34 +327,36 @@ impl<'a> CheckedSweep<'a> {
         seed: u64,
         stop: &AtomicBool,
         observe: &mut dyn FnMut(&str, Event<'_>),
-    ) -> std::result::Result<RunCard, (String, Error)> {
-        let Candidate { sets, recipe } = &self.plan.candidates[at];
-        let mut recipe = with_epochs(recipe, round.epochs);
+    ) -> Result<RunCard> {
+        let name = self.name(number, at, seed);
+        let mut recipe = with_epochs(&self.plan.candidates[at].recipe, round.epochs);
         recipe.seed += seed;
-        let name = format!("round{}/{}/seed{}", number + 1, folder_name(sets), recipe.seed);
-        let path = self.plan.folder.join(&name);
-        let mut train_one = || {
-            let mut checked = CheckedRun::sharing(&recipe, self.dataset, &mut self.pool)?;
-            // Nothing is chosen on it, so nothing is measured on it.
-            checked.data.test = None;
-            let folder = RunFolder::at(&path);
-            let identity = identity(&recipe, &checked.card.teachers)?;
-            let expected = Progress::start(self.dataset.fingerprint(), identity);
-            let found = if self.plan.overwrite {
-                Found::Nothing
-            } else {
-                find_run(&folder, &expected, recipe.train.epochs)?
-            };
-            let start = match found {
-                Found::Finished(card) => return Ok(*card),
-                Found::Part => Start::Resume,
-                Found::Nothing => Start::Overwrite,
-            };
-            let card = train(checked, &path, start, stop, &mut |event| observe(&name, event))?;
-            // As it is written, so that a sweep that goes on reads the same digits.
-            Ok(folder.card()?.unwrap_or(card))
+        let mut checked = CheckedRun::sharing(&recipe, self.dataset, &mut self.pool)?;
+        // Nothing is chosen on it, so nothing is measured on it.
+        checked.data.test = None;
+        let folder = RunFolder::at(&self.plan.folder.join(&name));
+        let identity = identity(&recipe, &checked.card.teachers)?;
+        let expected = Progress::start(self.dataset.fingerprint(), identity);
+        let found = if self.plan.overwrite {
+            Found::Nothing
+        } else {
+            find_run(&folder, &expected, recipe.train.epochs)?
         };
-        train_one().map_err(|error| (name.clone(), error))
+        let start = match found {
+            Found::Finished(card) => return Ok(*card),
+            Found::Part => Start::Resume,
+            Found::Nothing => Start::Overwrite,
+        };
+        let observe = &mut |event: Event<'_>| observe(&name, event);
+        let card = train(checked, folder.path(), start, stop, observe)?;
+        // As it is written, so that a sweep that goes on reads the same digits.
+        Ok(folder.card()?.unwrap_or(card))
+    }
+
+    /// Of a run, and of its folder.
+    fn name(&self, number: usize, at: usize, seed: u64) -> String {
+        let Candidate { sets, recipe } = &self.plan.candidates[at];
+        format!("round{}/{}/seed{}", number + 1, folder_name(sets), recipe.seed + seed)
     }
 }
 

@@ -6,6 +6,7 @@ use faculty_nets::{MapShape, Network};
 use super::teachers::{check_batches, check_parts};
 use super::{RunData, Teacher, needs_of_run};
 use crate::error::{Error, Result};
+use crate::learner::{self, TeacherTraits};
 use crate::methods;
 use crate::recipe::Recipe;
 use crate::teacher::NetworkTeacher;
@@ -31,6 +32,13 @@ pub(crate) fn check_untrained(recipe: &Recipe, data: &RunData, dataset: &Dataset
     let teachers = teachers.collect::<Result<Vec<_>>>()?;
     check_batches(info.spec.name, &needs, &recipe.train)?;
     check_parts(info.spec.name, &needs, &student, &teachers, &[])?;
+    let traits: Vec<TeacherTraits> = teachers
+        .iter()
+        .map(|teacher| TeacherTraits::of(teacher.source.as_ref(), &needs.teacher_taps))
+        .collect();
+    let student = method.student(student, &traits, recipe.seed)?;
+    let shapes = learner::shapes(&student, &traits, recipe.train.batch_size);
+    methods::check_combination(&recipe.method, &shapes, recipe.train.epochs)?;
     if method.needs_profiles() && data.validation.is_none() {
         return Err(Error::NeedsValidation { method: info.spec.name });
     }

@@ -64,8 +64,7 @@ fn losses_and_gradients_of_a_combination_add_up() {
         let at = base("at", &[("beta", OptionValue::Number(30.0))]);
         let pkt = base("pkt", &[("beta", OptionValue::Number(50.0))]);
         let (whole, together) = gradient(&combined(part.clone(), &terms));
-        let [(own, a), (at, b), (pkt, c), (ce, d)] =
-            [&part, &at, &pkt, &ce].map(|method| gradient(method));
+        let [(own, a), (at, b), (pkt, c), (ce, d)] = [&part, &at, &pkt, &ce].map(gradient);
         let want = own.loss + at.loss + pkt.loss - 2.0 * ce.loss;
         assert!((whole.loss - want).abs() < 1e-4 * want.abs(), "{} and {want}", whole.loss);
         assert_eq!(whole.terms.len(), own.terms.len() + 2);
