@@ -124,7 +124,7 @@ pub fn ablate(
             let checked = CheckedRun::sharing(&own, dataset, &mut pool)?;
             let folder = run_folder(plan, seed, without);
             let start = match plan.start {
-                Start::Resume if !RunFolder::at(&folder).last_checkpoint().exists() => {
+                Start::Resume if RunFolder::at(&folder).newest_checkpoint().is_none() => {
                     Start::Overwrite
                 }
                 start => start,

@@ -19,14 +19,14 @@ use faculty_data::Dataset;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{CachePlan, check_maps};
-use crate::checkpoint::{self, Progress};
+use crate::checkpoint::Identity;
 use crate::error::{Error, Result};
 use crate::methods::{self, METHODS};
 use crate::metrics::Quality;
 use crate::preflight::Report;
 use crate::recipe::{self, CacheDtype, Method, Recipe};
 use crate::record::{RunCard, TeacherCard};
-use crate::run::{CheckedRun, TeacherPool, identity, needs_of_run};
+use crate::run::{CheckedRun, TeacherPool, needs_of_run};
 use crate::run_folder::{RunFolder, Start};
 use crate::statistics::{Paired, SIGNIFICANCE, compare_paired, deviation, mean};
 use crate::tap::Tap;
@@ -376,19 +376,17 @@ impl<'a> CheckedComparison<'a> {
 
     fn found_at(&self, at: usize, seed: u64) -> Result<Found> {
         let folder = RunFolder::at(&self.run_folder(at, seed));
-        let path = folder.last_checkpoint();
         let card = folder.card()?;
-        if !path.exists() {
+        let Some(progress) = folder.progress()? else {
             // Without its checkpoint nobody knows what a finished run was.
             return match card {
                 Some(_) => Err(Error::FolderInUse { path: folder.path().into(), finished: true }),
                 None => Ok(Found::Nothing),
             };
-        }
+        };
         let own = self.own(at, seed);
-        let identity = identity(&own, &self.methods[at].teachers)?;
-        let progress = checkpoint::progress(&path)?;
-        check_same_run(&path, &progress, &Progress::start(self.dataset.fingerprint(), identity))?;
+        let identity = Identity::of(&own, &self.methods[at].teachers, self.dataset.fingerprint())?;
+        check_same_run(folder.path(), &progress.identity, &identity, &[])?;
         Ok(match card {
             Some(card) if progress.epoch == own.train.epochs => Found::Finished(Box::new(card)),
             _ => Found::Part,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use faculty_data::SampleId;
 
+use crate::checkpoint::{Change, check_allowed};
 use crate::preflight::Suspicion;
 use crate::recipe::RecipeError;
 use crate::teacher::ClassProblem;
@@ -166,8 +167,24 @@ pub enum Error {
         /// Whether that run is finished.
         finished: bool,
     },
+    /// A folder that another process writes.
+    #[error("{owner} {what} `{}` already", path.display())]
+    FolderLocked {
+        /// The folder.
+        path: PathBuf,
+        /// What it does there.
+        what: &'static str,
+        /// Which process, on which machine.
+        owner: String,
+    },
+    /// A key of the recipe that cannot change in the middle of a run.
+    #[error("`{key}` cannot change in the middle of a run")]
+    CannotChange {
+        /// The key.
+        key: String,
+    },
     /// Nothing to resume.
-    #[error("`{}` holds no checkpoint to resume from", path.display())]
+    #[error("`{}` holds no run to go on with", path.display())]
     NothingToResume {
         /// The folder.
         path: PathBuf,
@@ -181,12 +198,12 @@ pub enum Error {
         reason: String,
     },
     /// A checkpoint of another run.
-    #[error("`{}` belongs to another run: {what} differs", path.display())]
+    #[error("`{}` belongs to another run: {} differ{}", path.display(), told(changes), if changes.len() == 1 { "s" } else { "" })]
     OtherRun {
-        /// The file.
+        /// Its folder.
         path: PathBuf,
         /// What differs.
-        what: String,
+        changes: Vec<Change>,
     },
     /// A recipe without a cache, where one is asked for.
     #[error("the recipe has no `[cache]`")]
@@ -231,12 +248,6 @@ pub enum Error {
         /// `cache.maps`.
         maps: &'static str,
     },
-    /// Another process builds the same cache.
-    #[error("another process is building `{}`", path.display())]
-    CacheInUse {
-        /// Its folder.
-        path: PathBuf,
-    },
     /// The building of a cache was stopped from outside.
     #[error("stopped building `{}`", path.display())]
     CacheStopped {
@@ -272,10 +283,12 @@ pub enum Error {
         kept: Option<PathBuf>,
     },
     /// Stopped from outside.
-    #[error("stopped in epoch {epoch}")]
+    #[error("stopped in epoch {epoch} after batch {batch}")]
     Interrupted {
         /// The epoch that was not finished.
         epoch: usize,
+        /// Its finished batches.
+        batch: usize,
         /// The last good checkpoint, if one was written.
         kept: Option<PathBuf>,
     },
@@ -339,7 +352,7 @@ impl Error {
             Some(path) => {
                 format!("{first}`{}` is kept: continue from it with `--resume`", path.display())
             }
-            None => format!("{first}no epoch was finished, so there is no checkpoint yet"),
+            None => format!("{first}there is no checkpoint yet: `--resume` begins again"),
         };
         match self {
             // Each recipe problem carries its own hint.
@@ -401,13 +414,19 @@ impl Error {
             Self::FolderInUse { finished: false, .. } => {
                 Some("continue it with `--resume`, or replace it with `--overwrite`".to_owned())
             }
-            Self::NothingToResume { .. } => {
-                Some("start it without `--resume`; the first epoch writes a checkpoint".to_owned())
-            }
+            Self::NothingToResume { .. } => Some("start it without `--resume`".to_owned()),
             Self::Checkpoint { .. } => Some("start the run again with `--overwrite`".to_owned()),
-            Self::OtherRun { .. } => Some(
-                "undo the change, or start a new run with `--output` or `--overwrite`".to_owned(),
-            ),
+            Self::OtherRun { changes, .. } => {
+                let keys: Vec<String> =
+                    changes.iter().map(|change| change.key.clone()).collect();
+                let ways = "undo the change, or start a new run with `--output` or `--overwrite`";
+                Some(match (check_allowed(&keys), changes.as_slice()) {
+                    (Ok(()), [Change { key, now, .. }, ..]) => {
+                        format!("{ways}; `--resume-with {key}={now}` goes on with the change")
+                    }
+                    _ => ways.to_owned(),
+                })
+            }
             Self::NoCache => Some("add `[cache]`, and `views = 4` to `[data]`".to_owned()),
             Self::CacheMismatch { field, cache, .. } => Some(match field.as_str() {
                 "`data.view_seed`" => format!(
@@ -427,9 +446,14 @@ impl Error {
             Self::CacheMaps { .. } => {
                 Some("set `cache.maps = \"auto\"`, or use a method that reads logits".to_owned())
             }
-            Self::CacheInUse { .. } => {
-                Some("wait for it, or name another folder as `cache.path`".to_owned())
+            Self::FolderLocked { .. } => {
+                Some("wait for it to end, or use another folder".to_owned())
             }
+            Self::CannotChange { .. } => Some(
+                "keys of `train` and `method` can change, but neither the method nor the \
+                 optimiser; start a new run for anything else"
+                    .to_owned(),
+            ),
             Self::CacheStopped { .. } => {
                 Some("what is finished is kept: the same command goes on from there".to_owned())
             }
@@ -437,9 +461,17 @@ impl Error {
             Self::CacheValue { .. } => {
                 Some("check the teacher's weights and normalisation".to_owned())
             }
-            Self::NotFinite { kept, .. } => {
-                Some(kept_hint(kept, "lower `train.learning_rate` or the loss weights; "))
-            }
+            Self::NotFinite { kept: Some(kept), .. } => Some(format!(
+                "`{}` is kept: go on from it with a lower rate, `--resume-with \
+                 train.learning_rate=…`, or without the batch, `--resume --set \
+                 train.skip_bad_batches=…`",
+                kept.display()
+            )),
+            Self::NotFinite { kept: None, .. } => Some(
+                "lower `train.learning_rate` or the loss weights, and start again with \
+                 `--overwrite`"
+                    .to_owned(),
+            ),
             Self::Interrupted { kept, .. } => Some(kept_hint(kept, "")),
             Self::NothingToCompare { .. } => {
                 Some("name some in `--methods`; `faculty methods` lists them".to_owned())
@@ -466,4 +498,16 @@ impl Error {
 
 fn listed(ids: &[SampleId]) -> String {
     ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// `train.epochs` (then 3, now 60), …
+fn told(changes: &[Change]) -> String {
+    const SHOWN: usize = 5;
+    let more = changes.len().saturating_sub(SHOWN);
+    let shown = changes.iter().take(SHOWN).map(|Change { key, then, now, .. }| {
+        let key = if key.contains(' ') { key.clone() } else { format!("`{key}`") };
+        format!("{key} (then {then}, now {now})")
+    });
+    let more = (more > 0).then(|| format!("{more} more"));
+    shown.chain(more).collect::<Vec<_>>().join(", ")
 }

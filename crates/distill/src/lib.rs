@@ -15,6 +15,7 @@ pub mod compute;
 mod error;
 pub mod evaluate;
 pub mod learner;
+mod lock;
 pub mod losses;
 pub mod methods;
 pub mod metrics;

@@ -1,20 +1,20 @@
 //! From a recipe to a run that can start: everything is loaded and checked first, so that a run
 //! that begins does not fail for a reason that could have been known.
 
-use std::path::PathBuf;
+use std::time::Duration;
 
 use faculty_data::{Dataset, Format, Normalisation, Part, ReadOptions};
-use faculty_nets::weights::file_hash;
 use faculty_nets::{MapShape, Network};
 
 use crate::cache::CachePlan;
+use crate::checkpoint::{Identity, check_allowed};
 use crate::compute::Compute;
 use crate::error::Result;
 use crate::learner::{Learner, TeacherTraits};
 use crate::methods::{self, Method, Needs};
 use crate::optimizer::OptimizerConfig;
-use crate::recipe::{self, CacheDtype, CacheMaps, Recipe};
-use crate::record::{RunCard, StudentResult, TeacherCard};
+use crate::recipe::{self, Recipe};
+use crate::record::{RunCard, StudentResult};
 use crate::schedule::{Schedule, Shape};
 use crate::teacher::TeacherSource;
 
@@ -77,6 +77,10 @@ pub struct Settings {
     pub evaluate_every: usize,
     /// Epochs between checkpoints.
     pub checkpoint_every: usize,
+    /// Time between checkpoints in the middle of an epoch.
+    pub checkpoint_after: Duration,
+    /// Batches that may be left out.
+    pub skip_bad_batches: usize,
     /// The resolved recipe as text.
     pub recipe: String,
 }
@@ -89,7 +93,9 @@ pub struct CheckedRun {
     pub(crate) settings: Settings,
     pub(crate) card: RunCard,
     /// What must not change between the parts of an interrupted run.
-    pub(crate) identity: String,
+    pub(crate) identity: Identity,
+    /// Keys of the recipe that may change all the same.
+    pub(crate) allowed: Vec<String>,
 }
 
 impl CheckedRun {
@@ -163,7 +169,7 @@ impl CheckedRun {
             .collect();
         let compute = Compute::of(recipe.train.device)?;
         let recipe_text = recipe.to_toml()?;
-        let identity = identity(recipe, &cards)?;
+        let identity = Identity::of(recipe, &cards, dataset.fingerprint())?;
         let nothing = StudentResult { epoch: 0, validation: None, test: None };
         let card = RunCard {
             format: 1,
@@ -184,6 +190,7 @@ impl CheckedRun {
             diversity: report.and_then(|report| report.diversity),
             last: nothing,
             best: nothing,
+            changes: Vec::new(),
             seconds: 0.0,
         };
         let batch_size = recipe.train.batch_size;
@@ -195,7 +202,20 @@ impl CheckedRun {
             settings: settings(recipe, recipe_text),
             card,
             identity,
+            allowed: Vec::new(),
         })
+    }
+
+    /// Lets these keys of the recipe differ from the run that is resumed.
+    ///
+    /// # Errors
+    /// [`Error::CannotChange`] for keys that no run can change in its middle.
+    ///
+    /// [`Error::CannotChange`]: crate::Error::CannotChange
+    pub fn allowing(mut self, keys: Vec<String>) -> Result<Self> {
+        check_allowed(&keys)?;
+        self.allowed = keys;
+        Ok(self)
     }
 
     /// What is known before the first epoch: objective, teachers and their quality, hashes.
@@ -271,43 +291,10 @@ fn settings(recipe: &Recipe, text: String) -> Settings {
         clip: train.clip_gradient_norm,
         evaluate_every: train.evaluate_every,
         checkpoint_every: train.checkpoint_every,
+        // A time beyond all clocks is never.
+        checkpoint_after: Duration::try_from_secs_f64(60.0 * train.checkpoint_minutes)
+            .unwrap_or(Duration::MAX),
+        skip_bad_batches: train.skip_bad_batches,
         recipe: text,
     }
-}
-
-/// What must not change between the parts of an interrupted run, a line each.
-pub(crate) fn identity(recipe: &Recipe, teachers: &[TeacherCard]) -> Result<String> {
-    let mut identity = Vec::new();
-    if let Some(path) = &recipe.student.weights {
-        identity.push(format!("student weights {}", file_hash(path)?));
-    }
-    for card in teachers {
-        identity.push(format!("teacher `{}` {}", card.name, card.identity));
-    }
-    identity.push(comparable(recipe)?);
-    Ok(identity.join("\n"))
-}
-
-/// The recipe without what may change when a run goes on elsewhere: paths, names and threads. Data
-/// and weights are compared by their hashes instead.
-fn comparable(recipe: &Recipe) -> Result<String> {
-    let mut recipe = recipe.clone();
-    recipe.output = None;
-    recipe.name = None;
-    recipe.train.threads = None;
-    recipe.data.path = PathBuf::from("data");
-    // Where outputs are kept changes nothing, unless they are rounded.
-    recipe.cache = recipe.cache.filter(|cache| cache.dtype != CacheDtype::F32).map(|cache| {
-        recipe::Cache { path: None, maps: CacheMaps::Auto, block: None, dtype: cache.dtype }
-    });
-    recipe.student.weights = recipe.student.weights.map(|_| PathBuf::from("weights"));
-    for teacher in &mut recipe.teachers {
-        let file = |path: &Option<PathBuf>| path.as_ref().map(|_| PathBuf::from("weights"));
-        teacher.weights = file(&teacher.weights);
-        teacher.onnx = file(&teacher.onnx);
-        teacher.logits = file(&teacher.logits);
-        // Whether given here or in a file: what counts is the map that comes of it.
-        teacher.classes = None;
-    }
-    Ok(recipe.to_toml()?)
 }

@@ -1,15 +1,17 @@
 //! The folder of a run: who may write it, and what lies where.
 //!
-//! `recipe.toml` (resolved), `metrics.jsonl`, `checkpoints/last.safetensors` (everything),
-//! `checkpoints/best.safetensors` (the student), `student.safetensors` (the result), `card.json`.
+//! `recipe.toml` (resolved), `metrics.jsonl`, `checkpoints/last.safetensors` and
+//! `checkpoints/previous.safetensors` (everything), `checkpoints/best.safetensors` (the student),
+//! `student.safetensors` (the result), `card.json`. `lock` belongs to the process that writes here.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use faculty_nets::weights::write_atomically;
+use faculty_nets::files::{self, is_partial, write_atomically};
 
+use crate::checkpoint::{CheckpointPair, Progress};
 use crate::error::{Error, Result};
+use crate::lock::FolderLock;
 use crate::record::{EpochRecord, RunCard};
 
 /// How a run begins.
@@ -19,30 +21,44 @@ pub enum Start {
     New,
     /// In place of a run that may be there.
     Overwrite,
-    /// From the last checkpoint of the same run.
+    /// From the last checkpoint of the same run; from the start, if it ended before the first one.
     Resume,
 }
 
-/// An opened run folder.
-#[derive(Clone, Debug)]
+/// A run folder.
+#[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    checkpoints: CheckpointPair,
+    /// Of an opened folder.
+    lock: Option<FolderLock>,
 }
 
 impl RunFolder {
-    /// Opens (and for a new run creates) the folder.
+    /// Opens (and for a new run creates) the folder, for this process alone.
     ///
     /// # Errors
-    /// When it holds a run and `start` is [`Start::New`], or cannot be written.
+    /// When it holds a run and `start` is [`Start::New`], holds none and `start` is
+    /// [`Start::Resume`], another process writes it, or it cannot be written.
     pub fn open(path: &Path, start: Start) -> Result<Self> {
-        let folder = Self { path: path.to_owned() };
+        let mut folder = Self::at(path);
         match start {
-            Start::Resume => return Ok(folder),
+            Start::New => folder.check_unused()?,
+            Start::Resume if !folder.recipe().exists() => {
+                return Err(Error::NothingToResume { path: path.to_owned() });
+            }
+            Start::Resume | Start::Overwrite => {}
+        }
+        folder.lock = Some(FolderLock::take(path, "trains in")?);
+        match start {
+            // Once more: another process may have been faster.
             Start::New => folder.check_unused()?,
             Start::Overwrite => folder.clear()?,
+            Start::Resume => {}
         }
-        let checkpoints = folder.checkpoints();
-        fs::create_dir_all(&checkpoints).map_err(Error::io("create", &checkpoints))?;
+        let checkpoints = folder.checkpoint_folder();
+        files::create_folder(&checkpoints).map_err(Error::io("create", &checkpoints))?;
+        folder.remove_partial();
         Ok(folder)
     }
 
@@ -52,7 +68,7 @@ impl RunFolder {
     /// [`Error::FolderInUse`].
     pub fn check_unused(&self) -> Result<()> {
         let finished = self.path.join("card.json").exists();
-        if finished || self.path.join("recipe.toml").exists() {
+        if finished || self.recipe().exists() {
             return Err(Error::FolderInUse { path: self.path.clone(), finished });
         }
         Ok(())
@@ -61,28 +77,31 @@ impl RunFolder {
     /// A folder by name only; nothing is touched.
     #[must_use]
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        let checkpoints = CheckpointPair::below(&path.join("checkpoints"));
+        Self { path: path.to_owned(), checkpoints, lock: None }
     }
 
     /// Removes the files of an earlier run, and nothing else.
     fn clear(&self) -> Result<()> {
-        let files = [
-            self.path.join("card.json"),
-            self.student(),
-            self.last_checkpoint(),
-            self.best_student(),
-            self.metrics(),
-            self.path.join("recipe.toml"),
-        ];
-        for file in files {
-            match fs::remove_file(&file) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io("remove", file)(error));
-                }
-                _ => {}
-            }
+        let own =
+            [self.path.join("card.json"), self.student(), self.best_student(), self.metrics()];
+        let own = own.iter().map(PathBuf::as_path).chain(self.checkpoints.files());
+        // The recipe last: a folder that has one holds a run.
+        for file in own.chain([self.recipe().as_path()]) {
+            files::remove(file).map_err(Error::io("remove", file))?;
         }
         Ok(())
+    }
+
+    /// Removes what a process that was killed had begun to write.
+    fn remove_partial(&self) {
+        for folder in [self.path.clone(), self.checkpoint_folder()] {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            for path in entries.map(|entry| entry.path()).filter(|path| is_partial(path)) {
+                // Only untidy if it stays.
+                let _ = files::remove(&path);
+            }
+        }
     }
 
     /// Its path.
@@ -97,16 +116,28 @@ impl RunFolder {
         self.path.join("student.safetensors")
     }
 
-    /// Everything that the run needs to go on.
+    /// The newest file with everything that the run needs to go on, if there is one.
     #[must_use]
-    pub fn last_checkpoint(&self) -> PathBuf {
-        self.checkpoints().join("last.safetensors")
+    pub fn newest_checkpoint(&self) -> Option<&Path> {
+        self.checkpoints.newest()
+    }
+
+    /// How far the run is by its newest whole checkpoint; nothing without one.
+    ///
+    /// # Errors
+    /// When there are checkpoints, and none can be used.
+    pub fn progress(&self) -> Result<Option<Progress>> {
+        Ok(self.checkpoints.read()?.map(|(checkpoint, _)| checkpoint.progress))
+    }
+
+    pub(crate) fn checkpoints(&self) -> &CheckpointPair {
+        &self.checkpoints
     }
 
     /// The student at the best validation epoch so far.
     #[must_use]
     pub fn best_student(&self) -> PathBuf {
-        self.checkpoints().join("best.safetensors")
+        self.checkpoint_folder().join("best.safetensors")
     }
 
     /// One JSON line an epoch.
@@ -115,12 +146,16 @@ impl RunFolder {
         self.path.join("metrics.jsonl")
     }
 
-    fn checkpoints(&self) -> PathBuf {
+    fn recipe(&self) -> PathBuf {
+        self.path.join("recipe.toml")
+    }
+
+    fn checkpoint_folder(&self) -> PathBuf {
         self.path.join("checkpoints")
     }
 
     pub(crate) fn write_recipe(&self, text: &str) -> Result<()> {
-        let path = self.path.join("recipe.toml");
+        let path = self.recipe();
         write_atomically(&path, text.as_bytes()).map_err(Error::io("write", path))
     }
 
@@ -141,30 +176,33 @@ impl RunFolder {
         }
     }
 
-    pub(crate) fn append_metrics(&self, record: &EpochRecord) -> Result<()> {
+    /// Appends a line; returns the file's new length.
+    pub(crate) fn append_metrics(&self, record: &EpochRecord, length: u64) -> Result<u64> {
         let path = self.metrics();
         let mut line = serde_json::to_string(record).expect("plain data always serialises");
         line.push('\n');
-        fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .and_then(|mut file| file.write_all(line.as_bytes()).and_then(|()| file.sync_data()))
-            .map_err(Error::io("write", path))
+        files::append(&path, line.as_bytes()).map_err(Error::io("write", path))?;
+        Ok(length + line.len() as u64)
     }
 
-    /// Drops lines of epochs after `epoch`: a run that ended between its metrics line and its
-    /// checkpoint trains that epoch again.
-    pub(crate) fn keep_metrics_until(&self, epoch: usize) -> Result<()> {
+    /// Cuts off the lines after a checkpoint: those epochs are trained again. Whether all lines
+    /// before it were there.
+    pub(crate) fn cut_metrics(&self, length: u64) -> Result<bool> {
         let path = self.metrics();
-        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        let kept: String = text
-            .lines()
-            .filter(|line| {
-                serde_json::from_str::<EpochRecord>(line).is_ok_and(|r| r.epoch <= epoch)
-            })
-            .flat_map(|line| [line, "\n"])
-            .collect();
-        write_atomically(&path, kept.as_bytes()).map_err(Error::io("write", path))
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(Error::io("read", path)(error)),
+        };
+        let wanted = usize::try_from(length).unwrap_or(usize::MAX);
+        if text.len() == wanted {
+            return Ok(true);
+        }
+        let complete = text.len() > wanted;
+        // Where lines were lost, at least no half one stays.
+        let end = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let kept = if complete { wanted } else { end };
+        write_atomically(&path, &text[..kept]).map_err(Error::io("write", path))?;
+        Ok(complete)
     }
 }

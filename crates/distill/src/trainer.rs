@@ -1,23 +1,30 @@
 //! The training loop: epochs over views, one learner step a batch, records, checkpoints, and the
 //! final numbers.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use faculty_data::rng::{Purpose, draw};
-use faculty_data::{Augmentation, BatchLoader, LoaderConfig};
-use faculty_nets::{Network, weights};
+use faculty_data::{Augmentation, Batch, BatchLoader, LoaderConfig};
+use faculty_nets::Network;
 
-use crate::checkpoint::{self, BestEpoch, Progress};
+use crate::checkpoint::{BestEpoch, EpochPart, Progress};
 use crate::error::{Error, Result};
 use crate::evaluate::network_quality;
 use crate::learner::{Learner, LearnerBatch, StepRecord};
+use crate::methods::Needs;
 use crate::metrics::Quality;
-use crate::record::{EpochRecord, EpochSums, RunCard, StudentResult};
-use crate::run::CheckedRun;
+use crate::record::{EpochRecord, RunCard, StudentResult};
+use crate::run::{CheckedRun, RunData, Settings, Teacher};
 use crate::run_folder::{RunFolder, Start};
 use crate::teacher::{TeacherBatch, TeacherOutputs};
+
+mod keep;
+mod result;
+
+pub(crate) use keep::check_same_run;
+use result::write_student;
 
 /// What a run tells while it goes on.
 #[derive(Debug)]
@@ -26,6 +33,8 @@ pub enum Event<'a> {
     Started {
         /// First epoch to train, from 1.
         epoch: usize,
+        /// Its batches that are done already.
+        batch: usize,
     },
     /// A batch is done.
     Batch {
@@ -42,288 +51,163 @@ pub enum Event<'a> {
     },
     /// An epoch is done and written down.
     Epoch(&'a EpochRecord),
+    /// Something that the user should know; the run goes on, or an error follows.
+    Warning(String),
 }
+
+type Observer<'a> = &'a mut dyn FnMut(Event<'_>);
 
 /// Trains a checked run to its end in `folder`.
 ///
-/// `stop` ends the run after the current batch; what earlier epochs left is kept.
+/// `stop` ends the run after the current batch, with a checkpoint.
 ///
 /// # Errors
 /// When the folder cannot be used, a loss breaks down, the run is stopped, or a file cannot be
-/// written. The last checkpoint stays in every case.
+/// read or written. A checkpoint from which the run can go on stays in every case, once there is
+/// one.
 pub fn train(
     run: CheckedRun,
     folder: &Path,
     start: Start,
     stop: &AtomicBool,
-    observe: &mut dyn FnMut(Event<'_>),
+    observe: Observer<'_>,
 ) -> Result<RunCard> {
-    let CheckedRun { mut learner, mut teachers, data, settings, card, identity } = run;
-    let folder = RunFolder::open(folder, start)?;
-    let mut progress = Progress::start(card.data_fingerprint.clone(), identity);
+    let CheckedRun { learner, teachers, data, settings, card, identity, allowed } = run;
+    let mut training = Training {
+        folder: RunFolder::open(folder, start)?,
+        learner,
+        teachers,
+        data,
+        settings,
+        card,
+        stop,
+        progress: Progress::start(identity),
+        best: None,
+        saved: Instant::now(),
+    };
     if start == Start::Resume {
-        progress = resume(&folder, &mut learner, &settings.optimizer, &progress)?;
-        folder.keep_metrics_until(progress.epoch)?;
-    } else {
-        folder.write_recipe(&settings.recipe)?;
+        training.resume(&allowed, observe)?;
     }
+    training.folder.write_recipe(&training.settings.recipe)?;
+    let Progress { epoch, .. } = training.progress;
+    observe(Event::Started { epoch: epoch + 1, batch: training.progress.batch() });
+    while training.progress.epoch < training.settings.schedule.epochs {
+        training.epoch(observe)?;
+    }
+    training.finish()
+}
 
-    let teacher_names: Vec<String> = teachers.iter().map(|t| t.name.clone()).collect();
-    let mut checkpointed = progress.epoch;
-    observe(Event::Started { epoch: progress.epoch + 1 });
-    for epoch in progress.epoch + 1..=settings.schedule.epochs {
-        let started = Instant::now();
-        let mut epoch_run = EpochRun {
-            learner: &mut learner,
-            teachers: &mut teachers,
-            settings: &settings,
-            data: &data,
-            folder: &folder,
-            stop,
-        };
-        let trained = epoch_run.train(epoch, checkpointed, observe)?;
-        let is_last = epoch == settings.schedule.epochs;
-        let validation = match &data.validation {
-            Some(part) if is_last || epoch.is_multiple_of(settings.evaluate_every) => {
-                network_quality(&learner.student.network, part, &data.normalisation)?
+/// A run at work.
+struct Training<'a> {
+    learner: Learner,
+    teachers: Vec<Teacher>,
+    data: RunData,
+    settings: Settings,
+    card: RunCard,
+    folder: RunFolder,
+    stop: &'a AtomicBool,
+    progress: Progress,
+    /// The student of `progress.best`.
+    best: Option<Network>,
+    /// When the last checkpoint was written, or the run began.
+    saved: Instant,
+}
+
+impl Training<'_> {
+    /// The next epoch, or what is left of it.
+    fn epoch(&mut self, observe: Observer<'_>) -> Result<()> {
+        let epoch = self.progress.epoch + 1;
+        let part = self.batches(epoch, observe)?;
+        let evaluating = Instant::now();
+        let is_last = epoch == self.settings.schedule.epochs;
+        let validation = match &self.data.validation {
+            Some(part) if is_last || epoch.is_multiple_of(self.settings.evaluate_every) => {
+                network_quality(&self.learner.student.network, part, &self.data.normalisation)?
             }
             _ => None,
         };
-        let seconds = started.elapsed().as_secs_f64();
-        let record = EpochRecord {
-            epoch,
-            learning_rate: trained.learning_rate,
-            loss: trained.sums.loss(),
-            terms: trained.sums.terms(),
-            teacher_weights: trained.sums.teacher_weights(&teacher_names),
-            train_top1: trained.sums.train_top1(),
-            validation,
-            images_per_second: trained.sums.samples() as f64 / trained.seconds,
-            data_wait_seconds: trained.data_wait_seconds,
-            teacher_seconds: trained.teacher_seconds,
-            loss_seconds: learner.take_loss_time().as_secs_f64(),
-            seconds,
-        };
-        let student = &learner.student.network;
+        let seconds = part.times.training + evaluating.elapsed().as_secs_f64();
+        let record = self.record(epoch, &part, validation, seconds);
         if let Some(quality) = validation
-            && progress.best.is_none_or(|best| quality.top1 > best.quality.top1)
+            && self.progress.best.is_none_or(|best| quality.top1 > best.quality.top1)
         {
-            progress.best = Some(BestEpoch { epoch, quality });
-            write_student(&folder.best_student(), student, &card, epoch)?;
+            let student = &self.learner.student.network;
+            write_student(&self.folder.best_student(), student, &self.card, epoch)?;
+            self.best = Some(student.clone());
+            self.progress.best = Some(BestEpoch { epoch, quality });
         }
-        folder.append_metrics(&record)?;
-        progress.epoch = epoch;
-        progress.seconds += seconds;
-        if is_last || epoch.is_multiple_of(settings.checkpoint_every) {
-            let path = folder.last_checkpoint();
-            checkpoint::save(&path, &learner, &settings.optimizer, &progress)?;
-            checkpointed = epoch;
+        let metrics = self.folder.append_metrics(&record, self.progress.metrics_bytes)?;
+        self.progress.metrics_bytes = metrics;
+        self.progress.epoch = epoch;
+        self.progress.part = None;
+        self.progress.seconds += seconds;
+        if is_last || epoch.is_multiple_of(self.settings.checkpoint_every) {
+            self.save()?;
         }
         observe(Event::Epoch(&record));
+        Ok(())
     }
-    finish(&folder, &learner.student.network, &data, &progress, card)
-}
 
-fn resume(
-    folder: &RunFolder,
-    learner: &mut Learner,
-    optimizer: &crate::optimizer::OptimizerConfig,
-    expected: &Progress,
-) -> Result<Progress> {
-    let path = folder.last_checkpoint();
-    if !path.exists() {
-        return Err(Error::NothingToResume { path: folder.path().to_owned() });
-    }
-    check_same_run(&path, &checkpoint::progress(&path)?, expected)?;
-    checkpoint::load(&path, learner, optimizer)
-}
-
-/// Refuses a checkpoint of other data, another recipe or other weights, with the first difference.
-pub(crate) fn check_same_run(path: &Path, found: &Progress, expected: &Progress) -> Result<()> {
-    let other = |what: &str| Error::OtherRun { path: path.to_owned(), what: what.to_owned() };
-    if found.data_fingerprint != expected.data_fingerprint {
-        return Err(other("the data set"));
-    }
-    if found.recipe != expected.recipe {
-        let line = first_difference(&found.recipe, &expected.recipe);
-        return Err(other(&format!("the recipe or a weight file ({line})")));
-    }
-    Ok(())
-}
-
-/// The first line that differs, as `now …, then …`.
-fn first_difference(then: &str, now: &str) -> String {
-    let mut then_lines = then.lines();
-    let mut now_lines = now.lines();
-    loop {
-        match (then_lines.next(), now_lines.next()) {
-            (None, None) => return "line endings".to_owned(),
-            (a, b) if a == b => {}
-            (a, b) => {
-                return format!("now `{}`, then `{}`", b.unwrap_or("-"), a.unwrap_or("-"));
-            }
-        }
-    }
-}
-
-/// Final test numbers of the last and of the best epoch; the best student is the result.
-fn finish(
-    folder: &RunFolder,
-    last: &Network,
-    data: &crate::run::RunData,
-    progress: &Progress,
-    mut card: RunCard,
-) -> Result<RunCard> {
-    let quality = |network: &Network, part: &Option<faculty_data::Part>| match part {
-        Some(part) => network_quality(network, part, &data.normalisation),
-        None => Ok(None),
-    };
-    card.seconds = progress.seconds;
-    card.last = StudentResult {
-        epoch: progress.epoch,
-        validation: quality(last, &data.validation)?,
-        test: quality(last, &data.test)?,
-    };
-    let best = progress.best.filter(|best| best.epoch != progress.epoch);
-    let mut student = last.clone();
-    card.best = match best {
-        None => card.last,
-        Some(best) => {
-            let path = folder.best_student();
-            student.set_state_dict(&weights::read(&path)?, &path)?;
-            StudentResult {
-                epoch: best.epoch,
-                validation: Some(best.quality),
-                test: quality(&student, &data.test)?,
-            }
-        }
-    };
-    write_student(&folder.student(), &student, &card, card.best.epoch)?;
-    folder.write_card(&card)?;
-    Ok(card)
-}
-
-fn write_student(path: &Path, student: &Network, card: &RunCard, epoch: usize) -> Result<()> {
-    let metadata = [
-        ("network".to_owned(), student.name().to_owned()),
-        ("classes".to_owned(), student.classes().to_string()),
-        ("method".to_owned(), card.method.clone()),
-        ("epoch".to_owned(), epoch.to_string()),
-        ("faculty".to_owned(), card.faculty.clone()),
-        ("mean".to_owned(), json(&card.mean)),
-        ("std".to_owned(), json(&card.std)),
-        ("class_names".to_owned(), json(&card.classes)),
-    ];
-    weights::write(path, &student.state_dict(), &metadata.into())?;
-    Ok(())
-}
-
-fn json<T: serde::Serialize>(value: &T) -> String {
-    serde_json::to_string(value).expect("plain data always serialises")
-}
-
-/// One epoch with everything it touches.
-struct EpochRun<'a> {
-    learner: &'a mut Learner,
-    teachers: &'a mut [crate::run::Teacher],
-    settings: &'a crate::run::Settings,
-    data: &'a crate::run::RunData,
-    folder: &'a RunFolder,
-    stop: &'a AtomicBool,
-}
-
-struct TrainedEpoch {
-    sums: EpochSums,
-    learning_rate: f64,
-    data_wait_seconds: f64,
-    teacher_seconds: f64,
-    seconds: f64,
-}
-
-impl EpochRun<'_> {
-    fn train(
-        &mut self,
+    fn record(
+        &self,
         epoch: usize,
-        checkpointed: usize,
-        observe: &mut dyn FnMut(Event<'_>),
-    ) -> Result<TrainedEpoch> {
-        let started = Instant::now();
-        let settings = self.settings;
-        let needs = self.learner.method().needs(epoch);
-        let mut loader = self.loader(epoch)?;
-        let batches = loader.batches_left();
-        let mut sums = EpochSums::default();
-        let mut learning_rate = 0.0;
-        let mut teacher_seconds = 0.0;
-        let mut batch_number = 0;
-        while let Some(batch) = loader.next() {
-            let batch = batch?;
-            batch_number += 1;
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted { epoch, kept: self.kept(checkpointed) });
-            }
-            let outputs = if needs.teachers() {
-                let started = Instant::now();
-                let view = TeacherBatch {
-                    ids: &batch.ids,
-                    view: u64::from(batch.view_number),
-                    images: &batch.images,
-                };
-                let outputs = self
-                    .teachers
-                    .iter_mut()
-                    .map(|teacher| teacher.source.outputs(&view, &needs.teacher_taps))
-                    .collect::<Result<Vec<TeacherOutputs>>>()?;
-                teacher_seconds += started.elapsed().as_secs_f64();
-                outputs
-            } else {
-                Vec::new()
-            };
-            learning_rate = settings.schedule.rate(epoch, batch_number - 1, batches);
-            let learner_batch = LearnerBatch {
-                epoch,
-                draw: draw(Purpose::Method, settings.seed, epoch as u64, batch_number as u64, 0),
-                images: &batch.images,
-                labels: &batch.labels,
-                teachers: &outputs,
-            };
-            let step = self.learner.gradients(&learner_batch);
-            if let Some((what, value)) = broken(&step) {
-                let kept = self.kept(checkpointed);
-                return Err(Error::NotFinite { what, value, epoch, batch: batch_number, kept });
-            }
-            let rate = learning_rate as f32;
-            self.learner.update(&settings.optimizer, rate, settings.clip, epoch);
-            let numbers = self.learner.after_step(&learner_batch, rate, settings.clip);
-            if let Some((name, value)) = numbers.into_iter().find(|(_, v)| !v.is_finite()) {
-                let (what, kept) = (format!("`{name}`"), self.kept(checkpointed));
-                return Err(Error::NotFinite { what, value, epoch, batch: batch_number, kept });
-            }
-            sums.add(&step, batch.len());
-            observe(Event::Batch {
-                epoch,
-                batch: batch_number,
-                batches,
-                loss: sums.loss(),
-                images_per_second: sums.samples() as f64 / started.elapsed().as_secs_f64(),
-            });
-            loader.recycle(batch);
+        part: &EpochPart,
+        validation: Option<Quality>,
+        seconds: f64,
+    ) -> EpochRecord {
+        let names: Vec<String> = self.teachers.iter().map(|t| t.name.clone()).collect();
+        EpochRecord {
+            epoch,
+            learning_rate: part.learning_rate,
+            loss: part.sums.loss(),
+            terms: part.sums.terms(),
+            teacher_weights: part.sums.teacher_weights(&names),
+            train_top1: part.sums.train_top1(),
+            skipped_batches: part.skipped,
+            validation,
+            images_per_second: part.sums.samples() as f64 / part.times.training,
+            data_wait_seconds: part.times.data_wait,
+            teacher_seconds: part.times.teachers,
+            loss_seconds: part.times.losses,
+            seconds,
         }
-        if let Some(value) = self.broken_weight() {
-            let what = "a weight of the student".to_owned();
-            let kept = self.kept(checkpointed);
-            return Err(Error::NotFinite { what, value, epoch, batch: batch_number, kept });
-        }
-        Ok(TrainedEpoch {
-            sums,
-            learning_rate,
-            data_wait_seconds: loader.data_wait().as_secs_f64(),
-            teacher_seconds,
-            seconds: started.elapsed().as_secs_f64(),
-        })
     }
 
-    fn loader(&self, epoch: usize) -> Result<BatchLoader> {
+    /// The batches of an epoch that are not done yet; gives all of it.
+    fn batches(&mut self, epoch: usize, observe: Observer<'_>) -> Result<EpochPart> {
+        let needs = self.learner.method().needs(epoch);
+        let before = self.progress.part.get_or_insert_default().clone();
+        let mut loader = self.loader(epoch, before.samples)?;
+        let batches = before.batches + loader.batches_left();
+        let started = Instant::now();
+        let mut waited = 0.0;
+        self.pause_if_asked(epoch)?;
+        while let Some(batch) = loader.next() {
+            let inputs = batch.map_err(Error::from);
+            let inputs = inputs.and_then(|batch| Ok((self.outputs(&batch, &needs)?, batch)));
+            let (outputs, batch) = inputs.map_err(|error| self.keep_after(error, observe))?;
+            let loss = self.step(epoch, batches, &batch, &outputs, observe)?;
+            let part = self.progress.part.get_or_insert_default();
+            part.times.training = before.times.training + started.elapsed().as_secs_f64();
+            part.times.data_wait += loader.data_wait().as_secs_f64() - waited;
+            part.times.losses += self.learner.take_loss_time().as_secs_f64();
+            waited = loader.data_wait().as_secs_f64();
+            let (samples, seconds) = (part.sums.samples(), part.times.training);
+            let images_per_second = samples as f64 / seconds;
+            let batch_number = part.batches;
+            observe(Event::Batch { epoch, batch: batch_number, batches, loss, images_per_second });
+            loader.recycle(batch);
+            self.pause_if_asked(epoch)?;
+            // The end of the epoch writes its own.
+            if batch_number < batches && self.saved.elapsed() >= self.settings.checkpoint_after {
+                self.save()?;
+            }
+        }
+        self.check_weights()?;
+        Ok(self.progress.part.clone().unwrap_or_default())
+    }
+
+    fn loader(&self, epoch: usize, done: usize) -> Result<BatchLoader> {
         let Self { settings, data, .. } = self;
         // Epochs count from 1, views from 0; with a limited number they repeat.
         let view = u32::try_from(epoch - 1).unwrap_or(u32::MAX);
@@ -333,17 +217,94 @@ impl EpochRun<'_> {
             .with_drop_last(settings.drop_last)
             .with_views(augmentation, settings.view_seed, view);
         let order = data.train.epoch_order(settings.seed, epoch as u64);
-        Ok(BatchLoader::new(&data.train, order, config)?)
+        let left = order[done.min(order.len())..].to_vec();
+        Ok(BatchLoader::new(&data.train, left, config)?)
     }
 
-    /// The last checkpoint, if one was written at the end of epoch `checkpointed`.
-    fn kept(&self, checkpointed: usize) -> Option<PathBuf> {
-        (checkpointed > 0).then(|| self.folder.last_checkpoint())
+    fn outputs(&mut self, batch: &Batch, needs: &Needs) -> Result<Vec<TeacherOutputs>> {
+        if !needs.teachers() {
+            return Ok(Vec::new());
+        }
+        let started = Instant::now();
+        let view = TeacherBatch {
+            ids: &batch.ids,
+            view: u64::from(batch.view_number),
+            images: &batch.images,
+        };
+        let outputs = self
+            .teachers
+            .iter_mut()
+            .map(|teacher| teacher.source.outputs(&view, &needs.teacher_taps))
+            .collect::<Result<Vec<TeacherOutputs>>>()?;
+        let part = self.progress.part.get_or_insert_default();
+        part.times.teachers += started.elapsed().as_secs_f64();
+        Ok(outputs)
     }
 
-    fn broken_weight(&self) -> Option<f64> {
-        let parameters = self.learner.student.network.parameters();
-        parameters.iter().flatten().find(|w| !w.is_finite()).map(|&w| f64::from(w))
+    /// One batch, from its inputs to its place in the sums; gives the mean loss so far.
+    fn step(
+        &mut self,
+        epoch: usize,
+        batches: usize,
+        batch: &Batch,
+        outputs: &[TeacherOutputs],
+        observe: Observer<'_>,
+    ) -> Result<f64> {
+        let settings = &self.settings;
+        let part = self.progress.part.get_or_insert_default();
+        let number = part.batches + 1;
+        let learning_rate = settings.schedule.rate(epoch, number - 1, batches);
+        let learner_batch = LearnerBatch {
+            epoch,
+            draw: draw(Purpose::Method, settings.seed, epoch as u64, number as u64, 0),
+            images: &batch.images,
+            labels: &batch.labels,
+            teachers: outputs,
+        };
+        let may_skip = self.progress.skipped_batches < settings.skip_bad_batches;
+        let statistics = may_skip.then(|| self.learner.running_statistics());
+        let step = self.learner.gradients(&learner_batch);
+        let bad = broken(&step).or_else(|| self.learner.broken_gradient(epoch));
+        part.batches = number;
+        part.samples += batch.len();
+        match (bad, statistics) {
+            (Some((what, value)), Some(statistics)) => {
+                self.learner.set_running_statistics(statistics);
+                part.skipped += 1;
+                let loss = part.sums.loss();
+                self.progress.skipped_batches += 1;
+                let (skipped, limit) =
+                    (self.progress.skipped_batches, self.settings.skip_bad_batches);
+                observe(Event::Warning(format!(
+                    "batch {number} of epoch {epoch} is left out, since {what} became {value} \
+                     ({skipped} of {limit} that may be left out)"
+                )));
+                return Ok(loss);
+            }
+            (Some((what, value)), None) => return Err(self.not_finite(what, value)),
+            (None, _) => {}
+        }
+        part.learning_rate = learning_rate;
+        let (rate, clip) = (learning_rate as f32, settings.clip);
+        self.learner.update(&settings.optimizer, rate, clip, epoch);
+        let numbers = self.learner.after_step(&learner_batch, rate, clip);
+        if let Some((name, value)) = numbers.into_iter().find(|(_, v)| !v.is_finite()) {
+            return Err(self.not_finite(format!("`{name}`"), value));
+        }
+        part.sums.add(&step, batch.len());
+        Ok(part.sums.loss())
+    }
+
+    /// Saves and ends the run if it was asked to stop.
+    fn pause_if_asked(&mut self, epoch: usize) -> Result<()> {
+        if !self.stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let batch = self.progress.batch();
+        if batch > 0 {
+            self.save()?;
+        }
+        Err(Error::Interrupted { epoch, batch, kept: self.kept() })
     }
 }
 
@@ -360,3 +321,6 @@ fn broken(step: &StepRecord) -> Option<(String, f64)> {
 pub fn headline(result: &StudentResult) -> Option<Quality> {
     result.test.or(result.validation)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use faculty_data::Dataset;
 use faculty_distill::comparison::{CheckedComparison, Comparison, ComparisonPlan, Spread};
 use faculty_distill::recipe::Recipe;
 use faculty_distill::{Error, Event, open_dataset};
-use faculty_nets::weights::write_atomically;
+use faculty_nets::files::write_atomically;
 use serde_json::json;
 
 use super::{cache, load_recipe, shown, stop_on_interrupt, use_threads};

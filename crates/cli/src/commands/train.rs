@@ -26,7 +26,8 @@ pub(crate) enum Kind {
 }
 
 pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
-    let mut sets = options.sets.clone();
+    let mut sets = [options.sets.as_slice(), &options.resume_with].concat();
+    let changed = changed_keys(&options.resume_with)?;
     if let Some(output) = &options.output {
         sets.push(format!("output={}", output.display()));
     }
@@ -41,7 +42,7 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
         });
     }
     use_threads(recipe.train.threads)?;
-    let start = match (options.resume, options.overwrite) {
+    let start = match (options.resume || !changed.is_empty(), options.overwrite) {
         (true, _) => Start::Resume,
         (_, true) => Start::Overwrite,
         _ => Start::New,
@@ -58,7 +59,7 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     if recipe.cache.is_some() && uses_teachers {
         cache::complete(CachePlan::new(&recipe, &dataset)?, &stop, options.json)?;
     }
-    let run = CheckedRun::new(&recipe, &dataset)?;
+    let run = CheckedRun::new(&recipe, &dataset)?.allowing(changed)?;
     if options.json {
         print_json(&json!({"event": "start", "folder": output, "card": run.card()}));
     } else {
@@ -75,6 +76,20 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
         summary(&card, &output)?;
     }
     Ok(())
+}
+
+/// The keys that `--resume-with` names.
+fn changed_keys(changes: &[String]) -> Result<Vec<String>, Failure> {
+    let key = |change: &String| match change.split_once('=') {
+        Some((key, _)) => Ok(key.trim().to_owned()),
+        None => Err(Failure::Usage {
+            what: format!("`--resume-with {change}` has no `=`"),
+            hint: "write `--resume-with key.path=value`, for example `--resume-with \
+                   train.epochs=60`"
+                .to_owned(),
+        }),
+    };
+    changes.iter().map(key).collect()
 }
 
 /// A recipe for plain training: whatever method it names with its options, or none at all.

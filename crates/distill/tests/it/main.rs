@@ -4,9 +4,11 @@
 
 mod cache;
 mod data;
+mod faults;
 mod finite_differences;
 mod methods;
 mod mmkd;
 mod onnx;
+mod resume;
 mod runs;
 mod sources;
