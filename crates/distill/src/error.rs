@@ -153,6 +153,18 @@ pub enum Error {
         /// `train.batch_size`.
         batch_size: usize,
     },
+    /// A run that does not fit into memory.
+    #[error(
+        "the run needs about {needed:.1} GiB more memory, and {available:.1} GiB are available"
+    )]
+    Memory {
+        /// GiB beside data and teachers.
+        needed: f64,
+        /// GiB, swap included.
+        available: f64,
+        /// Whether most of it are teacher outputs that are kept.
+        outputs: bool,
+    },
     /// A device that this program was built without.
     #[error("this program was built without the device `{device}`")]
     DeviceNotBuilt {
@@ -404,6 +416,14 @@ impl Error {
             Self::TooFewSamples { .. } => {
                 Some("lower `train.batch_size`, or use more samples".to_owned())
             }
+            Self::Memory { outputs: true, .. } => Some(
+                "add `[cache]`, which keeps the teachers' outputs in files, or lower `data.views`"
+                    .to_owned(),
+            ),
+            Self::Memory { outputs: false, .. } => Some(
+                "lower `train.batch_size`, choose a smaller student, or end other programs"
+                    .to_owned(),
+            ),
             Self::DeviceNotBuilt { device } => Some(format!(
                 "build it with `--features {device}`, or leave `train.device` out to use the CPU"
             )),

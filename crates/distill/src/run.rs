@@ -19,11 +19,13 @@ use crate::schedule::{Schedule, Shape};
 use crate::teacher::TeacherSource;
 
 mod data;
+mod memory;
 mod pool;
 mod preflight;
 pub(crate) mod teachers;
 
 pub(crate) use data::prepare_data;
+pub use memory::MemoryNeed;
 pub(crate) use pool::TeacherPool;
 pub(crate) use preflight::measure_teachers;
 pub use preflight::{PROBE_SAMPLES, inspect_teachers};
@@ -96,6 +98,7 @@ pub struct CheckedRun {
     pub(crate) identity: Identity,
     /// Keys of the recipe that may change all the same.
     pub(crate) allowed: Vec<String>,
+    memory: MemoryNeed,
 }
 
 impl CheckedRun {
@@ -159,8 +162,9 @@ impl CheckedRun {
         })?;
         let name = info.spec.name;
         preflight::prepare(name, method.as_mut(), &data, report.as_ref(), &mut cards)?;
+        let mut kept = 0;
         if recipe.cache.is_none() {
-            teachers = pool.keep(teachers, &cards, &data, recipe.data.views);
+            (teachers, kept) = pool.keep(teachers, &cards, &data, recipe.data.views);
         }
 
         let traits: Vec<TeacherTraits> = teachers
@@ -195,15 +199,10 @@ impl CheckedRun {
         };
         let batch_size = recipe.train.batch_size;
         let learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute);
-        Ok(Self {
-            learner,
-            teachers,
-            data,
-            settings: settings(recipe, recipe_text),
-            card,
-            identity,
-            allowed: Vec::new(),
-        })
+        let settings = settings(recipe, recipe_text);
+        let memory = MemoryNeed::of(&learner, &settings, kept);
+        memory.check(memory::available())?;
+        Ok(Self { learner, teachers, data, settings, card, identity, allowed: Vec::new(), memory })
     }
 
     /// Lets these keys of the recipe differ from the run that is resumed.
@@ -222,6 +221,12 @@ impl CheckedRun {
     #[must_use]
     pub fn card(&self) -> &RunCard {
         &self.card
+    }
+
+    /// What it will take beside data and teachers.
+    #[must_use]
+    pub fn memory(&self) -> &MemoryNeed {
+        &self.memory
     }
 
     /// The data as this run uses it.

@@ -72,7 +72,7 @@ pub fn train(
     stop: &AtomicBool,
     observe: Observer<'_>,
 ) -> Result<RunCard> {
-    let CheckedRun { learner, teachers, data, settings, card, identity, allowed } = run;
+    let CheckedRun { learner, teachers, data, settings, card, identity, allowed, .. } = run;
     let mut training = Training {
         folder: RunFolder::open(folder, start)?,
         learner,

@@ -47,6 +47,12 @@ impl TrainingRun {
         Self::default()
     }
 
+    /// Bytes that a step of this graph takes at a batch size, before any of them is taken.
+    #[must_use]
+    pub fn bytes_needed(graph: &Arc<Graph>, batch: usize) -> usize {
+        StepPlan::new(graph).floats(batch).saturating_mul(size_of::<f32>())
+    }
+
     /// Runs `input` (`[batch, channels, height, width]`) forward with batch statistics, updates the
     /// network's running statistics, and keeps what [`TrainingRun::backward`] needs.
     ///

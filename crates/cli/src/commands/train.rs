@@ -65,6 +65,9 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     } else {
         describe(&run, reading.elapsed().as_secs_f64());
     }
+    if let Some(warning) = run.memory().warning() {
+        eprintln!("warning: {warning}");
+    }
     let mut progress =
         Progress::new(&run.card().method.clone(), recipe.train.epochs, options.json, true);
     let card = train(run, &output, start, &stop, &mut |event| progress.show(&event));
@@ -143,7 +146,12 @@ fn describe(run: &CheckedRun, seconds: f64) {
     }
     eprintln!("student: {}, {} parameters", card.student, card.student_parameters);
     eprintln!("objective: {}", card.objective);
-    eprintln!("kernels: {}, {} threads", card.kernels, rayon::current_num_threads());
+    let memory = run.memory().total() as f64 / (1_u64 << 30) as f64;
+    eprintln!(
+        "kernels: {}, {} threads, about {memory:.2} GiB for training",
+        card.kernels,
+        rayon::current_num_threads()
+    );
 }
 
 /// The final numbers, on stdout.

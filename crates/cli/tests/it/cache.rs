@@ -183,7 +183,7 @@ fn a_second_builder_a_recipe_without_a_cache_and_a_file_in_the_way_are_refused()
     let lock = std::fs::File::create(project.path("kept/lock")).unwrap();
     lock.lock().unwrap();
     let ran = project.run(&["cache", "cached.toml"]).expect(2);
-    assert!(ran.stderr.contains("another process is building"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("another process builds `"), "{}", ran.stderr);
     drop(lock);
     project.run(&["cache", "cached.toml"]).expect(0);
 

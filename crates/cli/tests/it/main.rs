@@ -7,4 +7,5 @@ mod cifar100;
 mod commands;
 mod compare;
 mod project;
+mod reliability;
 mod teachers;
