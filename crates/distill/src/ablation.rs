@@ -11,6 +11,7 @@ use faculty_data::Dataset;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::lock::FolderLock;
 use crate::metrics::Quality;
 use crate::recipe::Recipe;
 use crate::run::{CheckedRun, TeacherPool};
@@ -113,6 +114,7 @@ pub fn ablate(
             }
         }
     }
+    let _lock = FolderLock::take(&plan.folder, "trains in")?;
     for run in 0..plan.seeds {
         let seed = recipe.seed + run as u64;
         // Another seed draws other views, so nothing is shared between seeds.

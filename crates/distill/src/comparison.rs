@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::{CachePlan, check_maps};
 use crate::checkpoint::Identity;
 use crate::error::{Error, Result};
+use crate::lock::FolderLock;
 use crate::methods::{self, METHODS};
 use crate::metrics::Quality;
 use crate::preflight::Report;
@@ -291,12 +292,14 @@ impl<'a> CheckedComparison<'a> {
     /// Trains what is missing and compares; `observe` gets each run's name with its events.
     ///
     /// # Errors
-    /// [`Error::ComparisonStopped`] when `stop` was set; [`Error::RunOfComparison`].
+    /// [`Error::ComparisonStopped`] when `stop` was set; [`Error::RunOfComparison`];
+    /// [`Error::FolderLocked`].
     pub fn run(
         mut self,
         stop: &AtomicBool,
         observe: &mut dyn FnMut(&str, Event<'_>),
     ) -> Result<Comparison> {
+        let _lock = FolderLock::take(&self.plan.folder, "compares in")?;
         if self.plan.overwrite {
             for (at, seed) in self.order() {
                 RunFolder::open(&self.run_folder(at, seed), Start::Overwrite)?;

@@ -9,6 +9,8 @@ use faculty_nets::files;
 
 use crate::error::{Error, Result};
 
+const FILE: &str = "lock";
+
 /// A folder that no other process writes as long as this lives.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
@@ -25,7 +27,7 @@ impl FolderLock {
     pub(crate) fn take(folder: &Path, what: &'static str) -> Result<Self> {
         files::create_folder(folder).map_err(Error::io("create", folder))?;
         // The file stays: if it were removed, two processes could each lock a file of this name.
-        let path = folder.join("lock");
+        let path = folder.join(FILE);
         let mut file = File::options()
             .create(true)
             .truncate(false)
@@ -48,6 +50,14 @@ impl FolderLock {
         // Only a help for people: a lock without a name is a lock all the same.
         let _ = file.set_len(0).and_then(|()| file.write_all(owner.as_bytes()));
         Ok(Self { _file: file })
+    }
+
+    /// Whether [`FolderLock::take`] would get it now; a folder that was never locked is not touched.
+    ///
+    /// # Errors
+    /// As [`FolderLock::take`].
+    pub(crate) fn check(folder: &Path, what: &'static str) -> Result<()> {
+        if folder.join(FILE).exists() { Self::take(folder, what).map(drop) } else { Ok(()) }
     }
 }
 
@@ -73,7 +83,13 @@ mod tests {
         let error = FolderLock::take(folder.path(), "train").unwrap_err();
         let Error::FolderLocked { owner, .. } = &error else { panic!("{error}") };
         assert_eq!(*owner, format!("process {} on {}", std::process::id(), host()));
+        assert!(FolderLock::check(folder.path(), "train").is_err());
         drop(own);
+        FolderLock::check(folder.path(), "train").unwrap();
         FolderLock::take(folder.path(), "train").unwrap();
+        // Looking does not leave a lock file.
+        let other = tempfile::tempdir().unwrap();
+        FolderLock::check(other.path(), "train").unwrap();
+        assert!(!other.path().join(FILE).exists());
     }
 }

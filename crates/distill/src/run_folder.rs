@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 use crate::lock::FolderLock;
 use crate::record::{EpochRecord, RunCard};
 
+/// What the owner of the lock does here.
+const WHAT: &str = "trains in";
+
 /// How a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -42,14 +45,8 @@ impl RunFolder {
     /// [`Start::Resume`], another process writes it, or it cannot be written.
     pub fn open(path: &Path, start: Start) -> Result<Self> {
         let mut folder = Self::at(path);
-        match start {
-            Start::New => folder.check_unused()?,
-            Start::Resume if !folder.recipe().exists() => {
-                return Err(Error::NothingToResume { path: path.to_owned() });
-            }
-            Start::Resume | Start::Overwrite => {}
-        }
-        folder.lock = Some(FolderLock::take(path, "trains in")?);
+        folder.check_start(start)?;
+        folder.lock = Some(FolderLock::take(path, WHAT)?);
         match start {
             // Once more: another process may have been faster.
             Start::New => folder.check_unused()?,
@@ -60,6 +57,21 @@ impl RunFolder {
         files::create_folder(&checkpoints).map_err(Error::io("create", &checkpoints))?;
         folder.remove_partial();
         Ok(folder)
+    }
+
+    /// Fails when a run cannot start so in this folder; nothing is written.
+    ///
+    /// # Errors
+    /// As [`RunFolder::open`].
+    pub fn check_start(&self, start: Start) -> Result<()> {
+        match start {
+            Start::New => self.check_unused()?,
+            Start::Resume if !self.recipe().exists() => {
+                return Err(Error::NothingToResume { path: self.path.clone() });
+            }
+            Start::Resume | Start::Overwrite => {}
+        }
+        FolderLock::check(&self.path, WHAT)
     }
 
     /// Fails when the folder already holds a run.

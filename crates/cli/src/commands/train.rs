@@ -48,10 +48,8 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
         _ => Start::New,
     };
     let output = recipe.output.clone().unwrap_or_else(|| "runs/run".into());
-    if start == Start::New {
-        // Known before the data is read, so told before.
-        RunFolder::at(&output).check_unused()?;
-    }
+    // Known before the data is read, so told before.
+    RunFolder::at(&output).check_start(start)?;
     let stop = stop_on_interrupt();
     let reading = Instant::now();
     let dataset = open_dataset(&recipe.data)?;

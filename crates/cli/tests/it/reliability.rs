@@ -16,7 +16,7 @@ const METHODS: [&str; 3] = ["ce", "ca-mkd", "amtml-kd"];
 
 /// Kills of each method, half of them with a cache; `FACULTY_KILLS=100` is the full count.
 fn kills() -> usize {
-    std::env::var("FACULTY_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(4)
+    std::env::var("FACULTY_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
 }
 
 fn start(project: &Project, arguments: &[&str]) -> Child {

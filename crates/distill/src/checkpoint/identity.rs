@@ -95,9 +95,8 @@ impl Identity {
         };
         // Milestones that were left to follow the epochs follow them.
         let follows = is_allowed("train.epochs") && [self, now].into_iter().all(follows_epochs);
-        changes.retain(|change| {
-            !is_allowed(&change.key) && !(follows && change.key == "train.milestones")
-        });
+        let follows = |key: &str| follows && key == "train.milestones";
+        changes.retain(|change| !(is_allowed(&change.key) || follows(&change.key)));
         changes
     }
 }

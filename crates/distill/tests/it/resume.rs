@@ -24,11 +24,11 @@ pub(crate) fn run_until(recipe: &Recipe, folder: &Path, start: Start, at: (usize
     .unwrap_err()
 }
 
-/// Goes on to the end; gives the card, where it went on, and the warnings.
-pub(crate) fn resumed(
-    recipe: &Recipe,
-    folder: &Path,
-) -> Result<(RunCard, (usize, usize), Vec<String>), Error> {
+/// The card of a run that went on, from which epoch and batch it did so, and its warnings.
+pub(crate) type Resumed = (RunCard, (usize, usize), Vec<String>);
+
+/// Goes on to the end.
+pub(crate) fn resumed(recipe: &Recipe, folder: &Path) -> Result<Resumed, Error> {
     let (mut from, mut warnings) = ((0, 0), Vec::new());
     let card =
         run_with(
