@@ -28,6 +28,9 @@ pub(crate) enum Command {
     /// Train a student with several methods on the same seeds and say which one helps
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareOptions),
+    /// Make a report of a run, of several, or of a comparison
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(ReportOptions),
     /// Build the cache of a recipe: run each teacher once and keep what it says
     #[command(after_help = CACHE_EXAMPLES)]
     Cache(CacheOptions),
@@ -36,8 +39,8 @@ pub(crate) enum Command {
     Evaluate(EvaluateOptions),
     /// Show every value of a recipe and where it is from
     Explain(ExplainOptions),
-    /// List the distillation methods
-    Methods(ListOptions),
+    /// List the distillation methods, or the options of one
+    Methods(MethodsOptions),
     /// List the networks
     Networks(ListOptions),
     /// List the data set formats, or look into a data set
@@ -64,6 +67,7 @@ Examples:
   faculty teachers recipe.toml
   faculty teachers recipe.toml --samples 500 --json
   faculty teachers recipe.toml --ablate --set data.views=2 --seeds 3
+  faculty teachers recipe.toml --rank
 
 Exit code 1: a teacher is near chance and its recipe entry does not say `allow_weak = true`.";
 
@@ -72,8 +76,18 @@ Examples:
   faculty compare recipe.toml --methods aver,ca-mkd --seeds 5
   faculty compare recipe.toml --methods all --set data.views=4 --set train.epochs=30
   faculty compare recipe.toml --methods aver,ebkd,ca-mkd --against ebkd --output runs/weighting
+  faculty compare recipe.toml --sweep
+  faculty compare recipe.toml --sweep method.temperature=2,4,8 --sweep method.beta=10,50,200
 
 Interrupt it at any time: the same command goes on where it was. See docs/compare.md.";
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  faculty report runs/recipe
+  faculty report runs/recipe-comparison
+  faculty report runs/ce runs/aver runs/ca-mkd --output three.html
+  faculty report runs/recipe --text
+  faculty report runs/recipe --svg figures --latex > tables.tex";
 
 const CACHE_EXAMPLES: &str = "\
 Examples:
@@ -124,6 +138,9 @@ pub(crate) struct RunOptions {
     /// Replace an earlier run in the run folder
     #[arg(long)]
     pub(crate) overwrite: bool,
+    /// Write neither `report.html` nor TensorBoard events
+    #[arg(long)]
+    pub(crate) no_report: bool,
     /// Events and the result as JSON lines on stdout
     #[arg(long)]
     pub(crate) json: bool,
@@ -139,6 +156,9 @@ pub(crate) struct TeachersOptions {
     /// Measure on at most this many validation samples [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) samples: Option<u32>,
+    /// Rank the teachers by how near their answers are to the labels, whatever their classes
+    #[arg(long, conflicts_with = "ablate")]
+    pub(crate) rank: bool,
     /// Train the student with all teachers and without each in turn: what is each one worth?
     #[arg(long)]
     pub(crate) ablate: bool,
@@ -166,8 +186,14 @@ pub(crate) struct CompareOptions {
     pub(crate) recipe: PathBuf,
     /// Methods, comma-separated, or `all` that fit the recipe; `ce`, the student alone, is always
     /// there
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', required_unless_present = "sweep")]
     pub(crate) methods: Vec<String>,
+    /// Instead of methods: values of one key of the recipe's method or of `[train]`; several keys
+    /// are tried in all combinations; without values, its temperature and weights at half, once and
+    /// twice
+    #[arg(long, value_name = "KEY=V1,V2,…", num_args = 0..=1, action = clap::ArgAction::Append,
+          conflicts_with_all = ["methods", "against"], default_missing_value = "")]
+    pub(crate) sweep: Option<Vec<String>>,
     /// Seeds of each method, from that of the recipe on
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -185,8 +211,39 @@ pub(crate) struct CompareOptions {
     /// Begin anew, in place of the runs that are there
     #[arg(long)]
     pub(crate) overwrite: bool,
+    /// Write neither `report.html` nor TensorBoard events
+    #[arg(long)]
+    pub(crate) no_report: bool,
     /// Events and the result as JSON lines on stdout
     #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportOptions {
+    /// A run folder, several, or the folder of a comparison; unfinished ones give a part of it
+    #[arg(required = true, value_name = "RUN")]
+    pub(crate) runs: Vec<PathBuf>,
+    /// The page to write [default: `report.html` in the folder; here for several folders]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Results and curves as text on stdout instead of a page
+    #[arg(long, group = "instead")]
+    pub(crate) text: bool,
+    /// Tables as Markdown on stdout instead of a page
+    #[arg(long, group = "instead")]
+    pub(crate) markdown: bool,
+    /// Tables as LaTeX (booktabs) on stdout instead of a page
+    #[arg(long, group = "instead")]
+    pub(crate) latex: bool,
+    /// Results as CSV on stdout instead of a page
+    #[arg(long, group = "instead")]
+    pub(crate) csv: bool,
+    /// Every chart as an SVG file in this folder instead of a page
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) svg: Option<PathBuf>,
+    /// What was written, as one JSON object on stdout
+    #[arg(long, conflicts_with = "instead")]
     pub(crate) json: bool,
 }
 
@@ -270,6 +327,15 @@ pub(crate) struct ExplainOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct ListOptions {
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MethodsOptions {
+    /// A method to look into
+    pub(crate) name: Option<String>,
     /// One JSON object on stdout
     #[arg(long)]
     pub(crate) json: bool,

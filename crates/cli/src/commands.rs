@@ -5,7 +5,11 @@ pub(crate) mod compare;
 pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
+mod heads;
 pub(crate) mod lists;
+mod plan;
+pub(crate) mod report;
+mod sweep;
 pub(crate) mod teachers;
 pub(crate) mod train;
 

@@ -55,6 +55,12 @@ impl From<DataError> for Failure {
     }
 }
 
+impl From<faculty_report::Error> for Failure {
+    fn from(error: faculty_report::Error) -> Self {
+        Self::Usage { what: error.to_string(), hint: error.hint() }
+    }
+}
+
 impl From<std::io::Error> for Failure {
     /// Only writing to stdout gives bare I/O errors here.
     fn from(_: std::io::Error) -> Self {
@@ -87,9 +93,12 @@ fn exit_code(error: &Error) -> Exit {
     match error {
         Error::Interrupted { .. }
         | Error::CacheStopped { .. }
+        | Error::HeadsStopped { .. }
         | Error::ComparisonStopped { .. } => Exit::Interrupted,
-        Error::NotFinite { .. } => Exit::No,
-        Error::RunOfComparison { source, .. } => exit_code(source),
+        Error::NotFinite { .. } | Error::HeadNotFinite { .. } => Exit::No,
+        Error::RunOfComparison { source, .. } | Error::StudentOfPlan { source, .. } => {
+            exit_code(source)
+        }
         _ => Exit::Usage,
     }
 }

@@ -22,6 +22,7 @@ fn main() {
         Command::Distill(options) => commands::train::run(options, commands::train::Kind::Distill),
         Command::Teachers(options) => commands::teachers::run(options),
         Command::Compare(options) => commands::compare::run(options),
+        Command::Report(options) => commands::report::run(options),
         Command::Cache(options) => commands::cache::run(options),
         Command::Evaluate(options) => commands::evaluate::run(options),
         Command::Explain(options) => commands::explain::run(options),

@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use faculty_distill::Event;
+use faculty_distill::record::EpochRecord;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -78,27 +79,28 @@ impl Progress {
                     self.line(&format!("{}: {message}", self.label));
                 }
             }
-            Event::Epoch(record) => {
-                if self.json {
-                    let event = json!({"event": "epoch", "run": self.label, "record": record});
-                    print_json(&event);
-                } else if self.epoch_lines || self.last_line.elapsed() >= LINE_EVERY {
-                    let done = (record.epoch + 1 - self.first_epoch) as f64;
-                    let validation = record
-                        .validation
-                        .map_or_else(String::new, |q| format!("  validation {:.2} %", q.top1));
-                    self.line(&format!(
-                        "{}: epoch {}/{}  loss {:.3}  train {:.2} %{validation}  {:.0} img/s  ETA {}",
-                        self.label,
-                        record.epoch,
-                        self.epochs,
-                        record.loss,
-                        record.train_top1,
-                        record.images_per_second,
-                        self.eta(done),
-                    ));
-                }
-            }
+            Event::Epoch(record) => self.epoch(&self.label.clone(), record),
+        }
+    }
+
+    /// An epoch of the run, or of a network that is trained along under another name.
+    pub(crate) fn epoch(&mut self, label: &str, record: &EpochRecord) {
+        if self.json {
+            print_json(&json!({"event": "epoch", "run": label, "record": record}));
+        } else if self.epoch_lines || self.last_line.elapsed() >= LINE_EVERY {
+            let done = (record.epoch + 1 - self.first_epoch) as f64;
+            let validation = record
+                .validation
+                .map_or_else(String::new, |q| format!("  validation {:.2} %", q.top1));
+            self.line(&format!(
+                "{label}: epoch {}/{}  loss {:.3}  train {:.2} %{validation}  {:.0} img/s  ETA {}",
+                record.epoch,
+                self.epochs,
+                record.loss,
+                record.train_top1,
+                record.images_per_second,
+                self.eta(done),
+            ));
         }
     }
 

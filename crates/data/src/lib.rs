@@ -35,6 +35,7 @@ mod picture;
 pub mod rng;
 mod sample_id;
 pub mod split;
+mod thumbnail;
 mod view;
 
 pub use dataset::{Dataset, DatasetInfo, PartInfo};
@@ -48,4 +49,5 @@ pub use normalisation::Normalisation;
 pub use part::Part;
 pub use sample_id::SampleId;
 pub use split::{DEFAULT_SPLIT_SEED, split_validation, subset};
+pub use thumbnail::thumbnail;
 pub use view::{Augmentation, Placement, Renderer, View};

@@ -164,6 +164,7 @@ fn steps(folder: &Path, dataset: &Dataset) -> Result<(), Box<dyn std::error::Err
             work.learner.gradients(&LearnerBatch {
                 epoch: 2,
                 draw: 0,
+                ids: &[],
                 images: &images,
                 labels: &labels,
                 teachers: &outputs,

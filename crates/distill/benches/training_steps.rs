@@ -145,6 +145,7 @@ fn prepare((kind, student, teachers): (&str, &str, &str)) -> Result<Work, Error>
         learner.gradients(&LearnerBatch {
             epoch: 2,
             draw: 0,
+            ids: &[],
             images: &images,
             labels: &labels,
             teachers: outputs,

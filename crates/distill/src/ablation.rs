@@ -78,7 +78,7 @@ pub struct Ablation {
 pub fn check_ablation(recipe: &Recipe) -> Result<()> {
     recipe.check(&methods::specs())?;
     let spec = methods::find(&recipe.method.name).spec;
-    let unused = spec.max_teachers == Some(0);
+    let unused = !recipe.method.uses_teachers(&spec);
     let least = spec.min_teachers.max(1);
     if unused || recipe.teachers.len() <= least {
         let teachers = recipe.teachers.len();

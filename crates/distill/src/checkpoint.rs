@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use faculty_nets::Network;
-use faculty_nets::weights::{self, Array, StateDict};
+use faculty_nets::weights::{self, StateDict};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -15,22 +15,17 @@ use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::metrics::Quality;
 use crate::optimizer::OptimizerConfig;
-use crate::record::EpochSums;
+use crate::record::{EpochRecord, EpochSums};
 
 mod identity;
 mod pair;
+mod state;
 
-pub(crate) use identity::check_allowed;
 pub use identity::{Change, Identity};
+pub(crate) use identity::{check_allowed, recipe_changes};
 pub(crate) use pair::CheckpointPair;
 
 const FORMAT: u32 = 2;
-
-/// Before the names of what a method keeps between steps.
-const BETWEEN: &str = "between/";
-
-/// Before the names of the student at its best epoch.
-const BEST: &str = "best/";
 
 /// Progress at a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +42,9 @@ pub struct Progress {
     pub part: Option<EpochPart>,
     /// Best validation epoch so far.
     pub best: Option<BestEpoch>,
+    /// That and the rest of each peer, where several students learn together.
+    #[serde(default)]
+    pub peers: Vec<PeerProgress>,
     /// Seconds of the finished epochs.
     pub seconds: f64,
     /// Length of `metrics.jsonl`.
@@ -57,6 +55,17 @@ pub struct Progress {
     pub changes: Vec<Change>,
     /// What must not change between parts of a run.
     pub identity: Identity,
+}
+
+/// How far a peer of the student is: as far as the student itself, with numbers of its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PeerProgress {
+    /// What is done of the next epoch.
+    pub part: Option<EpochPart>,
+    /// Best validation epoch so far.
+    pub best: Option<BestEpoch>,
+    /// Length of its metrics.
+    pub metrics_bytes: u64,
 }
 
 /// The first batches of an epoch.
@@ -74,6 +83,33 @@ pub struct EpochPart {
     pub sums: EpochSums,
     /// Time that they took.
     pub times: EpochTimes,
+}
+
+impl EpochPart {
+    /// Of the whole epoch, with what was measured after it.
+    pub(crate) fn record(
+        &self,
+        epoch: usize,
+        teachers: &[String],
+        validation: Option<Quality>,
+        seconds: f64,
+    ) -> EpochRecord {
+        EpochRecord {
+            epoch,
+            learning_rate: self.learning_rate,
+            loss: self.sums.loss(),
+            terms: self.sums.terms(),
+            teacher_weights: self.sums.teacher_weights(teachers),
+            train_top1: self.sums.train_top1(),
+            skipped_batches: self.skipped,
+            validation,
+            images_per_second: self.sums.samples() as f64 / self.times.training,
+            data_wait_seconds: self.times.data_wait,
+            teacher_seconds: self.times.teachers,
+            loss_seconds: self.times.losses,
+            seconds,
+        }
+    }
 }
 
 /// Seconds of an epoch or a part of it.
@@ -109,6 +145,7 @@ impl Progress {
             epoch: 0,
             part: None,
             best: None,
+            peers: Vec::new(),
             seconds: 0.0,
             metrics_bytes: 0,
             skipped_batches: 0,
@@ -124,34 +161,28 @@ impl Progress {
     }
 }
 
-/// A checkpoint's bytes: the learner's whole state, and the student of the best epoch.
+/// One student of a checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Saved<'a> {
+    /// Before its tensors' names; the student itself has none.
+    pub(crate) prefix: &'a str,
+    /// Its state.
+    pub(crate) learner: &'a Learner,
+    /// Its network of the best epoch.
+    pub(crate) best: Option<&'a Network>,
+}
+
+/// Writes a checkpoint: the whole state of each student.
 pub(crate) fn save(
     path: &Path,
-    learner: &Learner,
+    students: &[Saved<'_>],
     optimizer: &OptimizerConfig,
     progress: &Progress,
-    best: Option<&Network>,
 ) -> Result<()> {
     let mut tensors = StateDict::new();
     let mut steps = BTreeMap::new();
-    for (name, trained) in learner.trained() {
-        for (key, array) in trained.network.state_dict() {
-            tensors.insert(format!("{name}/{key}"), array);
-        }
-        let specs = trained.network.graph().parameters();
-        for (slot, vectors) in optimizer.slot_names().iter().zip(&trained.optimizer.slots) {
-            for (spec, values) in specs.iter().zip(vectors) {
-                let array = Array { shape: spec.shape.clone(), values: values.clone() };
-                tensors.insert(format!("optimizer.{slot}/{name}/{}", spec.name), array);
-            }
-        }
-        steps.insert(name, trained.optimizer.steps);
-    }
-    for (key, array) in learner.between().map(|between| between.state()).unwrap_or_default() {
-        tensors.insert(format!("{BETWEEN}{key}"), array);
-    }
-    for (key, array) in best.map(Network::state_dict).unwrap_or_default() {
-        tensors.insert(format!("{BEST}{key}"), array);
+    for student in students {
+        state::gather(student, optimizer, &mut tensors, &mut steps);
     }
     let (progress, steps) = (json(progress), json(&steps));
     let checksum = checksum(&tensors, [&progress, &steps]);
@@ -197,63 +228,18 @@ impl Checkpoint {
         Ok(Self { path: path.to_owned(), progress, tensors, steps })
     }
 
-    /// Puts the state into a learner of the same recipe; gives the progress, and the student of
-    /// the best epoch.
+    /// Puts the state into a learner of the same recipe, whose tensors' names have this prefix;
+    /// gives the student of the best epoch.
     ///
     /// # Errors
     /// When it is of other networks; the learner may then be partly changed and must not be used.
     pub fn restore(
-        self,
+        &self,
+        prefix: &str,
         learner: &mut Learner,
         optimizer: &OptimizerConfig,
-    ) -> Result<(Progress, Option<Network>)> {
-        let Self { path, progress, mut tensors, steps } = self;
-        let below = |tensors: &StateDict, prefix: &str| -> StateDict {
-            let own = tensors.range(prefix.to_owned()..);
-            own.map_while(|(key, a)| Some((key.strip_prefix(prefix)?.to_owned(), a.clone())))
-                .collect()
-        };
-        for (name, trained) in learner.trained_mut() {
-            let own = below(&tensors, &format!("{name}/"));
-            trained.network.set_state_dict(&own, &path)?;
-            trained.optimizer.steps = *steps
-                .get(&name)
-                .ok_or_else(|| damaged(&path, format!("no optimiser steps of `{name}`")))?;
-            trained.optimizer.slots.clear();
-            if trained.optimizer.steps == 0 {
-                continue;
-            }
-            for slot in optimizer.slot_names() {
-                let vectors = trained
-                    .network
-                    .graph()
-                    .parameters()
-                    .iter()
-                    .map(|spec| {
-                        let key = format!("optimizer.{slot}/{name}/{}", spec.name);
-                        tensors
-                            .remove(&key)
-                            .filter(|array| array.shape == spec.shape)
-                            .map(|array| array.values)
-                            .ok_or_else(|| damaged(&path, format!("no fitting tensor `{key}`")))
-                    })
-                    .collect::<Result<Vec<_>>>()?;
-                trained.optimizer.slots.push(vectors);
-            }
-        }
-        if let Some(between) = learner.between_mut() {
-            let own = below(&tensors, BETWEEN);
-            between.set_state(own).map_err(|reason| damaged(&path, reason))?;
-        }
-        let best = match progress.best {
-            None => None,
-            Some(_) => {
-                let mut best = learner.student.network.clone();
-                best.set_state_dict(&below(&tensors, BEST), &path)?;
-                Some(best)
-            }
-        };
-        Ok((progress, best))
+    ) -> Result<Option<Network>> {
+        state::put_back(self, prefix, learner, optimizer)
     }
 }
 

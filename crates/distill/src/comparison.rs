@@ -21,17 +21,19 @@ use serde::{Deserialize, Serialize};
 use crate::cache::{CachePlan, check_maps};
 use crate::checkpoint::Identity;
 use crate::error::{Error, Result};
+use crate::found::{Found, find_run};
+use crate::heads::{self, HeadsEvent, HeadsPlan};
 use crate::lock::FolderLock;
 use crate::methods::{self, METHODS};
 use crate::metrics::Quality;
 use crate::preflight::Report;
 use crate::recipe::{self, CacheDtype, Method, Recipe};
 use crate::record::{RunCard, TeacherCard};
-use crate::run::{CheckedRun, TeacherPool, needs_of_run};
+use crate::run::{CheckedRun, Labels, TeacherPool, taps_of_run};
 use crate::run_folder::{RunFolder, Start};
 use crate::statistics::{Paired, SIGNIFICANCE, compare_paired, deviation, mean};
 use crate::tap::Tap;
-use crate::trainer::{Event, check_same_run, train};
+use crate::trainer::{Event, train};
 
 /// The student alone: in every comparison.
 const ALONE: &str = "ce";
@@ -62,9 +64,20 @@ pub struct LeftOut {
     pub reason: String,
 }
 
+/// Methods of one teacher in a comparison with several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Single {
+    /// The teacher that they learn from.
+    pub teacher: String,
+    /// Their names.
+    pub methods: Vec<String>,
+}
+
 /// A comparison in which every method can run; nothing has been written yet.
 pub struct CheckedComparison<'a> {
     recipe: Recipe,
+    /// The same with the teachers of all methods together.
+    widest: Recipe,
     dataset: &'a Dataset,
     plan: ComparisonPlan,
     methods: Vec<Compared>,
@@ -76,15 +89,10 @@ pub struct CheckedComparison<'a> {
 /// A method that takes part.
 struct Compared {
     method: Method,
+    /// The recipe's teachers with the heads that this method mounts.
+    mounted: Vec<recipe::Teacher>,
     /// Its teachers as they were loaded.
     teachers: Vec<TeacherCard>,
-}
-
-/// What is there of one planned run.
-enum Found {
-    Nothing,
-    Part,
-    Finished(Box<RunCard>),
 }
 
 /// One student.
@@ -182,6 +190,9 @@ pub struct Comparison {
     pub significance: f64,
     /// One a method.
     pub rows: Vec<ComparisonRow>,
+    /// Methods that learn from one of several teachers.
+    #[serde(default)]
+    pub single: Option<Single>,
     /// In a comparison of all methods, those that cannot run here.
     pub left_out: Vec<LeftOut>,
 }
@@ -194,6 +205,9 @@ impl<'a> CheckedComparison<'a> {
     /// When a named method is unknown or cannot run, the folder holds runs of another recipe, or as
     /// [`CheckedRun::new`].
     pub fn new(recipe: &Recipe, dataset: &'a Dataset, plan: ComparisonPlan) -> Result<Self> {
+        if let Some(plan) = &recipe.plan {
+            return Err(Error::Planned { kind: plan.kind.name() });
+        }
         let mut recipe = recipe.clone();
         if recipe.data.views.is_some() && recipe.data.view_seed.is_none() {
             recipe.data.view_seed = Some(recipe.seed);
@@ -226,8 +240,12 @@ impl<'a> CheckedComparison<'a> {
         let mut pool = TeacherPool::of_taps(taps(&methods, recipe.train.epochs));
         let mut compared = Vec::new();
         for method in methods {
-            match check(&recipe, &method, dataset, &mut pool) {
-                Ok(teachers) => compared.push(Compared { method, teachers }),
+            let checked = match other_labels(&recipe, &compared, &method) {
+                None => check(&recipe, &method, dataset, &mut pool),
+                Some(error) => Err(error),
+            };
+            match checked {
+                Ok((mounted, teachers)) => compared.push(Compared { method, mounted, teachers }),
                 Err(error) if all && method.name != reference && is_unfit(&error) => {
                     left_out.push(LeftOut { method: method.name, reason: error.to_string() });
                 }
@@ -237,7 +255,11 @@ impl<'a> CheckedComparison<'a> {
         if compared.len() < 2 {
             return Err(Error::NothingToCompare { reference });
         }
-        let own = Self { recipe, dataset, plan, methods: compared, left_out, reference, pool };
+        let mounted = compared.iter().map(|own| &own.mounted).max_by_key(|own| own.len());
+        let teachers = mounted.cloned().unwrap_or_default();
+        let widest = Recipe { teachers, ..recipe.clone() };
+        let own =
+            Self { recipe, widest, dataset, plan, methods: compared, left_out, reference, pool };
         if !own.plan.overwrite {
             own.found()?;
         }
@@ -254,6 +276,15 @@ impl<'a> CheckedComparison<'a> {
     #[must_use]
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
+    }
+
+    /// Methods of one teacher in a comparison with several: they learn from the recipe's first.
+    #[must_use]
+    pub fn single(&self) -> Option<Single> {
+        let [first, _, ..] = self.recipe.teachers.as_slice() else { return None };
+        let own = self.methods.iter().filter(|own| of_one_teacher(&own.method));
+        let methods: Vec<String> = own.map(|own| own.method.name.clone()).collect();
+        (!methods.is_empty()).then(|| Single { teacher: first.name.clone(), methods })
     }
 
     /// What the others are compared with.
@@ -286,7 +317,7 @@ impl<'a> CheckedComparison<'a> {
         }
         let methods = self.methods.iter().filter(|own| !own.teachers.is_empty());
         let methods = methods.map(|own| own.method.clone()).collect();
-        CachePlan::for_methods(&self.recipe, methods, self.dataset).map(Some)
+        CachePlan::for_methods(&self.widest, methods, self.dataset).map(Some)
     }
 
     /// Trains what is missing and compares; `observe` gets each run's name with its events.
@@ -370,7 +401,8 @@ impl<'a> CheckedComparison<'a> {
 
     /// The recipe of one run.
     fn own(&self, at: usize, seed: u64) -> Recipe {
-        with_method(&self.recipe, &self.methods[at].method, seed)
+        let Compared { method, mounted, .. } = &self.methods[at];
+        Recipe { teachers: mounted.clone(), ..with_method(&self.recipe, method, seed) }
     }
 
     fn found(&self) -> Result<Vec<Found>> {
@@ -378,22 +410,9 @@ impl<'a> CheckedComparison<'a> {
     }
 
     fn found_at(&self, at: usize, seed: u64) -> Result<Found> {
-        let folder = RunFolder::at(&self.run_folder(at, seed));
-        let card = folder.card()?;
-        let Some(progress) = folder.progress()? else {
-            // Without its checkpoint nobody knows what a finished run was.
-            return match card {
-                Some(_) => Err(Error::FolderInUse { path: folder.path().into(), finished: true }),
-                None => Ok(Found::Nothing),
-            };
-        };
         let own = self.own(at, seed);
         let identity = Identity::of(&own, &self.methods[at].teachers, self.dataset.fingerprint())?;
-        check_same_run(folder.path(), &progress.identity, &identity, &[])?;
-        Ok(match card {
-            Some(card) if progress.epoch == own.train.epochs => Found::Finished(Box::new(card)),
-            _ => Found::Part,
-        })
+        find_run(&RunFolder::at(&self.run_folder(at, seed)), &identity, own.train.epochs)
     }
 
     fn summary(&self, cards: &[Vec<RunCard>], report: Option<&Report>) -> Comparison {
@@ -451,6 +470,7 @@ impl<'a> CheckedComparison<'a> {
             reference: self.reference.clone(),
             significance: SIGNIFICANCE,
             rows,
+            single: self.single(),
             left_out: self.left_out.clone(),
         }
     }
@@ -488,35 +508,78 @@ fn reference(plan: &ComparisonPlan, methods: &[Method]) -> Result<String> {
     }
 }
 
+/// A method of one teacher gets the recipe's first.
 fn with_method(recipe: &Recipe, method: &Method, seed: u64) -> Recipe {
-    Recipe { seed, method: method.clone(), ..recipe.clone() }
+    let mut own = Recipe { seed, method: method.clone(), ..recipe.clone() };
+    if of_one_teacher(method) {
+        own.teachers.truncate(1);
+    }
+    own
+}
+
+fn of_one_teacher(method: &Method) -> bool {
+    let info = METHODS.iter().find(|info| info.spec.name == method.name);
+    info.is_some_and(|info| info.spec.max_teachers == Some(1))
 }
 
 /// What these methods read of the teachers in any epoch.
 fn taps(methods: &[Method], epochs: usize) -> Vec<Tap> {
-    let needs = |own: &Method| {
-        needs_of_run((methods::find(&own.name).build)(own).as_ref(), epochs).teacher_taps
-    };
+    let needs = |own: &Method| taps_of_run(methods::build(own).as_ref(), epochs);
     let mut taps: Vec<Tap> = methods.iter().flat_map(needs).collect();
     taps.sort_unstable();
     taps.dedup();
     taps
 }
 
-/// Builds one run of a method and gives the teachers that it uses.
+/// Why this method cannot share the recipe's cache with those before it, if it cannot.
+fn other_labels(recipe: &Recipe, compared: &[Compared], method: &Method) -> Option<Error> {
+    let labels = |own: &Method| Labels::of(methods::build(own).as_ref());
+    recipe.cache.as_ref()?;
+    let used = method.uses_teachers(&methods::find(&method.name).spec);
+    let mut others = compared.iter().filter(|own| used && !own.teachers.is_empty());
+    let other = others.find(|own| labels(&own.method) != labels(method))?;
+    let methods = [other.method.name.clone(), method.name.clone()];
+    Some(Error::CacheLabels { methods })
+}
+
+/// Trains the heads that the methods of a comparison mount, before it is checked. What cannot be
+/// mounted is told by [`CheckedComparison::new`].
+///
+/// # Errors
+/// As [`heads::mount`].
+pub fn mount_heads(
+    recipe: &Recipe,
+    dataset: &Dataset,
+    plan: &ComparisonPlan,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(HeadsEvent<'_>),
+) -> Result<()> {
+    for method in candidates(recipe, plan.methods.as_deref()) {
+        let own = with_method(recipe, &method, recipe.seed);
+        if let Ok(plan) = HeadsPlan::new(&own, dataset) {
+            plan.train(stop, observe)?;
+        }
+    }
+    Ok(())
+}
+
+/// Builds one run of a method and gives its teachers, as recipes say them and as they were loaded.
 fn check(
     recipe: &Recipe,
     method: &Method,
     dataset: &Dataset,
     pool: &mut TeacherPool,
-) -> Result<Vec<TeacherCard>> {
+) -> Result<(Vec<recipe::Teacher>, Vec<TeacherCard>)> {
     if let Some(recipe::Cache { maps, .. }) = &recipe.cache {
         check_maps(method, recipe.train.epochs, *maps)?;
     }
     let mut own = with_method(recipe, method, recipe.seed);
+    // Before the views are left out, on which heads depend.
+    own = heads::mounted(&own, dataset)?;
+    let mounted = own.teachers.clone();
     own.cache = None;
     own.data.views = None;
-    Ok(CheckedRun::sharing(&own, dataset, pool)?.card().teachers.clone())
+    Ok((mounted, CheckedRun::sharing(&own, dataset, pool)?.card().teachers.clone()))
 }
 
 /// Whether the method cannot run with these networks and settings, and another one may.
@@ -525,7 +588,13 @@ fn is_unfit(error: &Error) -> bool {
         error,
         Error::MissingPart { .. }
             | Error::Batches { .. }
+            | Error::Combination { .. }
+            | Error::FixedTeacher { .. }
             | Error::NeedsValidation { .. }
+            | Error::NoPlaceForHeads { .. }
+            | Error::NoClassCost { .. }
+            | Error::CacheLabels { .. }
+            | Error::HeadMissing { .. }
             | Error::CacheMaps { .. }
     )
 }

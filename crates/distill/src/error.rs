@@ -83,6 +83,64 @@ pub enum Error {
         /// The student or the teacher.
         who: String,
     },
+    /// A head on a map that the network does not have.
+    #[error("teacher `{teacher}` has no map `{tap}` for a head; it has {}", quoted(known))]
+    NoSuchTap {
+        /// Name in the recipe.
+        teacher: String,
+        /// What is asked for.
+        tap: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// A method that mounts heads, and no teacher that could carry one.
+    #[error("method `{method}` mounts heads on its teachers' maps, and no teacher is a network")]
+    NoPlaceForHeads {
+        /// Name of the method.
+        method: &'static str,
+    },
+    /// A head that has not been trained.
+    #[error("head `{head}` is not trained yet: there is no `{}`", path.display())]
+    HeadMissing {
+        /// The teacher that it makes.
+        head: String,
+        /// Where it would lie.
+        path: PathBuf,
+    },
+    /// A head file that cannot be used.
+    #[error("head file `{}` cannot be used: {reason}", path.display())]
+    HeadFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A head whose loss broke down.
+    #[error("the loss of head `{head}` became {value} in epoch {epoch}")]
+    HeadNotFinite {
+        /// The teacher that it makes.
+        head: String,
+        /// NaN or an infinity.
+        value: f64,
+        /// From 1.
+        epoch: usize,
+    },
+    /// The training of heads was stopped from outside.
+    #[error("stopped training heads on teacher `{teacher}`")]
+    HeadsStopped {
+        /// Name in the recipe.
+        teacher: String,
+    },
+    /// A method that trains its teachers, and one that cannot be trained.
+    #[error("method `{method}` trains its teachers, but not {what}")]
+    FixedTeacher {
+        /// Name of the method.
+        method: &'static str,
+        /// What cannot be trained.
+        what: String,
+        /// What to do about it.
+        mend: String,
+    },
     /// A method that compares samples with each other, and batches that do not allow it.
     #[error("method `{method}` needs {what}")]
     Batches {
@@ -92,6 +150,16 @@ pub enum Error {
         what: String,
         /// The recipe key that mends it, with a value.
         mend: String,
+    },
+    /// A term that cannot stand beside a method.
+    #[error("the term of `{term}` cannot stand beside method `{method}`: {why}")]
+    Combination {
+        /// Name of the method.
+        method: &'static str,
+        /// Name of the term.
+        term: &'static str,
+        /// Why.
+        why: &'static str,
     },
     /// A teacher that has learnt next to nothing about these classes.
     #[error(
@@ -216,6 +284,8 @@ pub enum Error {
         path: PathBuf,
         /// What differs.
         changes: Vec<Change>,
+        /// Whether the command that resumes it could be told to go on all the same.
+        can_allow: bool,
     },
     /// A recipe without a cache, where one is asked for.
     #[error("the recipe has no `[cache]`")]
@@ -259,6 +329,34 @@ pub enum Error {
         tap: String,
         /// `cache.maps`.
         maps: &'static str,
+    },
+    /// Methods that want a teacher's logits over different classes, and one cache.
+    #[error(
+        "methods `{}` and `{}` read the teachers' logits over different classes, and a cache holds \
+         one kind",
+        methods[0],
+        methods[1]
+    )]
+    CacheLabels {
+        /// One of each kind.
+        methods: [String; 2],
+    },
+    /// A teacher of which nobody knows how far its classes are from the data's.
+    #[error(
+        "teacher `{teacher}` has no pooled linear classifier, so nothing tells how far its classes \
+         are from the data's"
+    )]
+    NoClassCost {
+        /// Name in the recipe.
+        teacher: String,
+    },
+    /// A file of costs between classes that cannot be used.
+    #[error("class costs in `{}` cannot be used: {reason}", path.display())]
+    ClassCostFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
     },
     /// The building of a cache was stopped from outside.
     #[error("stopped building `{}`", path.display())]
@@ -318,11 +416,52 @@ pub enum Error {
         /// What is among them.
         methods: Vec<String>,
     },
+    /// A sweep of one setting.
+    #[error("method `{method}` has nothing to sweep")]
+    NothingToSweep {
+        /// Name of the method.
+        method: String,
+    },
+    /// A setting that a sweep cannot vary.
+    #[error("a sweep cannot vary `{key}` (`{sets}`)")]
+    SweptKey {
+        /// What the setting changes.
+        sets: String,
+        /// The part of the recipe.
+        key: &'static str,
+    },
     /// A run of a comparison that ended early.
     #[error("run `{run}` of the comparison ended early: {source}")]
     RunOfComparison {
         /// Its folder below that of the comparison.
         run: String,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// A recipe for several students, where one is wanted.
+    #[error("the recipe's `[plan]` (`{kind}`) trains several students, and this trains one")]
+    Planned {
+        /// `plan.kind`.
+        kind: &'static str,
+    },
+    /// Assistants that do not become smaller.
+    #[error(
+        "`{before}` ({} parameters) comes before `{after}` ({}), and assistants fall in size",
+        sizes[0], sizes[1]
+    )]
+    AssistantSizes {
+        /// The network that comes first.
+        before: String,
+        /// The one that learns from it.
+        after: String,
+        /// Their trainable values.
+        sizes: [usize; 2],
+    },
+    /// A student of a plan whose training ended early.
+    #[error("student `{student}` of the plan: {source}")]
+    StudentOfPlan {
+        /// Its name.
+        student: String,
         /// Why.
         source: Box<Error>,
     },
@@ -382,17 +521,35 @@ impl Error {
                  them; the data must be read as in the recipe (same `resize`, labels and classes)"
                     .to_owned(),
             ),
-            Self::MissingPart { method, .. } => {
+            Self::MissingPart { method, who, .. } => {
                 let options = crate::methods::find(method).spec.options;
                 let without = match options.iter().any(|option| option.key == "intermediate") {
                     true => "`method.intermediate = false`",
                     false => "options of the method that do without it (`faculty explain`)",
                 };
+                let heads = if who.contains("a head") { "no `heads`, " } else { "" };
                 Some(format!(
-                    "choose networks that have it (`faculty networks`), {without}, or a method of \
-                     the output layer such as `aver`"
+                    "choose {heads}networks that have it (`faculty networks`), {without}, or a \
+                     method of the output layer such as `aver`"
                 ))
             }
+            Self::NoSuchTap { .. } => Some("`faculty networks` lists them".to_owned()),
+            Self::NoPlaceForHeads { .. } => Some(
+                "add a teacher with `network` and `weights`, or use another `method.name`"
+                    .to_owned(),
+            ),
+            Self::HeadMissing { .. } => Some(
+                "`faculty distill` trains it before the run, the library with `heads::mount`"
+                    .to_owned(),
+            ),
+            Self::HeadFile { .. } => {
+                Some("delete that file: the next run trains the head again".to_owned())
+            }
+            Self::HeadNotFinite { .. } => Some("lower `heads.learning_rate`".to_owned()),
+            Self::HeadsStopped { .. } => Some(
+                "heads of finished teachers are kept: the same command goes on with the others"
+                    .to_owned(),
+            ),
             Self::WeakTeacher { teacher, suspicion, .. } => {
                 let first = suspicion.as_ref().map_or_else(
                     || "check its normalisation (`mean`, `std`) and class order".to_owned(),
@@ -409,6 +566,10 @@ impl Error {
                     .to_owned(),
             ),
             Self::NothingToMeasureOn => Some("set `data.validation` above 0".to_owned()),
+            Self::Combination { .. } => {
+                Some("remove that `[[method.terms]]`, or choose another method".to_owned())
+            }
+            Self::FixedTeacher { mend, .. } => Some(mend.clone()),
             Self::Batches { mend, .. } => Some(format!("set `{mend}`")),
             Self::Channels { expected, .. } => {
                 Some(format!("give {expected} values, or leave the key out to measure them"))
@@ -436,12 +597,13 @@ impl Error {
             }
             Self::NothingToResume { .. } => Some("start it without `--resume`".to_owned()),
             Self::Checkpoint { .. } => Some("start the run again with `--overwrite`".to_owned()),
-            Self::OtherRun { changes, .. } => {
+            Self::OtherRun { changes, can_allow, .. } => {
                 let keys: Vec<String> =
                     changes.iter().map(|change| change.key.clone()).collect();
                 let ways = "undo the change, or start a new run with `--output` or `--overwrite`";
-                Some(match (check_allowed(&keys), changes.as_slice()) {
-                    (Ok(()), [Change { key, now, .. }, ..]) => {
+                let may = *can_allow && check_allowed(&keys).is_ok();
+                Some(match changes.as_slice() {
+                    [Change { key, now, .. }, ..] if may => {
                         format!("{ways}; `--resume-with {key}={now}` goes on with the change")
                     }
                     _ => ways.to_owned(),
@@ -469,6 +631,18 @@ impl Error {
             Self::FolderLocked { .. } => {
                 Some("wait for it to end, or use another folder".to_owned())
             }
+            Self::CacheLabels { .. } => {
+                Some("compare them without `[cache]`, or with caches of their own".to_owned())
+            }
+            Self::NoClassCost { teacher } => Some(format!(
+                "give `class_cost = \"FILE.safetensors\"` to teacher `{teacher}`, with costs or \
+                 with embeddings of both lists of classes"
+            )),
+            Self::ClassCostFile { .. } => Some(
+                "give `cost` [its classes, the data's], or embeddings `teacher` and `data`, a row \
+                 for each class"
+                    .to_owned(),
+            ),
             Self::CannotChange { .. } => Some(
                 "keys of `train` and `method` can change, but neither the method nor the \
                  optimiser; start a new run for anything else"
@@ -499,6 +673,14 @@ impl Error {
             Self::UnknownReference { methods, .. } => {
                 Some(format!("name it in `--methods` too, or give one of {}", methods.join(", ")))
             }
+            Self::NothingToSweep { .. } => Some(
+                "name values to try, for example `--sweep train.learning_rate=0.02,0.05,0.1`"
+                    .to_owned(),
+            ),
+            Self::SweptKey { .. } => Some(
+                "vary options of the method and of `[train]`; for several methods use `--methods`"
+                    .to_owned(),
+            ),
             Self::RunOfComparison { source, .. } => match **source {
                 Self::NotFinite { .. } => Some(
                     "lower `train.learning_rate`, or leave the method out of `--methods`; finished \
@@ -507,13 +689,36 @@ impl Error {
                 ),
                 _ => source.hint(),
             },
+            Self::Planned { .. } => {
+                Some("use `faculty distill`, or remove `[plan]`".to_owned())
+            }
+            Self::AssistantSizes { .. } => Some(
+                "name larger networks first in `plan.networks`; equal ones are \
+                 `plan.kind = \"born-again\"`"
+                    .to_owned(),
+            ),
+            Self::StudentOfPlan { source, .. } => match **source {
+                Self::Interrupted { .. } => Some(
+                    "what is done is kept, finished students too: go on with `--resume`"
+                        .to_owned(),
+                ),
+                Self::NotFinite { .. } => Some(
+                    "lower `train.learning_rate` or the loss weights; finished students are kept"
+                        .to_owned(),
+                ),
+                _ => source.hint(),
+            },
             Self::ComparisonStopped { .. } => Some(
-                "finished runs and the last epoch are kept: the same command goes on from there"
+                "what is done is kept, finished runs too: the same command goes on from there"
                     .to_owned(),
             ),
             Self::Io { .. } => Some("check the path, its permissions and free space".to_owned()),
         }
     }
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn listed(ids: &[SampleId]) -> String {

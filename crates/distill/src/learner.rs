@@ -1,12 +1,15 @@
 //! One gradient step in one place: student and connectors forward, the method's loss, gradients
 //! back, update.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::Tensor;
 use burn::tensor::{Device, Gradients, Int, TensorData};
+use faculty_data::SampleId;
 use faculty_kernels::elementwise::add_scaled;
 use faculty_kernels::in_pool;
+use faculty_nets::weights::StateDict;
 use faculty_nets::{Graph, MapShape, Network, Run};
 
 use crate::compute::Compute;
@@ -19,8 +22,15 @@ use crate::tap::Tap;
 use crate::teacher::{FrozenClassifier, TeacherOutputs, TeacherSource};
 
 mod between;
+mod memory;
+mod teachers;
+mod weights;
 
 pub use between::{Between, BetweenSteps};
+use memory::Memory;
+pub use memory::{TrainingSamples, Write};
+pub use teachers::{Exam, LearningTeacher};
+pub use weights::WeightProbe;
 
 /// A network in training with its optimiser's memory.
 #[derive(Debug)]
@@ -29,6 +39,8 @@ pub struct Trained {
     pub network: Network,
     /// Its optimiser's memory.
     pub optimizer: OptimizerState,
+    /// Its optimiser, if that is not the run's.
+    pub own_optimizer: Option<OptimizerConfig>,
     run: Run,
     /// Gradients that came off the tape, for values that no graph computes with.
     off_tape: Vec<Vec<f32>>,
@@ -39,7 +51,7 @@ impl Trained {
     #[must_use]
     pub fn new(network: Network, device: &Compute) -> Self {
         let (optimizer, run) = (OptimizerState::default(), device.run());
-        Self { network, optimizer, run, off_tape: Vec::new() }
+        Self { network, optimizer, own_optimizer: None, run, off_tape: Vec::new() }
     }
 
     /// Gradients of the last step, one per parameter.
@@ -69,6 +81,12 @@ impl TeacherTraits {
         let taps = taps.iter().filter_map(|&tap| Some((tap, teacher.tap_shape(tap)?))).collect();
         Self { taps, classifier: teacher.classifier() }
     }
+
+    /// Those of a teacher that gives nothing but logits.
+    #[must_use]
+    pub const fn of_logits() -> Self {
+        Self { taps: TapShapes::new(), classifier: None }
+    }
 }
 
 /// The student with whatever is trained beside it.
@@ -78,9 +96,14 @@ pub struct Learner {
     pub student: Trained,
     connectors: Vec<(Tap, Trained)>,
     parameters: Option<Trained>,
+    teachers: Vec<LearningTeacher>,
+    exam: Option<Exam>,
     method: Box<dyn Method>,
     between: Option<Box<dyn BetweenSteps>>,
-    teacher_shapes: Vec<TapShapes>,
+    memory: Memory,
+    samples: Arc<TrainingSamples>,
+    shapes: Shapes,
+    seed: u64,
     classifiers: Vec<FrozenClassifier>,
     device: Device,
     on_losses: Duration,
@@ -95,6 +118,8 @@ pub struct LearnerBatch<'a> {
     pub epoch: usize,
     /// Another number for every batch of a run.
     pub draw: u64,
+    /// `[batch]`; read by methods that number the samples.
+    pub ids: &'a [SampleId],
     /// `[batch, channels, height, width]`.
     pub images: &'a [f32],
     /// `[batch]`.
@@ -147,7 +172,9 @@ impl LeafGradients {
     /// Adds the gradients that terms off the tape bring for the connectors' results.
     fn add_map_terms(&mut self, terms: Vec<MapTerm>) {
         for gradient in terms.into_iter().map(|term| term.gradients) {
-            self.connected.resize_with(gradient.len(), || None);
+            // Connectors of terms on the tape come after those off it.
+            let count = self.connected.len().max(gradient.len());
+            self.connected.resize_with(count, || None);
             for (sum, gradient) in self.connected.iter_mut().zip(gradient) {
                 match sum {
                     None => *sum = Some(gradient),
@@ -173,12 +200,22 @@ impl Leaves {
     }
 }
 
+/// What a method may build its trained parts for.
+pub(crate) fn shapes(student: &Network, teachers: &[TeacherTraits], batch_size: usize) -> Shapes {
+    Shapes {
+        classes: student.classes(),
+        batch_size,
+        student: all_taps(student.graph()),
+        teachers: teachers.iter().map(|teacher| teacher.taps.clone()).collect(),
+    }
+}
+
 impl Learner {
     /// Builds the parts that `method` trains beside this student for these teachers.
     #[must_use]
     pub fn new(
         student: Network,
-        method: Box<dyn Method>,
+        mut method: Box<dyn Method>,
         teachers: &[TeacherTraits],
         batch_size: usize,
         seed: u64,
@@ -186,12 +223,8 @@ impl Learner {
     ) -> Self {
         // Losses run on burn's CPU backend whatever else is compiled in.
         let device = Device::flex().autodiff();
-        let shapes = Shapes {
-            classes: student.classes(),
-            batch_size,
-            student: all_taps(student.graph()),
-            teachers: teachers.iter().map(|teacher| teacher.taps.clone()).collect(),
-        };
+        let shapes = shapes(&student, teachers, batch_size);
+        method.fit_to(&shapes);
         let connectors = method
             .connectors(&shapes)
             .into_iter()
@@ -213,20 +246,52 @@ impl Learner {
             teachers.iter().filter_map(|teacher| teacher.classifier.clone()).collect();
         let student = Trained::new(student, compute);
         let between = method.between_steps(&shapes);
-        let teacher_shapes = shapes.teachers;
+        let samples = Arc::<TrainingSamples>::default();
+        let memory = Memory::new(method.memory(&shapes, 0), seed);
         let (on_losses, buffers) = (Duration::ZERO, Vec::new());
         Self {
             student,
             connectors,
             parameters,
+            teachers: Vec::new(),
+            exam: None,
             method,
             between,
-            teacher_shapes,
+            memory,
+            samples,
+            shapes,
+            seed,
             classifiers,
             device,
             on_losses,
             buffers,
         }
+    }
+
+    /// For training on `samples`; needed by methods that number them
+    /// ([`Needs::sample_numbers`]).
+    #[must_use]
+    pub fn with_samples(mut self, samples: TrainingSamples) -> Self {
+        self.memory = Memory::new(self.method.memory(&self.shapes, samples.len()), self.seed);
+        self.samples = Arc::new(samples);
+        self
+    }
+
+    /// With teachers that learn from the student ([`Needs::learning_teachers`]), and the samples that
+    /// show how well it learnt.
+    #[must_use]
+    pub fn with_teachers(mut self, teachers: Vec<LearningTeacher>, exam: Exam) -> Self {
+        (self.teachers, self.exam) = (teachers, Some(exam));
+        self
+    }
+
+    /// What the learning teachers say of images of the student, as they are now.
+    ///
+    /// # Panics
+    /// When the images do not fit the networks.
+    pub fn teacher_outputs(&mut self, images: &[f32], batch: usize) -> Vec<TeacherOutputs> {
+        let teachers = &mut self.teachers;
+        in_pool(|| teachers.iter_mut().map(|teacher| teacher.outputs(images, batch)).collect())
     }
 
     /// The method.
@@ -246,7 +311,12 @@ impl Learner {
         let connectors =
             self.connectors.iter().enumerate().map(|(k, (_, c))| (format!("connector.{k}"), c));
         let parameters = self.parameters.iter().map(|p| ("method".to_owned(), p));
-        std::iter::once(("student".to_owned(), &self.student)).chain(connectors).chain(parameters)
+        let teachers =
+            self.teachers.iter().enumerate().map(|(k, t)| (format!("teacher.{k}"), &t.trained));
+        std::iter::once(("student".to_owned(), &self.student))
+            .chain(connectors)
+            .chain(parameters)
+            .chain(teachers)
     }
 
     /// The same, for loading a checkpoint.
@@ -254,9 +324,15 @@ impl Learner {
         let connectors =
             self.connectors.iter_mut().enumerate().map(|(k, (_, c))| (format!("connector.{k}"), c));
         let parameters = self.parameters.iter_mut().map(|p| ("method".to_owned(), p));
+        let teachers = self
+            .teachers
+            .iter_mut()
+            .enumerate()
+            .map(|(k, t)| (format!("teacher.{k}"), &mut t.trained));
         std::iter::once(("student".to_owned(), &mut self.student))
             .chain(connectors)
             .chain(parameters)
+            .chain(teachers)
     }
 
     /// What the method does between steps, for checkpoints.
@@ -268,6 +344,20 @@ impl Learner {
     /// The same, for loading a checkpoint.
     pub fn between_mut(&mut self) -> Option<&mut (dyn BetweenSteps + 'static)> {
         self.between.as_deref_mut()
+    }
+
+    /// What the method remembers from step to step, for checkpoints.
+    #[must_use]
+    pub fn memory(&self) -> StateDict {
+        self.memory.state()
+    }
+
+    /// Takes [`Learner::memory`] back.
+    ///
+    /// # Errors
+    /// When an array is missing or of another shape, in words.
+    pub fn set_memory(&mut self, state: StateDict) -> std::result::Result<(), String> {
+        self.memory.set_state(state)
     }
 
     /// Lets the method do what it does after the update with the same batch, rate and clip; the
@@ -295,16 +385,36 @@ impl Learner {
     /// When the batch does not fit the networks, or teacher outputs that the method needs are
     /// missing.
     pub fn gradients(&mut self, batch: &LearnerBatch<'_>) -> StepRecord {
+        self.predict(batch);
+        self.gradients_of_prediction(batch)
+    }
+
+    /// The first half of [`Learner::gradients`]: student and connectors forward, which the
+    /// teachers have no part in. Gives the student's logits, `[batch, classes]`.
+    ///
+    /// # Panics
+    /// When the batch does not fit the networks.
+    pub fn predict(&mut self, batch: &LearnerBatch<'_>) -> &[f32] {
+        let needs = self.method.needs(batch.epoch);
+        in_pool(|| self.forward(batch, &needs));
+        self.student.run.value(self.student.network.graph().output())
+    }
+
+    /// The second half: loss and gradients, from what [`Learner::predict`] left of this batch.
+    ///
+    /// # Panics
+    /// When teacher outputs that the method needs are missing.
+    pub fn gradients_of_prediction(&mut self, batch: &LearnerBatch<'_>) -> StepRecord {
         in_pool(|| self.gradients_in_pool(batch))
     }
 
     fn gradients_in_pool(&mut self, batch: &LearnerBatch<'_>) -> StepRecord {
         let needs = self.method.needs(batch.epoch);
-        self.forward(batch, &needs);
         let started = Instant::now();
         let leaves = self.leaves(batch.labels.len(), &needs);
         let step = self.step(batch, &needs, &leaves);
-        let loss = self.method.loss(&step);
+        let (loss, writes) = self.method.loss_and_writes(&step);
+        self.memory.prepare(writes);
         let mut buffers = std::mem::take(&mut self.buffers);
         let map_terms = self.map_terms(batch, &needs, &mut buffers);
         let total = loss
@@ -338,6 +448,7 @@ impl Learner {
             MapValues { values: connector.run.value(output), shape: graph.shape(output) }
         });
         let step = MapStep {
+            epoch: batch.epoch,
             labels: batch.labels,
             connected: connected.collect(),
             teachers: batch
@@ -412,7 +523,7 @@ impl Learner {
             .collect();
         let (mut connected, mut parameters) = (Vec::new(), Vec::new());
         if needs.trained_parts {
-            for (_, connector) in self.connectors.iter().filter(|_| !needs.map_terms) {
+            for (_, connector) in self.connectors.iter().filter(|_| needs.on_tape()) {
                 let own = connector.network.graph();
                 connected.push(leaf(&connector.run, own, own.output()));
             }
@@ -430,6 +541,10 @@ impl Learner {
         let classes = self.student.network.classes();
         let teacher_logits =
             needs.teacher_logits.then(|| stack_logits(batch.teachers, size, classes, &self.device));
+        let own = |teacher: &TeacherOutputs| {
+            tensor2(&teacher.logits, [size, teacher.logits.len() / size], &self.device)
+        };
+        let own_logits = batch.teachers.iter().filter(|_| needs.own_logits).map(own).collect();
         let maps_of = |(teacher, shapes): (&TeacherOutputs, &TapShapes)| {
             let maps = needs.teacher_taps.iter().zip(&teacher.maps);
             maps.map(|(tap, map)| tensor4(map, size, shapes[tap], &self.device)).collect()
@@ -438,15 +553,20 @@ impl Learner {
             epoch: batch.epoch,
             draw: batch.draw,
             labels: labels(batch.labels, &self.device),
+            samples: Arc::clone(&self.samples),
+            sample_numbers: if needs.sample_numbers { self.numbers(batch) } else { Vec::new() },
+            memory: self.memory.read(),
             student_logits: leaves.logits.clone(),
             student_maps: leaves.maps.clone(),
             connected_maps: leaves.connected.clone(),
             parameters: leaves.parameters.clone(),
             teacher_logits,
-            teacher_maps: if needs.map_terms {
-                Vec::new()
+            own_logits,
+            term_weights: None,
+            teacher_maps: if needs.on_tape() {
+                batch.teachers.iter().zip(&self.shapes.teachers).map(maps_of).collect()
             } else {
-                batch.teachers.iter().zip(&self.teacher_shapes).map(maps_of).collect()
+                Vec::new()
             },
             teacher_classifiers: if needs.teacher_classifiers && !needs.map_terms {
                 self.classifiers.iter().map(|c| classifier_tensors(c, &self.device)).collect()
@@ -454,6 +574,14 @@ impl Learner {
                 Vec::new()
             },
         }
+    }
+
+    /// Numbers of the batch's samples.
+    fn numbers(&self, batch: &LearnerBatch<'_>) -> Vec<usize> {
+        let number = |&id: &SampleId| {
+            self.samples.number(id).expect("batches hold samples that the learner was told of")
+        };
+        batch.ids.iter().map(number).collect()
     }
 
     /// From the gradients by the leaves back through connectors and student.
@@ -480,6 +608,10 @@ impl Learner {
                 all.map(|(values, own)| own.unwrap_or_else(|| vec![0.0; values.len()])).collect();
         }
         self.student.run.backward(&self.student.network, by_value, false);
+        for id in graph.frozen() {
+            // So that they count in no norm.
+            self.student.run.gradients_mut()[id.index()].fill(0.0);
+        }
     }
 
     /// Running statistics of student and connectors, which every forward pass moves.
@@ -539,10 +671,14 @@ impl Learner {
                 gradients.flatten().for_each(|g| *g *= factor as f32);
             }
         }
-        for Trained { network, run, optimizer, off_tape } in all {
+        for Trained { network, run, optimizer, off_tape, .. } in all {
             let gradients = if off_tape.is_empty() { run.gradients() } else { off_tape };
-            optimizer.update(config, rate, network.parameters_mut(), gradients);
+            let graph = Arc::clone(network.graph());
+            let trained = |index| !graph.frozen().iter().any(|id| id.index() == index);
+            let parameters = network.parameters_mut();
+            optimizer.update_where(trained, config, rate, parameters, gradients);
         }
+        self.memory.commit();
     }
 }
 
@@ -551,6 +687,8 @@ fn takes_part(needs: &Needs, name: &str) -> bool {
     match name {
         "student" => true,
         "method" => needs.trained_parts && !needs.frozen_parameters,
+        // Between steps, by an optimiser of their own.
+        teacher if teacher.starts_with("teacher.") => false,
         _ => needs.trained_parts,
     }
 }

@@ -75,7 +75,7 @@ pub fn weighted_kl(
 
 /// A scalar of this value whose gradient by `of` is `gradient`, for terms whose gradient is known
 /// in closed form.
-fn with_gradient(value: f64, of: &Tensor<2>, gradient: Vec<f32>) -> Tensor<1> {
+pub(crate) fn with_gradient(value: f64, of: &Tensor<2>, gradient: Vec<f32>) -> Tensor<1> {
     let gradient = Tensor::from_data(TensorData::new(gradient, of.dims()), &of.device());
     let product = (of.clone() * gradient).sum();
     // The product itself cancels and leaves its gradient.

@@ -4,12 +4,14 @@
 //! knows no method by name.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::Tensor;
 use burn::tensor::Int;
-use faculty_nets::{Graph, MapShape, ParameterSpec};
+use faculty_nets::{Graph, MapShape, Network, ParameterSpec};
 
-use crate::learner::BetweenSteps;
+use crate::class_cost::ClassCost;
+use crate::learner::{BetweenSteps, TeacherTraits, TrainingSamples, Write};
 use crate::losses::maps::MapValues;
 use crate::preflight::TeacherProfile;
 use crate::tap::Tap;
@@ -27,15 +29,20 @@ mod calibrated_confidence;
 mod ce;
 mod ckd;
 mod class_reliability;
+mod combination;
+mod costs;
+mod crd;
 mod dih;
 mod dist;
 mod dkd;
+mod dml;
 mod dpk;
 mod ebkd;
 mod features;
 mod fitnet;
 mod fitnet_mkd;
 mod hints;
+mod ikd;
 mod kd;
 mod layers;
 mod max_probability;
@@ -44,6 +51,7 @@ mod mean_of_probabilities;
 mod mmkd;
 mod mt_bert;
 mod options;
+mod ot;
 mod output_layer;
 mod pkt;
 mod random_teacher;
@@ -51,7 +59,9 @@ mod registry;
 mod reviewkd;
 mod rkd;
 mod semckd;
+mod simkd;
 mod sp;
+mod transformer;
 mod transport;
 mod vid;
 
@@ -61,6 +71,8 @@ mod golden;
 mod profiled;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod reference;
 
 pub use aekd::Aekd;
 pub use aekd_f::{AekdF, AekdFConfig};
@@ -74,20 +86,26 @@ pub use calibrated_confidence::{CalibratedConfidence, CalibratedConfidenceConfig
 pub use ce::Ce;
 pub use ckd::{Ckd, CkdConfig, Tuples};
 pub use class_reliability::{ClassReliability, ClassReliabilityConfig};
-pub use dih::loss_of_heads;
+pub use combination::build;
+pub(crate) use combination::check as check_combination;
+pub use crd::{Crd, CrdConfig};
+pub use dih::{Dih, DihConfig, Reduce};
 pub use dist::{Dist, DistConfig};
 pub use dkd::{Dkd, DkdConfig};
-pub use dpk::{minibatch_cka, prior_ratio};
+pub use dml::Dml;
+pub use dpk::{Dpk, DpkConfig, Ratio, minibatch_cka, prior_ratio};
 pub use ebkd::Ebkd;
 pub use features::{BesideConfig, Stages};
 pub use fitnet::{Fitnet, FitnetConfig};
 pub use fitnet_mkd::{FitnetMkd, FitnetMkdConfig};
+pub use ikd::{Ikd, IkdConfig};
 pub use kd::{Kd, KdConfig};
 pub use max_probability::MaxProbability;
 pub use mean_of_logits::MeanOfLogits;
 pub use mean_of_probabilities::MeanOfProbabilities;
 pub use mmkd::{Mmkd, MmkdConfig};
 pub use mt_bert::{reliability_weights, weighted_soft_cross_entropy};
+pub use ot::{Ot, OtConfig};
 pub use output_layer::OutputConfig;
 pub use pkt::{Pkt, PktConfig};
 pub use random_teacher::RandomTeacher;
@@ -95,6 +113,7 @@ pub use registry::{METHODS, MethodInfo, Status, find, specs};
 pub use reviewkd::{ReviewKd, ReviewKdConfig};
 pub use rkd::{Rkd, RkdConfig};
 pub use semckd::{SemCkd, SemCkdConfig};
+pub use simkd::{SimKd, SimKdConfig};
 pub use sp::{Sp, SpConfig};
 pub use transport::{Transport, entropic_transport, label_cost};
 pub use vid::{Vid, VidConfig};
@@ -118,6 +137,8 @@ pub enum Scale {
 pub struct Needs {
     /// Teacher logits.
     pub teacher_logits: bool,
+    /// Teacher logits over each teacher's own classes, see [`Method::own_classes`].
+    pub own_logits: bool,
     /// Each teacher's classifier.
     pub teacher_classifiers: bool,
     /// Each teacher's values at these places.
@@ -131,15 +152,27 @@ pub struct Needs {
     /// Whether [`Method::map_terms`] reads the connectors' results and the teachers' maps; then
     /// [`Step`] has neither.
     pub map_terms: bool,
+    /// Whether [`Step`] has connectors' results and teachers' maps all the same.
+    pub maps_on_tape: bool,
     /// Whether [`Method::parameters`] stay as they are this epoch; [`Method::connectors`] go on.
     pub frozen_parameters: bool,
     /// Whether every batch must be full: trained parts are as wide as the batch.
     pub full_batches: bool,
+    /// Whether [`Step::sample_numbers`] are filled in.
+    pub sample_numbers: bool,
+    /// Whether the teachers are trained too: networks of the learner, not sources that say what they
+    /// always say.
+    pub learning_teachers: bool,
     /// Fewest samples of a batch; 2 or more where samples are compared with each other.
     pub min_batch: usize,
 }
 
 impl Needs {
+    /// Whether [`Step`] has the maps.
+    pub(crate) fn on_tape(&self) -> bool {
+        !self.map_terms || self.maps_on_tape
+    }
+
     /// Both together.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
@@ -151,14 +184,18 @@ impl Needs {
         };
         Self {
             teacher_logits: self.teacher_logits || other.teacher_logits,
+            own_logits: self.own_logits || other.own_logits,
             teacher_classifiers: self.teacher_classifiers || other.teacher_classifiers,
             teacher_taps: both(self.teacher_taps, other.teacher_taps),
             student_taps: both(self.student_taps, other.student_taps),
             connector_taps: both(self.connector_taps, other.connector_taps),
             trained_parts: self.trained_parts || other.trained_parts,
             map_terms: self.map_terms || other.map_terms,
+            maps_on_tape: self.maps_on_tape || other.maps_on_tape,
             frozen_parameters: self.frozen_parameters || other.frozen_parameters,
             full_batches: self.full_batches || other.full_batches,
+            sample_numbers: self.sample_numbers || other.sample_numbers,
+            learning_teachers: self.learning_teachers || other.learning_teachers,
             min_batch: self.min_batch.max(other.min_batch),
         }
     }
@@ -166,7 +203,7 @@ impl Needs {
     /// Whether teachers are run at all.
     #[must_use]
     pub fn teachers(&self) -> bool {
-        self.teacher_logits || !self.teacher_taps.is_empty()
+        self.teacher_logits || self.own_logits || !self.teacher_taps.is_empty()
     }
 }
 
@@ -214,6 +251,12 @@ pub struct Step {
     pub draw: u64,
     /// `[batch]`, in `0..classes`.
     pub labels: Tensor<1, Int>,
+    /// All training samples by number.
+    pub samples: Arc<TrainingSamples>,
+    /// The batch's among them, `[batch]`; empty unless [`Needs::sample_numbers`].
+    pub sample_numbers: Vec<usize>,
+    /// The arrays of [`Method::memory`], flat.
+    pub memory: Vec<Arc<Vec<f32>>>,
     /// `[batch, classes]`.
     pub student_logits: Tensor<2>,
     /// The student's values at each of [`Needs::student_taps`], `[batch, channels, height, width]`.
@@ -225,6 +268,10 @@ pub struct Step {
     pub parameters: Vec<Tensor<1>>,
     /// `[teachers, batch, classes]`; absent unless asked for.
     pub teacher_logits: Option<Tensor<3>>,
+    /// `[teachers, batch]`: how the terms of a combination weigh the teachers; `None` for 1/K.
+    pub term_weights: Option<Tensor<2>>,
+    /// For each teacher `[batch, its own classes]`; empty unless asked for.
+    pub own_logits: Vec<Tensor<2>>,
     /// For each teacher its values at each of [`Needs::teacher_taps`],
     /// `[batch, channels, height, width]`.
     pub teacher_maps: Vec<Vec<Tensor<4>>>,
@@ -240,11 +287,16 @@ impl Step {
             epoch: 1,
             draw: 0,
             labels,
+            samples: Arc::default(),
+            sample_numbers: Vec::new(),
+            memory: Vec::new(),
             student_logits: student,
             student_maps: Vec::new(),
             connected_maps: Vec::new(),
             parameters: Vec::new(),
             teacher_logits: Some(teachers),
+            term_weights: None,
+            own_logits: Vec::new(),
             teacher_maps: Vec::new(),
             teacher_classifiers: Vec::new(),
         }
@@ -288,6 +340,8 @@ pub struct Loss {
 /// The maps of one batch where they lie, for [`Method::map_terms`].
 #[derive(Clone, Debug)]
 pub struct MapStep<'a> {
+    /// Current epoch, from 1.
+    pub epoch: usize,
     /// `[batch]`.
     pub labels: &'a [u32],
     /// The results of [`Method::connectors`].
@@ -320,6 +374,26 @@ pub trait Method: Send + std::fmt::Debug {
     /// What the method reads in `epoch` (from 1).
     fn needs(&self, epoch: usize) -> Needs;
 
+    /// Told once before training which sizes it has to do with.
+    fn fit_to(&mut self, shapes: &Shapes) {
+        let _ = shapes;
+    }
+
+    /// The network that is trained and delivered, made of the recipe's student at the start of a
+    /// run; a function of its arguments.
+    ///
+    /// # Errors
+    /// When it cannot be made of this student.
+    fn student(
+        &self,
+        student: Network,
+        teachers: &[TeacherTraits],
+        seed: u64,
+    ) -> faculty_nets::Result<Network> {
+        let _ = (teachers, seed);
+        Ok(student)
+    }
+
     /// Small trainable networks on the student's maps, trained with the student.
     ///
     /// They read [`Needs::connector_taps`], which the run has checked to be there.
@@ -335,11 +409,28 @@ pub trait Method: Send + std::fmt::Debug {
         Vec::new()
     }
 
+    /// Arrays that the method remembers from step to step, as [`Step::memory`]; no gradient reaches
+    /// them. `samples` is the number of training samples.
+    fn memory(&self, shapes: &Shapes, samples: usize) -> Vec<ParameterSpec> {
+        let _ = (shapes, samples);
+        Vec::new()
+    }
+
     /// What the method does after each update, if anything: the only thing that changes
     /// [`Method::parameters`] that are frozen.
     fn between_steps(&self, shapes: &Shapes) -> Option<Box<dyn BetweenSteps>> {
         let _ = shapes;
         None
+    }
+
+    /// Whether heads are mounted on all stages of all networks where a recipe names none.
+    fn mounts_heads(&self) -> bool {
+        false
+    }
+
+    /// Share of the training part that is held out for [`crate::learner::Between::exam`].
+    fn exam_share(&self) -> f64 {
+        0.0
     }
 
     /// Whether the method needs [`Method::prepare`], and so a validation part.
@@ -353,8 +444,24 @@ pub trait Method: Send + std::fmt::Debug {
         let _ = teachers;
     }
 
+    /// Whether teachers keep classes of their own: then nothing is matched to the data's classes,
+    /// logits come as [`Step::own_logits`], and [`Method::prepare_classes`] is called.
+    fn own_classes(&self) -> bool {
+        false
+    }
+
+    /// Told once before training how far each teacher's classes are from the data's.
+    fn prepare_classes(&mut self, costs: Vec<ClassCost>) {
+        let _ = costs;
+    }
+
     /// The loss of one batch.
     fn loss(&self, step: &Step) -> Loss;
+
+    /// The same with what the update after it writes to [`Method::memory`].
+    fn loss_and_writes(&self, step: &Step) -> (Loss, Vec<Write>) {
+        (self.loss(step), Vec::new())
+    }
 
     /// A term on maps that is computed with its gradient, off the tape; called when
     /// [`Needs::map_terms`].
@@ -362,6 +469,12 @@ pub trait Method: Send + std::fmt::Debug {
     fn map_terms(&self, step: &MapStep<'_>, buffers: &mut Vec<Vec<f32>>) -> Vec<MapTerm> {
         let _ = (step, buffers);
         Vec::new()
+    }
+
+    /// Whether teacher weights depend on the teachers' maps. If not, they can be looked at on images
+    /// of which only the logits are known.
+    fn weights_read_maps(&self) -> bool {
+        true
     }
 
     /// The objective in one line with all constants, for the run log; `teachers` is K.

@@ -20,6 +20,17 @@ pub struct Quality {
     pub samples: usize,
 }
 
+/// One bin of a calibration diagram: the samples whose highest probability lies in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationBin {
+    /// How many.
+    pub samples: usize,
+    /// Mean of their highest probability, 0 to 1.
+    pub confidence: f64,
+    /// Share of them that is right, 0 to 1.
+    pub accuracy: f64,
+}
+
 /// Adds up batches of logits; order and batching do not matter beyond rounding.
 #[derive(Clone, Debug, Default)]
 pub struct QualityMeter {
@@ -66,6 +77,16 @@ impl QualityMeter {
         self.bins[bin].2 += usize::from(rank == 0);
     }
 
+    /// The bins behind [`Quality::ece`], from confidence 0 to 1; empty ones are all zeros.
+    #[must_use]
+    pub fn calibration(&self) -> Vec<CalibrationBin> {
+        let bin = |&(samples, confidence, correct): &(usize, f64, usize)| {
+            let n = samples.max(1) as f64;
+            CalibrationBin { samples, confidence: confidence / n, accuracy: correct as f64 / n }
+        };
+        self.bins.iter().map(bin).collect()
+    }
+
     /// The figures so far; `None` without samples.
     #[must_use]
     pub fn quality(&self) -> Option<Quality> {
@@ -99,6 +120,10 @@ mod tests {
         assert!((quality.nll - nll).abs() < 1e-6);
         // One bin with confidence 0.75 and accuracy 0.5.
         assert!((quality.ece - 0.25).abs() < 1e-6, "{}", quality.ece);
+        let bins = meter.calibration();
+        assert_eq!((bins.len(), bins[10]), (15, CalibrationBin::default()));
+        assert_eq!((bins[11].samples, bins[11].accuracy), (2, 0.5));
+        assert!((bins[11].confidence - 0.75).abs() < 1e-6);
     }
 
     #[test]

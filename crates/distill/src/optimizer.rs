@@ -58,13 +58,30 @@ impl OptimizerState {
         parameters: &mut [Vec<f32>],
         gradients: &[Vec<f32>],
     ) {
+        self.update_where(|_| true, config, rate, parameters, gradients);
+    }
+
+    /// The same for the parameters at the places that `trained` says yes to; the others and their
+    /// state stay as they are.
+    ///
+    /// # Panics
+    /// When the shapes differ from those of the first call.
+    pub fn update_where(
+        &mut self,
+        trained: impl Fn(usize) -> bool,
+        config: &OptimizerConfig,
+        rate: f32,
+        parameters: &mut [Vec<f32>],
+        gradients: &[Vec<f32>],
+    ) {
         assert_eq!(parameters.len(), gradients.len(), "one gradient per parameter");
         if self.slots.is_empty() {
             let zeros: Vec<Vec<f32>> = parameters.iter().map(|p| vec![0.0; p.len()]).collect();
             self.slots = vec![zeros; config.slot_names().len()];
         }
         self.steps += 1;
-        for (index, (w, g)) in parameters.iter_mut().zip(gradients).enumerate() {
+        let all = parameters.iter_mut().zip(gradients).enumerate();
+        for (index, (w, g)) in all.filter(|(index, _)| trained(*index)) {
             assert_eq!(w.len(), g.len(), "gradient of parameter {index}");
             match *config {
                 OptimizerConfig::Sgd { momentum, nesterov, weight_decay } => {

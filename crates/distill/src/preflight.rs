@@ -23,7 +23,7 @@ mod normalisation;
 mod temperature;
 
 pub use class_order::{ClassOrderCheck, MovedClass, check_class_order};
-pub use classes::{ClassAccuracy, class_accuracies};
+pub use classes::{ClassAccuracy, class_accuracies, wilson};
 pub use diversity::{Diversity, PairDiversity, diversity};
 pub use normalisation::{NormalisationCheck, TriedNormalisation, check_normalisation};
 pub use temperature::{FittedTemperature, TEMPERATURE_BOUNDS, fit_temperature};

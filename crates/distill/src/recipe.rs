@@ -13,6 +13,7 @@
 mod check;
 mod classes;
 mod explain;
+mod heads;
 mod load;
 mod method;
 mod overrides;
@@ -21,6 +22,7 @@ mod range;
 mod schema;
 mod section;
 mod setting;
+mod term;
 mod tree;
 
 #[cfg(test)]
@@ -28,12 +30,14 @@ mod tests;
 
 pub use classes::Classes;
 pub use explain::{Entry, Origin};
+pub use heads::Heads;
 pub use load::LoadedRecipe;
 pub use method::{Exception, Method, MethodSpec, OptionSpec, OptionValue};
 pub use problems::{Location, Problem, RecipeError};
 pub use range::Range;
 pub(crate) use schema::milestones as default_milestones;
 pub use schema::{
-    Cache, CacheDtype, CacheMaps, Data, Device, LabelNoise, Optimizer, Recipe, Schedule, Student,
-    Teacher, Train,
+    Cache, CacheDtype, CacheMaps, Data, Device, HeadTraining, LabelNoise, Optimizer, Plan,
+    PlanKind, Recipe, Schedule, Student, Teacher, Train,
 };
+pub use term::{MethodTerm, TERM_WEIGHTS};

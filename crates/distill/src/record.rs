@@ -133,7 +133,7 @@ pub struct TeacherCard {
     pub name: String,
     /// Network name; for another source the name of its file.
     pub network: String,
-    /// Where its outputs come from: `network`, `onnx` or `logits`.
+    /// Where its outputs come from: `network`, `head` (inside a network), `onnx` or `logits`.
     #[serde(default)]
     pub source: String,
     /// SHA-256 of its file: weights, ONNX file or table of logits.

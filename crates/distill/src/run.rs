@@ -3,33 +3,46 @@
 
 use std::time::Duration;
 
-use faculty_data::{Dataset, Format, Normalisation, Part, ReadOptions};
+use faculty_data::{
+    Augmentation, BatchLoader, Dataset, Format, LoaderConfig, Normalisation, Part, ReadOptions,
+};
 use faculty_nets::{MapShape, Network};
 
 use crate::cache::CachePlan;
 use crate::checkpoint::{Identity, check_allowed};
 use crate::compute::Compute;
-use crate::error::Result;
-use crate::learner::{Learner, TeacherTraits};
+use crate::error::{Error, Result};
+use crate::heads;
+use crate::learner::{self, Exam, Learner, TeacherTraits, TrainingSamples};
 use crate::methods::{self, Method, Needs};
 use crate::optimizer::OptimizerConfig;
 use crate::recipe::{self, Recipe};
 use crate::record::{RunCard, StudentResult};
 use crate::schedule::{Schedule, Shape};
+use crate::tap::Tap;
 use crate::teacher::TeacherSource;
 
+mod costs;
 mod data;
 mod memory;
 mod pool;
 mod preflight;
+mod ranking;
 pub(crate) mod teachers;
+mod untrained;
 
+pub(crate) use costs::class_costs;
 pub(crate) use data::prepare_data;
 pub use memory::MemoryNeed;
-pub(crate) use pool::TeacherPool;
+pub(crate) use pool::{KEEP_IN_MEMORY_BYTES, TeacherPool};
 pub(crate) use preflight::measure_teachers;
 pub use preflight::{PROBE_SAMPLES, inspect_teachers};
-pub(crate) use teachers::{identify_teacher, load_teacher, open_teacher};
+pub use ranking::{Ranked, Ranking, rank_teachers};
+pub(crate) use teachers::{
+    Labels, described, identify_teacher, load_teacher, open_backbone, open_teacher, same_classes,
+    stage_taps,
+};
+pub(crate) use untrained::check_untrained;
 
 /// A teacher with its name.
 pub struct Teacher {
@@ -96,8 +109,8 @@ pub struct CheckedRun {
     pub(crate) card: RunCard,
     /// What must not change between the parts of an interrupted run.
     pub(crate) identity: Identity,
-    /// Keys of the recipe that may change all the same.
-    pub(crate) allowed: Vec<String>,
+    /// Keys of the recipe that may change all the same; none where nobody could name them.
+    pub(crate) allowed: Option<Vec<String>>,
     memory: MemoryNeed,
 }
 
@@ -107,8 +120,9 @@ impl CheckedRun {
     /// `dataset` spares reading the data again when several runs share it.
     ///
     /// # Errors
-    /// When anything is missing, damaged or does not fit; nothing has been written then. A recipe
-    /// with a cache finds it complete: [`CachePlan::build`] comes first.
+    /// When anything is missing, damaged or does not fit; nothing has been written then. Heads that
+    /// the recipe mounts are found trained, and a cache complete: [`heads::mount`] and
+    /// [`CachePlan::build`] come first.
     pub fn new(recipe: &Recipe, dataset: &Dataset) -> Result<Self> {
         Self::sharing(recipe, dataset, &mut TeacherPool::default())
     }
@@ -120,12 +134,16 @@ impl CheckedRun {
         pool: &mut TeacherPool,
     ) -> Result<Self> {
         recipe.check(&methods::specs())?;
-        let data = data::prepare_data(recipe, dataset)?;
+        if let Some(plan) = &recipe.plan {
+            return Err(Error::Planned { kind: plan.kind.name() });
+        }
+        let recipe = &heads::mounted(recipe, dataset)?;
+        let mut data = data::prepare_data(recipe, dataset)?;
         let [channels, height, width] = data.train.shape();
         let input = MapShape::new(channels, height, width);
         let classes = dataset.classes().len();
         let info = methods::find(&recipe.method.name);
-        let mut method = (info.build)(&recipe.method);
+        let mut method = methods::build(&recipe.method);
 
         let mut student = Network::new(&recipe.student.network, input, classes, recipe.seed)?;
         if let Some(path) = &recipe.student.weights {
@@ -134,18 +152,27 @@ impl CheckedRun {
 
         let whole = needs_of_run(method.as_ref(), recipe.train.epochs);
         teachers::check_batches(info.spec.name, &whole, &recipe.train)?;
+        let labels = Labels::of(method.as_ref());
+        let exam = match method.exam_share() {
+            0.0 => None,
+            share => Some(data::hold_out(&mut data, share, recipe)?),
+        };
+        if whole.learning_teachers {
+            teachers::check_can_learn(info.spec.name, recipe)?;
+        }
         let mut teachers = Vec::new();
         let mut cards = Vec::new();
-        let uses_teachers = info.spec.max_teachers != Some(0);
+        let uses_teachers = recipe.method.uses_teachers(&info.spec);
         let loaded = match &recipe.cache {
             Some(_) if uses_teachers => {
                 CachePlan::with_data(recipe, dataset, data.clone())?.open()?
             }
             _ => {
-                let taps = pool.taps(&whole.teacher_taps).to_vec();
-                let load = |wanted: &recipe::Teacher| match pool.get(&wanted.name) {
+                let own = taps_of_run(method.as_ref(), recipe.train.epochs);
+                let taps = pool.taps(&own).to_vec();
+                let load = |wanted: &recipe::Teacher| match pool.get(&wanted.name, labels) {
                     Some(known) => Ok(known),
-                    None => load_teacher(wanted, &data, dataset.classes(), &taps),
+                    None => load_teacher(wanted, &data, dataset.classes(), &taps, labels),
                 };
                 let used = recipe.teachers.iter().filter(|_| uses_teachers);
                 used.map(load).collect::<Result<_>>()?
@@ -155,23 +182,49 @@ impl CheckedRun {
             teachers.push(teacher);
             cards.push(card);
         }
-        teachers::check_parts(info.spec.name, &whole, &student, &teachers)?;
+        teachers::check_parts(info.spec.name, &whole, &student, &teachers, &cards)?;
         let names: Vec<String> = teachers.iter().map(|teacher| teacher.name.clone()).collect();
-        let report = pool.report(&names, || {
-            preflight::measure_teachers(recipe, dataset.classes(), &data, &mut teachers)
-        })?;
+        let report = match labels {
+            Labels::Data => pool.report(&names, || {
+                preflight::measure_teachers(recipe, dataset.classes(), &data, &mut teachers)
+            })?,
+            // Answers over other classes are neither right nor wrong.
+            Labels::Own => None,
+        };
         let name = info.spec.name;
         preflight::prepare(name, method.as_mut(), &data, report.as_ref(), &mut cards)?;
         let mut kept = 0;
         if recipe.cache.is_none() {
-            (teachers, kept) = pool.keep(teachers, &cards, &data, recipe.data.views);
+            (teachers, kept) = pool.keep(teachers, &cards, &data, recipe.data.views, labels);
+        }
+        if labels == Labels::Own {
+            let costs = class_costs(recipe, dataset.classes(), &data, &mut teachers)?;
+            for (card, cost) in cards.iter_mut().zip(&costs) {
+                card.classes = format!("{} classes of its own", cost.own_classes());
+            }
+            method.prepare_classes(costs);
         }
 
         let traits: Vec<TeacherTraits> = teachers
             .iter()
             .map(|teacher| TeacherTraits::of(teacher.source.as_ref(), &whole.teacher_taps))
             .collect();
+        let student = method.student(student, &traits, recipe.seed)?;
+        let shapes = learner::shapes(&student, &traits, recipe.train.batch_size);
+        methods::check_combination(&recipe.method, &shapes, recipe.train.epochs)?;
         let compute = Compute::of(recipe.train.device)?;
+        let mut learning = Vec::new();
+        if whole.learning_teachers {
+            for (wanted, card) in recipe.teachers.iter().zip(&cards) {
+                learning.push(teachers::open_learning(
+                    info.spec.name,
+                    wanted,
+                    card,
+                    &data,
+                    classes,
+                )?);
+            }
+        }
         let recipe_text = recipe.to_toml()?;
         let identity = Identity::of(recipe, &cards, dataset.fingerprint())?;
         let nothing = StudentResult { epoch: 0, validation: None, test: None };
@@ -187,7 +240,7 @@ impl CheckedRun {
             classes: dataset.classes().to_vec(),
             mean: data.normalisation.mean.clone(),
             std: data.normalisation.std.clone(),
-            student: recipe.student.network.clone(),
+            student: student.name().to_owned(),
             student_parameters: student.graph().parameter_count(),
             teachers: cards,
             ensemble: report.as_ref().map(|report| report.ensemble),
@@ -198,22 +251,24 @@ impl CheckedRun {
             seconds: 0.0,
         };
         let batch_size = recipe.train.batch_size;
-        let learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute);
+        let mut learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute)
+            .with_samples(TrainingSamples::of(&data.train));
+        if let Some(exam) = exam {
+            learner = learner.with_teachers(learning, Exam::new(&exam, &data.normalisation)?);
+        }
         let settings = settings(recipe, recipe_text);
         let memory = MemoryNeed::of(&learner, &settings, kept);
         memory.check(memory::available())?;
-        Ok(Self { learner, teachers, data, settings, card, identity, allowed: Vec::new(), memory })
+        Ok(Self { learner, teachers, data, settings, card, identity, allowed: None, memory })
     }
 
     /// Lets these keys of the recipe differ from the run that is resumed.
     ///
     /// # Errors
     /// [`Error::CannotChange`] for keys that no run can change in its middle.
-    ///
-    /// [`Error::CannotChange`]: crate::Error::CannotChange
     pub fn allowing(mut self, keys: Vec<String>) -> Result<Self> {
         check_allowed(&keys)?;
-        self.allowed = keys;
+        self.allowed = Some(keys);
         Ok(self)
     }
 
@@ -256,7 +311,36 @@ pub(crate) fn needs_of_run(method: &dyn Method, epochs: usize) -> Needs {
     (1..=epochs).map(|epoch| method.needs(epoch)).fold(Needs::default(), Needs::union)
 }
 
-fn settings(recipe: &Recipe, text: String) -> Settings {
+/// What the teachers are asked for beside their logits: that, and what class costs are made of.
+pub(crate) fn taps_of_run(method: &dyn Method, epochs: usize) -> Vec<Tap> {
+    let mut taps = needs_of_run(method, epochs).teacher_taps;
+    if method.own_classes() && !taps.contains(&Tap::Pooled) {
+        taps.push(Tap::Pooled);
+    }
+    taps
+}
+
+/// The batches of an epoch (from 1) after its first `done` samples: its order, and its view of each
+/// sample.
+pub(crate) fn epoch_batches(
+    data: &RunData,
+    settings: &Settings,
+    epoch: usize,
+    done: usize,
+) -> Result<BatchLoader> {
+    // Epochs count from 1, views from 0; with a limited number they repeat.
+    let view = u32::try_from(epoch - 1).unwrap_or(u32::MAX);
+    let view = settings.views.map_or(view, |views| view % views.max(1));
+    let augmentation = Augmentation { pad: settings.crop_padding, flip: settings.flip };
+    let config = LoaderConfig::new(settings.batch_size, data.normalisation.clone())
+        .with_drop_last(settings.drop_last)
+        .with_views(augmentation, settings.view_seed, view);
+    let order = data.train.epoch_order(settings.seed, epoch as u64);
+    let left = order[done.min(order.len())..].to_vec();
+    Ok(BatchLoader::new(&data.train, left, config)?)
+}
+
+pub(crate) fn settings(recipe: &Recipe, text: String) -> Settings {
     let train = &recipe.train;
     let optimizer = match train.optimizer {
         recipe::Optimizer::Sgd => OptimizerConfig::Sgd {

@@ -2,7 +2,12 @@
 //!
 //! `recipe.toml` (resolved), `metrics.jsonl`, `checkpoints/last.safetensors` and
 //! `checkpoints/previous.safetensors` (everything), `checkpoints/best.safetensors` (the student),
-//! `student.safetensors` (the result), `card.json`. `lock` belongs to the process that writes here.
+//! `student.safetensors` (the result), `report.json` (what a report shows beside the rest),
+//! `card.json`. The program adds `report.html` and [`EVENTS`]. `lock` belongs to the process that
+//! writes here.
+//!
+//! With a `[plan]` also `plan.json` and either `stages/NAME/`, a run folder for each student, or
+//! `peers/NAME.safetensors` and `peers/NAME.jsonl`, the weights and metrics of each peer.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +17,12 @@ use faculty_nets::files::{self, is_partial, write_atomically};
 use crate::checkpoint::{CheckpointPair, Progress};
 use crate::error::{Error, Result};
 use crate::lock::FolderLock;
+use crate::plan::PlanCard;
 use crate::record::{EpochRecord, RunCard};
+use crate::report_data::ReportData;
+
+/// Name of the TensorBoard events in a run folder.
+pub const EVENTS: &str = "events.out.tfevents.faculty";
 
 /// What the owner of the lock does here.
 const WHAT: &str = "trains in";
@@ -95,19 +105,33 @@ impl RunFolder {
 
     /// Removes the files of an earlier run, and nothing else.
     fn clear(&self) -> Result<()> {
-        let own =
-            [self.path.join("card.json"), self.student(), self.best_student(), self.metrics()];
-        let own = own.iter().map(PathBuf::as_path).chain(self.checkpoints.files());
-        // The recipe last: a folder that has one holds a run.
-        for file in own.chain([self.recipe().as_path()]) {
-            files::remove(file).map_err(Error::io("remove", file))?;
+        for stage in entries(&self.path.join("stages"))?.into_iter().filter(|own| own.is_dir()) {
+            Self::at(&stage).clear()?;
+            // The lock of a stage is held by nobody but the owner of the whole; then folders that
+            // hold nothing else.
+            let _ = fs::remove_file(stage.join("lock"));
+            let _ = fs::remove_dir(stage.join("checkpoints"));
+            let _ = fs::remove_dir(stage);
+        }
+        let of_students = [self.checkpoint_folder(), self.path.join("peers")];
+        let listed = of_students.iter().map(|own| entries(own)).collect::<Result<Vec<_>>>()?;
+        let listed = listed.into_iter().flatten().filter(|path| {
+            path.extension().is_some_and(|own| own == "safetensors" || own == "jsonl")
+        });
+        // The card first, the recipe last: without the one the run is not finished, with the other
+        // the folder is in use.
+        let first = [self.path.join("card.json"), self.path.join("plan.json"), self.student()];
+        let reports = ["report.json", "report.html", EVENTS].map(|name| self.path.join(name));
+        let last = [self.metrics(), self.recipe()];
+        for file in first.into_iter().chain(reports).chain(listed).chain(last) {
+            files::remove(&file).map_err(Error::io("remove", &file))?;
         }
         Ok(())
     }
 
     /// Removes what a process that was killed had begun to write.
     fn remove_partial(&self) {
-        for folder in [self.path.clone(), self.checkpoint_folder()] {
+        for folder in [self.path.clone(), self.checkpoint_folder(), self.peer_folder()] {
             let entries = fs::read_dir(folder).into_iter().flatten().flatten();
             for path in entries.map(|entry| entry.path()).filter(|path| is_partial(path)) {
                 // Only untidy if it stays.
@@ -158,8 +182,36 @@ impl RunFolder {
         self.path.join("metrics.jsonl")
     }
 
-    fn recipe(&self) -> PathBuf {
+    /// The resolved recipe.
+    #[must_use]
+    pub fn recipe(&self) -> PathBuf {
         self.path.join("recipe.toml")
+    }
+
+    /// The run of one student of a plan.
+    #[must_use]
+    pub fn stage(&self, name: &str) -> Self {
+        Self::at(&self.path.join("stages").join(name))
+    }
+
+    /// The files of one peer of the student.
+    pub(crate) fn peer(&self, name: &str) -> StudentFiles {
+        let peers = self.peer_folder();
+        StudentFiles {
+            weights: peers.join(format!("{name}.safetensors")),
+            best: self.checkpoint_folder().join(format!("best-{name}.safetensors")),
+            metrics: peers.join(format!("{name}.jsonl")),
+        }
+    }
+
+    /// Where those of all peers lie.
+    pub(crate) fn peer_folder(&self) -> PathBuf {
+        self.path.join("peers")
+    }
+
+    /// Those of the student itself.
+    pub(crate) fn own_files(&self) -> StudentFiles {
+        StudentFiles { weights: self.student(), best: self.best_student(), metrics: self.metrics() }
     }
 
     fn checkpoint_folder(&self) -> PathBuf {
@@ -172,8 +224,22 @@ impl RunFolder {
     }
 
     pub(crate) fn write_card(&self, card: &RunCard) -> Result<()> {
-        let path = self.path.join("card.json");
+        self.write_json("card.json", card)
+    }
+
+    pub(crate) fn write_plan_card(&self, card: &PlanCard) -> Result<()> {
+        self.write_json("plan.json", card)
+    }
+
+    fn write_json(&self, name: &str, card: &impl serde::Serialize) -> Result<()> {
+        let path = self.path.join(name);
         let text = serde_json::to_string_pretty(card).expect("plain data always serialises");
+        write_atomically(&path, text.as_bytes()).map_err(Error::io("write", path))
+    }
+
+    pub(crate) fn write_report(&self, data: &ReportData) -> Result<()> {
+        let path = self.path.join("report.json");
+        let text = serde_json::to_string(data).expect("plain data always serialises");
         write_atomically(&path, text.as_bytes()).map_err(Error::io("write", path))
     }
 
@@ -187,21 +253,34 @@ impl RunFolder {
             Err(error) => Err(Error::io("read", path)(error)),
         }
     }
+}
 
+/// What is kept of one student.
+#[derive(Clone, Debug)]
+pub(crate) struct StudentFiles {
+    /// The result.
+    pub(crate) weights: PathBuf,
+    /// Its weights at the best validation epoch so far.
+    pub(crate) best: PathBuf,
+    /// One JSON line an epoch.
+    pub(crate) metrics: PathBuf,
+}
+
+impl StudentFiles {
     /// Appends a line; returns the file's new length.
     pub(crate) fn append_metrics(&self, record: &EpochRecord, length: u64) -> Result<u64> {
-        let path = self.metrics();
+        let path = &self.metrics;
         let mut line = serde_json::to_string(record).expect("plain data always serialises");
         line.push('\n');
-        files::append(&path, line.as_bytes()).map_err(Error::io("write", path))?;
+        files::append(path, line.as_bytes()).map_err(Error::io("write", path))?;
         Ok(length + line.len() as u64)
     }
 
     /// Cuts off the lines after a checkpoint: those epochs are trained again. Whether all lines
     /// before it were there.
     pub(crate) fn cut_metrics(&self, length: u64) -> Result<bool> {
-        let path = self.metrics();
-        let text = match fs::read(&path) {
+        let path = &self.metrics;
+        let text = match fs::read(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(Error::io("read", path)(error)),
@@ -214,7 +293,16 @@ impl RunFolder {
         // Where lines were lost, at least no half one stays.
         let end = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
         let kept = if complete { wanted } else { end };
-        write_atomically(&path, &text[..kept]).map_err(Error::io("write", path))?;
+        write_atomically(path, &text[..kept]).map_err(Error::io("write", path))?;
         Ok(complete)
     }
+}
+
+/// What lies in a folder; nothing if there is none.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let list = match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        list => list.map_err(Error::io("read", folder))?,
+    };
+    list.map(|entry| Ok(entry.map_err(Error::io("read", folder))?.path())).collect()
 }

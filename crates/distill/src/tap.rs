@@ -29,6 +29,13 @@ impl Tap {
     }
 }
 
+impl Tap {
+    /// The feature maps that a network has, f0 first.
+    pub fn features(graph: &Graph) -> impl Iterator<Item = Self> {
+        (0..graph.features().len().saturating_sub(1)).map(Self::Feature)
+    }
+}
+
 impl std::fmt::Display for Tap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

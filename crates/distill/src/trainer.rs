@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use faculty_data::Batch;
 use faculty_data::rng::{Purpose, draw};
-use faculty_data::{Augmentation, Batch, BatchLoader, LoaderConfig};
 use faculty_nets::Network;
 
 use crate::checkpoint::{BestEpoch, EpochPart, Progress};
@@ -16,15 +16,15 @@ use crate::learner::{Learner, LearnerBatch, StepRecord};
 use crate::methods::Needs;
 use crate::metrics::Quality;
 use crate::record::{EpochRecord, RunCard, StudentResult};
-use crate::run::{CheckedRun, RunData, Settings, Teacher};
+use crate::run::{CheckedRun, RunData, Settings, Teacher, epoch_batches};
 use crate::run_folder::{RunFolder, Start};
 use crate::teacher::{TeacherBatch, TeacherOutputs};
 
 mod keep;
 mod result;
 
-pub(crate) use keep::check_same_run;
-use result::write_student;
+pub(crate) use keep::{adopt, broken_weight, cut_metrics, kept_up_to, write_or_remove_best};
+pub(crate) use result::{deliver, write_student};
 
 /// What a run tells while it goes on.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ pub fn train(
         saved: Instant::now(),
     };
     if start == Start::Resume {
-        training.resume(&allowed, observe)?;
+        training.resume(allowed.as_deref(), observe)?;
     }
     training.folder.write_recipe(&training.settings.recipe)?;
     let Progress { epoch, .. } = training.progress;
@@ -127,7 +127,8 @@ impl Training<'_> {
             _ => None,
         };
         let seconds = part.times.training + evaluating.elapsed().as_secs_f64();
-        let record = self.record(epoch, &part, validation, seconds);
+        let names: Vec<String> = self.teachers.iter().map(|own| own.name.clone()).collect();
+        let record = part.record(epoch, &names, validation, seconds);
         if let Some(quality) = validation
             && self.progress.best.is_none_or(|best| quality.top1 > best.quality.top1)
         {
@@ -136,8 +137,8 @@ impl Training<'_> {
             self.best = Some(student.clone());
             self.progress.best = Some(BestEpoch { epoch, quality });
         }
-        let metrics = self.folder.append_metrics(&record, self.progress.metrics_bytes)?;
-        self.progress.metrics_bytes = metrics;
+        let files = self.folder.own_files();
+        self.progress.metrics_bytes = files.append_metrics(&record, self.progress.metrics_bytes)?;
         self.progress.epoch = epoch;
         self.progress.part = None;
         self.progress.seconds += seconds;
@@ -148,36 +149,11 @@ impl Training<'_> {
         Ok(())
     }
 
-    fn record(
-        &self,
-        epoch: usize,
-        part: &EpochPart,
-        validation: Option<Quality>,
-        seconds: f64,
-    ) -> EpochRecord {
-        let names: Vec<String> = self.teachers.iter().map(|t| t.name.clone()).collect();
-        EpochRecord {
-            epoch,
-            learning_rate: part.learning_rate,
-            loss: part.sums.loss(),
-            terms: part.sums.terms(),
-            teacher_weights: part.sums.teacher_weights(&names),
-            train_top1: part.sums.train_top1(),
-            skipped_batches: part.skipped,
-            validation,
-            images_per_second: part.sums.samples() as f64 / part.times.training,
-            data_wait_seconds: part.times.data_wait,
-            teacher_seconds: part.times.teachers,
-            loss_seconds: part.times.losses,
-            seconds,
-        }
-    }
-
     /// The batches of an epoch that are not done yet; gives all of it.
     fn batches(&mut self, epoch: usize, observe: Observer<'_>) -> Result<EpochPart> {
         let needs = self.learner.method().needs(epoch);
         let before = self.progress.part.get_or_insert_default().clone();
-        let mut loader = self.loader(epoch, before.samples)?;
+        let mut loader = epoch_batches(&self.data, &self.settings, epoch, before.samples)?;
         let batches = before.batches + loader.batches_left();
         let started = Instant::now();
         let mut waited = 0.0;
@@ -207,35 +183,24 @@ impl Training<'_> {
         Ok(self.progress.part.clone().unwrap_or_default())
     }
 
-    fn loader(&self, epoch: usize, done: usize) -> Result<BatchLoader> {
-        let Self { settings, data, .. } = self;
-        // Epochs count from 1, views from 0; with a limited number they repeat.
-        let view = u32::try_from(epoch - 1).unwrap_or(u32::MAX);
-        let view = settings.views.map_or(view, |views| view % views.max(1));
-        let augmentation = Augmentation { pad: settings.crop_padding, flip: settings.flip };
-        let config = LoaderConfig::new(settings.batch_size, data.normalisation.clone())
-            .with_drop_last(settings.drop_last)
-            .with_views(augmentation, settings.view_seed, view);
-        let order = data.train.epoch_order(settings.seed, epoch as u64);
-        let left = order[done.min(order.len())..].to_vec();
-        Ok(BatchLoader::new(&data.train, left, config)?)
-    }
-
     fn outputs(&mut self, batch: &Batch, needs: &Needs) -> Result<Vec<TeacherOutputs>> {
         if !needs.teachers() {
             return Ok(Vec::new());
         }
         let started = Instant::now();
-        let view = TeacherBatch {
-            ids: &batch.ids,
-            view: u64::from(batch.view_number),
-            images: &batch.images,
+        let outputs = if needs.learning_teachers {
+            self.learner.teacher_outputs(&batch.images, batch.len())
+        } else {
+            let view = TeacherBatch {
+                ids: &batch.ids,
+                view: u64::from(batch.view_number),
+                images: &batch.images,
+            };
+            self.teachers
+                .iter_mut()
+                .map(|teacher| teacher.source.outputs(&view, &needs.teacher_taps))
+                .collect::<Result<Vec<TeacherOutputs>>>()?
         };
-        let outputs = self
-            .teachers
-            .iter_mut()
-            .map(|teacher| teacher.source.outputs(&view, &needs.teacher_taps))
-            .collect::<Result<Vec<TeacherOutputs>>>()?;
         let part = self.progress.part.get_or_insert_default();
         part.times.teachers += started.elapsed().as_secs_f64();
         Ok(outputs)
@@ -257,6 +222,7 @@ impl Training<'_> {
         let learner_batch = LearnerBatch {
             epoch,
             draw: draw(Purpose::Method, settings.seed, epoch as u64, number as u64, 0),
+            ids: &batch.ids,
             images: &batch.images,
             labels: &batch.labels,
             teachers: outputs,
@@ -309,7 +275,7 @@ impl Training<'_> {
 }
 
 /// The first part of a loss that is not a number.
-fn broken(step: &StepRecord) -> Option<(String, f64)> {
+pub(crate) fn broken(step: &StepRecord) -> Option<(String, f64)> {
     let mut named = step.terms.iter().map(|t| (format!("loss term `{}`", t.name), t.value));
     named
         .find(|(_, value)| !value.is_finite())

@@ -25,8 +25,8 @@ pub mod scalar;
 mod tests;
 
 #[cfg(test)]
-pub(crate) use backward::backward_on;
-pub use backward::{ReluGate, batch_norm_train_backward};
+pub(crate) use backward::{Moments, backward_on};
+pub use backward::{ReluGate, batch_norm_inference_backward, batch_norm_train_backward};
 
 use rayon::prelude::*;
 

@@ -91,8 +91,38 @@ impl GraphBuilder {
             features: Vec::new(),
             map: None,
             classifier: None,
+            frozen: Vec::new(),
         };
         (Self { graph }, ValueId(0))
+    }
+
+    /// Goes on from `value` of a finished graph: what comes after it is left out, but for its
+    /// parameters, so that the rest keep their places.
+    pub(crate) fn from_part(graph: &Graph, value: ValueId) -> Self {
+        let mut graph = graph.clone();
+        graph.nodes.truncate(value.0 + 1);
+        graph.features.retain(|feature| *feature <= value);
+        (graph.map, graph.classifier) = (None, None);
+        Self { graph }
+    }
+
+    /// Goes on from the last map of a network that ends in global average pooling and a linear
+    /// classifier, which are taken off; gives that map too. `None` for other networks.
+    #[must_use]
+    pub fn body(mut graph: Graph) -> Option<(Self, ValueId)> {
+        let (map, ids) = (graph.map.take()?, graph.classifier.take()?);
+        // As `pooled_classifier` adds them.
+        let body = graph.nodes.len().checked_sub(2)?;
+        let head = [graph.nodes[body].operation, graph.nodes[body + 1].operation];
+        let pooled = matches!(head, [Operation::GlobalAvgPool { input }, Operation::Linear { .. }] if input == map);
+        if !pooled || ids.bias.0 + 1 != graph.parameters.len() {
+            return None;
+        }
+        graph.nodes.truncate(body);
+        graph.parameters.truncate(ids.weight.0);
+        graph.features.retain(|value| value.0 < body);
+        graph.frozen.retain(|id| id.0 < ids.weight.0);
+        Some((Self { graph }, map))
     }
 
     /// Shape of a value made so far.
@@ -250,13 +280,29 @@ impl GraphBuilder {
         let channels = self.shape(map).channels;
         let pooled =
             self.push(Operation::GlobalAvgPool { input: map }, MapShape::new(channels, 1, 1));
-        let initial = Initial::UniformFanIn { fan_in: channels };
-        let weight = self.parameter(name, "weight", vec![classes, channels], initial);
-        let bias = self.parameter(name, "bias", vec![classes], initial);
+        let ids = self.linear_ids(name, channels, classes);
         self.graph.map = Some(map);
-        self.graph.classifier = Some(ClassifierIds { weight, bias });
+        self.graph.classifier = Some(ids);
         self.feature(pooled);
-        self.push(Operation::Linear { input: pooled, weight, bias }, MapShape::new(classes, 1, 1))
+        self.linear_of(pooled, ids, classes)
+    }
+
+    /// The linear layer `name` on a map, flattened as `[channels, height, width]`.
+    pub fn linear(&mut self, name: &str, input: ValueId, outputs: usize) -> ValueId {
+        let ids = self.linear_ids(name, self.shape(input).elements(), outputs);
+        self.linear_of(input, ids, outputs)
+    }
+
+    fn linear_ids(&mut self, name: &str, inputs: usize, outputs: usize) -> ClassifierIds {
+        let initial = Initial::UniformFanIn { fan_in: inputs };
+        let weight = self.parameter(name, "weight", vec![outputs, inputs], initial);
+        let bias = self.parameter(name, "bias", vec![outputs], initial);
+        ClassifierIds { weight, bias }
+    }
+
+    fn linear_of(&mut self, input: ValueId, ids: ClassifierIds, outputs: usize) -> ValueId {
+        let ClassifierIds { weight, bias } = ids;
+        self.push(Operation::Linear { input, weight, bias }, MapShape::new(outputs, 1, 1))
     }
 
     /// Other first values for the linear classifier added by [`GraphBuilder::pooled_classifier`].
@@ -264,6 +310,13 @@ impl GraphBuilder {
         if let Some(ids) = self.graph.classifier {
             self.graph.parameters[ids.weight.0].initial = weight;
             self.graph.parameters[ids.bias.0].initial = bias;
+        }
+    }
+
+    /// Keeps training from changing the classifier added by [`GraphBuilder::pooled_classifier`].
+    pub fn freeze_classifier(&mut self) {
+        if let Some(ids) = self.graph.classifier {
+            self.graph.frozen.extend([ids.weight, ids.bias]);
         }
     }
 

@@ -19,6 +19,18 @@ pub enum Error {
         /// The nearest known name.
         nearest: &'static str,
     },
+    /// A network that cannot take another one's classifier.
+    #[error("network `{network}` does not end in global average pooling and a linear classifier")]
+    NoPooledClassifier {
+        /// Its name.
+        network: String,
+    },
+    /// A network that has taken another one's classifier already.
+    #[error("network `{network}` has the classifier of another network already")]
+    AlreadyReusing {
+        /// Its name.
+        network: String,
+    },
     /// The image is too small for the network.
     #[error("an input of {shape} is too small for layer `{layer}`")]
     InputTooSmall {
@@ -106,6 +118,13 @@ impl Error {
         match self {
             Self::UnknownNetwork { nearest, .. } => {
                 Some(format!("did you mean `{nearest}`? `faculty networks` lists all of them"))
+            }
+            Self::NoPooledClassifier { .. } => {
+                Some("choose another network; `faculty networks` lists all of them".to_owned())
+            }
+            Self::AlreadyReusing { network } => {
+                let base = network.split('+').next().unwrap_or(network);
+                Some(format!("name the network alone: `{base}`"))
             }
             Self::InputTooSmall { .. } => {
                 Some("use larger images or a network with fewer stages".to_owned())

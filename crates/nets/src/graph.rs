@@ -55,6 +55,14 @@ pub struct ValueId(pub(crate) usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParameterId(pub(crate) usize);
 
+impl ParameterId {
+    /// Its place in [`Graph::parameters`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// Names one buffer (running statistic) of a [`Graph`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferId(pub(crate) usize);
@@ -221,6 +229,7 @@ pub struct Graph {
     pub(crate) features: Vec<ValueId>,
     pub(crate) map: Option<ValueId>,
     pub(crate) classifier: Option<ClassifierIds>,
+    pub(crate) frozen: Vec<ParameterId>,
 }
 
 impl Graph {
@@ -235,6 +244,7 @@ impl Graph {
             features: Vec::new(),
             map: None,
             classifier: None,
+            frozen: Vec::new(),
         }
     }
 
@@ -274,10 +284,16 @@ impl Graph {
         self.classifier
     }
 
-    /// Trainable parameters in state-dict order.
+    /// Parameters in state-dict order; all are trained but [`Graph::frozen`].
     #[must_use]
     pub fn parameters(&self) -> &[ParameterSpec] {
         &self.parameters
+    }
+
+    /// Parameters that training leaves as they are.
+    #[must_use]
+    pub fn frozen(&self) -> &[ParameterId] {
+        &self.frozen
     }
 
     /// One parameter's name, shape and start.
@@ -292,7 +308,7 @@ impl Graph {
         &self.buffers
     }
 
-    /// Number of trainable values.
+    /// Number of parameters' values, frozen ones included.
     #[must_use]
     pub fn parameter_count(&self) -> usize {
         self.parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum()

@@ -18,6 +18,7 @@ mod mobilenet_v2;
 mod network;
 mod networks;
 mod resnet;
+mod reused;
 mod run;
 mod shuffle_v1;
 mod shuffle_v2;
@@ -35,6 +36,7 @@ pub use graph::{
 };
 pub use inference::Inference;
 pub use network::{Classifier, Network};
-pub use networks::{NETWORKS, NetworkInfo, find};
+pub use networks::{NETWORKS, NetworkInfo, find, graph_of};
+pub use reused::Projection;
 pub use run::Run;
 pub use training::TrainingRun;

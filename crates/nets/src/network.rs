@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::builder::GraphBuilder;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, MapShape};
+use crate::graph::{Graph, MapShape, ValueId};
 use crate::weights::{Array, StateDict};
 use crate::{initial, networks, weights};
 
@@ -27,12 +28,12 @@ pub struct Classifier<'a> {
 }
 
 impl Network {
-    /// A named network (see [`crate::NETWORKS`]) with PyTorch's start values drawn from `seed`.
+    /// A named network (see [`crate::graph_of`]) with PyTorch's start values drawn from `seed`.
     ///
     /// # Errors
     /// When the name is unknown or the image too small.
     pub fn new(name: &str, input: MapShape, classes: usize, seed: u64) -> Result<Self> {
-        Ok(Self::from_graph(name, networks::find(name)?.graph(input, classes)?, seed))
+        Ok(Self::from_graph(name, networks::graph_of(name, input, classes)?, seed))
     }
 
     /// A network of your own graph, with start values drawn from `seed`.
@@ -102,6 +103,22 @@ impl Network {
             weight: &self.parameters[ids.weight.0],
             bias: &self.parameters[ids.bias.0],
         })
+    }
+
+    /// This network as far as `value`, and a linear layer on that map, flattened: a classifier in
+    /// the middle of the network. `weight` is `[classes, elements of the map]`, `bias` `[classes]`.
+    ///
+    /// # Panics
+    /// If their lengths are others.
+    #[must_use]
+    pub fn with_head(&self, value: ValueId, weight: Vec<f32>, bias: Vec<f32>) -> Self {
+        let elements = self.graph.shape(value).elements();
+        assert_eq!(weight.len(), bias.len() * elements, "a row of {elements} for each class");
+        let mut builder = GraphBuilder::from_part(&self.graph, value);
+        builder.linear("head", value, bias.len());
+        let mut network = Self { graph: Arc::new(builder.finish()), ..self.clone() };
+        network.parameters.extend([weight, bias]);
+        network
     }
 
     /// All values under their PyTorch names.

@@ -3,7 +3,7 @@
 use crate::deep_resnet::{self, Block, Stem};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, MapShape};
-use crate::{mobilenet_v2, resnet, shuffle_v1, shuffle_v2, vgg, wrn};
+use crate::{mobilenet_v2, resnet, reused, shuffle_v1, shuffle_v2, vgg, wrn};
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +129,19 @@ pub const NETWORKS: &[NetworkInfo] = &[
     large("resnet50_imagenet", Block::Bottleneck, [3, 4, 6, 3]),
 ];
 
-/// Finds a network by name.
+/// The graph of the network `name`: a row of the table, or one with a projector and a reused
+/// classifier (`resnet8+simkd256`, see [`crate::Projection`]).
+///
+/// # Errors
+/// When there is none of that name, or the image is too small for it.
+pub fn graph_of(name: &str, input: MapShape, classes: usize) -> Result<Graph> {
+    match reused::graph(name, input, classes) {
+        Some(graph) => graph,
+        None => find(name)?.graph(input, classes),
+    }
+}
+
+/// Finds a network of the table by name.
 ///
 /// # Errors
 /// When there is none of that name; the error names the nearest.

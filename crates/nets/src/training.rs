@@ -1,4 +1,5 @@
-//! A training run of a graph: forward with batch statistics, backward to every parameter.
+//! A training run of a graph: forward with batch statistics or with the running ones, backward to
+//! every parameter.
 //!
 //! Losses live elsewhere. They read values ([`TrainingRun::value`]) and hand back their gradients by
 //! any of them ([`TrainingRun::backward`]): logits, feature taps, or the output of a connector whose
@@ -9,7 +10,7 @@ mod plan;
 
 use std::sync::Arc;
 
-use faculty_kernels::batch_norm::{NormShape, batch_norm_train};
+use faculty_kernels::batch_norm::{NormShape, batch_norm_inference, batch_norm_train};
 use faculty_kernels::channels::{ChannelsShape, join_channels};
 use faculty_kernels::conv2d::{Conv2dShape, conv2d_fused};
 use faculty_kernels::linear::{LinearShape, linear};
@@ -31,6 +32,8 @@ use plan::StepPlan;
 #[derive(Debug, Default)]
 pub struct TrainingRun {
     batch: usize,
+    /// Whether batch norm takes the running statistics, and leaves them.
+    frozen_statistics: bool,
     plan: Option<Arc<StepPlan>>,
     memory: Memory,
     /// Batch mean and biased variance, for batch-norm nodes.
@@ -53,8 +56,16 @@ impl TrainingRun {
         StepPlan::new(graph).floats(batch).saturating_mul(size_of::<f32>())
     }
 
+    /// An empty run in which batch norm takes the running statistics as constants: a sample's results
+    /// do not depend on the batch around it, as in inference.
+    #[must_use]
+    pub fn with_frozen_statistics() -> Self {
+        Self { frozen_statistics: true, ..Self::default() }
+    }
+
     /// Runs `input` (`[batch, channels, height, width]`) forward with batch statistics, updates the
-    /// network's running statistics, and keeps what [`TrainingRun::backward`] needs.
+    /// network's running statistics (unless they are frozen), and keeps what
+    /// [`TrainingRun::backward`] needs.
     ///
     /// # Panics
     /// When `input` does not have `batch` samples of the graph's input shape.
@@ -80,7 +91,7 @@ impl TrainingRun {
         match &self.plan {
             Some(plan) if Arc::ptr_eq(&plan.graph, graph) => plan.clone(),
             _ => {
-                *self = Self::default();
+                *self = Self { frozen_statistics: self.frozen_statistics, ..Self::default() };
                 self.plan.insert(Arc::new(StepPlan::new(graph))).clone()
             }
         }
@@ -121,9 +132,26 @@ impl TrainingRun {
                 ..
             } => {
                 let (mean, variance) = &mut self.statistics[index];
+                let shape = norm_shape(batch, node.shape);
+                if self.frozen_statistics {
+                    mean.clone_from(&network.buffers[running_mean.0]);
+                    variance.clone_from(&network.buffers[running_variance.0]);
+                    batch_norm_inference(
+                        &shape,
+                        first,
+                        &network.parameters[gamma.0],
+                        &network.parameters[beta.0],
+                        mean,
+                        variance,
+                        BATCH_NORM_EPSILON,
+                        residual.map(|_| second),
+                        relu,
+                        output,
+                    );
+                    return;
+                }
                 mean.resize(node.shape.channels, 0.0);
                 variance.resize(node.shape.channels, 0.0);
-                let shape = norm_shape(batch, node.shape);
                 batch_norm_train(
                     &shape,
                     first,

@@ -9,7 +9,7 @@ use faculty_distill::open_dataset;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{load_recipe, shown, stop_on_interrupt, use_threads};
+use super::{heads, load_recipe, shown, stop_on_interrupt, use_threads};
 use crate::arguments::CacheOptions;
 use crate::failure::Failure;
 use crate::progress::{duration, print_json};
@@ -30,6 +30,7 @@ pub(crate) fn run(options: &CacheOptions) -> Result<(), Failure> {
     use_threads(recipe.train.threads)?;
     let stop = stop_on_interrupt();
     let dataset = open_dataset(&recipe.data)?;
+    let recipe = heads::mount(&recipe, &dataset, &stop, options.json)?;
     let plan = CachePlan::new(&recipe, &dataset)?;
     if let Some(records) = options.verify {
         return check(&plan, records as usize, options.json);

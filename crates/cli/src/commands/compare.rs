@@ -5,19 +5,24 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use faculty_data::Dataset;
-use faculty_distill::comparison::{CheckedComparison, Comparison, ComparisonPlan, Spread};
+use faculty_distill::comparison::{
+    CheckedComparison, Comparison, ComparisonPlan, Single, Spread, mount_heads,
+};
 use faculty_distill::recipe::Recipe;
 use faculty_distill::{Error, Event, open_dataset};
 use faculty_nets::files::write_atomically;
 use serde_json::json;
 
-use super::{cache, load_recipe, shown, stop_on_interrupt, use_threads};
+use super::{cache, heads, load_recipe, report, shown, stop_on_interrupt, sweep, use_threads};
 use crate::arguments::CompareOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, print_json};
 use crate::table::{self, Align, percent};
 
 pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
+    if let Some(wanted) = &options.sweep {
+        return sweep::run(options, wanted);
+    }
     let recipe = load_recipe(&options.recipe, &options.sets)?.recipe;
     use_threads(recipe.train.threads)?;
     let folder = options.output.clone().unwrap_or_else(|| beside(&recipe));
@@ -31,6 +36,10 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
     };
     let stop = stop_on_interrupt();
     let dataset = open_dataset(&recipe.data)?;
+    let mut progress = heads::Progress::new(options.json);
+    let mounted = mount_heads(&recipe, &dataset, &plan, &stop, &mut |event| progress.show(&event));
+    progress.finish();
+    mounted?;
     let checked = CheckedComparison::new(&recipe, &dataset, plan)?;
     let (runs, finished) = checked.runs()?;
     if !options.json {
@@ -42,7 +51,9 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
         cache::complete(plan, &stop, options.json)?;
     }
     let (mut progress, mut number): (Option<Progress>, usize) = (None, finished);
+    let mut events = report::Events::new(!options.no_report);
     let result = checked.run(&stop, &mut |name, event| {
+        events.take(&folder.join(name), &event);
         if matches!(event, Event::Started { .. }) {
             number += 1;
             // Events name the run alone; the count is for people.
@@ -65,6 +76,9 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
     }
     let comparison = result?;
     write_files(&comparison, &folder)?;
+    if !options.no_report {
+        report::at_the_end(std::slice::from_ref(&folder));
+    }
     if options.json {
         print_json(&json!({"event": "result", "folder": folder, "comparison": comparison}));
         return Ok(());
@@ -75,7 +89,11 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
     for line in sentences(&comparison) {
         writeln!(out, "{line}")?;
     }
-    Ok(writeln!(out, "files: {}", shown(&folder.join("comparison.{json,csv,md}")))?)
+    writeln!(out, "files: {}", shown(&folder.join("comparison.{json,csv,md}")))?;
+    if !options.no_report {
+        writeln!(out, "report: {}", shown(&folder.join("report.html")))?;
+    }
+    Ok(())
 }
 
 /// The recipe's run folder with `-comparison` behind its name.
@@ -103,6 +121,9 @@ fn describe(
         recipe.train.epochs,
         shown(folder),
     );
+    if let Some(single) = checked.single() {
+        eprintln!("{}", of_one(&single));
+    }
     for own in checked.left_out() {
         eprintln!("left out: {}: {}", own.method, own.reason);
     }
@@ -115,6 +136,11 @@ fn describe(
              `--set data.views=4` each view goes through them once for all methods and seeds"
         );
     }
+}
+
+fn of_one(own: &Single) -> String {
+    let teacher = &own.teacher;
+    format!("of one teacher, the recipe's first, `{teacher}`: {}", own.methods.join(", "))
 }
 
 type Header = Vec<(&'static str, Align)>;
@@ -210,6 +236,7 @@ fn sentences(comparison: &Comparison) -> Vec<String> {
     if seeds.len() == 1 {
         lines.push("one seed says nothing of the luck of the seed: use `--seeds 3` or more".into());
     }
+    lines.extend(comparison.single.as_ref().map(of_one));
     for own in &comparison.left_out {
         lines.push(format!("left out: {}: {}", own.method, own.reason));
     }

@@ -4,6 +4,7 @@
 //! changed and run again with `faculty distill`.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -18,7 +19,7 @@ use faculty_distill::{CheckedRun, Error, Event, Start, headline, open_dataset, t
 use faculty_nets::{MapShape, Network};
 use serde_json::json;
 
-use super::{load_recipe, stop_on_interrupt, use_threads};
+use super::{load_recipe, report, shown, stop_on_interrupt, use_threads};
 use crate::arguments::DemoOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, print_json};
@@ -83,7 +84,7 @@ pub(crate) fn run(options: &DemoOptions) -> Result<(), Failure> {
     let test = dataset.test_part().expect("the embedded data has a test part");
     let (qualities, ensemble) = measure(&recipe, &dataset, &test)?;
 
-    let mut students = Vec::new();
+    let (mut students, mut folders) = (Vec::new(), Vec::new());
     let mut weights = WeightMeter::default();
     for method in METHODS {
         let output = folder.join("runs").join(method);
@@ -99,6 +100,7 @@ pub(crate) fn run(options: &DemoOptions) -> Result<(), Failure> {
                 weights.add(kd);
             }
         })?;
+        folders.push(own.output.unwrap_or_default());
         let top1 = headline(&card.last).map_or(0.0, |quality| quality.top1);
         students.push(StudentRow { method, top1, seconds: began.elapsed().as_secs_f64() });
     }
@@ -114,11 +116,16 @@ pub(crate) fn run(options: &DemoOptions) -> Result<(), Failure> {
             mean_weight: weights.get(&teacher.name).copied().unwrap_or(0.0),
         })
         .collect();
+    let page = report::write(&folders, &folder.join("report.html"));
+    let page = report::or_warning(page);
     let seconds = started.elapsed().as_secs_f64();
     if options.json {
         print_result_json(&teachers, &ensemble, &students, seconds);
     } else {
         print_result(&recipe, &teachers, &ensemble, &students, seconds, folder)?;
+        if let Some(page) = page {
+            writeln!(std::io::stdout(), "report: {}", shown(&page))?;
+        }
     }
     Ok(())
 }
@@ -170,8 +177,10 @@ fn train_one(
     }
     let output = recipe.output.clone().unwrap_or_else(|| label.into());
     let mut progress = Progress::new(label, recipe.train.epochs, json, false);
+    let mut events = report::Events::new(true);
     let card = train(run, &output, Start::Overwrite, stop, &mut |event| {
         progress.show(&event);
+        events.take(&output, &event);
         observe(&event);
     });
     progress.finish();
@@ -258,7 +267,6 @@ fn print_result(
     seconds: f64,
     folder: &Path,
 ) -> std::io::Result<()> {
-    use std::io::Write as _;
     let mut out = std::io::stdout().lock();
     let mut rows: Vec<Vec<String>> = teachers
         .iter()

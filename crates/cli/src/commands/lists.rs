@@ -1,58 +1,128 @@
 //! `faculty methods`, `networks` and `datasets`: what there is.
 
+use std::io::Write as _;
+
 use faculty_data::{Dataset, Format, ReadOptions, formats};
-use faculty_distill::methods::METHODS;
+use faculty_distill::methods::{METHODS, MethodInfo};
+use faculty_distill::recipe::OptionSpec;
 use faculty_nets::{MapShape, NETWORKS};
 use serde_json::json;
 
-use crate::arguments::{DatasetsOptions, ListOptions};
+use crate::arguments::{DatasetsOptions, ListOptions, MethodsOptions};
 use crate::failure::Failure;
 use crate::progress::print_json;
 use crate::table::{self, Align};
 
 const LEFT: Align = Align::Left;
 
-pub(crate) fn methods(options: &ListOptions) -> Result<(), Failure> {
+pub(crate) fn methods(options: &MethodsOptions) -> Result<(), Failure> {
+    if let Some(name) = &options.name {
+        let Some(info) = METHODS.iter().find(|info| info.spec.name == name) else {
+            let known = METHODS.iter().map(|info| info.spec.name).collect::<Vec<_>>().join(", ");
+            let what = format!("there is no method `{name}`");
+            return Err(Failure::Usage { what, hint: format!("give one of {known}") });
+        };
+        if options.json {
+            print_json(&json!({"method": method_row(info)}));
+            return Ok(());
+        }
+        return Ok(method(info)?);
+    }
     if options.json {
-        let rows: Vec<_> = METHODS
-            .iter()
-            .map(|info| {
-                let option_rows: Vec<_> = info
-                    .spec
-                    .options
-                    .iter()
-                    .map(|o| json!({"key": o.key, "default": o.default, "help": o.help}))
-                    .collect();
-                json!({
-                    "name": info.spec.name,
-                    "help": info.spec.help,
-                    "paper": info.paper,
-                    "status": info.status.name(),
-                    "min_teachers": info.spec.min_teachers,
-                    "max_teachers": info.spec.max_teachers,
-                    "options": option_rows,
-                })
-            })
-            .collect();
-        print_json(&json!({"methods": rows}));
+        print_json(&json!({"methods": METHODS.iter().map(method_row).collect::<Vec<_>>()}));
         return Ok(());
     }
     let rows: Vec<Vec<String>> = METHODS
         .iter()
         .map(|info| {
-            let options: Vec<&str> = info.spec.options.iter().map(|o| o.key).collect();
             vec![
                 info.spec.name.to_owned(),
                 info.spec.help.to_owned(),
                 teachers(info.spec.min_teachers, info.spec.max_teachers),
-                options.join(", "),
+                info.needs_in_words(),
+                info.cost().map_or_else(String::new, |cost| format!("{cost:.2}")),
+                info.status.name().to_owned(),
                 info.paper.to_owned(),
             ]
         })
         .collect();
-    let header = ["method", "what it does", "teachers", "options", "paper"].map(|t| (t, LEFT));
-    table::write(&mut std::io::stdout().lock(), &header, &rows)?;
+    let header = [
+        ("method", LEFT),
+        ("what it does", LEFT),
+        ("teachers", LEFT),
+        ("needs", LEFT),
+        ("cost", Align::Right),
+        ("status", LEFT),
+        ("paper", LEFT),
+    ];
+    let mut out = std::io::stdout().lock();
+    table::write(&mut out, &header, &rows)?;
+    writeln!(
+        out,
+        "cost: time of a step against plain training, teachers' outputs given (resnet20, three \
+         teachers)\noptions: `faculty methods NAME`; all in docs/methods.md"
+    )?;
     Ok(())
+}
+
+fn method_row(info: &MethodInfo) -> serde_json::Value {
+    let option_rows: Vec<_> = info
+        .spec
+        .options
+        .iter()
+        .map(|o| json!({"key": o.key, "default": o.default, "help": o.help}))
+        .collect();
+    json!({
+        "name": info.spec.name,
+        "help": info.spec.help,
+        "paper": info.paper,
+        "status": info.status.name(),
+        "needs": info.needs_in_words(),
+        "cost": info.cost(),
+        "term": info.spec.is_term(),
+        "min_teachers": info.spec.min_teachers,
+        "max_teachers": info.spec.max_teachers,
+        "options": option_rows,
+    })
+}
+
+/// One method with its options.
+fn method(info: &MethodInfo) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let spec = &info.spec;
+    writeln!(out, "{}: {}", spec.name, spec.help)?;
+    writeln!(out, "paper: {} ({})", info.paper, info.status.name())?;
+    writeln!(out, "teachers: {}", teachers(spec.min_teachers, spec.max_teachers))?;
+    writeln!(out, "needs: {}", info.needs_in_words())?;
+    if let Some(cost) = info.cost() {
+        writeln!(out, "cost: {cost:.2} times a step of plain training")?;
+    }
+    if spec.is_term() {
+        writeln!(out, "its term may stand in `[[method.terms]]` beside another method")?;
+    }
+    if spec.options.is_empty() {
+        return Ok(());
+    }
+    let row = |own: &OptionSpec| {
+        let default = serde_json::to_string(&own.default).expect("plain data always serialises");
+        let default = default.trim_matches('"').to_owned();
+        vec![
+            own.key.to_owned(),
+            default,
+            own.range.to_string(),
+            own.source.to_owned(),
+            own.help.to_owned(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = spec.options.iter().map(row).collect();
+    let header = [
+        ("option", LEFT),
+        ("default", Align::Right),
+        ("values", LEFT),
+        ("default from", LEFT),
+        ("meaning", LEFT),
+    ];
+    table::write(&mut out, &header, &rows)
 }
 
 fn teachers(min: usize, max: Option<usize>) -> String {
@@ -132,7 +202,6 @@ pub(crate) fn datasets(options: &DatasetsOptions) -> Result<(), Failure> {
 
 /// Ids of all samples in the order of the files, for tables of logits made elsewhere.
 fn list_ids(dataset: &Dataset) -> std::io::Result<()> {
-    use std::io::Write as _;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     writeln!(out, "part,index,id,label")?;
     for (part, set) in [("train", Some(dataset.train())), ("test", dataset.test())] {
@@ -145,7 +214,6 @@ fn list_ids(dataset: &Dataset) -> std::io::Result<()> {
 }
 
 fn inspect(dataset: &Dataset, json: bool) -> std::io::Result<()> {
-    use std::io::Write as _;
     let info = dataset.info();
     if json {
         print_json(&json!({"dataset": info, "fingerprint": dataset.fingerprint()}));

@@ -8,10 +8,10 @@ use faculty_data::Dataset;
 use faculty_distill::ablation::{Ablation, AblationPlan, ablate, check_ablation};
 use faculty_distill::preflight::{Diversity, Report, TeacherReport};
 use faculty_distill::recipe::Recipe;
-use faculty_distill::run::inspect_teachers;
+use faculty_distill::run::{Ranked, Ranking, inspect_teachers, rank_teachers};
 use faculty_distill::{Event, Start, open_dataset};
 
-use super::{load_recipe, shown, stop_on_interrupt, use_threads};
+use super::{heads, load_recipe, shown, stop_on_interrupt, use_threads};
 use crate::arguments::TeachersOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, print_json};
@@ -36,6 +36,14 @@ pub(crate) fn run(options: &TeachersOptions) -> Result<(), Failure> {
     let stop = if options.ablate { stop_on_interrupt() } else { Arc::default() };
     let dataset = open_dataset(&recipe.data)?;
     let samples = options.samples.map(|samples| samples as usize);
+    if options.rank {
+        let ranking = rank_teachers(&recipe, &dataset, samples)?;
+        if options.json {
+            print_json(&ranking);
+            return Ok(());
+        }
+        return Ok(show_ranking(&ranking, &mut io::stdout().lock())?);
+    }
     let report = inspect_teachers(&recipe, &dataset, samples)?;
     if !options.json {
         notes(&report);
@@ -83,6 +91,7 @@ fn trained(
         _ => Start::New,
     };
     let plan = AblationPlan { folder, seeds, start };
+    let recipe = &heads::mount(recipe, dataset, stop, options.json)?;
     if !options.json {
         let runs = seeds * (recipe.teachers.len() + 1);
         eprintln!("ablation: {runs} students, in `{}`", shown(&plan.folder));
@@ -142,6 +151,37 @@ fn notes(report: &Report) {
             eprintln!("warning: teacher `{name}`: {}\n  hint: {}", suspicion.what, suspicion.mend);
         }
     }
+}
+
+fn show_ranking(ranking: &Ranking, out: &mut impl Write) -> io::Result<()> {
+    let header = [
+        ("", Align::Right),
+        ("teacher", Align::Left),
+        ("network", Align::Left),
+        ("classes", Align::Right),
+        ("of the data", Align::Right),
+        ("cost", Align::Right),
+        ("guessing", Align::Right),
+    ];
+    let row = |(place, own): (usize, &Ranked)| {
+        vec![
+            (place + 1).to_string(),
+            own.name.clone(),
+            own.network.clone(),
+            own.classes.to_string(),
+            own.same.to_string(),
+            format!("{:.3}", own.score),
+            format!("{:.3}", own.guessing),
+        ]
+    };
+    let rows: Vec<Vec<String>> = ranking.teachers.iter().enumerate().map(row).collect();
+    table::write(out, &header, &rows)?;
+    let Ranking { part, samples, .. } = ranking;
+    writeln!(
+        out,
+        "\ncost: from each teacher's answers to the labels of {samples} {part} images, 0 to 1"
+    )?;
+    writeln!(out, "the lowest is nearest to the task; guessing: all its classes equally likely")
 }
 
 fn show(report: &Report, out: &mut impl Write) -> io::Result<()> {

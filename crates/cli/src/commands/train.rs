@@ -1,16 +1,21 @@
 //! `faculty train` and `faculty distill`: one run of a recipe.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
 use faculty_distill::cache::CachePlan;
 use faculty_distill::methods::{find, specs};
+use faculty_distill::metrics::Quality;
 use faculty_distill::recipe::{self, Recipe};
 use faculty_distill::record::{RunCard, StudentResult};
+use faculty_distill::run::{MemoryNeed, RunData};
 use faculty_distill::{CheckedRun, RunFolder, Start, open_dataset, train};
 use serde_json::json;
 
-use super::{cache, load_recipe, show_warnings, shown, stop_on_interrupt, use_threads};
+use super::{
+    cache, heads, load_recipe, plan, report, show_warnings, shown, stop_on_interrupt, use_threads,
+};
 use crate::arguments::RunOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, duration, print_json};
@@ -31,11 +36,12 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     if let Some(output) = &options.output {
         sets.push(format!("output={}", output.display()));
     }
-    let recipe = match kind {
+    let mut recipe = match kind {
         Kind::Distill => load_recipe(&options.recipe, &sets)?.recipe,
         Kind::Train => load_to_train(&options.recipe, &sets)?,
     };
-    if kind == Kind::Distill && recipe.teachers.is_empty() {
+    let plan = recipe.plan.clone().filter(|_| kind == Kind::Distill);
+    if kind == Kind::Distill && plan.is_none() && recipe.teachers.is_empty() {
         return Err(Failure::Usage {
             what: format!("recipe `{}` has no teachers", options.recipe.display()),
             hint: "add `[[teachers]]`, or use `faculty train`".to_owned(),
@@ -53,7 +59,19 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     let stop = stop_on_interrupt();
     let reading = Instant::now();
     let dataset = open_dataset(&recipe.data)?;
-    let uses_teachers = find(&recipe.method.name).spec.max_teachers != Some(0);
+    if let Some(plan) = plan {
+        if !changed.is_empty() {
+            return Err(Failure::Usage {
+                what: "`--resume-with` changes one run, and a `[plan]` has several".to_owned(),
+                hint: "go on with `--resume` alone, or start anew with `--overwrite`".to_owned(),
+            });
+        }
+        return plan::run(&recipe, &plan, &dataset, &output, start, &stop, options.json);
+    }
+    // Plain training takes the network that the recipe names, and no notice of others.
+    recipe.plan = None;
+    let uses_teachers = recipe.method.uses_teachers(&find(&recipe.method.name).spec);
+    let recipe = heads::mount(&recipe, &dataset, &stop, options.json)?;
     if recipe.cache.is_some() && uses_teachers {
         cache::complete(CachePlan::new(&recipe, &dataset)?, &stop, options.json)?;
     }
@@ -61,20 +79,29 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     if options.json {
         print_json(&json!({"event": "start", "folder": output, "card": run.card()}));
     } else {
-        describe(&run, reading.elapsed().as_secs_f64());
+        describe_data(run.card(), run.data(), reading.elapsed().as_secs_f64());
+        describe(run.card(), Some(run.memory()));
     }
     if let Some(warning) = run.memory().warning() {
         eprintln!("warning: {warning}");
     }
     let mut progress =
         Progress::new(&run.card().method.clone(), recipe.train.epochs, options.json, true);
-    let card = train(run, &output, start, &stop, &mut |event| progress.show(&event));
+    let mut events = report::Events::new(!options.no_report);
+    let card = train(run, &output, start, &stop, &mut |event| {
+        progress.show(&event);
+        events.take(&output, &event);
+    });
     progress.finish();
     let card = card?;
+    let page = (!options.no_report).then(|| report::at_the_end(std::slice::from_ref(&output)));
     if options.json {
         print_json(&json!({"event": "result", "folder": output, "card": card}));
     } else {
         summary(&card, &output)?;
+        if let Some(page) = page.flatten() {
+            writeln!(std::io::stdout(), "report: {}", shown(&page))?;
+        }
     }
     Ok(())
 }
@@ -107,10 +134,8 @@ fn load_to_train(path: &Path, sets: &[String]) -> Result<Recipe, Failure> {
     Ok(recipe)
 }
 
-/// What is about to happen, on stderr.
-fn describe(run: &CheckedRun, seconds: f64) {
-    let card = run.card();
-    let data = run.data();
+/// What is learnt from, on stderr.
+pub(super) fn describe_data(card: &RunCard, data: &RunData, seconds: f64) {
     let size = |part: &Option<faculty_data::Part>| part.as_ref().map_or(0, faculty_data::Part::len);
     eprintln!(
         "data: {}, {} classes, {} training, {} validation, {} test images (ready in {seconds:.1} s)",
@@ -120,6 +145,10 @@ fn describe(run: &CheckedRun, seconds: f64) {
         size(&data.validation),
         size(&data.test),
     );
+}
+
+/// What is about to happen, on stderr.
+pub(super) fn describe(card: &RunCard, memory: Option<&MemoryNeed>) {
     for teacher in &card.teachers {
         let quality = teacher.quality.map_or_else(
             || "not measured".to_owned(),
@@ -144,33 +173,16 @@ fn describe(run: &CheckedRun, seconds: f64) {
     }
     eprintln!("student: {}, {} parameters", card.student, card.student_parameters);
     eprintln!("objective: {}", card.objective);
-    let memory = run.memory().total() as f64 / (1_u64 << 30) as f64;
-    eprintln!(
-        "kernels: {}, {} threads, about {memory:.2} GiB for training",
-        card.kernels,
-        rayon::current_num_threads()
-    );
+    let memory = memory.map_or_else(String::new, |own| {
+        format!(", about {:.2} GiB for training", own.total() as f64 / (1_u64 << 30) as f64)
+    });
+    eprintln!("kernels: {}, {} threads{memory}", card.kernels, rayon::current_num_threads());
 }
 
 /// The final numbers, on stdout.
-fn summary(card: &RunCard, folder: &Path) -> std::io::Result<()> {
-    use std::io::Write as _;
+pub(super) fn summary(card: &RunCard, folder: &Path) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    let line = |result: &StudentResult| {
-        let of = |name: &str, quality: Option<faculty_distill::metrics::Quality>| {
-            quality.map(|q| {
-                format!(
-                    "{name} top-1 {:.2} %, top-5 {:.2} %, NLL {:.3}, ECE {:.3}",
-                    q.top1, q.top5, q.nll, q.ece
-                )
-            })
-        };
-        let parts: Vec<String> = [of("test", result.test), of("validation", result.validation)]
-            .into_iter()
-            .flatten()
-            .collect();
-        parts.join("; ")
-    };
+    let line = |result: &StudentResult| qualities(result.test, result.validation);
     writeln!(out, "last epoch ({}): {}", card.last.epoch, line(&card.last))?;
     writeln!(out, "best validation epoch ({}): {}", card.best.epoch, line(&card.best))?;
     writeln!(
@@ -179,4 +191,18 @@ fn summary(card: &RunCard, folder: &Path) -> std::io::Result<()> {
         shown(&folder.join("student.safetensors")),
         duration(card.seconds)
     )
+}
+
+/// `test top-1 …; validation top-1 …`, as far as there are such parts.
+pub(super) fn qualities(test: Option<Quality>, validation: Option<Quality>) -> String {
+    let of = |name: &str, quality: Option<Quality>| {
+        quality.map(|q| {
+            format!(
+                "{name} top-1 {:.2} %, top-5 {:.2} %, NLL {:.3}, ECE {:.3}",
+                q.top1, q.top5, q.nll, q.ece
+            )
+        })
+    };
+    let parts = [of("test", test), of("validation", validation)];
+    parts.into_iter().flatten().collect::<Vec<String>>().join("; ")
 }

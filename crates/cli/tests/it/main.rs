@@ -6,6 +6,8 @@ mod cache;
 mod cifar100;
 mod commands;
 mod compare;
+mod plans;
 mod project;
 mod reliability;
+mod report;
 mod teachers;

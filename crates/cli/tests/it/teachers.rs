@@ -167,3 +167,67 @@ fn ctrl_c_ends_an_ablation_with_130_and_it_can_go_on() {
     assert!(checkpoint.exists());
     assert!(!project.path("runs/distill-ablation/seed3/without-a").exists());
 }
+
+/// One of the two teachers of [`TEACHERS`].
+fn one_teacher() -> &'static str {
+    TEACHERS.split("\n\n").next().unwrap_or_default()
+}
+
+#[test]
+fn heads_are_trained_before_the_run_and_found_by_the_next() {
+    let project = Project::new();
+    project.train("a", &["train.epochs=3"]);
+    project.write("distill.toml", recipe("dih", one_teacher()));
+    let sets = ["--set", "heads.epochs=2"];
+    let ran = project.run(&[&["distill", "distill.toml"], &sets[..]].concat()).expect(0);
+    let parts = [
+        "heads: 3 in `runs/heads`, 3 to be trained",
+        "heads: epoch 2/2  a.f1 ",
+        "teacher: a.f3 (resnet8x0.5), alone",
+        "a classifier head on `f2` of the network",
+        "K = 4 (teachers and their heads)",
+    ];
+    for part in parts {
+        assert!(ran.stderr.contains(part), "no `{part}` in:\n{}", ran.stderr);
+    }
+    let aver = ["--set", "method.name=aver", "--set", "teachers.a.heads=[\"f1\"]"];
+    let more = ["--output", "runs/aver", "--json"];
+    let ran = project.run(&[&["distill", "distill.toml"], &sets[..], &aver, &more].concat());
+    let ran = ran.expect(0);
+    assert!(!ran.stdout.contains("\"event\":\"heads\""), "{}", ran.stdout);
+    assert_eq!(ran.json()["card"]["teachers"][1]["name"], "a.f1");
+
+    // A comparison shares them too, and its other methods do without.
+    let args = ["compare", "distill.toml", "--methods", "aver,dih", "--json"];
+    let ran = project.run(&[&args[..], &sets].concat()).expect(0);
+    assert!(!ran.stdout.contains("\"event\":\"heads\""), "{}", ran.stdout);
+    let card = |method: &str| {
+        let path = format!("runs/distill-comparison/{method}/seed3/card.json");
+        let text = std::fs::read_to_string(project.path(&path)).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["teachers"].clone()
+    };
+    assert_eq!(card("aver").as_array().unwrap().len(), 1);
+    assert_eq!(card("dih").as_array().unwrap().len(), 4);
+    let explained = project.run(&["explain", "distill.toml"]).expect(0);
+    assert!(explained.stdout.contains("method `dih` mounts them"), "{}", explained.stdout);
+}
+
+#[test]
+fn ranking_puts_the_demos_bad_teacher_last() {
+    let project = Project::new();
+    demo(&project);
+    let before = project.files();
+    let args = ["teachers", "demo.toml", "--rank", "--samples", "200"];
+    let sets = ["--set", "data.train_samples=700"];
+    let ran = project.run(&[&args[..], &sets].concat()).expect(0);
+    for part in ["guessing", "of the data", "the lowest is nearest"] {
+        assert!(ran.stdout.contains(part), "no `{part}` in:\n{}", ran.stdout);
+    }
+    let json = project.run(&[&args[..], &sets, &["--json"]].concat()).expect(0).json();
+    assert_eq!(json["teachers"][2]["name"], "mal", "{json}");
+    let score = |k: usize| json["teachers"][k]["score"].as_f64().unwrap();
+    assert!(score(0) <= score(1) && score(1) < score(2), "{json}");
+    assert_eq!(json["teachers"][0]["classes"], 10);
+    assert_eq!(project.files(), before, "nothing is written");
+    project.run(&["teachers", "demo.toml", "--rank", "--ablate"]).expect(2);
+}

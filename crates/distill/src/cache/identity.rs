@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::record::TeacherCard;
-use crate::run::{RunData, identify_teacher};
+use crate::run::{Labels, RunData, identify_teacher};
 use crate::{recipe, run};
 
 /// Two teachers with equal identity give equal outputs on the same data and classes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TeacherIdentity {
-    /// `network`, `onnx` or `logits`.
+    /// `network`, `head`, `onnx` or `logits`.
     pub source: String,
     /// Network name, or the file's name.
     pub network: String,
@@ -41,11 +41,16 @@ impl TeacherIdentity {
     ///
     /// # Errors
     /// When its files cannot be read.
-    pub fn of(wanted: &recipe::Teacher, data: &RunData, classes: &[String]) -> Result<Self> {
+    pub(crate) fn of(
+        wanted: &recipe::Teacher,
+        data: &RunData,
+        classes: &[String],
+        labels: Labels,
+    ) -> Result<Self> {
         if wanted.onnx.is_none() && wanted.logits.is_none() {
-            return identify_teacher(wanted, data);
+            return identify_teacher(wanted, data, labels);
         }
-        run::open_teacher(wanted, data, classes, &[]).map(|(_, identity)| identity)
+        run::open_teacher(wanted, data, classes, &[], labels).map(|(_, identity)| identity)
     }
 
     /// The card of the teacher `name`, not measured yet.

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::methods;
 use crate::recipe::{self, CacheDtype, CacheMaps, Recipe};
 use crate::record::TeacherCard;
-use crate::run::{RunData, Teacher, load_teacher, needs_of_run, prepare_data};
+use crate::run::{Labels, RunData, Teacher, load_teacher, prepare_data, taps_of_run};
 use crate::tap::Tap;
 use crate::teacher::{FrozenClassifier, TeacherBatch, TeacherSource};
 
@@ -34,6 +34,8 @@ pub struct CachePlan<'a> {
     pub(super) recipe: &'a Recipe,
     /// Methods that shall find their maps; that of the recipe, usually.
     pub(super) methods: Vec<recipe::Method>,
+    /// What these methods read the teachers' logits over.
+    pub(super) labels: Labels,
     pub(super) dataset: &'a Dataset,
     pub(super) data: RunData,
     pub(super) folder: PathBuf,
@@ -135,6 +137,7 @@ impl<'a> CachePlan<'a> {
         let (Some(cache), Some(views)) = (&recipe.cache, recipe.data.views) else {
             return Err(Error::NoCache);
         };
+        let labels = labels(&methods)?;
         let folder = cache.path.clone().unwrap_or_else(|| PathBuf::from("cache"));
         let plain = match (&data.validation, &data.test) {
             (Some(part), _) | (None, Some(part)) => part.ids(),
@@ -156,6 +159,7 @@ impl<'a> CachePlan<'a> {
         let mut plan = Self {
             recipe,
             methods,
+            labels,
             dataset,
             data,
             folder,
@@ -174,7 +178,8 @@ impl<'a> CachePlan<'a> {
 
     /// Compares a teacher with the manifest, or adds it there, and finds its missing shards.
     fn add_teacher(&mut self, index: usize, wanted: &recipe::Teacher, taps: &[Tap]) -> Result<()> {
-        let identity = TeacherIdentity::of(wanted, &self.data, self.dataset.classes())?;
+        let identity =
+            TeacherIdentity::of(wanted, &self.data, self.dataset.classes(), self.labels)?;
         if let Some(entry) = self.manifest.teachers.get(&wanted.name)
             && let Some((field, cache, recipe)) = entry.identity.difference(&identity)
         {
@@ -292,7 +297,7 @@ impl<'a> CachePlan<'a> {
     /// The teacher at a place of the recipe, as the network that it is.
     pub(super) fn load(&self, index: usize, taps: &[Tap]) -> Result<Teacher> {
         let wanted = &self.recipe.teachers[index];
-        Ok(load_teacher(wanted, &self.data, self.dataset.classes(), taps)?.0)
+        Ok(load_teacher(wanted, &self.data, self.dataset.classes(), taps, self.labels)?.0)
     }
 
     /// The data as the recipe uses it.
@@ -540,11 +545,22 @@ pub(crate) fn check_maps(method: &recipe::Method, epochs: usize, maps: CacheMaps
     })
 }
 
+/// What all these methods read the teachers' logits over: a cache holds one of the two.
+fn labels(own: &[recipe::Method]) -> Result<Labels> {
+    let of = |own: &recipe::Method| Labels::of(methods::build(own).as_ref());
+    let first = own.first().map_or(Labels::Data, of);
+    match own.iter().find(|own| of(own) != first) {
+        None => Ok(first),
+        Some(other) => {
+            let methods = [&own[0].name, &other.name].map(Clone::clone);
+            Err(Error::CacheLabels { methods })
+        }
+    }
+}
+
 /// The taps to keep beside the logits.
 fn wanted_taps(own: &[recipe::Method], epochs: usize, maps: CacheMaps) -> Vec<Tap> {
-    let needs = |own: &recipe::Method| {
-        needs_of_run((methods::find(&own.name).build)(own).as_ref(), epochs).teacher_taps
-    };
+    let needs = |own: &recipe::Method| taps_of_run(methods::build(own).as_ref(), epochs);
     let needed: Vec<Tap> = own.iter().flat_map(needs).collect();
     let mut taps = match maps {
         CacheMaps::Auto => needed,

@@ -301,13 +301,20 @@ impl ShardReader {
         &self.ids[start..self.ids.len().min(start + self.block)]
     }
 
+    fn missing(&self, shard: usize) -> Error {
+        Error::CacheIncomplete { path: self.folder.clone(), what: format!("shard {shard}") }
+    }
+
     /// Opens a shard, checks it the first time, and gives the length of its header.
     fn open(&mut self, shard: usize) -> Result<usize> {
         if let (Some(header), Some(_)) = (self.headers[shard], &self.files[shard]) {
             return Ok(header);
         }
         let path = shard_path(&self.folder, shard);
-        let file = File::open(&path).map_err(Error::io("read", &path))?;
+        let file = File::open(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => self.missing(shard),
+            _ => Error::io("read", &path)(error),
+        })?;
         let header = match self.headers[shard] {
             Some(header) => header,
             None => self.check(shard, &path, &file)?,
@@ -327,10 +334,7 @@ impl ShardReader {
     fn check(&self, shard: usize, path: &Path, file: &File) -> Result<usize> {
         let samples = self.samples(shard);
         if !is_there(path, &self.layout, samples.len())? {
-            return Err(Error::CacheIncomplete {
-                path: self.folder.clone(),
-                what: format!("shard {shard}"),
-            });
+            return Err(self.missing(shard));
         }
         let mut header = vec![0; self.layout.header_len(samples.len())];
         let mut index = vec![0; self.layout.index_bytes(samples.len())];

@@ -43,6 +43,14 @@ pub struct Change {
     pub now: String,
 }
 
+impl Change {
+    fn between(key: &str, then: Option<&str>, now: Option<&str>) -> Option<Self> {
+        let text = |value: Option<&str>| value.unwrap_or("none").to_owned();
+        let (key, old, new) = (key.to_owned(), text(then), text(now));
+        (then != now).then_some(Self { epoch: 0, batch: 0, key, then: old, now: new })
+    }
+}
+
 impl Identity {
     /// Of a recipe with these teachers on data with this fingerprint.
     ///
@@ -50,10 +58,17 @@ impl Identity {
     /// When the student's weight file cannot be read.
     pub fn of(recipe: &Recipe, teachers: &[TeacherCard], data: String) -> Result<Self> {
         let weights = recipe.student.weights.as_deref();
+        let mut of_teachers: BTreeMap<String, String> =
+            teachers.iter().map(|own| (own.name.clone(), own.identity.clone())).collect();
+        for teacher in &recipe.teachers {
+            if let Some(path) = &teacher.class_cost {
+                of_teachers.insert(format!("{}'s class costs", teacher.name), file_hash(path)?);
+            }
+        }
         Ok(Self {
             data,
             student_weights: weights.map(file_hash).transpose()?,
-            teachers: teachers.iter().map(|t| (t.name.clone(), t.identity.clone())).collect(),
+            teachers: of_teachers,
             recipe: comparable(recipe)?,
         })
     }
@@ -63,11 +78,7 @@ impl Identity {
     pub fn changes(&self, now: &Self) -> Vec<Change> {
         let mut changes = Vec::new();
         let mut compare = |key: &str, then: Option<&str>, now: Option<&str>| {
-            if then != now {
-                let text = |value: Option<&str>| value.unwrap_or("none").to_owned();
-                let (key, then, now) = (key.to_owned(), text(then), text(now));
-                changes.push(Change { epoch: 0, batch: 0, key, then, now });
-            }
+            changes.extend(Change::between(key, then, now));
         };
         compare("the data set", Some(&self.data), Some(&now.data));
         let weights = (self.student_weights.as_deref(), now.student_weights.as_deref());
@@ -77,11 +88,7 @@ impl Identity {
             let [then, now] = [self, now].map(|own| own.teachers.get(name).map(String::as_str));
             compare(&format!("teacher {name}"), then, now);
         }
-        let [then, now] = [self, now].map(|own| keys(&own.recipe));
-        let all: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
-        for key in all {
-            compare(key, then.get(key).map(String::as_str), now.get(key).map(String::as_str));
-        }
+        changes.extend(between_texts(&self.recipe, &now.recipe));
         changes
     }
 
@@ -121,6 +128,22 @@ fn follows_epochs(own: &Identity) -> bool {
         .filter_map(|own| own.as_integer().and_then(|own| usize::try_from(own).ok()))
         .collect();
     milestones == default_milestones(usize::try_from(epochs).unwrap_or(0))
+}
+
+/// The keys in which two recipes would give another result.
+pub(crate) fn recipe_changes(then: &Recipe, now: &Recipe) -> Result<Vec<Change>> {
+    Ok(between_texts(&comparable(then)?, &comparable(now)?))
+}
+
+fn between_texts(then: &str, now: &str) -> Vec<Change> {
+    let [then, now] = [then, now].map(keys);
+    let all: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+    let value = |own: &BTreeMap<String, String>, key: &String| own.get(key).cloned();
+    all.into_iter()
+        .filter_map(|key| {
+            Change::between(key, value(&then, key).as_deref(), value(&now, key).as_deref())
+        })
+        .collect()
 }
 
 /// Every value of a recipe by its key path.
@@ -166,10 +189,13 @@ fn comparable(recipe: &Recipe) -> Result<String> {
     recipe.cache = recipe.cache.filter(|cache| cache.dtype != CacheDtype::F32).map(|cache| {
         recipe::Cache { path: None, maps: CacheMaps::Auto, block: None, dtype: cache.dtype }
     });
+    recipe.heads = recipe.heads.map(|heads| recipe::HeadTraining { path: None, ..heads });
     recipe.student.weights = recipe.student.weights.map(|_| PathBuf::from("weights"));
     for teacher in &mut recipe.teachers {
         let file = |path: &Option<PathBuf>| path.as_ref().map(|_| PathBuf::from("weights"));
         teacher.weights = file(&teacher.weights);
+        teacher.head = file(&teacher.head);
+        teacher.class_cost = file(&teacher.class_cost);
         teacher.onnx = file(&teacher.onnx);
         teacher.logits = file(&teacher.logits);
         // Whether given here or in a file: what counts is the map that comes of it.

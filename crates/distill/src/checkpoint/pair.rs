@@ -2,12 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use faculty_nets::Network;
 use faculty_nets::files;
 
-use super::{Checkpoint, Progress, save};
+use super::{Checkpoint, Progress, Saved, save};
 use crate::error::{Error, Result};
-use crate::learner::Learner;
 use crate::optimizer::OptimizerConfig;
 
 /// Where the last two checkpoints lie.
@@ -26,11 +24,6 @@ impl CheckpointPair {
         Self { last: file("last"), previous: file("previous"), damaged: file("damaged"), next }
     }
 
-    /// The files that can be there.
-    pub(crate) fn files(&self) -> [&Path; 3] {
-        [&self.last, &self.previous, &self.damaged]
-    }
-
     /// The newer file that is there.
     pub(crate) fn newest(&self) -> Option<&Path> {
         [&self.last, &self.previous].into_iter().find(|path| path.exists()).map(PathBuf::as_path)
@@ -39,13 +32,12 @@ impl CheckpointPair {
     /// Writes a new last one; what was the last one becomes the previous one.
     pub(crate) fn save(
         &self,
-        learner: &Learner,
+        students: &[Saved<'_>],
         optimizer: &OptimizerConfig,
         progress: &Progress,
-        best: Option<&Network>,
     ) -> Result<()> {
         // Whole and synced before anything is moved: at every moment one good file has a name.
-        save(&self.next, learner, optimizer, progress, best)?;
+        save(&self.next, students, optimizer, progress)?;
         let moved = match files::rename(&self.last, &self.previous) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
             _ => files::rename(&self.next, &self.last),

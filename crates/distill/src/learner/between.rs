@@ -26,7 +26,8 @@ pub trait BetweenSteps: Send + std::fmt::Debug {
 }
 
 /// A student that can be moved and measured. Student, connectors and their running statistics are
-/// put back at the end; only [`Between::parameters_mut`] changes anything for good.
+/// put back at the end; only [`Between::parameters_mut`] and
+/// [`Between::teach`] change anything for good.
 #[derive(Debug)]
 pub struct Between<'a> {
     learner: &'a mut Learner,
@@ -146,6 +147,28 @@ impl<'a> Between<'a> {
             Some(parameters) => parameters.network.parameters_mut(),
             None => &mut [],
         }
+    }
+
+    /// Held-out training samples, as many as the batch has if there are so many; another draw at every
+    /// batch. `None` without teachers that learn.
+    #[must_use]
+    pub fn exam(&self) -> Option<(Vec<f32>, Vec<u32>)> {
+        let exam = self.learner.exam.as_ref()?;
+        Some(exam.drawn(self.batch.draw, self.batch.labels.len()))
+    }
+
+    /// Gradient by the parameters of learning teacher `k` from that by its logits on the batch,
+    /// `[batch, classes]`.
+    ///
+    /// # Panics
+    /// When the batch is not the one that the teacher saw last.
+    pub fn teacher_gradient(&mut self, k: usize, by_logits: &[f32]) -> &[Vec<f32>] {
+        self.learner.teachers[k].gradient(by_logits)
+    }
+
+    /// A step of AdamW of teacher `k` along its last gradient, for good.
+    pub fn teach(&mut self, k: usize, rate: f32) {
+        self.learner.teachers[k].update(rate);
     }
 
     fn save(&mut self) {

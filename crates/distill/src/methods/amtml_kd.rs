@@ -217,12 +217,12 @@ impl Method for AmtmlKd {
             Term {
                 name: "distance",
                 weight: distance,
-                value: distance_difference(student.clone(), constant.clone()),
+                value: distance_difference(student.clone(), constant.clone()).mean(),
             },
             Term {
                 name: "angle",
                 weight: angle,
-                value: angle_difference(student.clone(), constant),
+                value: angle_difference(student.clone(), constant).mean(),
             },
         ];
         let hints = self.hint_taps(count).enumerate().map(|(j, _)| {

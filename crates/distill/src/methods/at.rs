@@ -21,7 +21,7 @@ use burn::Tensor;
 
 use super::features::{
     ALPHA_BESIDE, BesideConfig, FIRST_STAGE, STAGES, Stages, TEMPERATURE_BESIDE, mean_k,
-    mean_over_teachers, rows, unit_rows,
+    over_teachers, rows, sample_means, unit_rows,
 };
 use super::layers::resize;
 use super::options::{BENCHMARKS, number, option};
@@ -106,7 +106,7 @@ impl Method for At {
         };
         let mut loss = self.config.beside.loss(step);
         let values = step.teacher_maps.iter().map(of_teacher).collect();
-        loss.terms.push(mean_over_teachers("attention", self.config.beta, values));
+        loss.terms.push(over_teachers(step, "attention", self.config.beta, values));
         loss
     }
 
@@ -117,11 +117,11 @@ impl Method for At {
     }
 }
 
-/// `mean_b,hw (A(F_S) - A(F_T))²`, `[1]`.
+/// `mean_hw (A(F_S) - A(F_T))²`, `[batch]`.
 pub(crate) fn attention_difference(student: Tensor<4>, teacher: Tensor<4>) -> Tensor<1> {
     let ([_, _, rows_s, columns_s], [_, _, rows_t, columns_t]) = (student.dims(), teacher.dims());
     let (height, width) = (rows_s.min(rows_t), columns_s.min(columns_t));
     let attention =
         |map: Tensor<4>| unit_rows(rows(resize(map, height, width).square().mean_dim(1)));
-    (attention(student) - attention(teacher)).square().mean()
+    sample_means((attention(student) - attention(teacher)).square())
 }

@@ -307,6 +307,10 @@ impl Method for CaMkd {
         }]
     }
 
+    fn weights_read_maps(&self) -> bool {
+        false
+    }
+
     fn objective(&self, teachers: usize) -> String {
         let CaMkdConfig { temperature, alpha, beta, intermediate, warmup_epochs, .. } = self.config;
         let by = match self.config.weights {

@@ -71,6 +71,26 @@ impl BesideConfig {
     }
 }
 
+/// `weight · mean_b Σ_k w[k,b] value_k[b]`, from values `[batch]` a teacher: with the weights that a
+/// combination puts on its terms, otherwise `w = 1/K`. A value of the whole batch, `[1]`, counts for
+/// each of its samples.
+pub(super) fn over_teachers(
+    step: &Step,
+    name: &'static str,
+    weight: f64,
+    values: Vec<Tensor<1>>,
+) -> Term {
+    let all = Tensor::stack::<2>(values, 0);
+    let value = match &step.term_weights {
+        None => all.mean(),
+        Some(weights) => {
+            let batch = weights.dims()[1];
+            (all * weights.clone()).sum() / batch as f32
+        }
+    };
+    Term { name, weight, value }
+}
+
 /// `weight · mean_k value_k`, from one value `[1]` a teacher.
 pub(super) fn mean_over_teachers(name: &'static str, weight: f64, values: Vec<Tensor<1>>) -> Term {
     Term { name, weight, value: Tensor::cat(values, 0).mean() }
@@ -136,6 +156,13 @@ impl std::fmt::Display for Stages {
             count => write!(f, "f{} to f{}", self.first, self.first + count - 1),
         }
     }
+}
+
+/// The mean over each sample's own values, `[batch]`.
+pub(super) fn sample_means<const D: usize>(values: Tensor<D>) -> Tensor<1> {
+    let shape = values.dims();
+    let own = shape[1..].iter().product::<usize>();
+    values.reshape([shape[0], own]).mean_dim(1).reshape([shape[0]])
 }
 
 /// The same taps of student and teachers.

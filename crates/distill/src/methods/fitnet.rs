@@ -18,7 +18,7 @@
 
 use faculty_nets::ParameterSpec;
 
-use super::features::{ALPHA_BESIDE, BesideConfig, TEMPERATURE_BESIDE, mean_k, mean_over_teachers};
+use super::features::{ALPHA_BESIDE, BesideConfig, TEMPERATURE_BESIDE, mean_k, over_teachers};
 use super::hints::Hints;
 use super::options::{BENCHMARKS, count, number, option};
 use super::{Connector, Loss, Method, MethodInfo, Needs, Shapes, Status, Step};
@@ -113,7 +113,7 @@ impl Method for Fitnet {
     fn loss(&self, step: &Step) -> Loss {
         let mut loss = self.config.beside.loss(step);
         let errors = self.hints().errors(step);
-        loss.terms.push(mean_over_teachers("hint", self.config.beta, errors));
+        loss.terms.push(over_teachers(step, "hint", self.config.beta, errors));
         loss
     }
 

@@ -19,7 +19,7 @@
 
 use faculty_nets::ParameterSpec;
 
-use super::features::{mean_k, mean_over_teachers};
+use super::features::{mean_k, over_teachers};
 use super::fitnet::{HINT_BETA, HINT_STAGE};
 use super::hints::Hints;
 use super::options::{ALPHA, TEMPERATURE, count, number};
@@ -101,7 +101,7 @@ impl Method for FitnetMkd {
         let weights = Uniform.weights(step.teacher_logits(), &step.labels);
         let mut loss = task_and_weighted_kd(step, weights, alpha, temperature);
         let errors = self.hints().errors(step);
-        loss.terms.push(mean_over_teachers("hint", self.config.beta, errors));
+        loss.terms.push(over_teachers(step, "hint", self.config.beta, errors));
         loss
     }
 

@@ -18,9 +18,9 @@ use super::features::rows;
 use super::rkd::{angle_difference, distance_difference};
 use super::sp::similarity_difference;
 use super::{
-    Aekd, Aver, CaMkd, CaMkdConfig, ClassifierTensors, Dist, DistConfig, Dkd, DkdConfig, Ebkd, Kd,
-    KdConfig, Loss, Method, OutputConfig, Scale, Step, entropic_transport,
-    gradient_by_teacher_logits, gradient_by_weights, label_cost, loss_of_heads, minibatch_cka,
+    Aekd, Aver, CaMkd, CaMkdConfig, ClassifierTensors, Dih, DihConfig, Dist, DistConfig, Dkd,
+    DkdConfig, Ebkd, Kd, KdConfig, Loss, Method, OutputConfig, Reduce, Scale, Step,
+    entropic_transport, gradient_by_teacher_logits, gradient_by_weights, label_cost, minibatch_cka,
     prior_ratio, probe_step, reliability_weights, weighted_soft_cross_entropy,
 };
 use crate::losses::maps::{MapValues, weighted_errors};
@@ -206,10 +206,10 @@ fn feature_losses(case: &Case) -> Result<(), String> {
     let pooled = |map: Tensor<4>| rows(map.mean_dims(&[2, 3]));
     type Term<'a> = Box<dyn Fn(Tensor<4>, Tensor<4>) -> Tensor<1> + 'a>;
     let terms: [(&str, Term<'_>); 4] = [
-        ("at", Box::new(attention_difference)),
-        ("sp", Box::new(similarity_difference)),
-        ("rkd_distance", Box::new(|s, t| distance_difference(pooled(s), pooled(t)))),
-        ("rkd_angle", Box::new(|s, t| angle_difference(pooled(s), pooled(t)))),
+        ("at", Box::new(|s, t| attention_difference(s, t).mean())),
+        ("sp", Box::new(|s, t| similarity_difference(s, t).mean())),
+        ("rkd_distance", Box::new(|s, t| distance_difference(pooled(s), pooled(t)).mean())),
+        ("rkd_angle", Box::new(|s, t| angle_difference(pooled(s), pooled(t)).mean())),
     ];
     for (name, term) in terms {
         let student: Tensor<4> = tensor(case.tensor("in.student_map")).require_grad();
@@ -271,17 +271,20 @@ fn ckd(case: &Case) -> Result<(), String> {
 }
 
 fn dih(case: &Case) -> Result<(), String> {
-    let step = step(case, tensor(case.tensor("in.teacher_logits")));
-    let (alpha, temperature) = (case.param("alpha") as f32, temperature(case));
-    let of = |mean: bool| {
-        let (heads, student) = (step.teacher_logits(), &step.student_logits);
-        loss_of_heads(heads, student, &step.labels, alpha, temperature, mean)
-    };
-    case.compare("out.loss_mean", &values(of(true)), TOLERANCE)?;
-    let sum = of(false);
-    case.compare("out.loss_sum", &values(sum.clone()), TOLERANCE)?;
-    let gradient = step.student_logits.grad(&sum.backward()).expect("the student has a gradient");
-    case.compare("out.grad_student", &values(gradient), TOLERANCE)
+    for (reduce, key) in [(Reduce::Mean, "out.loss_mean"), (Reduce::Sum, "out.loss_sum")] {
+        let step = step(case, tensor(case.tensor("in.teacher_logits")));
+        let temperature = temperature(case);
+        let config = DihConfig { temperature, alpha: case.param("alpha"), reduce };
+        let terms = Dih::new(config).loss(&step).terms;
+        let loss = terms.into_iter().map(|t| t.value * t.weight).reduce(|a, b| a + b).unwrap();
+        case.compare(key, &values(loss.clone()), TOLERANCE)?;
+        if reduce == Reduce::Sum {
+            let gradients = loss.backward();
+            let gradient = step.student_logits.grad(&gradients).expect("the student's gradient");
+            case.compare("out.grad_student", &values(gradient), TOLERANCE)?;
+        }
+    }
+    Ok(())
 }
 
 fn dpk_ratio(case: &Case) -> Result<(), String> {

@@ -12,6 +12,7 @@
 use burn::Tensor;
 use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, Initial, MapShape, ParameterSpec};
 
+use super::features::sample_means;
 use super::layers::{Parameters, batch_norm_relu, doubling_convolution, parameter, resize};
 use super::{Connector, Needs, Shapes, Step};
 use crate::tap::Tap;
@@ -66,8 +67,8 @@ impl Hints {
         specs
     }
 
-    /// For each teacher the mean squared difference of its map and the regressed map, `[1]`. The
-    /// hint's taps are the first of each list, its connectors and parameters the only ones.
+    /// For each teacher and sample the mean squared difference of the teacher's map and the
+    /// regressed map, `[batch]`. The hint's taps are the first of each list, its connectors and parameters the only ones.
     pub(super) fn errors(self, step: &Step) -> Vec<Tensor<1>> {
         let student = &step.student_maps[0];
         let mut connected = step.connected_maps.iter();
@@ -86,7 +87,7 @@ impl Hints {
                     connected.next().expect("one connector for every other teacher").clone()
                 };
                 let [_, _, height, width] = regressed.dims();
-                (regressed - resize(teacher, height, width)).square().mean()
+                sample_means((regressed - resize(teacher, height, width)).square())
             })
             .collect()
     }
@@ -187,13 +188,13 @@ mod tests {
             )
         };
         let errors = hints.errors(&step);
-        let gradients = errors[0].clone().backward();
+        let gradients = errors[0].clone().mean().backward();
         for leaf in [&parameters[0], &parameters[2], &parameters[3]] {
             let gradient = leaf.grad(&gradients).unwrap().abs().sum().into_scalar::<f32>();
             assert!(gradient > 1e-4, "{gradient}");
         }
         assert!(student.grad(&gradients).is_some());
         // The second teacher's map is the connected one.
-        assert_eq!(errors[1].clone().into_scalar::<f32>(), 0.0);
+        assert_eq!(errors[1].clone().sum().into_scalar::<f32>(), 0.0);
     }
 }

@@ -19,8 +19,8 @@
 use burn::Tensor;
 
 use super::features::{
-    ALPHA_BESIDE, BesideConfig, TEMPERATURE_BESIDE, matched, mean_k, mean_over_teachers, rows,
-    unit_rows,
+    ALPHA_BESIDE, BesideConfig, TEMPERATURE_BESIDE, matched, mean_k, over_teachers, rows,
+    sample_means, unit_rows,
 };
 use super::options::{BENCHMARKS, number, option};
 use super::{Loss, Method, MethodInfo, Needs, Status, Step};
@@ -100,7 +100,7 @@ impl Method for Pkt {
             |maps: &Vec<Tensor<4>>| likeness_divergence(student.clone(), rows(maps[0].clone()));
         let mut loss = self.config.beside.loss(step);
         let values = step.teacher_maps.iter().map(of_teacher).collect();
-        loss.terms.push(mean_over_teachers("likeness", self.config.beta, values));
+        loss.terms.push(over_teachers(step, "likeness", self.config.beta, values));
         loss
     }
 
@@ -111,7 +111,7 @@ impl Method for Pkt {
     }
 }
 
-/// `mean_ij P(f_T) log(P(f_T) / P(f_S))`, `[1]`, of rows `[batch, channels]`.
+/// `mean_j P(f_T) log(P(f_T) / P(f_S))` of each sample i, `[batch]`, of rows `[batch, channels]`.
 pub(crate) fn likeness_divergence(student: Tensor<2>, teacher: Tensor<2>) -> Tensor<1> {
     let likeness = |rows: Tensor<2>| {
         let unit = unit_rows(rows);
@@ -121,5 +121,5 @@ pub(crate) fn likeness_divergence(student: Tensor<2>, teacher: Tensor<2>) -> Ten
     };
     let (student, teacher) = (likeness(student), likeness(teacher));
     let ratio = (teacher.clone() + EPSILON).log() - (student + EPSILON).log();
-    (teacher * ratio).mean()
+    sample_means(teacher * ratio)
 }

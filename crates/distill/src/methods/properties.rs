@@ -9,9 +9,9 @@ use super::ckd::{all_pairs_difference, drawn_tuples, tuple_coefficients, tuple_d
 use super::pkt::likeness_divergence;
 use super::reviewkd::hierarchical_difference;
 use super::{
-    Aekd, At, AtConfig, Aver, CaMkd, CaMkdConfig, Ce, Ckd, CkdConfig, Dist, Dkd, Ebkd, InterWeight,
-    Kd, MapStep, MaxProbability, MeanOfLogits, MeanOfProbabilities, Method, OutputConfig,
-    OutputWeight, Pkt, RandomTeacher, Rkd, Sp, Stages, Step, Tuples,
+    Aekd, At, AtConfig, Aver, CaMkd, CaMkdConfig, Ce, Ckd, CkdConfig, Dih, Dist, Dkd, Ebkd,
+    InterWeight, Kd, MapStep, MaxProbability, MeanOfLogits, MeanOfProbabilities, Method,
+    OutputConfig, OutputWeight, Pkt, RandomTeacher, Rkd, SimKd, Sp, Stages, Step, Tuples,
 };
 use crate::losses::maps::MapValues;
 use crate::weighting;
@@ -65,6 +65,7 @@ fn methods() -> Vec<Box<dyn Method>> {
         Box::new(MeanOfProbabilities::default()),
         Box::new(MeanOfLogits::default()),
         Box::new(Aekd::default()),
+        Box::new(Dih::default()),
         Box::new(Dkd::default()),
         Box::new(Dist::default()),
     ]
@@ -384,7 +385,7 @@ fn pkt_is_its_formula() {
     let (teacher, student) = ([1.0 / 1.5, 0.5 / 1.5], [1.0 / 1.8, 0.8 / 1.8]);
     let term = |i: usize| teacher[i] * f64::ln(teacher[i] / student[i]);
     let want = (term(0) + term(1)) / 2.0;
-    assert!((f64::from(values(got)[0]) - want).abs() < 1e-5, "{want}");
+    assert!((f64::from(values(got.mean())[0]) - want).abs() < 1e-5, "{want}");
 }
 
 #[test]
@@ -406,6 +407,7 @@ fn ablations_of_ca_mkd_change_the_weights_alone() {
         assert!(!method.needs(2).teacher_classifiers);
         let terms = method.map_terms(
             &MapStep {
+                epoch: 2,
                 labels: &[0, 3, 6, 1, 3],
                 connected: maps[..2].iter().map(|values| MapValues { values, shape }).collect(),
                 teachers: maps[2..].iter().map(|values| vec![values.as_slice()]).collect(),
@@ -450,7 +452,7 @@ fn all_pairs_are_what_pairs_are_on_average() {
 #[test]
 fn the_hierarchical_difference_of_equal_maps_is_zero() {
     let map = map(3, 8, 36, 1.0);
-    assert_eq!(values(hierarchical_difference(map.clone(), map.clone())), [0.0]);
+    assert_eq!(values(hierarchical_difference(map.clone(), map.clone())), [0.0; BATCH]);
     // A difference that is the same everywhere is the same at every size.
     let got = values(hierarchical_difference(map.clone(), map + 0.5))[0];
     assert!((got - 0.25).abs() < 1e-5, "{got}");
@@ -478,4 +480,25 @@ fn learnt_weights_sum_to_one_and_ckd_is_finite() {
         let huge = same.iter().map(|v| v * 2500.0).collect();
         assert!(kd_term(&method, &step(student(huge), teacher)).is_finite());
     }
+}
+
+#[test]
+fn simkd_is_the_difference_of_the_maps_alone() {
+    let method = SimKd::default();
+    let own = map(6, 4, 41, 1.0);
+    let of = |own: &Tensor<4>, other: &Tensor<4>| {
+        let loss = method.loss(&feature_step(vec![own.clone()], vec![vec![other.clone()]]));
+        assert_eq!(loss.terms.len(), 1);
+        values(loss.terms[0].value.clone())[0]
+    };
+    assert_eq!(of(&own, &own), 0.0);
+    assert!((of(&own, &(own.clone() + 0.5)) - 0.25).abs() < 1e-5);
+    // A larger map of the teacher is pooled to the student's: each value four times.
+    let larger = own.clone().reshape([BATCH, 6, 4, 1, 4, 1]).repeat(&[1, 1, 1, 2, 1, 2]);
+    assert!(of(&own, &larger.reshape([BATCH, 6, 8, 8])) < 1e-10);
+    // Neither labels nor outputs take part.
+    let step = feature_step(vec![own.clone().require_grad()], vec![vec![map(6, 4, 42, 1.0)]]);
+    let gradients = method.loss(&step).terms[0].value.clone().backward();
+    assert!(step.student_logits.grad(&gradients).is_none());
+    assert!(step.student_maps[0].grad(&gradients).is_some());
 }

@@ -1,11 +1,17 @@
 //! The table of methods: one row each.
 
+use super::costs::COSTS;
 use super::{
     Method, aekd, aekd_f, amtml_kd, at, aver, best_teacher, ca_mkd, calibrated_confidence, ce, ckd,
-    class_reliability, dist, dkd, ebkd, fitnet, fitnet_mkd, kd, max_probability, mean_of_logits,
-    mean_of_probabilities, pkt, random_teacher, reviewkd, rkd, semckd, sp, vid,
+    class_reliability, crd, dih, dist, dkd, dpk, ebkd, fitnet, fitnet_mkd, ikd, kd,
+    max_probability, mean_of_logits, mean_of_probabilities, mmkd, ot, pkt, random_teacher,
+    reviewkd, rkd, semckd, simkd, sp, vid,
 };
 use crate::recipe::{self, MethodSpec};
+use crate::run::needs_of_run;
+
+/// Epochs after which no method asks for anything new.
+const EARLY: usize = 3;
 
 /// How close a method is to its paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +52,36 @@ impl MethodInfo {
     pub fn with_defaults(&self) -> Box<dyn Method> {
         (self.build)(&recipe::Method::with_defaults(&self.spec))
     }
+
+    /// Time of a step against one of plain training, measured as `docs/methods.md` says; none of a
+    /// method that was not measured yet.
+    #[must_use]
+    pub fn cost(&self) -> Option<f64> {
+        COSTS.iter().find(|(name, _)| *name == self.spec.name).map(|(_, cost)| *cost)
+    }
+
+    /// What it reads of the teachers and asks of the run, with its defaults: `logits, the last map`.
+    #[must_use]
+    pub fn needs_in_words(&self) -> String {
+        let method = self.with_defaults();
+        // What differs by epoch begins or ends early.
+        let needs = needs_of_run(method.as_ref(), EARLY);
+        let mut words = Vec::new();
+        let mut say = |holds: bool, what: &str| {
+            if holds {
+                words.push(what.to_owned());
+            }
+        };
+        say(needs.teacher_logits, "logits");
+        for &tap in &needs.teacher_taps {
+            say(true, &tap.to_string());
+        }
+        say(needs.teacher_classifiers, "classifiers");
+        say(method.needs_profiles(), "a validation part");
+        say(needs.full_batches, "full batches");
+        say(needs.trained_parts, "trained parts");
+        if words.is_empty() { "labels only".to_owned() } else { words.join(", ") }
+    }
 }
 
 /// Every method, in the order of tables.
@@ -59,6 +95,8 @@ pub const METHODS: &[MethodInfo] = &[
     aekd_f::ROW,
     fitnet_mkd::ROW,
     amtml_kd::ROW,
+    mmkd::ROW,
+    ikd::ROW,
     max_probability::ROW,
     calibrated_confidence::ROW,
     class_reliability::ROW,
@@ -66,6 +104,7 @@ pub const METHODS: &[MethodInfo] = &[
     random_teacher::ROW,
     mean_of_probabilities::ROW,
     mean_of_logits::ROW,
+    dih::ROW,
     dkd::ROW,
     dist::ROW,
     fitnet::ROW,
@@ -73,10 +112,14 @@ pub const METHODS: &[MethodInfo] = &[
     sp::ROW,
     rkd::ROW,
     pkt::ROW,
+    crd::ROW,
     vid::ROW,
     semckd::ROW,
     reviewkd::ROW,
+    simkd::ROW,
+    dpk::ROW,
     ckd::ROW,
+    ot::ROW,
 ];
 
 /// The specifications alone, as recipes are read with them.
@@ -102,9 +145,9 @@ mod tests {
     use super::super::{BestTeacher, CalibratedConfidence, ClassReliability};
     use super::*;
     use crate::methods::{
-        Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Dist, Dkd, Ebkd, Fitnet, FitnetMkd, Kd,
-        MaxProbability, MeanOfLogits, MeanOfProbabilities, Pkt, RandomTeacher, ReviewKd, Rkd,
-        SemCkd, Sp, Vid,
+        Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Crd, Dih, Dist, Dkd, Dpk, Ebkd, Fitnet,
+        FitnetMkd, Ikd, Kd, MaxProbability, MeanOfLogits, MeanOfProbabilities, Mmkd, Ot, Pkt,
+        RandomTeacher, ReviewKd, Rkd, SemCkd, SimKd, Sp, Vid,
     };
 
     /// What the documentation of each method must have.
@@ -149,6 +192,8 @@ mod tests {
             ("mean-of-logits", Box::<MeanOfLogits>::default()),
             ("aekd-f", Box::<AekdF>::default()),
             ("fitnet-mkd", Box::<FitnetMkd>::default()),
+            ("dih", Box::<Dih>::default()),
+            ("ot", Box::<Ot>::default()),
             ("dkd", Box::<Dkd>::default()),
             ("dist", Box::<Dist>::default()),
             ("fitnet", Box::<Fitnet>::default()),
@@ -158,7 +203,12 @@ mod tests {
             ("pkt", Box::<Pkt>::default()),
             ("vid", Box::<Vid>::default()),
             ("amtml-kd", Box::<AmtmlKd>::default()),
+            ("ikd", Box::<Ikd>::default()),
+            ("mmkd", Box::<Mmkd>::default()),
             ("reviewkd", Box::<ReviewKd>::default()),
+            ("simkd", Box::<SimKd>::default()),
+            ("crd", Box::<Crd>::default()),
+            ("dpk", Box::<Dpk>::default()),
             ("ckd", Box::<Ckd>::default()),
             ("semckd", Box::<SemCkd>::default()),
             ("best-teacher", Box::<BestTeacher>::default()),

@@ -32,7 +32,7 @@ use faculty_nets::{Initial, ParameterSpec};
 
 use super::features::{
     ALPHA_BESIDE, BesideConfig, FIRST_STAGE, STAGES, Stages, TEMPERATURE_BESIDE, matched, mean_k,
-    mean_over_teachers,
+    over_teachers, sample_means,
 };
 use super::layers::{Parameters, batch_norm, conv1x1, conv3x3, parameter, repeat_to, resize};
 use super::options::{BENCHMARKS, count, number, option};
@@ -165,7 +165,7 @@ impl Method for ReviewKd {
             |maps: &Vec<Tensor<4>>| reviewed(&step.student_maps, maps, &mut parameters);
         let values = step.teacher_maps.iter().map(of_teacher).collect();
         let mut loss = beside.loss(step);
-        loss.terms.push(mean_over_teachers("review", share * beta, values));
+        loss.terms.push(over_teachers(step, "review", share * beta, values));
         loss
     }
 
@@ -179,7 +179,7 @@ impl Method for ReviewKd {
     }
 }
 
-/// `Σ HCL` over the levels, `[1]`; maps from the first stage to the pooled vector.
+/// `Σ HCL` over the levels, `[batch]`; maps from the first stage to the pooled vector.
 fn reviewed(
     student: &[Tensor<4>],
     teacher: &[Tensor<4>],
@@ -221,16 +221,16 @@ fn reviewed(
     sum.expect("the pooled vector at least")
 }
 
-/// HCL, `[1]`, of two maps of one shape.
+/// HCL of each sample, `[batch]`, of two maps of one shape.
 pub(crate) fn hierarchical_difference(a: Tensor<4>, b: Tensor<4>) -> Tensor<1> {
     let height = a.dims()[2];
-    let mut sum = (a.clone() - b.clone()).square().mean();
+    let mut sum = sample_means((a.clone() - b.clone()).square());
     let (mut weight, mut total) = (1.0, 1.0);
     for side in [4, 2, 1].into_iter().filter(|side| *side < height) {
         weight /= 2.0;
         total += weight;
         let difference = resize(a.clone(), side, side) - resize(b.clone(), side, side);
-        sum = sum + difference.square().mean() * weight;
+        sum = sum + sample_means(difference.square()) * weight;
     }
     sum / total
 }

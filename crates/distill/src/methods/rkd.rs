@@ -22,7 +22,8 @@
 use burn::Tensor;
 
 use super::features::{
-    ALPHA_BESIDE, BesideConfig, TEMPERATURE_BESIDE, matched, mean_k, mean_over_teachers, rows,
+    ALPHA_BESIDE, BesideConfig, TEMPERATURE_BESIDE, matched, mean_k, over_teachers, rows,
+    sample_means,
 };
 use super::options::{BENCHMARKS, number, option};
 use super::{Loss, Method, MethodInfo, Needs, Status, Step};
@@ -115,8 +116,8 @@ impl Method for Rkd {
         };
         let mut loss = beside.loss(step);
         let distances = of_teachers(distance_difference);
-        loss.terms.push(mean_over_teachers("distance", distance, distances));
-        loss.terms.push(mean_over_teachers("angle", angle, of_teachers(angle_difference)));
+        loss.terms.push(over_teachers(step, "distance", distance, distances));
+        loss.terms.push(over_teachers(step, "angle", angle, of_teachers(angle_difference)));
         loss
     }
 
@@ -127,14 +128,14 @@ impl Method for Rkd {
     }
 }
 
-/// `mean_ij h(d(f_S) - d(f_T))`, `[1]`, of rows `[batch, channels]`.
+/// `mean_j h(d(f_S) - d(f_T))` of each sample i, `[batch]`, of rows `[batch, channels]`.
 pub(crate) fn distance_difference(student: Tensor<2>, teacher: Tensor<2>) -> Tensor<1> {
-    smooth(distances(student) - distances(teacher)).mean()
+    sample_means(smooth(distances(student) - distances(teacher)))
 }
 
-/// `mean_ijk h(a(f_S) - a(f_T))`, `[1]`, of rows `[batch, channels]`.
+/// `mean_jk h(a(f_S) - a(f_T))` of each sample i, `[batch]`, of rows `[batch, channels]`.
 pub(crate) fn angle_difference(student: Tensor<2>, teacher: Tensor<2>) -> Tensor<1> {
-    smooth(angles(student) - angles(teacher)).mean()
+    sample_means(smooth(angles(student) - angles(teacher)))
 }
 
 /// `f_j - f_i` at `[i, j, channels]`.

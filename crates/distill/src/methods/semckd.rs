@@ -31,8 +31,8 @@ use burn::tensor::activation::{relu, softmax};
 use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, Initial, MapShape, ParameterSpec};
 
 use super::features::{
-    BesideConfig, FIRST_STAGE, STAGES, Stages, TEMPERATURE_BESIDE, mean_k, mean_over_teachers,
-    rows, unit_rows,
+    BesideConfig, FIRST_STAGE, STAGES, Stages, TEMPERATURE_BESIDE, mean_k, over_teachers, rows,
+    sample_means, unit_rows,
 };
 use super::layers::{Parameters, parameter, resize};
 use super::options::{BENCHMARKS, number, option};
@@ -182,10 +182,10 @@ impl Method for SemCkd {
             }
             let batch = step.student_logits.dims()[0];
             let errors = Tensor::cat(errors, 1).reshape([batch, count, count]);
-            values.push((attention * errors).sum() / (batch * count) as f32);
+            values.push(sample_means(attention * errors) * count as f32);
         }
         let mut loss = beside.loss(step);
-        loss.terms.push(mean_over_teachers("semantic", beta, values));
+        loss.terms.push(over_teachers(step, "semantic", beta, values));
         loss
     }
 

@@ -19,8 +19,8 @@
 use burn::Tensor;
 
 use super::features::{
-    ALPHA_BESIDE, BesideConfig, TEMPERATURE_BESIDE, matched, mean_k, mean_over_teachers, rows,
-    unit_rows,
+    ALPHA_BESIDE, BesideConfig, TEMPERATURE_BESIDE, matched, mean_k, over_teachers, rows,
+    sample_means, unit_rows,
 };
 use super::options::{BENCHMARKS, number, option};
 use super::{Loss, Method, MethodInfo, Needs, Status, Step};
@@ -97,7 +97,7 @@ impl Method for Sp {
             |maps: &Vec<Tensor<4>>| similarity_difference(student.clone(), maps[0].clone());
         let mut loss = self.config.beside.loss(step);
         let values = step.teacher_maps.iter().map(of_teacher).collect();
-        loss.terms.push(mean_over_teachers("similarity", self.config.beta, values));
+        loss.terms.push(over_teachers(step, "similarity", self.config.beta, values));
         loss
     }
 
@@ -108,11 +108,11 @@ impl Method for Sp {
     }
 }
 
-/// `‖G(F_S) - G(F_T)‖² / batch²`, `[1]`.
+/// `‖G(F_S)[i] - G(F_T)[i]‖² / batch` of each sample i, `[batch]`.
 pub(crate) fn similarity_difference(student: Tensor<4>, teacher: Tensor<4>) -> Tensor<1> {
     let similarity = |map: Tensor<4>| {
         let rows = rows(map);
         unit_rows(rows.clone().matmul(rows.transpose()))
     };
-    (similarity(student) - similarity(teacher)).square().mean()
+    sample_means((similarity(student) - similarity(teacher)).square())
 }

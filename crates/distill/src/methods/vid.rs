@@ -26,7 +26,7 @@ use faculty_nets::{Initial, ParameterSpec};
 
 use super::features::{
     ALPHA_BESIDE, BesideConfig, FIRST_STAGE, STAGES, Stages, TEMPERATURE_BESIDE, mean_k,
-    mean_over_teachers,
+    over_teachers, sample_means,
 };
 use super::layers::{Parameters, conv1x1, parameter, resize};
 use super::options::{BENCHMARKS, number, option};
@@ -144,7 +144,7 @@ impl Method for Vid {
             values.push(sum.expect("at least one stage"));
         }
         let mut loss = self.config.beside.loss(step);
-        loss.terms.push(mean_over_teachers("information", self.config.beta, values));
+        loss.terms.push(over_teachers(step, "information", self.config.beta, values));
         loss
     }
 
@@ -155,7 +155,7 @@ impl Method for Vid {
     }
 }
 
-/// `mean ½ ((μ(F_S) - F_T)² / σ² + log σ²)`, `[1]`.
+/// `mean_chw ½ ((μ(F_S) - F_T)² / σ² + log σ²)`, `[batch]`.
 fn negative_log_density(
     student: Tensor<4>,
     teacher: Tensor<4>,
@@ -169,5 +169,5 @@ fn negative_log_density(
     let mean = conv1x1(relu(conv1x1(hidden, second, None)), third, None);
     let variance = (softplus(raw_variance, 1.0) + EPSILON).reshape([1, to, 1, 1]);
     let squares = (mean - teacher).square();
-    ((squares / variance.clone() + variance.log()) * 0.5).mean()
+    sample_means((squares / variance.clone() + variance.log()) * 0.5)
 }

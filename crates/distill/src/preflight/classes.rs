@@ -37,9 +37,13 @@ pub fn class_accuracies(
         .collect()
 }
 
-/// Wilson's score interval at 95 %, as shares.
-fn wilson(right: usize, samples: usize) -> [f64; 2] {
+/// Wilson's score interval at 95 %, as shares; of no samples it is everything.
+#[must_use]
+pub fn wilson(right: usize, samples: usize) -> [f64; 2] {
     const Z: f64 = 1.959_963_984_540_054;
+    if samples == 0 {
+        return [0.0, 1.0];
+    }
     let n = samples as f64;
     let share = right as f64 / n;
     let middle = share + Z * Z / (2.0 * n);

@@ -2,11 +2,15 @@
 
 use toml::Value;
 
+use super::heads::Heads;
 use super::method::{self, MethodSpec};
 use super::problems::{Location, Problem, Problems, RecipeError, nearest, shown};
 use super::range::{KeySpec, Range, quoted};
-use super::schema::{Optimizer, Recipe, Schedule, Teacher, Train, milestones};
+use super::schema::{Optimizer, PlanKind, Recipe, Schedule, Teacher, Train, milestones};
 use super::section::{Section as _, join};
+use super::term;
+
+mod plan;
 
 impl Recipe {
     /// Checks a recipe that was built in code, as [`Recipe::load`] checks one from a file.
@@ -62,6 +66,7 @@ pub(super) fn problems(recipe: &Recipe, methods: &[MethodSpec], problems: &mut P
     normalisation("data", &recipe.data.mean, &recipe.data.std, problems);
     teachers(&recipe.teachers, problems);
     fit(recipe, methods, problems);
+    plan::problems(recipe, problems);
     if recipe.cache.is_some() && recipe.data.views.is_none() && !problems.knows("data.views") {
         problems.add(
             "cache",
@@ -111,6 +116,7 @@ fn teachers(teachers: &[Teacher], problems: &mut Problems) {
         let at = format!("teachers[{index}]");
         normalisation(&at, &teacher.mean, &teacher.std, problems);
         source(&at, teacher, problems);
+        heads(&at, teacher, problems);
         let name = shown(&teacher.name);
         if !teacher.name.chars().all(plain) || teacher.name.starts_with('.') {
             problems.add(
@@ -172,7 +178,11 @@ fn source(at: &str, teacher: &Teacher, problems: &mut Problems) {
     }
     let onnx = teacher.onnx.is_some();
     let table = teacher.logits.is_some();
+    let (heads, head) = (teacher.heads.is_some(), teacher.head.is_some());
     let misplaced = [
+        ("heads", heads && !network, "belongs to `network`"),
+        ("head", head && !network, "belongs to `network`"),
+        ("heads", heads && head, "belongs to a whole network, not to a `head`"),
         ("output", teacher.output.is_some() && !onnx, "belongs to `onnx`"),
         ("map", teacher.map.is_some() && !onnx, "belongs to `onnx`"),
         ("input_size", teacher.input_size.is_some() && table, "says nothing about a table"),
@@ -185,6 +195,25 @@ fn source(at: &str, teacher: &Teacher, problems: &mut Problems) {
             format!("`{}` has no effect here: it {why}", key(name)),
             "remove it".to_owned(),
         );
+    }
+}
+
+/// Heads by the names of feature taps, each once.
+fn heads(at: &str, teacher: &Teacher, problems: &mut Problems) {
+    let Some(Heads::At(taps)) = &teacher.heads else { return };
+    let path = join(at, "heads");
+    let hint = "give feature taps such as `[\"f1\", \"f2\"]` (`faculty networks`), or `\"all\"`";
+    if taps.is_empty() {
+        problems.add(&path, format!("`{path}` is empty"), hint.to_owned());
+    }
+    for (index, tap) in taps.iter().enumerate() {
+        let name = shown(tap);
+        if Heads::feature(tap).is_none() {
+            problems.add(&path, format!("`{path}` has `{name}`, which is no tap"), hint.to_owned());
+        } else if taps[..index].contains(tap) {
+            let once = "name each tap once".to_owned();
+            problems.add(&path, format!("`{path}` has `{name}` twice"), once);
+        }
     }
 }
 
@@ -216,8 +245,25 @@ fn fit(recipe: &Recipe, methods: &[MethodSpec], problems: &mut Problems) {
             );
         }
     }
-    let count = recipe.teachers.len();
-    if spec.takes(count) {
+    term::problems(&recipe.method, methods, problems);
+    // Of "all" heads nobody knows the number before the network is built; a run checks again.
+    let heads = |teacher: &Teacher| teacher.heads.as_ref().map_or(0, Heads::least);
+    let count = recipe.teachers.iter().map(|teacher| 1 + heads(teacher)).sum();
+    let terms = !recipe.method.terms.is_empty();
+    if terms && recipe.plan.as_ref().is_some_and(|plan| plan.kind == PlanKind::Mutual) {
+        problems.add(
+            "method.terms",
+            "peers exchange logits alone, which terms on maps cannot use".to_owned(),
+            "remove `[[method.terms]]`".to_owned(),
+        );
+    } else if terms && count == 0 && recipe.plan.is_none() {
+        problems.add(
+            "teachers",
+            "terms beside the method need at least 1 teacher, found 0".to_owned(),
+            "add `[[teachers]]`, or remove `[[method.terms]]`".to_owned(),
+        );
+    }
+    if !plan::method(recipe, spec, methods, problems) || spec.takes(count) {
         return;
     }
     let uses =
@@ -245,7 +291,7 @@ fn of_teachers(count: usize) -> String {
 pub(super) fn warnings(recipe: &Recipe, methods: &[MethodSpec], warnings: &mut Problems) {
     let Recipe { teachers, train, .. } = recipe;
     let spec = method::find(methods, &recipe.method.name);
-    if spec.is_some_and(|spec| spec.max_teachers == Some(0)) && !teachers.is_empty() {
+    if spec.is_some_and(|spec| !recipe.method.uses_teachers(spec)) && !teachers.is_empty() {
         warnings.add(
             "teachers",
             format!("method `{}` does not use the teachers", recipe.method.name),
@@ -257,7 +303,9 @@ pub(super) fn warnings(recipe: &Recipe, methods: &[MethodSpec], warnings: &mut P
             let sources = [&teacher.weights, &teacher.onnx, &teacher.logits];
             sources.into_iter().find_map(Clone::clone)
         };
-        let same = |other: &&Teacher| file(other).is_some() && file(other) == file(teacher);
+        let same = |other: &&Teacher| {
+            file(other).is_some() && file(other) == file(teacher) && other.head == teacher.head
+        };
         if let Some(first) = teachers[..index].iter().find(same) {
             let (key, what) = match (&teacher.weights, &teacher.onnx) {
                 (Some(_), _) => ("weights", "the same weights"),
@@ -272,6 +320,7 @@ pub(super) fn warnings(recipe: &Recipe, methods: &[MethodSpec], warnings: &mut P
         }
     }
     unused_keys(train, warnings);
+    plan::warnings(recipe, warnings);
     let late = train.milestones.iter().filter(|&&milestone| milestone >= train.epochs).count();
     if train.schedule == Schedule::Step && late > 0 {
         let (all, epochs) = (train.milestones.len(), train.epochs);

@@ -9,7 +9,7 @@ use super::explain::{Entry, entries};
 use super::method::MethodSpec;
 use super::problems::{Location, Problem, Problems, RecipeError, nearest, shown};
 use super::range::{KeySpec, Range, quoted};
-use super::schema::{Cache, Recipe, Teacher};
+use super::schema::{Cache, HeadTraining, Plan, Recipe, Teacher};
 use super::section::{Section as _, join};
 use super::setting::Setting;
 use super::tree::{Content, Node};
@@ -242,6 +242,8 @@ impl Reader<'_> {
         let recipe = Recipe {
             teachers: vec![Teacher::default()],
             cache: Some(Cache::default()),
+            plan: Some(Plan::default()),
+            heads: Some(HeadTraining::default()),
             ..Recipe::default()
         };
         recipe.visit("", &[], &mut |path, spec, _| {

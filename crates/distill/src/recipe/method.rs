@@ -9,6 +9,7 @@ use super::load::Reader;
 use super::range::{KeySpec, Range};
 use super::section::{Section, Visitor, join};
 use super::setting::Setting;
+use super::term::MethodTerm;
 use super::tree::Node;
 
 /// What recipes may say of one method.
@@ -119,6 +120,9 @@ pub struct Method {
     /// All options of the method; see its [`MethodSpec`].
     #[serde(flatten)]
     pub options: BTreeMap<String, OptionValue>,
+    /// Terms of other methods beside its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub terms: Vec<MethodTerm>,
 }
 
 impl Method {
@@ -130,7 +134,13 @@ impl Method {
             let (default, _) = option.default_among(&options);
             options.insert(option.key.to_owned(), default);
         }
-        Self { name: spec.name.to_owned(), options }
+        Self { name: spec.name.to_owned(), options, terms: Vec::new() }
+    }
+
+    /// Whether it learns from teachers at all.
+    #[must_use]
+    pub fn uses_teachers(&self, spec: &MethodSpec) -> bool {
+        spec.max_teachers != Some(0) || !self.terms.is_empty()
     }
 
     /// The option `key`, if it is a yes or no.
@@ -171,9 +181,56 @@ impl Method {
 
     /// The options that the method has and this one lacks, or has of another kind.
     pub(super) fn unfit<'s>(&self, spec: &'s MethodSpec) -> impl Iterator<Item = &'s OptionSpec> {
-        spec.options.iter().filter(|option| {
-            !self.options.get(option.key).is_some_and(|value| value.same_kind(option.default))
-        })
+        spec.options.iter().filter(|option| self.lacks(option))
+    }
+
+    /// Whether this option is missing or of another kind.
+    pub(super) fn lacks(&self, option: &OptionSpec) -> bool {
+        !self.options.get(option.key).is_some_and(|value| value.same_kind(option.default))
+    }
+
+    /// Fills in `wanted` from a table.
+    pub(super) fn read_options(
+        &mut self,
+        reader: &mut Reader<'_>,
+        at: &str,
+        table: Option<&BTreeMap<String, Node>>,
+        wanted: impl Iterator<Item = &'static OptionSpec>,
+    ) {
+        for option in wanted {
+            let (default, source) = option.default_among(&self.options);
+            let spec = option.spec(source);
+            let value = match default {
+                OptionValue::Flag(flag) => {
+                    OptionValue::Flag(reader.key(at, table, spec, Some(flag)))
+                }
+                OptionValue::Integer(number) => {
+                    OptionValue::Integer(reader.key(at, table, spec, Some(number)))
+                }
+                OptionValue::Number(number) => {
+                    OptionValue::Number(reader.key(at, table, spec, Some(number)))
+                }
+                OptionValue::Word(word) => {
+                    let text: String = reader.key(at, table, spec, Some(word.to_owned()));
+                    OptionValue::Word(reader.word(at, &spec, &text).unwrap_or(word))
+                }
+            };
+            self.options.insert(option.key.to_owned(), value);
+        }
+    }
+
+    /// Shows these options.
+    pub(super) fn visit_options(
+        &self,
+        at: &str,
+        options: impl Iterator<Item = &'static OptionSpec>,
+        see: &mut Visitor<'_>,
+    ) {
+        for option in options {
+            let (_, source) = option.default_among(&self.options);
+            let value = self.options.get(option.key).map(|value| value.to_value());
+            see(&join(at, option.key), option.spec(source), value);
+        }
     }
 }
 
@@ -181,6 +238,9 @@ impl Method {
 pub(super) fn find<'m>(methods: &'m [MethodSpec], name: &str) -> Option<&'m MethodSpec> {
     methods.iter().find(|method| method.name == name)
 }
+
+/// Key of the list of terms.
+const TERMS: &str = "terms";
 
 const NAME: KeySpec = KeySpec {
     key: "name",
@@ -193,42 +253,24 @@ impl Section for Method {
     fn read(reader: &mut Reader<'_>, at: &str, node: Option<&Node>) -> Self {
         let table = reader.table(at, node);
         let name: String = reader.key(at, table, NAME, None);
-        let mut options = BTreeMap::new();
+        let mut method = Self { name, ..Self::default() };
         // Of an unknown method no key can be told to be wrong; the check reports the name.
-        if let Some(method) = find(reader.methods, &name) {
+        if let Some(spec) = find(reader.methods, &method.name) {
+            let own = [NAME.key, TERMS];
             let known: Vec<&str> =
-                std::iter::once(NAME.key).chain(method.options.iter().map(|o| o.key)).collect();
+                own.into_iter().chain(spec.options.iter().map(|own| own.key)).collect();
             reader.refuse_unknown(at, table, &known);
-            for option in method.options {
-                let (default, source) = option.default_among(&options);
-                let spec = option.spec(source);
-                let value = match default {
-                    OptionValue::Flag(flag) => {
-                        OptionValue::Flag(reader.key(at, table, spec, Some(flag)))
-                    }
-                    OptionValue::Integer(number) => {
-                        OptionValue::Integer(reader.key(at, table, spec, Some(number)))
-                    }
-                    OptionValue::Number(number) => {
-                        OptionValue::Number(reader.key(at, table, spec, Some(number)))
-                    }
-                    OptionValue::Word(word) => {
-                        let text: String = reader.key(at, table, spec, Some(word.to_owned()));
-                        OptionValue::Word(reader.word(at, &spec, &text).unwrap_or(word))
-                    }
-                };
-                options.insert(option.key.to_owned(), value);
-            }
+            method.read_options(reader, at, table, spec.options.iter());
         }
-        Self { name, options }
+        let terms = table.and_then(|table| table.get(TERMS));
+        method.terms = Section::read(reader, &join(at, TERMS), terms);
+        method
     }
 
     fn visit(&self, at: &str, methods: &[MethodSpec], see: &mut Visitor<'_>) {
         see(&join(at, NAME.key), NAME, self.name.to_value());
-        for option in find(methods, &self.name).map_or(&[][..], |method| method.options) {
-            let (_, source) = option.default_among(&self.options);
-            let value = self.options.get(option.key).map(|value| value.to_value());
-            see(&join(at, option.key), option.spec(source), value);
-        }
+        let options = find(methods, &self.name).map_or(&[][..], |method| method.options);
+        self.visit_options(at, options.iter(), see);
+        self.terms.visit(&join(at, TERMS), methods, see);
     }
 }

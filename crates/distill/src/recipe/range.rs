@@ -51,7 +51,7 @@ impl Range {
 
     /// Whether `value` is in range. Values of another kind than the range speaks of are: their
     /// type is the reader's matter.
-    pub(super) fn allows(&self, value: &Value) -> bool {
+    pub(crate) fn allows(&self, value: &Value) -> bool {
         match (value, self) {
             (Value::Array(elements), _) => elements.iter().all(|element| self.allows(element)),
             (Value::Float(number), _) => self.allows_number(*number),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::classes::Classes;
+use super::heads::Heads;
 use super::method::Method;
 use super::range::Range;
 use super::section::{Section as _, section};
@@ -40,6 +41,10 @@ section! {
         train: Train;
         /// Files that keep the teachers' outputs.
         cache: Option<Cache>;
+        /// Several students instead of one.
+        plan: Option<Plan>;
+        /// How classifier heads inside teachers are trained.
+        heads: Option<HeadTraining>;
     }
 }
 
@@ -70,6 +75,10 @@ section! {
         /// Which wrong labels: `uniform` draws any other class, `pair` takes the next one.
         #[within(Range::Words(LabelNoise::NAMES))]
         label_noise_kind: LabelNoise = LabelNoise::Uniform, "faculty's choice";
+        /// Start of the random numbers of the label noise: runs with different seeds but one
+        /// `label_noise_seed` have the same wrong labels.
+        #[within(Range::between(0.0, 9_007_199_254_740_991.0))]
+        label_noise_seed: Option<u64> = None, "the same as `seed`";
         /// Mean of each channel, of pixel values scaled to 0..1.
         mean: Option<Vec<f32>> = None, "measured on the training part";
         /// Standard deviation of each channel, of pixel values scaled to 0..1.
@@ -129,6 +138,16 @@ section! {
         std: Option<Vec<f32>> = None, "the same as the data";
         /// Accept this teacher even if it is near chance on the data.
         allow_weak: bool = false, "faculty's choice";
+        /// Stage maps of this network on which classifier heads are mounted, `["f1", "f2"]` or
+        /// `"all"`: each head is trained on the labels and is one more teacher, `NAME.f1`.
+        heads: Option<Heads> = None, "none; method `dih` mounts them on all stages";
+        /// File of a trained head: this teacher is the network as far as the head's map, and the
+        /// head. Runs write it for the heads that they mount.
+        head: Option<PathBuf> = None, "the network's own classifier";
+        /// How far its classes are from the data's, for method `ot` and for ranking: a safetensors
+        /// file with `cost` `[its classes, the data's]`, or with embeddings `teacher` and `data` of
+        /// both lists of classes.
+        class_cost: Option<PathBuf> = None, "from its classifier and its view of the data";
         /// What its outputs stand for: a list of the data's class names in this teacher's order, a
         /// table from its names to the data's, or a file with one of the two.
         classes: Option<Classes> = None, "the names in its file, else the data's order";
@@ -222,6 +241,49 @@ section! {
         /// Samples in one file of a new cache.
         #[within(COUNT)]
         block: Option<usize> = None, "a 64th of the samples, but at least 256";
+    }
+}
+
+section! {
+    /// `[plan]`: several students instead of one, one after another or together.
+    pub struct Plan {
+        /// `born-again`: each student is the teacher of the next one, of the same network;
+        /// `assistants`: networks between teachers and student, from large to small; `mutual`:
+        /// the student and its peers learn together, without teachers.
+        #[within(Range::Words(PlanKind::NAMES))]
+        kind: PlanKind;
+        /// Number of students, one after another (born-again).
+        #[within(Range::between(2.0, 100.0))]
+        generations: usize = 3, "born-again paper: BAN-3";
+        /// The networks beside the student: assistants in the order of their training, or peers.
+        networks: Vec<String> = Vec::new(), "none, as for born-again";
+    }
+}
+
+words! {
+    /// `plan.kind`: how several students go together.
+    pub enum PlanKind {
+        /// Each the teacher of the next one.
+        #[default]
+        BornAgain = "born-again",
+        /// Through networks of falling size.
+        Assistants = "assistants",
+        /// All at the same time, from each other.
+        Mutual = "mutual",
+    }
+}
+
+section! {
+    /// `[heads]`: how classifier heads inside teachers are trained, before anything else.
+    pub struct HeadTraining {
+        /// Passes over the training part.
+        #[within(Range::between(1.0, 1e6))]
+        epochs: usize = 10, "faculty's choice";
+        /// Highest step size (adamw, along half a cosine).
+        #[within(Range::above(0.0))]
+        learning_rate: f64 = 1e-3, "faculty's choice";
+        /// Folder of the head files; runs of the same teachers and data share it.
+        path: Option<PathBuf> = None, "`heads/` beside the run folder";
     }
 }
 

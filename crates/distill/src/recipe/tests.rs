@@ -8,6 +8,7 @@ mod code;
 mod meaning;
 mod messages;
 mod mutations;
+mod plans;
 mod sets;
 
 const fn option(

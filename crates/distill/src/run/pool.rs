@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use faculty_nets::MapShape;
 
-use super::{RunData, Teacher};
+use super::{Labels, RunData, Teacher};
 use crate::error::Result;
 use crate::preflight::Report;
 use crate::record::TeacherCard;
@@ -15,14 +15,14 @@ use crate::teacher::{
 };
 
 /// Teacher outputs are kept in memory when a run repeats its views and they take no more than this.
-const KEEP_IN_MEMORY_BYTES: usize = 2 << 30;
+pub(crate) const KEEP_IN_MEMORY_BYTES: usize = 2 << 30;
 
 /// Teachers of runs that share data, normalisation and views.
 #[derive(Default)]
 pub(crate) struct TeacherPool {
     /// What the runs read of the teachers, all of them together.
     taps: Vec<Tap>,
-    loaded: Vec<(TeacherCard, Shared)>,
+    loaded: Vec<(TeacherCard, Labels, Shared)>,
     reports: Vec<(Vec<String>, Option<Report>)>,
 }
 
@@ -41,8 +41,9 @@ impl TeacherPool {
     }
 
     /// A teacher that an earlier run loaded.
-    pub(super) fn get(&self, name: &str) -> Option<(Teacher, TeacherCard)> {
-        let (card, source) = self.loaded.iter().find(|(card, _)| card.name == name)?;
+    pub(super) fn get(&self, name: &str, labels: Labels) -> Option<(Teacher, TeacherCard)> {
+        let same = |own: &&(TeacherCard, Labels, Shared)| own.0.name == name && own.1 == labels;
+        let (card, _, source) = self.loaded.iter().find(same)?;
         let source = Box::new(source.clone());
         Some((Teacher { name: name.to_owned(), source }, card.clone()))
     }
@@ -80,6 +81,7 @@ impl TeacherPool {
         cards: &[TeacherCard],
         data: &RunData,
         views: Option<u32>,
+        labels: Labels,
     ) -> (Vec<Teacher>, usize) {
         let samples = views.map(|views| data.train.len().saturating_mul(views as usize));
         let bytes = |teacher: &Teacher| {
@@ -89,7 +91,7 @@ impl TeacherPool {
         let in_memory = samples.is_some() && all <= KEEP_IN_MEMORY_BYTES;
         let (mut kept, mut new) = (Vec::new(), 0);
         for (teacher, card) in teachers.into_iter().zip(cards) {
-            if let Some((known, _)) = self.get(&teacher.name) {
+            if let Some((known, _)) = self.get(&teacher.name, labels) {
                 kept.push(known);
                 continue;
             }
@@ -101,7 +103,7 @@ impl TeacherPool {
                 source
             };
             let own = Shared(Arc::new(Mutex::new(source)));
-            self.loaded.push((card.clone(), own.clone()));
+            self.loaded.push((card.clone(), labels, own.clone()));
             kept.push(Teacher { name, source: Box::new(own) });
         }
         (kept, new)

@@ -3,8 +3,9 @@
 use faculty_data::{Dataset, Normalisation, Part, subset};
 
 use super::data::prepare_data;
-use super::{RunData, Teacher, teachers};
+use super::{Labels, RunData, Teacher, teachers};
 use crate::error::{Error, Result};
+use crate::heads::HeadsPlan;
 use crate::methods::Method;
 use crate::preflight::{
     ClassOrderCheck, NormalisationCheck, Predictions, Report, TeacherProfile, TeacherReport,
@@ -18,7 +19,8 @@ use crate::teacher::TeacherSource;
 pub const PROBE_SAMPLES: usize = 1000;
 
 /// Measures the teachers of a recipe and tries other normalisations and class orders on each, for
-/// `faculty teachers`. At most `samples` of the validation part are used, if that is given.
+/// `faculty teachers`. At most `samples` of the validation part are used, if that is given. Heads
+/// are measured too if they are all trained.
 ///
 /// # Errors
 /// When data or teachers cannot be used, or there is neither a validation nor a test part. A
@@ -29,11 +31,12 @@ pub fn inspect_teachers(
     samples: Option<usize>,
 ) -> Result<Report> {
     recipe.check(&crate::methods::specs())?;
+    let recipe = &mounted_if_trained(recipe, dataset)?;
     let data = prepare_data(recipe, dataset)?;
     let classes = dataset.classes();
     let mut loaded = Vec::new();
     for wanted in &recipe.teachers {
-        let (teacher, _) = teachers::load_teacher(wanted, &data, classes, &[])?;
+        let (teacher, _) = teachers::load_teacher(wanted, &data, classes, &[], Labels::Data)?;
         loaded.push(teacher);
     }
     let (part, name) = part(&data).ok_or(Error::NothingToMeasureOn)?;
@@ -48,6 +51,12 @@ pub fn inspect_teachers(
         own.class_order = Some(class_order(&predictions, at, classes));
     }
     Ok(report)
+}
+
+/// The recipe with its heads if they are trained: by a run, not by looking at its teachers.
+pub(super) fn mounted_if_trained(recipe: &Recipe, dataset: &Dataset) -> Result<Recipe> {
+    let heads = HeadsPlan::new(recipe, dataset)?;
+    Ok(if heads.is_complete() { heads.recipe() } else { recipe.clone() })
 }
 
 /// Each teacher alone and all together on the validation part (the test part where there is none);
@@ -115,7 +124,7 @@ fn part(data: &RunData) -> Option<(&Part, &'static str)> {
     }
 }
 
-fn limited(part: &Part, samples: Option<usize>) -> Result<Part> {
+pub(super) fn limited(part: &Part, samples: Option<usize>) -> Result<Part> {
     let count = samples.unwrap_or(part.len()).min(part.len());
     Ok(if count == part.len() { part.clone() } else { subset(part, count)? })
 }

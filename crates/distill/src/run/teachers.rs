@@ -4,22 +4,39 @@ use std::path::{Path, PathBuf};
 
 use faculty_data::{LogitTable, Normalisation};
 use faculty_nets::weights::file_hash;
-use faculty_nets::{MapShape, Network};
+use faculty_nets::{MapShape, Network, graph_of};
 
 use super::data::check_channels;
 use super::{RunData, Teacher};
 use crate::cache::TeacherIdentity;
 use crate::error::{Error, Result};
-use crate::methods::Needs;
+use crate::heads::Head;
+use crate::learner::LearningTeacher;
+use crate::methods::{Method, Needs};
 use crate::recipe;
 use crate::record::TeacherCard;
 use crate::tap::Tap;
 use crate::teacher::{
-    ClassMap, Declared, Mapped, NetworkTeacher, OnnxChoice, OnnxTeacher, Renormalise, TableTeacher,
-    TeacherInput, TeacherSource,
+    ClassMap, ClassProblem, Declared, Mapped, NetworkTeacher, OnnxChoice, OnnxTeacher, Renormalise,
+    TableTeacher, TeacherInput, TeacherSource,
 };
 
 mod class_file;
+
+/// What a teacher's outputs are over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Labels {
+    /// The classes of the data, in their order.
+    Data,
+    /// Its own classes, whatever they are.
+    Own,
+}
+
+impl Labels {
+    pub(crate) fn of(method: &dyn Method) -> Self {
+        if method.own_classes() { Self::Own } else { Self::Data }
+    }
+}
 
 /// Loads one teacher of a recipe for `data`, whose classes are `classes`: any source, with its own
 /// input size, normalisation and classes. Values at `taps` can be asked for, as far as it has them.
@@ -32,8 +49,9 @@ pub(crate) fn load_teacher(
     data: &RunData,
     classes: &[String],
     taps: &[Tap],
+    labels: Labels,
 ) -> Result<(Teacher, TeacherCard)> {
-    let (teacher, identity) = open_teacher(wanted, data, classes, taps)?;
+    let (teacher, identity) = open_teacher(wanted, data, classes, taps, labels)?;
     let card = identity.card(&teacher.name);
     Ok((teacher, card))
 }
@@ -44,6 +62,7 @@ pub(crate) fn open_teacher(
     data: &RunData,
     classes: &[String],
     taps: &[Tap],
+    labels: Labels,
 ) -> Result<(Teacher, TeacherIdentity)> {
     let declared = class_file::declared(wanted.classes.as_ref())?;
     let Opened { source, beside, names, notes } = match (&wanted.onnx, &wanted.logits) {
@@ -51,27 +70,65 @@ pub(crate) fn open_teacher(
         (None, Some(path)) => open_table(wanted, path, data)?,
         (None, None) => open_network(wanted, data, &declared, classes.len(), taps)?,
     };
-    // Names of numbers only say that the file knew no names.
-    let named = |names: &[String]| names.iter().enumerate().any(|(i, n)| *n != i.to_string());
-    let known = names.filter(|names| named(names) && (named(classes) || names == classes));
-    let declared = Declared { names: declared.names.clone().or(known), ..declared };
-    let problem = |problem| Error::TeacherClasses {
-        teacher: wanted.name.clone(),
-        path: main_file(wanted).to_owned(),
-        problem,
+    let map = match labels {
+        Labels::Own => None,
+        Labels::Data => ClassMap::between(
+            source.classes(),
+            &with_names(declared, wanted, names, classes),
+            classes,
+        )
+        .map_err(|problem| class_error(wanted, problem))?,
     };
-    let map = ClassMap::between(source.classes(), &declared, classes).map_err(problem)?;
     let identity = TeacherIdentity {
         beside_sha256: hashes(&beside)?,
         classes: map.as_ref().map(ClassMap::summary).unwrap_or_default(),
         notes,
-        ..identify_teacher(wanted, data)?
+        ..identify_teacher(wanted, data, labels)?
     };
     let source = match map {
         None => source,
         Some(map) => Box::new(Mapped::new(source, map)),
     };
     Ok((Teacher { name: wanted.name.clone(), source }, identity))
+}
+
+/// What is declared of a teacher's classes, with the names in its file.
+fn with_names(
+    declared: Declared,
+    wanted: &recipe::Teacher,
+    names: Option<Vec<String>>,
+    classes: &[String],
+) -> Declared {
+    // A head was trained on classes of its own; what is declared speaks of the whole network.
+    let declared = if wanted.head.is_some() { Declared::default() } else { declared };
+    // Names of numbers only say that the file knew no names.
+    let named = |names: &[String]| names.iter().enumerate().any(|(i, n)| *n != i.to_string());
+    let known = names.filter(|names| named(names) && (named(classes) || names == classes));
+    Declared { names: declared.names.clone().or(known), ..declared }
+}
+
+fn class_error(wanted: &recipe::Teacher, problem: ClassProblem) -> Error {
+    let (teacher, path) = (wanted.name.clone(), main_file(wanted).to_owned());
+    Error::TeacherClasses { teacher, path, problem }
+}
+
+/// For each of a teacher's `own` classes those of the data that it is, as far as names tell. No
+/// network is built.
+pub(crate) fn same_classes(
+    wanted: &recipe::Teacher,
+    data: &RunData,
+    classes: &[String],
+    own: usize,
+) -> Result<Vec<Vec<usize>>> {
+    let names = match (&wanted.onnx, &wanted.logits) {
+        (Some(path), _) => open_onnx(wanted, path, data)?.names,
+        (None, Some(path)) => LogitTable::read(path)?.class_names().map(<[String]>::to_vec),
+        (None, None) => stored_names(wanted.head.as_deref().unwrap_or(main_file(wanted)))?,
+    };
+    let declared = class_file::declared(wanted.classes.as_ref())?;
+    with_names(declared, wanted, names, classes)
+        .same_classes(own, classes)
+        .map_err(|problem| class_error(wanted, problem))
 }
 
 /// What is known of a teacher from the recipe and its main file alone.
@@ -81,13 +138,15 @@ pub(crate) fn open_teacher(
 pub(crate) fn identify_teacher(
     wanted: &recipe::Teacher,
     data: &RunData,
+    labels: Labels,
 ) -> Result<TeacherIdentity> {
     let path = main_file(wanted);
     let own = own_normalisation(wanted, data)?;
-    let source = match (&wanted.onnx, &wanted.logits) {
-        (Some(_), _) => "onnx",
-        (None, Some(_)) => "logits",
-        (None, None) => "network",
+    let source = match (&wanted.onnx, &wanted.logits, &wanted.head) {
+        (Some(_), ..) => "onnx",
+        (None, Some(_), _) => "logits",
+        (None, None, Some(_)) => "head",
+        (None, None, None) => "network",
     };
     let outputs = match &wanted.onnx {
         None => String::new(),
@@ -98,15 +157,15 @@ pub(crate) fn identify_teacher(
         source: source.to_owned(),
         network: shown_name(wanted),
         weights_sha256: file_hash(path)?,
-        beside_sha256: String::new(),
+        beside_sha256: wanted.head.as_deref().map(file_hash).transpose()?.unwrap_or_default(),
         mean: own.mean,
         std: own.std,
         input_size: wanted.input_size,
         outputs,
-        declared_classes: if declared == Declared::default() {
-            "by name".to_owned()
-        } else {
-            format!("{declared:?}")
+        declared_classes: match labels {
+            Labels::Own => "its own".to_owned(),
+            Labels::Data if declared == Declared::default() => "by name".to_owned(),
+            Labels::Data => format!("{declared:?}"),
         },
         classes: String::new(),
         notes: Vec::new(),
@@ -149,17 +208,41 @@ fn open_network(
     let path = wanted.weights.clone().unwrap_or_default();
     let input = own_input(wanted, data)?;
     let state = faculty_nets::weights::read(&path)?;
-    let info = faculty_nets::find(&name)?;
     // The file knows how many classes there are, if its last layer is where networks have it.
-    let probe = info.graph(input.shape(), classes)?;
+    let probe = graph_of(&name, input.shape(), classes)?;
     let stored = probe.classifier().and_then(|ids| state.get(&probe.parameter(ids.bias).name));
     let own = stored.map(|bias| bias.values.len()).or(declared.own_classes()).unwrap_or(classes);
-    let graph = if own == classes { probe } else { info.graph(input.shape(), own)? };
+    let graph = if own == classes { probe } else { graph_of(&name, input.shape(), own)? };
     let mut network = Network::from_graph(&name, graph, 0);
     network.set_state_dict(&state, &path)?;
-    let names = stored_names(&path)?;
-    let source = Box::new(NetworkTeacher::with_input(&network, input, taps));
-    Ok(Opened { source, beside: Vec::new(), names, notes: Vec::new() })
+    let Some(head) = &wanted.head else {
+        let names = stored_names(&path)?;
+        let source = Box::new(NetworkTeacher::with_input(&network, input, taps));
+        return Ok(Opened { source, beside: Vec::new(), names, notes: Vec::new() });
+    };
+    let head = Head::read(head)?;
+    let network = head.on(&network)?;
+    // In the middle of the network no method finds its map or pooled vector.
+    let source = Box::new(NetworkTeacher::with_input(&network, input, &[]));
+    let notes = vec![format!("a classifier head on `{}` of the network", head.tap)];
+    Ok(Opened { source, beside: vec![head.path], names: Some(head.class_names), notes })
+}
+
+/// A teacher that is a network, whatever its classes, for its values at `taps`.
+pub(crate) fn open_backbone(
+    wanted: &recipe::Teacher,
+    data: &RunData,
+    taps: &[Tap],
+) -> Result<Box<dyn TeacherSource>> {
+    let declared = class_file::declared(wanted.classes.as_ref())?;
+    Ok(open_network(wanted, data, &declared, 1, taps)?.source)
+}
+
+/// The feature maps of a network teacher, f0 first. Its weights are not read.
+pub(crate) fn stage_taps(wanted: &recipe::Teacher, data: &RunData) -> Result<Vec<Tap>> {
+    let name = wanted.network.clone().unwrap_or_default();
+    let graph = faculty_nets::find(&name)?.graph(own_input(wanted, data)?.shape(), 1)?;
+    Ok(Tap::features(&graph).collect())
 }
 
 /// `class_names` of a safetensors file, as this program writes it.
@@ -181,6 +264,41 @@ fn open_onnx(wanted: &recipe::Teacher, path: &Path, data: &RunData) -> Result<Op
         notes: Vec::new(),
         source: Box::new(teacher),
     })
+}
+
+/// Whether the teachers are of a kind that a method can train.
+pub(super) fn check_can_learn(method: &'static str, recipe: &recipe::Recipe) -> Result<()> {
+    let refuse =
+        |what: String, mend: &str| Err(Error::FixedTeacher { method, what, mend: mend.to_owned() });
+    if recipe.cache.is_some() {
+        return refuse("what a cache says".to_owned(), "leave out `[cache]`");
+    }
+    for wanted in &recipe.teachers {
+        if wanted.onnx.is_some() || wanted.logits.is_some() {
+            let what = format!("teacher `{}`, which is no network of this program", wanted.name);
+            return refuse(what, "give the teacher as `network` and `weights`");
+        }
+    }
+    Ok(())
+}
+
+/// A network of a recipe once more, to be trained; `card` is that of the teacher as it was loaded.
+pub(super) fn open_learning(
+    method: &'static str,
+    wanted: &recipe::Teacher,
+    card: &TeacherCard,
+    data: &RunData,
+    classes: usize,
+) -> Result<LearningTeacher> {
+    if !card.classes.is_empty() {
+        let what = format!("teacher `{}` behind a class map", wanted.name);
+        let mend = "give a teacher that has the data's classes in the data's order".to_owned();
+        return Err(Error::FixedTeacher { method, what, mend });
+    }
+    let (name, path) = (wanted.network.clone().unwrap_or_default(), main_file(wanted));
+    let input = own_input(wanted, data)?;
+    let network = Network::load(&name, input.shape(), classes, path)?;
+    Ok(LearningTeacher::new(network, input))
 }
 
 /// Of the files that belong to the main one: they count as much as it.
@@ -255,6 +373,7 @@ pub(super) fn check_parts(
     needs: &Needs,
     student: &Network,
     teachers: &[Teacher],
+    cards: &[TeacherCard],
 ) -> Result<()> {
     let missing = |what: String, who: String| Err(Error::MissingPart { method, what, who });
     for &tap in needs.student_taps.iter().chain(&needs.connector_taps) {
@@ -262,8 +381,10 @@ pub(super) fn check_parts(
             return missing(described(tap), "the student".to_owned());
         }
     }
-    for teacher in teachers {
-        let who = || format!("teacher `{}`", teacher.name);
+    for (k, teacher) in teachers.iter().enumerate() {
+        let head = cards.get(k).is_some_and(|card| card.source == "head");
+        let what = if head { ", a head inside a network," } else { "" };
+        let who = || format!("teacher `{}`{what}", teacher.name);
         for &tap in &needs.teacher_taps {
             if teacher.source.tap_shape(tap).is_none() {
                 return missing(described(tap), who());
@@ -276,7 +397,7 @@ pub(super) fn check_parts(
     Ok(())
 }
 
-fn described(tap: Tap) -> String {
+pub(crate) fn described(tap: Tap) -> String {
     match tap {
         Tap::Feature(index) => format!("a feature map f{index}"),
         Tap::Map => "a last feature map".to_owned(),

@@ -141,6 +141,33 @@ pub struct Declared {
 }
 
 impl Declared {
+    /// For each of the teacher's `own` classes those of the data that it is, as far as names and
+    /// the declaration tell; nothing has to match.
+    ///
+    /// # Errors
+    /// When the declaration speaks of classes that are not there.
+    pub fn same_classes(
+        &self,
+        own: usize,
+        data: &[String],
+    ) -> Result<Vec<Vec<usize>>, ClassProblem> {
+        if let Some(found) = self.own_classes().filter(|&found| found != own) {
+            return Err(ClassProblem::ListLength { found, expected: own });
+        }
+        if let Some(map) = &self.map {
+            return by_map(own, map, self.names.as_deref(), data);
+        }
+        let places = places(data);
+        let place = |name: &String| places.get(name.as_str()).copied().into_iter().collect();
+        Ok(match (&self.list, &self.names) {
+            (Some(list), _) => {
+                list.iter().map(|n| n.as_ref().map_or_else(Vec::new, place)).collect()
+            }
+            (None, Some(names)) => names.iter().map(place).collect(),
+            (None, None) => vec![Vec::new(); own],
+        })
+    }
+
     /// Number of the teacher's classes, if the declaration gives it.
     #[must_use]
     pub fn own_classes(&self) -> Option<usize> {

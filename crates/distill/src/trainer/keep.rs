@@ -3,83 +3,51 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::result::write_student;
-use super::{Event, Observer, Training};
-use crate::checkpoint::{Change, Identity};
+use faculty_nets::{Network, files};
+
+use super::{Event, Observer, Training, write_student};
+use crate::checkpoint::{BestEpoch, Change, Checkpoint, Progress, Saved};
 use crate::error::{Error, Result};
+use crate::found::check_same_run;
+use crate::record::RunCard;
+use crate::run_folder::{RunFolder, StudentFiles};
 
 impl Training<'_> {
     /// Writes a checkpoint of what is done so far.
     pub(super) fn save(&mut self) -> Result<()> {
         self.check_weights()?;
         let Self { learner, settings, progress, best, .. } = self;
-        let pair = self.folder.checkpoints();
-        pair.save(learner, &settings.optimizer, progress, best.as_ref())?;
+        let student = Saved { prefix: "", learner, best: best.as_ref() };
+        self.folder.checkpoints().save(&[student], &settings.optimizer, progress)?;
         self.saved = Instant::now();
         Ok(())
     }
 
     /// Goes on from the newest checkpoint that is whole; without one from the start.
-    pub(super) fn resume(&mut self, allowed: &[String], observe: Observer<'_>) -> Result<()> {
-        let Some((checkpoint, warning)) = self.folder.checkpoints().read()? else {
+    pub(super) fn resume(
+        &mut self,
+        allowed: Option<&[String]>,
+        observe: Observer<'_>,
+    ) -> Result<()> {
+        let files = self.folder.own_files();
+        let Some(checkpoint) = adopt(&self.folder, &self.progress, allowed, observe)? else {
             // Lines of an epoch whose checkpoint was never written.
-            self.folder.cut_metrics(0)?;
+            files.cut_metrics(0)?;
             return Ok(());
         };
-        let then = &checkpoint.progress;
-        let (epoch, batch) = (then.epoch, then.batch());
-        let now = &self.progress.identity;
-        check_same_run(self.folder.path(), &then.identity, now, allowed)?;
-        for (what, then, now) in [
-            ("version of faculty", &then.faculty, &self.progress.faculty),
-            ("kernels", &then.kernels, &self.progress.kernels),
-        ] {
-            if then != now {
-                observe(Event::Warning(format!(
-                    "the run goes on with another {what} ({now}, before {then}): the result may \
-                     differ in the last digits"
-                )));
-            }
-        }
-        let changes = then.identity.changes(now);
-        let (identity, faculty, kernels) =
-            (now.clone(), self.progress.faculty.clone(), self.progress.kernels.clone());
-        let (mut progress, best) =
-            checkpoint.restore(&mut self.learner, &self.settings.optimizer)?;
-        if let Some(warning) = warning {
-            self.folder.checkpoints().set_aside()?;
-            observe(Event::Warning(warning));
-        }
-        progress.changes.extend(changes.into_iter().map(|own| Change { epoch, batch, ..own }));
-        self.progress = crate::checkpoint::Progress { identity, faculty, kernels, ..progress };
+        self.best = checkpoint.restore("", &mut self.learner, &self.settings.optimizer)?;
+        self.progress = checkpoint.progress;
         self.card.changes.clone_from(&self.progress.changes);
-        self.best = best;
-        // That of a later epoch may be there, which is now trained again.
-        let path = self.folder.best_student();
-        match (&self.best, self.progress.best) {
-            (Some(student), Some(best)) => write_student(&path, student, &self.card, best.epoch)?,
-            _ => faculty_nets::files::remove(&path).map_err(Error::io("remove", &path))?,
-        }
-        if !self.folder.cut_metrics(self.progress.metrics_bytes)? {
-            let path = self.folder.metrics();
-            self.progress.metrics_bytes = path.metadata().map_or(0, |own| own.len());
-            observe(Event::Warning(format!(
-                "`{}` lost lines of earlier epochs; the run itself is not touched",
-                path.display()
-            )));
-        }
-        Ok(())
+        let best = self.best.as_ref().zip(self.progress.best);
+        write_or_remove_best(&files, best, &self.card)?;
+        cut_metrics(&files, &mut self.progress.metrics_bytes, observe)
     }
 
     /// After an error that came before the batch touched anything: keeps the batches before it.
     pub(super) fn keep_after(&mut self, error: Error, observe: Observer<'_>) -> Error {
         let batch = self.progress.batch();
         if batch > 0 && self.save().is_ok() {
-            let epoch = self.progress.epoch + 1;
-            observe(Event::Warning(format!(
-                "epoch {epoch} is kept up to batch {batch}: once the following is mended, \
-                 `--resume` goes on from there"
-            )));
+            observe(kept_up_to(self.progress.epoch + 1, batch));
         }
         error
     }
@@ -92,9 +60,8 @@ impl Training<'_> {
 
     /// Stops at a weight that broke down, before it is written anywhere.
     pub(super) fn check_weights(&self) -> Result<()> {
-        let parameters = self.learner.student.network.parameters();
-        match parameters.iter().flatten().find(|w| !w.is_finite()) {
-            Some(&w) => Err(self.not_finite("a weight of the student".to_owned(), f64::from(w))),
+        match broken_weight(&self.learner.student.network) {
+            Some(value) => Err(self.not_finite("a weight of the student".to_owned(), value)),
             None => Ok(()),
         }
     }
@@ -105,16 +72,79 @@ impl Training<'_> {
     }
 }
 
-/// Refuses a run of other data, another recipe or other weights, unless the change is `allowed`.
-pub(crate) fn check_same_run(
-    folder: &Path,
-    then: &Identity,
-    now: &Identity,
-    allowed: &[String],
-) -> Result<()> {
-    let changes = then.refused(now, allowed);
-    if changes.is_empty() {
-        return Ok(());
+/// Before the error that stops a run after this batch.
+pub(crate) fn kept_up_to(epoch: usize, batch: usize) -> Event<'static> {
+    Event::Warning(format!(
+        "epoch {epoch} is kept up to batch {batch}: once the following is mended, `--resume` goes \
+         on from there"
+    ))
+}
+
+/// The checkpoint from which a run goes on as `expected`, with what may have changed since; none
+/// if there is none.
+pub(crate) fn adopt(
+    folder: &RunFolder,
+    expected: &Progress,
+    allowed: Option<&[String]>,
+    observe: Observer<'_>,
+) -> Result<Option<Checkpoint>> {
+    let Some((mut checkpoint, warning)) = folder.checkpoints().read()? else { return Ok(None) };
+    let then = &mut checkpoint.progress;
+    check_same_run(folder.path(), &then.identity, &expected.identity, allowed)?;
+    for (what, then, now) in [
+        ("version of faculty", &mut then.faculty, &expected.faculty),
+        ("kernels", &mut then.kernels, &expected.kernels),
+    ] {
+        if then != now {
+            observe(Event::Warning(format!(
+                "the run goes on with another {what} ({now}, before {then}): the result may \
+                 differ in the last digits"
+            )));
+            then.clone_from(now);
+        }
     }
-    Err(Error::OtherRun { path: folder.to_owned(), changes })
+    if let Some(warning) = warning {
+        folder.checkpoints().set_aside()?;
+        observe(Event::Warning(warning));
+    }
+    let (epoch, batch) = (then.epoch, then.batch());
+    let changes = then.identity.changes(&expected.identity).into_iter();
+    then.changes.extend(changes.map(|own| Change { epoch, batch, ..own }));
+    then.identity.clone_from(&expected.identity);
+    Ok(Some(checkpoint))
+}
+
+/// Puts the best student of a checkpoint in the place of what is there, which may be of a later
+/// epoch that is now trained again.
+pub(crate) fn write_or_remove_best(
+    files: &StudentFiles,
+    best: Option<(&Network, BestEpoch)>,
+    card: &RunCard,
+) -> Result<()> {
+    match best {
+        Some((student, best)) => write_student(&files.best, student, card, best.epoch),
+        None => files::remove(&files.best).map_err(Error::io("remove", &files.best)),
+    }
+}
+
+/// Cuts off the metrics after a checkpoint, at which they had this length.
+pub(crate) fn cut_metrics(
+    files: &StudentFiles,
+    length: &mut u64,
+    observe: Observer<'_>,
+) -> Result<()> {
+    if !files.cut_metrics(*length)? {
+        *length = files.metrics.metadata().map_or(0, |own| own.len());
+        observe(Event::Warning(format!(
+            "`{}` lost lines of earlier epochs; the run itself is not touched",
+            files.metrics.display()
+        )));
+    }
+    Ok(())
+}
+
+/// The first weight that is not a number.
+pub(crate) fn broken_weight(network: &Network) -> Option<f64> {
+    let mut weights = network.parameters().iter().flatten();
+    weights.find(|w| !w.is_finite()).map(|&w| f64::from(w))
 }

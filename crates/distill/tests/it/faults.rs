@@ -149,10 +149,11 @@ fn a_second_process_in_a_run_folder_is_refused() {
     resumed(&recipe, &out).unwrap();
 }
 
-/// A recipe whose cache is built.
-fn cached(folder: &Path) -> Recipe {
-    let path = format!("cache.path={}", folder.join("cache").display());
-    let sets = ["data.views=2", "cache.block=20", "train.epochs=2", &path];
+/// A recipe whose cache is built, with shards of so many samples.
+fn cached(folder: &Path, block: usize) -> Recipe {
+    let (path, block) =
+        (format!("cache.path={}", folder.join("cache").display()), format!("cache.block={block}"));
+    let sets = ["data.views=2", "train.epochs=2", &block, &path];
     let recipe = recipe(folder, "ca-mkd", 2, &sets);
     let dataset = crate::data::dataset();
     let plan = faculty_distill::cache::CachePlan::new(&recipe, &dataset).unwrap();
@@ -160,55 +161,59 @@ fn cached(folder: &Path) -> Recipe {
     recipe
 }
 
-#[test]
-fn a_cache_shard_that_goes_bad_or_vanishes_in_mid_run_stops_it_with_its_batches_kept() {
+/// Trains while `spoil` has its way with the shards of one teacher after a batch: the run has to
+/// stop with its batches kept, and with the good shards to go on to the undisturbed student.
+fn with_shards_spoilt(block: usize, after: usize, spoil: &dyn Fn(&Path, &[u8])) -> Error {
     let folder = tempfile::tempdir().unwrap();
-    let recipe = cached(folder.path());
+    let recipe = cached(folder.path(), block);
     let whole = folder.path().join("whole");
     run(&recipe, &whole).unwrap();
-    let shards: Vec<PathBuf> = (0..11)
-        .map(|k| folder.path().join(format!("cache/teachers/t1/logits/{k:05}.safetensors")))
-        .collect();
+    let entries = std::fs::read_dir(folder.path().join("cache/teachers/t1/logits")).unwrap();
+    let shards: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(shards.len(), 216_usize.div_ceil(block));
     let good: Vec<Vec<u8>> = shards.iter().map(|path| std::fs::read(path).unwrap()).collect();
-    for vanish in [false, true] {
-        let out = folder.path().join(if vanish { "vanished" } else { "bad" });
-        let mut warnings = Vec::new();
-        let go = AtomicBool::new(false);
-        let error = run_with(&recipe, &out, Start::New, &go, &mut |event| match event {
-            Event::Batch { epoch: 1, batch: 3, .. } => {
-                for (path, bytes) in shards.iter().zip(&good) {
-                    if vanish {
-                        // Those that are open stay readable.
-                        std::fs::remove_file(path).unwrap();
-                    } else {
-                        let mut bytes = bytes.clone();
-                        let end = bytes.len();
-                        bytes[end / 2..].iter_mut().for_each(|byte| *byte ^= 0x40);
-                        std::fs::write(path, bytes).unwrap();
-                    }
-                }
-            }
-            Event::Warning(text) => warnings.push(text.clone()),
-            _ => {}
-        });
-        if let Err(error) = &error {
-            assert!(told(error).contains("cache/teachers/t1/logits/"), "{}", told(error));
-            assert!(error.hint().is_some());
-            let kept = warnings.first().is_some_and(|text| text.contains("is kept up to batch "));
-            assert!(kept, "{vanish}: {}: {warnings:?}", told(error));
-        } else {
-            assert!(vanish, "bad bytes are seen");
+    let (out, mut warnings) = (folder.path().join("run"), Vec::new());
+    let go = AtomicBool::new(false);
+    let error = run_with(&recipe, &out, Start::New, &go, &mut |event| match event {
+        Event::Batch { epoch: 1, batch, .. } if *batch == after => {
+            shards.iter().zip(&good).for_each(|(path, bytes)| spoil(path, bytes));
         }
-        for (path, bytes) in shards.iter().zip(&good) {
-            std::fs::write(path, bytes).unwrap();
-        }
-        let (_, from, _) = resumed(&recipe, &out).unwrap();
-        if error.is_err() {
-            assert!(from.0 == 1 && from.1 >= 3, "{from:?}");
-        }
-        assert!(student(&out) == student(&whole), "students differ");
-        assert_eq!(timeless(&out), timeless(&whole));
+        Event::Warning(text) => warnings.push(text.clone()),
+        _ => {}
+    })
+    .unwrap_err();
+    assert!(told(&error).contains("cache/teachers/t1/logits"), "{}", told(&error));
+    let kept = warnings.first().is_some_and(|text| text.contains("is kept up to batch "));
+    assert!(kept, "{}: {warnings:?}", told(&error));
+    for (path, bytes) in shards.iter().zip(&good) {
+        std::fs::write(path, bytes).unwrap();
     }
+    let (_, from, _) = resumed(&recipe, &out).unwrap();
+    assert!(from.0 == 1 && from.1 >= after, "{from:?}");
+    assert!(student(&out) == student(&whole), "students differ");
+    assert_eq!(timeless(&out), timeless(&whole));
+    error
+}
+
+#[test]
+fn a_cache_shard_that_goes_bad_in_mid_run_stops_it_with_its_batches_kept() {
+    let error = with_shards_spoilt(20, 3, &|path, bytes| {
+        let mut bytes = bytes.to_vec();
+        let end = bytes.len();
+        bytes[end / 2..].iter_mut().for_each(|byte| *byte ^= 0x40);
+        std::fs::write(path, bytes).unwrap();
+    });
+    assert!(matches!(error, Error::CacheDamaged { .. }), "{error}");
+    assert!(error.hint().unwrap().contains("`faculty cache`"));
+}
+
+#[test]
+fn a_cache_shard_that_vanishes_before_it_is_opened_stops_the_run_with_its_batches_kept() {
+    // 54 shards, of which the first batch of 32 has opened 32 at most; those stay readable.
+    let error = with_shards_spoilt(4, 1, &|path, _| std::fs::remove_file(path).unwrap());
+    assert!(matches!(error, Error::CacheIncomplete { .. }), "{error}");
+    assert!(told(&error).contains("shard "), "{}", told(&error));
+    assert!(error.hint().unwrap().contains("`faculty cache`"));
 }
 
 #[test]

@@ -1,14 +1,17 @@
 //! Every loss through the whole student: the gradient that the learner gives against central
 //! differences of the loss that it reports.
 
+use faculty_data::SampleId;
+use faculty_distill::class_cost::ClassCost;
 use faculty_distill::compute::Compute;
-use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
+use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits, TrainingSamples};
 use faculty_distill::methods::{
     Aekd, AekdF, AekdFConfig, AmtmlKd, AmtmlKdConfig, At, AtConfig, Aver, BestTeacher, CaMkd,
-    CaMkdConfig, CalibratedConfidence, Ce, Ckd, ClassReliability, Dist, Dkd, Ebkd, Fitnet,
-    FitnetConfig, FitnetMkd, FitnetMkdConfig, Kd, MaxProbability, MeanOfLogits,
-    MeanOfProbabilities, Method, Mmkd, MmkdConfig, Pkt, PktConfig, RandomTeacher, ReviewKd,
-    ReviewKdConfig, Rkd, SemCkd, SemCkdConfig, Sp, SpConfig, Vid,
+    CaMkdConfig, CalibratedConfidence, Ce, Ckd, ClassReliability, Crd, CrdConfig, Dih, DihConfig,
+    Dist, Dkd, Dml, Dpk, DpkConfig, Ebkd, Fitnet, FitnetConfig, FitnetMkd, FitnetMkdConfig, Kd,
+    MaxProbability, MeanOfLogits, MeanOfProbabilities, Method, Mmkd, MmkdConfig, Ot, OtConfig, Pkt,
+    PktConfig, RandomTeacher, Ratio, Reduce, ReviewKd, ReviewKdConfig, Rkd, SemCkd, SemCkdConfig,
+    SimKd, Sp, SpConfig, Vid,
 };
 use faculty_distill::optimizer::OptimizerConfig;
 use faculty_distill::preflight::TeacherProfile;
@@ -36,6 +39,7 @@ fn teachers(count: u64, taps: &[Tap]) -> Vec<NetworkTeacher> {
 }
 
 pub(crate) struct Setup {
+    ids: Vec<SampleId>,
     images: Vec<f32>,
     labels: Vec<u32>,
     outputs: Vec<TeacherOutputs>,
@@ -50,23 +54,36 @@ impl Setup {
         let sources = teachers(teacher_count, taps);
         let labels = (0..BATCH).map(|i| (i % CLASSES) as u32).collect();
         let traits = sources.iter().map(|teacher| TeacherTraits::of(teacher, taps)).collect();
-        let setup = Self { images, labels, outputs: Vec::new(), traits };
+        let ids = (0..BATCH as u64).map(SampleId).collect();
+        let setup = Self { ids, images, labels, outputs: Vec::new(), traits };
         Self { outputs: setup.outputs_at(teacher_count, taps), ..setup }
     }
 
     /// What the teachers say at other taps.
     pub(crate) fn outputs_at(&self, teacher_count: u64, taps: &[Tap]) -> Vec<TeacherOutputs> {
-        let ids: Vec<faculty_data::SampleId> =
-            (0..BATCH as u64).map(faculty_data::SampleId).collect();
-        let batch = TeacherBatch { ids: &ids, view: 0, images: &self.images };
+        let batch = TeacherBatch { ids: &self.ids, view: 0, images: &self.images };
         let mut sources = teachers(teacher_count, taps);
         sources.iter_mut().map(|t| t.outputs(&batch, taps).unwrap()).collect()
+    }
+
+    /// A learner of this method on the student of these tests.
+    pub(crate) fn learner(&self, method: Box<dyn Method>) -> Learner {
+        let student = method.student(network(5), &self.traits, 5).unwrap();
+        Learner::new(student, method, &self.traits, BATCH, 5, &Compute::Kernels)
+            .with_samples(self.samples())
+    }
+
+    /// The training part that the batch is from: it and as many again.
+    pub(crate) fn samples(&self) -> TrainingSamples {
+        let labels = self.labels.iter().chain(&self.labels).copied();
+        TrainingSamples::new((0..2 * BATCH as u64).map(SampleId).zip(labels))
     }
 
     pub(crate) fn batch(&self) -> LearnerBatch<'_> {
         LearnerBatch {
             epoch: 2,
             draw: 0,
+            ids: &self.ids,
             images: &self.images,
             labels: &self.labels,
             teachers: &self.outputs,
@@ -79,9 +96,20 @@ fn networks(learner: &mut Learner) -> Vec<&mut Network> {
     learner.trained_mut().map(|(_, trained)| &mut trained.network).collect()
 }
 
-fn check(method: impl Fn() -> Box<dyn Method>, teacher_count: u64) {
+const PLAIN: OptimizerConfig =
+    OptimizerConfig::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+
+pub(crate) fn check(method: impl Fn() -> Box<dyn Method>, teacher_count: u64) {
     let setup = Setup::new(teacher_count, &method().needs(2).teacher_taps);
-    let fresh = || Learner::new(network(5), method(), &setup.traits, BATCH, 5, &Compute::Kernels);
+    let fresh = || {
+        let mut learner = setup.learner(method());
+        if !learner.memory().is_empty() {
+            // What a first batch leaves, so that the loss does not depend on it any more.
+            learner.gradients(&setup.batch());
+            learner.update(&PLAIN, 0.0, None, 2);
+        }
+        learner
+    };
     let mut learner = fresh();
     learner.gradients(&setup.batch());
     let gradients: Vec<Vec<Vec<f32>>> =
@@ -134,8 +162,16 @@ fn aver_matches_finite_differences() {
 }
 
 #[test]
+fn dml_among_two_peers_matches_finite_differences() {
+    check(|| Box::new(Dml), 2);
+}
+
+#[test]
 fn rules_of_the_output_layer_match_finite_differences() {
     check(|| Box::new(Ebkd::default()), 3);
+    check(|| Box::new(Dih::default()), 3);
+    let config = DihConfig { alpha: 0.9, reduce: Reduce::Sum, ..DihConfig::default() };
+    check(move || Box::new(Dih::new(config)), 3);
     check(|| Box::new(MaxProbability::default()), 3);
     check(|| Box::new(RandomTeacher::default()), 3);
     check(|| Box::new(MeanOfProbabilities::default()), 3);
@@ -174,6 +210,29 @@ fn ca_mkd_with_one_teacher_matches_finite_differences() {
 fn prepared(mut method: impl Method + 'static) -> Box<dyn Method> {
     method.prepare(&profiles(3));
     Box::new(method)
+}
+
+/// Unequal costs between each teacher's classes and those of the data.
+pub(crate) fn class_costs(count: usize) -> Vec<ClassCost> {
+    let cost = |k: usize| {
+        let values = (0..CLASSES * CLASSES).map(|i| unit(i as u64, 40 + k as u64)).collect();
+        ClassCost::new(CLASSES, values, &vec![Vec::new(); CLASSES])
+    };
+    (0..count).map(cost).collect()
+}
+
+#[test]
+fn ot_matches_finite_differences() {
+    for lambda in [1.0, 20.0] {
+        check(
+            || {
+                let mut method = Ot::new(OtConfig { lambda, ..OtConfig::default() });
+                method.prepare_classes(class_costs(2));
+                Box::new(method)
+            },
+            2,
+        );
+    }
 }
 
 /// What the preflight might say of unequal teachers, at most four.
@@ -283,4 +342,46 @@ fn mmkd_with_one_teacher_matches_finite_differences() {
     // The weights of several teachers move with the student and carry no gradient.
     let config = MmkdConfig { beta: 2.0, ..MmkdConfig::default() };
     check(move || Box::new(Mmkd::new(config)), 1);
+}
+
+#[test]
+fn dpk_matches_finite_differences() {
+    // The dynamic ratio moves with the student and carries no gradient, but only in steps: it counts
+    // positions.
+    let config = DpkConfig { lambda: 5.0, head_width: 2, ..DpkConfig::default() };
+    check(move || Box::new(Dpk::new(config)), 2);
+    let config = DpkConfig { ratio: Ratio::Fixed(0.5), ..config };
+    check(move || Box::new(Dpk::new(config)), 1);
+}
+
+#[test]
+fn crd_matches_finite_differences() {
+    let config =
+        CrdConfig { width: 8, negatives: 4, contrast_temperature: 0.3, ..CrdConfig::default() };
+    check(move || Box::new(Crd::new(config)), 2);
+}
+
+#[test]
+fn simkd_matches_finite_differences_and_leaves_the_classifier_alone() {
+    check(|| Box::<SimKd>::default(), 1);
+    let setup = Setup::new(1, &SimKd::default().needs(1).teacher_taps);
+    for device in [Compute::Kernels, Compute::of(faculty_distill::recipe::Device::CpuBurn).unwrap()]
+    {
+        let student = SimKd::default().student(network(5), &setup.traits, 5).unwrap();
+        let mut learner =
+            Learner::new(student, Box::<SimKd>::default(), &setup.traits, BATCH, 5, &device);
+        let classifier = |learner: &Learner| {
+            let own = learner.student.network.classifier().unwrap();
+            (own.weight.to_vec(), own.bias.to_vec())
+        };
+        let teachers = setup.traits[0].classifier.clone().unwrap();
+        let optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.1 };
+        for _ in 0..2 {
+            assert_eq!(classifier(&learner), (teachers.weight.clone(), teachers.bias.clone()));
+            let before = learner.student.network.parameters().concat();
+            learner.gradients(&setup.batch());
+            learner.update(&optimizer, 0.1, Some(1.0), 1);
+            assert_ne!(before, learner.student.network.parameters().concat());
+        }
+    }
 }

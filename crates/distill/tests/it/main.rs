@@ -3,12 +3,18 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod cache;
+mod combinations;
 mod data;
 mod faults;
 mod finite_differences;
+mod heads;
+mod ikd;
 mod methods;
 mod mmkd;
 mod onnx;
+mod other_classes;
+mod plans;
 mod resume;
 mod runs;
 mod sources;
+mod sweeps;

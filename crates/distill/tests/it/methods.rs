@@ -1,12 +1,10 @@
 //! Every row of the table of methods, built from a recipe's defaults, on a small student.
 
-use faculty_distill::compute::Compute;
-use faculty_distill::learner::{Learner, LearnerBatch};
+use faculty_distill::learner::LearnerBatch;
 use faculty_distill::methods::METHODS;
 use faculty_distill::optimizer::OptimizerConfig;
 
-use crate::data::network;
-use crate::finite_differences::{BATCH, Setup, profiles};
+use crate::finite_differences::{Setup, class_costs, profiles};
 
 #[test]
 fn every_method_trains_with_its_defaults() {
@@ -20,8 +18,8 @@ fn every_method_trains_with_its_defaults() {
             let setup = Setup::new(count as u64, &needs.teacher_taps);
             let mut method = info.with_defaults();
             method.prepare(&profiles(count));
-            let compute = Compute::Kernels;
-            let mut learner = Learner::new(network(5), method, &setup.traits, BATCH, 5, &compute);
+            method.prepare_classes(class_costs(count));
+            let mut learner = setup.learner(method);
             for epoch in 1..=3 {
                 let own = learner.method().needs(epoch).teacher_taps;
                 let outputs = setup.outputs_at(count as u64, &own);

@@ -68,37 +68,56 @@ fn a_run_stopped_in_the_middle_of_epochs_equals_an_undisturbed_one() {
         ("aver", "adamw", 2),
         ("calibrated-confidence", "sgd", 2),
         ("random-teacher", "sgd", 2),
+        ("dpk", "sgd", 2),
+        ("crd", "sgd", 2),
+        ("simkd", "adamw", 1),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let optimizer = format!("train.optimizer={optimizer}");
         let sets = [optimizer.as_str(), "data.views=2", "train.schedule=cosine"];
         let recipe = recipe(folder.path(), method, teachers, &sets);
-        let whole = folder.path().join("whole");
-        let card = run(&recipe, &whole).unwrap();
-
-        let parts = folder.path().join("parts");
-        // Six batches an epoch: in the middle, after the first, and after the last of an epoch.
-        for (start, at) in [
-            (Start::New, (1, 2)),
-            (Start::Resume, (1, 3)),
-            (Start::Resume, (2, 1)),
-            (Start::Resume, (2, 6)),
-        ] {
-            let error = run_until(&recipe, &parts, start, at);
-            let Error::Interrupted { epoch, batch, kept: Some(kept) } = &error else {
-                panic!("{method}: {error}")
-            };
-            assert_eq!((*epoch, *batch), at, "{method}");
-            assert_eq!(*kept, last(&parts));
-            assert!(error.hint().unwrap().contains("--resume"));
-        }
-        let (other, from, warnings) = resumed(&recipe, &parts).unwrap();
-        assert_eq!((from, warnings), ((2, 6), vec![]), "{method}");
-        assert!(student(&parts) == student(&whole), "{method}: students differ");
-        assert_eq!(timeless(&parts), timeless(&whole), "{method}");
-        assert_eq!(timeless_card(&other), timeless_card(&card), "{method}");
-        assert!(std::fs::read(last(&parts)).unwrap().len() > 1000);
+        resumed_equals_undisturbed(&recipe, folder.path());
     }
+}
+
+/// Runs a recipe of two epochs or more once undisturbed and once stopped in the middle, after the
+/// first and after the last batch of epochs and resumed each time; gives the folder of the latter.
+pub(crate) fn resumed_equals_undisturbed(recipe: &Recipe, folder: &Path) -> PathBuf {
+    let method = &recipe.method.name;
+    let whole = folder.join("whole");
+    let mut batches_of_epoch = 0;
+    let calm = AtomicBool::new(false);
+    let card = run_with(recipe, &whole, Start::New, &calm, &mut |event| {
+        if let Event::Batch { batches, .. } = event {
+            batches_of_epoch = *batches;
+        }
+    })
+    .unwrap();
+
+    let parts = folder.join("parts");
+    let end = (2, batches_of_epoch);
+    for (start, at) in [
+        (Start::New, (1, 2)),
+        (Start::Resume, (1, 3)),
+        (Start::Resume, (2, 1)),
+        (Start::Resume, end),
+    ] {
+        let error = run_until(recipe, &parts, start, at);
+        let Error::Interrupted { epoch, batch, kept: Some(kept) } = &error else {
+            panic!("{method}: {error}")
+        };
+        assert_eq!((*epoch, *batch), at, "{method}");
+        assert_eq!(*kept, last(&parts));
+        assert!(error.hint().unwrap().contains("--resume"));
+    }
+    let (other, from, warnings) = resumed(recipe, &parts).unwrap();
+    assert_eq!((from, warnings), (end, vec![]), "{method}");
+    assert!(student(&parts) == student(&whole), "{method}: students differ");
+    assert_eq!(timeless(&parts), timeless(&whole), "{method}");
+    assert_eq!(timeless_card(&other), timeless_card(&card), "{method}");
+    let checkpoint = |run: &Path| weights::read_safetensors(&last(run)).unwrap().0;
+    assert!(checkpoint(&parts) == checkpoint(&whole), "{method}: checkpoints differ");
+    parts
 }
 
 #[test]
@@ -202,7 +221,7 @@ fn another_recipe_data_set_or_teacher_is_named_and_refused() {
     let out = folder.path().join("run");
     let first = recipe(folder.path(), "aver", 1, &["train.epochs=1"]);
     run(&first, &out).unwrap();
-    let refused = |recipe: &Recipe| resumed(recipe, &out).unwrap_err();
+    let refused = |recipe: &Recipe| resumed_with(recipe, &out, &[]).unwrap_err();
     let mut other = first.clone();
     other.train.learning_rate = 0.01;
     other.data.flip = !other.data.flip;
@@ -213,6 +232,9 @@ fn another_recipe_data_set_or_teacher_is_named_and_refused() {
     other.data.flip = first.data.flip;
     let hint = refused(&other).hint().unwrap();
     assert!(hint.contains("`--resume-with train.learning_rate=0.01`"), "{hint}");
+    // Not by whoever cannot be given that.
+    let hint = resumed(&other, &out).unwrap_err().hint().unwrap();
+    assert!(!hint.contains("--resume-with"), "{hint}");
     let path = folder.path().join("teacher0.safetensors");
     weights::write(&path, &network(99).state_dict(), &BTreeMap::new()).unwrap();
     let text = refused(&first).to_string();

@@ -83,12 +83,15 @@ fn every_method_learns_and_leaves_a_complete_folder() {
         ("best-teacher", 2),
         ("calibrated-confidence", 2),
         ("class-reliability", 2),
+        ("dpk", 2),
+        ("crd", 2),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("run");
         // Untrained teachers teach nothing, so the labels must carry the learning.
         let sets: &[&str] = match method {
             "ce" => &["train.epochs=6"],
+            "crd" => &["train.epochs=6", "method.beta=0.1"],
             "kd" => &["train.epochs=6", "method.alpha=0.1"],
             "ca-mkd" => &["train.epochs=6", "method.alpha=0.1", "method.beta=1"],
             _ => &["train.epochs=6", "method.alpha=0.1"],
@@ -249,6 +252,56 @@ fn a_teacher_with_other_constants_is_told_which() {
     assert_eq!(report.teachers[0].suspicion(), None);
     assert_eq!(Some(report.teachers[0].calibrated.temperature), card.teachers[0].temperature);
     assert_eq!(card.teachers[0].class_accuracy.as_ref().map(Vec::len), Some(3));
+}
+
+#[test]
+fn the_student_of_simkd_is_one_network_with_its_teachers_classifier() {
+    let folder = tempfile::tempdir().unwrap();
+    let teacher = trained(folder.path(), "teacher", &[]);
+    let mut recipe = recipe(folder.path(), "simkd", 1, &["train.epochs=6"]);
+    recipe.student.network = "resnet14x0.5".to_owned();
+    recipe.teachers[0].weights = Some(teacher.clone());
+    let out = folder.path().join("run");
+    let card = run(&recipe, &out).unwrap();
+    assert_eq!(card.student, "resnet14x0.5+simkd32");
+    assert!(card.best.test.unwrap().top1 > 80.0, "{:?}", card.best);
+
+    // The file says what it is, and holds the teacher's classifier.
+    let path = out.join("student.safetensors");
+    let (state, metadata) = weights::read_safetensors(&path).unwrap();
+    assert_eq!(metadata["network"], card.student);
+    let of_teacher = weights::read(&teacher).unwrap();
+    for name in ["fc.weight", "fc.bias"] {
+        assert_eq!(state[name].values, of_teacher[name].values, "{name}");
+    }
+    let image = faculty_nets::MapShape::new(1, 8, 8);
+    let network = faculty_nets::Network::load(&card.student, image, 3, &path).unwrap();
+    let data = faculty_distill::CheckedRun::new(&recipe, &dataset()).unwrap();
+    let part = dataset().test_part().unwrap();
+    let constants = &data.data().normalisation;
+    let quality = faculty_distill::evaluate::network_quality(&network, &part, constants).unwrap();
+    assert_eq!(quality, card.best.test);
+
+    // It teaches others like any network, its projected map and classifier included.
+    let mut next = recipe.clone();
+    next.student.network = "resnet8x0.5".to_owned();
+    next.teachers[0].network = Some(card.student.clone());
+    next.teachers[0].weights = Some(path.clone());
+    let own = run(&next, &folder.path().join("next")).unwrap();
+    assert_eq!(own.student, "resnet8x0.5+simkd32");
+    assert!(own.best.test.unwrap().top1 > 80.0, "{:?}", own.best);
+    let taught = own.teachers[0].quality.unwrap().top1;
+    assert!(taught > 80.0, "{taught}");
+
+    // A student that has a classifier of another network already, and two teachers.
+    next.student.network = card.student;
+    let error = run(&next, &folder.path().join("refused")).unwrap_err();
+    assert!(error.hint().unwrap().contains("`resnet14x0.5`"), "{error}");
+    next.teachers.push(recipe.teachers[0].clone());
+    next.teachers[1].name = "t1".to_owned();
+    let error = run(&next, &folder.path().join("refused")).unwrap_err();
+    assert!(error.to_string().contains("simkd"), "{error}");
+    assert!(!folder.path().join("refused").exists());
 }
 
 #[test]

@@ -47,6 +47,7 @@ pub fn batch_norm_train_backward(
 ) {
     backward_on(
         Isa::active(),
+        Moments::OfTheBatch,
         shape,
         input,
         gate,
@@ -62,8 +63,59 @@ pub fn batch_norm_train_backward(
     );
 }
 
+/// Gradients of [`batch_norm_inference`](super::batch_norm_inference), whose mean and variance are
+/// constants; otherwise as [`batch_norm_train_backward`]:
+///
+/// ```text
+/// input_grad = gamma / sqrt(variance + epsilon) * g
+/// ```
+///
+/// # Panics
+/// If a length does not match `shape`.
+pub fn batch_norm_inference_backward(
+    shape: &NormShape,
+    input: &[f32],
+    gate: ReluGate<'_>,
+    output_grad: &[f32],
+    gamma: &[f32],
+    mean: &[f32],
+    variance: &[f32],
+    epsilon: f32,
+    input_grad: &mut [f32],
+    gamma_grad: &mut [f32],
+    beta_grad: &mut [f32],
+    residual_grad: Option<&mut [f32]>,
+) {
+    backward_on(
+        Isa::active(),
+        Moments::Given,
+        shape,
+        input,
+        gate,
+        output_grad,
+        gamma,
+        mean,
+        variance,
+        epsilon,
+        input_grad,
+        gamma_grad,
+        beta_grad,
+        residual_grad,
+    );
+}
+
+/// Where mean and variance came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moments {
+    /// From the batch: they move with the input.
+    OfTheBatch,
+    /// From elsewhere: constants.
+    Given,
+}
+
 pub(crate) fn backward_on(
     isa: Isa,
+    moments: Moments,
     shape: &NormShape,
     input: &[f32],
     gate: ReluGate<'_>,
@@ -105,6 +157,7 @@ pub(crate) fn backward_on(
     let grads = gamma_grad.par_iter_mut().zip(beta_grad.par_iter_mut()).enumerate();
     grads.for_each(|(channel, (gamma_grad, beta_grad))| {
         (*gamma_grad, *beta_grad) = isa.run(Backward {
+            moments,
             shape,
             input,
             gate: match gate {
@@ -134,6 +187,7 @@ enum Gate<'a> {
 /// The gradients of one channel; gives those of gamma and beta.
 #[derive(Clone, Copy)]
 struct Backward<'a> {
+    moments: Moments,
     shape: &'a NormShape,
     input: &'a [f32],
     gate: Gate<'a>,
@@ -227,8 +281,14 @@ impl Backward<'_> {
             beta_sum += f64::from(beta);
         }
         let gamma_grad = gamma_sum * f64::from(self.inverse);
-        let shift = (beta_sum / count) as f32;
-        let slope = (gamma_grad * f64::from(self.inverse) / count) as f32;
+        // What goes back through mean and variance.
+        let (shift, slope) = match self.moments {
+            Moments::OfTheBatch => {
+                let slope = gamma_grad * f64::from(self.inverse) / count;
+                ((beta_sum / count) as f32, slope as f32)
+            }
+            Moments::Given => (0.0, 0.0),
+        };
         for at in self.shape.planes(self.channel) {
             let input = &self.input[at..at + spatial];
             let (output, grad) = (&output[at..at + spatial], &self.output_grad[at..at + spatial]);

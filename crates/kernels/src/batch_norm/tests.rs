@@ -73,6 +73,7 @@ fn passes(isa: Isa, shape: &NormShape, data: &Data, residual: bool, relu: bool) 
     );
     backward_on(
         isa,
+        Moments::OfTheBatch,
         shape,
         &data.input,
         if relu { ReluGate::Output(&p.output) } else { ReluGate::Open },
@@ -136,6 +137,7 @@ fn the_gate_by_beta_is_the_gate_by_the_output() {
             let mut beta_grad = gamma_grad.clone();
             backward_on(
                 isa,
+                Moments::OfTheBatch,
                 &shape,
                 &data.input,
                 ReluGate::Beta(&data.beta),

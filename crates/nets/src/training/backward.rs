@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use faculty_kernels::batch_norm::{ReluGate, batch_norm_train_backward};
+use faculty_kernels::batch_norm::{
+    ReluGate, batch_norm_inference_backward, batch_norm_train_backward,
+};
 use faculty_kernels::channels::{Side, join_channels_backward};
 use faculty_kernels::conv2d::{conv2d_bias_grad, conv2d_input_grad, conv2d_weight_grad};
 use faculty_kernels::elementwise::add_scaled;
@@ -171,7 +173,11 @@ impl TrainingRun {
                     .gradients
                     .get_disjoint_mut([gamma.0, beta.0])
                     .expect("gamma and beta are two parameters of the graph");
-                batch_norm_train_backward(
+                let by_statistics = match self.frozen_statistics {
+                    true => batch_norm_inference_backward,
+                    false => batch_norm_train_backward,
+                };
+                by_statistics(
                     &norm_shape(batch, node.shape),
                     x,
                     gate,

@@ -29,9 +29,19 @@ fn check_gradients(network: &Network, taps: &[ValueId]) {
     check_gradients_at(network, taps, BATCH, 2e-3);
 }
 
+fn check_gradients_at(network: &Network, taps: &[ValueId], batch: usize, largest: f64) {
+    check_gradients_of(TrainingRun::new(), network, taps, batch, largest);
+}
+
 /// The same with a batch of one's own, and steps of at most `largest` that change the loss by a
 /// small number: deep networks bend much.
-fn check_gradients_at(network: &Network, taps: &[ValueId], batch: usize, largest: f64) {
+fn check_gradients_of(
+    mut run: TrainingRun,
+    network: &Network,
+    taps: &[ValueId],
+    batch: usize,
+    largest: f64,
+) {
     // Noise of a deep network in float32; the operations themselves are held to 2 %.
     let (tolerance, noise) = if batch > BATCH { (0.06, 0.03) } else { (0.02, 2e-3) };
     let input = numbers(batch * network.graph().input_shape().elements(), 1);
@@ -43,7 +53,6 @@ fn check_gradients_at(network: &Network, taps: &[ValueId], batch: usize, largest
             (id, numbers(len, 10 + i as u64).iter().map(|v| v / (len as f32).sqrt()).collect())
         })
         .collect();
-    let mut run = TrainingRun::new();
     let mut network = network.clone();
     run.forward(&mut network, &input, batch);
     let by_input = run.backward(&network, taps.clone(), true).unwrap();
@@ -204,6 +213,27 @@ fn inference_equals_the_training_graph_with_the_same_statistics() {
             assert!((got - want).abs() < 0.02 * largest, "{got} instead of {want}");
         }
     }
+}
+
+#[test]
+fn with_frozen_statistics_a_run_is_inference_with_gradients() {
+    let mut network = Network::new("resnet8x0.5", MapShape::new(2, 9, 9), 5, 3).unwrap();
+    let input = numbers(BATCH * network.graph().input_shape().elements(), 6);
+    let mut run = TrainingRun::new();
+    (0..30).for_each(|_| run.forward(&mut network, &input, BATCH));
+    let before = network.clone();
+    let mut frozen = TrainingRun::with_frozen_statistics();
+    frozen.forward(&mut network, &input, BATCH);
+    assert_eq!(network.state_dict(), before.state_dict(), "the running statistics stay");
+    let output = network.graph().output();
+    let mut plan = Inference::new(&network, &[]);
+    for (got, want) in frozen.value(output).iter().zip(plan.run(&input, BATCH)) {
+        assert!((got - want).abs() < 1e-4, "{got} instead of {want}");
+    }
+    let mut taps = network.graph().features().to_vec();
+    taps.push(output);
+    // Longer steps cross kinks of ReLU here.
+    check_gradients_of(frozen, &network, &taps, BATCH, 5e-4);
 }
 
 #[test]

@@ -1,13 +1,17 @@
+use faculty_data::rng::{Purpose, draw};
 use faculty_nets::Network;
 
 use super::*;
 use crate::compute::Compute;
+use crate::learner::Between;
 use crate::learner::{Learner, LearnerBatch, TeacherTraits};
+use crate::methods::probe_step;
 use crate::teacher::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource as _};
 
-const BATCH: usize = 8;
+// Small maps in small batches bend at every ReLU: differences of the meta loss are then mostly jumps.
+const BATCH: usize = 32;
 const CLASSES: usize = 3;
-const SHAPE: MapShape = MapShape { channels: 1, height: 8, width: 8 };
+const SHAPE: MapShape = MapShape { channels: 1, height: 28, width: 28 };
 
 fn numbers_of(len: usize, seed: u64) -> Vec<f32> {
     let unit = |i: u64| faculty_data::rng::unit(draw(Purpose::Method, seed, i, 0, 0));
@@ -59,6 +63,7 @@ fn meta(setup: &mut Setup, method: &Mmkd, rate: f32, gradients: bool) -> (f64, V
     let batch = LearnerBatch {
         epoch: 1,
         draw: 7,
+        ids: &[],
         images: &setup.images,
         labels: &setup.labels,
         teachers: &setup.outputs,
@@ -74,15 +79,14 @@ fn meta(setup: &mut Setup, method: &Mmkd, rate: f32, gradients: bool) -> (f64, V
 
 #[test]
 fn meta_gradients_match_differences_of_the_loss_after_the_inner_steps() {
-    // Of outputs alone. The part of the maps does not match yet: see the limits in the documentation.
-    for rate in [3e-4, 1e-3] {
-        let (alpha, beta) = (1.0, 0.0);
+    for (alpha, beta) in [(1.0, 0.0), (0.0, 100.0), (1.0, 100.0)] {
         let output = OutputConfig { alpha, ..OutputConfig::default() };
         let method = Mmkd::new(MmkdConfig { output, beta, ..MmkdConfig::default() });
+        let rate = 1e-3;
         let (_, gradients) = meta(&mut setup(method), &method, rate, true);
         let norm: f64 =
             gradients.iter().flatten().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
-        assert!(norm > 1e-6, "α = {alpha}, β = {beta}: {norm}");
+        assert!(norm > 1e-5, "α = {alpha}, β = {beta}: {norm}");
         let loss_at = |step: f64| {
             let mut moved = setup(method);
             let (_, own) = moved.learner.trained_mut().find(|(name, _)| name == "method").unwrap();
@@ -91,24 +95,26 @@ fn meta_gradients_match_differences_of_the_loss_after_the_inner_steps() {
                 .for_each(|(w, g)| *w += (step * f64::from(*g) / norm) as f32);
             meta(&mut moved, &method, rate, false).0
         };
-        let step = 0.1;
+        let step = 0.03;
         let difference = (loss_at(step) - loss_at(-step)) / (2.0 * step);
         assert!(
-            (difference - norm).abs() < 0.15 * norm,
+            (difference - norm).abs() < 0.1 * norm,
             "α = {alpha}, β = {beta}: gradient norm {norm}, difference {difference}"
         );
     }
 }
 
 #[test]
-fn probes_along_a_direction_match_the_gradient_along_it() {
-    let output = OutputConfig { alpha: 0.0, ..OutputConfig::default() };
-    for (output, beta) in [(OutputConfig::default(), 0.0), (output, 1.0)] {
+fn probes_give_each_weight_the_gradient_of_a_backward_pass_of_its_own() {
+    let only_maps = OutputConfig { alpha: 0.0, ..OutputConfig::default() };
+    for (kind, output) in [OutputConfig::default(), only_maps].into_iter().enumerate() {
+        let beta = kind as f64;
         let method = Mmkd::new(MmkdConfig { output, beta, ..MmkdConfig::default() });
         let mut own = setup(method);
         let batch = LearnerBatch {
             epoch: 1,
             draw: 7,
+            ids: &[],
             images: &own.images,
             labels: &own.labels,
             teachers: &own.outputs,
@@ -117,29 +123,40 @@ fn probes_along_a_direction_match_the_gradient_along_it() {
         let mut between = Between::new(&mut own.learner, batch, 1e-3, None);
         let (_, direction) = between.cross_entropy(&own.meta_images, &own.meta_labels);
         between.restore();
-        // The weights' own sum of both kinds of values, by the gradient and by two forward passes.
-        let weights = method.weights(&between.step());
-        let kind = usize::from(beta > 0.0);
-        let weights = numbers(if kind == 0 { &weights.logits } else { &weights.maps });
-        let gradient = between.gradient(|step| method.matching(step));
-        between.restore();
-        let pairs = gradient.iter().flatten().zip(direction.iter().flatten());
-        let want: f64 = pairs.map(|(g, v)| f64::from(*g) * f64::from(*v)).sum();
-        let probe = probe_step(&direction.concat());
-        let mut difference = |probe: f64| {
-            let mut at = |step: f64| {
-                between.shift(&direction, step as f32);
-                let values = method.weighted_values(&between.step());
-                between.restore();
-                let sum: f64 =
-                    values[kind].iter().zip(&weights).map(|(v, w)| v * f64::from(*w)).sum();
-                sum / BATCH as f64
-            };
-            (at(probe) - at(-probe)) / (2.0 * probe)
+        let value = |step: &Step, k: usize, b: usize| {
+            if kind == 1 {
+                return Mmkd::map_errors(step).slice([k..k + 1, b..b + 1]).sum();
+            }
+            let [_, batch, classes] = step.teacher_logits().dims();
+            let own = step.teacher_logits().clone().slice([k..k + 1, 0..batch, 0..classes]);
+            let own = own.reshape([batch, classes]);
+            let all = kl_divergence(own, step.student_logits.clone(), output.temperature);
+            all.narrow(0, b, 1).sum()
         };
-        let got = difference(probe);
-        // Maps bend within a probe: 20 %.
-        assert!((got - want).abs() < 0.25 * want.abs(), "β = {beta}: {got} and {want}");
+        let samples = 8;
+        let along = |k: usize, b: usize, between: &mut Between<'_>| -> f64 {
+            let gradient = between.gradient(|step| value(step, k, b));
+            between.restore();
+            let pairs = gradient.iter().flatten().zip(direction.iter().flatten());
+            pairs.map(|(g, v)| f64::from(*g) * f64::from(*v)).sum()
+        };
+        let probe = probe_step(&direction.concat());
+        let mut at = |step: f64| {
+            between.shift(&direction, step as f32);
+            let [outputs, maps] = method.weighted_values(&between.step());
+            between.restore();
+            [outputs, maps].into_iter().nth(kind).unwrap()
+        };
+        let (above, below) = (at(probe), at(-probe));
+        // Behind the softmax over teachers only their difference counts.
+        let (mut error, mut length) = (0.0, 0.0);
+        for b in 0..samples {
+            let want = along(0, b, &mut between) - along(1, b, &mut between);
+            let change = |k: usize| (above[k * BATCH + b] - below[k * BATCH + b]) / (2.0 * probe);
+            error += (change(0) - change(1) - want).powi(2);
+            length += want.powi(2);
+        }
+        assert!(error < 0.05_f64.powi(2) * length, "{kind}: {}", (error / length).sqrt());
     }
 }
 
@@ -155,6 +172,7 @@ fn weights_sum_to_one_and_stay_finite_at_huge_outputs() {
         let batch = LearnerBatch {
             epoch: 1,
             draw: 7,
+            ids: &[],
             images: &own.images,
             labels: &own.labels,
             teachers: &own.outputs,

@@ -1,0 +1,155 @@
+//! `faculty report`: a page, plots and tables of what runs have left behind.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use faculty_distill::Event;
+use faculty_nets::weights::write_atomically;
+use faculty_report::tensorboard::EventFile;
+use faculty_report::{Error, Report, charts, html, tables, text};
+use serde_json::json;
+
+use super::shown;
+use crate::arguments::ReportOptions;
+use crate::failure::Failure;
+use crate::progress::print_json;
+
+/// The page's name in a folder.
+const PAGE: &str = "report.html";
+
+/// Characters of a line where nobody says how wide the terminal is.
+const WIDTH: usize = 80;
+
+pub(crate) fn run(options: &ReportOptions) -> Result<(), Failure> {
+    let report = Report::load(&options.runs)?;
+    let ReportOptions { text, markdown, latex, csv, .. } = *options;
+    let instead = text || markdown || latex || csv || options.svg.is_some();
+    let mut written = Vec::new();
+    if let Some(folder) = &options.svg {
+        written.extend(write_charts(&report, folder)?);
+    }
+    if !instead || options.output.is_some() {
+        let path = options.output.clone().unwrap_or_else(|| beside(&options.runs));
+        write_file(&path, &html::page(&report))?;
+        written.push(path);
+    }
+    if options.json {
+        print_json(&json!({"title": report.title, "files": written, "notes": report.notes}));
+        return Ok(());
+    }
+    for note in report.notes.iter().filter(|_| !text) {
+        eprintln!("note: {note}");
+    }
+    let mut out = std::io::stdout().lock();
+    let all = || tables::all(&report);
+    if text {
+        write!(out, "{}", text::view(&report, width()))?;
+    } else if markdown {
+        write!(out, "{}", all().iter().map(|t| t.markdown()).collect::<Vec<_>>().join("\n"))?;
+    } else if latex {
+        write!(out, "{}", all().iter().map(|t| t.latex()).collect::<Vec<_>>().join("\n"))?;
+    } else if csv {
+        write!(out, "{}", tables::numbers(&report).csv())?;
+    }
+    // Tables on stdout may go into a file: names of files do not belong there then.
+    for path in &written {
+        match text || markdown || latex || csv {
+            true => eprintln!("{}", shown(path)),
+            false => writeln!(out, "{}", shown(path))?,
+        }
+    }
+    Ok(())
+}
+
+/// Where a page belongs.
+fn beside(runs: &[PathBuf]) -> PathBuf {
+    match runs {
+        [folder] => folder.join(PAGE),
+        _ => PAGE.into(),
+    }
+}
+
+/// Makes the page of these folders.
+pub(crate) fn write(runs: &[PathBuf], path: &Path) -> Result<PathBuf, Error> {
+    write_file(path, &html::page(&Report::load(runs)?))?;
+    Ok(path.to_owned())
+}
+
+/// The page at the end of a run. The run is done and its numbers are written, so a page that cannot
+/// be made is no failure of it.
+pub(crate) fn at_the_end(runs: &[PathBuf]) -> Option<PathBuf> {
+    or_warning(write(runs, &beside(runs)))
+}
+
+/// A failure as a warning.
+pub(crate) fn or_warning(page: Result<PathBuf, Error>) -> Option<PathBuf> {
+    match page {
+        Ok(path) => Some(path),
+        Err(error) => {
+            eprintln!("warning: no report: {error}\n  hint: {}", error.hint());
+            None
+        }
+    }
+}
+
+fn write_file(path: &Path, text: &str) -> Result<(), Error> {
+    write_atomically(path, text.as_bytes()).map_err(|source| Error::Io {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn write_charts(report: &Report, folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    std::fs::create_dir_all(folder).map_err(|source| Error::Io {
+        action: "write",
+        path: folder.to_owned(),
+        source,
+    })?;
+    let mut written = Vec::new();
+    for chart in charts::all(report) {
+        let path = folder.join(format!("{}.svg", chart.id));
+        write_file(&path, &chart.svg)?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+/// Of the terminal; of a pipe what `COLUMNS` says.
+fn width() -> usize {
+    let said = std::env::var("COLUMNS").ok().and_then(|own| own.parse().ok());
+    let terminal = terminal_size::terminal_size_of(std::io::stdout());
+    said.or(terminal.map(|(width, _)| usize::from(width.0))).unwrap_or(WIDTH)
+}
+
+/// TensorBoard events of runs, one after another. They are for looking at: where they cannot be
+/// written, the run goes on.
+pub(crate) struct Events {
+    wanted: bool,
+    file: Option<EventFile>,
+}
+
+impl Events {
+    /// Writes nothing unless `wanted`.
+    pub(crate) fn new(wanted: bool) -> Self {
+        Self { wanted, file: None }
+    }
+
+    /// Takes an event of the run in `folder`.
+    pub(crate) fn take(&mut self, folder: &Path, event: &Event<'_>) {
+        if !self.wanted {
+            return;
+        }
+        let result = match event {
+            Event::Started { epoch, .. } => EventFile::of_run(folder, *epoch).map(|file| {
+                self.file = Some(file);
+            }),
+            Event::Epoch(record) => self.file.as_mut().map_or(Ok(()), |file| file.append(record)),
+            Event::Batch { .. } | Event::Warning(_) => Ok(()),
+        };
+        if let Err(error) = result {
+            eprintln!("warning: no more TensorBoard events: {error}");
+            (self.wanted, self.file) = (false, None);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What a step of every method costs against one of plain training.
+//!
+//! Student resnet20 on 3×32×32 images, batch 64, 100 classes; three teachers resnet20 (fewer where
+//! the method takes fewer) whose outputs are given, as from a cache. Works take turns, and the
+//! median of the rounds counts, each one the mean of ten steps with whatever the method does between
+//! them. Prints the rows of `src/methods/costs.rs`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its result")]
+
+use std::time::Instant;
+
+use faculty_data::SampleId;
+use faculty_distill::compute::Compute;
+use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
+use faculty_distill::methods::{METHODS, MethodInfo};
+use faculty_distill::optimizer::OptimizerConfig;
+use faculty_distill::preflight::TeacherProfile;
+use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource as _};
+use faculty_nets::{MapShape, Network};
+
+const BATCH: usize = 64;
+const CLASSES: usize = 100;
+const IMAGE: MapShape = MapShape::new(3, 32, 32);
+const NETWORK: &str = "resnet20";
+const STEPS: usize = 10;
+const ROUNDS: usize = 7;
+/// Late enough for every method's terms to be on.
+const EPOCH: usize = 30;
+const SGD: OptimizerConfig =
+    OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
+
+struct Work {
+    name: &'static str,
+    learner: Learner,
+    outputs: Vec<TeacherOutputs>,
+    times: Vec<f64>,
+}
+
+fn network(seed: u64) -> Network {
+    Network::new(NETWORK, IMAGE, CLASSES, seed).expect("a known network")
+}
+
+fn images() -> Vec<f32> {
+    (0..BATCH * IMAGE.elements()).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect()
+}
+
+fn ids() -> Vec<SampleId> {
+    (0..BATCH as u64).map(SampleId).collect()
+}
+
+fn labels() -> Vec<u32> {
+    (0..BATCH as u32).map(|i| i * 37 % CLASSES as u32).collect()
+}
+
+fn profiles(count: usize) -> Vec<TeacherProfile> {
+    let profile = |k: usize| TeacherProfile {
+        name: format!("t{k}"),
+        top1: 70.0,
+        temperature: 1.5,
+        class_accuracy: vec![70.0; CLASSES],
+        class_samples: vec![50; CLASSES],
+    };
+    (0..count).map(profile).collect()
+}
+
+fn prepare(info: &MethodInfo) -> Work {
+    let count = match info.spec.max_teachers {
+        Some(most) => most.min(3),
+        None => 3,
+    };
+    let mut method = info.with_defaults();
+    let taps = method.needs(EPOCH).teacher_taps;
+    let ids = ids();
+    let images = images();
+    let batch = TeacherBatch { ids: &ids, view: 0, images: &images };
+    let (mut outputs, mut traits) = (Vec::new(), Vec::new());
+    for k in 0..count {
+        let mut teacher = NetworkTeacher::new(&network(10 + k as u64), None, &taps);
+        outputs.push(teacher.outputs(&batch, &taps).expect("networks in process do not fail"));
+        traits.push(TeacherTraits::of(&teacher, &taps));
+    }
+    method.prepare(&profiles(count));
+    let learner = Learner::new(network(1), method, &traits, BATCH, 1, &Compute::Kernels);
+    Work { name: info.spec.name, learner, outputs, times: Vec::new() }
+}
+
+/// Milliseconds of a step.
+fn measure(work: &mut Work, images: &[f32], labels: &[u32], steps: usize) -> f64 {
+    let ids = ids();
+    let started = Instant::now();
+    for step in 0..steps {
+        let batch = LearnerBatch {
+            epoch: EPOCH,
+            draw: step as u64,
+            ids: &ids,
+            images,
+            labels,
+            teachers: &work.outputs,
+        };
+        work.learner.gradients(&batch);
+        work.learner.update(&SGD, 0.01, Some(1.0), EPOCH);
+        work.learner.after_step(&batch, 0.01, Some(1.0));
+    }
+    started.elapsed().as_secs_f64() * 1e3 / steps as f64
+}
+
+fn main() {
+    let (images, labels) = (images(), labels());
+    let mut works: Vec<Work> = METHODS.iter().map(prepare).collect();
+    for round in 0..=ROUNDS {
+        for work in &mut works {
+            // The first round warms up.
+            let time = measure(work, &images, &labels, if round == 0 { 2 } else { STEPS });
+            if round > 0 {
+                work.times.push(time);
+            }
+        }
+        eprintln!("round {round} of {ROUNDS}");
+    }
+    let median = |times: &[f64]| {
+        let mut times = times.to_vec();
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    };
+    let plain = works.iter().find(|work| work.name == "ce").map(|work| median(&work.times));
+    let plain = plain.expect("plain training is a method");
+    println!("// ce: {plain:.1} ms a step");
+    for work in &works {
+        println!("    (\"{}\", {:.2}),", work.name, median(&work.times) / plain);
+    }
+}

@@ -1,0 +1,197 @@
+//! Several students of one recipe: born-again generations, assistants, mutual learning.
+//!
+//! ```text
+//! born-again    teachers or labels -> student 1 -> student 2 -> ... -> student G      one network
+//! assistants    teachers -> large assistant -> ... -> small assistant -> student
+//! mutual        student <-> peer 1 <-> peer 2 ...                                     together
+//! ```
+//! The first two are sequences of ordinary runs (`stages/NAME/`), each with the student before it
+//! as its only teacher, by the method of the recipe; the last one's result is that of the plan.
+//! The third is one loop over several networks with the loss of [`crate::methods::Dml`].
+//!
+//! Born-again networks: Furlanello et al., ICML 2018, <https://arxiv.org/abs/1805.04770>. Teacher
+//! assistants: Mirzadeh et al., AAAI 2020, <https://arxiv.org/abs/1902.03393>. Mutual learning:
+//! Zhang et al., CVPR 2018, <https://arxiv.org/abs/1706.00384>.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use faculty_data::{Dataset, Part};
+use faculty_nets::{MapShape, Network};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::evaluate::teachers_quality;
+use crate::metrics::Quality;
+use crate::recipe::{Plan, PlanKind, Recipe};
+use crate::record::{RunCard, StudentResult};
+use crate::run::RunData;
+use crate::run_folder::{RunFolder, Start};
+use crate::teacher::{NetworkTeacher, TeacherSource};
+use crate::trainer::Event;
+
+mod chain;
+mod mutual;
+
+use chain::Chain;
+use mutual::Cohort;
+
+/// A plan in which every student can be trained; nothing has been written yet.
+pub struct CheckedPlan<'a> {
+    kind: PlanKind,
+    way: Way<'a>,
+}
+
+enum Way<'a> {
+    Chain(Box<Chain<'a>>),
+    Mutual(Box<Cohort>),
+}
+
+/// What a plan tells while it goes on.
+#[derive(Debug)]
+pub enum PlanEvent<'a> {
+    /// A student is about to be trained, or in mutual learning all of them.
+    Student {
+        /// What is known before its first epoch.
+        card: &'a RunCard,
+        /// The data.
+        data: &'a RunData,
+    },
+    /// A student was finished by an earlier call.
+    Kept(&'a RunCard),
+    /// From the training.
+    Run(Event<'a>),
+}
+
+/// One student of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedStudent {
+    /// Its name.
+    pub name: String,
+    /// Its network.
+    pub network: String,
+    /// Trainable values.
+    pub parameters: usize,
+    /// Its weights, below the run folder.
+    pub weights: String,
+    /// Its objective with all constants.
+    pub objective: String,
+    /// After the last epoch.
+    pub last: StudentResult,
+    /// At the epoch with the best validation accuracy, whose weights are kept.
+    pub best: StudentResult,
+    /// Seconds of its training; in mutual learning those of all together.
+    pub seconds: f64,
+}
+
+/// `plan.json`: what came out of each student.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanCard {
+    /// Version of this file's layout.
+    pub format: u32,
+    /// `born-again`, `assistants` or `mutual`.
+    pub kind: String,
+    /// In the order of their training; in mutual learning the named student first.
+    pub students: Vec<PlannedStudent>,
+    /// All of them together, by the mean of their probabilities; none for assistants.
+    pub ensemble: Option<Ensemble>,
+}
+
+/// Quality of the students together.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ensemble {
+    /// On the validation part, if there is one.
+    pub validation: Option<Quality>,
+    /// On the test part, if there is one.
+    pub test: Option<Quality>,
+}
+
+impl PlannedStudent {
+    fn new(name: &str, weights: String, card: &RunCard) -> Self {
+        Self {
+            name: name.to_owned(),
+            network: card.student.clone(),
+            parameters: card.student_parameters,
+            weights,
+            objective: card.objective.clone(),
+            last: card.last,
+            best: card.best,
+            seconds: card.seconds,
+        }
+    }
+}
+
+impl<'a> CheckedPlan<'a> {
+    /// Checks all students of the recipe's plan, those too whose teachers are still to be trained.
+    ///
+    /// # Errors
+    /// As [`crate::CheckedRun::new`]; [`crate::Error::AssistantSizes`].
+    pub fn new(recipe: &Recipe, plan: &Plan, dataset: &'a Dataset) -> Result<Self> {
+        recipe.check(&crate::methods::specs())?;
+        let way = match plan.kind {
+            PlanKind::Mutual => Way::Mutual(Box::new(Cohort::new(recipe, plan, dataset)?)),
+            _ => Way::Chain(Box::new(Chain::new(recipe, plan, dataset)?)),
+        };
+        Ok(Self { kind: plan.kind, way })
+    }
+
+    /// Names of the students, in the order of [`PlanCard::students`].
+    #[must_use]
+    pub fn students(&self) -> Vec<String> {
+        match &self.way {
+            Way::Chain(chain) => chain.names(),
+            Way::Mutual(cohort) => cohort.names(),
+        }
+    }
+
+    /// Trains all students, those that an earlier call finished apart; `observe` gets each
+    /// student's name with what it tells.
+    ///
+    /// # Errors
+    /// As [`crate::train`], in a [`crate::Error::StudentOfPlan`] where several are trained one
+    /// after another.
+    pub fn run(
+        self,
+        folder: &Path,
+        start: Start,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(&str, PlanEvent<'_>),
+    ) -> Result<(RunCard, PlanCard)> {
+        let kind = self.kind.name().to_owned();
+        let (card, students, ensemble) = match self.way {
+            Way::Chain(chain) => chain.run(folder, start, stop, observe)?,
+            Way::Mutual(cohort) => cohort.run(folder, start, stop, observe)?,
+        };
+        let plan = PlanCard { format: 1, kind, students, ensemble };
+        let folder = RunFolder::at(folder);
+        folder.write_plan_card(&plan)?;
+        // Last, for it says that the run is finished.
+        folder.write_card(&card)?;
+        Ok((card, plan))
+    }
+}
+
+/// What the students give together.
+fn ensemble(networks: &[Network], data: &RunData) -> Result<Ensemble> {
+    let of = |part: &Option<Part>| -> Result<Option<Quality>> {
+        let Some(part) = part else { return Ok(None) };
+        let mut teachers: Vec<NetworkTeacher> =
+            networks.iter().map(|network| NetworkTeacher::new(network, None, &[])).collect();
+        let mut sources: Vec<&mut dyn TeacherSource> =
+            teachers.iter_mut().map(|teacher| teacher as _).collect();
+        let measured = teachers_quality(&mut sources, part, &data.normalisation)?;
+        Ok(measured.map(|(_, ensemble)| ensemble))
+    };
+    Ok(Ensemble { validation: of(&data.validation)?, test: of(&data.test)? })
+}
+
+/// Images as the networks get them.
+fn input(data: &RunData) -> MapShape {
+    let [channels, height, width] = data.train.shape();
+    MapShape::new(channels, height, width)
+}
+
+/// `1-resnet14`: names of files, each another one.
+fn numbered(at: usize, network: &str) -> String {
+    format!("{}-{network}", at + 1)
+}

@@ -1,0 +1,287 @@
+//! `report.json`: what a report shows of a finished run and no other file holds.
+//!
+//! Computed once, at the end of the run: one more pass of the student over the part of the final
+//! numbers, and one of student and teachers over the part on which the teachers were measured.
+
+use faculty_data::{BatchLoader, LoaderConfig, Normalisation, Part};
+use faculty_nets::{Inference, Network};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::evaluate::{for_each_batch, mean_of_probabilities};
+use crate::learner::{Learner, LearnerBatch};
+use crate::metrics::{CalibrationBin, QualityMeter};
+use crate::preflight::{ClassAccuracy, answers, class_accuracies};
+use crate::run::{RunData, Teacher};
+use crate::teacher::{TeacherBatch, TeacherOutputs};
+
+mod examples;
+mod spread;
+
+pub use examples::{Answer, Example};
+pub use spread::{LevelWeights, TeacherWeightsSeen, WeightSpread};
+
+/// Version of [`ReportData`].
+const FORMAT: u32 = 1;
+
+/// Everything in `report.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReportData {
+    /// Version of this layout.
+    pub format: u32,
+    /// The resulting student; none without a test and a validation part.
+    pub student: Option<StudentDetail>,
+    /// The teachers, and the student beside them; none without teachers, or without a part to
+    /// measure them on.
+    pub teachers: Option<TeachersDetail>,
+}
+
+/// The student on the part of its final numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StudentDetail {
+    /// `test`, or `validation` where there is no test part.
+    pub part: String,
+    /// Samples of it.
+    pub samples: usize,
+    /// Right ones among them.
+    pub correct: usize,
+    /// Confidence against accuracy.
+    pub calibration: Vec<CalibrationBin>,
+    /// Accuracy on each class, in label order.
+    pub per_class: Vec<ClassAccuracy>,
+    /// What was answered how often, label by label; combinations that never occurred are left out.
+    pub confusion: Vec<Confusion>,
+}
+
+/// One cell of a confusion matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confusion {
+    /// The true class.
+    pub label: u32,
+    /// The class answered.
+    pub answer: u32,
+    /// How often.
+    pub samples: usize,
+}
+
+/// Teachers on the part that they were measured on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TeachersDetail {
+    /// `validation`, or `test` where there is no validation part.
+    pub part: String,
+    /// Samples of it.
+    pub samples: usize,
+    /// One a teacher, in the order of the run card.
+    pub teachers: Vec<TeacherDetail>,
+    /// Confidence against accuracy of the mean of their probabilities.
+    pub ensemble_calibration: Vec<CalibrationBin>,
+    /// The resulting student's accuracy on each class of the same part.
+    pub student_per_class: Vec<ClassAccuracy>,
+    /// The method's weights at the end of the training, level by level; empty where a method has
+    /// none, or none that can be had from logits and the student alone.
+    pub weights: Vec<LevelWeights>,
+    /// Samples on which the teachers contradict each other most, and from every class some.
+    pub examples: Vec<Example>,
+}
+
+/// One teacher there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TeacherDetail {
+    /// Name in the recipe.
+    pub name: String,
+    /// Confidence against accuracy.
+    pub calibration: Vec<CalibrationBin>,
+    /// Accuracy on each class, in label order.
+    pub per_class: Vec<ClassAccuracy>,
+}
+
+/// What [`collect`] looks at.
+pub(crate) struct Subject<'a> {
+    /// As the training left it: its connectors belong to the last epoch.
+    pub(crate) learner: &'a Learner,
+    pub(crate) teachers: &'a mut [Teacher],
+    pub(crate) data: &'a RunData,
+    /// The result of the run.
+    pub(crate) student: &'a Network,
+    pub(crate) epochs: usize,
+    pub(crate) batch_size: usize,
+}
+
+/// Looks at the result of a run.
+///
+/// # Errors
+/// When a batch cannot be prepared or a teacher fails.
+pub(crate) fn collect(subject: Subject<'_>) -> Result<ReportData> {
+    let RunData { validation, test, normalisation, .. } = subject.data;
+    let student = match (test, validation) {
+        (Some(part), _) => Some(student_detail(subject.student, part, "test", normalisation)?),
+        (None, Some(part)) => {
+            Some(student_detail(subject.student, part, "validation", normalisation)?)
+        }
+        (None, None) => None,
+    };
+    let measured = match (validation, test) {
+        (Some(part), _) => Some((part, "validation")),
+        (None, Some(part)) => Some((part, "test")),
+        (None, None) => None,
+    };
+    // Answers over other classes are neither right nor wrong.
+    let of_the_data = !subject.teachers.is_empty() && !subject.learner.method().own_classes();
+    let teachers = match measured {
+        Some((part, name)) if of_the_data && !part.is_empty() => {
+            Some(teachers_detail(subject, part, name)?)
+        }
+        _ => None,
+    };
+    Ok(ReportData { format: FORMAT, student, teachers })
+}
+
+fn student_detail(
+    student: &Network,
+    part: &Part,
+    name: &str,
+    normalisation: &Normalisation,
+) -> Result<StudentDetail> {
+    let classes = student.classes();
+    let mut plan = Inference::new(student, &[]);
+    let mut meter = QualityMeter::default();
+    let (mut said, mut labels) = (Vec::new(), Vec::new());
+    for_each_batch(part, normalisation, |batch| {
+        let logits = plan.run(&batch.images, batch.len());
+        meter.add(logits, &batch.labels);
+        said.extend(answers(logits, classes));
+        labels.extend_from_slice(&batch.labels);
+        Ok(())
+    })?;
+    let mut counts = std::collections::BTreeMap::<(u32, u32), usize>::new();
+    for (&label, answer) in labels.iter().zip(&said) {
+        if let Some(answer) = *answer {
+            *counts.entry((label, answer)).or_default() += 1;
+        }
+    }
+    let cell = |((label, answer), samples)| Confusion { label, answer, samples };
+    let confusion: Vec<Confusion> = counts.into_iter().map(cell).collect();
+    Ok(StudentDetail {
+        part: name.to_owned(),
+        samples: labels.len(),
+        correct: confusion.iter().filter(|c| c.label == c.answer).map(|c| c.samples).sum(),
+        calibration: meter.calibration(),
+        per_class: class_accuracies(&said, &labels, classes),
+        confusion,
+    })
+}
+
+/// What one pass over the part gave, samples in the order of the part.
+#[derive(Default)]
+struct Seen {
+    labels: Vec<u32>,
+    student: Vec<Option<Answer>>,
+    /// `[teachers][samples]`
+    teachers: Vec<Vec<Option<Answer>>>,
+    /// Level and weights `[teachers][samples]`, NaN where a batch had none.
+    weights: Vec<(&'static str, Vec<Vec<f64>>)>,
+}
+
+fn teachers_detail(subject: Subject<'_>, part: &Part, name: &str) -> Result<TeachersDetail> {
+    let Subject { learner, teachers, data, student, epochs, batch_size } = subject;
+    let classes = student.classes();
+    let mut plan = Inference::new(student, &[]);
+    let mut probe = learner.weight_probe(epochs);
+    let mut meters = vec![QualityMeter::default(); teachers.len()];
+    let mut ensemble = QualityMeter::default();
+    let mut seen = Seen { teachers: vec![Vec::new(); teachers.len()], ..Seen::default() };
+    let config = LoaderConfig::new(batch_size, data.normalisation.clone());
+    let mut loader = BatchLoader::new(part, part.plain_order(), config)?;
+    while let Some(batch) = loader.next() {
+        let batch = batch?;
+        let view =
+            TeacherBatch { ids: &batch.ids, view: TeacherBatch::PLAIN_VIEW, images: &batch.images };
+        let outputs = teachers
+            .iter_mut()
+            .map(|teacher| teacher.source.outputs(&view, &[]))
+            .collect::<Result<Vec<TeacherOutputs>>>()?;
+        for (at, output) in outputs.iter().enumerate() {
+            meters[at].add(&output.logits, &batch.labels);
+            seen.teachers[at].extend(examples::judge(&output.logits, &batch.labels, classes));
+        }
+        if let Some(logits) = mean_of_probabilities(&outputs, batch.len()) {
+            ensemble.add(&logits, &batch.labels);
+        }
+        let logits = plan.run(&batch.images, batch.len());
+        seen.student.extend(examples::judge(logits, &batch.labels, classes));
+        if let Some(probe) = &mut probe {
+            let learner_batch = LearnerBatch {
+                epoch: epochs,
+                draw: 0,
+                ids: &batch.ids,
+                images: &batch.images,
+                labels: &batch.labels,
+                teachers: &outputs,
+            };
+            seen.add_weights(probe.weights(&learner_batch, batch_size), batch.len());
+        }
+        seen.labels.extend_from_slice(&batch.labels);
+        loader.recycle(batch);
+    }
+    let said = |own: &[Option<Answer>]| -> Vec<ClassAccuracy> {
+        let said: Vec<Option<u32>> = own.iter().map(|one| one.map(|one| one.class)).collect();
+        class_accuracies(&said, &seen.labels, classes)
+    };
+    let detail = |(at, teacher): (usize, &Teacher)| TeacherDetail {
+        name: teacher.name.clone(),
+        calibration: meters[at].calibration(),
+        per_class: said(&seen.teachers[at]),
+    };
+    Ok(TeachersDetail {
+        part: name.to_owned(),
+        samples: seen.labels.len(),
+        teachers: teachers.iter().enumerate().map(detail).collect(),
+        ensemble_calibration: ensemble.calibration(),
+        student_per_class: said(&seen.student),
+        weights: spread::levels(&seen, classes),
+        examples: examples::choose(&seen, part, classes),
+    })
+}
+
+impl Seen {
+    /// Takes the weights `[teachers, batch]` of the next `samples` samples.
+    fn add_weights(&mut self, levels: Vec<(&'static str, Vec<f64>)>, samples: usize) {
+        let before = self.labels.len();
+        let teachers = self.teachers.len();
+        for (level, weights) in levels {
+            let at = self.weights.iter().position(|(known, _)| *known == level);
+            let at = at.unwrap_or_else(|| {
+                self.weights.push((level, vec![Vec::new(); teachers]));
+                self.weights.len() - 1
+            });
+            for (own, new) in self.weights[at].1.iter_mut().zip(weights.chunks(samples.max(1))) {
+                own.resize(before, f64::NAN);
+                own.extend_from_slice(new);
+            }
+        }
+        for own in self.weights.iter_mut().flat_map(|(_, own)| own) {
+            own.resize(before + samples, f64::NAN);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_of_batches_stay_with_their_samples() {
+        let mut seen = Seen { teachers: vec![Vec::new(); 2], ..Seen::default() };
+        seen.add_weights(vec![("kd", vec![0.25, 0.5, 0.75, 0.5])], 2);
+        seen.labels.extend([0, 0]);
+        // A last batch that the method cannot work on.
+        seen.add_weights(Vec::new(), 1);
+        seen.labels.push(0);
+        let (level, weights) = &seen.weights[0];
+        assert_eq!(
+            (*level, &weights[0][..2], &weights[1][..2]),
+            ("kd", &[0.25, 0.5][..], &[0.75, 0.5][..])
+        );
+        assert!(weights.iter().all(|own| own.len() == 3 && own[2].is_nan()));
+    }
+}

@@ -1,0 +1,38 @@
+//! Checks of a run whose teacher is a network that is still to be trained.
+
+use faculty_data::Dataset;
+use faculty_nets::{MapShape, Network};
+
+use super::teachers::{check_batches, check_parts};
+use super::{RunData, Teacher, needs_of_run};
+use crate::error::{Error, Result};
+use crate::methods;
+use crate::recipe::Recipe;
+use crate::teacher::NetworkTeacher;
+
+/// Whether the recipe's student can learn from its only teacher by its method; of the teacher only
+/// the name of its network is looked at.
+///
+/// # Errors
+/// As [`super::CheckedRun::new`].
+pub(crate) fn check_untrained(recipe: &Recipe, data: &RunData, dataset: &Dataset) -> Result<()> {
+    let info = methods::find(&recipe.method.name);
+    let method = methods::build(&recipe.method);
+    let needs = needs_of_run(method.as_ref(), recipe.train.epochs);
+    let [channels, height, width] = data.train.shape();
+    let input = MapShape::new(channels, height, width);
+    let network = |name: &str| Network::new(name, input, dataset.classes().len(), recipe.seed);
+    let student = network(&recipe.student.network)?;
+    let teachers = recipe.teachers.iter().map(|teacher| {
+        let own = network(teacher.network.as_deref().unwrap_or_default())?;
+        let source = Box::new(NetworkTeacher::new(&own, None, &needs.teacher_taps));
+        Ok(Teacher { name: teacher.name.clone(), source })
+    });
+    let teachers = teachers.collect::<Result<Vec<_>>>()?;
+    check_batches(info.spec.name, &needs, &recipe.train)?;
+    check_parts(info.spec.name, &needs, &student, &teachers, &[])?;
+    if method.needs_profiles() && data.validation.is_none() {
+        return Err(Error::NeedsValidation { method: info.spec.name });
+    }
+    Ok(())
+}

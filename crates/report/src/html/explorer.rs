@@ -1,0 +1,163 @@
+//! The teacher explorer: who is trusted when, and pictures on which the teachers disagree.
+//!
+//! Every picture with its table is in the page; the script only hides what a filter leaves out.
+
+use std::fmt::Write as _;
+
+use faculty_distill::report_data::{Answer, Example, TeachersDetail};
+
+use super::figures;
+use crate::charts::{self, level_name, teacher_names};
+use crate::load::{Report, Run};
+use crate::svg::escape;
+use crate::tables;
+
+/// Everything about the teachers of the run in focus; empty without teachers.
+pub(super) fn section(report: &Report, run: &Run) -> String {
+    let names = teacher_names(run);
+    if names.is_empty() {
+        return String::new();
+    }
+    let mut text = String::new();
+    if report.runs.len() > 1 {
+        let _ = write!(
+            text,
+            "<p>Looked at closely: <strong>{}</strong>. Every other run's folder gives a report of its \
+             own with <code>faculty report</code>.</p>",
+            escape(&run.name)
+        );
+    }
+    let detail = run.data.as_ref().and_then(|data| data.teachers.as_ref());
+    let examples = detail.map_or(&[][..], |own| &own.examples);
+    text += &filters(run, &names, !examples.is_empty());
+    text += &figures(&charts::teachers(run));
+    let tables: String = tables::levels(run).map(|own| tables::weights(run, own).html()).collect();
+    if !tables.is_empty() {
+        let _ = writeln!(text, "<div class=\"pair\">{tables}</div>");
+    }
+    if let Some(detail) = detail.filter(|own| !own.examples.is_empty()) {
+        text += &gallery(run, detail, &names);
+    }
+    text
+}
+
+/// Shown by the script alone, without which it would do nothing.
+fn filters(run: &Run, names: &[String], pictures: bool) -> String {
+    let option =
+        |value: usize, name: &str| format!("<option value=\"{value}\">{}</option>", escape(name));
+    let teachers: String = names.iter().enumerate().map(|(at, name)| option(at, name)).collect();
+    let mut text = format!(
+        "<form id=\"filters\" class=\"filters\" hidden=\"\"><label>teacher <select name=\"teacher\">\
+         <option value=\"\">all</option>{teachers}</select></label>"
+    );
+    if pictures {
+        let classes = run.card.iter().flat_map(|card| &card.classes).enumerate();
+        let classes: String = classes.map(|(at, name)| option(at, name)).collect();
+        let _ = write!(
+            text,
+            "<label>class <select name=\"class\"><option value=\"\">all</option>{classes}</select></label>\
+             <label>its answer <select name=\"answer\"><option value=\"\">any</option>\
+             <option value=\"right\">right</option><option value=\"wrong\">wrong</option></select></label>\
+             <button type=\"reset\">all</button><output name=\"count\"></output>"
+        );
+    }
+    text + "</form>\n"
+}
+
+fn gallery(run: &Run, detail: &TeachersDetail, names: &[String]) -> String {
+    let empty = Vec::new();
+    let classes = run.card.as_ref().map_or(&empty, |card| &card.classes);
+    let mut levels: Vec<&str> = detail.weights.iter().map(|own| own.level.as_str()).collect();
+    levels.dedup();
+    let mut text = format!(
+        "<h3>Where the teachers disagree</h3><p>From each class the images of the {} part on which the \
+         teachers contradict each other most. Confidence: the probability of the answer; weight: \
+         what {} gave the teacher for this image at the end of the training.</p>\
+         <div id=\"examples\" class=\"examples\">",
+        escape(&detail.part),
+        escape(&run.name)
+    );
+    for example in &detail.examples {
+        text += &card(example, classes, names, &levels);
+    }
+    text + "</div>\n<p id=\"no-examples\" hidden=\"\">No image fits these filters.</p>\n"
+}
+
+fn card(example: &Example, classes: &[String], names: &[String], levels: &[&str]) -> String {
+    let class =
+        |at: u32| classes.get(at as usize).map_or_else(|| at.to_string(), |own| escape(own));
+    let right = |own: &Option<Answer>| own.is_some_and(|own| own.class == example.label);
+    let marks: Vec<String> = example
+        .teachers
+        .iter()
+        .enumerate()
+        .map(|(at, own)| format!("{at}-{}", if right(own) { "right" } else { "wrong" }))
+        .collect();
+    let label = class(example.label);
+    let mut text = format!(
+        "<article data-class=\"{}\" data-teachers=\"{}\"><div class=\"truth\">",
+        example.label,
+        marks.join(" ")
+    );
+    if is_picture(&example.image) {
+        let _ = write!(text, "<img src=\"{}\" alt=\"an image of {label}\"/>", example.image);
+    }
+    let _ = write!(
+        text,
+        "<div><strong>{label}</strong><small>{}</small></div></div><table><thead><tr>\
+         <th scope=\"col\">who</th><th scope=\"col\">answer</th><th scope=\"col\" class=\"n\">conf.</th>",
+        escape(&example.id)
+    );
+    for level in levels {
+        let short = if *level == "kd" { "weight" } else { "map weight" };
+        let title = format!("weight at the {}", level_name(level));
+        let _ =
+            write!(text, "<th scope=\"col\" class=\"n\" title=\"{}\">{short}</th>", escape(&title));
+    }
+    text += "</tr></thead><tbody>";
+    for (at, own) in example.teachers.iter().enumerate() {
+        let name = names.get(at).map_or_else(|| at.to_string(), |own| escape(own));
+        let _ = write!(text, "<tr data-mark=\"teacher-{at}\"><th scope=\"row\">{name}</th>");
+        text += &answer_cells(own.as_ref(), example.label, class);
+        for level in levels {
+            let weight = example.weights.get(*level).and_then(|own| own.get(at));
+            let weight = weight.map_or_else(|| "–".to_owned(), |own| format!("{own:.2}"));
+            let _ = write!(text, "<td class=\"n\">{weight}</td>");
+        }
+        text += "</tr>";
+    }
+    text += "<tr class=\"student\"><th scope=\"row\">student</th>";
+    text += &answer_cells(example.student.as_ref(), example.label, class);
+    text += &"<td></td>".repeat(levels.len());
+    text + "</tr></tbody></table></article>\n"
+}
+
+/// Answer and confidence; right and wrong differ in sign and colour.
+fn answer_cells(own: Option<&Answer>, label: u32, class: impl Fn(u32) -> String) -> String {
+    let Some(own) = own else { return "<td>–</td><td class=\"n\">–</td>".to_owned() };
+    let (word, sign) = if own.class == label { ("right", "✓") } else { ("wrong", "✗") };
+    format!(
+        "<td class=\"{word}\">{sign} {}</td><td class=\"n\">{:.0} %</td>",
+        class(own.class),
+        100.0 * own.confidence
+    )
+}
+
+/// Whether it is a PNG in the page itself and nothing else.
+fn is_picture(address: &str) -> bool {
+    address.strip_prefix("data:image/png;base64,").is_some_and(|own| {
+        own.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pictures_of_the_page_itself_are_shown() {
+        assert!(is_picture("data:image/png;base64,iVBORw0KGgo="));
+        assert!(!is_picture("data:image/png;base64,x\" onload=\"alert(1)"));
+        assert!(!is_picture("https://example.org/x.png"));
+    }
+}

@@ -1,0 +1,146 @@
+//! The answer in a few sentences.
+
+use faculty_distill::statistics::Verdict;
+
+use crate::load::Report;
+use crate::results::{Entry, Kind};
+
+/// What came out, the most important sentence first.
+#[must_use]
+pub fn headline(report: &Report) -> Vec<String> {
+    let entries = report.entries();
+    if let Some(comparison) = &report.comparison {
+        return of_comparison(comparison, &entries);
+    }
+    let students: Vec<&Entry> = entries.iter().filter(|own| own.kind == Kind::Student).collect();
+    let mut lines = match &students[..] {
+        [] => return unfinished(report),
+        [own] => vec![alone(report, own)],
+        several => vec![best_of(several)],
+    };
+    lines.extend(beside(&entries, &students));
+    if students.len() > 1 {
+        lines.push(
+            "One run each: a difference may be the luck of the seed. `faculty compare` with several \
+             seeds tells."
+                .to_owned(),
+        );
+    }
+    lines
+}
+
+fn unfinished(report: &Report) -> Vec<String> {
+    let mut best: Option<(&str, usize, f64)> = None;
+    for run in &report.runs {
+        for record in &run.epochs {
+            let Some(quality) = record.validation else { continue };
+            if best.is_none_or(|own| quality.top1 > own.2) {
+                best = Some((&run.name, record.epoch, quality.top1));
+            }
+        }
+    }
+    let so_far = best.map_or_else(
+        || "Not finished: nothing has been measured yet.".to_owned(),
+        |(name, epoch, top1)| {
+            format!(
+                "Not finished: the best so far is {top1:.2} % of the validation images ({name}, epoch \
+                 {epoch})."
+            )
+        },
+    );
+    vec![so_far]
+}
+
+fn alone(report: &Report, own: &Entry) -> String {
+    let card = report.runs.iter().find_map(|run| run.card.as_ref());
+    let method = card.map_or_else(String::new, |card| format!(" trained by {}", card.method));
+    format!(
+        "The student {}{method} is right on {:.2} % of {} {} images (95 % interval {:.1} to {:.1}).",
+        own.network, own.top1, own.samples, own.part, own.interval[0], own.interval[1]
+    )
+}
+
+fn best_of(students: &[&Entry]) -> String {
+    let best = students.iter().max_by(|a, b| a.top1.total_cmp(&b.top1)).expect("two at least");
+    let others = students.iter().filter(|own| own.name != best.name);
+    let others: Vec<String> = others
+        .map(|own| format!("{:+.2} points against {}", best.top1 - own.top1, own.name))
+        .collect();
+    format!(
+        "{} is right on {:.2} % of {} {} images: {}.",
+        best.name,
+        best.top1,
+        best.samples,
+        best.part,
+        others.join(", ")
+    )
+}
+
+/// Teachers and ensemble on the validation part, with the students on the same images.
+fn beside(entries: &[Entry], students: &[&Entry]) -> Option<String> {
+    let teachers: Vec<&Entry> = entries.iter().filter(|own| own.kind == Kind::Teacher).collect();
+    let part = &teachers.first()?.part;
+    let mut parts: Vec<String> =
+        teachers.iter().map(|own| format!("{} {:.1} %", own.name, own.top1)).collect();
+    let ensemble = entries.iter().find(|own| own.kind == Kind::Ensemble);
+    parts.extend(ensemble.map(|own| format!("their ensemble {:.1} %", own.top1)));
+    let known = students.iter().filter_map(|own| Some((&own.name, own.validation?)));
+    let best = known.max_by(|a, b| a.1.total_cmp(&b.1));
+    let student = match best.filter(|_| part == "validation") {
+        Some((name, top1)) if students.len() > 1 => format!(" Student {name} there: {top1:.1} %."),
+        Some((_, top1)) => format!(" The student there: {top1:.1} %."),
+        None => String::new(),
+    };
+    Some(format!("Teachers on the {part} part: {}.{student}", parts.join(", ")))
+}
+
+fn of_comparison(
+    comparison: &faculty_distill::comparison::Comparison,
+    entries: &[Entry],
+) -> Vec<String> {
+    let reference = &comparison.reference;
+    let named = |wanted: Verdict| {
+        let own = comparison.rows.iter().filter_map(|row| {
+            let own = row.against_reference.as_ref().filter(|own| own.verdict == wanted)?;
+            Some((own.mean, format!("{}: {}", row.method, own.words(reference))))
+        });
+        let mut own: Vec<(f64, String)> = own.collect();
+        own.sort_by(|a, b| b.0.total_cmp(&a.0));
+        own.into_iter().map(|(_, words)| words).collect::<Vec<String>>()
+    };
+    let (helps, hurts, open) =
+        (named(Verdict::Helps), named(Verdict::Hurts), named(Verdict::NoEvidence));
+    let seeds = comparison.seeds.len();
+    let mut lines = Vec::new();
+    let mut say = |own: &[String]| {
+        if !own.is_empty() {
+            lines.push(format!("{}.", own.join("; ")));
+        }
+    };
+    if helps.is_empty() {
+        say(&[format!(
+            "No method is shown to be better than {reference} on {seeds} seed{}",
+            if seeds == 1 { "" } else { "s" }
+        )]);
+    }
+    say(&helps);
+    say(&hurts);
+    say(&open);
+    if seeds == 1 {
+        lines
+            .push("One seed says nothing of the luck of the seed: use `--seeds 3` or more.".into());
+    }
+    let students: Vec<&Entry> = entries.iter().filter(|own| own.kind == Kind::Student).collect();
+    let best = students.iter().max_by(|a, b| a.top1.total_cmp(&b.top1));
+    if let Some(best) = best {
+        let words = format!(
+            "Highest mean: {} with {:.2} % of {} {} images.",
+            best.name, best.top1, best.samples, best.part
+        );
+        lines.push(match beside(entries, &students) {
+            Some(more) => format!("{words} {more}"),
+            None => words,
+        });
+    }
+    lines
+}

@@ -1,0 +1,25 @@
+//! What runs have left behind, as people like to read it.
+//!
+//! ```text
+//! run folder, several, or a comparison -> Report::load -> Report
+//! Report -> html::page | charts (SVG) | tables (Markdown, LaTeX, CSV) | text::view
+//! EpochRecord -> tensorboard::EventFile
+//! ```
+//! Records in, text out: no network runs here, and nothing is written but what a caller asks for.
+//! Whatever comes from data (class names, file names) is taken as text by every format.
+
+pub mod charts;
+mod error;
+pub mod html;
+mod load;
+mod results;
+mod svg;
+mod table;
+pub mod tables;
+pub mod tensorboard;
+pub mod text;
+
+pub use error::{Error, Result};
+pub use load::{Report, Run};
+pub use results::{Entry, Kind};
+pub use table::Table;

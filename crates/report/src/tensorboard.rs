@@ -1,0 +1,188 @@
+//! TensorBoard event files: scalars of every epoch.
+//!
+//! ```text
+//! record = length u64 | masked CRC-32C of the length u32 | bytes | masked CRC-32C of the bytes u32
+//! bytes  = Event { wall_time = 1: double, step = 2: int64, file_version = 3: string,
+//!                  summary = 5: { value = 1, repeated: { tag = 1: string, simple_value = 2: float } } }
+//! ```
+//! Little-endian; `mask(c) = (c >> 15 | c << 17) + 0xa282ead8`, as TensorFlow writes its records.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use faculty_distill::record::EpochRecord;
+use faculty_distill::run_folder::EVENTS;
+
+use crate::error::{Error, Result};
+use crate::load::epochs_before;
+
+/// An event file that grows by one event an epoch.
+#[derive(Debug)]
+pub struct EventFile {
+    path: PathBuf,
+}
+
+impl EventFile {
+    /// Begins the events of a run folder whose next epoch is `next`.
+    ///
+    /// # Errors
+    /// As [`EventFile::begin`].
+    pub fn of_run(folder: &Path, next: usize) -> Result<Self> {
+        Self::begin(&folder.join(EVENTS), &epochs_before(folder, next)?)
+    }
+
+    /// Writes the file anew with the epochs so far: a run that goes on may train one again.
+    ///
+    /// Their times are counted back from now by the epochs' seconds.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn begin(path: &Path, epochs: &[EpochRecord]) -> Result<Self> {
+        let mut time = now() - epochs.iter().map(|record| record.seconds).sum::<f64>();
+        let mut bytes = framed(&version_event(time));
+        for record in epochs {
+            time += record.seconds;
+            bytes.extend(framed(&event(record, time)));
+        }
+        fs::write(path, bytes).map_err(Error::io("write", path))?;
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// Adds one epoch, which is over now.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn append(&mut self, record: &EpochRecord) -> Result<()> {
+        let bytes = framed(&event(record, now()));
+        let opened = fs::OpenOptions::new().append(true).open(&self.path);
+        opened.and_then(|mut file| file.write_all(&bytes)).map_err(Error::io("write", &self.path))
+    }
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// Every number of an epoch with its tag; the part before `/` groups charts.
+#[must_use]
+pub fn scalars(record: &EpochRecord) -> Vec<(String, f64)> {
+    let mut all = vec![
+        ("loss/total".to_owned(), record.loss),
+        ("accuracy/train".to_owned(), record.train_top1),
+        ("training/learning_rate".to_owned(), record.learning_rate),
+        ("training/images_per_second".to_owned(), record.images_per_second),
+    ];
+    for (name, term) in &record.terms {
+        all.push((format!("loss/{name}"), term.value));
+        all.push((format!("share/{name}"), term.share));
+    }
+    if let Some(quality) = record.validation {
+        all.push(("accuracy/validation".to_owned(), quality.top1));
+        all.push(("accuracy/validation_top5".to_owned(), quality.top5));
+        all.push(("validation/nll".to_owned(), quality.nll));
+        all.push(("validation/ece".to_owned(), quality.ece));
+    }
+    for (level, weights) in &record.teacher_weights {
+        for (teacher, weight) in weights {
+            all.push((format!("teacher_weight_{level}/{teacher}"), *weight));
+        }
+    }
+    all
+}
+
+fn version_event(time: f64) -> Vec<u8> {
+    let mut event = Vec::new();
+    double(&mut event, 1, time);
+    bytes_field(&mut event, 3, b"brain.Event:2");
+    event
+}
+
+fn event(record: &EpochRecord, time: f64) -> Vec<u8> {
+    let mut summary = Vec::new();
+    for (tag, number) in scalars(record) {
+        let mut value = Vec::new();
+        bytes_field(&mut value, 1, tag.as_bytes());
+        key(&mut value, 2, 5);
+        value.extend((number as f32).to_le_bytes());
+        bytes_field(&mut summary, 1, &value);
+    }
+    let mut event = Vec::new();
+    double(&mut event, 1, time);
+    key(&mut event, 2, 0);
+    varint(&mut event, record.epoch as u64);
+    bytes_field(&mut event, 5, &summary);
+    event
+}
+
+fn key(out: &mut Vec<u8>, field: u64, wire: u64) {
+    varint(out, field << 3 | wire);
+}
+
+fn varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn double(out: &mut Vec<u8>, field: u64, value: f64) {
+    key(out, field, 1);
+    out.extend(value.to_le_bytes());
+}
+
+fn bytes_field(out: &mut Vec<u8>, field: u64, value: &[u8]) {
+    key(out, field, 2);
+    varint(out, value.len() as u64);
+    out.extend(value);
+}
+
+/// One record around an event.
+fn framed(event: &[u8]) -> Vec<u8> {
+    let length = (event.len() as u64).to_le_bytes();
+    let mut record = length.to_vec();
+    record.extend(masked(crc32c(&length)).to_le_bytes());
+    record.extend(event);
+    record.extend(masked(crc32c(event)).to_le_bytes());
+    record
+}
+
+fn masked(crc: u32) -> u32 {
+    crc.rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
+/// CRC-32C (Castagnoli, reflected polynomial 0x82f63b78), bit by bit: events are short and few.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, &byte: &u8| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            crc >> 1 ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 }
+        })
+    };
+    !bytes.iter().fold(!0, step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checksums_are_those_of_the_standards() {
+        // RFC 3720, B.4, and the check value of the catalogues.
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+        assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
+        assert_eq!(masked(0), 0xa282_ead8);
+    }
+
+    #[test]
+    fn numbers_take_as_many_bytes_as_they_need() {
+        let of = |value| {
+            let mut out = Vec::new();
+            varint(&mut out, value);
+            out
+        };
+        assert_eq!((of(1), of(300), of(127)), (vec![1], vec![0xac, 2], vec![127]));
+    }
+}
