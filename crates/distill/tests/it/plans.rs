@@ -368,8 +368,9 @@ fn a_plan_breaks_down_with_the_students_name() {
     let out = folder.path().join("mutual");
     let recipe = planned(folder.path(), "ce", 0, MUTUAL, &hot);
     let error = go(&recipe, &out, Start::New, None).0.unwrap_err();
-    let Error::NotFinite { epoch: 1, what, kept: None, .. } = &error else { panic!("{error}") };
-    assert!(what.ends_with("of `student`"), "{what}");
+    let Error::StudentOfPlan { student, source } = &error else { panic!("{error}") };
+    assert!(matches!(**source, Error::NotFinite { epoch: 1, kept: None, .. }), "{error}");
+    assert!(student == "student" && !error.hint().unwrap().contains("--resume-with"), "{error}");
 }
 
 #[test]
