@@ -59,7 +59,7 @@ fn a_sweep_keeps_the_better_settings_and_goes_on_after_an_interruption() {
     }
     // A step that small learns nothing.
     let last = &calm.rounds[0].1[4];
-    assert_eq!(last.sets, ["train.learning_rate=0.0000001"]);
+    assert_eq!(last.sets, ["train.learning_rate=0.0000001"], "{:?}", calm.rounds[0].1);
     assert!(!calm.rounds[1].1.iter().any(|own| own.sets == last.sets));
     // The test part was not measured.
     let card = folder.path().join("calm/round2/own/seed3/card.json");
