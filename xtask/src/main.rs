@@ -1,6 +1,12 @@
-//! Project chores: `cargo xtask check` is what CI runs.
+//! Project chores: `cargo xtask check` is what CI runs, `cargo xtask soak` what a night is for.
 
-#![expect(clippy::print_stderr, reason = "a program that talks to its developer")]
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a program that talks to its developer"
+)]
+
+mod soak;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -11,8 +17,12 @@ const TEST_COMMAND: &[&str] = &["test", "--release"];
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("check") => check(),
+        Some("soak") => soak_for(std::env::args().nth(3).as_deref().unwrap_or("30")),
         other => {
-            eprintln!("usage: cargo xtask check   (fmt, clippy, docs, crate list, tests)");
+            eprintln!(
+                "usage: cargo xtask check                  (fmt, clippy, docs, crate list, tests)\n\
+                 \x20      cargo xtask soak [--minutes 30]   (kills and faults; build with --release)"
+            );
             ExitCode::from(if other.is_none() { 0 } else { 2 })
         }
     }
@@ -61,6 +71,24 @@ fn check() -> ExitCode {
     }
     eprintln!("check: all good");
     ExitCode::SUCCESS
+}
+
+/// Kills and faults for so many minutes; the log is on stdout.
+fn soak_for(minutes: &str) -> ExitCode {
+    let log = match minutes.parse() {
+        Ok(minutes) => soak::soak(&root(), minutes),
+        Err(_) => Err(format!("`{minutes}` is no number of minutes")),
+    };
+    match log {
+        Ok(log) => {
+            println!("{log}");
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            eprintln!("soak: {problem}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn root() -> PathBuf {

@@ -56,7 +56,11 @@ const DISTILL_EXAMPLES: &str = "\
 Examples:
   faculty distill recipe.toml
   faculty distill recipe.toml --set method.name=aver --output runs/aver
-  faculty distill recipe.toml --resume";
+  faculty distill recipe.toml --resume
+  faculty distill recipe.toml --resume-with train.epochs=60
+
+Ctrl-C (or SIGTERM) finishes the batch, writes a checkpoint and exits with 130; once more ends at
+once. See docs/reliability.md.";
 
 const TEACHERS_EXAMPLES: &str = "\
 Examples:
@@ -128,6 +132,9 @@ pub(crate) struct RunOptions {
     /// Go on from the last checkpoint in the run folder
     #[arg(long, conflicts_with = "overwrite")]
     pub(crate) resume: bool,
+    /// Go on with another value of the recipe, for example `train.epochs=60`; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "overwrite")]
+    pub(crate) resume_with: Vec<String>,
     /// Replace an earlier run in the run folder
     #[arg(long)]
     pub(crate) overwrite: bool,

@@ -51,7 +51,8 @@ fn use_threads(threads: Option<usize>) -> Result<(), Failure> {
     })
 }
 
-/// A flag that Ctrl-C (or SIGTERM) sets; a second one ends the program at once.
+/// A flag that Ctrl-C, SIGTERM or SIGHUP sets; a second one ends the program at once. The exit code
+/// is that of Ctrl-C for all of them: each says that the work can go on.
 fn stop_on_interrupt() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
@@ -59,7 +60,7 @@ fn stop_on_interrupt() -> Arc<AtomicBool> {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(Exit::Interrupted as i32);
         }
-        eprintln!("stopping after this batch; once more ends at once");
+        eprintln!("stopping after this batch, what is done is kept; once more ends at once");
     });
     if let Err(error) = installed {
         // Without the handler Ctrl-C still ends the program, only less politely.

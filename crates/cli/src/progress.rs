@@ -50,12 +50,20 @@ impl Progress {
     /// Takes an event.
     pub(crate) fn show(&mut self, event: &Event<'_>) {
         match event {
-            Event::Started { epoch } => {
+            Event::Started { epoch, batch } => {
                 self.first_epoch = *epoch;
-                if *epoch > 1 && !self.json {
-                    self.line(&format!("{}: goes on with epoch {epoch}", self.label));
+                if (*epoch > 1 || *batch > 0) && !self.json {
+                    let after = match batch {
+                        0 => String::new(),
+                        batch => format!(" after batch {batch}"),
+                    };
+                    self.line(&format!("{}: goes on with epoch {epoch}{after}", self.label));
                 }
             }
+            Event::Warning(text) if self.json => {
+                print_json(&json!({"event": "warning", "run": self.label, "text": text}));
+            }
+            Event::Warning(text) => self.line(&format!("warning: {text}")),
             Event::Batch { epoch, batch, batches, loss, images_per_second } => {
                 let done = (epoch - self.first_epoch) as f64 + *batch as f64 / *batches as f64;
                 let message = format!(

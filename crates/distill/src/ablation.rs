@@ -11,6 +11,7 @@ use faculty_data::Dataset;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::lock::FolderLock;
 use crate::metrics::Quality;
 use crate::recipe::Recipe;
 use crate::run::{CheckedRun, TeacherPool};
@@ -113,6 +114,7 @@ pub fn ablate(
             }
         }
     }
+    let _lock = FolderLock::take(&plan.folder, "trains in")?;
     for run in 0..plan.seeds {
         let seed = recipe.seed + run as u64;
         // Another seed draws other views, so nothing is shared between seeds.
@@ -124,7 +126,7 @@ pub fn ablate(
             let checked = CheckedRun::sharing(&own, dataset, &mut pool)?;
             let folder = run_folder(plan, seed, without);
             let start = match plan.start {
-                Start::Resume if !RunFolder::at(&folder).last_checkpoint().exists() => {
+                Start::Resume if RunFolder::at(&folder).newest_checkpoint().is_none() => {
                     Start::Overwrite
                 }
                 start => start,

@@ -1,45 +1,128 @@
 //! Checkpoints: everything that training changes, in one safetensors file.
 //!
 //! Everything else is a function of the recipe, the epoch and sample ids, so a run continued from
-//! the checkpoint of an epoch is the same run, bit for bit.
+//! a checkpoint, between two epochs or in the middle of one, is the same run, bit for bit.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use faculty_nets::weights::{self, Array, StateDict};
+use faculty_nets::Network;
+use faculty_nets::weights::{self, StateDict};
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::metrics::Quality;
 use crate::optimizer::OptimizerConfig;
+use crate::record::{EpochRecord, EpochSums};
 
-const FORMAT: u32 = 1;
+mod identity;
+mod pair;
+mod state;
 
-/// Before the names of what a method keeps between steps.
-const BETWEEN: &str = "between/";
+pub use identity::{Change, Identity};
+pub(crate) use identity::{check_allowed, recipe_changes};
+pub(crate) use pair::CheckpointPair;
 
-/// Before the names of what its loss remembers.
-const MEMORY: &str = "memory/";
+const FORMAT: u32 = 2;
 
 /// Progress at a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Version of the file's layout.
     pub format: u32,
+    /// Version of the program that wrote it.
+    pub faculty: String,
+    /// Path of the numeric kernels that it trained with.
+    pub kernels: String,
     /// Finished epochs.
     pub epoch: usize,
+    /// What is done of the next one.
+    pub part: Option<EpochPart>,
     /// Best validation epoch so far.
     pub best: Option<BestEpoch>,
-    /// That of each peer, where several students learn together.
+    /// That and the rest of each peer, where several students learn together.
     #[serde(default)]
-    pub peers: Vec<Option<BestEpoch>>,
-    /// Seconds trained so far.
+    pub peers: Vec<PeerProgress>,
+    /// Seconds of the finished epochs.
     pub seconds: f64,
-    /// Fingerprint of the data set.
-    pub data_fingerprint: String,
-    /// What must not change between parts of a run, as resolved recipe text.
-    pub recipe: String,
+    /// Length of `metrics.jsonl`.
+    pub metrics_bytes: u64,
+    /// Batches left out so far because their loss was no number.
+    pub skipped_batches: usize,
+    /// What was changed on the way, by request.
+    pub changes: Vec<Change>,
+    /// What must not change between parts of a run.
+    pub identity: Identity,
+}
+
+/// How far a peer of the student is: as far as the student itself, with numbers of its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PeerProgress {
+    /// What is done of the next epoch.
+    pub part: Option<EpochPart>,
+    /// Best validation epoch so far.
+    pub best: Option<BestEpoch>,
+    /// Length of its metrics.
+    pub metrics_bytes: u64,
+}
+
+/// The first batches of an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochPart {
+    /// How many.
+    pub batches: usize,
+    /// Their samples: the position in the epoch's order.
+    pub samples: usize,
+    /// Those left out among the batches.
+    pub skipped: usize,
+    /// Learning rate of the last of them.
+    pub learning_rate: f64,
+    /// Sums over the batches.
+    pub sums: EpochSums,
+    /// Time that they took.
+    pub times: EpochTimes,
+}
+
+impl EpochPart {
+    /// Of the whole epoch, with what was measured after it.
+    pub(crate) fn record(
+        &self,
+        epoch: usize,
+        teachers: &[String],
+        validation: Option<Quality>,
+        seconds: f64,
+    ) -> EpochRecord {
+        EpochRecord {
+            epoch,
+            learning_rate: self.learning_rate,
+            loss: self.sums.loss(),
+            terms: self.sums.terms(),
+            teacher_weights: self.sums.teacher_weights(teachers),
+            train_top1: self.sums.train_top1(),
+            skipped_batches: self.skipped,
+            validation,
+            images_per_second: self.sums.samples() as f64 / self.times.training,
+            data_wait_seconds: self.times.data_wait,
+            teacher_seconds: self.times.teachers,
+            loss_seconds: self.times.losses,
+            seconds,
+        }
+    }
+}
+
+/// Seconds of an epoch or a part of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochTimes {
+    /// All of it, evaluation left out.
+    pub training: f64,
+    /// Waiting for batches.
+    pub data_wait: f64,
+    /// Teacher outputs.
+    pub teachers: f64,
+    /// Losses and their gradients.
+    pub losses: f64,
 }
 
 /// The epoch with the best validation accuracy.
@@ -54,183 +137,131 @@ pub struct BestEpoch {
 impl Progress {
     /// Before the first epoch.
     #[must_use]
-    pub fn start(data_fingerprint: String, recipe: String) -> Self {
+    pub fn start(identity: Identity) -> Self {
         Self {
             format: FORMAT,
+            faculty: env!("CARGO_PKG_VERSION").to_owned(),
+            kernels: faculty_kernels::isa::name().to_owned(),
             epoch: 0,
+            part: None,
             best: None,
             peers: Vec::new(),
             seconds: 0.0,
-            data_fingerprint,
-            recipe,
+            metrics_bytes: 0,
+            skipped_batches: 0,
+            changes: Vec::new(),
+            identity,
         }
+    }
+
+    /// Finished batches of the epoch in work.
+    #[must_use]
+    pub fn batch(&self) -> usize {
+        self.part.as_ref().map_or(0, |part| part.batches)
     }
 }
 
-/// Writes the learner's whole state; the file appears complete or not at all.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn save(
-    path: &Path,
-    learner: &Learner,
-    optimizer: &OptimizerConfig,
-    progress: &Progress,
-) -> Result<()> {
-    save_all(path, [(String::new(), learner)], optimizer, progress)
+/// One student of a checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Saved<'a> {
+    /// Before its tensors' names; the student itself has none.
+    pub(crate) prefix: &'a str,
+    /// Its state.
+    pub(crate) learner: &'a Learner,
+    /// Its network of the best epoch.
+    pub(crate) best: Option<&'a Network>,
 }
 
-/// The same for several learners: what is each one's stands behind its prefix.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn save_all<'a>(
+/// Writes a checkpoint: the whole state of each student.
+pub(crate) fn save(
     path: &Path,
-    learners: impl IntoIterator<Item = (String, &'a Learner)>,
+    students: &[Saved<'_>],
     optimizer: &OptimizerConfig,
     progress: &Progress,
 ) -> Result<()> {
     let mut tensors = StateDict::new();
     let mut steps = BTreeMap::new();
-    for (prefix, learner) in learners {
-        gather(learner, &prefix, optimizer, &mut tensors, &mut steps);
+    for student in students {
+        state::gather(student, optimizer, &mut tensors, &mut steps);
     }
-    let metadata =
-        [("progress".to_owned(), json(progress)), ("optimizer_steps".to_owned(), json(&steps))];
+    let (progress, steps) = (json(progress), json(&steps));
+    let checksum = checksum(&tensors, [&progress, &steps]);
+    let metadata = [("progress", progress), ("optimizer_steps", steps), ("checksum", checksum)];
+    let metadata = metadata.map(|(key, text)| (key.to_owned(), text));
     weights::write(path, &tensors, &metadata.into())?;
     Ok(())
 }
 
-fn gather(
-    learner: &Learner,
-    prefix: &str,
-    optimizer: &OptimizerConfig,
-    tensors: &mut StateDict,
-    steps: &mut BTreeMap<String, u64>,
-) {
-    for (name, trained) in learner.trained() {
-        let name = format!("{prefix}{name}");
-        for (key, array) in trained.network.state_dict() {
-            tensors.insert(format!("{name}/{key}"), array);
+/// A checkpoint that was read and is whole.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    /// How far it is.
+    pub progress: Progress,
+    tensors: StateDict,
+    steps: BTreeMap<String, u64>,
+}
+
+impl Checkpoint {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// When the file is damaged or of another version.
+    pub fn read(path: &Path) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
         }
-        let specs = trained.network.graph().parameters();
-        let optimizer = trained.own_optimizer.as_ref().unwrap_or(optimizer);
-        for (slot, vectors) in optimizer.slot_names().iter().zip(&trained.optimizer.slots) {
-            for (spec, values) in specs.iter().zip(vectors) {
-                let array = Array { shape: spec.shape.clone(), values: values.clone() };
-                tensors.insert(format!("optimizer.{slot}/{name}/{}", spec.name), array);
-            }
+        let (tensors, metadata) = weights::read_safetensors(path)?;
+        let not_ours = || damaged(path, "it is not a checkpoint of faculty".to_owned());
+        let text = |key: &str| metadata.get(key).ok_or_else(not_ours);
+        let (progress, steps) = (text("progress")?, text("optimizer_steps")?);
+        // The version first: another one may have other fields.
+        let Version { format } = parse(path, progress)?;
+        if format != FORMAT {
+            return Err(damaged(path, format!("format {format}, expected {FORMAT}")));
         }
-        steps.insert(name, trained.optimizer.steps);
-    }
-    for (key, array) in learner.between().map(|between| between.state()).unwrap_or_default() {
-        tensors.insert(format!("{prefix}{BETWEEN}{key}"), array);
-    }
-    for (key, array) in learner.memory() {
-        tensors.insert(format!("{prefix}{MEMORY}{key}"), array);
-    }
-}
-
-/// Reads only the progress of a checkpoint.
-///
-/// # Errors
-/// When the file is damaged or of another version.
-pub fn progress(path: &Path) -> Result<Progress> {
-    let (_, metadata) = weights::read_safetensors(path)?;
-    parse(path, metadata.get("progress"))
-}
-
-/// Puts a checkpoint's state into a learner of the same recipe.
-///
-/// # Errors
-/// When the file is damaged, of another version, or of other networks; the learner may then be
-/// partly changed and must not be used.
-pub fn load(path: &Path, learner: &mut Learner, optimizer: &OptimizerConfig) -> Result<Progress> {
-    load_all(path, [(String::new(), learner)], optimizer)
-}
-
-/// The same for several learners, with the prefixes of [`save_all`].
-///
-/// # Errors
-/// As [`load`].
-pub fn load_all<'a>(
-    path: &Path,
-    learners: impl IntoIterator<Item = (String, &'a mut Learner)>,
-    optimizer: &OptimizerConfig,
-) -> Result<Progress> {
-    let (mut tensors, metadata) = weights::read_safetensors(path)?;
-    let progress: Progress = parse(path, metadata.get("progress"))?;
-    let steps: BTreeMap<String, u64> = parse(path, metadata.get("optimizer_steps"))?;
-    if progress.format != FORMAT {
-        return Err(damaged(path, format!("format {}, expected {FORMAT}", progress.format)));
-    }
-    for (prefix, learner) in learners {
-        put_back(path, learner, &prefix, optimizer, &mut tensors, &steps)?;
-    }
-    Ok(progress)
-}
-
-fn put_back(
-    path: &Path,
-    learner: &mut Learner,
-    prefix: &str,
-    optimizer: &OptimizerConfig,
-    tensors: &mut StateDict,
-    steps: &BTreeMap<String, u64>,
-) -> Result<()> {
-    for (name, trained) in learner.trained_mut() {
-        let name = format!("{prefix}{name}");
-        let own = below(&format!("{name}/"), tensors);
-        trained.network.set_state_dict(&own, path)?;
-        trained.optimizer.steps = *steps
-            .get(&name)
-            .ok_or_else(|| damaged(path, format!("no optimiser steps of `{name}`")))?;
-        trained.optimizer.slots.clear();
-        if trained.optimizer.steps == 0 {
-            continue;
+        if *text("checksum")? != checksum(&tensors, [progress, steps]) {
+            return Err(damaged(path, "it does not have its checksum".to_owned()));
         }
-        let optimizer = trained.own_optimizer.unwrap_or(*optimizer);
-        for slot in optimizer.slot_names() {
-            let vectors = trained
-                .network
-                .graph()
-                .parameters()
-                .iter()
-                .map(|spec| {
-                    let key = format!("optimizer.{slot}/{name}/{}", spec.name);
-                    tensors
-                        .remove(&key)
-                        .filter(|array| array.shape == spec.shape)
-                        .map(|array| array.values)
-                        .ok_or_else(|| damaged(path, format!("no fitting tensor `{key}`")))
-                })
-                .collect::<Result<Vec<_>>>()?;
-            trained.optimizer.slots.push(vectors);
-        }
+        let (progress, steps) = (parse(path, progress)?, parse(path, steps)?);
+        Ok(Self { path: path.to_owned(), progress, tensors, steps })
     }
-    let own = below(&format!("{prefix}{MEMORY}"), tensors);
-    learner.set_memory(own).map_err(|reason| damaged(path, reason))?;
-    if let Some(between) = learner.between_mut() {
-        let own = below(&format!("{prefix}{BETWEEN}"), tensors);
-        between.set_state(own).map_err(|reason| damaged(path, reason))?;
+
+    /// Puts the state into a learner of the same recipe, whose tensors' names have this prefix;
+    /// gives the student of the best epoch.
+    ///
+    /// # Errors
+    /// When it is of other networks; the learner may then be partly changed and must not be used.
+    pub fn restore(
+        &self,
+        prefix: &str,
+        learner: &mut Learner,
+        optimizer: &OptimizerConfig,
+    ) -> Result<Option<Network>> {
+        state::put_back(self, prefix, learner, optimizer)
     }
-    Ok(())
 }
 
-/// What stands behind `prefix`, without it.
-fn below(prefix: &str, tensors: &StateDict) -> StateDict {
-    let own = |(key, array): (&String, &Array)| {
-        Some((key.strip_prefix(prefix)?.to_owned(), array.clone()))
-    };
-    tensors.iter().filter_map(own).collect()
+/// Over everything in a checkpoint: a file that lost a bit is not gone on from.
+fn checksum(tensors: &StateDict, texts: [&String; 2]) -> String {
+    let mut hash = Xxh3::new();
+    texts.into_iter().for_each(|text| hash.update(text.as_bytes()));
+    let mut bytes = Vec::new();
+    for (name, array) in tensors {
+        hash.update(format!("{name}{:?}", array.shape).as_bytes());
+        bytes.clear();
+        bytes.extend(array.values.iter().flat_map(|value| value.to_le_bytes()));
+        hash.update(&bytes);
+    }
+    format!("{:016x}", hash.digest())
 }
 
 fn json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("plain data with string keys always serialises")
 }
 
-fn parse<T: for<'a> Deserialize<'a>>(path: &Path, text: Option<&String>) -> Result<T> {
-    let text = text.ok_or_else(|| damaged(path, "it is not a checkpoint of faculty".to_owned()))?;
+fn parse<T: for<'a> Deserialize<'a>>(path: &Path, text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|error| damaged(path, error.to_string()))
 }
 

@@ -19,16 +19,17 @@ use faculty_data::Dataset;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{CachePlan, check_maps};
-use crate::checkpoint::Progress;
+use crate::checkpoint::Identity;
 use crate::error::{Error, Result};
 use crate::found::{Found, find_run};
 use crate::heads::{self, HeadsEvent, HeadsPlan};
+use crate::lock::FolderLock;
 use crate::methods::{self, METHODS};
 use crate::metrics::Quality;
 use crate::preflight::Report;
 use crate::recipe::{self, CacheDtype, Method, Recipe};
 use crate::record::{RunCard, TeacherCard};
-use crate::run::{CheckedRun, Labels, TeacherPool, identity, taps_of_run};
+use crate::run::{CheckedRun, Labels, TeacherPool, taps_of_run};
 use crate::run_folder::{RunFolder, Start};
 use crate::statistics::{Paired, SIGNIFICANCE, compare_paired, deviation, mean};
 use crate::tap::Tap;
@@ -370,12 +371,14 @@ impl<'a> CheckedComparison<'a> {
     /// Trains what is missing and compares; `observe` gets each run's name with its events.
     ///
     /// # Errors
-    /// [`Error::ComparisonStopped`] when `stop` was set; [`Error::RunOfComparison`].
+    /// [`Error::ComparisonStopped`] when `stop` was set; [`Error::RunOfComparison`];
+    /// [`Error::FolderLocked`].
     pub fn run(
         mut self,
         stop: &AtomicBool,
         observe: &mut dyn FnMut(&str, Event<'_>),
     ) -> Result<Comparison> {
+        let _lock = FolderLock::take(&self.plan.folder, "compares in")?;
         self.clear()?;
         let rounded = self.recipe.cache.as_ref().is_some_and(|own| own.dtype == CacheDtype::F16);
         let report = self.pool.widest_report().cloned();
@@ -452,9 +455,8 @@ impl<'a> CheckedComparison<'a> {
 
     fn found_at(&self, at: usize, seed: u64) -> Result<Found> {
         let own = self.own(at, seed);
-        let identity = identity(&own, &self.methods[at].teachers)?;
-        let expected = Progress::start(self.dataset.fingerprint(), identity);
-        find_run(&RunFolder::at(&self.run_folder(at, seed)), &expected, own.train.epochs)
+        let identity = Identity::of(&own, &self.methods[at].teachers, self.dataset.fingerprint())?;
+        find_run(&RunFolder::at(&self.run_folder(at, seed)), &identity, own.train.epochs)
     }
 
     fn summary(&self, cards: &[Vec<RunCard>], report: Option<&Report>) -> Comparison {

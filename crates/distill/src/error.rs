@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use faculty_data::SampleId;
 
+use crate::checkpoint::{Change, check_allowed};
 use crate::preflight::Suspicion;
 use crate::recipe::RecipeError;
 use crate::teacher::ClassProblem;
@@ -220,6 +221,18 @@ pub enum Error {
         /// `train.batch_size`.
         batch_size: usize,
     },
+    /// A run that does not fit into memory.
+    #[error(
+        "the run needs about {needed:.1} GiB more memory, and {available:.1} GiB are available"
+    )]
+    Memory {
+        /// GiB beside data and teachers.
+        needed: f64,
+        /// GiB, swap included.
+        available: f64,
+        /// Whether most of it are teacher outputs that are kept.
+        outputs: bool,
+    },
     /// A device that this program was built without.
     #[error("this program was built without the device `{device}`")]
     DeviceNotBuilt {
@@ -234,8 +247,24 @@ pub enum Error {
         /// Whether that run is finished.
         finished: bool,
     },
+    /// A folder that another process writes.
+    #[error("{owner} {what} `{}` already", path.display())]
+    FolderLocked {
+        /// The folder.
+        path: PathBuf,
+        /// What it does there.
+        what: &'static str,
+        /// Which process, on which machine.
+        owner: String,
+    },
+    /// A key of the recipe that cannot change in the middle of a run.
+    #[error("`{key}` cannot change in the middle of a run")]
+    CannotChange {
+        /// The key.
+        key: String,
+    },
     /// Nothing to resume.
-    #[error("`{}` holds no checkpoint to resume from", path.display())]
+    #[error("`{}` holds no run to go on with", path.display())]
     NothingToResume {
         /// The folder.
         path: PathBuf,
@@ -249,12 +278,14 @@ pub enum Error {
         reason: String,
     },
     /// A checkpoint of another run.
-    #[error("`{}` belongs to another run: {what} differs", path.display())]
+    #[error("`{}` belongs to another run: {} differ{}", path.display(), told(changes), if changes.len() == 1 { "s" } else { "" })]
     OtherRun {
-        /// The file.
+        /// Its folder.
         path: PathBuf,
         /// What differs.
-        what: String,
+        changes: Vec<Change>,
+        /// Whether the command that resumes it could be told to go on all the same.
+        can_allow: bool,
     },
     /// A recipe without a cache, where one is asked for.
     #[error("the recipe has no `[cache]`")]
@@ -327,12 +358,6 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// Another process builds the same cache.
-    #[error("another process is building `{}`", path.display())]
-    CacheInUse {
-        /// Its folder.
-        path: PathBuf,
-    },
     /// The building of a cache was stopped from outside.
     #[error("stopped building `{}`", path.display())]
     CacheStopped {
@@ -368,10 +393,12 @@ pub enum Error {
         kept: Option<PathBuf>,
     },
     /// Stopped from outside.
-    #[error("stopped in epoch {epoch}")]
+    #[error("stopped in epoch {epoch} after batch {batch}")]
     Interrupted {
         /// The epoch that was not finished.
         epoch: usize,
+        /// Its finished batches.
+        batch: usize,
         /// The last good checkpoint, if one was written.
         kept: Option<PathBuf>,
     },
@@ -476,7 +503,7 @@ impl Error {
             Some(path) => {
                 format!("{first}`{}` is kept: continue from it with `--resume`", path.display())
             }
-            None => format!("{first}no epoch was finished, so there is no checkpoint yet"),
+            None => format!("{first}there is no checkpoint yet: `--resume` begins again"),
         };
         match self {
             // Each recipe problem carries its own hint.
@@ -550,6 +577,14 @@ impl Error {
             Self::TooFewSamples { .. } => {
                 Some("lower `train.batch_size`, or use more samples".to_owned())
             }
+            Self::Memory { outputs: true, .. } => Some(
+                "add `[cache]`, which keeps the teachers' outputs in files, or lower `data.views`"
+                    .to_owned(),
+            ),
+            Self::Memory { outputs: false, .. } => Some(
+                "lower `train.batch_size`, choose a smaller student, or end other programs"
+                    .to_owned(),
+            ),
             Self::DeviceNotBuilt { device } => Some(format!(
                 "build it with `--features {device}`, or leave `train.device` out to use the CPU"
             )),
@@ -560,13 +595,20 @@ impl Error {
             Self::FolderInUse { finished: false, .. } => {
                 Some("continue it with `--resume`, or replace it with `--overwrite`".to_owned())
             }
-            Self::NothingToResume { .. } => {
-                Some("start it without `--resume`; the first epoch writes a checkpoint".to_owned())
-            }
+            Self::NothingToResume { .. } => Some("start it without `--resume`".to_owned()),
             Self::Checkpoint { .. } => Some("start the run again with `--overwrite`".to_owned()),
-            Self::OtherRun { .. } => Some(
-                "undo the change, or start a new run with `--output` or `--overwrite`".to_owned(),
-            ),
+            Self::OtherRun { changes, can_allow, .. } => {
+                let keys: Vec<String> =
+                    changes.iter().map(|change| change.key.clone()).collect();
+                let ways = "undo the change, or start a new run with `--output` or `--overwrite`";
+                let may = *can_allow && check_allowed(&keys).is_ok();
+                Some(match changes.as_slice() {
+                    [Change { key, now, .. }, ..] if may => {
+                        format!("{ways}; `--resume-with {key}={now}` goes on with the change")
+                    }
+                    _ => ways.to_owned(),
+                })
+            }
             Self::NoCache => Some("add `[cache]`, and `views = 4` to `[data]`".to_owned()),
             Self::CacheMismatch { field, cache, .. } => Some(match field.as_str() {
                 "`data.view_seed`" => format!(
@@ -586,6 +628,9 @@ impl Error {
             Self::CacheMaps { .. } => {
                 Some("set `cache.maps = \"auto\"`, or use a method that reads logits".to_owned())
             }
+            Self::FolderLocked { .. } => {
+                Some("wait for it to end, or use another folder".to_owned())
+            }
             Self::CacheLabels { .. } => {
                 Some("compare them without `[cache]`, or with caches of their own".to_owned())
             }
@@ -598,9 +643,11 @@ impl Error {
                  for each class"
                     .to_owned(),
             ),
-            Self::CacheInUse { .. } => {
-                Some("wait for it, or name another folder as `cache.path`".to_owned())
-            }
+            Self::CannotChange { .. } => Some(
+                "keys of `train` and `method` can change, but neither the method nor the \
+                 optimiser; start a new run for anything else"
+                    .to_owned(),
+            ),
             Self::CacheStopped { .. } => {
                 Some("what is finished is kept: the same command goes on from there".to_owned())
             }
@@ -608,9 +655,17 @@ impl Error {
             Self::CacheValue { .. } => {
                 Some("check the teacher's weights and normalisation".to_owned())
             }
-            Self::NotFinite { kept, .. } => {
-                Some(kept_hint(kept, "lower `train.learning_rate` or the loss weights; "))
-            }
+            Self::NotFinite { kept: Some(kept), .. } => Some(format!(
+                "`{}` is kept: go on from it with a lower rate, `--resume-with \
+                 train.learning_rate=…`, or without the batch, `--resume --set \
+                 train.skip_bad_batches=…`",
+                kept.display()
+            )),
+            Self::NotFinite { kept: None, .. } => Some(
+                "lower `train.learning_rate` or the loss weights, and start again with \
+                 `--overwrite`"
+                    .to_owned(),
+            ),
             Self::Interrupted { kept, .. } => Some(kept_hint(kept, "")),
             Self::NothingToCompare { .. } => {
                 Some("name some in `--methods`; `faculty methods` lists them".to_owned())
@@ -644,7 +699,7 @@ impl Error {
             ),
             Self::StudentOfPlan { source, .. } => match **source {
                 Self::Interrupted { .. } => Some(
-                    "finished students and the last epoch are kept: go on with `--resume`"
+                    "what is done is kept, finished students too: go on with `--resume`"
                         .to_owned(),
                 ),
                 Self::NotFinite { .. } => Some(
@@ -654,7 +709,7 @@ impl Error {
                 _ => source.hint(),
             },
             Self::ComparisonStopped { .. } => Some(
-                "finished runs and the last epoch are kept: the same command goes on from there"
+                "what is done is kept, finished runs too: the same command goes on from there"
                     .to_owned(),
             ),
             Self::Io { .. } => Some("check the path, its permissions and free space".to_owned()),
@@ -668,4 +723,16 @@ fn quoted(names: &[String]) -> String {
 
 fn listed(ids: &[SampleId]) -> String {
     ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// `train.epochs` (then 3, now 60), …
+fn told(changes: &[Change]) -> String {
+    const SHOWN: usize = 5;
+    let more = changes.len().saturating_sub(SHOWN);
+    let shown = changes.iter().take(SHOWN).map(|Change { key, then, now, .. }| {
+        let key = if key.contains(' ') { key.clone() } else { format!("`{key}`") };
+        format!("{key} (then {then}, now {now})")
+    });
+    let more = (more > 0).then(|| format!("{more} more"));
+    shown.chain(more).collect::<Vec<_>>().join(", ")
 }

@@ -614,6 +614,32 @@ impl Learner {
         }
     }
 
+    /// Running statistics of student and connectors, which every forward pass moves.
+    pub(crate) fn running_statistics(&self) -> Vec<Vec<Vec<f32>>> {
+        self.trained().map(|(_, trained)| trained.network.buffers().to_vec()).collect()
+    }
+
+    /// Puts them back.
+    pub(crate) fn set_running_statistics(&mut self, statistics: Vec<Vec<Vec<f32>>>) {
+        for ((_, trained), own) in self.trained_mut().zip(statistics) {
+            trained.network.buffers_mut().clone_from_slice(&own);
+        }
+    }
+
+    /// The first gradient of the last [`Learner::gradients`] that is not a number.
+    pub(crate) fn broken_gradient(&self, epoch: usize) -> Option<(String, f64)> {
+        let needs = self.method.needs(epoch);
+        let mut trained = self.trained().filter(|(name, _)| takes_part(&needs, name));
+        trained.find_map(|(part, trained)| {
+            let specs = trained.network.graph().parameters();
+            let mut all = specs.iter().zip(trained.gradients());
+            all.find_map(|(spec, values)| {
+                let bad = values.iter().find(|value| !value.is_finite())?;
+                Some((format!("the gradient of `{}` of the {part}", spec.name), f64::from(*bad)))
+            })
+        })
+    }
+
     /// Updates everything that the last [`Learner::gradients`] reached, at learning rate `rate`;
     /// `clip` scales the gradients of all trained parts to that joint norm first.
     pub fn update(&mut self, config: &OptimizerConfig, rate: f32, clip: Option<f64>, epoch: usize) {
@@ -628,15 +654,9 @@ impl Learner {
         epoch: usize,
     ) {
         let needs = self.method.needs(epoch);
-        let takes_part = |name: &str| match name {
-            "student" => true,
-            "method" => needs.trained_parts && !needs.frozen_parameters,
-            teacher if teacher.starts_with("teacher.") => false,
-            _ => needs.trained_parts,
-        };
         let mut all: Vec<&mut Trained> = self
             .trained_mut()
-            .filter(|(name, _)| takes_part(name))
+            .filter(|(name, _)| takes_part(&needs, name))
             .map(|(_, trained)| trained)
             .collect();
         if let Some(limit) = clip {
@@ -659,6 +679,17 @@ impl Learner {
             optimizer.update_where(trained, config, rate, parameters, gradients);
         }
         self.memory.commit();
+    }
+}
+
+/// Whether this part of the learner is trained in an epoch with these needs.
+fn takes_part(needs: &Needs, name: &str) -> bool {
+    match name {
+        "student" => true,
+        "method" => needs.trained_parts && !needs.frozen_parameters,
+        // Between steps, by an optimiser of their own.
+        teacher if teacher.starts_with("teacher.") => false,
+        _ => needs.trained_parts,
     }
 }
 

@@ -18,6 +18,7 @@ pub mod evaluate;
 mod found;
 pub mod heads;
 pub mod learner;
+mod lock;
 pub mod losses;
 pub mod methods;
 pub mod metrics;

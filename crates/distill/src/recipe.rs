@@ -35,6 +35,7 @@ pub use load::LoadedRecipe;
 pub use method::{Exception, Method, MethodSpec, OptionSpec, OptionValue};
 pub use problems::{Location, Problem, RecipeError};
 pub use range::Range;
+pub(crate) use schema::milestones as default_milestones;
 pub use schema::{
     Cache, CacheDtype, CacheMaps, Data, Device, HeadTraining, LabelNoise, Optimizer, Plan,
     PlanKind, Recipe, Schedule, Student, Teacher, Train,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::Change;
 use crate::learner::StepRecord;
 use crate::metrics::Quality;
 use crate::preflight::Diversity;
@@ -34,6 +35,9 @@ pub struct EpochRecord {
     pub teacher_weights: BTreeMap<String, BTreeMap<String, f64>>,
     /// Training samples right while training, percent.
     pub train_top1: f64,
+    /// Batches left out because their loss or gradient was no number (`train.skip_bad_batches`).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped_batches: usize,
     /// On the validation part, if there is one.
     pub validation: Option<Quality>,
     /// Training images per second of the epoch, evaluation left out.
@@ -49,15 +53,20 @@ pub struct EpochRecord {
     pub seconds: f64,
 }
 
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 /// Adds up the batches of one epoch.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct EpochSums {
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochSums {
     batches: usize,
     samples: usize,
     correct: usize,
     loss: f64,
-    terms: BTreeMap<&'static str, (f64, f64)>,
-    weights: BTreeMap<&'static str, Vec<f64>>,
+    /// Term → sum of its values, its constant.
+    terms: BTreeMap<String, (f64, f64)>,
+    weights: BTreeMap<String, Vec<f64>>,
 }
 
 impl EpochSums {
@@ -67,12 +76,13 @@ impl EpochSums {
         self.correct += step.correct;
         self.loss += step.loss;
         for term in &step.terms {
-            let sum = self.terms.entry(term.name).or_default();
+            let sum = self.terms.entry(term.name.to_owned()).or_default();
             sum.0 += term.value;
             sum.1 = term.weight;
         }
         for (level, weights) in &step.teacher_weights {
-            let sums = self.weights.entry(level).or_insert_with(|| vec![0.0; weights.len()]);
+            let zeros = || vec![0.0; weights.len()];
+            let sums = self.weights.entry((*level).to_owned()).or_insert_with(zeros);
             sums.iter_mut().zip(weights).for_each(|(sum, w)| *sum += w);
         }
     }
@@ -96,7 +106,7 @@ impl EpochSums {
             .iter()
             .map(|(name, &(value, weight))| {
                 let share = if whole > 0.0 { (value * weight).abs() / whole } else { 0.0 };
-                ((*name).to_owned(), TermRecord { value: value / batches, weight, share })
+                (name.clone(), TermRecord { value: value / batches, weight, share })
             })
             .collect()
     }
@@ -110,7 +120,7 @@ impl EpochSums {
             .iter()
             .map(|(level, sums)| {
                 let means = names.iter().cloned().zip(sums.iter().map(|sum| sum / batches));
-                ((*level).to_owned(), means.collect())
+                (level.clone(), means.collect())
             })
             .collect()
     }
@@ -201,6 +211,9 @@ pub struct RunCard {
     /// At the epoch with the best validation accuracy (the last epoch without a validation part).
     /// `student.safetensors` holds these weights.
     pub best: StudentResult,
+    /// What was changed in the middle of the run, by request (`--resume-with`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
     /// Seconds of the whole run, resumed parts included.
     pub seconds: f64,
 }

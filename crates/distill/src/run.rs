@@ -1,29 +1,30 @@
 //! From a recipe to a run that can start: everything is loaded and checked first, so that a run
 //! that begins does not fail for a reason that could have been known.
 
-use std::path::PathBuf;
+use std::time::Duration;
 
 use faculty_data::{
     Augmentation, BatchLoader, Dataset, Format, LoaderConfig, Normalisation, Part, ReadOptions,
 };
-use faculty_nets::weights::file_hash;
 use faculty_nets::{MapShape, Network};
 
 use crate::cache::CachePlan;
+use crate::checkpoint::{Identity, check_allowed};
 use crate::compute::Compute;
 use crate::error::{Error, Result};
 use crate::heads;
 use crate::learner::{self, Exam, Learner, TeacherTraits, TrainingSamples};
 use crate::methods::{self, Method, Needs};
 use crate::optimizer::OptimizerConfig;
-use crate::recipe::{self, CacheDtype, CacheMaps, Recipe};
-use crate::record::{RunCard, StudentResult, TeacherCard};
+use crate::recipe::{self, Recipe};
+use crate::record::{RunCard, StudentResult};
 use crate::schedule::{Schedule, Shape};
 use crate::tap::Tap;
 use crate::teacher::TeacherSource;
 
 mod costs;
 mod data;
+mod memory;
 mod pool;
 mod preflight;
 mod ranking;
@@ -32,6 +33,7 @@ mod untrained;
 
 pub(crate) use costs::class_costs;
 pub(crate) use data::prepare_data;
+pub use memory::MemoryNeed;
 pub(crate) use pool::{KEEP_IN_MEMORY_BYTES, TeacherPool};
 pub(crate) use preflight::measure_teachers;
 pub use preflight::{PROBE_SAMPLES, inspect_teachers};
@@ -90,6 +92,10 @@ pub struct Settings {
     pub evaluate_every: usize,
     /// Epochs between checkpoints.
     pub checkpoint_every: usize,
+    /// Time between checkpoints in the middle of an epoch.
+    pub checkpoint_after: Duration,
+    /// Batches that may be left out.
+    pub skip_bad_batches: usize,
     /// The resolved recipe as text.
     pub recipe: String,
 }
@@ -102,7 +108,10 @@ pub struct CheckedRun {
     pub(crate) settings: Settings,
     pub(crate) card: RunCard,
     /// What must not change between the parts of an interrupted run.
-    pub(crate) identity: String,
+    pub(crate) identity: Identity,
+    /// Keys of the recipe that may change all the same; none where nobody could name them.
+    pub(crate) allowed: Option<Vec<String>>,
+    memory: MemoryNeed,
 }
 
 impl CheckedRun {
@@ -184,8 +193,9 @@ impl CheckedRun {
         };
         let name = info.spec.name;
         preflight::prepare(name, method.as_mut(), &data, report.as_ref(), &mut cards)?;
+        let mut kept = 0;
         if recipe.cache.is_none() {
-            teachers = pool.keep(teachers, &cards, &data, recipe.data.views, labels);
+            (teachers, kept) = pool.keep(teachers, &cards, &data, recipe.data.views, labels);
         }
         if labels == Labels::Own {
             let costs = class_costs(recipe, dataset.classes(), &data, &mut teachers)?;
@@ -216,7 +226,7 @@ impl CheckedRun {
             }
         }
         let recipe_text = recipe.to_toml()?;
-        let identity = identity(recipe, &cards)?;
+        let identity = Identity::of(recipe, &cards, dataset.fingerprint())?;
         let nothing = StudentResult { epoch: 0, validation: None, test: None };
         let card = RunCard {
             format: 1,
@@ -237,6 +247,7 @@ impl CheckedRun {
             diversity: report.and_then(|report| report.diversity),
             last: nothing,
             best: nothing,
+            changes: Vec::new(),
             seconds: 0.0,
         };
         let batch_size = recipe.train.batch_size;
@@ -245,20 +256,32 @@ impl CheckedRun {
         if let Some(exam) = exam {
             learner = learner.with_teachers(learning, Exam::new(&exam, &data.normalisation)?);
         }
-        Ok(Self {
-            learner,
-            teachers,
-            data,
-            settings: settings(recipe, recipe_text),
-            card,
-            identity,
-        })
+        let settings = settings(recipe, recipe_text);
+        let memory = MemoryNeed::of(&learner, &settings, kept);
+        memory.check(memory::available())?;
+        Ok(Self { learner, teachers, data, settings, card, identity, allowed: None, memory })
+    }
+
+    /// Lets these keys of the recipe differ from the run that is resumed.
+    ///
+    /// # Errors
+    /// [`Error::CannotChange`] for keys that no run can change in its middle.
+    pub fn allowing(mut self, keys: Vec<String>) -> Result<Self> {
+        check_allowed(&keys)?;
+        self.allowed = Some(keys);
+        Ok(self)
     }
 
     /// What is known before the first epoch: objective, teachers and their quality, hashes.
     #[must_use]
     pub fn card(&self) -> &RunCard {
         &self.card
+    }
+
+    /// What it will take beside data and teachers.
+    #[must_use]
+    pub fn memory(&self) -> &MemoryNeed {
+        &self.memory
     }
 
     /// The data as this run uses it.
@@ -297,11 +320,13 @@ pub(crate) fn taps_of_run(method: &dyn Method, epochs: usize) -> Vec<Tap> {
     taps
 }
 
-/// The batches of an epoch (from 1): its order, and its view of each sample.
+/// The batches of an epoch (from 1) after its first `done` samples: its order, and its view of each
+/// sample.
 pub(crate) fn epoch_batches(
     data: &RunData,
     settings: &Settings,
     epoch: usize,
+    done: usize,
 ) -> Result<BatchLoader> {
     // Epochs count from 1, views from 0; with a limited number they repeat.
     let view = u32::try_from(epoch - 1).unwrap_or(u32::MAX);
@@ -311,7 +336,8 @@ pub(crate) fn epoch_batches(
         .with_drop_last(settings.drop_last)
         .with_views(augmentation, settings.view_seed, view);
     let order = data.train.epoch_order(settings.seed, epoch as u64);
-    Ok(BatchLoader::new(&data.train, order, config)?)
+    let left = order[done.min(order.len())..].to_vec();
+    Ok(BatchLoader::new(&data.train, left, config)?)
 }
 
 pub(crate) fn settings(recipe: &Recipe, text: String) -> Settings {
@@ -354,51 +380,10 @@ pub(crate) fn settings(recipe: &Recipe, text: String) -> Settings {
         clip: train.clip_gradient_norm,
         evaluate_every: train.evaluate_every,
         checkpoint_every: train.checkpoint_every,
+        // A time beyond all clocks is never.
+        checkpoint_after: Duration::try_from_secs_f64(60.0 * train.checkpoint_minutes)
+            .unwrap_or(Duration::MAX),
+        skip_bad_batches: train.skip_bad_batches,
         recipe: text,
     }
-}
-
-/// What must not change between the parts of an interrupted run, a line each.
-pub(crate) fn identity(recipe: &Recipe, teachers: &[TeacherCard]) -> Result<String> {
-    let mut identity = Vec::new();
-    if let Some(path) = &recipe.student.weights {
-        identity.push(format!("student weights {}", file_hash(path)?));
-    }
-    for teacher in &recipe.teachers {
-        if let Some(path) = &teacher.class_cost {
-            identity.push(format!("class cost of `{}` {}", teacher.name, file_hash(path)?));
-        }
-    }
-    for card in teachers {
-        identity.push(format!("teacher `{}` {}", card.name, card.identity));
-    }
-    identity.push(comparable(recipe)?);
-    Ok(identity.join("\n"))
-}
-
-/// The recipe without what may change when a run goes on elsewhere: paths, names and threads. Data
-/// and weights are compared by their hashes instead.
-pub(crate) fn comparable(recipe: &Recipe) -> Result<String> {
-    let mut recipe = recipe.clone();
-    recipe.output = None;
-    recipe.name = None;
-    recipe.train.threads = None;
-    recipe.data.path = PathBuf::from("data");
-    // Where outputs are kept changes nothing, unless they are rounded.
-    recipe.cache = recipe.cache.filter(|cache| cache.dtype != CacheDtype::F32).map(|cache| {
-        recipe::Cache { path: None, maps: CacheMaps::Auto, block: None, dtype: cache.dtype }
-    });
-    recipe.heads = recipe.heads.map(|heads| recipe::HeadTraining { path: None, ..heads });
-    recipe.student.weights = recipe.student.weights.map(|_| PathBuf::from("weights"));
-    for teacher in &mut recipe.teachers {
-        let file = |path: &Option<PathBuf>| path.as_ref().map(|_| PathBuf::from("weights"));
-        teacher.weights = file(&teacher.weights);
-        teacher.head = file(&teacher.head);
-        teacher.class_cost = file(&teacher.class_cost);
-        teacher.onnx = file(&teacher.onnx);
-        teacher.logits = file(&teacher.logits);
-        // Whether given here or in a file: what counts is the map that comes of it.
-        teacher.classes = None;
-    }
-    Ok(recipe.to_toml()?)
 }

@@ -1,25 +1,31 @@
 //! The folder of a run: who may write it, and what lies where.
 //!
-//! `recipe.toml` (resolved), `metrics.jsonl`, `checkpoints/last.safetensors` (everything),
-//! `checkpoints/best.safetensors` (the student), `student.safetensors` (the result), `report.json`
-//! (what a report shows beside the rest), `card.json`. The program adds `report.html` and [`EVENTS`].
+//! `recipe.toml` (resolved), `metrics.jsonl`, `checkpoints/last.safetensors` and
+//! `checkpoints/previous.safetensors` (everything), `checkpoints/best.safetensors` (the student),
+//! `student.safetensors` (the result), `report.json` (what a report shows beside the rest),
+//! `card.json`. The program adds `report.html` and [`EVENTS`]. `lock` belongs to the process that
+//! writes here.
 //!
 //! With a `[plan]` also `plan.json` and either `stages/NAME/`, a run folder for each student, or
 //! `peers/NAME.safetensors` and `peers/NAME.jsonl`, the weights and metrics of each peer.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use faculty_nets::weights::write_atomically;
+use faculty_nets::files::{self, is_partial, write_atomically};
 
+use crate::checkpoint::{CheckpointPair, Progress};
 use crate::error::{Error, Result};
+use crate::lock::FolderLock;
 use crate::plan::PlanCard;
 use crate::record::{EpochRecord, RunCard};
 use crate::report_data::ReportData;
 
 /// Name of the TensorBoard events in a run folder.
 pub const EVENTS: &str = "events.out.tfevents.faculty";
+
+/// What the owner of the lock does here.
+const WHAT: &str = "trains in";
 
 /// How a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,31 +34,54 @@ pub enum Start {
     New,
     /// In place of a run that may be there.
     Overwrite,
-    /// From the last checkpoint of the same run.
+    /// From the last checkpoint of the same run; from the start, if it ended before the first one.
     Resume,
 }
 
-/// An opened run folder.
-#[derive(Clone, Debug)]
+/// A run folder.
+#[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    checkpoints: CheckpointPair,
+    /// Of an opened folder.
+    lock: Option<FolderLock>,
 }
 
 impl RunFolder {
-    /// Opens (and for a new run creates) the folder.
+    /// Opens (and for a new run creates) the folder, for this process alone.
     ///
     /// # Errors
-    /// When it holds a run and `start` is [`Start::New`], or cannot be written.
+    /// When it holds a run and `start` is [`Start::New`], holds none and `start` is
+    /// [`Start::Resume`], another process writes it, or it cannot be written.
     pub fn open(path: &Path, start: Start) -> Result<Self> {
-        let folder = Self { path: path.to_owned() };
+        let mut folder = Self::at(path);
+        folder.check_start(start)?;
+        folder.lock = Some(FolderLock::take(path, WHAT)?);
         match start {
-            Start::Resume => return Ok(folder),
+            // Once more: another process may have been faster.
             Start::New => folder.check_unused()?,
             Start::Overwrite => folder.clear()?,
+            Start::Resume => {}
         }
-        let checkpoints = folder.checkpoints();
-        fs::create_dir_all(&checkpoints).map_err(Error::io("create", &checkpoints))?;
+        let checkpoints = folder.checkpoint_folder();
+        files::create_folder(&checkpoints).map_err(Error::io("create", &checkpoints))?;
+        folder.remove_partial();
         Ok(folder)
+    }
+
+    /// Fails when a run cannot start so in this folder; nothing is written.
+    ///
+    /// # Errors
+    /// As [`RunFolder::open`].
+    pub fn check_start(&self, start: Start) -> Result<()> {
+        match start {
+            Start::New => self.check_unused()?,
+            Start::Resume if !self.recipe().exists() => {
+                return Err(Error::NothingToResume { path: self.path.clone() });
+            }
+            Start::Resume | Start::Overwrite => {}
+        }
+        FolderLock::check(&self.path, WHAT)
     }
 
     /// Fails when the folder already holds a run.
@@ -61,7 +90,7 @@ impl RunFolder {
     /// [`Error::FolderInUse`].
     pub fn check_unused(&self) -> Result<()> {
         let finished = self.path.join("card.json").exists();
-        if finished || self.path.join("recipe.toml").exists() {
+        if finished || self.recipe().exists() {
             return Err(Error::FolderInUse { path: self.path.clone(), finished });
         }
         Ok(())
@@ -70,18 +99,21 @@ impl RunFolder {
     /// A folder by name only; nothing is touched.
     #[must_use]
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        let checkpoints = CheckpointPair::below(&path.join("checkpoints"));
+        Self { path: path.to_owned(), checkpoints, lock: None }
     }
 
     /// Removes the files of an earlier run, and nothing else.
     fn clear(&self) -> Result<()> {
         for stage in entries(&self.path.join("stages"))?.into_iter().filter(|own| own.is_dir()) {
             Self::at(&stage).clear()?;
-            // Folders that hold nothing else.
+            // The lock of a stage is held by nobody but the owner of the whole; then folders that
+            // hold nothing else.
+            let _ = fs::remove_file(stage.join("lock"));
             let _ = fs::remove_dir(stage.join("checkpoints"));
             let _ = fs::remove_dir(stage);
         }
-        let of_students = [self.checkpoints(), self.path.join("peers")];
+        let of_students = [self.checkpoint_folder(), self.path.join("peers")];
         let listed = of_students.iter().map(|own| entries(own)).collect::<Result<Vec<_>>>()?;
         let listed = listed.into_iter().flatten().filter(|path| {
             path.extension().is_some_and(|own| own == "safetensors" || own == "jsonl")
@@ -92,14 +124,20 @@ impl RunFolder {
         let reports = ["report.json", "report.html", EVENTS].map(|name| self.path.join(name));
         let last = [self.metrics(), self.recipe()];
         for file in first.into_iter().chain(reports).chain(listed).chain(last) {
-            match fs::remove_file(&file) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io("remove", file)(error));
-                }
-                _ => {}
-            }
+            files::remove(&file).map_err(Error::io("remove", &file))?;
         }
         Ok(())
+    }
+
+    /// Removes what a process that was killed had begun to write.
+    fn remove_partial(&self) {
+        for folder in [self.path.clone(), self.checkpoint_folder(), self.peer_folder()] {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            for path in entries.map(|entry| entry.path()).filter(|path| is_partial(path)) {
+                // Only untidy if it stays.
+                let _ = files::remove(&path);
+            }
+        }
     }
 
     /// Its path.
@@ -114,16 +152,28 @@ impl RunFolder {
         self.path.join("student.safetensors")
     }
 
-    /// Everything that the run needs to go on.
+    /// The newest file with everything that the run needs to go on, if there is one.
     #[must_use]
-    pub fn last_checkpoint(&self) -> PathBuf {
-        self.checkpoints().join("last.safetensors")
+    pub fn newest_checkpoint(&self) -> Option<&Path> {
+        self.checkpoints.newest()
+    }
+
+    /// How far the run is by its newest whole checkpoint; nothing without one.
+    ///
+    /// # Errors
+    /// When there are checkpoints, and none can be used.
+    pub fn progress(&self) -> Result<Option<Progress>> {
+        Ok(self.checkpoints.read()?.map(|(checkpoint, _)| checkpoint.progress))
+    }
+
+    pub(crate) fn checkpoints(&self) -> &CheckpointPair {
+        &self.checkpoints
     }
 
     /// The student at the best validation epoch so far.
     #[must_use]
     pub fn best_student(&self) -> PathBuf {
-        self.checkpoints().join("best.safetensors")
+        self.checkpoint_folder().join("best.safetensors")
     }
 
     /// One JSON line an epoch.
@@ -141,17 +191,22 @@ impl RunFolder {
     /// The run of one student of a plan.
     #[must_use]
     pub fn stage(&self, name: &str) -> Self {
-        Self { path: self.path.join("stages").join(name) }
+        Self::at(&self.path.join("stages").join(name))
     }
 
     /// The files of one peer of the student.
     pub(crate) fn peer(&self, name: &str) -> StudentFiles {
-        let peers = self.path.join("peers");
+        let peers = self.peer_folder();
         StudentFiles {
             weights: peers.join(format!("{name}.safetensors")),
-            best: self.checkpoints().join(format!("best-{name}.safetensors")),
+            best: self.checkpoint_folder().join(format!("best-{name}.safetensors")),
             metrics: peers.join(format!("{name}.jsonl")),
         }
+    }
+
+    /// Where those of all peers lie.
+    pub(crate) fn peer_folder(&self) -> PathBuf {
+        self.path.join("peers")
     }
 
     /// Those of the student itself.
@@ -159,7 +214,7 @@ impl RunFolder {
         StudentFiles { weights: self.student(), best: self.best_student(), metrics: self.metrics() }
     }
 
-    fn checkpoints(&self) -> PathBuf {
+    fn checkpoint_folder(&self) -> PathBuf {
         self.path.join("checkpoints")
     }
 
@@ -198,16 +253,6 @@ impl RunFolder {
             Err(error) => Err(Error::io("read", path)(error)),
         }
     }
-
-    pub(crate) fn append_metrics(&self, record: &EpochRecord) -> Result<()> {
-        self.own_files().append_metrics(record)
-    }
-
-    /// Drops lines of epochs after `epoch`: a run that ended between its metrics line and its
-    /// checkpoint trains that epoch again.
-    pub(crate) fn keep_metrics_until(&self, epoch: usize) -> Result<()> {
-        self.own_files().keep_metrics_until(epoch)
-    }
 }
 
 /// What is kept of one student.
@@ -222,27 +267,34 @@ pub(crate) struct StudentFiles {
 }
 
 impl StudentFiles {
-    pub(crate) fn append_metrics(&self, record: &EpochRecord) -> Result<()> {
+    /// Appends a line; returns the file's new length.
+    pub(crate) fn append_metrics(&self, record: &EpochRecord, length: u64) -> Result<u64> {
+        let path = &self.metrics;
         let mut line = serde_json::to_string(record).expect("plain data always serialises");
         line.push('\n');
-        fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&self.metrics)
-            .and_then(|mut file| file.write_all(line.as_bytes()).and_then(|()| file.sync_data()))
-            .map_err(Error::io("write", &self.metrics))
+        files::append(path, line.as_bytes()).map_err(Error::io("write", path))?;
+        Ok(length + line.len() as u64)
     }
 
-    pub(crate) fn keep_metrics_until(&self, epoch: usize) -> Result<()> {
-        let text = fs::read_to_string(&self.metrics).map_err(Error::io("read", &self.metrics))?;
-        let kept: String = text
-            .lines()
-            .filter(|line| {
-                serde_json::from_str::<EpochRecord>(line).is_ok_and(|r| r.epoch <= epoch)
-            })
-            .flat_map(|line| [line, "\n"])
-            .collect();
-        write_atomically(&self.metrics, kept.as_bytes()).map_err(Error::io("write", &self.metrics))
+    /// Cuts off the lines after a checkpoint: those epochs are trained again. Whether all lines
+    /// before it were there.
+    pub(crate) fn cut_metrics(&self, length: u64) -> Result<bool> {
+        let path = &self.metrics;
+        let text = match fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(Error::io("read", path)(error)),
+        };
+        let wanted = usize::try_from(length).unwrap_or(usize::MAX);
+        if text.len() == wanted {
+            return Ok(true);
+        }
+        let complete = text.len() > wanted;
+        // Where lines were lost, at least no half one stays.
+        let end = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let kept = if complete { wanted } else { end };
+        write_atomically(path, &text[..kept]).map_err(Error::io("write", path))?;
+        Ok(complete)
     }
 }
 

@@ -16,13 +16,13 @@ use faculty_data::Dataset;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::CachePlan;
-use crate::checkpoint::Progress;
 use crate::error::{Error, Result};
 use crate::found::{Found, find_run};
+use crate::lock::FolderLock;
 use crate::methods::{self, METHODS};
 use crate::recipe::{Method, OptionValue, Recipe};
 use crate::record::RunCard;
-use crate::run::{CheckedRun, TeacherPool, identity, needs_of_run};
+use crate::run::{CheckedRun, TeacherPool, needs_of_run};
 use crate::run_folder::{RunFolder, Start};
 use crate::statistics::mean;
 use crate::trainer::{Event, train};
@@ -244,12 +244,14 @@ impl<'a> CheckedSweep<'a> {
     /// Trains what is missing; `observe` gets each run's name with its events.
     ///
     /// # Errors
-    /// [`Error::ComparisonStopped`] when `stop` was set; [`Error::RunOfComparison`].
+    /// [`Error::ComparisonStopped`] when `stop` was set; [`Error::RunOfComparison`];
+    /// [`Error::FolderLocked`].
     pub fn run(
         mut self,
         stop: &AtomicBool,
         observe: &mut dyn FnMut(&str, Event<'_>),
     ) -> Result<Sweep> {
+        let _lock = FolderLock::take(&self.plan.folder, "sweeps in")?;
         let (rounds, _) = self.rounds();
         let mut progress = Runs {
             done: 0,
@@ -335,12 +337,10 @@ impl<'a> CheckedSweep<'a> {
         // Nothing is chosen on it, so nothing is measured on it.
         checked.data.test = None;
         let folder = RunFolder::at(&self.plan.folder.join(&name));
-        let identity = identity(&recipe, &checked.card.teachers)?;
-        let expected = Progress::start(self.dataset.fingerprint(), identity);
         let found = if self.plan.overwrite {
             Found::Nothing
         } else {
-            find_run(&folder, &expected, recipe.train.epochs)?
+            find_run(&folder, &checked.identity, recipe.train.epochs)?
         };
         let start = match found {
             Found::Finished(card) => return Ok(*card),

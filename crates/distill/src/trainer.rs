@@ -1,24 +1,30 @@
 //! The training loop: epochs over views, one learner step a batch, records, checkpoints, and the
 //! final numbers.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use faculty_data::Batch;
 use faculty_data::rng::{Purpose, draw};
-use faculty_nets::{Network, weights};
+use faculty_nets::Network;
 
-use crate::checkpoint::{self, BestEpoch, Progress};
+use crate::checkpoint::{BestEpoch, EpochPart, Progress};
 use crate::error::{Error, Result};
 use crate::evaluate::network_quality;
-use crate::found::check_same_run;
 use crate::learner::{Learner, LearnerBatch, StepRecord};
+use crate::methods::Needs;
 use crate::metrics::Quality;
-use crate::record::{EpochRecord, EpochSums, RunCard, StudentResult};
-use crate::report_data::{self, Subject};
-use crate::run::{CheckedRun, epoch_batches};
+use crate::record::{EpochRecord, RunCard, StudentResult};
+use crate::run::{CheckedRun, RunData, Settings, Teacher, epoch_batches};
 use crate::run_folder::{RunFolder, Start};
 use crate::teacher::{TeacherBatch, TeacherOutputs};
+
+mod keep;
+mod result;
+
+pub(crate) use keep::{adopt, broken_weight, cut_metrics, kept_up_to, write_or_remove_best};
+pub(crate) use result::{deliver, write_student};
 
 /// What a run tells while it goes on.
 #[derive(Debug)]
@@ -27,6 +33,8 @@ pub enum Event<'a> {
     Started {
         /// First epoch to train, from 1.
         epoch: usize,
+        /// Its batches that are done already.
+        batch: usize,
     },
     /// A batch is done.
     Batch {
@@ -43,314 +51,227 @@ pub enum Event<'a> {
     },
     /// An epoch is done and written down.
     Epoch(&'a EpochRecord),
+    /// Something that the user should know; the run goes on, or an error follows.
+    Warning(String),
 }
+
+type Observer<'a> = &'a mut dyn FnMut(Event<'_>);
 
 /// Trains a checked run to its end in `folder`.
 ///
-/// `stop` ends the run after the current batch; what earlier epochs left is kept.
+/// `stop` ends the run after the current batch, with a checkpoint.
 ///
 /// # Errors
 /// When the folder cannot be used, a loss breaks down, the run is stopped, or a file cannot be
-/// written. The last checkpoint stays in every case.
+/// read or written. A checkpoint from which the run can go on stays in every case, once there is
+/// one.
 pub fn train(
     run: CheckedRun,
     folder: &Path,
     start: Start,
     stop: &AtomicBool,
-    observe: &mut dyn FnMut(Event<'_>),
+    observe: Observer<'_>,
 ) -> Result<RunCard> {
-    let CheckedRun { mut learner, mut teachers, data, settings, card, identity } = run;
-    let folder = RunFolder::open(folder, start)?;
-    let mut progress = Progress::start(card.data_fingerprint.clone(), identity);
+    let CheckedRun { learner, teachers, data, settings, card, identity, allowed, .. } = run;
+    let mut training = Training {
+        folder: RunFolder::open(folder, start)?,
+        learner,
+        teachers,
+        data,
+        settings,
+        card,
+        stop,
+        progress: Progress::start(identity),
+        best: None,
+        saved: Instant::now(),
+    };
     if start == Start::Resume {
-        progress = resume(&folder, &mut learner, &settings.optimizer, &progress)?;
-        folder.keep_metrics_until(progress.epoch)?;
-    } else {
-        folder.write_recipe(&settings.recipe)?;
+        training.resume(allowed.as_deref(), observe)?;
     }
+    training.folder.write_recipe(&training.settings.recipe)?;
+    let Progress { epoch, .. } = training.progress;
+    observe(Event::Started { epoch: epoch + 1, batch: training.progress.batch() });
+    while training.progress.epoch < training.settings.schedule.epochs {
+        training.epoch(observe)?;
+    }
+    training.finish()
+}
 
-    let teacher_names: Vec<String> = teachers.iter().map(|t| t.name.clone()).collect();
-    let mut checkpointed = progress.epoch;
-    observe(Event::Started { epoch: progress.epoch + 1 });
-    for epoch in progress.epoch + 1..=settings.schedule.epochs {
-        let started = Instant::now();
-        let mut epoch_run = EpochRun {
-            learner: &mut learner,
-            teachers: &mut teachers,
-            settings: &settings,
-            data: &data,
-            folder: &folder,
-            stop,
-        };
-        let trained = epoch_run.train(epoch, checkpointed, observe)?;
-        let is_last = epoch == settings.schedule.epochs;
-        let validation = match &data.validation {
-            Some(part) if is_last || epoch.is_multiple_of(settings.evaluate_every) => {
-                network_quality(&learner.student.network, part, &data.normalisation)?
+/// A run at work.
+struct Training<'a> {
+    learner: Learner,
+    teachers: Vec<Teacher>,
+    data: RunData,
+    settings: Settings,
+    card: RunCard,
+    folder: RunFolder,
+    stop: &'a AtomicBool,
+    progress: Progress,
+    /// The student of `progress.best`.
+    best: Option<Network>,
+    /// When the last checkpoint was written, or the run began.
+    saved: Instant,
+}
+
+impl Training<'_> {
+    /// The next epoch, or what is left of it.
+    fn epoch(&mut self, observe: Observer<'_>) -> Result<()> {
+        let epoch = self.progress.epoch + 1;
+        let part = self.batches(epoch, observe)?;
+        let evaluating = Instant::now();
+        let is_last = epoch == self.settings.schedule.epochs;
+        let validation = match &self.data.validation {
+            Some(part) if is_last || epoch.is_multiple_of(self.settings.evaluate_every) => {
+                network_quality(&self.learner.student.network, part, &self.data.normalisation)?
             }
             _ => None,
         };
-        let seconds = started.elapsed().as_secs_f64();
-        let record = EpochRecord {
-            validation,
-            loss_seconds: learner.take_loss_time().as_secs_f64(),
-            seconds,
-            ..trained.record(epoch, &teacher_names)
-        };
-        let student = &learner.student.network;
+        let seconds = part.times.training + evaluating.elapsed().as_secs_f64();
+        let names: Vec<String> = self.teachers.iter().map(|own| own.name.clone()).collect();
+        let record = part.record(epoch, &names, validation, seconds);
         if let Some(quality) = validation
-            && progress.best.is_none_or(|best| quality.top1 > best.quality.top1)
+            && self.progress.best.is_none_or(|best| quality.top1 > best.quality.top1)
         {
-            progress.best = Some(BestEpoch { epoch, quality });
-            write_student(&folder.best_student(), student, &card, epoch)?;
+            let student = &self.learner.student.network;
+            write_student(&self.folder.best_student(), student, &self.card, epoch)?;
+            self.best = Some(student.clone());
+            self.progress.best = Some(BestEpoch { epoch, quality });
         }
-        folder.append_metrics(&record)?;
-        progress.epoch = epoch;
-        progress.seconds += seconds;
-        if is_last || epoch.is_multiple_of(settings.checkpoint_every) {
-            let path = folder.last_checkpoint();
-            checkpoint::save(&path, &learner, &settings.optimizer, &progress)?;
-            checkpointed = epoch;
+        let files = self.folder.own_files();
+        self.progress.metrics_bytes = files.append_metrics(&record, self.progress.metrics_bytes)?;
+        self.progress.epoch = epoch;
+        self.progress.part = None;
+        self.progress.seconds += seconds;
+        if is_last || epoch.is_multiple_of(self.settings.checkpoint_every) {
+            self.save()?;
         }
         observe(Event::Epoch(&record));
+        Ok(())
     }
-    finish(&folder, &learner, &mut teachers, &data, &settings, &progress, card)
-}
 
-fn resume(
-    folder: &RunFolder,
-    learner: &mut Learner,
-    optimizer: &crate::optimizer::OptimizerConfig,
-    expected: &Progress,
-) -> Result<Progress> {
-    let path = folder.last_checkpoint();
-    if !path.exists() {
-        return Err(Error::NothingToResume { path: folder.path().to_owned() });
-    }
-    check_same_run(&path, &checkpoint::progress(&path)?, expected)?;
-    checkpoint::load(&path, learner, optimizer)
-}
-
-/// Final test numbers of the last and of the best epoch; the best student is the result.
-fn finish(
-    folder: &RunFolder,
-    learner: &Learner,
-    teachers: &mut [crate::run::Teacher],
-    data: &crate::run::RunData,
-    settings: &crate::run::Settings,
-    progress: &Progress,
-    mut card: RunCard,
-) -> Result<RunCard> {
-    let last = &learner.student.network;
-    card.seconds = progress.seconds;
-    let best = (progress.best, folder.best_student());
-    let student = deliver(&folder.student(), last, best, data, progress.epoch, &mut card)?;
-    let (epochs, batch_size) = (settings.schedule.epochs, settings.batch_size);
-    let student = &student;
-    let subject = Subject { learner, teachers, data, student, epochs, batch_size };
-    folder.write_report(&report_data::collect(subject)?)?;
-    // Last: with it the run is finished.
-    folder.write_card(&card)?;
-    Ok(card)
-}
-
-/// Measures the network after its last epoch and at the best one, which lies in a file; puts the
-/// numbers on the card and the best one's weights into `path`; gives that network.
-pub(crate) fn deliver(
-    path: &Path,
-    last: &Network,
-    (best, best_path): (Option<BestEpoch>, PathBuf),
-    data: &crate::run::RunData,
-    epoch: usize,
-    card: &mut RunCard,
-) -> Result<Network> {
-    let quality = |network: &Network, part: &Option<faculty_data::Part>| match part {
-        Some(part) => network_quality(network, part, &data.normalisation),
-        None => Ok(None),
-    };
-    card.last = StudentResult {
-        epoch,
-        validation: quality(last, &data.validation)?,
-        test: quality(last, &data.test)?,
-    };
-    let mut student = last.clone();
-    card.best = match best.filter(|best| best.epoch != epoch) {
-        None => card.last,
-        Some(best) => {
-            student.set_state_dict(&weights::read(&best_path)?, &best_path)?;
-            StudentResult {
-                epoch: best.epoch,
-                validation: Some(best.quality),
-                test: quality(&student, &data.test)?,
+    /// The batches of an epoch that are not done yet; gives all of it.
+    fn batches(&mut self, epoch: usize, observe: Observer<'_>) -> Result<EpochPart> {
+        let needs = self.learner.method().needs(epoch);
+        let before = self.progress.part.get_or_insert_default().clone();
+        let mut loader = epoch_batches(&self.data, &self.settings, epoch, before.samples)?;
+        let batches = before.batches + loader.batches_left();
+        let started = Instant::now();
+        let mut waited = 0.0;
+        self.pause_if_asked(epoch)?;
+        while let Some(batch) = loader.next() {
+            let inputs = batch.map_err(Error::from);
+            let inputs = inputs.and_then(|batch| Ok((self.outputs(&batch, &needs)?, batch)));
+            let (outputs, batch) = inputs.map_err(|error| self.keep_after(error, observe))?;
+            let loss = self.step(epoch, batches, &batch, &outputs, observe)?;
+            let part = self.progress.part.get_or_insert_default();
+            part.times.training = before.times.training + started.elapsed().as_secs_f64();
+            part.times.data_wait += loader.data_wait().as_secs_f64() - waited;
+            part.times.losses += self.learner.take_loss_time().as_secs_f64();
+            waited = loader.data_wait().as_secs_f64();
+            let (samples, seconds) = (part.sums.samples(), part.times.training);
+            let images_per_second = samples as f64 / seconds;
+            let batch_number = part.batches;
+            observe(Event::Batch { epoch, batch: batch_number, batches, loss, images_per_second });
+            loader.recycle(batch);
+            self.pause_if_asked(epoch)?;
+            // The end of the epoch writes its own.
+            if batch_number < batches && self.saved.elapsed() >= self.settings.checkpoint_after {
+                self.save()?;
             }
         }
-    };
-    write_student(path, &student, card, card.best.epoch)?;
-    Ok(student)
-}
-
-pub(crate) fn write_student(
-    path: &Path,
-    student: &Network,
-    card: &RunCard,
-    epoch: usize,
-) -> Result<()> {
-    let metadata = [
-        ("network".to_owned(), student.name().to_owned()),
-        ("classes".to_owned(), student.classes().to_string()),
-        ("method".to_owned(), card.method.clone()),
-        ("epoch".to_owned(), epoch.to_string()),
-        ("faculty".to_owned(), card.faculty.clone()),
-        ("mean".to_owned(), json(&card.mean)),
-        ("std".to_owned(), json(&card.std)),
-        ("class_names".to_owned(), json(&card.classes)),
-    ];
-    weights::write(path, &student.state_dict(), &metadata.into())?;
-    Ok(())
-}
-
-fn json<T: serde::Serialize>(value: &T) -> String {
-    serde_json::to_string(value).expect("plain data always serialises")
-}
-
-/// One epoch with everything it touches.
-struct EpochRun<'a> {
-    learner: &'a mut Learner,
-    teachers: &'a mut [crate::run::Teacher],
-    settings: &'a crate::run::Settings,
-    data: &'a crate::run::RunData,
-    folder: &'a RunFolder,
-    stop: &'a AtomicBool,
-}
-
-/// What the batches of an epoch showed.
-pub(crate) struct TrainedEpoch {
-    pub(crate) sums: EpochSums,
-    pub(crate) learning_rate: f64,
-    pub(crate) data_wait_seconds: f64,
-    pub(crate) teacher_seconds: f64,
-    pub(crate) seconds: f64,
-}
-
-impl TrainedEpoch {
-    /// Without what is measured after it.
-    pub(crate) fn record(&self, epoch: usize, teachers: &[String]) -> EpochRecord {
-        EpochRecord {
-            epoch,
-            learning_rate: self.learning_rate,
-            loss: self.sums.loss(),
-            terms: self.sums.terms(),
-            teacher_weights: self.sums.teacher_weights(teachers),
-            train_top1: self.sums.train_top1(),
-            validation: None,
-            images_per_second: self.sums.samples() as f64 / self.seconds,
-            data_wait_seconds: self.data_wait_seconds,
-            teacher_seconds: self.teacher_seconds,
-            loss_seconds: 0.0,
-            seconds: self.seconds,
-        }
+        self.check_weights()?;
+        Ok(self.progress.part.clone().unwrap_or_default())
     }
-}
 
-impl EpochRun<'_> {
-    fn train(
+    fn outputs(&mut self, batch: &Batch, needs: &Needs) -> Result<Vec<TeacherOutputs>> {
+        if !needs.teachers() {
+            return Ok(Vec::new());
+        }
+        let started = Instant::now();
+        let outputs = if needs.learning_teachers {
+            self.learner.teacher_outputs(&batch.images, batch.len())
+        } else {
+            let view = TeacherBatch {
+                ids: &batch.ids,
+                view: u64::from(batch.view_number),
+                images: &batch.images,
+            };
+            self.teachers
+                .iter_mut()
+                .map(|teacher| teacher.source.outputs(&view, &needs.teacher_taps))
+                .collect::<Result<Vec<TeacherOutputs>>>()?
+        };
+        let part = self.progress.part.get_or_insert_default();
+        part.times.teachers += started.elapsed().as_secs_f64();
+        Ok(outputs)
+    }
+
+    /// One batch, from its inputs to its place in the sums; gives the mean loss so far.
+    fn step(
         &mut self,
         epoch: usize,
-        checkpointed: usize,
-        observe: &mut dyn FnMut(Event<'_>),
-    ) -> Result<TrainedEpoch> {
-        let started = Instant::now();
-        let settings = self.settings;
-        let needs = self.learner.method().needs(epoch);
-        let mut loader = epoch_batches(self.data, settings, epoch)?;
-        let batches = loader.batches_left();
-        let mut sums = EpochSums::default();
-        let mut learning_rate = 0.0;
-        let mut teacher_seconds = 0.0;
-        let mut batch_number = 0;
-        while let Some(batch) = loader.next() {
-            let batch = batch?;
-            batch_number += 1;
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted { epoch, kept: self.kept(checkpointed) });
+        batches: usize,
+        batch: &Batch,
+        outputs: &[TeacherOutputs],
+        observe: Observer<'_>,
+    ) -> Result<f64> {
+        let settings = &self.settings;
+        let part = self.progress.part.get_or_insert_default();
+        let number = part.batches + 1;
+        let learning_rate = settings.schedule.rate(epoch, number - 1, batches);
+        let learner_batch = LearnerBatch {
+            epoch,
+            draw: draw(Purpose::Method, settings.seed, epoch as u64, number as u64, 0),
+            ids: &batch.ids,
+            images: &batch.images,
+            labels: &batch.labels,
+            teachers: outputs,
+        };
+        let may_skip = self.progress.skipped_batches < settings.skip_bad_batches;
+        let statistics = may_skip.then(|| self.learner.running_statistics());
+        let step = self.learner.gradients(&learner_batch);
+        let bad = broken(&step).or_else(|| self.learner.broken_gradient(epoch));
+        part.batches = number;
+        part.samples += batch.len();
+        match (bad, statistics) {
+            (Some((what, value)), Some(statistics)) => {
+                self.learner.set_running_statistics(statistics);
+                part.skipped += 1;
+                let loss = part.sums.loss();
+                self.progress.skipped_batches += 1;
+                let (skipped, limit) =
+                    (self.progress.skipped_batches, self.settings.skip_bad_batches);
+                observe(Event::Warning(format!(
+                    "batch {number} of epoch {epoch} is left out, since {what} became {value} \
+                     ({skipped} of {limit} that may be left out)"
+                )));
+                return Ok(loss);
             }
-            let outputs = if needs.learning_teachers {
-                let started = Instant::now();
-                let outputs = self.learner.teacher_outputs(&batch.images, batch.len());
-                teacher_seconds += started.elapsed().as_secs_f64();
-                outputs
-            } else if needs.teachers() {
-                let started = Instant::now();
-                let view = TeacherBatch {
-                    ids: &batch.ids,
-                    view: u64::from(batch.view_number),
-                    images: &batch.images,
-                };
-                let outputs = self
-                    .teachers
-                    .iter_mut()
-                    .map(|teacher| teacher.source.outputs(&view, &needs.teacher_taps))
-                    .collect::<Result<Vec<TeacherOutputs>>>()?;
-                teacher_seconds += started.elapsed().as_secs_f64();
-                outputs
-            } else {
-                Vec::new()
-            };
-            learning_rate = settings.schedule.rate(epoch, batch_number - 1, batches);
-            let learner_batch = LearnerBatch {
-                epoch,
-                draw: draw(Purpose::Method, settings.seed, epoch as u64, batch_number as u64, 0),
-                ids: &batch.ids,
-                images: &batch.images,
-                labels: &batch.labels,
-                teachers: &outputs,
-            };
-            let step = self.learner.gradients(&learner_batch);
-            if let Some((what, value)) = broken(&step) {
-                let kept = self.kept(checkpointed);
-                return Err(Error::NotFinite { what, value, epoch, batch: batch_number, kept });
-            }
-            let rate = learning_rate as f32;
-            self.learner.update(&settings.optimizer, rate, settings.clip, epoch);
-            let numbers = self.learner.after_step(&learner_batch, rate, settings.clip);
-            if let Some((name, value)) = numbers.into_iter().find(|(_, v)| !v.is_finite()) {
-                let (what, kept) = (format!("`{name}`"), self.kept(checkpointed));
-                return Err(Error::NotFinite { what, value, epoch, batch: batch_number, kept });
-            }
-            sums.add(&step, batch.len());
-            observe(Event::Batch {
-                epoch,
-                batch: batch_number,
-                batches,
-                loss: sums.loss(),
-                images_per_second: sums.samples() as f64 / started.elapsed().as_secs_f64(),
-            });
-            loader.recycle(batch);
+            (Some((what, value)), None) => return Err(self.not_finite(what, value)),
+            (None, _) => {}
         }
-        if let Some(value) = broken_weight(&self.learner.student.network) {
-            let what = "a weight of the student".to_owned();
-            let kept = self.kept(checkpointed);
-            return Err(Error::NotFinite { what, value, epoch, batch: batch_number, kept });
+        part.learning_rate = learning_rate;
+        let (rate, clip) = (learning_rate as f32, settings.clip);
+        self.learner.update(&settings.optimizer, rate, clip, epoch);
+        let numbers = self.learner.after_step(&learner_batch, rate, clip);
+        if let Some((name, value)) = numbers.into_iter().find(|(_, v)| !v.is_finite()) {
+            return Err(self.not_finite(format!("`{name}`"), value));
         }
-        Ok(TrainedEpoch {
-            sums,
-            learning_rate,
-            data_wait_seconds: loader.data_wait().as_secs_f64(),
-            teacher_seconds,
-            seconds: started.elapsed().as_secs_f64(),
-        })
+        part.sums.add(&step, batch.len());
+        Ok(part.sums.loss())
     }
 
-    /// The last checkpoint, if one was written at the end of epoch `checkpointed`.
-    fn kept(&self, checkpointed: usize) -> Option<PathBuf> {
-        (checkpointed > 0).then(|| self.folder.last_checkpoint())
+    /// Saves and ends the run if it was asked to stop.
+    fn pause_if_asked(&mut self, epoch: usize) -> Result<()> {
+        if !self.stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let batch = self.progress.batch();
+        if batch > 0 {
+            self.save()?;
+        }
+        Err(Error::Interrupted { epoch, batch, kept: self.kept() })
     }
-}
-
-/// The first weight that is not a number.
-pub(crate) fn broken_weight(network: &Network) -> Option<f64> {
-    let mut weights = network.parameters().iter().flatten();
-    weights.find(|w| !w.is_finite()).map(|&w| f64::from(w))
 }
 
 /// The first part of a loss that is not a number.
@@ -366,3 +287,6 @@ pub(crate) fn broken(step: &StepRecord) -> Option<(String, f64)> {
 pub fn headline(result: &StudentResult) -> Option<Quality> {
     result.test.or(result.validation)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ mod builder;
 mod burn_run;
 mod deep_resnet;
 mod error;
+pub mod files;
 mod graph;
 mod inference;
 mod initial;

@@ -90,6 +90,12 @@ impl Network {
         &self.buffers
     }
 
+    /// The same, to put earlier ones back. Lengths must stay as they are.
+    #[must_use]
+    pub fn buffers_mut(&mut self) -> &mut [Vec<f32>] {
+        &mut self.buffers
+    }
+
     /// The classifier behind global average pooling, if the network ends so.
     #[must_use]
     pub fn classifier(&self) -> Option<Classifier<'_>> {

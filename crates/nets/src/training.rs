@@ -50,6 +50,12 @@ impl TrainingRun {
         Self::default()
     }
 
+    /// Bytes that a step of this graph takes at a batch size, before any of them is taken.
+    #[must_use]
+    pub fn bytes_needed(graph: &Arc<Graph>, batch: usize) -> usize {
+        StepPlan::new(graph).floats(batch).saturating_mul(size_of::<f32>())
+    }
+
     /// An empty run in which batch norm takes the running statistics as constants: a sample's results
     /// do not depend on the batch around it, as in inference.
     #[must_use]

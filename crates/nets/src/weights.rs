@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 use half::{bf16, f16};
@@ -14,6 +13,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
+pub use crate::files::write_atomically;
 
 /// Values of one tensor, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,24 +70,6 @@ pub fn write(path: &Path, state: &StateDict, metadata: &BTreeMap<String, String>
     let write_error = |source| Error::Write { path: path.to_owned(), source };
     let bytes = to_safetensors(path, state, metadata)?;
     write_atomically(path, &bytes).map_err(write_error)
-}
-
-/// Writes `bytes` beside `path`, syncs, and renames over it.
-///
-/// # Errors
-/// Whatever the file system says.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
-    let partial = path.with_file_name(name);
-    let result = fs::File::create(&partial)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&partial, path));
-    if result.is_err() {
-        // The first error is the one to tell; a leftover is only untidy.
-        let _ = fs::remove_file(&partial);
-    }
-    result
 }
 
 /// SHA-256 of a file in hexadecimal: names the weights in run records.

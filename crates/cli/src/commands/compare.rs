@@ -10,7 +10,7 @@ use faculty_distill::comparison::{
 };
 use faculty_distill::recipe::Recipe;
 use faculty_distill::{Error, Event, open_dataset};
-use faculty_nets::weights::write_atomically;
+use faculty_nets::files::write_atomically;
 use serde_json::json;
 
 use super::{cache, heads, load_recipe, report, shown, stop_on_interrupt, sweep, use_threads};

@@ -77,7 +77,7 @@ impl Shown {
             print_json(&json!({"event": "student", "run": name, "card": card}));
         } else {
             eprintln!("{name}:");
-            describe(card);
+            describe(card, None);
         }
         self.progress = Some(Progress::new(name, epochs, self.as_json, true));
         name.clone_into(&mut self.name);

@@ -141,11 +141,11 @@ impl Events {
             return;
         }
         let result = match event {
-            Event::Started { epoch } => EventFile::of_run(folder, *epoch).map(|file| {
+            Event::Started { epoch, .. } => EventFile::of_run(folder, *epoch).map(|file| {
                 self.file = Some(file);
             }),
             Event::Epoch(record) => self.file.as_mut().map_or(Ok(()), |file| file.append(record)),
-            Event::Batch { .. } => Ok(()),
+            Event::Batch { .. } | Event::Warning(_) => Ok(()),
         };
         if let Err(error) = result {
             eprintln!("warning: no more TensorBoard events: {error}");

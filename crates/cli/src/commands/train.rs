@@ -9,7 +9,7 @@ use faculty_distill::methods::{find, specs};
 use faculty_distill::metrics::Quality;
 use faculty_distill::recipe::{self, Recipe};
 use faculty_distill::record::{RunCard, StudentResult};
-use faculty_distill::run::RunData;
+use faculty_distill::run::{MemoryNeed, RunData};
 use faculty_distill::{CheckedRun, RunFolder, Start, open_dataset, train};
 use serde_json::json;
 
@@ -31,7 +31,8 @@ pub(crate) enum Kind {
 }
 
 pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
-    let mut sets = options.sets.clone();
+    let mut sets = [options.sets.as_slice(), &options.resume_with].concat();
+    let changed = changed_keys(&options.resume_with)?;
     if let Some(output) = &options.output {
         sets.push(format!("output={}", output.display()));
     }
@@ -47,20 +48,24 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
         });
     }
     use_threads(recipe.train.threads)?;
-    let start = match (options.resume, options.overwrite) {
+    let start = match (options.resume || !changed.is_empty(), options.overwrite) {
         (true, _) => Start::Resume,
         (_, true) => Start::Overwrite,
         _ => Start::New,
     };
     let output = recipe.output.clone().unwrap_or_else(|| "runs/run".into());
-    if start == Start::New {
-        // Known before the data is read, so told before.
-        RunFolder::at(&output).check_unused()?;
-    }
+    // Known before the data is read, so told before.
+    RunFolder::at(&output).check_start(start)?;
     let stop = stop_on_interrupt();
     let reading = Instant::now();
     let dataset = open_dataset(&recipe.data)?;
     if let Some(plan) = plan {
+        if !changed.is_empty() {
+            return Err(Failure::Usage {
+                what: "`--resume-with` changes one run, and a `[plan]` has several".to_owned(),
+                hint: "go on with `--resume` alone, or start anew with `--overwrite`".to_owned(),
+            });
+        }
         return plan::run(&recipe, &plan, &dataset, &output, start, &stop, options.json);
     }
     // Plain training takes the network that the recipe names, and no notice of others.
@@ -70,12 +75,15 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     if recipe.cache.is_some() && uses_teachers {
         cache::complete(CachePlan::new(&recipe, &dataset)?, &stop, options.json)?;
     }
-    let run = CheckedRun::new(&recipe, &dataset)?;
+    let run = CheckedRun::new(&recipe, &dataset)?.allowing(changed)?;
     if options.json {
         print_json(&json!({"event": "start", "folder": output, "card": run.card()}));
     } else {
         describe_data(run.card(), run.data(), reading.elapsed().as_secs_f64());
-        describe(run.card());
+        describe(run.card(), Some(run.memory()));
+    }
+    if let Some(warning) = run.memory().warning() {
+        eprintln!("warning: {warning}");
     }
     let mut progress =
         Progress::new(&run.card().method.clone(), recipe.train.epochs, options.json, true);
@@ -96,6 +104,20 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The keys that `--resume-with` names.
+fn changed_keys(changes: &[String]) -> Result<Vec<String>, Failure> {
+    let key = |change: &String| match change.split_once('=') {
+        Some((key, _)) => Ok(key.trim().to_owned()),
+        None => Err(Failure::Usage {
+            what: format!("`--resume-with {change}` has no `=`"),
+            hint: "write `--resume-with key.path=value`, for example `--resume-with \
+                   train.epochs=60`"
+                .to_owned(),
+        }),
+    };
+    changes.iter().map(key).collect()
 }
 
 /// A recipe for plain training: whatever method it names with its options, or none at all.
@@ -126,7 +148,7 @@ pub(super) fn describe_data(card: &RunCard, data: &RunData, seconds: f64) {
 }
 
 /// What is about to happen, on stderr.
-pub(super) fn describe(card: &RunCard) {
+pub(super) fn describe(card: &RunCard, memory: Option<&MemoryNeed>) {
     for teacher in &card.teachers {
         let quality = teacher.quality.map_or_else(
             || "not measured".to_owned(),
@@ -151,7 +173,10 @@ pub(super) fn describe(card: &RunCard) {
     }
     eprintln!("student: {}, {} parameters", card.student, card.student_parameters);
     eprintln!("objective: {}", card.objective);
-    eprintln!("kernels: {}, {} threads", card.kernels, rayon::current_num_threads());
+    let memory = memory.map_or_else(String::new, |own| {
+        format!(", about {:.2} GiB for training", own.total() as f64 / (1_u64 << 30) as f64)
+    });
+    eprintln!("kernels: {}, {} threads{memory}", card.kernels, rayon::current_num_threads());
 }
 
 /// The final numbers, on stdout.

@@ -97,30 +97,3 @@ fn help_and_usage_errors_have_their_exit_codes() {
     project.run(&["distil", "recipe.toml"]).expect(2);
     project.run(&["evaluate", "--weights", "x.pth"]).expect(2);
 }
-
-#[cfg(unix)]
-#[test]
-fn ctrl_c_ends_with_130_and_the_run_can_go_on() {
-    use std::io::{BufRead as _, BufReader};
-    use std::process::{Command, Stdio};
-
-    let project = Project::new();
-    let long = ["train", "recipe.toml", "--set", "train.epochs=2000", "--json"];
-    let mut child = Command::new(env!("CARGO_BIN_EXE_faculty"))
-        .args(long)
-        .current_dir(project.path("."))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    // The first epoch's event says that its checkpoint is written.
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(lines.by_ref().any(|line| line.unwrap().contains("\"event\":\"epoch\"")));
-    let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
-    lines.for_each(drop);
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    let checkpoint = project.path("runs/recipe/checkpoints/last.safetensors");
-    assert!(checkpoint.exists());
-    assert!(!project.path("runs/recipe/student.safetensors").exists());
-}

@@ -114,7 +114,7 @@ fn killed_twice_and_started_again_it_gives_the_table_of_an_undisturbed_compariso
     assert!(markdown.contains("| student ca-mkd | test | "), "{markdown}");
     let other = [&to("killed")[..], &["--set", "train.epochs=3"]].concat();
     let ran = project.run(&other).expect(2);
-    assert!(ran.stderr.contains("now `epochs = 3`, then `epochs = 2`"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`train.epochs` (then 2, now 3)"), "{}", ran.stderr);
     assert!(ran.stderr.contains("--overwrite"), "{}", ran.stderr);
 }
 

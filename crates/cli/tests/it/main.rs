@@ -8,5 +8,6 @@ mod commands;
 mod compare;
 mod plans;
 mod project;
+mod reliability;
 mod report;
 mod teachers;

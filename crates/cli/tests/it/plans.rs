@@ -32,7 +32,7 @@ fn born_again_generations_resume_and_json() {
     // Another number of generations is another plan.
     let more = ["distill", "plan.toml", "--resume", "--set", "plan.generations=3"];
     let ran = project.run(&more).expect(2);
-    assert!(ran.stderr.contains("now `generations = 3`, then `generations = 2`"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`plan.generations` (then 2, now 3)"), "{}", ran.stderr);
     project.run(&[&more[..2], &["--overwrite"], &more[3..]].concat()).expect(0);
     assert!(project.path("runs/plan/stages/3-resnet8x0.5/card.json").exists());
 }

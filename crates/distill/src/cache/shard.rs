@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use faculty_data::SampleId;
+use faculty_nets::files::NewFile;
 use half::f16;
 use half::slice::{HalfBitsSliceExt as _, HalfFloatSliceExt as _};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -127,30 +128,25 @@ pub(super) struct ShardWriter<'a> {
     layout: &'a Layout,
     ids: &'a [SampleId],
     path: PathBuf,
-    partial: PathBuf,
-    file: BufWriter<File>,
+    file: BufWriter<NewFile>,
     checksums: Vec<u64>,
     bytes: Vec<u8>,
     halves: Vec<f16>,
-    finished: bool,
 }
 
 impl<'a> ShardWriter<'a> {
     pub(super) fn create(path: PathBuf, layout: &'a Layout, ids: &'a [SampleId]) -> Result<Self> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".partial");
-        let partial = path.with_file_name(name);
         let start = layout.header_len(ids.len()) + layout.index_bytes(ids.len());
-        let file = File::create(&partial)
+        let file = NewFile::create(&path)
             .and_then(|mut file| {
                 // Header and index come last, when the checksums are known.
                 file.seek(SeekFrom::Start(start as u64))?;
                 Ok(BufWriter::with_capacity(1 << 20, file))
             })
-            .map_err(Error::io("write", &partial))?;
+            .map_err(Error::io("write", &path))?;
         let checksums = Vec::with_capacity(ids.len() * layout.views);
         let (bytes, halves) = (Vec::new(), Vec::new());
-        Ok(Self { layout, ids, path, partial, file, checksums, bytes, halves, finished: false })
+        Ok(Self { layout, ids, path, file, checksums, bytes, halves })
     }
 
     /// Appends records; they come sample by sample, the views of a sample one after the other.
@@ -183,37 +179,25 @@ impl<'a> ShardWriter<'a> {
                 self.checksums.len() % self.layout.views,
             );
             self.checksums.push(checksum(&self.bytes, self.ids[sample], view));
-            self.file.write_all(&self.bytes).map_err(Error::io("write", &self.partial))?;
+            self.file.write_all(&self.bytes).map_err(Error::io("write", &self.path))?;
         }
         Ok(())
     }
 
     /// Writes header and index, syncs, and gives the file its name.
-    pub(super) fn finish(mut self) -> Result<()> {
+    pub(super) fn finish(self) -> Result<()> {
         assert_eq!(self.checksums.len(), self.ids.len() * self.layout.views, "all records are in");
         let ids = self.ids.iter().map(|id| id.0);
         let index: Vec<u8> =
             ids.chain(self.checksums.iter().copied()).flat_map(u64::to_le_bytes).collect();
         let header = self.layout.header(self.ids.len(), xxh3_64(&index));
-        let file = &mut self.file;
+        let Self { mut file, path, .. } = self;
         file.seek(SeekFrom::Start(0))
             .and_then(|_| file.write_all(&header))
             .and_then(|()| file.write_all(&index))
-            .and_then(|()| file.flush())
-            .and_then(|()| file.get_ref().sync_all())
-            .and_then(|()| fs::rename(&self.partial, &self.path))
-            .map_err(Error::io("write", &self.path))?;
-        self.finished = true;
-        Ok(())
-    }
-}
-
-impl Drop for ShardWriter<'_> {
-    fn drop(&mut self) {
-        if !self.finished {
-            // What stopped the writer is told; a leftover would be overwritten later.
-            let _ = fs::remove_file(&self.partial);
-        }
+            .and_then(|()| file.into_inner().map_err(std::io::IntoInnerError::into_error))
+            .and_then(NewFile::finish)
+            .map_err(Error::io("write", path))
     }
 }
 
@@ -317,13 +301,20 @@ impl ShardReader {
         &self.ids[start..self.ids.len().min(start + self.block)]
     }
 
+    fn missing(&self, shard: usize) -> Error {
+        Error::CacheIncomplete { path: self.folder.clone(), what: format!("shard {shard}") }
+    }
+
     /// Opens a shard, checks it the first time, and gives the length of its header.
     fn open(&mut self, shard: usize) -> Result<usize> {
         if let (Some(header), Some(_)) = (self.headers[shard], &self.files[shard]) {
             return Ok(header);
         }
         let path = shard_path(&self.folder, shard);
-        let file = File::open(&path).map_err(Error::io("read", &path))?;
+        let file = File::open(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => self.missing(shard),
+            _ => Error::io("read", &path)(error),
+        })?;
         let header = match self.headers[shard] {
             Some(header) => header,
             None => self.check(shard, &path, &file)?,
@@ -343,10 +334,7 @@ impl ShardReader {
     fn check(&self, shard: usize, path: &Path, file: &File) -> Result<usize> {
         let samples = self.samples(shard);
         if !is_there(path, &self.layout, samples.len())? {
-            return Err(Error::CacheIncomplete {
-                path: self.folder.clone(),
-                what: format!("shard {shard}"),
-            });
+            return Err(self.missing(shard));
         }
         let mut header = vec![0; self.layout.header_len(samples.len())];
         let mut index = vec![0; self.layout.index_bytes(samples.len())];

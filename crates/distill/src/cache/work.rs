@@ -1,9 +1,9 @@
 //! Building a cache: shard by shard, each complete or not there, so that it can be stopped and
 //! killed at any time and goes on where it was.
 
-use std::fs::{self, File, TryLockError};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use faculty_nets::files;
 
 use super::Kind;
 use super::classifier::write_classifier;
@@ -11,6 +11,7 @@ use super::pixels::Pixels;
 use super::plan::{BATCH, CachePlan, SetPlan, TeacherPlan};
 use super::shard::{ShardWriter, shard_path};
 use crate::error::{Error, Result};
+use crate::lock::FolderLock;
 use crate::run::{Labels, Teacher, measure_teachers};
 use crate::tap::Tap;
 use crate::teacher::{TeacherBatch, TeacherSource};
@@ -59,8 +60,7 @@ impl CachePlan<'_> {
             return Ok(Built::default());
         }
         let folder = self.folder.clone();
-        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-        let _lock = lock(&folder)?;
+        let _lock = FolderLock::take(&folder, "builds")?;
         // What another process finished before the lock was ours is there now.
         let plan = Self::with_methods(self.recipe, self.methods, self.dataset, self.data)?;
         plan.check_kernels()?;
@@ -114,22 +114,6 @@ impl CachePlan<'_> {
     }
 }
 
-/// Locks a cache for one builder; the system lets go of the lock when the process ends.
-fn lock(folder: &Path) -> Result<File> {
-    let path = folder.join("lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(Error::io("write", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::CacheInUse { path: folder.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(Error::io("lock", path)(error)),
-    }
-}
-
 /// A build at work.
 struct Build<'p> {
     plan: &'p CachePlan<'p>,
@@ -144,7 +128,7 @@ impl Build<'_> {
     fn prepare(&self, teacher: &TeacherPlan) -> Result<()> {
         for set in &teacher.sets {
             let folder = self.plan.set_folder(&teacher.name, set.kind);
-            fs::create_dir_all(&folder).map_err(Error::io("create", folder))?;
+            files::create_folder(&folder).map_err(Error::io("create", folder))?;
         }
         if teacher.classifier_missing
             && let Some(classifier) = self.plan.load(teacher.index, &[])?.source.classifier()

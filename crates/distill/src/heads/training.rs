@@ -11,6 +11,7 @@ use super::{HeadsPlan, Planned};
 use crate::compute::Compute;
 use crate::error::{Error, Result};
 use crate::learner::{Learner, LearnerBatch};
+use crate::lock::FolderLock;
 use crate::methods::Ce;
 use crate::optimizer::OptimizerConfig;
 use crate::recipe::{HeadTraining, Teacher};
@@ -75,8 +76,14 @@ impl HeadsPlan<'_> {
     /// As [`super::mount`].
     pub fn train(&self, stop: &AtomicBool, observe: &mut dyn FnMut(HeadsEvent<'_>)) -> Result<()> {
         let Some(data) = &self.data else { return Ok(()) };
+        if self.is_complete() {
+            return Ok(());
+        }
+        let _lock = FolderLock::take(&self.folder(), "trains heads in")?;
         for (teacher, heads) in self.recipe.teachers.iter().zip(&self.heads) {
-            let missing: Vec<&Planned> = heads.iter().filter(|own| !own.trained).collect();
+            // What another process finished before the lock was ours is there now.
+            let missing = |own: &&Planned| !own.trained && !own.path.exists();
+            let missing: Vec<&Planned> = heads.iter().filter(missing).collect();
             if !missing.is_empty() {
                 self.train_on(teacher, &missing, data, stop, observe)?;
             }
@@ -110,7 +117,7 @@ impl HeadsPlan<'_> {
         for epoch in 1..=epochs {
             let started = Instant::now();
             let mut sums = vec![Sums::default(); taps.len()];
-            let mut loader = epoch_batches(data, &settings, epoch)?;
+            let mut loader = epoch_batches(data, &settings, epoch, 0)?;
             let (mut number, batches) = (0, loader.batches_left());
             while let Some(batch) = loader.next() {
                 if stop.load(Ordering::Relaxed) {
@@ -139,8 +146,6 @@ impl HeadsPlan<'_> {
             let teacher = &teacher.name;
             observe(HeadsEvent::Epoch { teacher, epoch, epochs, heads: &heads, seconds });
         }
-        let folder = self.folder();
-        std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         for (own, learner) in missing.iter().zip(&learners) {
             self.head(own, learner).write()?;
         }

@@ -7,7 +7,6 @@ use faculty_data::Dataset;
 use faculty_nets::{Network, weights};
 
 use super::{Ensemble, PlanEvent, PlannedStudent, ensemble, input, numbered};
-use crate::checkpoint::Progress;
 use crate::error::{Error, Result};
 use crate::found::{Found, check_same_recipe, find_run};
 use crate::methods;
@@ -115,7 +114,7 @@ impl<'a> Chain<'a> {
             Some(first) => first,
             None => {
                 if stop.load(Ordering::Relaxed) {
-                    return Err(Error::Interrupted { epoch: 1, kept: None });
+                    return Err(Error::Interrupted { epoch: 1, batch: 0, kept: None });
                 }
                 let mut recipe = stage.recipe.clone();
                 let before = folder.stage(&self.stages[at - 1].name).student();
@@ -124,12 +123,7 @@ impl<'a> Chain<'a> {
             }
         };
         let found = match start {
-            Start::Resume => {
-                let card = checked.card();
-                let expected =
-                    Progress::start(card.data_fingerprint.clone(), checked.identity.clone());
-                find_run(&own, &expected, stage.recipe.train.epochs)?
-            }
+            Start::Resume => find_run(&own, &checked.identity, stage.recipe.train.epochs)?,
             _ => Found::Nothing,
         };
         let start = match found {

@@ -1,47 +1,55 @@
 //! Mutual learning: several networks in step, on the same batches, each with the others' logits.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use faculty_data::Dataset;
 use faculty_data::rng::{Purpose, draw};
-use faculty_nets::{Network, weights};
+use faculty_data::{Batch, Dataset};
+use faculty_nets::{Network, files};
 
 use super::{Ensemble, PlanEvent, PlannedStudent, ensemble, input, numbered};
-use crate::checkpoint::{self, BestEpoch, Progress};
+use crate::checkpoint::{BestEpoch, EpochPart, Identity, PeerProgress, Progress, Saved};
 use crate::compute::Compute;
 use crate::error::{Error, Result};
 use crate::evaluate::network_quality;
-use crate::found::check_same_run;
-use crate::learner::{Learner, LearnerBatch, TeacherTraits};
+use crate::learner::{Learner, LearnerBatch, StepRecord, TeacherTraits};
 use crate::methods::{Dml, Method as _};
 use crate::recipe::{Plan, Recipe};
-use crate::record::{EpochRecord, EpochSums, RunCard};
-use crate::run::{CheckedRun, RunData, Settings, epoch_batches, identity};
+use crate::record::{EpochRecord, RunCard};
+use crate::run::{CheckedRun, RunData, Settings, epoch_batches};
 use crate::run_folder::{RunFolder, Start, StudentFiles};
 use crate::teacher::TeacherOutputs;
-use crate::trainer::{Event, TrainedEpoch, broken, broken_weight, deliver, write_student};
+use crate::trainer::{
+    Event, adopt, broken, broken_weight, cut_metrics, deliver, kept_up_to, write_or_remove_best,
+    write_student,
+};
 
 /// The named student's name; its peers are `1-resnet14`, `2-resnet8`, …
 const STUDENT: &str = "student";
+
+type Observer<'a> = &'a mut dyn FnMut(Event<'_>);
 
 /// The student and its peers, checked.
 pub(super) struct Cohort {
     members: Vec<Member>,
     data: RunData,
     settings: Settings,
-    identity: String,
+    identity: Identity,
 }
 
 /// One network that learns.
 struct Member {
     name: String,
+    /// Before its tensors' names in checkpoints.
+    prefix: String,
     learner: Learner,
     /// The others' names, in the order of their logits.
     peers: Vec<String>,
     card: RunCard,
-    best: Option<BestEpoch>,
+    /// The network of `done.best`.
+    best: Option<Network>,
+    done: PeerProgress,
 }
 
 impl Cohort {
@@ -77,14 +85,16 @@ impl Cohort {
                 recipe.seed,
                 &compute,
             ),
+            prefix: if name == STUDENT { String::new() } else { format!("{name}/") },
             name,
             best: None,
+            done: PeerProgress::default(),
         });
         Ok(Self {
             members: members.collect(),
             data: run.data,
             settings: Settings { recipe: recipe.to_toml()?, ..run.settings },
-            identity: identity(recipe, &[])?,
+            identity: Identity::of(recipe, &[], dataset.fingerprint())?,
         })
     }
 
@@ -93,186 +103,308 @@ impl Cohort {
     }
 
     pub(super) fn run(
-        mut self,
+        self,
         folder: &Path,
         start: Start,
         stop: &AtomicBool,
         observe: &mut dyn FnMut(&str, PlanEvent<'_>),
     ) -> Result<(RunCard, Vec<PlannedStudent>, Option<Ensemble>)> {
-        let folder = RunFolder::open(folder, start)?;
-        let mut progress = self.begin(&folder, start)?;
-        let card = &self.members[0].card;
-        observe(STUDENT, PlanEvent::Student { card, data: &self.data });
-        observe(STUDENT, PlanEvent::Run(Event::Started { epoch: progress.epoch + 1 }));
-        let mut checkpointed = progress.epoch;
-        let epochs = self.settings.schedule.epochs;
-        for epoch in progress.epoch + 1..=epochs {
-            let started = Instant::now();
-            let kept = (checkpointed > 0).then(|| folder.last_checkpoint());
-            let trained = self.train(epoch, kept, stop, &mut |event| {
-                observe(STUDENT, PlanEvent::Run(event));
-            })?;
-            let is_last = epoch == epochs;
-            let measured = is_last || epoch.is_multiple_of(self.settings.evaluate_every);
-            let mut records = Vec::new();
-            for (member, trained) in self.members.iter_mut().zip(&trained) {
-                let validation = match &self.data.validation {
-                    Some(part) if measured => {
-                        let network = &member.learner.student.network;
-                        network_quality(network, part, &self.data.normalisation)?
-                    }
-                    _ => None,
-                };
-                let loss_seconds = member.learner.take_loss_time().as_secs_f64();
-                let own = trained.record(epoch, &member.peers);
-                let record = EpochRecord { validation, loss_seconds, ..own };
-                member.keep_best(&files(&folder, &member.name), &record)?;
-                records.push(record);
-            }
-            let seconds = started.elapsed().as_secs_f64();
-            for (member, record) in self.members.iter().zip(&mut records) {
-                record.seconds = seconds;
-                files(&folder, &member.name).append_metrics(record)?;
-            }
-            progress.epoch = epoch;
-            progress.seconds += seconds;
-            progress.best = self.members[0].best;
-            progress.peers = self.members[1..].iter().map(|member| member.best).collect();
-            if is_last || epoch.is_multiple_of(self.settings.checkpoint_every) {
-                let path = folder.last_checkpoint();
-                let learners = self.members.iter().map(|own| (own.prefix(), &own.learner));
-                checkpoint::save_all(&path, learners, &self.settings.optimizer, &progress)?;
-                checkpointed = epoch;
-            }
-            for (member, record) in self.members.iter().zip(&records) {
+        let Self { members, data, settings, identity } = self;
+        let mut training = Training {
+            folder: RunFolder::open(folder, start)?,
+            members,
+            data,
+            settings,
+            stop,
+            progress: Progress::start(identity),
+            saved: Instant::now(),
+        };
+        training.begin(start, &mut |event| observe(STUDENT, PlanEvent::Run(event)))?;
+        let card = &training.members[0].card;
+        observe(STUDENT, PlanEvent::Student { card, data: &training.data });
+        let (epoch, batch) = (training.progress.epoch + 1, training.progress.batch());
+        observe(STUDENT, PlanEvent::Run(Event::Started { epoch, batch }));
+        while training.progress.epoch < training.settings.schedule.epochs {
+            let records = training.epoch(&mut |event| observe(STUDENT, PlanEvent::Run(event)))?;
+            for (member, record) in training.members.iter().zip(&records) {
                 observe(&member.name, PlanEvent::Run(Event::Epoch(record)));
             }
         }
-        self.finish(&folder, &progress)
+        training.finish()
     }
+}
 
-    /// The folder as it has to be before the next epoch, and what is done.
-    fn begin(&mut self, folder: &RunFolder, start: Start) -> Result<Progress> {
-        let fingerprint = self.members[0].card.data_fingerprint.clone();
-        let fresh = Progress::start(fingerprint, self.identity.clone());
-        let peers = folder.path().join("peers");
+/// All networks at work.
+struct Training<'a> {
+    members: Vec<Member>,
+    data: RunData,
+    settings: Settings,
+    folder: RunFolder,
+    stop: &'a AtomicBool,
+    /// What the members share; their own part of it is brought up to date by [`Training::save`].
+    progress: Progress,
+    /// When the last checkpoint was written, or the run began.
+    saved: Instant,
+}
+
+impl Training<'_> {
+    /// The folder and the networks as they have to be before the next batch.
+    fn begin(&mut self, start: Start, observe: Observer<'_>) -> Result<()> {
+        let peers = self.folder.peer_folder();
+        files::create_folder(&peers).map_err(Error::io("create", &peers))?;
         if start != Start::Resume {
-            std::fs::create_dir_all(&peers).map_err(Error::io("create", &peers))?;
-            folder.write_recipe(&self.settings.recipe)?;
-            return Ok(fresh);
+            return self.folder.write_recipe(&self.settings.recipe);
         }
-        let path = folder.last_checkpoint();
-        if !path.exists() {
-            return Err(Error::NothingToResume { path: folder.path().to_owned() });
+        let Some(checkpoint) = adopt(&self.folder, &self.progress, None, observe)? else {
+            let mut all = self.members.iter();
+            return all.try_for_each(|own| own.files(&self.folder).cut_metrics(0).map(drop));
+        };
+        for (at, member) in self.members.iter_mut().enumerate() {
+            let optimizer = &self.settings.optimizer;
+            member.best = checkpoint.restore(&member.prefix, &mut member.learner, optimizer)?;
+            let Progress { part, best, metrics_bytes, peers, .. } = &checkpoint.progress;
+            member.done = match at {
+                0 => {
+                    PeerProgress { part: part.clone(), best: *best, metrics_bytes: *metrics_bytes }
+                }
+                peer => peers.get(peer - 1).cloned().unwrap_or_default(),
+            };
+            let files = member.files(&self.folder);
+            let best = member.best.as_ref().zip(member.done.best);
+            write_or_remove_best(&files, best, &member.card)?;
+            cut_metrics(&files, &mut member.done.metrics_bytes, observe)?;
         }
-        check_same_run(&path, &checkpoint::progress(&path)?, &fresh)?;
-        let learners = self.members.iter_mut().map(|own| (own.prefix(), &mut own.learner));
-        let progress = checkpoint::load_all(&path, learners, &self.settings.optimizer)?;
-        let best = std::iter::once(&progress.best).chain(&progress.peers);
-        for (member, best) in self.members.iter_mut().zip(best) {
-            member.best = *best;
-            files(folder, &member.name).keep_metrics_until(progress.epoch)?;
-        }
-        Ok(progress)
+        self.progress = checkpoint.progress;
+        Ok(())
     }
 
-    /// One epoch of all networks.
-    fn train(
+    /// Writes a checkpoint of what is done so far.
+    fn save(&mut self) -> Result<()> {
+        self.check_weights()?;
+        let PeerProgress { part, best, metrics_bytes } = self.members[0].done.clone();
+        self.progress.part = part;
+        self.progress.best = best;
+        self.progress.metrics_bytes = metrics_bytes;
+        self.progress.peers = self.members[1..].iter().map(|own| own.done.clone()).collect();
+        let students: Vec<Saved<'_>> = self.members.iter().map(Member::saved).collect();
+        let optimizer = &self.settings.optimizer;
+        self.folder.checkpoints().save(&students, optimizer, &self.progress)?;
+        self.saved = Instant::now();
+        Ok(())
+    }
+
+    /// The next epoch of all networks, or what is left of it.
+    fn epoch(&mut self, observe: Observer<'_>) -> Result<Vec<EpochRecord>> {
+        let epoch = self.progress.epoch + 1;
+        self.batches(epoch, observe)?;
+        let is_last = epoch == self.settings.schedule.epochs;
+        let measured = is_last || epoch.is_multiple_of(self.settings.evaluate_every);
+        let evaluating = Instant::now();
+        let mut measures = Vec::new();
+        for member in &self.members {
+            measures.push(match &self.data.validation {
+                Some(part) if measured => {
+                    let network = &member.learner.student.network;
+                    network_quality(network, part, &self.data.normalisation)?
+                }
+                _ => None,
+            });
+        }
+        let times = self.members[0].done.part.as_ref().map_or(0.0, |part| part.times.training);
+        let seconds = times + evaluating.elapsed().as_secs_f64();
+        let mut records = Vec::new();
+        for (member, validation) in self.members.iter_mut().zip(measures) {
+            let part = member.done.part.take().unwrap_or_default();
+            let record = part.record(epoch, &member.peers, validation, seconds);
+            let files = member.files(&self.folder);
+            member.keep_best(&files, &record)?;
+            member.done.metrics_bytes = files.append_metrics(&record, member.done.metrics_bytes)?;
+            records.push(record);
+        }
+        self.progress.epoch = epoch;
+        self.progress.seconds += seconds;
+        if is_last || epoch.is_multiple_of(self.settings.checkpoint_every) {
+            self.save()?;
+        }
+        Ok(records)
+    }
+
+    /// The batches of an epoch that are not done yet.
+    fn batches(&mut self, epoch: usize, observe: Observer<'_>) -> Result<()> {
+        let before = self.members[0].done.part.get_or_insert_default().clone();
+        let mut loader = epoch_batches(&self.data, &self.settings, epoch, before.samples)?;
+        let batches = before.batches + loader.batches_left();
+        let started = Instant::now();
+        self.pause_if_asked(epoch)?;
+        while let Some(batch) = loader.next() {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => return Err(self.keep_after(error.into(), observe)),
+            };
+            self.step(epoch, batches, &batch, observe)?;
+            let times = before.times;
+            for member in &mut self.members {
+                let part = member.done.part.get_or_insert_default();
+                part.times.training = times.training + started.elapsed().as_secs_f64();
+                part.times.data_wait = times.data_wait + loader.data_wait().as_secs_f64();
+                part.times.losses += member.learner.take_loss_time().as_secs_f64();
+            }
+            let EpochPart { batches: number, sums, times, .. } =
+                self.members[0].done.part.get_or_insert_default();
+            let (batch_number, loss) = (*number, sums.loss());
+            let images_per_second = sums.samples() as f64 / times.training;
+            observe(Event::Batch { epoch, batch: batch_number, batches, loss, images_per_second });
+            loader.recycle(batch);
+            self.pause_if_asked(epoch)?;
+            // The end of the epoch writes its own.
+            if batch_number < batches && self.saved.elapsed() >= self.settings.checkpoint_after {
+                self.save()?;
+            }
+        }
+        self.check_weights()
+    }
+
+    /// One batch: all networks forward, then the gradients of each with the others' logits, then
+    /// all updates, so that a batch is left out for all or for none.
+    fn step(
         &mut self,
         epoch: usize,
-        kept: Option<PathBuf>,
-        stop: &AtomicBool,
-        observe: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Vec<TrainedEpoch>> {
-        let Self { members, data, settings, .. } = self;
-        let started = Instant::now();
-        let mut loader = epoch_batches(data, settings, epoch)?;
-        let batches = loader.batches_left();
-        let mut sums = vec![EpochSums::default(); members.len()];
-        let mut learning_rate = 0.0;
-        let mut number = 0;
-        while let Some(batch) = loader.next() {
-            let batch = batch?;
-            number += 1;
-            if stop.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted { epoch, kept });
-            }
-            let alone = LearnerBatch {
-                epoch,
-                draw: draw(Purpose::Method, settings.seed, epoch as u64, number as u64, 0),
-                ids: &batch.ids,
-                images: &batch.images,
-                labels: &batch.labels,
-                teachers: &[],
-            };
-            let outputs: Vec<TeacherOutputs> =
-                members.iter_mut().map(|member| member.predict(&alone)).collect();
-            learning_rate = settings.schedule.rate(epoch, number - 1, batches);
-            for (at, member) in members.iter_mut().enumerate() {
-                let peers = [&outputs[..at], &outputs[at + 1..]].concat();
-                let own = LearnerBatch { teachers: &peers, ..alone };
-                let step = member.learner.gradients_of_prediction(&own);
-                if let Some((what, value)) = broken(&step) {
-                    let what = format!("{what} of `{}`", member.name);
-                    return Err(Error::NotFinite { what, value, epoch, batch: number, kept });
-                }
-                let rate = learning_rate as f32;
-                member.learner.update(&settings.optimizer, rate, settings.clip, epoch);
-                sums[at].add(&step, batch.len());
-            }
-            observe(Event::Batch {
-                epoch,
-                batch: number,
-                batches,
-                loss: sums[0].loss(),
-                images_per_second: sums[0].samples() as f64 / started.elapsed().as_secs_f64(),
-            });
-            loader.recycle(batch);
-        }
-        for member in members.iter() {
-            if let Some(value) = broken_weight(&member.learner.student.network) {
-                let what = format!("a weight of `{}`", member.name);
-                return Err(Error::NotFinite { what, value, epoch, batch: number, kept });
-            }
-        }
-        let trained = |sums| TrainedEpoch {
-            sums,
-            learning_rate,
-            data_wait_seconds: loader.data_wait().as_secs_f64(),
-            teacher_seconds: 0.0,
-            seconds: started.elapsed().as_secs_f64(),
+        batches: usize,
+        batch: &Batch,
+        observe: Observer<'_>,
+    ) -> Result<()> {
+        let Self { members, settings, progress, .. } = self;
+        let number = members[0].done.part.as_ref().map_or(0, |part| part.batches) + 1;
+        let alone = LearnerBatch {
+            epoch,
+            draw: draw(Purpose::Method, settings.seed, epoch as u64, number as u64, 0),
+            ids: &batch.ids,
+            images: &batch.images,
+            labels: &batch.labels,
+            teachers: &[],
         };
-        Ok(sums.into_iter().map(trained).collect())
+        let may_skip = progress.skipped_batches < settings.skip_bad_batches;
+        let statistics: Option<Vec<_>> =
+            may_skip.then(|| members.iter().map(|own| own.learner.running_statistics()).collect());
+        let outputs: Vec<TeacherOutputs> =
+            members.iter_mut().map(|member| member.predict(&alone)).collect();
+        let mut steps: Vec<StepRecord> = Vec::new();
+        let mut bad = None;
+        for (at, member) in members.iter_mut().enumerate() {
+            let peers = [&outputs[..at], &outputs[at + 1..]].concat();
+            let own = LearnerBatch { teachers: &peers, ..alone };
+            let step = member.learner.gradients_of_prediction(&own);
+            let broke = broken(&step).or_else(|| member.learner.broken_gradient(epoch));
+            bad = bad.or(broke.map(|(what, value)| (at, what, value)));
+            steps.push(step);
+        }
+        for member in members.iter_mut() {
+            let part = member.done.part.get_or_insert_default();
+            part.batches = number;
+            part.samples += batch.len();
+        }
+        match (bad, statistics) {
+            (None, _) => {}
+            (Some((at, what, value)), None) => return Err(self.not_finite(at, what, value)),
+            (Some((at, what, value)), Some(statistics)) => {
+                progress.skipped_batches += 1;
+                let (skipped, limit) = (progress.skipped_batches, settings.skip_bad_batches);
+                observe(Event::Warning(format!(
+                    "batch {number} of epoch {epoch} is left out, since {what} of `{}` became \
+                     {value} ({skipped} of {limit} that may be left out)",
+                    members[at].name
+                )));
+                for (member, own) in members.iter_mut().zip(statistics) {
+                    member.learner.set_running_statistics(own);
+                    member.done.part.get_or_insert_default().skipped += 1;
+                }
+                return Ok(());
+            }
+        }
+        let learning_rate = settings.schedule.rate(epoch, number - 1, batches);
+        for (member, step) in members.iter_mut().zip(&steps) {
+            let rate = learning_rate as f32;
+            member.learner.update(&settings.optimizer, rate, settings.clip, epoch);
+            let part = member.done.part.get_or_insert_default();
+            part.learning_rate = learning_rate;
+            part.sums.add(step, batch.len());
+        }
+        Ok(())
+    }
+
+    /// Saves and ends the run if it was asked to stop.
+    fn pause_if_asked(&mut self, epoch: usize) -> Result<()> {
+        if !self.stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let batch = self.batch();
+        if batch > 0 {
+            self.save()?;
+        }
+        let kept = self.folder.newest_checkpoint().map(Path::to_owned);
+        Err(Error::Interrupted { epoch, batch, kept })
+    }
+
+    /// After an error that came before the batch touched anything: keeps the batches before it.
+    fn keep_after(&mut self, error: Error, observe: Observer<'_>) -> Error {
+        if self.batch() > 0 && self.save().is_ok() {
+            observe(kept_up_to(self.progress.epoch + 1, self.batch()));
+        }
+        error
+    }
+
+    /// Finished batches of the epoch in work.
+    fn batch(&self) -> usize {
+        self.members[0].done.part.as_ref().map_or(0, |part| part.batches)
+    }
+
+    fn not_finite(&self, at: usize, what: String, value: f64) -> Error {
+        let (epoch, batch) = (self.progress.epoch + 1, self.batch());
+        let kept = self.folder.newest_checkpoint().map(Path::to_owned);
+        Error::StudentOfPlan {
+            student: self.members[at].name.clone(),
+            source: Box::new(Error::NotFinite { what, value, epoch, batch, kept }),
+        }
+    }
+
+    /// Stops at a weight that broke down, before it is written anywhere.
+    fn check_weights(&self) -> Result<()> {
+        for (at, member) in self.members.iter().enumerate() {
+            if let Some(value) = broken_weight(&member.learner.student.network) {
+                return Err(self.not_finite(at, "a weight of the student".to_owned(), value));
+            }
+        }
+        Ok(())
     }
 
     /// Final numbers and weights of all networks.
-    fn finish(
-        self,
-        folder: &RunFolder,
-        progress: &Progress,
-    ) -> Result<(RunCard, Vec<PlannedStudent>, Option<Ensemble>)> {
+    fn finish(self) -> Result<(RunCard, Vec<PlannedStudent>, Option<Ensemble>)> {
+        let Self { members, data, folder, progress, .. } = self;
         let (mut students, mut networks, mut cards) = (Vec::new(), Vec::new(), Vec::new());
-        for Member { name, learner, mut card, best, .. } in self.members {
+        for member in members {
+            let files = member.files(&folder);
+            let Member { name, learner, mut card, best, done, .. } = member;
             card.seconds = progress.seconds;
-            let files = files(folder, &name);
-            let mut network = learner.student.network;
-            let best = (best, files.best);
-            deliver(&files.weights, &network, best, &self.data, progress.epoch, &mut card)?;
-            network.set_state_dict(&weights::read(&files.weights)?, &files.weights)?;
+            let last = &learner.student.network;
+            let best = done.best.zip(best.as_ref());
+            let network = deliver(&files.weights, last, best, &data, progress.epoch, &mut card)?;
+            networks.push(network.clone());
             let below = files.weights.strip_prefix(folder.path()).unwrap_or(&files.weights);
             students.push(PlannedStudent::new(&name, below.display().to_string(), &card));
-            networks.push(network);
             cards.push(card);
         }
-        let together = ensemble(&networks, &self.data)?;
+        let together = ensemble(&networks, &data)?;
         Ok((cards.swap_remove(0), students, Some(together)))
     }
 }
 
 impl Member {
-    /// Before its tensors' names in checkpoints.
-    fn prefix(&self) -> String {
-        if self.name == STUDENT { String::new() } else { format!("{}/", self.name) }
+    fn saved(&self) -> Saved<'_> {
+        Saved { prefix: &self.prefix, learner: &self.learner, best: self.best.as_ref() }
+    }
+
+    fn files(&self, folder: &RunFolder) -> StudentFiles {
+        if self.name == STUDENT { folder.own_files() } else { folder.peer(&self.name) }
     }
 
     fn predict(&mut self, batch: &LearnerBatch<'_>) -> TeacherOutputs {
@@ -282,16 +414,13 @@ impl Member {
     /// Keeps the weights of the best validation epoch.
     fn keep_best(&mut self, files: &StudentFiles, record: &EpochRecord) -> Result<()> {
         if let Some(quality) = record.validation
-            && self.best.is_none_or(|best| quality.top1 > best.quality.top1)
+            && self.done.best.is_none_or(|best| quality.top1 > best.quality.top1)
         {
-            self.best = Some(BestEpoch { epoch: record.epoch, quality });
+            self.done.best = Some(BestEpoch { epoch: record.epoch, quality });
             let network = &self.learner.student.network;
             write_student(&files.best, network, &self.card, record.epoch)?;
+            self.best = Some(network.clone());
         }
         Ok(())
     }
-}
-
-fn files(folder: &RunFolder, name: &str) -> StudentFiles {
-    if name == STUDENT { folder.own_files() } else { folder.peer(name) }
 }

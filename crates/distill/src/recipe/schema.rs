@@ -214,6 +214,14 @@ section! {
         /// Write a checkpoint after every this many epochs, and after the last.
         #[within(COUNT)]
         checkpoint_every: usize = 1, "faculty's choice";
+        /// Write a checkpoint in the middle of an epoch too, this many minutes after the last one; 0 =
+        /// after every batch.
+        #[within(Range::at_least(0.0))]
+        checkpoint_minutes: f64 = 10.0, "faculty's choice";
+        /// Batches of a run that may be left out because their loss or gradient is no number; at
+        /// the next one the run stops.
+        #[within(Range::between(0.0, 1e12))]
+        skip_bad_batches: usize = 0, "faculty's choice";
     }
 }
 
@@ -356,7 +364,7 @@ words! {
 }
 
 /// The paper's 150, 180 and 210 of 240 epochs, in proportion. Short runs lose those that coincide.
-pub(super) fn milestones(epochs: usize) -> Vec<usize> {
+pub(crate) fn milestones(epochs: usize) -> Vec<usize> {
     let mut milestones: Vec<usize> =
         (5..8).map(|eighth| epochs.saturating_mul(eighth) / 8).collect();
     milestones.dedup();

@@ -73,7 +73,7 @@ fn means(
     let mut counts = vec![0_usize; classes];
     // Every sample, in the order of the first epoch.
     let settings = super::Settings { drop_last: false, ..settings(recipe, String::new()) };
-    let mut loader = epoch_batches(data, &settings, 1)?;
+    let mut loader = epoch_batches(data, &settings, 1, 0)?;
     while let Some(batch) = loader.next() {
         let batch = batch?;
         let view = TeacherBatch {

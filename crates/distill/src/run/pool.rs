@@ -74,7 +74,7 @@ impl TeacherPool {
     }
 
     /// Keeps the teachers of a run for the next ones; with a number of views each view of each
-    /// sample is computed once, where memory allows.
+    /// sample is computed once, where memory allows. Also gives the bytes that this can take.
     pub(super) fn keep(
         &mut self,
         teachers: Vec<Teacher>,
@@ -82,19 +82,21 @@ impl TeacherPool {
         data: &RunData,
         views: Option<u32>,
         labels: Labels,
-    ) -> Vec<Teacher> {
+    ) -> (Vec<Teacher>, usize) {
         let samples = views.map(|views| data.train.len().saturating_mul(views as usize));
         let bytes = |teacher: &Teacher| {
             samples.map_or(0, |samples| bytes_needed(&*teacher.source, &self.taps, samples))
         };
         let all = teachers.iter().map(bytes).fold(0, usize::saturating_add);
         let in_memory = samples.is_some() && all <= KEEP_IN_MEMORY_BYTES;
-        let mut kept = Vec::new();
-        for (Teacher { name, source }, card) in teachers.into_iter().zip(cards) {
-            if let Some((known, _)) = self.get(&name, labels) {
+        let (mut kept, mut new) = (Vec::new(), 0);
+        for (teacher, card) in teachers.into_iter().zip(cards) {
+            if let Some((known, _)) = self.get(&teacher.name, labels) {
                 kept.push(known);
                 continue;
             }
+            new += if in_memory { bytes(&teacher) } else { 0 };
+            let Teacher { name, source } = teacher;
             let source: Box<dyn TeacherSource> = if in_memory {
                 Box::new(KeptInMemory::new(source).with_taps(self.taps.clone()))
             } else {
@@ -104,7 +106,7 @@ impl TeacherPool {
             self.loaded.push((card.clone(), labels, own.clone()));
             kept.push(Teacher { name, source: Box::new(own) });
         }
-        kept
+        (kept, new)
     }
 }
 

@@ -32,6 +32,7 @@ fn mounted(recipe: &Recipe) -> Result<(Recipe, usize), Error> {
 fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder.join("heads")) else { return Vec::new() };
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.file_name().is_some_and(|name| name != "lock"));
     files.sort();
     files
 }

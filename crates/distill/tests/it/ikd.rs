@@ -6,7 +6,8 @@ use faculty_distill::recipe::Cache;
 use faculty_nets::weights;
 
 use crate::data::network;
-use crate::runs::{recipe, resumed_equals_undisturbed, run};
+use crate::resume::resumed_equals_undisturbed;
+use crate::runs::{recipe, run};
 
 #[test]
 fn the_teacher_learns_and_a_resumed_run_has_the_same_one() {

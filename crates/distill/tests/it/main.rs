@@ -5,6 +5,7 @@
 mod cache;
 mod combinations;
 mod data;
+mod faults;
 mod finite_differences;
 mod heads;
 mod ikd;
@@ -13,6 +14,7 @@ mod mmkd;
 mod onnx;
 mod other_classes;
 mod plans;
+mod resume;
 mod runs;
 mod sources;
 mod sweeps;

@@ -13,7 +13,8 @@ use faculty_nets::{Network, weights};
 
 use crate::data::{CLASSES, dataset, network};
 use crate::finite_differences::{BATCH, Setup};
-use crate::runs::{recipe, resumed_equals_undisturbed, run};
+use crate::resume::resumed_equals_undisturbed;
+use crate::runs::{recipe, run};
 
 #[test]
 fn a_meta_step_changes_the_weight_networks_and_nothing_else() {

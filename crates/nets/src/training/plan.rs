@@ -67,7 +67,7 @@ impl StepPlan {
 
     /// Floats of a step at a batch size.
     pub(super) fn floats(&self, batch: usize) -> usize {
-        self.memory.total() * batch
+        self.memory.total().saturating_mul(batch)
     }
 
     /// Whether losses may read a value.

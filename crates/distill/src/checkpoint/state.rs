@@ -1,0 +1,110 @@
+//! The state of one student among the tensors of a checkpoint.
+//!
+//! ```text
+//! student/NAME  connector.0/NAME  method/NAME  teacher.0/NAME     parameters and running statistics
+//! optimizer.SLOT/student/NAME                                     the optimiser's memory
+//! memory/NAME  between/NAME                                       what the method remembers
+//! best/NAME                                                       the student of the best epoch
+//! ```
+//! Each behind the prefix of the student, where there are several.
+
+use std::collections::BTreeMap;
+
+use faculty_nets::Network;
+use faculty_nets::weights::{Array, StateDict};
+
+use super::{Checkpoint, Saved, damaged};
+use crate::error::Result;
+use crate::learner::Learner;
+use crate::optimizer::OptimizerConfig;
+
+const BETWEEN: &str = "between/";
+const MEMORY: &str = "memory/";
+const BEST: &str = "best/";
+
+pub(super) fn gather(
+    student: &Saved<'_>,
+    optimizer: &OptimizerConfig,
+    tensors: &mut StateDict,
+    steps: &mut BTreeMap<String, u64>,
+) {
+    let Saved { prefix, learner, best } = student;
+    for (name, trained) in learner.trained() {
+        let name = format!("{prefix}{name}");
+        for (key, array) in trained.network.state_dict() {
+            tensors.insert(format!("{name}/{key}"), array);
+        }
+        let specs = trained.network.graph().parameters();
+        let optimizer = trained.own_optimizer.as_ref().unwrap_or(optimizer);
+        for (slot, vectors) in optimizer.slot_names().iter().zip(&trained.optimizer.slots) {
+            for (spec, values) in specs.iter().zip(vectors) {
+                let array = Array { shape: spec.shape.clone(), values: values.clone() };
+                tensors.insert(format!("optimizer.{slot}/{name}/{}", spec.name), array);
+            }
+        }
+        steps.insert(name, trained.optimizer.steps);
+    }
+    let between = learner.between().map(|between| between.state()).unwrap_or_default();
+    let best = best.map(Network::state_dict).unwrap_or_default();
+    for (kind, state) in [(BETWEEN, between), (MEMORY, learner.memory()), (BEST, best)] {
+        let own = state.into_iter();
+        tensors.extend(own.map(|(key, array)| (format!("{prefix}{kind}{key}"), array)));
+    }
+}
+
+pub(super) fn put_back(
+    checkpoint: &Checkpoint,
+    prefix: &str,
+    learner: &mut Learner,
+    optimizer: &OptimizerConfig,
+) -> Result<Option<Network>> {
+    let Checkpoint { path, tensors, steps, .. } = checkpoint;
+    for (name, trained) in learner.trained_mut() {
+        let name = format!("{prefix}{name}");
+        trained.network.set_state_dict(&below(tensors, &format!("{name}/")), path)?;
+        trained.optimizer.steps = *steps
+            .get(&name)
+            .ok_or_else(|| damaged(path, format!("no optimiser steps of `{name}`")))?;
+        trained.optimizer.slots.clear();
+        if trained.optimizer.steps == 0 {
+            continue;
+        }
+        let optimizer = trained.own_optimizer.as_ref().unwrap_or(optimizer);
+        for slot in optimizer.slot_names() {
+            let vectors = trained
+                .network
+                .graph()
+                .parameters()
+                .iter()
+                .map(|spec| {
+                    let key = format!("optimizer.{slot}/{name}/{}", spec.name);
+                    tensors
+                        .get(&key)
+                        .filter(|array| array.shape == spec.shape)
+                        .map(|array| array.values.clone())
+                        .ok_or_else(|| damaged(path, format!("no fitting tensor `{key}`")))
+                })
+                .collect::<Result<Vec<_>>>()?;
+            trained.optimizer.slots.push(vectors);
+        }
+    }
+    let of = |kind: &str| below(tensors, &format!("{prefix}{kind}"));
+    learner.set_memory(of(MEMORY)).map_err(|reason| damaged(path, reason))?;
+    if let Some(between) = learner.between_mut() {
+        between.set_state(of(BETWEEN)).map_err(|reason| damaged(path, reason))?;
+    }
+    let best = of(BEST);
+    if best.is_empty() {
+        return Ok(None);
+    }
+    let mut network = learner.student.network.clone();
+    network.set_state_dict(&best, path)?;
+    Ok(Some(network))
+}
+
+/// What stands behind `prefix`, without it.
+fn below(tensors: &StateDict, prefix: &str) -> StateDict {
+    let own = tensors.range(prefix.to_owned()..);
+    own.map_while(|(key, array)| Some((key.strip_prefix(prefix)?.to_owned(), array.clone())))
+        .collect()
+}

@@ -1,0 +1,161 @@
+//! How files come into being: beside their final name first, synced, then renamed, so that a file
+//! under its final name is always whole. Everything that a run or a cache writes goes through here.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+pub mod faults;
+
+use faults::{Operation, check};
+
+/// Writes `bytes` beside `path`, syncs, and renames over it.
+///
+/// # Errors
+/// Whatever the file system says; what was at `path` is still there then.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = NewFile::create(path)?;
+    file.write_all(bytes)?;
+    file.finish()
+}
+
+/// A file that gets its name when it is complete. Dropped before, it leaves nothing.
+#[derive(Debug)]
+pub struct NewFile {
+    path: PathBuf,
+    partial: PathBuf,
+    /// None once it has its name.
+    file: Option<File>,
+}
+
+impl NewFile {
+    /// Begins the file that will be at `path`.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".partial");
+        let partial = path.with_file_name(name);
+        check(Operation::Create, path)?;
+        let file = Some(File::create(&partial)?);
+        Ok(Self { path: path.to_owned(), partial, file })
+    }
+
+    /// Syncs the file and gives it its name, in place of what may be there.
+    ///
+    /// # Errors
+    /// Whatever the file system says; nothing is left of the new file then.
+    pub fn finish(mut self) -> io::Result<()> {
+        check(Operation::Sync, &self.path)?;
+        self.file().sync_all()?;
+        check(Operation::Rename, &self.path)?;
+        fs::rename(&self.partial, &self.path)?;
+        self.file = None;
+        sync_folder(&self.path);
+        Ok(())
+    }
+
+    fn file(&mut self) -> &mut File {
+        self.file.as_mut().expect("only `finish` takes it, and that is the end")
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Err(error) = check(Operation::Write, &self.path) {
+            // As a full disk does it: a part of the bytes is there.
+            self.file().write_all(&bytes[..bytes.len() / 2])?;
+            return Err(error);
+        }
+        self.file().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file().flush()
+    }
+}
+
+impl Seek for NewFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file().seek(to)
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            // What stopped the writer is told; a leftover would only be untidy.
+            let _ = fs::remove_file(&self.partial);
+        }
+    }
+}
+
+/// Appends `bytes` to the file at `path`, all or nothing, and syncs it.
+///
+/// # Errors
+/// Whatever the file system says; the file then ends where it ended.
+pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    check(Operation::Create, path)?;
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(path)?;
+    let before = file.metadata()?.len();
+    let written = match check(Operation::Write, path) {
+        Ok(()) => file.write_all(bytes),
+        Err(error) => file.write_all(&bytes[..bytes.len() / 2]).and(Err(error)),
+    };
+    let result =
+        written.and_then(|()| check(Operation::Sync, path)).and_then(|()| file.sync_data());
+    if result.is_err() {
+        // The first error is the one to tell; a part of a line is cut off by whoever goes on.
+        let _ = file.set_len(before);
+    }
+    result
+}
+
+/// Gives the file `from` the name `to`, in place of what may be there.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    check(Operation::Rename, to)?;
+    fs::rename(from, to)
+}
+
+/// Removes a file; one that is not there is no error.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match check(Operation::Remove, path).and_then(|()| fs::remove_file(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Creates a folder and those above it, where they are missing.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn create_folder(path: &Path) -> io::Result<()> {
+    check(Operation::Folder, path)?;
+    fs::create_dir_all(path)
+}
+
+/// Makes a rename outlast a power cut. Not every file system can; the file itself is safe anyway.
+fn sync_folder(path: &Path) {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let folder = folder.unwrap_or_else(|| Path::new("."));
+    if cfg!(unix) {
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    }
+}
+
+/// Whether `path` is that of a file that was not finished, by its name.
+#[must_use]
+pub fn is_partial(path: &Path) -> bool {
+    path.extension() == Some(OsStr::new("partial"))
+}
+
+#[cfg(test)]
+mod tests;
