@@ -27,7 +27,11 @@ fn timeless(table: &str) -> String {
         }
         _ => line.to_owned(),
     };
-    table.lines().filter(|own| !own.starts_with("files:")).map(|own| line(own) + "\n").collect()
+    table
+        .lines()
+        .filter(|own| !own.starts_with("files:") && !own.starts_with("report:"))
+        .map(|own| line(own) + "\n")
+        .collect()
 }
 
 /// The same of the file; a number that went through a file twice may differ in its last digit.
