@@ -112,7 +112,6 @@ impl ModelCard {
         let size = self.weights_bytes;
         table(
             &mut text,
-            ["", ""],
             [
                 ("Network", run.student.clone()),
                 ("Classes", run.classes.len().to_string()),
@@ -128,7 +127,6 @@ impl ModelCard {
         text.push_str("\n## Data\n\n");
         table(
             &mut text,
-            ["", ""],
             [
                 ("Name", run.data.clone()),
                 ("Fingerprint", format!("`{}`", run.data_fingerprint)),
@@ -140,7 +138,6 @@ impl ModelCard {
         text.push_str("\n## Method\n\n");
         table(
             &mut text,
-            ["", ""],
             [
                 ("Method", run.method.clone()),
                 ("Objective", format!("`{}`", run.objective)),
@@ -232,8 +229,9 @@ impl ModelCard {
     }
 }
 
-fn table<const N: usize>(text: &mut String, header: [&str; 2], rows: [(&str, String); N]) {
-    let _ = writeln!(text, "| {} | {} |\n|---|---|", header[0], header[1]);
+/// Names and values; without words over them.
+fn table<const N: usize>(text: &mut String, rows: [(&str, String); N]) {
+    text.push_str("| | |\n|---|---|\n");
     for (name, value) in rows {
         let _ = writeln!(text, "| {name} | {} |", cell(&value));
     }

@@ -1,8 +1,9 @@
 //! Every network as an ONNX file, run by other programs.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use faculty_nets::{
     Conv2dConfig, GraphBuilder, Inference, MapShape, NETWORKS, Network, OnnxOptions, Window,
@@ -169,7 +170,7 @@ for line in sys.stdin:
         onnx.checker.check_model(case['file'], full_check=True)
     session = onnxruntime.InferenceSession(case['file'], providers=['CPUExecutionProvider'])
     image = numpy.array(case['images'], numpy.float32).reshape(case['shape'])
-    print(json.dumps(session.run(['logits'], {'input': image})[0].ravel().tolist()))
+    print(json.dumps(session.run(['logits'], {'input': image})[0].ravel().tolist()), flush=True)
 ";
 
 /// A second independent runtime. `FACULTY_PYTHON` names a Python that has `onnxruntime`.
@@ -181,30 +182,31 @@ fn every_network_agrees_in_onnxruntime() {
         eprintln!("skipped: `{python}` has no onnxruntime; name one that has as FACULTY_PYTHON");
         return;
     }
+    let mut program = Command::new(&python)
+        .args(["-c", PYTHON])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut cases = program.stdin.take().unwrap();
+    let mut answers = BufReader::new(program.stdout.take().unwrap()).lines();
     let folder = tempfile::tempdir().unwrap();
+    // One after another: all together they have most of a gigabyte.
+    let file = folder.path().join("network.onnx");
     let image = MapShape::new(3, 32, 32);
     let images = numbers(2 * image.elements());
-    let names = NETWORKS.iter().map(|info| info.name).chain(["vgg8+simkd24@3x2"]);
-    let (mut lines, mut wanted) = (String::new(), Vec::new());
-    for name in names {
+    for name in NETWORKS.iter().map(|info| info.name).chain(["vgg8+simkd24@3x2"]) {
         let network = network(name, image, 7);
         let mut plan = Inference::new(&network, &[]);
-        wanted.push((name, plan.run(&images, 2).to_vec()));
-        let file = folder.path().join(format!("{name}.onnx"));
+        let want = plan.run(&images, 2).to_vec();
         std::fs::write(&file, plan.to_onnx(name, &OnnxOptions::default()).unwrap()).unwrap();
         let case = serde_json::json!({"file": file, "images": images, "shape": [2, 3, 32, 32]});
-        lines.push_str(&format!("{case}\n"));
-    }
-    let cases = folder.path().join("cases");
-    std::fs::write(&cases, lines).unwrap();
-    let input = std::fs::File::open(&cases).unwrap();
-    let output = Command::new(&python).args(["-c", PYTHON]).stdin(input).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(text.lines().count(), wanted.len());
-    for (line, (name, want)) in text.lines().zip(&wanted) {
-        let got: Vec<f32> = serde_json::from_str(line).unwrap();
-        let worst = difference(&got, want);
+        writeln!(cases, "{case}").unwrap();
+        let answer = answers.next().unwrap_or_else(|| panic!("{name}: see stderr")).unwrap();
+        let got: Vec<f32> = serde_json::from_str(&answer).unwrap();
+        let worst = difference(&got, &want);
         assert!(worst <= TOLERANCE, "{name}: {worst:e}");
     }
+    drop(cases);
+    assert!(program.wait().unwrap().success());
 }
