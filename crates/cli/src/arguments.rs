@@ -4,6 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod export;
+mod size;
+
+use self::export::{BENCH_MODEL_EXAMPLES, EXPORT_EXAMPLES, PREDICT_EXAMPLES};
+pub(crate) use self::export::{BenchModelOptions, ExportOptions, PredictOptions};
+pub(crate) use self::size::Size;
+
 /// Knowledge distillation: several teachers in, one better student out.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, arg_required_else_help = true)]
@@ -37,6 +44,15 @@ pub(crate) enum Command {
     /// Measure a network on a data set, or the result of a run
     #[command(after_help = EVALUATE_EXAMPLES)]
     Evaluate(EvaluateOptions),
+    /// Write a student for other programs: ONNX, safetensors, a model card
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(ExportOptions),
+    /// Classify image files with a student, native or exported
+    #[command(after_help = PREDICT_EXAMPLES)]
+    Predict(PredictOptions),
+    /// Measure size and speed of a student and its teachers on this machine
+    #[command(after_help = BENCH_MODEL_EXAMPLES)]
+    BenchModel(BenchModelOptions),
     /// Show every value of a recipe and where it is from
     Explain(ExplainOptions),
     /// List the distillation methods, or the options of one
@@ -356,8 +372,8 @@ pub(crate) struct DatasetsOptions {
     #[arg(long, value_name = "NAME", requires = "path")]
     pub(crate) label_column: Option<String>,
     /// Height and width that every image is scaled to, as `data.resize` of the recipe
-    #[arg(long, value_delimiter = ',', num_args = 2, value_name = "H,W", requires = "path")]
-    pub(crate) resize: Option<Vec<usize>>,
+    #[arg(long, value_name = "H,W", requires = "path")]
+    pub(crate) resize: Option<Size>,
     /// Every sample as CSV on stdout: part, index in the files' order, id, label
     #[arg(long, requires = "path", conflicts_with = "json")]
     pub(crate) ids: bool,

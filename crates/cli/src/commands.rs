@@ -1,13 +1,16 @@
 //! One file a command.
 
+pub(crate) mod bench_model;
 pub(crate) mod cache;
 pub(crate) mod compare;
 pub(crate) mod demo;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
+pub(crate) mod export;
 mod heads;
 pub(crate) mod lists;
 mod plan;
+pub(crate) mod predict;
 pub(crate) mod report;
 mod sweep;
 pub(crate) mod teachers;

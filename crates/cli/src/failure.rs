@@ -27,6 +27,8 @@ pub(crate) enum Failure {
         /// What to do.
         hint: String,
     },
+    /// Part of the work failed; each message is out already.
+    Partly,
     /// Nobody reads stdout any more.
     Closed,
 }
@@ -84,6 +86,7 @@ impl Failure {
                 eprintln!("error: {what}\n  hint: {hint}");
                 Exit::No
             }
+            Self::Partly => Exit::Usage,
             Self::Closed => Exit::Done,
         }
     }
@@ -95,7 +98,9 @@ fn exit_code(error: &Error) -> Exit {
         | Error::CacheStopped { .. }
         | Error::HeadsStopped { .. }
         | Error::ComparisonStopped { .. } => Exit::Interrupted,
-        Error::NotFinite { .. } | Error::HeadNotFinite { .. } => Exit::No,
+        Error::NotFinite { .. } | Error::HeadNotFinite { .. } | Error::ExportDiffers { .. } => {
+            Exit::No
+        }
         Error::RunOfComparison { source, .. } | Error::StudentOfPlan { source, .. } => {
             exit_code(source)
         }
@@ -104,7 +109,7 @@ fn exit_code(error: &Error) -> Exit {
 }
 
 /// The whole message, every problem of a recipe included.
-fn message(error: &Error) -> String {
+pub(crate) fn message(error: &Error) -> String {
     if let Error::Recipe(recipe) = error {
         return recipe.problems.iter().map(|problem| labelled("error", problem)).collect();
     }

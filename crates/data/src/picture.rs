@@ -25,6 +25,23 @@ pub(crate) struct Picture {
     pixels: Vec<u8>,
 }
 
+impl Picture {
+    /// Its pixels `[channels, height, width]` for 1 or 3 channels: grey is repeated, colour weighed
+    /// in whole numbers (ITU-R BT.601, rounded as PIL does).
+    pub(crate) fn with_channels(self, channels: usize) -> Vec<u8> {
+        let plane = self.size[0] * self.size[1];
+        match (self.channels, channels) {
+            (1, 3) => self.pixels.repeat(3),
+            (3, 1) => {
+                let part = |channel: usize, at: usize| u32::from(self.pixels[channel * plane + at]);
+                let grey = |at| 19595 * part(0, at) + 38470 * part(1, at) + 7471 * part(2, at);
+                (0..plane).map(|at| ((grey(at) + 0x8000) >> 16) as u8).collect()
+            }
+            _ => self.pixels,
+        }
+    }
+}
+
 /// Decodes an image; alpha is dropped, 16 bits become 8, orientation tags are not followed (as in
 /// torchvision).
 pub(crate) fn decode(

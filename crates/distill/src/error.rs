@@ -45,6 +45,34 @@ pub enum Error {
         /// How to mend it.
         hint: String,
     },
+    /// A finished student that cannot be used.
+    #[error("student `{}`: {reason}", path.display())]
+    Student {
+        /// Run folder or weight file.
+        path: PathBuf,
+        /// Why.
+        reason: &'static str,
+        /// How to mend it.
+        hint: &'static str,
+    },
+    /// An exported network that does not do what the student does.
+    #[error(
+        "`{}` was not written: in a second runtime its logits differ by {relative:.1e} of the \
+         largest from the student's",
+        path.display()
+    )]
+    ExportDiffers {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// Largest difference as a share of the largest logit.
+        relative: f64,
+    },
+    /// The second runtime fails on what was exported.
+    #[error("the exported network cannot be run: {reason}")]
+    SecondRuntime {
+        /// The runtime's reason.
+        reason: String,
+    },
     /// A file of class names or a class map that cannot be used.
     #[error("class file `{}`: {reason}", path.display())]
     ClassFile {
@@ -512,6 +540,18 @@ impl Error {
             Self::Network(error) => error.hint(),
             Self::TeacherClasses { problem, .. } => Some(problem.hint()),
             Self::Onnx { hint, .. } => Some(hint.clone()),
+            Self::Student { hint, .. } => Some((*hint).to_owned()),
+            Self::ExportDiffers { relative, .. } if relative.is_finite() => Some(
+                "use `--safetensors`, and report it with the network's name: at most 1e-4 is \
+                 rounding"
+                    .to_owned(),
+            ),
+            Self::ExportDiffers { .. } => {
+                Some("the student's logits are not finite: that training run broke down".to_owned())
+            }
+            Self::SecondRuntime { .. } => {
+                Some("use `--safetensors`, and report it with the network's name".to_owned())
+            }
             Self::ClassFile { .. } => Some(
                 "give a JSON list or object of names, or a text file with one name a line"
                     .to_owned(),

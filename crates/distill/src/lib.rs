@@ -8,6 +8,7 @@
 //! teacher outputs, [`learner`] the gradient step. Nothing here prints or exits.
 
 pub mod ablation;
+pub mod bench_model;
 pub mod cache;
 pub mod checkpoint;
 pub mod class_cost;
@@ -15,6 +16,7 @@ pub mod comparison;
 pub mod compute;
 mod error;
 pub mod evaluate;
+pub mod export;
 mod found;
 pub mod heads;
 pub mod learner;
@@ -24,6 +26,7 @@ pub mod methods;
 pub mod metrics;
 pub mod optimizer;
 pub mod plan;
+pub mod predict;
 pub mod preflight;
 pub mod recipe;
 pub mod record;
@@ -32,6 +35,7 @@ pub mod run;
 pub mod run_folder;
 pub mod schedule;
 pub mod statistics;
+mod student;
 pub mod sweep;
 pub mod tap;
 pub mod teacher;
@@ -41,4 +45,5 @@ pub mod weighting;
 pub use error::{Error, Result};
 pub use run::{CheckedRun, open_dataset};
 pub use run_folder::{RunFolder, Start};
+pub use student::{FinishedStudent, StudentChoice};
 pub use trainer::{Event, headline, train};

@@ -35,8 +35,8 @@ pub(crate) use costs::class_costs;
 pub(crate) use data::prepare_data;
 pub use memory::MemoryNeed;
 pub(crate) use pool::{KEEP_IN_MEMORY_BYTES, TeacherPool};
-pub(crate) use preflight::measure_teachers;
 pub use preflight::{PROBE_SAMPLES, inspect_teachers};
+pub(crate) use preflight::{measure_teachers, mounted_if_trained};
 pub use ranking::{Ranked, Ranking, rank_teachers};
 pub(crate) use teachers::{
     Labels, described, identify_teacher, load_teacher, open_backbone, open_teacher, same_classes,

@@ -3,7 +3,7 @@
 //! `recipe.toml` (resolved), `metrics.jsonl`, `checkpoints/last.safetensors` and
 //! `checkpoints/previous.safetensors` (everything), `checkpoints/best.safetensors` (the student),
 //! `student.safetensors` (the result), `report.json` (what a report shows beside the rest),
-//! `card.json`. The program adds `report.html` and [`EVENTS`]. `lock` belongs to the process that
+//! `card.json`. The program adds `report.html`, [`EVENTS`] and [`BENCH_FILE`]. `lock` belongs to the process that
 //! writes here.
 //!
 //! With a `[plan]` also `plan.json` and either `stages/NAME/`, a run folder for each student, or
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use faculty_nets::files::{self, is_partial, write_atomically};
 
+use crate::bench_model::BENCH_FILE;
 use crate::checkpoint::{CheckpointPair, Progress};
 use crate::error::{Error, Result};
 use crate::lock::FolderLock;
@@ -121,7 +122,8 @@ impl RunFolder {
         // The card first, the recipe last: without the one the run is not finished, with the other
         // the folder is in use.
         let first = [self.path.join("card.json"), self.path.join("plan.json"), self.student()];
-        let reports = ["report.json", "report.html", EVENTS].map(|name| self.path.join(name));
+        let reports =
+            ["report.json", "report.html", EVENTS, BENCH_FILE].map(|name| self.path.join(name));
         let last = [self.metrics(), self.recipe()];
         for file in first.into_iter().chain(reports).chain(listed).chain(last) {
             files::remove(&file).map_err(Error::io("remove", &file))?;
@@ -231,7 +233,7 @@ impl RunFolder {
         self.write_json("plan.json", card)
     }
 
-    fn write_json(&self, name: &str, card: &impl serde::Serialize) -> Result<()> {
+    pub(crate) fn write_json(&self, name: &str, card: &impl serde::Serialize) -> Result<()> {
         let path = self.path.join(name);
         let text = serde_json::to_string_pretty(card).expect("plain data always serialises");
         write_atomically(&path, text.as_bytes()).map_err(Error::io("write", path))

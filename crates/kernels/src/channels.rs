@@ -60,7 +60,8 @@ impl ChannelsShape {
     }
 
     /// The joined channel that output channel `index` takes.
-    fn source(&self, index: usize) -> usize {
+    #[must_use]
+    pub fn source(&self, index: usize) -> usize {
         let at = self.start + index;
         at % self.groups * (self.joined() / self.groups) + at / self.groups
     }

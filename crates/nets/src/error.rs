@@ -99,6 +99,12 @@ pub enum Error {
         /// NaN or an infinity.
         value: f32,
     },
+    /// A network that is too large for the format of ONNX files.
+    #[error("as an ONNX file the network would have {bytes} bytes; the format allows 2 GiB")]
+    OnnxTooLarge {
+        /// Its size.
+        bytes: u64,
+    },
     /// Weights that belong to another network.
     #[error("weights `{}` do not fit network `{network}`: {}", path.display(), problems.join("; "))]
     DoNotFit {
@@ -144,6 +150,9 @@ impl Error {
             Self::TensorType { .. } => Some("convert the weights to float32".to_owned()),
             Self::NotFinite { .. } => {
                 Some("that training run broke down; use an earlier checkpoint".to_owned())
+            }
+            Self::OnnxTooLarge { .. } => {
+                Some("write `--safetensors`, or train a smaller network".to_owned())
             }
             Self::DoNotFit { .. } => Some(
                 "check the `network` name, the number of classes and the input channels".to_owned(),

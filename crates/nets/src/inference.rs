@@ -334,5 +334,6 @@ fn folded_conv(
     Work::Conv { conv, weight: folded, bias: Some(folded_bias), residual, relu }
 }
 
+pub(crate) mod onnx;
 #[cfg(test)]
 mod tests;

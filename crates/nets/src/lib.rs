@@ -35,6 +35,7 @@ pub use graph::{
     MapShape, ParameterId, ParameterSpec, ValueId, Window,
 };
 pub use inference::Inference;
+pub use inference::onnx::OnnxOptions;
 pub use network::{Classifier, Network};
 pub use networks::{NETWORKS, NetworkInfo, find, graph_of};
 pub use reused::Projection;

@@ -6,12 +6,15 @@ use faculty_distill::record::EpochRecord;
 use faculty_distill::report_data::{LevelWeights, TeachersDetail, WeightSpread};
 use faculty_distill::statistics::mean;
 
+pub(crate) use self::trade_off::trade_off;
 use crate::load::{Report, Run};
 use crate::results::{Entry, Kind, teachers_part};
 pub use crate::svg::Chart;
 use crate::svg::{
     Bar, Line, LineChart, Reliability, Stack, areas, bars, calibration, dots, matrix, shares,
 };
+
+mod trade_off;
 
 /// Colour of the student where teachers stand beside it.
 const STUDENT: usize = 0;
@@ -43,6 +46,7 @@ pub fn all(report: &Report) -> Vec<Chart> {
         charts.extend(classes(run));
         charts.extend(calibrated(run));
         charts.extend(teachers(run));
+        charts.extend(trade_off(run));
     }
     charts
 }

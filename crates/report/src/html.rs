@@ -34,6 +34,7 @@ pub fn page(report: &Report) -> String {
         section("teachers", "Teachers", explorer::section(report, run));
         section("classes", "Classes", classes(run));
         section("calibration", "Calibration", figures(charts::calibrated(run).as_slice()));
+        section("speed", "Speed", figures(charts::trade_off(run).as_slice()));
     }
     section("details", "Details", details(report));
     let links: String = sections

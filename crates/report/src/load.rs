@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use faculty_distill::bench_model::{BENCH_FILE, ModelBench};
 use faculty_distill::comparison::Comparison;
 use faculty_distill::record::{EpochRecord, RunCard};
 use faculty_distill::report_data::ReportData;
@@ -25,6 +26,8 @@ pub struct Run {
     pub epochs: Vec<EpochRecord>,
     /// What only a finished run can show.
     pub data: Option<ReportData>,
+    /// Size and speed, if they were measured.
+    pub bench: Option<ModelBench>,
 }
 
 /// Everything that one report is about.
@@ -163,6 +166,9 @@ impl Run {
         let parsed =
             read(&path.join("report.json"))?.map(|text| serde_json::from_str::<ReportData>(&text));
         let data = parsed.and_then(|own| own.map_err(|e| parse_note("report.json", &e)).ok());
+        let parsed =
+            read(&path.join(BENCH_FILE))?.map(|text| serde_json::from_str::<ModelBench>(&text));
+        let bench = parsed.and_then(|own| own.map_err(|e| parse_note(BENCH_FILE, &e)).ok());
         let done = epochs.last().map_or(0, |record| record.epoch);
         if card.is_none() {
             notes.push(format!(
@@ -176,7 +182,7 @@ impl Run {
             ));
         }
         let (name, group, path) = (name.to_owned(), group.to_owned(), path.to_owned());
-        Ok(Some(Self { name, group, path, card, epochs, data }))
+        Ok(Some(Self { name, group, path, card, epochs, data, bench }))
     }
 
     /// Whether its teachers count differently, so that there is something to explore.

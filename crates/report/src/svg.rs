@@ -7,12 +7,14 @@ mod bars;
 mod calibration;
 mod lines;
 mod matrix;
+mod scatter;
 mod stacked;
 
 pub(crate) use bars::{Bar, bars, dots};
 pub(crate) use calibration::{Reliability, calibration};
 pub(crate) use lines::{Line, LineChart};
 pub(crate) use matrix::matrix;
+pub(crate) use scatter::{Point, scatter};
 pub(crate) use stacked::{Stack, areas, shares};
 
 /// Width of every chart: narrow enough for a telephone without shrinking its text much.

@@ -179,7 +179,7 @@ pub(crate) fn datasets(options: &DatasetsOptions) -> Result<(), Failure> {
     if let Some(path) = &options.path {
         let format = options.format.as_deref().map(str::parse::<Format>).transpose()?;
         let label_column = options.label_column.clone();
-        let resize = options.resize.as_deref().and_then(|size| size.try_into().ok());
+        let resize = options.resize.map(|size| size.0);
         let read = ReadOptions { format, label_column, resize, ..ReadOptions::default() };
         let dataset = Dataset::open(path, &read)?;
         if options.ids {

@@ -83,6 +83,9 @@ fn lists_name_what_there_is() {
     }
     let data = project.run(&["datasets", "bands", "--json"]).expect(0).json();
     assert_eq!(data["dataset"]["train"]["samples"], 240);
+    // Asked for in one argument; this format does not scale.
+    let refused = project.run(&["datasets", "bands", "--resize", "4,4"]).expect(2);
+    assert!(refused.stderr.contains("`resize` is of no use"), "{}", refused.stderr);
     let ids = project.run(&["datasets", "bands", "--ids"]).expect(0).stdout;
     let lines: Vec<&str> = ids.lines().collect();
     assert_eq!((lines[0], lines.len()), ("part,index,id,label", 1 + 240 + 60));

@@ -110,7 +110,7 @@ pub(crate) fn recipe(method: &str, more: &str) -> String {
 }
 
 /// A bright band in the class's third of the rows, under noise.
-fn bands(count: usize, seed: u64) -> ImageSet {
+pub(crate) fn bands(count: usize, seed: u64) -> ImageSet {
     const SIDE: usize = 8;
     let labels: Vec<u32> = (0..count).map(|i| (i % 3) as u32).collect();
     let pixels = (0..count * SIDE * SIDE)

@@ -54,7 +54,7 @@ pub fn inspect_teachers(
 }
 
 /// The recipe with its heads if they are trained: by a run, not by looking at its teachers.
-pub(super) fn mounted_if_trained(recipe: &Recipe, dataset: &Dataset) -> Result<Recipe> {
+pub(crate) fn mounted_if_trained(recipe: &Recipe, dataset: &Dataset) -> Result<Recipe> {
     let heads = HeadsPlan::new(recipe, dataset)?;
     Ok(if heads.is_complete() { heads.recipe() } else { recipe.clone() })
 }

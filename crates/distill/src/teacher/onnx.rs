@@ -31,9 +31,11 @@ use super::{FrozenClassifier, TeacherBatch, TeacherInput, TeacherOutputs, Teache
 use crate::error::{Error, Result};
 use crate::tap::Tap;
 
+mod description;
 mod file;
 mod nesting;
 
+pub(crate) use self::description::OnnxDescription;
 pub use self::file::OnnxChoice;
 
 /// Largest difference between the logits and the classifier behind the mean of the map, as a share
@@ -71,12 +73,8 @@ impl OnnxTeacher {
     /// supported, is for other images than `input` gives, has several outputs and none is chosen,
     /// lacks a tensor that is named, or fails in the trial run.
     pub fn load(path: &Path, choice: &OnnxChoice, input: TeacherInput) -> Result<Self> {
-        let wrong = |(reason, hint): (String, &str)| Error::Onnx {
-            path: path.to_owned(),
-            reason,
-            hint: hint.to_owned(),
-        };
-        let file = guarded(|| file::read(path, choice, input.shape())).map_err(wrong)?;
+        let wrong = unusable(path);
+        let file = guarded(|| file::read(path, choice, input.shape())).map_err(&wrong)?;
         let alone = guarded(|| Self::prepare(path, &file, input.clone(), 1));
         match (alone, file.fixed_batch) {
             (Ok(teacher), _) => Ok(teacher),
@@ -86,6 +84,14 @@ impl OnnxTeacher {
             }
             (Err(error), _) => Err(wrong(error)),
         }
+    }
+
+    /// What the file says of itself.
+    ///
+    /// # Errors
+    /// [`Error::Onnx`] when it cannot be read or has not one input.
+    pub(crate) fn describe(path: &Path) -> Result<OnnxDescription> {
+        guarded(|| description::read(path)).map_err(unusable(path))
     }
 
     /// The class names in its metadata: `class_names`, a JSON list.
@@ -251,11 +257,7 @@ impl TeacherSource for OnnxTeacher {
         });
         let (mut logits, mut map) = (Vec::new(), Vec::new());
         for part in parts {
-            let [own_logits, own_map] = part.map_err(|(reason, hint)| Error::Onnx {
-                path: self.path.clone(),
-                reason,
-                hint: hint.to_owned(),
-            })?;
+            let [own_logits, own_map] = part.map_err(unusable(&self.path))?;
             logits.extend(own_logits);
             map.extend(own_map);
         }
@@ -268,6 +270,10 @@ impl TeacherSource for OnnxTeacher {
             .collect();
         Ok(TeacherOutputs { logits, maps })
     }
+}
+
+fn unusable(path: &Path) -> impl Fn((String, &'static str)) -> Error {
+    move |(reason, hint)| Error::Onnx { path: path.to_owned(), reason, hint: hint.to_owned() }
 }
 
 /// `[batch, channels]`: the mean of each channel.

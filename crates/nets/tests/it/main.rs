@@ -5,4 +5,5 @@ mod batches;
 mod burn_agreement;
 mod gradients;
 mod networks;
+mod onnx;
 mod table;

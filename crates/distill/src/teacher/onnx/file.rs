@@ -18,7 +18,8 @@ const MOST_BYTES: u64 = 2 << 30;
 /// What went wrong, and how to mend it.
 pub(super) type Outcome<T> = Result<T, (String, &'static str)>;
 
-const DAMAGED: &str = "the file is damaged or its download was cut: fetch or export it again";
+pub(super) const DAMAGED: &str =
+    "the file is damaged or its download was cut: fetch or export it again";
 
 /// What a recipe says about the tensors of an ONNX file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,7 +107,7 @@ impl OnnxFile {
     }
 }
 
-fn read_bounded(path: &Path) -> Outcome<Vec<u8>> {
+pub(super) fn read_bounded(path: &Path) -> Outcome<Vec<u8>> {
     let failed = |error: std::io::Error| {
         (format!("it cannot be read: {error}"), "check the path and its permissions")
     };
@@ -180,7 +181,7 @@ fn inline_external_data(
     Ok(())
 }
 
-fn the_input(graph: &GraphProto) -> Outcome<&ValueInfoProto> {
+pub(super) fn the_input(graph: &GraphProto) -> Outcome<&ValueInfoProto> {
     let weight = |input: &&ValueInfoProto| graph.initializer.iter().any(|t| t.name == input.name);
     let inputs: Vec<&ValueInfoProto> = graph.input.iter().filter(|input| !weight(input)).collect();
     match inputs.as_slice() {

@@ -1,0 +1,124 @@
+//! Options of the commands that use a finished student.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+
+use super::Size;
+
+pub(super) const EXPORT_EXAMPLES: &str = "\
+Examples:
+  faculty export runs/recipe --onnx student.onnx
+  faculty export runs/recipe --onnx student.onnx --batch 1 --normalise
+  faculty export runs/recipe --safetensors student.safetensors --card model --licence MIT
+  faculty export --network resnet20 --weights resnet20.pth --size 32,32 --onnx resnet20.onnx
+
+Exit code 1: a second runtime does not agree with the student; no ONNX file is written then.
+See docs/export.md.";
+
+pub(super) const PREDICT_EXAMPLES: &str = "\
+Examples:
+  faculty predict runs/recipe cat.png dog.jpg
+  faculty predict student.onnx photos --top 3 --json
+
+Exit code 2: at least one image could not be read; the others are done.";
+
+pub(super) const BENCH_MODEL_EXAMPLES: &str = "\
+Examples:
+  faculty bench-model runs/recipe
+  faculty bench-model recipe.toml --threads 1 --json";
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportOptions {
+    /// A finished run folder
+    #[arg(required_unless_present = "weights", conflicts_with_all = ["weights", "network"])]
+    pub(crate) run: Option<PathBuf>,
+    /// Instead of a run, a weight file: .pth, .pt or .safetensors
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weights: Option<PathBuf>,
+    /// Network of the weights [default: the one named in a .safetensors file of faculty]
+    #[arg(long, value_name = "NAME", requires = "weights")]
+    pub(crate) network: Option<String>,
+    /// Height and width of the images [default: those of the run's data]
+    #[arg(long, value_name = "H,W")]
+    pub(crate) size: Option<Size>,
+    /// Write an ONNX file (opset 13), checked with a second runtime
+    #[arg(long, value_name = "FILE")]
+    pub(crate) onnx: Option<PathBuf>,
+    /// Images of a run of the ONNX file: a number, or `dynamic`
+    #[arg(long, value_name = "N", default_value = "dynamic", requires = "onnx")]
+    pub(crate) batch: Batch,
+    /// Normalise inside the ONNX graph: its input is then pixel / 255
+    #[arg(long, requires = "onnx")]
+    pub(crate) normalise: bool,
+    /// Write the weights with everything needed to use them in the metadata
+    #[arg(long, value_name = "FILE")]
+    pub(crate) safetensors: Option<PathBuf>,
+    /// Write `model-card.md` and `model-card.json` of the run into this folder
+    #[arg(long, value_name = "FOLDER", conflicts_with = "weights")]
+    pub(crate) card: Option<PathBuf>,
+    /// Licence of the student, for the card
+    #[arg(long, value_name = "TEXT", requires = "card")]
+    pub(crate) licence: Option<String>,
+    /// Licence of the data, for the card
+    #[arg(long, value_name = "TEXT", requires = "card")]
+    pub(crate) data_licence: Option<String>,
+    /// What was written, as one JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Images of one run of an exported file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Batch(pub(crate) Option<usize>);
+
+impl FromStr for Batch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "dynamic" => Ok(Self(None)),
+            number => match number.parse::<u32>() {
+                Ok(size @ 1..=65_536) => Ok(Self(Some(size as usize))),
+                _ => Err("a number from 1 to 65536, or `dynamic`".to_owned()),
+            },
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PredictOptions {
+    /// A run folder, a weight file of faculty, or an exported ONNX file
+    pub(crate) model: PathBuf,
+    /// PNG and JPEG files, or folders with such files
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<PathBuf>,
+    /// How many classes to show of each image, likeliest first
+    #[arg(long, value_name = "K", default_value_t = 5,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) top: u32,
+    /// Network of a weight file that does not name it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) network: Option<String>,
+    /// Height and width that images are scaled to [default: those of the run's data, or what the
+    /// file says]
+    #[arg(long, value_name = "H,W")]
+    pub(crate) size: Option<Size>,
+    /// One JSON object an image on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchModelOptions {
+    /// A finished run folder, where the result is kept as `bench.json`, or a recipe
+    #[arg(value_name = "RUN|RECIPE")]
+    pub(crate) run: PathBuf,
+    /// Threads to work on [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}

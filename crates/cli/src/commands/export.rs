@@ -1,0 +1,73 @@
+//! `faculty export`: a student for other programs.
+
+use std::path::Path;
+
+use faculty_distill::export::{
+    OnnxExport, Parity, export_onnx, export_safetensors, write_model_card,
+};
+use faculty_distill::{FinishedStudent, StudentChoice};
+use serde_json::{Map, Value, json};
+
+use super::shown;
+use crate::arguments::ExportOptions;
+use crate::failure::{Failure, message};
+use crate::progress::print_json;
+
+pub(crate) fn run(options: &ExportOptions) -> Result<(), Failure> {
+    let ExportOptions { onnx, safetensors, card, .. } = options;
+    if onnx.is_none() && safetensors.is_none() && card.is_none() {
+        return Err(Failure::Usage {
+            what: "nothing to write was named".to_owned(),
+            hint: "give at least one of `--onnx FILE`, `--safetensors FILE`, `--card FOLDER`"
+                .to_owned(),
+        });
+    }
+    let mut written = Map::new();
+    if onnx.is_some() || safetensors.is_some() {
+        let student = open(options)?;
+        if let Some(path) = onnx {
+            let export = OnnxExport { batch: options.batch.0, normalise: options.normalise };
+            let parity = export_onnx(&student, path, export)?;
+            tell(path, &parity);
+            written.insert("onnx".to_owned(), json!({ "path": path, "parity": parity }));
+        }
+        if let Some(path) = safetensors {
+            export_safetensors(&student, path)?;
+            eprintln!("wrote {}", shown(path));
+            written.insert("safetensors".to_owned(), json!({ "path": path }));
+        }
+    }
+    if let (Some(folder), Some(run)) = (card, &options.run) {
+        let [own, data] = [&options.licence, &options.data_licence].map(Option::as_deref);
+        write_model_card(run, folder, own, data)?;
+        let files = ["model-card.md", "model-card.json"].map(|name| folder.join(name));
+        files.iter().for_each(|file| eprintln!("wrote {}", shown(file)));
+        written.insert("card".to_owned(), json!(files));
+    }
+    if options.json {
+        print_json(&Value::Object(written));
+    }
+    Ok(())
+}
+
+fn open(options: &ExportOptions) -> Result<FinishedStudent, Failure> {
+    let choice =
+        StudentChoice { network: options.network.clone(), size: options.size.map(|size| size.0) };
+    let given = options.run.as_ref().or(options.weights.as_ref());
+    let path = given.expect("the command line asks for a run or for weights");
+    let student = FinishedStudent::open(path, &choice)?;
+    if let Some(Err(error)) = &student.data {
+        eprint!("warning: the run's data cannot be read\n{}", message(error));
+    }
+    Ok(student)
+}
+
+fn tell(path: &Path, parity: &Parity) {
+    let Parity { images, real, largest_difference, largest_logit, relative } = parity;
+    let kind = if *real { "images of the run's data" } else { "random images" };
+    eprintln!(
+        "wrote {}: in rten its logits differ by at most {largest_difference:.1e} from the student's \
+         ({relative:.1e} of the largest, {largest_logit:.1}) on {images} {kind}",
+        shown(path)
+    );
+}

@@ -1,0 +1,236 @@
+//! How large and how fast a student and its teachers are on this machine.
+//!
+//! ```text
+//! latency      one image at a time: median and 95th percentile, after some runs that do not count
+//! throughput   64 images at a time: images of a batch by its median time
+//! ```
+//! Images are noise: speed does not depend on what they show. Everything runs on the threads that
+//! the program was given, one network after another.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use faculty_data::{Dataset, SampleId};
+use faculty_nets::{Graph, MapShape, Network, graph_of};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::methods::specs;
+use crate::recipe::{self, Recipe};
+use crate::run::{Labels, load_teacher, mounted_if_trained, open_dataset, prepare_data};
+use crate::run_folder::RunFolder;
+use crate::student::{FinishedStudent, StudentChoice};
+use crate::teacher::{NetworkTeacher, TeacherBatch, TeacherSource};
+
+/// Images of a batch for throughput.
+pub const THROUGHPUT_BATCH: usize = 64;
+
+/// File in a run folder that keeps the result.
+pub const BENCH_FILE: &str = "bench.json";
+
+/// Runs before those that count: caches fill, memory is allocated.
+const WARM_UP: usize = 3;
+
+/// Each measurement goes on for this long, within [`RUNS`].
+const LONG_ENOUGH: Duration = Duration::from_secs(2);
+
+/// Fewest and most runs of one measurement.
+const RUNS: [usize; 2] = [5, 500];
+
+/// `bench.json`: what was measured, and on what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelBench {
+    /// Version of this file's layout.
+    pub format: u32,
+    /// Program version.
+    pub faculty: String,
+    /// Path of the numeric kernels that ran.
+    pub kernels: String,
+    /// The processor, as the system names it.
+    pub processor: String,
+    /// Threads that the networks ran on.
+    pub threads: usize,
+    /// Shape of the student's images, `[channels, height, width]`.
+    pub input_shape: [usize; 3],
+    /// The student, then the teachers.
+    pub models: Vec<MeasuredModel>,
+    /// Teachers that were left out, and why.
+    pub left_out: Vec<String>,
+}
+
+/// One network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MeasuredModel {
+    /// `student`, or the teacher's name in the recipe.
+    pub name: String,
+    /// Its network, or its file.
+    pub network: String,
+    /// Values of its parameters; not known of an ONNX file or a head.
+    pub parameters: Option<usize>,
+    /// Multiply-adds of convolutions and linear layers for one image.
+    pub multiply_adds: Option<usize>,
+    /// Milliseconds for one image, median.
+    pub latency_median_ms: f64,
+    /// The same, 95th percentile.
+    pub latency_p95_ms: f64,
+    /// Runs behind the two.
+    pub latency_runs: usize,
+    /// Images a second in batches of [`THROUGHPUT_BATCH`].
+    pub images_per_second: f64,
+}
+
+/// Measures the student and the teachers of a run folder, where the result is kept as
+/// [`BENCH_FILE`], or of a recipe, whose student need not be trained.
+///
+/// # Errors
+/// When the recipe, its data or its teachers cannot be used, or the result cannot be written.
+pub fn bench_models(path: &Path) -> Result<ModelBench> {
+    let is_run = path.is_dir();
+    let run = RunFolder::at(path);
+    let (recipe, trained) = if is_run {
+        let trained = FinishedStudent::open(path, &StudentChoice::default())?;
+        (Recipe::load(run.recipe(), &[], &specs())?.recipe, Some(trained))
+    } else {
+        (Recipe::load(path, &[], &specs())?.recipe, None)
+    };
+    let dataset = open_dataset(&recipe.data)?;
+    let student = match trained {
+        Some(trained) => trained.network,
+        None => {
+            let [channels, height, width] = dataset.shape();
+            let input = MapShape::new(channels, height, width);
+            Network::new(&recipe.student.network, input, dataset.classes().len(), recipe.seed)?
+        }
+    };
+    let bench = measure_all(&recipe, &dataset, &student)?;
+    if is_run {
+        run.write_json(BENCH_FILE, &bench)?;
+    }
+    Ok(bench)
+}
+
+/// What an earlier [`bench_models`] left in a run folder; nothing if there is no such file, or one
+/// of another version.
+///
+/// # Errors
+/// When the file is there and cannot be read.
+pub fn read_bench(run: &Path) -> Result<Option<ModelBench>> {
+    let file = run.join(BENCH_FILE);
+    match fs::read_to_string(&file) {
+        Ok(text) => Ok(serde_json::from_str(&text).ok()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", file)(error)),
+    }
+}
+
+fn measure_all(recipe: &Recipe, dataset: &Dataset, student: &Network) -> Result<ModelBench> {
+    let shape = student.graph().input_shape();
+    let mut own = NetworkTeacher::new(student, None, &[]);
+    let graph = Some(student.graph().as_ref());
+    let mut models = vec![measure("student", student.name(), graph, &mut own, shape)?];
+    let mut left_out = Vec::new();
+    let recipe = &mounted_if_trained(recipe, dataset)?;
+    let data = prepare_data(recipe, dataset)?;
+    for wanted in &recipe.teachers {
+        if wanted.logits.is_some() {
+            left_out.push(format!("{}: a table of logits computes nothing", wanted.name));
+            continue;
+        }
+        let labels = Labels::Data;
+        let (mut teacher, card) = load_teacher(wanted, &data, dataset.classes(), &[], labels)?;
+        let graph = teacher_graph(wanted, shape, teacher.source.classes())?;
+        let source = teacher.source.as_mut();
+        models.push(measure(&wanted.name, &card.network, graph.as_ref(), source, shape)?);
+    }
+    let MapShape { channels, height, width } = shape;
+    Ok(ModelBench {
+        format: 1,
+        faculty: env!("CARGO_PKG_VERSION").to_owned(),
+        kernels: faculty_kernels::isa::name().to_owned(),
+        processor: processor(),
+        threads: rayon::current_num_threads(),
+        input_shape: [channels, height, width],
+        models,
+        left_out,
+    })
+}
+
+/// The graph of a teacher that is a whole network.
+fn teacher_graph(
+    wanted: &recipe::Teacher,
+    images: MapShape,
+    classes: usize,
+) -> Result<Option<Graph>> {
+    let Some(name) = wanted.network.as_ref().filter(|_| wanted.head.is_none()) else {
+        return Ok(None);
+    };
+    let [height, width] = wanted.input_size.unwrap_or([images.height, images.width]);
+    Ok(Some(graph_of(name, MapShape { height, width, ..images }, classes)?))
+}
+
+fn measure(
+    name: &str,
+    network: &str,
+    graph: Option<&Graph>,
+    source: &mut dyn TeacherSource,
+    shape: MapShape,
+) -> Result<MeasuredModel> {
+    let mut times = |batch: usize| -> Result<Vec<Duration>> {
+        let images: Vec<f32> =
+            (0..batch * shape.elements()).map(|i| (i as f32 * 0.37).sin()).collect();
+        let ids: Vec<SampleId> = vec![SampleId(0); batch];
+        let view = TeacherBatch { ids: &ids, view: TeacherBatch::PROBE_VIEW, images: &images };
+        for _ in 0..WARM_UP {
+            source.outputs(&view, &[])?;
+        }
+        let (started, mut times) = (Instant::now(), Vec::new());
+        let [fewest, most] = RUNS;
+        while times.len() < fewest || (times.len() < most && started.elapsed() < LONG_ENOUGH) {
+            let start = Instant::now();
+            source.outputs(&view, &[])?;
+            times.push(start.elapsed());
+        }
+        times.sort_unstable();
+        Ok(times)
+    };
+    let one = times(1)?;
+    let many = times(THROUGHPUT_BATCH)?;
+    Ok(MeasuredModel {
+        name: name.to_owned(),
+        network: network.to_owned(),
+        parameters: graph.map(Graph::parameter_count),
+        multiply_adds: graph.map(Graph::multiply_adds),
+        latency_median_ms: quantile(&one, 0.5).as_secs_f64() * 1e3,
+        latency_p95_ms: quantile(&one, 0.95).as_secs_f64() * 1e3,
+        latency_runs: one.len(),
+        images_per_second: THROUGHPUT_BATCH as f64 / quantile(&many, 0.5).as_secs_f64().max(1e-9),
+    })
+}
+
+/// The smallest value that at least this share of the sorted values do not exceed.
+fn quantile(sorted: &[Duration], share: f64) -> Duration {
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted[rank.clamp(1, sorted.len()) - 1]
+}
+
+/// Linux says; elsewhere the architecture has to do.
+fn processor() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("model name"));
+    let name = line.and_then(|rest| rest.split_once(':')).map(|(_, name)| name.trim().to_owned());
+    name.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_values_that_were_measured() {
+        let times: Vec<Duration> = (1..=20).map(Duration::from_millis).collect();
+        assert_eq!(quantile(&times, 0.5), Duration::from_millis(10));
+        assert_eq!(quantile(&times, 0.95), Duration::from_millis(19));
+        assert_eq!(quantile(&times[..1], 0.95), Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,178 @@
+//! A finished student with what its weight file does not say: image size, classes, data.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use faculty_data::{Dataset, Normalisation, Part};
+use faculty_nets::weights::{StateDict, read, read_safetensors};
+use faculty_nets::{MapShape, Network, graph_of};
+
+use crate::error::{Error, Result};
+use crate::methods::specs;
+use crate::recipe::Recipe;
+use crate::run::open_dataset;
+use crate::run_folder::RunFolder;
+
+/// Metadata of weight files and ONNX files: the shape of the images, `[channels, height, width]`.
+pub(crate) const INPUT_SHAPE: &str = "input_shape";
+
+/// What the user says about a student beside its files.
+#[derive(Clone, Debug, Default)]
+pub struct StudentChoice {
+    /// Its network, if the file does not name it.
+    pub network: Option<String>,
+    /// Height and width of its images, if neither file nor data say so.
+    pub size: Option<[usize; 2]>,
+}
+
+/// A trained network, ready to be used elsewhere.
+#[derive(Debug)]
+pub struct FinishedStudent {
+    /// The network with its weights.
+    pub network: Network,
+    /// The weight file.
+    pub path: PathBuf,
+    /// Of its input; `None` if the file does not say.
+    pub normalisation: Option<Normalisation>,
+    /// In label order; numbers if the file does not say.
+    pub class_names: Vec<String>,
+    /// The data of its run, or why they cannot be read. `None` for a weight file alone.
+    pub data: Option<Result<Dataset>>,
+}
+
+impl FinishedStudent {
+    /// The student of a run folder, or of a weight file.
+    ///
+    /// # Errors
+    /// When there is no finished run, the file cannot be read, or network or image size are not
+    /// known.
+    pub fn open(path: &Path, choice: &StudentChoice) -> Result<Self> {
+        if path.is_dir() {
+            return Self::of_run(path, choice);
+        }
+        // The recipe of a run lies beside its student.
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let beside = RunFolder::at(folder);
+        if path.file_name() == beside.student().file_name() && beside.recipe().exists() {
+            return Self::of_run(folder, choice);
+        }
+        Self::of_file(path, choice, None)
+    }
+
+    fn of_run(folder: &Path, choice: &StudentChoice) -> Result<Self> {
+        let run = RunFolder::at(folder);
+        if !run.recipe().exists() || !run.student().exists() {
+            return Err(Error::Student {
+                path: folder.to_owned(),
+                reason: "it holds no finished run",
+                hint: "give a run folder of `faculty distill`, or a weight file",
+            });
+        }
+        let recipe = Recipe::load(run.recipe(), &[], &specs())?.recipe;
+        Self::of_file(&run.student(), choice, Some(open_dataset(&recipe.data)))
+    }
+
+    fn of_file(path: &Path, choice: &StudentChoice, data: Option<Result<Dataset>>) -> Result<Self> {
+        let wrong = |reason, hint| Error::Student { path: path.to_owned(), reason, hint };
+        let state = read(path)?;
+        let ours = path.extension().is_some_and(|e| e == "safetensors");
+        let metadata = if ours { read_safetensors(path)?.1 } else { HashMap::new() };
+        let name = choice.network.clone().or_else(|| metadata.get("network").cloned());
+        let name = name.ok_or_else(|| {
+            wrong(
+                "it does not say which network it is",
+                "name it with `--network`; `faculty networks` lists all",
+            )
+        })?;
+        let shape = data.as_ref().and_then(|data| Some(data.as_ref().ok()?.shape()));
+        let shape = shape.or_else(|| stored(&metadata, INPUT_SHAPE));
+        let [_, height, width] = match (choice.size, shape) {
+            (Some([height, width]), _) => [0, height, width],
+            (None, Some(shape)) => shape,
+            (None, None) => {
+                return Err(wrong(
+                    "the size of its images is not known",
+                    "give it with `--size HEIGHT,WIDTH`",
+                ));
+            }
+        };
+        let (channels, classes) = channels_and_classes(&name, &state, height, width)?;
+        let mut network = Network::new(&name, MapShape::new(channels, height, width), classes, 0)?;
+        network.set_state_dict(&state, path)?;
+        let normalisation = match (stored(&metadata, "mean"), stored(&metadata, "std")) {
+            (Some(mean), Some(std)) => {
+                let own = Normalisation { mean, std };
+                own.check(channels)?;
+                Some(own)
+            }
+            _ => None,
+        };
+        let class_names = stored(&metadata, "class_names").filter(|n: &Vec<_>| n.len() == classes);
+        let class_names =
+            class_names.unwrap_or_else(|| (0..classes).map(|n| n.to_string()).collect());
+        Ok(Self { network, path: path.to_owned(), normalisation, class_names, data })
+    }
+
+    /// `[channels, height, width]` of its images.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 3] {
+        let MapShape { channels, height, width } = self.network.graph().input_shape();
+        [channels, height, width]
+    }
+
+    /// At most `count` images of its data, spread over the test part (the training part where there
+    /// is none), if they can be read and are of its shape.
+    #[must_use]
+    pub fn images(&self, count: usize) -> Option<Part> {
+        let dataset = self.data.as_ref()?.as_ref().ok()?;
+        let part = dataset.test_part().unwrap_or_else(|| dataset.train_part());
+        let take = count.min(part.len());
+        let positions: Vec<usize> = (0..take).map(|i| i * part.len() / take).collect();
+        part.select(&positions).ok().filter(|part| part.shape() == self.shape())
+    }
+
+    /// What an exported file says of itself.
+    #[must_use]
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        fn json(value: &impl serde::Serialize) -> String {
+            serde_json::to_string(value).expect("plain data always serialises")
+        }
+        let mut metadata = BTreeMap::from([
+            ("faculty".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("network".to_owned(), self.network.name().to_owned()),
+            ("classes".to_owned(), self.network.classes().to_string()),
+            ("class_names".to_owned(), json(&self.class_names)),
+            (INPUT_SHAPE.to_owned(), json(&self.shape())),
+        ]);
+        if let Some(Normalisation { mean, std }) = &self.normalisation {
+            metadata.extend([("mean".to_owned(), json(mean)), ("std".to_owned(), json(std))]);
+        }
+        metadata
+    }
+}
+
+/// A value that lies in metadata as JSON.
+pub(crate) fn stored<T: serde::de::DeserializeOwned>(
+    metadata: &HashMap<String, String>,
+    key: &str,
+) -> Option<T> {
+    serde_json::from_str(metadata.get(key)?).ok()
+}
+
+/// Image channels and classes of a network, from the shapes of its first and last weights. What
+/// does not fit is found when the weights are set.
+fn channels_and_classes(
+    name: &str,
+    state: &StateDict,
+    height: usize,
+    width: usize,
+) -> Result<(usize, usize)> {
+    let graph = graph_of(name, MapShape::new(3, height, width), 1)?;
+    let size = |parameter: &str, axis: usize| {
+        state.get(parameter).and_then(|array| array.shape.get(axis).copied()).filter(|&n| n > 0)
+    };
+    let channels = graph.parameters().first().and_then(|first| size(&first.name, 1)).unwrap_or(3);
+    let bias = graph.classifier().map(|ids| graph.parameter(ids.bias));
+    let classes = bias.and_then(|bias| size(&bias.name, 0)).unwrap_or(1);
+    Ok((channels, classes))
+}
