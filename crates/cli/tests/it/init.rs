@@ -133,7 +133,7 @@ fn what_it_cannot_use_is_refused_and_nothing_is_written() {
     project.write("short.safetensors", b"\x09\0\0\0\0\0\0\0{");
     let before = project.files();
     let cases: [(&[&str], &str); 7] = [
-        (&["init", "nothing"], "nothing"),
+        (&["init", "nothing", "--overwrite"], "nothing"),
         (&["init", "bands"], "`recipe.toml` is there already"),
         (&["init", "bands", "noise.pth", "--overwrite"], "noise.pth"),
         (&["init", "bands", "short.safetensors", "--output", "new.toml"], "short.safetensors"),
