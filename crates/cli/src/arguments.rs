@@ -1,19 +1,26 @@
 //! The command line.
 
+mod examples;
+mod export;
+mod size;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-mod export;
-mod size;
-
+use self::examples::{
+    CACHE_EXAMPLES, COMPARE_EXAMPLES, COMPLETIONS_EXAMPLES, DATASETS_EXAMPLES, DEMO_EXAMPLES,
+    DISTILL_EXAMPLES, EVALUATE_EXAMPLES, EXAMPLES, EXPLAIN_EXAMPLES, INIT_EXAMPLES, MAN_EXAMPLES,
+    METHODS_EXAMPLES, NETWORKS_EXAMPLES, REPORT_EXAMPLES, TEACHERS_EXAMPLES, TRAIN_EXAMPLES,
+};
 use self::export::{BENCH_MODEL_EXAMPLES, EXPORT_EXAMPLES, PREDICT_EXAMPLES};
 pub(crate) use self::export::{BenchModelOptions, ExportOptions, PredictOptions};
 pub(crate) use self::size::Size;
 
 /// Knowledge distillation: several teachers in, one better student out.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "faculty", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -22,7 +29,11 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// See it work: three teachers, one student, three ways to train it, in about a minute
+    #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoOptions),
+    /// Write a recipe for a data set and the weight files of teachers
+    #[command(after_help = INIT_EXAMPLES)]
+    Init(InitOptions),
     /// Train one network on labels
     #[command(after_help = TRAIN_EXAMPLES)]
     Train(RunOptions),
@@ -54,67 +65,24 @@ pub(crate) enum Command {
     #[command(after_help = BENCH_MODEL_EXAMPLES)]
     BenchModel(BenchModelOptions),
     /// Show every value of a recipe and where it is from
+    #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainOptions),
     /// List the distillation methods, or the options of one
+    #[command(after_help = METHODS_EXAMPLES)]
     Methods(MethodsOptions),
     /// List the networks
+    #[command(after_help = NETWORKS_EXAMPLES)]
     Networks(ListOptions),
     /// List the data set formats, or look into a data set
+    #[command(after_help = DATASETS_EXAMPLES)]
     Datasets(DatasetsOptions),
+    /// Write the completions of a shell to stdout
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsOptions),
+    /// Write the manual page to stdout
+    #[command(after_help = MAN_EXAMPLES)]
+    Man,
 }
-
-const TRAIN_EXAMPLES: &str = "\
-Examples:
-  faculty train recipes/cifar100/resnet20.toml
-  faculty train recipe.toml --set train.epochs=10 --set data.label_noise=0.9";
-
-const DISTILL_EXAMPLES: &str = "\
-Examples:
-  faculty distill recipe.toml
-  faculty distill recipe.toml --set method.name=aver --output runs/aver
-  faculty distill recipe.toml --resume
-  faculty distill recipe.toml --resume-with train.epochs=60
-
-Ctrl-C (or SIGTERM) finishes the batch, writes a checkpoint and exits with 130; once more ends at
-once. See docs/reliability.md.";
-
-const TEACHERS_EXAMPLES: &str = "\
-Examples:
-  faculty teachers recipe.toml
-  faculty teachers recipe.toml --samples 500 --json
-  faculty teachers recipe.toml --ablate --set data.views=2 --seeds 3
-  faculty teachers recipe.toml --rank
-
-Exit code 1: a teacher is near chance and its recipe entry does not say `allow_weak = true`.";
-
-const COMPARE_EXAMPLES: &str = "\
-Examples:
-  faculty compare recipe.toml --methods aver,ca-mkd --seeds 5
-  faculty compare recipe.toml --methods all --set data.views=4 --set train.epochs=30
-  faculty compare recipe.toml --methods aver,ebkd,ca-mkd --against ebkd --output runs/weighting
-  faculty compare recipe.toml --sweep
-  faculty compare recipe.toml --sweep method.temperature=2,4,8 --sweep method.beta=10,50,200
-
-Interrupt it at any time: the same command goes on where it was. See docs/compare.md.";
-
-const REPORT_EXAMPLES: &str = "\
-Examples:
-  faculty report runs/recipe
-  faculty report runs/recipe-comparison
-  faculty report runs/ce runs/aver runs/ca-mkd --output three.html
-  faculty report runs/recipe --text
-  faculty report runs/recipe --svg figures --latex > tables.tex";
-
-const CACHE_EXAMPLES: &str = "\
-Examples:
-  faculty cache recipe.toml --dry-run
-  faculty cache recipe.toml
-  faculty cache recipe.toml --verify 100";
-
-const EVALUATE_EXAMPLES: &str = "\
-Examples:
-  faculty evaluate runs/recipe
-  faculty evaluate --weights resnet20.pth --network resnet20 --data data/cifar100 --json";
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoOptions {
@@ -133,6 +101,42 @@ pub(crate) struct DemoOptions {
     /// Events and the result as JSON lines on stdout
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitOptions {
+    /// The data set: a file or folder of a format of `faculty datasets`
+    pub(crate) data: PathBuf,
+    /// The teachers: weights (.pth, .pt, .safetensors), ONNX files, tables of logits (.parquet,
+    /// .npy, .safetensors)
+    pub(crate) weights: Vec<PathBuf>,
+    /// The recipe to write
+    #[arg(long, value_name = "FILE", default_value = "recipe.toml")]
+    pub(crate) output: PathBuf,
+    /// Network of the student [default: one clearly smaller than the smallest teacher]
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) student: Option<String>,
+    /// Method [default: ca-mkd, with one teacher kd, with none ce]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) method: Option<String>,
+    /// Column that holds the labels [default: recognised]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) label_column: Option<String>,
+    /// Height and width that every image is scaled to
+    #[arg(long, value_delimiter = ',', num_args = 2, value_name = "H,W")]
+    pub(crate) resize: Option<Vec<usize>>,
+    /// Replace a recipe that is there
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// What was found, as one JSON object on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsOptions {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
 }
 
 #[derive(Debug, Args)]

@@ -18,6 +18,7 @@ fn main() {
     let arguments = Arguments::parse();
     let result = match &arguments.command {
         Command::Demo(options) => commands::demo::run(options),
+        Command::Init(options) => commands::init::run(options),
         Command::Train(options) => commands::train::run(options, commands::train::Kind::Train),
         Command::Distill(options) => commands::train::run(options, commands::train::Kind::Distill),
         Command::Teachers(options) => commands::teachers::run(options),
@@ -32,6 +33,8 @@ fn main() {
         Command::Methods(options) => commands::lists::methods(options),
         Command::Networks(options) => commands::lists::networks(options),
         Command::Datasets(options) => commands::lists::datasets(options),
+        Command::Completions(options) => commands::shell::completions(options),
+        Command::Man => commands::shell::man(),
     };
     let code = match result {
         Ok(()) => exit::Exit::Done,

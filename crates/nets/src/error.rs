@@ -115,6 +115,20 @@ pub enum Error {
         /// Every missing, unexpected or misshapen tensor (shortened).
         problems: Vec<String>,
     },
+    /// Weights that belong to no network of the table.
+    #[error(
+        "weights `{}` fit no network; the nearest is `{nearest}`: {}",
+        path.display(),
+        problems.join("; ")
+    )]
+    NotRecognised {
+        /// The file.
+        path: PathBuf,
+        /// The network with the most tensors of the file's names and shapes.
+        nearest: &'static str,
+        /// What keeps them apart (shortened).
+        problems: Vec<String>,
+    },
 }
 
 impl Error {
@@ -154,6 +168,11 @@ impl Error {
             Self::OnnxTooLarge { .. } => {
                 Some("write `--safetensors`, or train a smaller network".to_owned())
             }
+            Self::NotRecognised { .. } => Some(
+                "the network must be one of `faculty networks` for images of the data's size and \
+                 channels; export others to ONNX"
+                    .to_owned(),
+            ),
             Self::DoNotFit { .. } => Some(
                 "check the `network` name, the number of classes and the input channels".to_owned(),
             ),

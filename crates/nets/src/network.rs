@@ -140,7 +140,7 @@ impl Network {
     /// # Errors
     /// When a tensor is missing, unexpected or of another shape; then nothing is changed.
     pub fn set_state_dict(&mut self, state: &StateDict, path: &Path) -> Result<()> {
-        let problems = self.misfits(state);
+        let problems = misfits(&self.graph, state);
         if !problems.is_empty() {
             return Err(Error::DoNotFit {
                 path: path.to_owned(),
@@ -156,34 +156,33 @@ impl Network {
         }
         Ok(())
     }
+}
 
-    fn misfits(&self, state: &StateDict) -> Vec<String> {
-        let parameters = self.graph.parameters.iter().map(|p| (&p.name, p.shape.clone()));
-        let buffers = self.graph.buffers.iter().map(|b| (&b.name, vec![b.len]));
-        let expected: std::collections::BTreeMap<_, _> = parameters.chain(buffers).collect();
-        let mut problems: Vec<String> = Vec::new();
-        for (&name, shape) in &expected {
-            match state.get(name) {
-                None => problems.push(format!("`{name}` is missing")),
-                Some(array) if array.shape != *shape => problems.push(format!(
-                    "`{name}` has shape {:?}, the network wants {shape:?}",
-                    array.shape
-                )),
-                Some(_) => {}
-            }
+/// Every tensor of a state dict that a graph has not, has in another shape, or misses there.
+pub(crate) fn misfits(graph: &Graph, state: &StateDict) -> Vec<String> {
+    let parameters = graph.parameters.iter().map(|p| (&p.name, p.shape.clone()));
+    let buffers = graph.buffers.iter().map(|b| (&b.name, vec![b.len]));
+    let expected: std::collections::BTreeMap<_, _> = parameters.chain(buffers).collect();
+    let mut problems: Vec<String> = Vec::new();
+    for (&name, shape) in &expected {
+        match state.get(name) {
+            None => problems.push(format!("`{name}` is missing")),
+            Some(array) if array.shape != *shape => problems
+                .push(format!("`{name}` has shape {:?}, the network wants {shape:?}", array.shape)),
+            Some(_) => {}
         }
-        problems.extend(
-            state
-                .keys()
-                .filter(|name| !expected.contains_key(name))
-                .map(|name| format!("`{name}` is unexpected")),
-        );
-        problems
     }
+    problems.extend(
+        state
+            .keys()
+            .filter(|name| !expected.contains_key(name))
+            .map(|name| format!("`{name}` is unexpected")),
+    );
+    problems
 }
 
 /// Keeps an error readable when a whole other network was given.
-fn shortened(mut problems: Vec<String>) -> Vec<String> {
+pub(crate) fn shortened(mut problems: Vec<String>) -> Vec<String> {
     const SHOWN: usize = 4;
     if problems.len() > SHOWN {
         let more = problems.len() - SHOWN;

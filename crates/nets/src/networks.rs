@@ -48,6 +48,23 @@ impl NetworkInfo {
             }
         }
     }
+
+    /// 2 for networks of one family and the same widths, 1 for others of one family, else 0.
+    pub(crate) fn kinship(&self, other: &Self) -> u8 {
+        match (self.family, other.family) {
+            (Family::CifarResnet(_, own), Family::CifarResnet(_, widths)) => {
+                1 + u8::from(own == widths)
+            }
+            (Family::WideResnet(_, own), Family::WideResnet(_, width)) => {
+                1 + u8::from(own == width)
+            }
+            (Family::DeepResnet(_, _, own), Family::DeepResnet(_, _, stem)) => {
+                1 + u8::from(own == stem)
+            }
+            (Family::Vgg(_), Family::Vgg(_)) => 2,
+            _ => 0,
+        }
+    }
 }
 
 const NARROW: [usize; 4] = [16, 16, 32, 64];

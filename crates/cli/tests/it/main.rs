@@ -7,6 +7,7 @@ mod cifar100;
 mod commands;
 mod compare;
 mod export;
+mod init;
 mod plans;
 mod project;
 mod reliability;

@@ -1,0 +1,192 @@
+//! `faculty init`: a recipe from a data set and weight files.
+
+mod teachers;
+mod text;
+
+use std::path::{Path, PathBuf};
+
+use faculty_data::{Dataset, ReadOptions};
+use faculty_distill::methods::{METHODS, specs};
+use faculty_distill::recipe::Recipe;
+use faculty_nets::weights::write_atomically;
+use faculty_nets::{MapShape, NETWORKS, graph_of, smaller};
+use serde_json::json;
+
+use self::teachers::{Found, Source};
+use super::{show_warnings, shown};
+use crate::arguments::InitOptions;
+use crate::failure::Failure;
+use crate::progress::print_json;
+
+/// Side of the largest images that networks for small images are meant for.
+const SMALL_SIDE: usize = 64;
+
+/// What the recipe is made of.
+struct Plan {
+    data: PathBuf,
+    dataset: Dataset,
+    teachers: Vec<Found>,
+    student: String,
+    /// Why this one.
+    student_reason: String,
+    method: String,
+    method_reason: String,
+}
+
+pub(crate) fn run(options: &InitOptions) -> Result<(), Failure> {
+    let output = &options.output;
+    if output.exists() && !options.overwrite {
+        return Err(Failure::Usage {
+            what: format!("`{}` is there already", output.display()),
+            hint: "give `--overwrite` to replace it, or another file with `--output`".to_owned(),
+        });
+    }
+    let resize = options.resize.as_deref().and_then(|size| size.try_into().ok());
+    let label_column = options.label_column.clone();
+    let read = ReadOptions { label_column, resize, ..ReadOptions::default() };
+    let dataset = Dataset::open(&options.data, &read)?;
+    let [channels, height, width] = dataset.shape();
+    let input = MapShape::new(channels, height, width);
+    let teachers = teachers::look_at(&options.weights, input)?;
+    let (student, student_reason) = student(options, &teachers, input, dataset.classes().len())?;
+    let (method, method_reason) = method(options, teachers.len())?;
+    let data = options.data.clone();
+    let plan = Plan { data, dataset, teachers, student, student_reason, method, method_reason };
+
+    let text = text::recipe(&plan, options, folder_of(output))?;
+    // What does not read back is a mistake here, or a method that does not fit the teachers.
+    let loaded = Recipe::from_str(&text, output, &[], &specs())?;
+    write_atomically(output, text.as_bytes()).map_err(|error| Failure::Usage {
+        what: format!("cannot write `{}`: {error}", output.display()),
+        hint: "check that the folder exists and can be written".to_owned(),
+    })?;
+    show_warnings(&loaded.warnings);
+    if options.json {
+        print_json(&summary(&plan, output));
+    } else {
+        tell(&plan, output);
+    }
+    Ok(())
+}
+
+/// The student's network, and why this one.
+fn student(
+    options: &InitOptions,
+    teachers: &[Found],
+    input: MapShape,
+    classes: usize,
+) -> Result<(String, String), Failure> {
+    if let Some(name) = &options.student {
+        graph_of(name, input, classes)?;
+        return Ok((name.clone(), "as given".to_owned()));
+    }
+    let mut smallest: Option<(usize, &str)> = None;
+    for network in teachers.iter().filter_map(Found::network) {
+        let size = graph_of(network, input, classes)?.parameter_count();
+        if smallest.is_none_or(|(least, _)| size < least) {
+            smallest = Some((size, network));
+        }
+    }
+    let Some((_, teacher)) = smallest else {
+        let large = input.height.max(input.width) > SMALL_SIDE;
+        let name = if large { "resnet18_imagenet" } else { "resnet20" };
+        graph_of(name, input, classes)?;
+        return Ok((name.to_owned(), "a small one for images of this size".to_owned()));
+    };
+    Ok(match smaller(teacher, input, classes)? {
+        Some(network) => (
+            network.name.to_owned(),
+            format!("at most about half of {teacher}, the smallest teacher"),
+        ),
+        None => {
+            (NETWORKS[0].name.to_owned(), "the smallest there is; no teacher is larger".to_owned())
+        }
+    })
+}
+
+/// The method, and why this one.
+fn method(options: &InitOptions, teachers: usize) -> Result<(String, String), Failure> {
+    if let Some(name) = &options.method {
+        if METHODS.iter().any(|info| info.spec.name == name) {
+            return Ok((name.clone(), "as given".to_owned()));
+        }
+        return Err(Failure::Usage {
+            what: format!("there is no method `{name}`"),
+            hint: "`faculty methods` lists them".to_owned(),
+        });
+    }
+    let (name, why) = match teachers {
+        0 => ("ce", "labels alone, as there is no teacher"),
+        1 => ("kd", "the usual one of a single teacher"),
+        _ => ("ca-mkd", "weighs the teachers for each sample by how right they are"),
+    };
+    Ok((name.to_owned(), why.to_owned()))
+}
+
+/// The folder that a recipe's paths start from.
+fn folder_of(recipe: &Path) -> &Path {
+    recipe.parent().unwrap_or(Path::new(""))
+}
+
+fn tell(plan: &Plan, output: &Path) {
+    let [channels, height, width] = plan.dataset.shape();
+    let (format, classes) = (plan.dataset.format(), plan.dataset.classes().len());
+    eprintln!(
+        "data: {format}, {} training images {channels}×{height}×{width}, {classes} classes",
+        plan.dataset.train().len()
+    );
+    for teacher in &plan.teachers {
+        eprintln!("teacher: {}, {}", teacher.name, teacher.source.described());
+        for note in &teacher.notes {
+            eprintln!("  note: {note}");
+        }
+    }
+    eprintln!("student: {} ({})", plan.student, plan.student_reason);
+    eprintln!("method: {} ({})", plan.method, plan.method_reason);
+    eprintln!("wrote {}; next:", output.display());
+    let recipe = shown(output).to_string();
+    let recipe = shell_word(&recipe);
+    if plan.teachers.is_empty() {
+        eprintln!("  faculty explain {recipe}\n  faculty train {recipe}");
+    } else {
+        eprintln!("  faculty teachers {recipe}\n  faculty distill {recipe}");
+    }
+}
+
+/// A word as a shell takes it.
+fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if word.chars().all(plain) && !word.starts_with('-') {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+fn summary(plan: &Plan, output: &Path) -> serde_json::Value {
+    let teachers: Vec<_> = plan
+        .teachers
+        .iter()
+        .map(|teacher| {
+            let kind = match teacher.source {
+                Source::Network { .. } => "network",
+                Source::Onnx { .. } => "onnx",
+                Source::Logits => "logits",
+            };
+            json!({
+                "name": teacher.name,
+                "source": kind,
+                "network": teacher.network(),
+                "file": teacher.path,
+                "classes": teacher.classes,
+                "notes": teacher.notes,
+            })
+        })
+        .collect();
+    json!({
+        "recipe": output,
+        "data": plan.dataset.info(),
+        "teachers": teachers,
+        "student": plan.student,
+        "method": plan.method,
+    })
+}

@@ -1,0 +1,191 @@
+//! What each file of `faculty init` is: a network, an ONNX file, or a table of logits.
+
+use std::path::{Path, PathBuf};
+
+use faculty_data::{LogitTable, Normalisation};
+use faculty_distill::teacher::{OnnxChoice, OnnxTeacher, TeacherInput, TeacherSource as _};
+use faculty_nets::{MapShape, Network, recognise, weights};
+
+use crate::failure::Failure;
+
+/// Longest name that is taken from a file's; caches and reports have files of these names.
+const LONGEST_NAME: usize = 40;
+
+/// A teacher as it was found in a file.
+pub(super) struct Found {
+    /// Unlike all others' names, and good for a file name.
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    pub(super) source: Source,
+    /// Length of its output.
+    pub(super) classes: usize,
+    /// The normalisation that the file tells.
+    pub(super) normalisation: Option<Normalisation>,
+    /// What to know about it.
+    pub(super) notes: Vec<String>,
+}
+
+pub(super) enum Source {
+    Network { name: String },
+    Onnx { has_classifier: bool },
+    Logits,
+}
+
+impl Source {
+    pub(super) fn described(&self) -> String {
+        match self {
+            Self::Network { name } => format!("a {name}"),
+            Self::Onnx { .. } => "an ONNX file".to_owned(),
+            Self::Logits => "a table of logits".to_owned(),
+        }
+    }
+
+    /// Whether it has a last map and a classifier on it, as `ca-mkd` reads them.
+    pub(super) fn has_classifier(&self) -> bool {
+        match self {
+            Self::Network { .. } => true,
+            Self::Onnx { has_classifier } => *has_classifier,
+            Self::Logits => false,
+        }
+    }
+}
+
+impl Found {
+    pub(super) fn network(&self) -> Option<&str> {
+        match &self.source {
+            Source::Network { name } => Some(name),
+            Source::Onnx { .. } | Source::Logits => None,
+        }
+    }
+}
+
+/// Recognises every file for images of `input`.
+pub(super) fn look_at(paths: &[PathBuf], input: MapShape) -> Result<Vec<Found>, Failure> {
+    let mut found: Vec<Found> = Vec::new();
+    for path in paths {
+        let mut teacher = recognised(path, input)?;
+        teacher.name = unlike(&name_of(path), &found);
+        found.push(teacher);
+    }
+    Ok(found)
+}
+
+/// One file; it has no name yet.
+fn recognised(path: &Path, input: MapShape) -> Result<Found, Failure> {
+    let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+    match ending.as_deref() {
+        Some("onnx") => {
+            let own = TeacherInput::new(input, None, None);
+            let teacher = OnnxTeacher::load(path, &OnnxChoice::default(), own)?;
+            let source = Source::Onnx { has_classifier: teacher.classifier().is_some() };
+            Ok(plain(path, source, teacher.classes()))
+        }
+        Some("npy" | "parquet") => table(path),
+        Some("safetensors") => {
+            let (state, metadata) = weights::read_safetensors(path)?;
+            if state.contains_key("logits") && state.contains_key("ids") {
+                return table(path);
+            }
+            let stored = |key: &str| serde_json::from_str(metadata.get(key)?).ok();
+            let mut found = network(path, input, metadata.get("network").map(String::as_str))?;
+            if let (Some(mean), Some(std)) = (stored("mean"), stored("std")) {
+                found.normalisation = Some(Normalisation { mean, std });
+            }
+            Ok(found)
+        }
+        _ => network(path, input, None),
+    }
+}
+
+fn plain(path: &Path, source: Source, classes: usize) -> Found {
+    let (name, notes) = (String::new(), Vec::new());
+    Found { name, path: path.to_owned(), source, classes, normalisation: None, notes }
+}
+
+fn table(path: &Path) -> Result<Found, Failure> {
+    Ok(plain(path, Source::Logits, LogitTable::read(path)?.classes()))
+}
+
+/// A network by its tensors; `told` is the one that the file names itself.
+fn network(path: &Path, input: MapShape, told: Option<&str>) -> Result<Found, Failure> {
+    let state = weights::read(path)?;
+    let fitting = match recognise(&state, input, path) {
+        Ok(fitting) => fitting,
+        // Networks with another one's classifier are not in the table, but our files name them.
+        Err(error) => {
+            let classes = told.and_then(|_| classes_of_last(&state));
+            let (Some(told), Some(classes)) = (told, classes) else { return Err(error.into()) };
+            if Network::load(told, input, classes, path).is_err() {
+                return Err(error.into());
+            }
+            return Ok(plain(path, Source::Network { name: told.to_owned() }, classes));
+        }
+    };
+    let chosen = fitting.iter().find(|one| Some(one.network.name) == told).unwrap_or(&fitting[0]);
+    let source = Source::Network { name: chosen.network.name.to_owned() };
+    let mut found = plain(path, source, chosen.classes);
+    if fitting.len() > 1 && told != Some(chosen.network.name) {
+        let names: Vec<&str> = fitting.iter().map(|one| one.network.name).collect();
+        found.notes.push(format!("its tensors fit several networks: {}", names.join(", ")));
+    }
+    Ok(found)
+}
+
+/// The classes of a network whose last layer is named as usual.
+fn classes_of_last(state: &weights::StateDict) -> Option<usize> {
+    ["fc.bias", "linear.bias", "classifier.bias"]
+        .iter()
+        .find_map(|name| state.get(*name))
+        .map(|bias| bias.values.len())
+}
+
+/// A teacher's name from its file's. Runs of this program all have `student.safetensors`, best
+/// models elsewhere often one name: there the folder's name says more.
+fn name_of(path: &Path) -> String {
+    const COMMON: [&str; 8] =
+        ["student", "model", "best", "last", "checkpoint", "weights", "state_dict", "logits"];
+    let text = |part: Option<&std::ffi::OsStr>| part.map(|p| p.to_string_lossy().into_owned());
+    let stem = text(path.file_stem()).unwrap_or_default();
+    let folder = path.parent().and_then(|folder| text(folder.file_name()));
+    let chosen = match folder {
+        Some(folder) if COMMON.contains(&stem.to_ascii_lowercase().as_str()) => folder,
+        _ => stem,
+    };
+    // A dot would look like the name of a head (`NAME.f1`).
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "_-+".contains(c) { c } else { '-' };
+    let name: String = chosen.chars().take(LONGEST_NAME).map(plain).collect();
+    let name = name.trim_matches('-');
+    if name.is_empty() { "teacher".to_owned() } else { name.to_owned() }
+}
+
+/// The name, with a number behind it if another teacher has it.
+fn unlike(name: &str, others: &[Found]) -> String {
+    // Some file systems know no difference of case.
+    let taken = |name: &str| others.iter().any(|other| other.name.eq_ignore_ascii_case(name));
+    if !taken(name) {
+        return name.to_owned();
+    }
+    (2..).map(|k| format!("{name}-{k}")).find(|name| !taken(name)).expect("numbers do not run out")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_good_for_files_and_say_which_teacher_it_is() {
+        let cases = [
+            ("a/ada.safetensors", "ada"),
+            ("runs/ben/student.safetensors", "ben"),
+            ("resnet20.v1.pth", "resnet20-v1"),
+            ("a/Füße & \"x\"\n.pth", "F--e----x"),
+            ("...", "teacher"),
+            ("学生.pth", "teacher"),
+            ("student.safetensors", "student"),
+        ];
+        for (path, name) in cases {
+            assert_eq!(name_of(Path::new(path)), name, "{path}");
+        }
+        assert_eq!(name_of(Path::new(&"x".repeat(200))).len(), LONGEST_NAME);
+    }
+}

@@ -1,0 +1,177 @@
+//! The recipe of `faculty init` as text, a comment on every line that one may want to change.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use faculty_data::Normalisation;
+
+use super::Plan;
+use super::teachers::{Found, Source};
+use crate::arguments::InitOptions;
+use crate::failure::Failure;
+
+/// Samples of a step, where there are enough.
+const BATCH: usize = 64;
+
+/// The largest random shift that a recipe allows.
+const MOST_PADDING: usize = 64;
+
+/// The whole recipe; `folder` is where it will lie.
+pub(super) fn recipe(plan: &Plan, options: &InitOptions, folder: &Path) -> Result<String, Failure> {
+    let mut text =
+        "# Written by `faculty init`; `faculty explain` shows all other keys with their \
+                    defaults.\n"
+            .to_owned();
+    line(&mut text, "seed", 1, "one seed, one result");
+    let shared = data(&mut text, plan, options, folder)?;
+    text.push_str("\n[student]\n");
+    let why = format!("{}; `faculty networks` lists them", plan.student_reason);
+    line(&mut text, "network", quoted(&plan.student), &why);
+    for found in &plan.teachers {
+        teacher(&mut text, plan, found, shared.as_ref(), folder)?;
+    }
+    text.push_str("\n[method]\n");
+    let why = format!("{}; `faculty methods` lists them", plan.method_reason);
+    line(&mut text, "name", quoted(&plan.method), &why);
+    let without: Vec<&str> = plan
+        .teachers
+        .iter()
+        .filter(|found| !found.source.has_classifier())
+        .map(|found| found.name.as_str())
+        .collect();
+    if plan.method == "ca-mkd" && !without.is_empty() {
+        let why = format!("{} without a last map and a classifier to read", without.join(", "));
+        line(&mut text, "intermediate", false, &why);
+    }
+    train(&mut text, plan);
+    Ok(text)
+}
+
+/// `[data]`; gives the normalisation that it says.
+fn data(
+    text: &mut String,
+    plan: &Plan,
+    options: &InitOptions,
+    folder: &Path,
+) -> Result<Option<Normalisation>, Failure> {
+    let [channels, height, width] = plan.dataset.shape();
+    let (format, classes) = (plan.dataset.format(), plan.dataset.classes().len());
+    text.push_str("\n[data]\n");
+    let what = format!("{format}: {classes} classes, images {channels}×{height}×{width}");
+    line(text, "path", path(&plan.data, folder)?, &what);
+    if let Some(column) = &options.label_column {
+        line(text, "label_column", quoted(column), "the column with the labels");
+    }
+    if options.resize.is_some() {
+        let size = format!("[{height}, {width}]");
+        line(text, "resize", size, "height and width that images are scaled to");
+    }
+    let shared = normalisation(plan);
+    if let Some((normalisation, why)) = &shared {
+        line(text, "mean", list(&normalisation.mean), &format!("of each channel; {why}"));
+        line(text, "std", list(&normalisation.std), "of each channel likewise");
+    }
+    let padding = (height.min(width) / 8).min(MOST_PADDING);
+    line(text, "crop_padding", padding, "pixels that training images are shifted by, at most");
+    line(text, "flip", true, "mirror images; false where left and right matter (digits, text)");
+    if !plan.teachers.is_empty() {
+        let why = "versions of each image; each teacher sees each one once";
+        line(text, "views", 4, why);
+    }
+    Ok(shared.map(|(normalisation, _)| normalisation))
+}
+
+/// What all teachers' files say, or what the published networks of such data were trained with.
+fn normalisation(plan: &Plan) -> Option<(Normalisation, &'static str)> {
+    let mut told = plan.teachers.iter().filter_map(|found| found.normalisation.as_ref());
+    if let Some(first) = told.next() {
+        let fits = first.mean.len() == plan.dataset.shape()[0];
+        return fits.then(|| (first.clone(), "from the weight files"));
+    }
+    let cifar100 = plan.dataset.shape() == [3, 32, 32] && plan.dataset.classes().len() == 100;
+    cifar100.then(|| (Normalisation::cifar100(), "of published CIFAR-100 networks"))
+}
+
+fn teacher(
+    text: &mut String,
+    plan: &Plan,
+    found: &Found,
+    shared: Option<&Normalisation>,
+    folder: &Path,
+) -> Result<(), Failure> {
+    text.push_str("\n[[teachers]]\n");
+    line(text, "name", quoted(&found.name), "in reports and caches");
+    let file = path(&found.path, folder)?;
+    match &found.source {
+        Source::Network { name } => {
+            let notes: String = found.notes.iter().map(|note| format!("; {note}")).collect();
+            let why = format!("recognised by the tensors of the file{notes}");
+            line(text, "network", quoted(name), &why);
+            line(text, "weights", file, "");
+        }
+        Source::Onnx { .. } => line(text, "onnx", file, ""),
+        Source::Logits => line(text, "logits", file, "by sample id"),
+    }
+    if let Some(own) = found.normalisation.as_ref().filter(|own| Some(*own) != shared) {
+        line(text, "mean", list(&own.mean), "its own normalisation, from its file");
+        line(text, "std", list(&own.std), "");
+    }
+    let classes = plan.dataset.classes().len();
+    if found.classes != classes {
+        let own = found.classes;
+        let _ = writeln!(
+            text,
+            "# It has {own} classes, the data {classes}: matched by name if the file has names, \
+             else say `classes = …`\n# (docs/teachers.md)."
+        );
+    }
+    Ok(())
+}
+
+fn train(text: &mut String, plan: &Plan) {
+    text.push_str("\n[train]\n");
+    let why = "enough to see whether it works; 240 for results like the papers'";
+    line(text, "epochs", 30, why);
+    // A tenth is held out for validation; a few full batches are left of the smallest data set.
+    let enough = plan.dataset.train().len() / 4;
+    let batch = if enough >= BATCH { BATCH } else { enough.max(1) };
+    line(text, "batch_size", batch, "images in one step");
+    line(text, "learning_rate", "0.05", "the highest of the schedule");
+    line(text, "schedule", quoted("one-cycle"), "good for short runs; `step` is the papers'");
+}
+
+/// `key = value  # why`; the comment of values that are long stands above them.
+fn line(text: &mut String, key: &str, value: impl std::fmt::Display, why: &str) {
+    const COLUMN: usize = 36;
+    let pair = format!("{key} = {value}");
+    // Names of the user's files can hold anything; a comment ends at the end of its line.
+    let why: String = why.chars().filter(|c| !c.is_control()).collect();
+    let _ = match why.as_str() {
+        "" => writeln!(text, "{pair}"),
+        why if pair.chars().count() >= COLUMN => writeln!(text, "# {why}\n{pair}"),
+        why => writeln!(text, "{pair:COLUMN$}# {why}"),
+    };
+}
+
+fn list(values: &[f32]) -> String {
+    format!("{values:?}")
+}
+
+/// A string as TOML writes it.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// A path as it stands in a recipe in `folder`.
+fn path(given: &Path, folder: &Path) -> Result<String, Failure> {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let here = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() };
+    let (full, here) = (absolute(given), absolute(&here));
+    let short = full.strip_prefix(&here).ok().filter(|path| !path.as_os_str().is_empty());
+    let chosen = if given.is_absolute() { given } else { short.unwrap_or(&full) };
+    let text = chosen.to_str().ok_or_else(|| Failure::Usage {
+        what: format!("the path `{}` is no UTF-8 text, which a recipe must be", given.display()),
+        hint: "give it another name, or a link to it".to_owned(),
+    })?;
+    Ok(quoted(text))
+}

@@ -1,0 +1,200 @@
+//! `faculty init`, `completions` and `man`: the first minute.
+
+use std::path::{Path, PathBuf};
+
+use crate::project::Project;
+
+fn demo(name: &str) -> String {
+    let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo");
+    folder.join(name).display().to_string()
+}
+
+#[test]
+fn writes_a_recipe_of_the_demos_files_that_trains() {
+    let project = Project::new();
+    let [data, ada, ben] =
+        ["fashion-mnist", "teachers/ada.safetensors", "teachers/ben.safetensors"].map(demo);
+    let ran = project.run(&["init", &data, &ada, &ben, "--output", "first.toml"]).expect(0);
+    for part in [
+        "data: idx, 12000 training images 1×28×28, 10 classes",
+        "teacher: ada, a resnet14",
+        "teacher: ben, a resnet8\n",
+        "student: resnet8x0.5",
+        "method: ca-mkd",
+        "  faculty teachers first.toml\n  faculty distill first.toml\n",
+    ] {
+        assert!(ran.stderr.contains(part), "no `{part}` in:\n{}", ran.stderr);
+    }
+    let text = std::fs::read_to_string(project.path("first.toml")).unwrap();
+    let explained = project.run(&["explain", "first.toml", "--json"]).expect(0).json();
+    let value = |key: &str| {
+        let values = explained["values"].as_array().unwrap();
+        values.iter().find(|v| v["key"] == key).unwrap_or_else(|| panic!("{key}"))["value"].clone()
+    };
+    assert_eq!(value("method.name"), "ca-mkd");
+    assert_eq!(value("student.network"), "resnet8x0.5");
+    // Both files tell the same normalisation.
+    assert!(text.contains("mean = [0.286]") && text.matches("mean = ").count() == 1, "{text}");
+    // Every line with a value of its own choice says why.
+    for key in ["epochs", "batch_size", "views", "flip", "crop_padding", "schedule"] {
+        let line = text.lines().find(|line| line.starts_with(&format!("{key} = "))).unwrap();
+        assert!(line.contains("  # "), "{line}");
+    }
+
+    let sets = ["data.train_samples=600", "train.epochs=1", "method.warmup_epochs=0"];
+    let mut arguments = vec!["distill", "first.toml"];
+    for set in sets {
+        arguments.extend(["--set", set]);
+    }
+    project.run(&arguments).expect(0);
+}
+
+#[test]
+fn one_teacher_gives_kd_and_none_gives_ce() {
+    let project = Project::new();
+    project.train("a", &["train.epochs=1"]);
+    let one = ["init", "bands", "a/student.safetensors", "--output", "one.toml", "--json"];
+    let one = project.run(&one).expect(0).json();
+    assert_eq!(one["method"], "kd");
+    // A run's student is named after the run.
+    assert_eq!(one["teachers"][0]["name"], "a");
+    assert_eq!(one["teachers"][0]["network"], "resnet8x0.5");
+    let none = project.run(&["init", "bands", "--output", "none.toml", "--json"]).expect(0).json();
+    assert_eq!((&none["method"], &none["student"]), (&"ce".into(), &"resnet20".into()));
+    for recipe in ["one.toml", "none.toml"] {
+        project.run(&["explain", recipe]).expect(0);
+    }
+    let chosen = ["init", "bands", "a/student.safetensors", "--student", "resnet8", "--method"];
+    let chosen = [&chosen[..], &["aver", "--json", "--overwrite"]].concat();
+    let chosen = project.run(&chosen).expect(0).json();
+    assert_eq!((&chosen["method"], &chosen["student"]), (&"aver".into(), &"resnet8".into()));
+}
+
+#[test]
+fn tables_of_logits_are_teachers_too() {
+    let project = Project::new();
+    project.train("a", &["train.epochs=1"]);
+    let ids = project.run(&["datasets", "bands", "--ids"]).expect(0).stdout;
+    let ids: Vec<&str> = ids.lines().skip(1).filter_map(|line| line.split(',').nth(2)).collect();
+    project.write("t/logits.npy", npy(&format!("({}, 3)", ids.len()), &vec![0; ids.len() * 12]));
+    project.write("t/logits.ids.txt", ids.join("\n"));
+    let ran = project
+        .run(&["init", "bands", "a/student.safetensors", "t/logits.npy", "--overwrite"])
+        .expect(0);
+    assert!(ran.stderr.contains("teacher: t, a table of logits"), "{}", ran.stderr);
+    let text = std::fs::read_to_string(project.path("recipe.toml")).unwrap_or_default();
+    assert!(text.contains("logits = \"t/logits.npy\""), "{text}");
+    // ca-mkd cannot read a map of a table.
+    assert!(text.contains("intermediate = false"), "{text}");
+    project.run(&["explain", "recipe.toml"]).expect(0);
+}
+
+/// Floats in NumPy's format.
+fn npy(shape: &str, values: &[u8]) -> Vec<u8> {
+    let head = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
+    let head = format!("{head:<117}\n");
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    file.extend((head.len() as u16).to_le_bytes());
+    file.extend(head.as_bytes());
+    file.extend(values);
+    file
+}
+
+#[test]
+fn hostile_names_stay_names() {
+    let project = Project::new();
+    project.train("a", &["train.epochs=1"]);
+    let weights = std::fs::read(project.path("a/student.safetensors")).unwrap();
+    let names =
+        ["we\"ird\n[data]\npath = 'x' # .safetensors", "-weird-.safetensors", "Öl.safetensors"];
+    for name in names {
+        project.write(&format!("w/{name}"), &weights);
+    }
+    let paths = names.map(|name| format!("w/{name}"));
+    let mut arguments = vec!["init", "bands", "--json", "--output", "it's [1].toml"];
+    arguments.extend(paths.iter().map(String::as_str));
+    let found = project.run(&arguments).expect(0).json();
+    let teachers = found["teachers"].as_array().unwrap();
+    let mut unique: Vec<&str> = teachers.iter().map(|t| t["name"].as_str().unwrap()).collect();
+    unique.sort_unstable();
+    unique.dedup();
+    assert_eq!(unique.len(), 3, "{found}");
+    // The same file three times: allowed, and warned of.
+    let explained = project.run(&["explain", "it's [1].toml", "--json"]).expect(0).json();
+    let keys = explained["values"].as_array().unwrap();
+    let path = keys.iter().find(|v| v["key"] == "data.path").unwrap();
+    assert!(path["value"].as_str().unwrap().ends_with("bands"), "{path}");
+}
+
+#[test]
+fn what_it_cannot_use_is_refused_and_nothing_is_written() {
+    let project = Project::new();
+    project.write("noise.pth", b"no weights at all");
+    project.write("short.safetensors", b"\x09\0\0\0\0\0\0\0{");
+    let before = project.files();
+    let cases: [(&[&str], &str); 7] = [
+        (&["init", "nothing", "--overwrite"], "nothing"),
+        (&["init", "bands"], "`recipe.toml` is there already"),
+        (&["init", "bands", "noise.pth", "--overwrite"], "noise.pth"),
+        (&["init", "bands", "short.safetensors", "--output", "new.toml"], "short.safetensors"),
+        (&["init", "bands", "gone.pth", "--output", "new.toml"], "gone.pth"),
+        (&["init", "bands", "--student", "resnet_20", "--output", "new.toml"], "resnet_20"),
+        (&["init", "bands", "--method", "ca-mdk", "--output", "new.toml"], "ca-mdk"),
+    ];
+    for (arguments, part) in cases {
+        let ran = project.run(arguments).expect(2);
+        assert!(ran.stderr.contains(part) && ran.stderr.contains("hint: "), "{}", ran.stderr);
+    }
+    // Weights of other images: the nearest network and what keeps it apart.
+    let colour =
+        faculty_nets::Network::new("resnet20", faculty_nets::MapShape::new(3, 32, 32), 3, 1);
+    let state = colour.unwrap().state_dict();
+    let file = project.path("colour.safetensors");
+    faculty_nets::weights::write(&file, &state, &std::collections::BTreeMap::new()).unwrap();
+    let ran = project.run(&["init", "bands", "colour.safetensors", "--overwrite"]).expect(2);
+    assert!(ran.stderr.contains("the nearest is `resnet20`: `conv1.weight`"), "{}", ran.stderr);
+    std::fs::remove_file(file).unwrap();
+    assert_eq!(project.files(), before);
+    project.run(&["init", "bands", "--overwrite"]).expect(0);
+}
+
+/// The commands as `--help` lists them.
+fn commands(project: &Project) -> Vec<String> {
+    let help = project.run(&["--help"]).expect(0).stdout;
+    let listed = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let names: Vec<String> = listed
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')))
+        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+        .filter(|name| name != "help")
+        .collect();
+    assert!(names.len() >= 14, "{names:?}");
+    names
+}
+
+#[test]
+fn completions_and_manual_know_every_command() {
+    let project = Project::new();
+    let commands = commands(&project);
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let text = project.run(&["completions", shell]).expect(0).stdout;
+        for command in &commands {
+            assert!(text.contains(command.as_str()), "{shell}: {command}");
+        }
+    }
+    let page = project.run(&["man"]).expect(0).stdout;
+    assert!(page.contains(".TH faculty 1"), "{page}");
+    for command in &commands {
+        assert!(page.contains(&format!(".SH \"FACULTY {}\"", command.to_uppercase())), "{command}");
+    }
+    project.run(&["completions", "cmd"]).expect(2);
+}
+
+#[test]
+fn every_command_has_examples() {
+    let project = Project::new();
+    for command in commands(&project) {
+        let help = project.run(&[&command, "--help"]).expect(0).stdout;
+        assert!(help.contains(&format!("  faculty {command}")), "{command}: {help}");
+    }
+}
