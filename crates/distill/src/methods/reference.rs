@@ -19,7 +19,7 @@ the same α. Teachers are constants.
 
 *Cost* is the time of a step against one of plain training (student resnet20, 3×32×32, batch 64, 100 \
 classes, three teachers resnet20 or as many as the method takes, their outputs given; \
-`cargo bench --bench methods`, AMD EPYC Zen 4, 2 cores). Terms of the methods marked with + can stand \
+`cargo bench --bench methods`, AMD EPYC Zen 4, 2 cores, 2026-11-24; differences of 0.04 are noise). Terms of the methods marked with + can stand \
 beside another method in `[[method.terms]]`, see [terms.md](terms.md).
 
 ";
