@@ -33,6 +33,14 @@ fn load_recipe(path: &std::path::Path, sets: &[String]) -> Result<LoadedRecipe, 
     Ok(loaded)
 }
 
+/// The recipe's run folder with `-what` behind its name: where several runs of it lie.
+fn beside(recipe: &Recipe, what: &str) -> std::path::PathBuf {
+    let output = recipe.output.clone().unwrap_or_else(|| "runs/run".into());
+    let mut name = output.file_name().unwrap_or_default().to_owned();
+    name.push(format!("-{what}"));
+    output.with_file_name(name)
+}
+
 fn show_warnings<'a>(warnings: impl IntoIterator<Item = &'a Problem>) {
     for warning in warnings {
         eprint!("{}", labelled("warning", warning));

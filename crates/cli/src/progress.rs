@@ -24,6 +24,50 @@ pub(crate) struct Progress {
     epoch_lines: bool,
 }
 
+/// Shows the events of several runs, one after another.
+pub(crate) struct RunsProgress {
+    number: usize,
+    runs: usize,
+    json: bool,
+    current: Option<Progress>,
+}
+
+impl RunsProgress {
+    /// `finished` of `runs` runs are there already.
+    pub(crate) fn new(finished: usize, runs: usize, json: bool) -> Self {
+        Self { number: finished, runs, json, current: None }
+    }
+
+    /// Takes an event of the run `name`, which has `epochs` epochs.
+    pub(crate) fn show(&mut self, name: &str, epochs: usize, event: &Event<'_>) {
+        if matches!(event, Event::Started { .. }) {
+            self.number += 1;
+            // Events name the run alone; the count is for people.
+            let label = match self.json {
+                true => name.to_owned(),
+                false => format!("{name} ({} of {})", self.number, self.runs),
+            };
+            let next = Progress::new(&label, epochs, self.json, false);
+            if let Some(old) = self.current.replace(next) {
+                old.finish();
+            }
+            if !self.json {
+                eprintln!("{label}");
+            }
+        }
+        if let Some(progress) = &mut self.current {
+            progress.show(event);
+        }
+    }
+
+    /// Clears the bar.
+    pub(crate) fn finish(self) {
+        if let Some(progress) = self.current {
+            progress.finish();
+        }
+    }
+}
+
 impl Progress {
     /// For a run of `epochs` epochs. `label` stands in front of lines and events; `epoch_lines`
     /// keeps one line an epoch.

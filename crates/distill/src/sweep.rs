@@ -9,7 +9,7 @@
 //! recipe itself always stay in, so that the gain is known. Settings are chosen by top-1 on the
 //! validation part (ties by NLL); the test part is not looked at.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use faculty_data::Dataset;
@@ -410,14 +410,6 @@ fn folder_name(sets: &[String]) -> String {
     let name = sets.iter().map(short).collect::<Vec<_>>().join(",");
     let plain = |c: char| c.is_ascii_alphanumeric() || ".,=_-".contains(c);
     name.chars().map(|c| if plain(c) { c } else { '_' }).collect()
-}
-
-/// Where the runs lie beside a recipe's run folder.
-#[must_use]
-pub fn folder_beside(output: &Path) -> PathBuf {
-    let mut name = output.file_name().unwrap_or_default().to_owned();
-    name.push("-sweep");
-    output.with_file_name(name)
 }
 
 #[cfg(test)]

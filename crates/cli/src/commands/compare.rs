@@ -2,21 +2,23 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use faculty_data::Dataset;
 use faculty_distill::comparison::{
     CheckedComparison, Comparison, ComparisonPlan, Single, Spread, mount_heads,
 };
 use faculty_distill::recipe::Recipe;
-use faculty_distill::{Error, Event, open_dataset};
+use faculty_distill::{Error, open_dataset};
 use faculty_nets::files::write_atomically;
 use serde_json::json;
 
-use super::{cache, heads, load_recipe, report, shown, stop_on_interrupt, sweep, use_threads};
+use super::{
+    beside, cache, heads, load_recipe, report, shown, stop_on_interrupt, sweep, use_threads,
+};
 use crate::arguments::CompareOptions;
 use crate::failure::Failure;
-use crate::progress::{Progress, print_json};
+use crate::progress::{RunsProgress, print_json};
 use crate::table::{self, Align, percent};
 
 mod jobs;
@@ -27,7 +29,7 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
     }
     let recipe = load_recipe(&options.recipe, &options.sets)?.recipe;
     use_threads(recipe.train.threads)?;
-    let folder = options.output.clone().unwrap_or_else(|| beside(&recipe));
+    let folder = options.output.clone().unwrap_or_else(|| beside(&recipe, "comparison"));
     let all = options.methods.iter().any(|name| name == "all");
     let plan = ComparisonPlan {
         folder: folder.clone(),
@@ -56,30 +58,13 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
         checked.clear()?;
         jobs::run(&checked.missing()?, options.jobs as usize, &recipe, &folder, &stop)?;
     }
-    let (mut progress, mut number): (Option<Progress>, usize) = (None, finished);
+    let mut progress = RunsProgress::new(finished, runs, options.json);
     let mut events = report::Events::new(!options.no_report);
     let result = checked.run(&stop, &mut |name, event| {
         events.take(&folder.join(name), &event);
-        if matches!(event, Event::Started { .. }) {
-            number += 1;
-            // Events name the run alone; the count is for people.
-            let label =
-                if options.json { name.to_owned() } else { format!("{name} ({number} of {runs})") };
-            let next = Progress::new(&label, recipe.train.epochs, options.json, false);
-            if let Some(old) = progress.replace(next) {
-                old.finish();
-            }
-            if !options.json {
-                eprintln!("{label}");
-            }
-        }
-        if let Some(progress) = &mut progress {
-            progress.show(&event);
-        }
+        progress.show(name, recipe.train.epochs, &event);
     });
-    if let Some(progress) = progress {
-        progress.finish();
-    }
+    progress.finish();
     let comparison = result?;
     write_files(&comparison, &folder)?;
     if !options.no_report {
@@ -100,14 +85,6 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
         writeln!(out, "report: {}", shown(&folder.join("report.html")))?;
     }
     Ok(())
-}
-
-/// The recipe's run folder with `-comparison` behind its name.
-fn beside(recipe: &Recipe) -> PathBuf {
-    let output = recipe.output.clone().unwrap_or_else(|| "runs/run".into());
-    let mut name = output.file_name().unwrap_or_default().to_owned();
-    name.push("-comparison");
-    output.with_file_name(name)
 }
 
 /// What is about to happen, on stderr.

@@ -6,17 +6,15 @@ use std::path::Path;
 
 use faculty_distill::methods::specs;
 use faculty_distill::recipe::Recipe;
-use faculty_distill::sweep::{
-    Candidate, CheckedSweep, Sweep, SweepPlan, Tried, folder_beside, usual_axes,
-};
-use faculty_distill::{Error, Event, open_dataset};
+use faculty_distill::sweep::{Candidate, CheckedSweep, Sweep, SweepPlan, Tried, usual_axes};
+use faculty_distill::{Error, open_dataset};
 use faculty_nets::weights::write_atomically;
 use serde_json::json;
 
-use super::{cache, load_recipe, shown, stop_on_interrupt, use_threads};
+use super::{beside, cache, load_recipe, shown, stop_on_interrupt, use_threads};
 use crate::arguments::CompareOptions;
 use crate::failure::Failure;
-use crate::progress::{Progress, print_json};
+use crate::progress::{RunsProgress, print_json};
 use crate::table::{self, Align, percent};
 
 /// More settings than anybody waits for.
@@ -25,8 +23,7 @@ const MOST: usize = 2000;
 pub(crate) fn run(options: &CompareOptions, wanted: &[String]) -> Result<(), Failure> {
     let recipe = load_recipe(&options.recipe, &options.sets)?.recipe;
     use_threads(recipe.train.threads)?;
-    let output = recipe.output.clone().unwrap_or_else(|| "runs/run".into());
-    let folder = options.output.clone().unwrap_or_else(|| folder_beside(&output));
+    let folder = options.output.clone().unwrap_or_else(|| beside(&recipe, "sweep"));
     let axes = axes(wanted, &recipe.method)?;
     let mut candidates = vec![Candidate { sets: Vec::new(), recipe: recipe.clone() }];
     for sets in combinations(&axes)? {
@@ -66,30 +63,14 @@ pub(crate) fn run(options: &CompareOptions, wanted: &[String]) -> Result<(), Fai
     if let Some(plan) = checked.cache()? {
         cache::complete(plan, &stop, options.json)?;
     }
-    let (mut progress, mut number): (Option<Progress>, usize) = (None, 0);
+    let mut progress = RunsProgress::new(0, runs, options.json);
     let result = checked.run(&stop, &mut |name, event| {
-        if matches!(event, Event::Started { .. }) {
-            number += 1;
-            let label =
-                if options.json { name.to_owned() } else { format!("{name} ({number} of {runs})") };
-            let round = name.strip_prefix("round").and_then(|own| own.split('/').next());
-            let round = round.and_then(|own| own.parse::<usize>().ok()).unwrap_or(1);
-            let epochs = rounds.get(round - 1).map_or(0, |own| own.epochs);
-            let next = Progress::new(&label, epochs, options.json, false);
-            if let Some(old) = progress.replace(next) {
-                old.finish();
-            }
-            if !options.json {
-                eprintln!("{label}");
-            }
-        }
-        if let Some(progress) = &mut progress {
-            progress.show(&event);
-        }
+        let round = name.strip_prefix("round").and_then(|own| own.split('/').next());
+        let round = round.and_then(|own| own.parse::<usize>().ok()).unwrap_or(1);
+        let epochs = rounds.get(round - 1).map_or(0, |own| own.epochs);
+        progress.show(name, epochs, &event);
     });
-    if let Some(progress) = progress {
-        progress.finish();
-    }
+    progress.finish();
     let sweep = result?;
     write_files(&sweep, &folder)?;
     if options.json {

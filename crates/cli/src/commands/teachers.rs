@@ -1,7 +1,6 @@
 //! `faculty teachers`: what the teachers of a recipe are worth, before anything is trained.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use faculty_data::Dataset;
@@ -11,7 +10,7 @@ use faculty_distill::recipe::Recipe;
 use faculty_distill::run::{Ranked, Ranking, inspect_teachers, rank_teachers};
 use faculty_distill::{Event, Start, open_dataset};
 
-use super::{heads, load_recipe, shown, stop_on_interrupt, use_threads};
+use super::{beside, heads, load_recipe, shown, stop_on_interrupt, use_threads};
 use crate::arguments::TeachersOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, print_json};
@@ -83,7 +82,7 @@ fn trained(
     dataset: &Dataset,
     stop: &std::sync::atomic::AtomicBool,
 ) -> Result<Ablation, Failure> {
-    let folder = options.output.clone().unwrap_or_else(|| beside(recipe));
+    let folder = options.output.clone().unwrap_or_else(|| beside(recipe, "ablation"));
     let seeds = options.seeds.unwrap_or(1) as usize;
     let start = match (options.resume, options.overwrite) {
         (true, _) => Start::Resume,
@@ -122,14 +121,6 @@ fn trained(
         progress.finish();
     }
     Ok(result?)
-}
-
-/// The recipe's run folder with `-ablation` behind its name.
-fn beside(recipe: &Recipe) -> PathBuf {
-    let output = recipe.output.clone().unwrap_or_else(|| "runs/run".into());
-    let mut name = output.file_name().unwrap_or_default().to_owned();
-    name.push("-ablation");
-    output.with_file_name(name)
 }
 
 /// What is worth a thought, on stderr.

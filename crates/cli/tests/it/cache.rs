@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::project::{Project, recipe};
+use crate::project::{self, Project, recipe};
 
 /// A project with two trained teachers and a recipe `cached.toml`; the cache has small files, so
 /// that a build has many moments to be killed in.
@@ -240,8 +240,7 @@ fn an_interrupted_build_exits_with_130_and_goes_on() {
         assert!(started.elapsed() < Duration::from_secs(60), "the build does not begin");
         std::thread::sleep(Duration::from_millis(1));
     }
-    let stopped = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(stopped.success());
+    project::signal(&child, "-TERM");
     // It may have been done before the signal.
     let code = child.wait().unwrap().code();
     assert!(code == Some(130) || code == Some(0), "{code:?}");

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::project::{Project, TEACHERS, recipe};
+use crate::project::{self, Project, TEACHERS, recipe};
 
 /// The demo's recipe, with its paths as they are in the source tree, and a small budget.
 fn demo(project: &Project) {
@@ -224,8 +224,7 @@ fn ctrl_c_ends_it_with_130_and_a_hint() {
     while !checkpoint.exists() && started.elapsed() < Duration::from_secs(120) {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    project::signal(&child, "-INT");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
     let told = String::from_utf8(output.stderr).unwrap();

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::project::{Project, TEACHERS, recipe};
+use crate::project::{self, Project, TEACHERS, recipe};
 
 const BORN_AGAIN: &str = "[plan]\nkind = \"born-again\"\ngenerations = 2\n";
 const MUTUAL: &str = "[plan]\nkind = \"mutual\"\nnetworks = [\"resnet8\"]\n";
@@ -119,8 +119,7 @@ fn ctrl_c_in_a_later_student_ends_it_with_130_and_resume_goes_on() {
     while !project.path(second).exists() && started.elapsed() < Duration::from_secs(300) {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    project::signal(&child, "-INT");
     let output = child.wait_with_output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{told}");

@@ -1,7 +1,7 @@
 //! A temporary project: a small data set, recipes, and the program run in it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 
 use faculty_data::{ImageSet, idx};
 
@@ -27,6 +27,13 @@ impl Ran {
         let line = self.stdout.lines().last().unwrap_or_default();
         serde_json::from_str(line).unwrap_or_else(|e| panic!("{}: {e}: {line}", self.command))
     }
+}
+
+/// Sends a signal, `-INT` for one.
+#[cfg(unix)]
+pub(crate) fn signal(child: &Child, name: &str) {
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
 }
 
 /// A folder that goes away with its test.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::project::{Project, TEACHERS, recipe};
+use crate::project::{Project, TEACHERS, recipe, signal};
 
 /// Methods that the kill test runs: plain, weighing, with trained parts, with networks that are
 /// trained between steps, with heads that are trained before.
@@ -158,11 +158,6 @@ fn long_run(project: &Project) -> (Child, BufReader<std::process::ChildStdout>) 
         assert!(lines.read_line(&mut line).unwrap() > 0, "the run ended");
     }
     (child, lines)
-}
-
-fn signal(child: &Child, name: &str) {
-    let id = child.id().to_string();
-    assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
 }
 
 /// Waits for the end; gives the exit code and stderr.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::project::{Project, TEACHERS, recipe};
+use crate::project::{self, Project, TEACHERS, recipe};
 
 /// The demo's recipe, with its paths as they are in the source tree.
 fn demo(project: &Project) {
@@ -161,8 +161,7 @@ fn ctrl_c_ends_an_ablation_with_130_and_it_can_go_on() {
     while !checkpoint.exists() && started.elapsed() < Duration::from_secs(120) {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    project::signal(&child, "-INT");
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(checkpoint.exists());
     assert!(!project.path("runs/distill-ablation/seed3/without-a").exists());
