@@ -1,4 +1,5 @@
-//! Project chores: `cargo xtask check` is what CI runs, `cargo xtask soak` what a night is for.
+//! Project chores: `cargo xtask check` is what CI runs, `licences` a part of it, `cargo xtask soak`
+//! what a night is for.
 
 #![expect(
     clippy::print_stderr,
@@ -6,6 +7,8 @@
     reason = "a program that talks to its developer"
 )]
 
+mod fuzz;
+mod licences;
 mod soak;
 
 use std::path::{Path, PathBuf};
@@ -17,10 +20,14 @@ const TEST_COMMAND: &[&str] = &["test", "--release"];
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("check") => check(),
+        Some("licences") => licences(),
+        Some("fuzz") => fuzz_all(),
         Some("soak") => soak_for(std::env::args().nth(3).as_deref().unwrap_or("30")),
         other => {
             eprintln!(
-                "usage: cargo xtask check                  (fmt, clippy, docs, crate list, tests)\n\
+                "usage: cargo xtask check                  (fmt, clippy, docs, licences, crate list, tests)\n\
+                 \x20      cargo xtask licences               (those of all dependencies, offline)\n\
+                 \x20      cargo xtask fuzz [--minutes 10] [--jobs 2] [READER …]   (needs cargo-fuzz)\n\
                  \x20      cargo xtask soak [--minutes 30]   (kills and faults; build with --release)"
             );
             ExitCode::from(if other.is_none() { 0 } else { 2 })
@@ -46,6 +53,9 @@ fn check() -> ExitCode {
         Step { name: "docs", arguments: DOCS, environment: WARNINGS_ARE_ERRORS },
         Step { name: "tests", arguments: TEST_COMMAND, environment: &[] },
     ];
+    if licences() == ExitCode::FAILURE {
+        return ExitCode::FAILURE;
+    }
     if let Err(problem) = documented_crates().and_then(|()| readme_names_the_test_command()) {
         eprintln!("check: {problem}");
         return ExitCode::FAILURE;
@@ -73,6 +83,19 @@ fn check() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+fn licences() -> ExitCode {
+    match licences::check(&root()) {
+        Ok(count) => {
+            eprintln!("licences: {count} crates, all allowed by deny.toml");
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            eprintln!("licences: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Kills and faults for so many minutes; the log is on stdout.
 fn soak_for(minutes: &str) -> ExitCode {
     let log = match minutes.parse() {
@@ -86,6 +109,37 @@ fn soak_for(minutes: &str) -> ExitCode {
         }
         Err(problem) => {
             eprintln!("soak: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// All readers of files, or those that are named.
+fn fuzz_all() -> ExitCode {
+    let (mut minutes, mut jobs, mut names) = (10.0, 2, Vec::new());
+    let mut arguments = std::env::args().skip(2);
+    while let Some(argument) = arguments.next() {
+        let number = match argument.as_str() {
+            "--minutes" | "--jobs" => arguments.next().and_then(|own| own.parse::<f64>().ok()),
+            _ => Some(0.0),
+        };
+        match (argument.as_str(), number) {
+            ("--minutes", Some(number)) => minutes = number,
+            ("--jobs", Some(number)) => jobs = number as usize,
+            (_, Some(_)) => names.push(argument),
+            (_, None) => {
+                eprintln!("fuzz: {argument} needs a number");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    match fuzz::fuzz(&root(), minutes, jobs, &names) {
+        Ok(table) => {
+            println!("{table}");
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            eprintln!("fuzz: {problem}");
             ExitCode::FAILURE
         }
     }

@@ -234,6 +234,19 @@ pub enum DataError {
         /// Its bytes.
         bytes: usize,
     },
+    /// A file whose content would take far more memory than any real file of its size.
+    #[error(
+        "`{}` holds {stored} bytes that claim to be {decoded}: no real data is compressed like that",
+        .path.display()
+    )]
+    Bomb {
+        /// The file.
+        path: PathBuf,
+        /// Its bytes.
+        stored: u64,
+        /// What they claim to give.
+        decoded: u64,
+    },
     /// The images have not all the same size.
     #[error(
         "`{}`{}: the image is {}x{}, those before it are {}x{}",
@@ -446,6 +459,9 @@ impl DataError {
             }
             Self::DecoderPanicked { .. } => {
                 "the file is damaged or its download was cut: fetch it again".to_owned()
+            }
+            Self::Bomb { .. } => {
+                "the file is damaged or made to fill the memory; do not use it".to_owned()
             }
             Self::MixedSizes { expected: [h, w], .. } => {
                 format!("scale all images to one size with `resize = [{h}, {w}]` (height, width)")

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use crate::bounds::Budget;
 use crate::format::dataset_name;
 use crate::listing::{Entry, list, read_file};
 use crate::picture::{self, Gather};
@@ -148,6 +149,7 @@ fn read_part(
         files.extend(entries.into_iter().map(|entry| (entry, label)));
     }
     let mut gather = Gather::default();
+    let budget = Budget::default();
     for chunk in files.chunks(CHUNK) {
         let decoded: Vec<_> = chunk
             .par_iter()
@@ -155,7 +157,10 @@ fn read_part(
                 if *is_dir || !has_image_name(name) {
                     return Err(DataError::NotAnImage { path: path.clone() });
                 }
-                picture::decode(&read_file(path)?, path, None, options.resize)
+                let file = read_file(path)?;
+                let picture = picture::decode(&file, path, None, options.resize)?;
+                budget.store(file.len() as u64);
+                budget.decode(path, picture.bytes()).map(|()| picture)
             })
             .collect();
         for ((entry, label), picture) in chunk.iter().zip(decoded) {

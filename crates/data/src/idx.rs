@@ -18,6 +18,7 @@ use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
+use crate::bounds::{OF_A_PICTURE, check_justified};
 use crate::dataset::{check_class_names, check_labels};
 use crate::format::dataset_name;
 use crate::listing::read_class_names;
@@ -141,6 +142,7 @@ impl<'a> Source<'a> {
         self,
         magic: u32,
     ) -> Result<([u32; D], Vec<u8>, PathBuf), DataError> {
+        let stored = self.stored;
         let mut stream = Stream::start(self)?;
         let header_len = 4 * (D as u64 + 1);
         let found = big_endian(&stream.read_exact(4, header_len)?);
@@ -173,6 +175,7 @@ impl<'a> Source<'a> {
         if end > stream.most {
             return Err(truncated(&path, end, stream.most));
         }
+        check_justified(&path, stored, end, OF_A_PICTURE)?;
         let content = stream.read_exact(end - header_len, end)?;
         // This also checks the checksum of gzip, which comes last.
         if !stream.read_up_to(1)?.is_empty() {

@@ -17,6 +17,7 @@
 //! One format is one file: [`idx`], [`cifar_binary`], [`parquet`], [`folder`]. [`LogitTable`] reads what a
 //! teacher of elsewhere said about the samples.
 
+mod bounds;
 pub mod cifar_binary;
 mod dataset;
 mod error;

@@ -21,6 +21,7 @@ mod bounded;
 pub(crate) mod column;
 mod schema;
 
+use crate::bounds::Budget;
 use crate::error::panic_message;
 use crate::folder::TEST_PARTS;
 use crate::format::dataset_name;
@@ -161,21 +162,25 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn read_part(&mut self, files: &[PathBuf]) -> Result<Option<Gather>, DataError> {
-        let mut gather = Gather::default();
+        let (mut gather, budget) = (Gather::default(), Budget::default());
         for path in files {
             // The Parquet reader is not ours; should it panic on a damaged file, that is still an
             // error of the file.
-            catch_unwind(AssertUnwindSafe(|| self.read_file(path, &mut gather))).unwrap_or_else(
-                |payload| {
+            catch_unwind(AssertUnwindSafe(|| self.read_file(path, &mut gather, &budget)))
+                .unwrap_or_else(|payload| {
                     let message = panic_message(payload.as_ref());
                     Err(DataError::DecoderPanicked { path: path.clone(), row: None, message })
-                },
-            )?;
+                })?;
         }
         Ok((!gather.is_empty()).then_some(gather))
     }
 
-    fn read_file(&mut self, path: &Path, gather: &mut Gather) -> Result<(), DataError> {
+    fn read_file(
+        &mut self,
+        path: &Path,
+        gather: &mut Gather,
+        budget: &Budget,
+    ) -> Result<(), DataError> {
         let table = Table::open(path)?;
         let columns = Columns::choose(&table, self.options)?;
         self.check_names(path, &columns)?;
@@ -201,9 +206,12 @@ impl Reader<'_> {
             self.label_limit = self.label_limit.max(highest);
         }
         let resize = self.options.resize;
+        // A dictionary can give one image to many rows, so the file counts, not its images.
+        budget.store(table.file_bytes());
         table.images(&columns.image, |first_row, images| {
             let decoded = column::in_parallel(images, |offset, bytes| {
-                picture::decode(bytes, path, Some(first_row + offset), resize)
+                let picture = picture::decode(bytes, path, Some(first_row + offset), resize)?;
+                budget.decode(path, picture.bytes()).map(|()| picture)
             });
             for (row, picture) in (first_row..).zip(decoded) {
                 gather.push(picture?, labels[row as usize], path, Some(row))?;

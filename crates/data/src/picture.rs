@@ -7,6 +7,7 @@ use std::path::Path;
 use image::imageops::FilterType;
 use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader};
 
+use crate::bounds::{OF_A_PICTURE, check_justified};
 use crate::error::panic_message;
 use crate::{DataError, ImageSet};
 
@@ -26,6 +27,11 @@ pub(crate) struct Picture {
 }
 
 impl Picture {
+    /// Of its pixels.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.pixels.len() as u64
+    }
+
     /// Its pixels `[channels, height, width]` for 1 or 3 channels: grey is repeated, colour weighed
     /// in whole numbers (ITU-R BT.601, rounded as PIL does).
     pub(crate) fn with_channels(self, channels: usize) -> Vec<u8> {
@@ -82,6 +88,7 @@ fn decode_trusting(
         let (path, bytes) = (path.to_owned(), bytes.len());
         return Err(DataError::ImplausibleImage { path, row, size, bytes });
     }
+    check_justified(path, bytes.len() as u64, decoder.total_bytes(), OF_A_PICTURE)?;
     let grey = matches!(
         decoder.original_color_type(),
         ExtendedColorType::L1

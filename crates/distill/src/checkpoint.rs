@@ -184,12 +184,18 @@ pub(crate) fn save(
     for student in students {
         state::gather(student, optimizer, &mut tensors, &mut steps);
     }
-    let (progress, steps) = (json(progress), json(&steps));
-    let checksum = checksum(&tensors, [&progress, &steps]);
-    let metadata = [("progress", progress), ("optimizer_steps", steps), ("checksum", checksum)];
-    let metadata = metadata.map(|(key, text)| (key.to_owned(), text));
-    weights::write(path, &tensors, &metadata.into())?;
+    let metadata = [("progress", json(progress)), ("optimizer_steps", json(&steps))];
+    let mut metadata = metadata.map(|(key, text)| (key.to_owned(), text)).into();
+    seal(&tensors, &mut metadata);
+    weights::write(path, &tensors, &metadata)?;
     Ok(())
+}
+
+/// Gives the metadata of a checkpoint the checksum of its content.
+pub fn seal(tensors: &StateDict, metadata: &mut BTreeMap<String, String>) {
+    let text = |key: &str| metadata.get(key).map_or("", String::as_str);
+    let checksum = checksum(tensors, [text("progress"), text("optimizer_steps")]);
+    metadata.insert("checksum".to_owned(), checksum);
 }
 
 /// A checkpoint that was read and is whole.
@@ -244,7 +250,7 @@ impl Checkpoint {
 }
 
 /// Over everything in a checkpoint: a file that lost a bit is not gone on from.
-fn checksum(tensors: &StateDict, texts: [&String; 2]) -> String {
+fn checksum(tensors: &StateDict, texts: [&str; 2]) -> String {
     let mut hash = Xxh3::new();
     texts.into_iter().for_each(|text| hash.update(text.as_bytes()));
     let mut bytes = Vec::new();

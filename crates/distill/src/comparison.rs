@@ -15,9 +15,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use faculty_data::Dataset;
-use serde::{Deserialize, Serialize};
-
 use crate::cache::{CachePlan, check_maps};
 use crate::checkpoint::Identity;
 use crate::error::{Error, Result};
@@ -25,15 +22,17 @@ use crate::found::{Found, find_run};
 use crate::heads::{self, HeadsEvent, HeadsPlan};
 use crate::lock::FolderLock;
 use crate::methods::{self, METHODS};
-use crate::metrics::Quality;
-use crate::preflight::Report;
 use crate::recipe::{self, CacheDtype, Method, Recipe};
 use crate::record::{RunCard, TeacherCard};
-use crate::run::{CheckedRun, Labels, TeacherPool, taps_of_run};
+use crate::run::{CheckedRun, Labels, TeacherPool, needs_of_run, taps_of_run};
 use crate::run_folder::{RunFolder, Start};
-use crate::statistics::{Paired, SIGNIFICANCE, compare_paired, deviation, mean};
 use crate::tap::Tap;
 use crate::trainer::{Event, train};
+use faculty_data::Dataset;
+
+mod table;
+
+pub use table::{ComparedRun, Comparison, ComparisonRow, LeftOut, Single, Spread, TeacherRow};
 
 /// The student alone: in every comparison.
 const ALONE: &str = "ce";
@@ -53,24 +52,6 @@ pub struct ComparisonPlan {
     pub against: Option<String>,
     /// Begin anew: remove the planned runs that are there.
     pub overwrite: bool,
-}
-
-/// A method that does not take part in a comparison of all.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftOut {
-    /// Its name.
-    pub method: String,
-    /// Why not.
-    pub reason: String,
-}
-
-/// Methods of one teacher in a comparison with several.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Single {
-    /// The teacher that they learn from.
-    pub teacher: String,
-    /// Their names.
-    pub methods: Vec<String>,
 }
 
 /// A run of a comparison that is not finished.
@@ -106,108 +87,8 @@ struct Compared {
     mounted: Vec<recipe::Teacher>,
     /// Its teachers as they were loaded.
     teachers: Vec<TeacherCard>,
-}
-
-/// One student.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ComparedRun {
-    /// Its seed.
-    pub seed: u64,
-    /// Epoch of the best validation accuracy, from which the numbers are; the last one without a
-    /// validation part.
-    pub epoch: usize,
-    /// On the validation part, if there is one.
-    pub validation: Option<Quality>,
-    /// On the test part, if there is one.
-    pub test: Option<Quality>,
-    /// Mean time of an epoch, evaluation included; teachers only as far as they were run then.
-    pub seconds_per_epoch: f64,
-}
-
-/// Mean and deviation over the seeds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Spread {
-    /// Mean.
-    pub mean: f64,
-    /// Deviation; none with one seed.
-    pub deviation: Option<f64>,
-}
-
-impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Self {
-        let values: Vec<f64> = values.collect();
-        Self { mean: mean(&values), deviation: deviation(&values) }
-    }
-}
-
-/// The students of one method.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ComparisonRow {
-    /// Its name.
-    pub method: String,
-    /// Its objective with all constants.
-    pub objective: String,
-    /// One a seed.
-    pub runs: Vec<ComparedRun>,
-    /// On [`Comparison::part`], percent.
-    pub top1: Spread,
-    /// Likewise, nats.
-    pub nll: Spread,
-    /// Likewise, 0 to 1.
-    pub ece: Spread,
-    /// Accuracy on the validation part, percent: what a method may be chosen by.
-    pub validation_top1: Option<Spread>,
-    /// Mean over the seeds.
-    pub seconds_per_epoch: f64,
-    /// Accuracy on [`Comparison::part`] less that of the reference; none for the reference.
-    pub against_reference: Option<Paired>,
-}
-
-/// A teacher without a student.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TeacherRow {
-    /// Its name, or `ensemble`.
-    pub name: String,
-    /// Its network; none of the ensemble.
-    pub network: Option<String>,
-    /// On [`Comparison::teachers_part`].
-    pub quality: Quality,
-}
-
-/// What came out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
-    /// Version of this layout.
-    pub format: u32,
-    /// Program version.
-    pub faculty: String,
-    /// Data set name.
-    pub data: String,
-    /// Student network.
-    pub student: String,
-    /// Epochs of each run.
-    pub epochs: usize,
-    /// Seeds of each method.
-    pub seeds: Vec<u64>,
-    /// Where students are compared: `test`, or `validation` where there is no test part.
-    pub part: String,
-    /// Samples of it.
-    pub samples: usize,
-    /// Where teachers were measured: `validation`, or `test` where there is no validation part.
-    pub teachers_part: Option<String>,
-    /// Each teacher, and with several of them the mean of their probabilities.
-    pub teachers: Vec<TeacherRow>,
-    /// What the others are compared with.
-    pub reference: String,
-    /// Chance of any wrong verdict, when no method differs.
-    pub significance: f64,
-    /// One a method.
-    pub rows: Vec<ComparisonRow>,
-    /// Methods that learn from one of several teachers.
-    #[serde(default)]
-    pub single: Option<Single>,
-    /// In a comparison of all methods, those that cannot run here.
-    pub left_out: Vec<LeftOut>,
+    /// Why it cannot learn from the cache of the others, if there is one and it cannot.
+    live: Option<String>,
 }
 
 impl<'a> CheckedComparison<'a> {
@@ -253,12 +134,10 @@ impl<'a> CheckedComparison<'a> {
         let mut pool = TeacherPool::of_taps(taps(&methods, recipe.train.epochs));
         let mut compared = Vec::new();
         for method in methods {
-            let checked = match other_labels(&recipe, &compared, &method) {
-                None => check(&recipe, &method, dataset, &mut pool),
-                Some(error) => Err(error),
-            };
-            match checked {
-                Ok((mounted, teachers)) => compared.push(Compared { method, mounted, teachers }),
+            match check(&recipe, &method, dataset, &mut pool) {
+                Ok((mounted, teachers)) => {
+                    compared.push(Compared { method, mounted, teachers, live: None });
+                }
                 Err(error) if all && method.name != reference && is_unfit(&error) => {
                     left_out.push(LeftOut { method: method.name, reason: error.to_string() });
                 }
@@ -267,6 +146,9 @@ impl<'a> CheckedComparison<'a> {
         }
         if compared.len() < 2 {
             return Err(Error::NothingToCompare { reference });
+        }
+        if recipe.cache.is_some() {
+            mark_live(&mut compared, recipe.train.epochs);
         }
         let mounted = compared.iter().map(|own| &own.mounted).max_by_key(|own| own.len());
         let teachers = mounted.cloned().unwrap_or_default();
@@ -289,6 +171,16 @@ impl<'a> CheckedComparison<'a> {
     #[must_use]
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
+    }
+
+    /// Methods that cannot learn from the cache of the others: their teachers run beside them.
+    #[must_use]
+    pub fn live(&self) -> Vec<LeftOut> {
+        let live = |own: &Compared| {
+            let reason = own.live.clone()?;
+            Some(LeftOut { method: own.method.name.clone(), reason })
+        };
+        self.methods.iter().filter_map(live).collect()
     }
 
     /// Methods of one teacher in a comparison with several: they learn from the recipe's first.
@@ -325,11 +217,12 @@ impl<'a> CheckedComparison<'a> {
     /// # Errors
     /// As [`CachePlan::for_methods`].
     pub fn cache(&self) -> Result<Option<CachePlan<'_>>> {
-        if self.recipe.cache.is_none() || self.methods.iter().all(|own| own.teachers.is_empty()) {
+        let cached = |own: &&Compared| !own.teachers.is_empty() && own.live.is_none();
+        let methods = self.methods.iter().filter(cached).map(|own| own.method.clone());
+        let methods: Vec<Method> = methods.collect();
+        if self.recipe.cache.is_none() || methods.is_empty() {
             return Ok(None);
         }
-        let methods = self.methods.iter().filter(|own| !own.teachers.is_empty());
-        let methods = methods.map(|own| own.method.clone()).collect();
         CachePlan::for_methods(&self.widest, methods, self.dataset).map(Some)
     }
 
@@ -382,8 +275,13 @@ impl<'a> CheckedComparison<'a> {
         self.clear()?;
         let rounded = self.recipe.cache.as_ref().is_some_and(|own| own.dtype == CacheDtype::F16);
         let report = self.pool.widest_report().cloned();
-        let methods: Vec<Method> = self.methods.iter().map(|own| own.method.clone()).collect();
-        let mut pool = TeacherPool::of_taps(taps(&methods, self.recipe.train.epochs));
+        let of = |live: bool| {
+            let own = self.methods.iter().filter(|own| own.live.is_some() == live);
+            let methods: Vec<Method> = own.map(|own| own.method.clone()).collect();
+            TeacherPool::of_taps(taps(&methods, self.recipe.train.epochs))
+        };
+        // Apart, since a cache may round what its teachers say.
+        let (mut pool, mut live) = (of(false), of(true));
         if !rounded {
             // What a cache of whole precision keeps was measured already.
             pool.take_reports(&mut self.pool);
@@ -409,8 +307,9 @@ impl<'a> CheckedComparison<'a> {
                 Found::Nothing => Start::Overwrite,
             };
             let run = format!("{}/seed{seed}", self.methods[at].method.name);
-            let trained = CheckedRun::sharing(&self.own(at, seed), self.dataset, &mut pool)
-                .and_then(|checked| {
+            let pool = if self.methods[at].live.is_some() { &mut live } else { &mut pool };
+            let trained =
+                CheckedRun::sharing(&self.own(at, seed), self.dataset, pool).and_then(|checked| {
                     let folder = self.run_folder(at, seed);
                     train(checked, &folder, start, stop, &mut |event| observe(&run, event))
                 });
@@ -445,8 +344,13 @@ impl<'a> CheckedComparison<'a> {
 
     /// The recipe of one run.
     fn own(&self, at: usize, seed: u64) -> Recipe {
-        let Compared { method, mounted, .. } = &self.methods[at];
-        Recipe { teachers: mounted.clone(), ..with_method(&self.recipe, method, seed) }
+        let Compared { method, mounted, live, .. } = &self.methods[at];
+        let mut own = with_method(&self.recipe, method, seed);
+        own.teachers.clone_from(mounted);
+        if live.is_some() {
+            own.cache = None;
+        }
+        own
     }
 
     fn found(&self) -> Result<Vec<Found>> {
@@ -457,66 +361,6 @@ impl<'a> CheckedComparison<'a> {
         let own = self.own(at, seed);
         let identity = Identity::of(&own, &self.methods[at].teachers, self.dataset.fingerprint())?;
         find_run(&RunFolder::at(&self.run_folder(at, seed)), &identity, own.train.epochs)
-    }
-
-    fn summary(&self, cards: &[Vec<RunCard>], report: Option<&Report>) -> Comparison {
-        let tested = cards.iter().flatten().all(|card| card.best.test.is_some());
-        let nothing = Quality { top1: 0.0, top5: 0.0, nll: 0.0, ece: 0.0, samples: 0 };
-        let quality = |card: &RunCard| {
-            let best = card.best;
-            (if tested { best.test } else { best.validation }).unwrap_or(nothing)
-        };
-        let samples = cards.iter().flatten().next().map_or(0, |card| quality(card).samples);
-        let names = self.methods();
-        let base = names.iter().position(|name| *name == self.reference).unwrap_or(0);
-        let others: Vec<usize> = (0..names.len()).filter(|&at| at != base).collect();
-        let difference = |&at: &usize| -> Vec<f64> {
-            let pairs = cards[at].iter().zip(&cards[base]);
-            pairs.map(|(own, base)| quality(own).top1 - quality(base).top1).collect()
-        };
-        let differences: Vec<Vec<f64>> = others.iter().map(difference).collect();
-        let mut paired: Vec<Option<Paired>> = vec![None; names.len()];
-        let resolution = 100.0 / samples.max(1) as f64;
-        for (&at, own) in others.iter().zip(compare_paired(&differences, resolution)) {
-            paired[at] = Some(own);
-        }
-        let row = |((cards, against_reference), name): ((&Vec<RunCard>, Option<Paired>), &str)| {
-            let runs: Vec<ComparedRun> = cards.iter().map(compared).collect();
-            let spread =
-                |of: fn(Quality) -> f64| Spread::of(cards.iter().map(|card| of(quality(card))));
-            let validation: Option<Vec<f64>> =
-                runs.iter().map(|run| run.validation.map(|own| own.top1)).collect();
-            ComparisonRow {
-                method: name.to_owned(),
-                objective: cards.first().map_or_else(String::new, |card| card.objective.clone()),
-                top1: spread(|own| own.top1),
-                nll: spread(|own| own.nll),
-                ece: spread(|own| own.ece),
-                validation_top1: validation.map(|own| Spread::of(own.into_iter())),
-                seconds_per_epoch: Spread::of(runs.iter().map(|run| run.seconds_per_epoch)).mean,
-                runs,
-                against_reference,
-            }
-        };
-        let rows = cards.iter().zip(paired).zip(names).map(row).collect();
-        let first = cards.iter().flatten().next();
-        Comparison {
-            format: 1,
-            faculty: env!("CARGO_PKG_VERSION").to_owned(),
-            data: self.dataset.name().to_owned(),
-            student: first.map_or_else(String::new, |card| card.student.clone()),
-            epochs: self.recipe.train.epochs,
-            seeds: (0..self.plan.seeds as u64).map(|k| self.recipe.seed + k).collect(),
-            part: if tested { "test" } else { "validation" }.to_owned(),
-            samples,
-            teachers_part: report.map(|report| report.part.clone()),
-            teachers: report.map(teacher_rows).unwrap_or_default(),
-            reference: self.reference.clone(),
-            significance: SIGNIFICANCE,
-            rows,
-            single: self.single(),
-            left_out: self.left_out.clone(),
-        }
     }
 }
 
@@ -575,15 +419,23 @@ fn taps(methods: &[Method], epochs: usize) -> Vec<Tap> {
     taps
 }
 
-/// Why this method cannot share the recipe's cache with those before it, if it cannot.
-fn other_labels(recipe: &Recipe, compared: &[Compared], method: &Method) -> Option<Error> {
-    let labels = |own: &Method| Labels::of(methods::build(own).as_ref());
-    recipe.cache.as_ref()?;
-    let used = method.uses_teachers(&methods::find(&method.name).spec);
-    let mut others = compared.iter().filter(|own| used && !own.teachers.is_empty());
-    let other = others.find(|own| labels(&own.method) != labels(method))?;
-    let methods = [other.method.name.clone(), method.name.clone()];
-    Some(Error::CacheLabels { methods })
+/// Says of those methods that cannot learn from the cache of the others why.
+fn mark_live(compared: &mut [Compared], epochs: usize) {
+    let kind = |own: &Compared| {
+        let method = methods::build(&own.method);
+        let learns = needs_of_run(method.as_ref(), epochs).learning_teachers;
+        (own.teachers.is_empty(), learns, Labels::of(method.as_ref()))
+    };
+    let shared = compared.iter().map(kind).any(|own| own == (false, false, Labels::Data));
+    for own in compared {
+        own.live = match kind(own) {
+            (false, true, _) => Some("it trains its teachers".to_owned()),
+            (false, false, Labels::Own) if shared => {
+                Some("it reads the teachers' logits over their own classes".to_owned())
+            }
+            _ => None,
+        };
+    }
 }
 
 /// Trains the heads that the methods of a comparison mount, before it is checked. What cannot be
@@ -637,35 +489,7 @@ fn is_unfit(error: &Error) -> bool {
             | Error::NeedsValidation { .. }
             | Error::NoPlaceForHeads { .. }
             | Error::NoClassCost { .. }
-            | Error::CacheLabels { .. }
             | Error::HeadMissing { .. }
             | Error::CacheMaps { .. }
     )
-}
-
-fn compared(card: &RunCard) -> ComparedRun {
-    ComparedRun {
-        seed: card.seed,
-        epoch: card.best.epoch,
-        validation: card.best.validation,
-        test: card.best.test,
-        seconds_per_epoch: card.seconds / card.last.epoch.max(1) as f64,
-    }
-}
-
-fn teacher_rows(report: &Report) -> Vec<TeacherRow> {
-    let mut rows: Vec<TeacherRow> = report
-        .teachers
-        .iter()
-        .map(|own| TeacherRow {
-            name: own.name.clone(),
-            network: Some(own.network.clone()),
-            quality: own.quality,
-        })
-        .collect();
-    if rows.len() > 1 {
-        let name = "ensemble".to_owned();
-        rows.push(TeacherRow { name, network: None, quality: report.ensemble });
-    }
-    rows
 }

@@ -38,13 +38,16 @@ pub struct FinishedStudent {
     pub class_names: Vec<String>,
     /// The data of its run, or why they cannot be read. `None` for a weight file alone.
     pub data: Option<Result<Dataset>>,
+    /// Of a run that is not finished the epoch of this student, the best one so far.
+    pub unfinished_epoch: Option<usize>,
 }
 
 impl FinishedStudent {
-    /// The student of a run folder, or of a weight file.
+    /// The student of a run folder, or of a weight file. A run that is not finished, or broke down,
+    /// gives the student of its best epoch so far.
     ///
     /// # Errors
-    /// When there is no finished run, the file cannot be read, or network or image size are not
+    /// When there is no run that finished an epoch, the file cannot be read, or network or image size are not
     /// known.
     pub fn open(path: &Path, choice: &StudentChoice) -> Result<Self> {
         if path.is_dir() {
@@ -61,15 +64,22 @@ impl FinishedStudent {
 
     fn of_run(folder: &Path, choice: &StudentChoice) -> Result<Self> {
         let run = RunFolder::at(folder);
-        if !run.recipe().exists() || !run.student().exists() {
+        let finished = run.student().exists();
+        let weights = if finished { run.student() } else { run.best_student() };
+        if !run.recipe().exists() || !weights.exists() {
             return Err(Error::Student {
                 path: folder.to_owned(),
-                reason: "it holds no finished run",
+                reason: "it holds no run that finished an epoch",
                 hint: "give a run folder of `faculty distill`, or a weight file",
             });
         }
         let recipe = Recipe::load(run.recipe(), &[], &specs())?.recipe;
-        Self::of_file(&run.student(), choice, Some(open_dataset(&recipe.data)))
+        let mut student = Self::of_file(&weights, choice, Some(open_dataset(&recipe.data)))?;
+        if !finished {
+            let epoch = read_safetensors(&weights)?.1.get("epoch").and_then(|own| own.parse().ok());
+            student.unfinished_epoch = Some(epoch.unwrap_or(0));
+        }
+        Ok(student)
     }
 
     fn of_file(path: &Path, choice: &StudentChoice, data: Option<Result<Dataset>>) -> Result<Self> {
@@ -110,7 +120,8 @@ impl FinishedStudent {
         let class_names = stored(&metadata, "class_names").filter(|n: &Vec<_>| n.len() == classes);
         let class_names =
             class_names.unwrap_or_else(|| (0..classes).map(|n| n.to_string()).collect());
-        Ok(Self { network, path: path.to_owned(), normalisation, class_names, data })
+        let path = path.to_owned();
+        Ok(Self { network, path, normalisation, class_names, data, unfinished_epoch: None })
     }
 
     /// `[channels, height, width]` of its images.

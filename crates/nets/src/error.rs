@@ -71,6 +71,16 @@ pub enum Error {
         /// The reader's reason.
         source: safetensors::SafeTensorError,
     },
+    /// A file whose tensors would take far more memory than any real file of its size.
+    #[error("`{}` holds {stored} bytes that claim to be tensors of {decoded}", path.display())]
+    Bomb {
+        /// The file.
+        path: PathBuf,
+        /// Its bytes.
+        stored: u64,
+        /// Those of its tensors.
+        decoded: u64,
+    },
     /// A file without any tensor.
     #[error("`{}` holds no weights", path.display())]
     NoWeights {
@@ -160,6 +170,9 @@ impl Error {
             }
             Self::NoWeights { .. } => {
                 Some("save the network's `state_dict()`, at the top or under `model`".to_owned())
+            }
+            Self::Bomb { .. } => {
+                Some("the file is damaged or made to fill the memory; do not use it".to_owned())
             }
             Self::TensorType { .. } => Some("convert the weights to float32".to_owned()),
             Self::NotFinite { .. } => {

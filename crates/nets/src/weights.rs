@@ -189,13 +189,13 @@ fn read_pytorch(path: &Path) -> Result<StateDict> {
     let reader = PytorchReader::new(path)
         .map_err(|source| Error::PyTorch { path: path.to_owned(), source: Box::new(source) })?;
     let tensors = reader.into_tensors();
-    let mut state = StateDict::new();
     // Only the weights are read: what lies beside them may be of any size and type.
-    for (name, full_name) in plain_names(tensors.keys()) {
+    let mut names = plain_names(tensors.keys());
+    names.retain(|name, _| !is_batch_counter(name));
+    check_sizes(path, names.values().map(|full_name| &tensors[full_name]))?;
+    let mut state = StateDict::new();
+    for (name, full_name) in names {
         let tensor = &tensors[&full_name];
-        if is_batch_counter(&name) {
-            continue;
-        }
         let bytes =
             tensor.read().map_err(|source| Error::Read { path: path.to_owned(), source })?;
         let values = match tensor.dtype() {
@@ -214,6 +214,27 @@ fn read_pytorch(path: &Path) -> Result<StateDict> {
         state.insert(name, Array { shape: tensor.shape().to_vec(), values });
     }
     Ok(state)
+}
+
+/// Refuses tensors that take far more memory than their file: those that repeat one storage, and
+/// compressed ones, have no bound of their own.
+fn check_sizes<'a>(
+    path: &Path,
+    tensors: impl Iterator<Item = &'a pytorch_reader::Tensor>,
+) -> Result<()> {
+    const FREE: u64 = 64 << 20;
+    const MOST_RATIO: u64 = 16;
+    let read_error = |source| Error::Read { path: path.to_owned(), source };
+    let stored = fs::metadata(path).map_err(read_error)?.len();
+    let bytes = |tensor: &pytorch_reader::Tensor| {
+        let size = tensor.dtype().size() as u64;
+        tensor.shape().iter().fold(size, |bytes, &extent| bytes.saturating_mul(extent as u64))
+    };
+    let decoded = tensors.map(bytes).fold(0, u64::saturating_add);
+    if decoded <= FREE.max(stored.saturating_mul(MOST_RATIO)) {
+        return Ok(());
+    }
+    Err(Error::Bomb { path: path.to_owned(), stored, decoded })
 }
 
 /// The weights among the tensors of a file: their plain names with the names in the file. Takes them

@@ -88,15 +88,18 @@ fn answer(report: &Report) -> String {
         let class = if charts.len() == 1 { "beside" } else { "below" };
         let _ = write!(text, "<div class=\"{class}\">{}{table}</div>", figures(&charts));
     }
-    if let Some(comparison) = &report.comparison
-        && !comparison.left_out.is_empty()
-    {
-        let mut table = Table::new("Left out of the comparison.", &["method", "reason"]);
-        let row = |own: &faculty_distill::comparison::LeftOut| {
-            vec![own.method.clone(), own.reason.clone()]
-        };
-        table.rows = comparison.left_out.iter().map(row).collect();
-        text += &folded("Methods that were left out", &table);
+    for (own, caption, title) in report.comparison.iter().flat_map(|own| {
+        [
+            (&own.left_out, "Left out of the comparison.", "Methods that were left out"),
+            (&own.live, "Their teachers ran beside them.", "Methods without the cache"),
+        ]
+    }) {
+        if !own.is_empty() {
+            let mut table = Table::new(caption, &["method", "reason"]);
+            table.rows =
+                own.iter().map(|own| vec![own.method.clone(), own.reason.clone()]).collect();
+            text += &folded(title, &table);
+        }
     }
     text
 }

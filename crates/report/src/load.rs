@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use faculty_distill::bench_model::{BENCH_FILE, ModelBench};
 use faculty_distill::comparison::Comparison;
@@ -75,6 +75,14 @@ impl Report {
             let comparison: Comparison =
                 serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
             let mut runs = Vec::new();
+            // Names become folders: only those beside the file.
+            let plain = |name: &str| {
+                let mut parts = Path::new(name).components();
+                matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
+            };
+            if let Some(row) = comparison.rows.iter().find(|row| !plain(&row.method)) {
+                return Err(damaged(format!("`{}` is no name of a method", row.method)));
+            }
             for row in &comparison.rows {
                 for seed in row.runs.iter().map(|run| run.seed) {
                     let name = format!("{}, seed {seed}", row.method);

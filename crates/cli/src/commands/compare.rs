@@ -6,7 +6,7 @@ use std::path::Path;
 
 use faculty_data::Dataset;
 use faculty_distill::comparison::{
-    CheckedComparison, Comparison, ComparisonPlan, Single, Spread, mount_heads,
+    CheckedComparison, Comparison, ComparisonPlan, LeftOut, Single, Spread, mount_heads,
 };
 use faculty_distill::recipe::Recipe;
 use faculty_distill::{Error, open_dataset};
@@ -107,6 +107,9 @@ fn describe(
     if let Some(single) = checked.single() {
         eprintln!("{}", of_one(&single));
     }
+    for own in checked.live() {
+        eprintln!("{}", without_cache(&own));
+    }
     for own in checked.left_out() {
         eprintln!("left out: {}: {}", own.method, own.reason);
     }
@@ -124,6 +127,10 @@ fn describe(
 fn of_one(own: &Single) -> String {
     let teacher = &own.teacher;
     format!("of one teacher, the recipe's first, `{teacher}`: {}", own.methods.join(", "))
+}
+
+fn without_cache(own: &LeftOut) -> String {
+    format!("without the cache, its teachers run beside it: {}: {}", own.method, own.reason)
 }
 
 type Header = Vec<(&'static str, Align)>;
@@ -220,6 +227,7 @@ fn sentences(comparison: &Comparison) -> Vec<String> {
         lines.push("one seed says nothing of the luck of the seed: use `--seeds 3` or more".into());
     }
     lines.extend(comparison.single.as_ref().map(of_one));
+    lines.extend(comparison.live.iter().map(without_cache));
     for own in &comparison.left_out {
         lines.push(format!("left out: {}: {}", own.method, own.reason));
     }

@@ -56,6 +56,11 @@ fn open(options: &ExportOptions) -> Result<FinishedStudent, Failure> {
     let given = options.run.as_ref().or(options.weights.as_ref());
     let path = given.expect("the command line asks for a run or for weights");
     let student = FinishedStudent::open(path, &choice)?;
+    if let Some(epoch) = student.unfinished_epoch {
+        eprintln!(
+            "warning: the run is not finished; this is its student of epoch {epoch}, the best so far"
+        );
+    }
     if let Some(Err(error)) = &student.data {
         eprint!("warning: the run's data cannot be read\n{}", message(error));
     }

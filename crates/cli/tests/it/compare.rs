@@ -170,6 +170,44 @@ fn one_cache_serves_all_methods_and_seeds_and_changes_nothing() {
 }
 
 #[test]
+fn methods_that_cannot_learn_from_the_shared_cache_run_without_it() {
+    let project = with_teachers("aver", "[cache]\npath = \"kept\"\n");
+    let text = std::fs::read_to_string(project.path("distill.toml")).unwrap();
+    project.write("live.toml", text.split_once("[cache]").unwrap().0);
+    let to = |recipe, output, jobs| {
+        let compare = ["compare", recipe, "--methods", "ot,ikd,aver", "--output", output];
+        let sets = ["--set", "data.views=1", "--set", "train.epochs=1"];
+        project.run(&[&compare[..], &sets, &["--jobs", jobs]].concat()).expect(0)
+    };
+    let live = to("live.toml", "live", "1");
+    assert!(!live.stderr.contains("without the cache"), "{}", live.stderr);
+    for (output, jobs) in [("one", "1"), ("two", "2")] {
+        let ran = to("distill.toml", output, jobs);
+        for told in [
+            "beside it: ikd: it trains its teachers",
+            "beside it: ot: it reads the teachers' logits over their own classes",
+        ] {
+            assert!(ran.stderr.contains(told) && ran.stdout.contains(told), "{}", ran.stderr);
+        }
+        assert!(!ran.stdout.contains("left out"), "{}", ran.stdout);
+        for name in ["ot/seed3", "ikd/seed3", "aver/seed3"] {
+            let of = |folder: &str| project.path(folder).join(name).join("student.safetensors");
+            let student = |folder| std::fs::read(of(folder)).unwrap();
+            assert!(student(output) == student("live"), "{output}/{name}");
+        }
+    }
+}
+
+#[test]
+fn a_cache_of_one_kind_of_logits_serves_methods_of_that_kind_alone() {
+    let project = with_teachers("ot", "[cache]\npath = \"kept\"\n");
+    let args = ["compare", "distill.toml", "--methods", "ot", "--set", "data.views=1"];
+    let ran = project.run(&[&args[..], &["--set", "train.epochs=1"]].concat()).expect(0);
+    assert!(!ran.stderr.contains("without the cache"), "{}", ran.stderr);
+    assert!(project.path("kept").exists());
+}
+
+#[test]
 fn all_methods_leave_out_those_that_cannot_run_and_say_why() {
     let project = with_teachers("aver", "");
     let args = ["compare", "distill.toml", "--methods", "all"];

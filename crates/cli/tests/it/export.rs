@@ -98,22 +98,28 @@ fn what_cannot_be_exported_is_said_and_leaves_no_file() {
     let before = project.files();
     let weights = "run/student.safetensors";
     std::fs::copy(project.path(weights), project.path("alone.safetensors")).unwrap();
+    let (state, _) =
+        faculty_nets::weights::read_safetensors(&project.path("alone.safetensors")).unwrap();
+    let bare = project.path("bare.safetensors");
+    faculty_nets::weights::write(&bare, &state, &Default::default()).unwrap();
     for (arguments, expected) in [
         (vec!["export", "run"], "--onnx FILE"),
-        (vec!["export", "nothing", "--onnx", "x.onnx"], "no finished run"),
+        (vec!["export", "nothing", "--onnx", "x.onnx"], "no run that finished an epoch"),
         (vec!["export", "run", "--onnx", "x.onnx", "--batch", "0"], "dynamic"),
         (vec!["export", "run", "--onnx", "absent/x.onnx"], "hint:"),
         (vec!["export", "run", "--onnx", "x.onnx", "--licence", "MIT"], "--card"),
-        (vec!["export", "--weights", "alone.safetensors", "--onnx", "x.onnx"], "--size"),
+        (vec!["export", "--weights", "bare.safetensors", "--onnx", "x.onnx"], "--network"),
         (vec!["export", "--weights", "alone.safetensors", "--card", "c"], "cannot be used"),
-        (vec!["predict", "nothing", "pictures"], "no finished run"),
+        (vec!["predict", "nothing", "pictures"], "no run that finished an epoch"),
         (vec!["predict", "recipe.toml", "pictures"], "hint:"),
-        (vec!["bench-model", "nothing"], "no finished run"),
+        (vec!["bench-model", "nothing"], "no run that finished an epoch"),
     ] {
         let ran = project.run(&arguments).expect(2);
         assert!(ran.stderr.contains(expected), "{arguments:?}: {}", ran.stderr);
     }
-    std::fs::remove_file(project.path("alone.safetensors")).unwrap();
+    for name in ["alone.safetensors", "bare.safetensors"] {
+        std::fs::remove_file(project.path(name)).unwrap();
+    }
     assert_eq!(project.files(), before);
 }
 
@@ -121,9 +127,8 @@ fn what_cannot_be_exported_is_said_and_leaves_no_file() {
 fn without_data_random_images_serve() {
     let project = trained();
     std::fs::remove_dir_all(project.path("bands")).unwrap();
-    let ran = project.run(&["export", "run", "--onnx", "x.onnx"]).expect(2);
-    assert!(ran.stderr.contains("--size"), "{}", ran.stderr);
-    let arguments = ["export", "run", "--onnx", "x.onnx", "--size", "8,8", "--json"];
+    // The weight file knows the size of its images.
+    let arguments = ["export", "run", "--onnx", "x.onnx", "--json"];
     let ran = project.run(&arguments).expect(0);
     assert_eq!(ran.json()["onnx"]["parity"]["real"], false);
     assert!(ran.stderr.contains("warning:") && ran.stderr.contains("random"), "{}", ran.stderr);

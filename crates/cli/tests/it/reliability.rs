@@ -45,12 +45,14 @@ fn timeless(mut record: Value) -> Value {
     record
 }
 
-/// Everything that a run leaves, without what depends on the clock.
-fn result(folder: &Path) -> (Vec<u8>, Vec<Value>, Value) {
+/// Everything that a run leaves, without what depends on the clock. The report's page is made of the
+/// last three.
+fn result(folder: &Path) -> (Vec<u8>, Vec<Value>, [Value; 2]) {
     let text = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
     let json = |text: &str| timeless(serde_json::from_str(text).unwrap());
     let metrics = text("metrics.jsonl").lines().map(json).collect();
-    (std::fs::read(folder.join("student.safetensors")).unwrap(), metrics, json(&text("card.json")))
+    let records = ["card.json", "report.json"].map(|name| json(&text(name)));
+    (std::fs::read(folder.join("student.safetensors")).unwrap(), metrics, records)
 }
 
 /// No file under its final name is half written.
@@ -228,4 +230,60 @@ fn a_second_process_is_refused_with_the_first_ones_number_until_that_is_dead() {
     let output = third.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(!stderr.contains("already"), "{stderr}");
+}
+
+#[test]
+fn a_run_that_failed_can_be_reported_exported_and_gone_on_with() {
+    let project = Project::new();
+    let (mut child, lines) = long_run(&project);
+    child.kill().unwrap();
+    end(child, lines);
+    // Then it breaks down.
+    let broken = ["train", "recipe.toml", "--set", "train.epochs=2000"];
+    let broken = [&broken[..], &["--resume-with", "train.learning_rate=1e38"]].concat();
+    project.run(&broken).expect(1);
+    let report = project.run(&["report", "runs/recipe"]).expect(0);
+    assert!(report.stderr.contains("is not finished"), "{}", report.stderr);
+    assert!(project.path("runs/recipe/report.html").exists());
+    for student in ["x.onnx", "x.safetensors"] {
+        let kind = format!("--{}", student.split_once('.').unwrap().1);
+        let export = project.run(&["export", "runs/recipe", &kind, student]).expect(0);
+        assert!(export.stderr.contains("the best so far"), "{}", export.stderr);
+        assert!(project.path(student).exists());
+    }
+    let short = ["--resume-with", "train.epochs=60", "--resume-with", "train.learning_rate=0.01"];
+    let ran = project.run(&[&["train", "recipe.toml"], &short[..]].concat()).expect(0);
+    assert!(project.path("runs/recipe/student.safetensors").exists(), "{}", ran.stderr);
+}
+
+#[test]
+fn each_vector_width_gives_the_same_bytes_on_any_number_of_threads() {
+    let project = Project::new();
+    project.train("a", &["train.epochs=1", "seed=5"]);
+    project.train("b", &["train.epochs=1", "seed=6"]);
+    project.write("own.toml", recipe("ca-mkd", TEACHERS));
+    let mut logits = Vec::new();
+    for isa in ["scalar", "avx2", "avx512"] {
+        let train = |threads: &str| {
+            let folder = format!("{isa}-{threads}");
+            let output = Command::new(env!("CARGO_BIN_EXE_faculty"))
+                .args(["distill", "own.toml", "--set", "train.epochs=1", "--output", &folder])
+                .args(["--set", &format!("train.threads={threads}")])
+                .env("FACULTY_ISA", isa)
+                .current_dir(project.path("."))
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            result(&project.path(&folder))
+        };
+        let [one, three] = ["1", "3"].map(train);
+        let used = one.2[0]["kernels"].as_str().unwrap().to_owned();
+        assert!(one.0 == three.0 && one.1 == three.1 && one.2 == three.2, "{isa}");
+        println!("FACULTY_ISA={isa} used {used}");
+        logits.push((used, one.1[0]["loss"].as_f64().unwrap()));
+    }
+    // Widths differ by rounding, no more.
+    for (used, loss) in &logits {
+        assert!((loss - logits[0].1).abs() < 1e-3 * loss.abs(), "{used}: {loss} {}", logits[0].1);
+    }
 }

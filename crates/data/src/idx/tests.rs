@@ -245,3 +245,15 @@ fn colour_and_large_labels_cannot_be_written() {
     assert!(matches!(images_gz(&colour), Err(DataError::OutOfRange { .. })));
     assert!(matches!(labels_gz(&colour), Err(DataError::OutOfRange { .. })));
 }
+
+#[test]
+fn a_bomb_is_refused_before_it_is_unpacked() {
+    // As many bytes as deflate needs at least for so many pixels.
+    let noise: Vec<u8> =
+        (0..90_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let images = gz(&raw(&[IMAGES_MAGIC, 1, 9000, 9000], &noise));
+    assert!(images.len() as u64 * DEFLATE_RATIO > 81_000_016, "{}", images.len());
+    let error = from(&images, &raw(&[LABELS_MAGIC, 1], &[0])).unwrap_err();
+    assert!(matches!(error, DataError::Bomb { decoded: 81_000_016, .. }), "{error}");
+    assert!(error.hint().unwrap().contains("do not use it"));
+}

@@ -17,6 +17,11 @@ use bytes::Bytes;
 /// codecs.
 const MOST_RATIO: u64 = 1032;
 
+/// The most values in all pages: runs of one value take next to no bytes, but there is an end to
+/// what a column of labels or logits needs.
+const MOST_VALUES: u64 = 1 << 24;
+const VALUES_A_BYTE: u64 = 64;
+
 /// Bytes at the end of the file that are no page header.
 const FOOTER_LEN: u64 = 8;
 
@@ -24,8 +29,17 @@ const FOOTER_LEN: u64 = 8;
 pub(super) struct BoundedFile {
     file: File,
     length: u64,
+    pages: Mutex<Pages>,
+}
+
+#[derive(Default)]
+struct Pages {
     /// Where the data of pages begins whose headers were checked.
-    checked: Mutex<HashSet<u64>>,
+    data: HashSet<u64>,
+    /// Where their headers begin.
+    headers: HashSet<u64>,
+    /// The values that they announce.
+    values: u64,
 }
 
 /// The start of a page that is looked at; headers are shorter by far.
@@ -33,7 +47,7 @@ const HEAD_LEN: u64 = 4096;
 
 impl BoundedFile {
     pub(super) fn new(file: File, length: u64) -> Self {
-        Self { file, length, checked: Mutex::default() }
+        Self { file, length, pages: Mutex::default() }
     }
 }
 
@@ -50,15 +64,23 @@ impl ChunkReader for BoundedFile {
     /// headers the reader looks at ahead, at the start of a page's data.
     fn get_read(&self, start: u64) -> Result<Self::T> {
         let mut file = self.file.try_clone()?;
-        let mut checked = self.checked.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if start.saturating_add(FOOTER_LEN) < self.length && !checked.contains(&start) {
+        let mut pages = self.pages.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if start.saturating_add(FOOTER_LEN) < self.length && !pages.data.contains(&start) {
             let mut head = Vec::with_capacity(HEAD_LEN as usize);
             file.seek(SeekFrom::Start(start))?;
             file.by_ref().take(HEAD_LEN).read_to_end(&mut head)?;
-            let compressed = check_page_header(&head)?;
+            let Page { compressed, values } = check_page_header(&head)?;
+            if pages.headers.insert(start) {
+                pages.values = pages.values.saturating_add(values);
+            }
+            if pages.values > MOST_VALUES.saturating_add(self.length.saturating_mul(VALUES_A_BYTE))
+            {
+                let text = format!("pages of {} values in {} bytes", pages.values, self.length);
+                return Err(ParquetError::General(text));
+            }
             // Of an empty page the next header stands there.
             if let Some(length) = header_length(&head).filter(|_| compressed > 0) {
-                checked.insert(start + length as u64);
+                pages.data.insert(start + length as u64);
             }
         }
         file.seek(SeekFrom::Start(start))?;
@@ -70,13 +92,22 @@ impl ChunkReader for BoundedFile {
     }
 }
 
+/// What a page header announces.
+#[derive(Debug)]
+struct Page {
+    /// Bytes.
+    compressed: u64,
+    /// None of a page that has none.
+    values: u64,
+}
+
 /// Checks the sizes in the first bytes of a page header.
 ///
 /// Thrift compact protocol: 1 = type, 2 = size, 3 = compressed size, all i32, then perhaps 4 =
 /// checksum, and for a dictionary 7 = struct with 1 = number of values. A field is `(step of the
 /// number) << 4 | kind`, kind 5 = i32, 12 = struct.
-/// Gives the compressed size.
-fn check_page_header(mut head: &[u8]) -> Result<u64> {
+/// A data page likewise has 5 = struct, or 8 in its second version, with 1 = number of values.
+fn check_page_header(mut head: &[u8]) -> Result<Page> {
     let head = &mut head;
     let wrong = |text: &str| ParquetError::General(format!("page header: {text}"));
     let mut next = || field(head, 0x15).ok_or_else(|| wrong("not the usual fields"));
@@ -84,19 +115,25 @@ fn check_page_header(mut head: &[u8]) -> Result<u64> {
     if size > MOST_RATIO.saturating_mul(compressed) {
         return Err(wrong(&format!("{size} bytes from {compressed} compressed ones")));
     }
-    let dictionary = match field(head, 0x15) {
-        Some(_checksum) => 0x3c,
-        None => 0x4c,
+    let [dictionary, first, second] = match field(head, 0x15) {
+        Some(_checksum) => [0x3c, 0x1c, 0x4c],
+        None => [0x4c, 0x2c, 0x5c],
     };
-    if head.first() == Some(&dictionary) {
-        *head = &head[1..];
-        let values = field(head, 0x15).ok_or_else(|| wrong("not the usual fields"))?;
-        // The value of every type read here takes 4 bytes or more.
-        if values.saturating_mul(4) > size {
-            return Err(wrong(&format!("{values} dictionary values in {size} bytes")));
-        }
+    let kind = head.first().copied();
+    if ![dictionary, first, second].map(Some).contains(&kind) {
+        return Ok(Page { compressed, values: 0 });
     }
-    Ok(compressed)
+    *head = &head[1..];
+    let values = match field(head, 0x15) {
+        Some(values) => values,
+        None if kind == Some(dictionary) => return Err(wrong("not the usual fields")),
+        None => 0,
+    };
+    // The value of every type read here takes 4 bytes or more.
+    if kind == Some(dictionary) && values.saturating_mul(4) > size {
+        return Err(wrong(&format!("{values} dictionary values in {size} bytes")));
+    }
+    Ok(Page { compressed, values })
 }
 
 /// Bytes of the Thrift struct at the start of `head`, if all of it is there.
@@ -204,6 +241,38 @@ mod tests {
             assert!(dictionary(1001).is_err(), "{name}");
             assert!(dictionary(i32::MAX as u64).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn values_of_both_kinds_of_data_pages_are_counted() {
+        for (tail, kind) in [
+            (vec![0x2c], "first version"),
+            (vec![0x15, 3, 0x1c], "with checksum"),
+            (vec![0x5c], "second version"),
+            (vec![0x15, 3, 0x4c], "second version with checksum"),
+        ] {
+            let tail = [tail, vec![0x15], encoded(1 << 30)].concat();
+            let page = check_page_header(&header(9, 9, &tail)).unwrap();
+            assert_eq!((page.compressed, page.values), (9, 1 << 30), "{kind}");
+        }
+    }
+
+    #[test]
+    fn pages_that_announce_more_values_than_a_file_justifies_are_refused() {
+        let mut file = tempfile::tempfile().unwrap();
+        let tail = [vec![0x2c, 0x15], encoded(MOST_VALUES)].concat();
+        let page = header(9, 9, &tail);
+        std::io::Write::write_all(
+            &mut file,
+            &[page.clone(), vec![0; 64], page, vec![0; 64]].concat(),
+        )
+        .unwrap();
+        let length = file.metadata().unwrap().len();
+        let second = length / 2;
+        let file = BoundedFile::new(file, length);
+        assert!(file.get_read(0).is_ok());
+        assert!(file.get_read(0).is_ok(), "the same page counts once");
+        assert!(file.get_read(second).unwrap_err().to_string().contains("values in"));
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(crate) struct Table {
     path: PathBuf,
     reader: SerializedFileReader<BoundedFile>,
     rows: usize,
+    file_bytes: u64,
 }
 
 /// A column without repetition: its place among the leaves and its name.
@@ -70,14 +71,23 @@ impl Table {
                 }
             }
         }
-        Ok(Self { path: path.to_owned(), reader, rows })
+        // Each row has an image or an id of its own, which takes a byte at least.
+        if rows as u64 > length {
+            let text = format!("{rows} rows in {length} bytes");
+            return Err(footer(ParquetError::General(text)));
+        }
+        Ok(Self { path: path.to_owned(), reader, rows, file_bytes: length })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Rows that the footer promises; do not allocate for them.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    /// Rows that the footer promises, at most the file's bytes.
     pub(crate) fn rows(&self) -> usize {
         self.rows
     }

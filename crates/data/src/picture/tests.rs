@@ -141,3 +141,11 @@ fn a_grey_part_follows_a_colour_part() {
     let (train, test) = into_sets(gather(&grey), None).unwrap();
     assert_eq!((train.channels(), test), (1, None));
 }
+
+#[test]
+fn a_bomb_is_refused_before_it_is_unpacked() {
+    let flat = |side| encode(GrayImage::new(side, side).into(), ImageFormat::Png);
+    assert!(decoded(&flat(1000)).is_ok());
+    let error = decoded(&flat(8200)).unwrap_err();
+    assert!(matches!(error, DataError::Bomb { decoded: 67_240_000, .. }), "{error}");
+}

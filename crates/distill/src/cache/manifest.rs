@@ -170,7 +170,9 @@ impl Manifest {
         Ok(())
     }
 
-    fn to_bytes(&self) -> Vec<u8> {
+    /// The file, with the checksum of its content.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
         let text = |manifest: &Self| {
             let mut bytes =
                 serde_json::to_vec_pretty(manifest).expect("plain data always serialises");

@@ -11,6 +11,7 @@ use crate::evaluate::network_quality;
 use crate::record::{RunCard, StudentResult};
 use crate::report_data::{self, Subject};
 use crate::run::RunData;
+use crate::student::INPUT_SHAPE;
 
 impl Training<'_> {
     /// Final test numbers of the last and of the best epoch; the best student is the result.
@@ -82,6 +83,7 @@ pub(crate) fn write_student(
     card: &RunCard,
     epoch: usize,
 ) -> Result<()> {
+    let input = student.graph().input_shape();
     let mut metadata = vec![
         ("network".to_owned(), student.name().to_owned()),
         ("classes".to_owned(), student.classes().to_string()),
@@ -91,6 +93,7 @@ pub(crate) fn write_student(
         ("mean".to_owned(), json(&card.mean)),
         ("std".to_owned(), json(&card.std)),
         ("class_names".to_owned(), json(&card.classes)),
+        (INPUT_SHAPE.to_owned(), json(&[input.channels, input.height, input.width])),
     ];
     if !card.changes.is_empty() {
         metadata.push(("changes".to_owned(), json(&card.changes)));

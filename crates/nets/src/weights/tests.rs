@@ -93,3 +93,12 @@ fn a_missing_file_is_an_error_with_its_path() {
     let error = read(Path::new("no/such/file.pth")).unwrap_err();
     assert!(error.to_string().contains("no/such/file.pth"), "{error}");
 }
+
+#[test]
+fn a_small_file_of_huge_tensors_is_refused() {
+    // One number, expanded to a GiB.
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/pytorch/expanded");
+    let error = read(&path).unwrap_err();
+    assert!(matches!(error, Error::Bomb { decoded: 0x4000_0000, .. }), "{error}");
+    assert!(error.hint().unwrap().contains("do not use it"));
+}

@@ -1,0 +1,2 @@
+#![no_main]
+faculty_fuzz::target!("image");

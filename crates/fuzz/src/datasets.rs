@@ -1,0 +1,51 @@
+//! Data sets of other programs.
+
+use faculty_data::{ReadOptions, cifar_binary, idx, parquet as hub, read_image};
+
+use crate::{Scratch, files};
+
+/// `train-images`, `train-labels`, then those of the test part; plain or gzip.
+pub(crate) fn idx(bytes: &[u8]) -> bool {
+    let [train_images, train_labels, images, labels] = files(bytes);
+    let test = (!images.is_empty()).then_some((images, labels));
+    let parts = idx::IdxBytes { train_images, train_labels, test };
+    let read = idx::from_bytes("fuzz", parts, None);
+    if let Ok(dataset) = &read {
+        assert!(dataset.fingerprint().len() >= 16);
+    }
+    read.is_ok()
+}
+
+/// Names of the classes, training records, test records.
+pub(crate) fn cifar(bytes: &[u8]) -> bool {
+    let [names, train, test] = files(bytes);
+    let folder = Scratch::new();
+    if names.first() == Some(&b'1') {
+        folder.write("batches.meta.txt", &names[1..]);
+        folder.write("data_batch_1.bin", train);
+        folder.write("test_batch.bin", test);
+    } else {
+        folder.write("fine_label_names.txt", names);
+        folder.write("train.bin", train);
+        folder.write("test.bin", test);
+    }
+    cifar_binary::read(folder.path(), &ReadOptions::default()).is_ok()
+}
+
+/// One file as on the Hugging Face hub.
+pub(crate) fn parquet(bytes: &[u8]) -> bool {
+    let folder = Scratch::new();
+    folder.write("train.parquet", bytes);
+    hub::read(folder.path(), &ReadOptions::default()).is_ok()
+}
+
+/// PNG or JPEG.
+pub(crate) fn image(bytes: &[u8]) -> bool {
+    let folder = Scratch::new();
+    let path = folder.write("image", bytes);
+    let read = read_image(&path, [3, 6, 5]);
+    if let Ok(pixels) = &read {
+        assert_eq!(pixels.len(), 90);
+    }
+    read.is_ok()
+}

@@ -1,0 +1,119 @@
+//! Every reader of files as a function of bytes.
+//!
+//! ```text
+//! cargo fuzz run NAME      coverage-guided, from corpus/NAME; see docs/reliability.md
+//! cargo test --release     reads corpus/ and crashes/ again, and simple damages of both
+//! ```
+//! Files come from strangers. Whatever stands in them, a reader gives a value or an error: it does
+//! not panic, run code, read outside its folder, or take memory that the file does not justify.
+
+mod datasets;
+mod runs;
+mod teachers;
+
+use std::path::{Path, PathBuf};
+
+#[cfg(feature = "libfuzzer")]
+#[doc(hidden)]
+pub use libfuzzer_sys;
+
+/// One kind of file.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader {
+    /// Name of its target and its corpus.
+    pub name: &'static str,
+    /// Reads a file with these bytes; whether it was accepted.
+    pub read: fn(&[u8]) -> bool,
+    /// Valid files of formats of our own, which change with the version. Those of other programs'
+    /// formats are in the corpus.
+    pub own: fn() -> Vec<Vec<u8>>,
+}
+
+/// All of them.
+pub const READERS: &[Reader] = &[
+    Reader { name: "cache", read: runs::cache, own: runs::cache_files },
+    Reader { name: "checkpoint", read: runs::checkpoint, own: runs::checkpoints },
+    Reader { name: "cifar", read: datasets::cifar, own: Vec::new },
+    Reader { name: "classes", read: teachers::classes, own: Vec::new },
+    Reader { name: "idx", read: datasets::idx, own: Vec::new },
+    Reader { name: "image", read: datasets::image, own: Vec::new },
+    Reader { name: "logits", read: teachers::logits, own: Vec::new },
+    Reader { name: "onnx", read: teachers::onnx, own: Vec::new },
+    Reader { name: "parquet", read: datasets::parquet, own: Vec::new },
+    Reader { name: "pytorch", read: teachers::pytorch, own: Vec::new },
+    Reader { name: "recipe", read: runs::recipe, own: Vec::new },
+    Reader { name: "report", read: runs::report, own: runs::run_folders },
+    Reader { name: "safetensors", read: teachers::safetensors, own: Vec::new },
+];
+
+/// The reader of this name.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn reader(name: &str) -> &'static Reader {
+    let own = READERS.iter().find(|reader| reader.name == name);
+    own.unwrap_or_else(|| panic!("no reader `{name}`"))
+}
+
+/// Between the files of an input that is several files.
+const SEPARATOR: &[u8] = b"\n-----\n";
+
+/// The files of an input; missing ones are empty.
+fn files<const N: usize>(mut bytes: &[u8]) -> [&[u8]; N] {
+    let mut next = || {
+        let at = bytes.windows(SEPARATOR.len()).position(|own| own == SEPARATOR);
+        let (file, rest) = at.map_or((bytes, &[][..]), |at| {
+            let (file, rest) = bytes.split_at(at);
+            (file, &rest[SEPARATOR.len()..])
+        });
+        bytes = rest;
+        file
+    };
+    std::array::from_fn(|_| next())
+}
+
+/// A folder that goes away with its input. In memory where the system has such a place: fuzzing
+/// writes it thousands of times a second.
+struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    fn new() -> Self {
+        let memory = Path::new("/dev/shm");
+        let folder =
+            if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Self(folder.expect("the system has a place for temporary files"))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::write(&path, bytes).expect("a temporary file can be written");
+        path
+    }
+}
+
+/// A program for libFuzzer.
+#[cfg(feature = "libfuzzer")]
+#[macro_export]
+macro_rules! target {
+    ($name:literal) => {
+        $crate::libfuzzer_sys::fuzz_target!(
+            init: {
+                // libFuzzer's hook ends the program at every panic, also at those of other
+                // libraries that a reader catches and tells as an error of the file.
+                std::panic::set_hook(Box::new(|panic| {
+                    if std::env::var_os("FACULTY_SHOW_PANICS").is_some() {
+                        eprintln!("{panic}");
+                    }
+                }));
+            },
+            |bytes: &[u8]| {
+                ($crate::reader($name).read)(bytes);
+            }
+        );
+    };
+}

@@ -1,0 +1,79 @@
+//! Files of teachers: weights, ONNX, tables of logits, names of classes.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use faculty_data::{Dataset, LogitTable};
+use faculty_distill::class_cost::ClassCost;
+use faculty_distill::heads::Head;
+use faculty_distill::recipe::{Classes, Recipe};
+use faculty_distill::run::inspect_teachers;
+use faculty_distill::teacher::{OnnxChoice, OnnxTeacher, TeacherInput};
+use faculty_nets::{MapShape, weights};
+
+use crate::runs::Project;
+use crate::{Scratch, files};
+
+/// `torch.save` in each of its containers.
+pub(crate) fn pytorch(bytes: &[u8]) -> bool {
+    let folder = Scratch::new();
+    accepts_weights(&folder.write("weights.pth", bytes))
+}
+
+fn accepts_weights(path: &Path) -> bool {
+    let read = weights::read(path);
+    for array in read.iter().flat_map(|state| state.values()) {
+        assert_eq!(array.values.len(), array.shape.iter().product::<usize>());
+        assert!(array.values.iter().all(|value| value.is_finite()));
+    }
+    read.is_ok()
+}
+
+/// Weights, a classifier head, class costs or a table of logits.
+pub(crate) fn safetensors(bytes: &[u8]) -> bool {
+    let folder = Scratch::new();
+    let path = folder.write("file.safetensors", bytes);
+    let read = weights::parse_safetensors(&path, bytes).is_ok();
+    accepts_weights(&path);
+    let _ = (Head::read(&path).is_ok(), LogitTable::read(&path).is_ok());
+    let _ = ClassCost::read(&path, 4, 3);
+    read
+}
+
+/// The first byte says which format; `.npy` has the ids of its rows behind it.
+pub(crate) fn logits(bytes: &[u8]) -> bool {
+    let folder = Scratch::new();
+    let Some((kind, content)) = bytes.split_first() else { return false };
+    let read = match kind {
+        b'n' => {
+            let [table, ids] = files(content);
+            folder.write("table.ids.txt", ids);
+            LogitTable::read(&folder.write("table.npy", table))
+        }
+        b'p' => LogitTable::read(&folder.write("table.parquet", content)),
+        _ => LogitTable::read(&folder.write("table.safetensors", content)),
+    };
+    read.is_ok()
+}
+
+/// Images of 3 × 8 × 8.
+pub(crate) fn onnx(bytes: &[u8]) -> bool {
+    let folder = Scratch::new();
+    let path = folder.write("model.onnx", bytes);
+    let input = TeacherInput::new(MapShape::new(3, 8, 8), None, None);
+    OnnxTeacher::load(&path, &OnnxChoice::default(), input).is_ok()
+}
+
+/// `teachers.classes` of a teacher of four classes, for data of three.
+pub(crate) fn classes(bytes: &[u8]) -> bool {
+    static PROJECT: OnceLock<(Project, Recipe, Dataset)> = OnceLock::new();
+    let (_, recipe, dataset) = PROJECT.get_or_init(|| {
+        let project = Project::new();
+        let (recipe, dataset) = project.with_a_table();
+        (project, recipe, dataset)
+    });
+    let folder = Scratch::new();
+    let mut recipe = recipe.clone();
+    recipe.teachers[0].classes = Some(Classes::File(folder.write("classes", bytes)));
+    inspect_teachers(&recipe, dataset, None).is_ok()
+}
