@@ -22,6 +22,8 @@ fn main() -> ExitCode {
         Some("check") => check(),
         Some("licences") => licences(),
         Some("fuzz") => fuzz_all(),
+        // As a wrapper of the compiler, for `fuzz`.
+        Some(rustc) if rustc.ends_with("rustc") => compile(rustc),
         Some("soak") => soak_for(std::env::args().nth(3).as_deref().unwrap_or("30")),
         other => {
             eprintln!(
@@ -109,6 +111,17 @@ fn soak_for(minutes: &str) -> ExitCode {
         }
         Err(problem) => {
             eprintln!("soak: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compile(rustc: &str) -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(2).collect();
+    match fuzz::compile(rustc, &arguments) {
+        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        Err(problem) => {
+            eprintln!("fuzz: {problem}");
             ExitCode::FAILURE
         }
     }

@@ -184,8 +184,10 @@ impl Soak {
 
     /// Does what the hint of a damaged cache file says: deletes it.
     fn mend(&self, text: &str) -> Result<(), String> {
-        let path = text.split('`').nth(1).ok_or_else(|| format!("no file is named:\n{text}"))?;
-        let path = self.folder.join(path);
+        // Other lines name the folder of the cache.
+        let named = text.split('`').map(|own| self.folder.join(own));
+        let path = named.filter(|path| path.is_file()).last();
+        let path = path.ok_or_else(|| format!("no file is named:\n{text}"))?;
         fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))
     }
 

@@ -325,8 +325,11 @@ pub fn write(
     fs::create_dir_all(folder)
         .map_err(|source| DataError::Io { path: folder.to_owned(), source })?;
     let save = |name: &str, bytes: &[u8]| {
-        let path = folder.join(name);
-        fs::write(&path, bytes).map_err(|source| DataError::Io { path, source })
+        let (path, partial) = (folder.join(name), folder.join(format!("{name}.partial")));
+        // Under its name a file is always whole.
+        fs::write(&partial, bytes)
+            .and_then(|()| fs::rename(&partial, &path))
+            .map_err(|source| DataError::Io { path, source })
     };
     for (part, set) in [("train", Some(train)), ("t10k", test)] {
         if let Some(set) = set {

@@ -15,6 +15,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use faculty_data::Dataset;
+
 use crate::cache::{CachePlan, check_maps};
 use crate::checkpoint::Identity;
 use crate::error::{Error, Result};
@@ -28,7 +30,6 @@ use crate::run::{CheckedRun, Labels, TeacherPool, needs_of_run, taps_of_run};
 use crate::run_folder::{RunFolder, Start};
 use crate::tap::Tap;
 use crate::trainer::{Event, train};
-use faculty_data::Dataset;
 
 mod table;
 
@@ -274,7 +275,9 @@ impl<'a> CheckedComparison<'a> {
         let _lock = FolderLock::take(&self.plan.folder, "compares in")?;
         self.clear()?;
         let rounded = self.recipe.cache.as_ref().is_some_and(|own| own.dtype == CacheDtype::F16);
-        let report = self.pool.widest_report().cloned();
+        // Without the heads that some methods mount on them.
+        let names: Vec<String> = self.recipe.teachers.iter().map(|own| own.name.clone()).collect();
+        let report = self.pool.report_of(&names).cloned();
         let of = |live: bool| {
             let own = self.methods.iter().filter(|own| own.live.is_some() == live);
             let methods: Vec<Method> = own.map(|own| own.method.clone()).collect();

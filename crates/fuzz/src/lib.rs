@@ -96,24 +96,31 @@ impl Scratch {
     }
 }
 
+/// Before the first input: keeps libFuzzer from ending the program at every panic, also at those of
+/// other libraries that a reader catches and tells as an error of the file, and writes our own
+/// formats' files into the folder `FACULTY_OWN_FILES`.
+///
+/// # Panics
+/// When they cannot be written.
+#[cfg(feature = "libfuzzer")]
+#[doc(hidden)]
+pub fn prepare(name: &str) {
+    std::panic::set_hook(Box::new(|_| {}));
+    if let Some(folder) = std::env::var_os("FACULTY_OWN_FILES") {
+        for (n, file) in (reader(name).own)().iter().enumerate() {
+            let path = Path::new(&folder).join(format!("own-{n}"));
+            std::fs::write(path, file).expect("the folder can be written");
+        }
+    }
+}
+
 /// A program for libFuzzer.
 #[cfg(feature = "libfuzzer")]
 #[macro_export]
 macro_rules! target {
     ($name:literal) => {
-        $crate::libfuzzer_sys::fuzz_target!(
-            init: {
-                // libFuzzer's hook ends the program at every panic, also at those of other
-                // libraries that a reader catches and tells as an error of the file.
-                std::panic::set_hook(Box::new(|panic| {
-                    if std::env::var_os("FACULTY_SHOW_PANICS").is_some() {
-                        eprintln!("{panic}");
-                    }
-                }));
-            },
-            |bytes: &[u8]| {
-                ($crate::reader($name).read)(bytes);
-            }
-        );
+        $crate::libfuzzer_sys::fuzz_target!(init: $crate::prepare($name), |bytes: &[u8]| {
+            ($crate::reader($name).read)(bytes);
+        });
     };
 }

@@ -286,4 +286,38 @@ mod tests {
         assert_eq!(of(&["x/a/seed1", "x/b/seed1"]), ["a/seed1", "b/seed1"]);
         assert_eq!(of(&["a", "a"]), ["a", "a"]);
     }
+
+    #[test]
+    fn a_comparison_leads_to_no_folder_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let seed = folder.path().join("elsewhere/seed1");
+        fs::create_dir_all(&seed).unwrap();
+        fs::write(seed.join("recipe.toml"), "").unwrap();
+        let comparison = folder.path().join("comparison");
+        fs::create_dir(&comparison).unwrap();
+        let spread = serde_json::json!({"mean": 1.0, "deviation": null});
+        let of = |method: &str| {
+            let run = serde_json::json!({
+                "seed": 1, "epoch": 1, "validation": null, "test": null, "seconds_per_epoch": 1.0
+            });
+            let row = serde_json::json!({
+                "method": method, "objective": "", "runs": [run], "top1": spread, "nll": spread,
+                "ece": spread, "validation_top1": null, "seconds_per_epoch": 1.0,
+                "against_reference": null
+            });
+            let own = serde_json::json!({
+                "format": 1, "faculty": "", "data": "", "student": "", "epochs": 1, "seeds": [1],
+                "part": "test", "samples": 1, "teachers_part": null, "teachers": [],
+                "reference": "ce", "significance": 0.05, "rows": [row], "left_out": []
+            });
+            fs::write(comparison.join("comparison.json"), own.to_string()).unwrap();
+            Report::load(std::slice::from_ref(&comparison))
+        };
+        for method in ["../elsewhere", "/etc", "..", "", "a/b"] {
+            let error = of(method).unwrap_err().to_string();
+            assert!(error.contains("is no name of a method"), "{method}: {error}");
+        }
+        let report = of("ce").unwrap();
+        assert!(report.runs.is_empty() && !report.notes.is_empty());
+    }
 }

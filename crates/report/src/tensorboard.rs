@@ -46,7 +46,12 @@ impl EventFile {
             time += record.seconds;
             bytes.extend(framed(&event(record, time)));
         }
-        fs::write(path, bytes).map_err(Error::io("write", path))?;
+        // Under its name it is always whole.
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        fs::write(&partial, bytes)
+            .and_then(|()| fs::rename(&partial, path))
+            .map_err(Error::io("write", path))?;
         Ok(Self { path: path.to_owned() })
     }
 

@@ -287,3 +287,34 @@ fn each_vector_width_gives_the_same_bytes_on_any_number_of_threads() {
         assert!((loss - logits[0].1).abs() < 1e-3 * loss.abs(), "{used}: {loss} {}", logits[0].1);
     }
 }
+
+#[test]
+fn every_folder_that_a_command_writes_is_locked() {
+    let project = Project::new();
+    project.train("a", &["train.epochs=1", "seed=5"]);
+    project.train("b", &["train.epochs=1", "seed=6"]);
+    let cache = format!("{TEACHERS}[cache]\npath = \"kept\"\n[heads]\npath = \"mounted\"\n");
+    let text = recipe("ca-mkd", &cache).replace("[student]", "views = 1\n[student]");
+    project.write("own.toml", text);
+    let live = format!("{TEACHERS}[heads]\npath = \"mounted\"\n");
+    project.write("live.toml", recipe("ca-mkd", &live));
+    let compare = ["compare", "live.toml", "--methods", "aver", "--output", "comparison"];
+    let sweep = ["compare", "live.toml", "--sweep", "method.alpha=0.5", "--output", "sweep"];
+    let ablate = ["teachers", "live.toml", "--ablate", "--output", "ablation"];
+    for (arguments, folder) in [
+        (&["distill", "live.toml", "--output", "run"][..], "run"),
+        (&compare, "comparison"),
+        (&[&compare[..], &["--jobs", "2"]].concat(), "comparison"),
+        (&sweep, "sweep"),
+        (&ablate, "ablation"),
+        (&["cache", "own.toml"], "kept"),
+        (&["distill", "live.toml", "--set", "method.name=dih", "--output", "x"], "mounted"),
+    ] {
+        std::fs::create_dir_all(project.path(folder)).unwrap();
+        let lock = std::fs::File::create(project.path(folder).join("lock")).unwrap();
+        lock.try_lock().unwrap();
+        let ran = project.run(arguments).expect(2);
+        let told = ran.stderr.contains("another process") && ran.stderr.contains("use another");
+        assert!(told, "{arguments:?}: {}", ran.stderr);
+    }
+}

@@ -172,6 +172,7 @@ impl Manifest {
 
     /// The file, with the checksum of its content.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "plain data always serialises")]
     pub fn to_bytes(&self) -> Vec<u8> {
         let text = |manifest: &Self| {
             let mut bytes =

@@ -67,10 +67,11 @@ impl TeacherPool {
         self.reports.append(&mut other.reports);
     }
 
-    /// The report of most teachers.
-    pub(crate) fn widest_report(&self) -> Option<&Report> {
-        let widest = self.reports.iter().max_by_key(|(names, _)| names.len());
-        widest.and_then(|(_, report)| report.as_ref())
+    /// The report of these teachers; of most teachers, where no run had just these.
+    pub(crate) fn report_of(&self, names: &[String]) -> Option<&Report> {
+        let just = self.reports.iter().find(|(known, _)| known == names);
+        let widest = || self.reports.iter().max_by_key(|(known, _)| known.len());
+        just.or_else(widest).and_then(|(_, report)| report.as_ref())
     }
 
     /// Keeps the teachers of a run for the next ones; with a number of views each view of each

@@ -1,5 +1,7 @@
-//! How deep the messages of an ONNX file lie in each other, before a reader follows them down.
+//! How deep the messages of an ONNX file lie in each other, and whether each fits into the one around
+//! it, before a reader believes them.
 //!
+//! The reader takes as much memory as the length of a field says, whatever the file's own.
 //! A reader that calls itself for each graph inside a graph runs out of stack on a file made for
 //! that, and that cannot be caught. Real networks nest graphs (in `If` and `Loop`) once or twice.
 
@@ -15,12 +17,21 @@ enum Kind {
     ValueInfo,
     Type,
     Sequence,
+    Tensor,
+    TensorType,
+    Shape,
+    /// Of numbers and texts alone.
+    Flat,
 }
 
-/// The kind of message in this field, as far as messages of its kind can lie in themselves.
+/// The kind of message in this field.
 fn inside(kind: Kind, field: u64) -> Option<Kind> {
     Some(match (kind, field) {
         (Kind::Model, 7) | (Kind::Attribute, 6 | 11) => Kind::Graph,
+        (Kind::Model, 8 | 14) | (Kind::Tensor, 13) | (Kind::Shape, 1) => Kind::Flat,
+        (Kind::Graph, 5) | (Kind::Attribute, 5 | 10) => Kind::Tensor,
+        (Kind::Type, 1) => Kind::TensorType,
+        (Kind::TensorType, 2) => Kind::Shape,
         (Kind::Graph, 1) => Kind::Node,
         (Kind::Graph, 11..=13) => Kind::ValueInfo,
         (Kind::Node, 5) => Kind::Attribute,
@@ -125,6 +136,25 @@ mod tests {
         let types = (0..100).fold(Vec::new(), |inner, _| message(4, &message(1, &inner)));
         let file = message(7, &message(11, &message(2, &types)));
         assert!(check_nesting(&file).unwrap_err().contains("deep"));
+    }
+
+    #[test]
+    fn a_field_longer_than_its_message_is_refused_wherever_it_is() {
+        // Field 9 of a tensor: its bytes, a million of them.
+        let long = [9 << 3 | 2, 0xc0, 0x84, 0x3d, 1, 2, 3];
+        let wrap = |fields: &[u8]| fields.iter().fold(long.to_vec(), |own, &f| message(f, &own));
+        for (fields, place) in [
+            (&[5, 7][..], "initializer"),
+            (&[5, 5, 1, 7], "tensor of an attribute"),
+            (&[13, 5, 7], "external data"),
+            (&[8], "opset"),
+            (&[14], "metadata"),
+            (&[1, 2, 11, 7], "tensor type"),
+            (&[2, 1, 2, 11, 7], "shape"),
+            (&[1, 2, 1, 2, 11, 7], "dimension"),
+        ] {
+            assert!(check_nesting(&wrap(fields)).is_err(), "{place}");
+        }
     }
 
     #[test]
