@@ -87,7 +87,9 @@ impl Soak {
         let cache = format!("cache.path={cache}");
         let command = if method == "ce" { "train" } else { "distill" };
         let mut all = vec![command, "demo/distill.toml", "--output", &output, "--set", &name];
-        let sets = ["train.epochs=3", "train.checkpoint_minutes=0.01", "data.views=2"];
+        // Short runs, so that there are many of them.
+        let sets = ["train.epochs=3", "data.views=2", "data.train_samples=1500"];
+        let sets = [&sets[..], &["train.checkpoint_minutes=0.002"]].concat();
         all.extend(sets.iter().flat_map(|set| ["--set", set]));
         if method != "ce" {
             all.extend(["--set", &cache]);
@@ -186,7 +188,7 @@ impl Soak {
     fn mend(&self, text: &str) -> Result<(), String> {
         // Other lines name the folder of the cache.
         let named = text.split('`').map(|own| self.folder.join(own));
-        let path = named.filter(|path| path.is_file()).last();
+        let path = named.rev().find(|path| path.is_file());
         let path = path.ok_or_else(|| format!("no file is named:\n{text}"))?;
         fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))
     }
