@@ -33,7 +33,7 @@ use crate::trainer::{Event, train};
 
 mod table;
 
-pub use table::{ComparedRun, Comparison, ComparisonRow, LeftOut, Single, Spread, TeacherRow};
+pub use table::{ComparedRun, Comparison, ComparisonRow, MethodNote, Single, Spread, TeacherRow};
 
 /// The student alone: in every comparison.
 const ALONE: &str = "ce";
@@ -76,7 +76,7 @@ pub struct CheckedComparison<'a> {
     dataset: &'a Dataset,
     plan: ComparisonPlan,
     methods: Vec<Compared>,
-    left_out: Vec<LeftOut>,
+    left_out: Vec<MethodNote>,
     reference: String,
     pool: TeacherPool,
 }
@@ -116,7 +116,7 @@ impl<'a> CheckedComparison<'a> {
                 Err(error) if all && method.name != ALONE => {
                     let reason =
                         error.problems.first().map_or_else(String::new, |p| p.what.clone());
-                    left_out.push(LeftOut { method: method.name.clone(), reason });
+                    left_out.push(MethodNote { method: method.name.clone(), reason });
                     Ok(false)
                 }
                 checked => Ok(checked.map(|()| true)?),
@@ -140,7 +140,7 @@ impl<'a> CheckedComparison<'a> {
                     compared.push(Compared { method, mounted, teachers, live: None });
                 }
                 Err(error) if all && method.name != reference && is_unfit(&error) => {
-                    left_out.push(LeftOut { method: method.name, reason: error.to_string() });
+                    left_out.push(MethodNote { method: method.name, reason: error.to_string() });
                 }
                 Err(error) => return Err(error),
             }
@@ -170,16 +170,16 @@ impl<'a> CheckedComparison<'a> {
 
     /// In a comparison of all methods, those that cannot run here.
     #[must_use]
-    pub fn left_out(&self) -> &[LeftOut] {
+    pub fn left_out(&self) -> &[MethodNote] {
         &self.left_out
     }
 
     /// Methods that cannot learn from the cache of the others: their teachers run beside them.
     #[must_use]
-    pub fn live(&self) -> Vec<LeftOut> {
+    pub fn live(&self) -> Vec<MethodNote> {
         let live = |own: &Compared| {
             let reason = own.live.clone()?;
-            Some(LeftOut { method: own.method.name.clone(), reason })
+            Some(MethodNote { method: own.method.name.clone(), reason })
         };
         self.methods.iter().filter_map(live).collect()
     }

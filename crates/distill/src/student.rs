@@ -47,7 +47,7 @@ impl FinishedStudent {
     /// gives the student of its best epoch so far.
     ///
     /// # Errors
-    /// When there is no run that finished an epoch, the file cannot be read, or network or image size are not
+    /// When there is no finished run and none with a best epoch, the file cannot be read, or network or image size are not
     /// known.
     pub fn open(path: &Path, choice: &StudentChoice) -> Result<Self> {
         if path.is_dir() {
@@ -59,7 +59,7 @@ impl FinishedStudent {
         if path.file_name() == beside.student().file_name() && beside.recipe().exists() {
             return Self::of_run(folder, choice);
         }
-        Self::of_file(path, choice, None)
+        Self::of_file(path, choice, None, true)
     }
 
     fn of_run(folder: &Path, choice: &StudentChoice) -> Result<Self> {
@@ -69,20 +69,20 @@ impl FinishedStudent {
         if !run.recipe().exists() || !weights.exists() {
             return Err(Error::Student {
                 path: folder.to_owned(),
-                reason: "it holds no run that finished an epoch",
+                reason: "it holds no run that finished an epoch and measured it on a validation part",
                 hint: "give a run folder of `faculty distill`, or a weight file",
             });
         }
         let recipe = Recipe::load(run.recipe(), &[], &specs())?.recipe;
-        let mut student = Self::of_file(&weights, choice, Some(open_dataset(&recipe.data)))?;
-        if !finished {
-            let epoch = read_safetensors(&weights)?.1.get("epoch").and_then(|own| own.parse().ok());
-            student.unfinished_epoch = Some(epoch.unwrap_or(0));
-        }
-        Ok(student)
+        Self::of_file(&weights, choice, Some(open_dataset(&recipe.data)), finished)
     }
 
-    fn of_file(path: &Path, choice: &StudentChoice, data: Option<Result<Dataset>>) -> Result<Self> {
+    fn of_file(
+        path: &Path,
+        choice: &StudentChoice,
+        data: Option<Result<Dataset>>,
+        finished: bool,
+    ) -> Result<Self> {
         let wrong = |reason, hint| Error::Student { path: path.to_owned(), reason, hint };
         let state = read(path)?;
         let ours = path.extension().is_some_and(|e| e == "safetensors");
@@ -121,7 +121,8 @@ impl FinishedStudent {
         let class_names =
             class_names.unwrap_or_else(|| (0..classes).map(|n| n.to_string()).collect());
         let path = path.to_owned();
-        Ok(Self { network, path, normalisation, class_names, data, unfinished_epoch: None })
+        let unfinished_epoch = (!finished).then(|| stored(&metadata, "epoch").unwrap_or(0));
+        Ok(Self { network, path, normalisation, class_names, data, unfinished_epoch })
     }
 
     /// `[channels, height, width]` of its images.

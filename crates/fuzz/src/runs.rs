@@ -253,8 +253,7 @@ pub(crate) fn report(bytes: &[u8]) -> bool {
 
 pub(crate) fn run_folders() -> Vec<Vec<u8>> {
     let project = Project::new();
-    let (recipe, dataset) = project.with_a_table();
-    let mut recipe = recipe;
+    let (mut recipe, dataset) = project.with_a_table();
     recipe.teachers[0].classes = Some(faculty_distill::recipe::Classes::Names(
         ["cat", "dog", "bird", "-"].map(str::to_owned).into(),
     ));

@@ -14,6 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use faculty_distill::record::EpochRecord;
 use faculty_distill::run_folder::EVENTS;
+use faculty_nets::files::write_atomically;
 
 use crate::error::{Error, Result};
 use crate::load::epochs_before;
@@ -46,12 +47,7 @@ impl EventFile {
             time += record.seconds;
             bytes.extend(framed(&event(record, time)));
         }
-        // Under its name it is always whole.
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
-        fs::write(&partial, bytes)
-            .and_then(|()| fs::rename(&partial, path))
-            .map_err(Error::io("write", path))?;
+        write_atomically(path, &bytes).map_err(Error::io("write", path))?;
         Ok(Self { path: path.to_owned() })
     }
 

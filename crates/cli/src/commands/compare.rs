@@ -6,7 +6,7 @@ use std::path::Path;
 
 use faculty_data::Dataset;
 use faculty_distill::comparison::{
-    CheckedComparison, Comparison, ComparisonPlan, LeftOut, Single, Spread, mount_heads,
+    CheckedComparison, Comparison, ComparisonPlan, MethodNote, Single, Spread, mount_heads,
 };
 use faculty_distill::recipe::Recipe;
 use faculty_distill::{Error, open_dataset};
@@ -104,14 +104,8 @@ fn describe(
         recipe.train.epochs,
         shown(folder),
     );
-    if let Some(single) = checked.single() {
-        eprintln!("{}", of_one(&single));
-    }
-    for own in checked.live() {
-        eprintln!("{}", without_cache(&own));
-    }
-    for own in checked.left_out() {
-        eprintln!("left out: {}: {}", own.method, own.reason);
+    for line in notes(checked.single().as_ref(), &checked.live(), checked.left_out()) {
+        eprintln!("{line}");
     }
     if finished > 0 {
         eprintln!("{finished} of {runs} runs are finished already and kept");
@@ -124,13 +118,16 @@ fn describe(
     }
 }
 
-fn of_one(own: &Single) -> String {
-    let teacher = &own.teacher;
-    format!("of one teacher, the recipe's first, `{teacher}`: {}", own.methods.join(", "))
-}
-
-fn without_cache(own: &LeftOut) -> String {
-    format!("without the cache, its teachers run beside it: {}: {}", own.method, own.reason)
+/// The methods that are not treated as the others are.
+fn notes(single: Option<&Single>, live: &[MethodNote], left_out: &[MethodNote]) -> Vec<String> {
+    let of_one = single.map(|Single { teacher, methods }| {
+        format!("of one teacher, the recipe's first, `{teacher}`: {}", methods.join(", "))
+    });
+    let each = |what: &'static str, own: &[MethodNote]| -> Vec<String> {
+        own.iter().map(|own| format!("{what}: {}: {}", own.method, own.reason)).collect()
+    };
+    let live = each("without the cache, its teachers run beside it", live);
+    of_one.into_iter().chain(live).chain(each("left out", left_out)).collect()
 }
 
 type Header = Vec<(&'static str, Align)>;
@@ -226,11 +223,7 @@ fn sentences(comparison: &Comparison) -> Vec<String> {
     if seeds.len() == 1 {
         lines.push("one seed says nothing of the luck of the seed: use `--seeds 3` or more".into());
     }
-    lines.extend(comparison.single.as_ref().map(of_one));
-    lines.extend(comparison.live.iter().map(without_cache));
-    for own in &comparison.left_out {
-        lines.push(format!("left out: {}: {}", own.method, own.reason));
-    }
+    lines.extend(notes(comparison.single.as_ref(), &comparison.live, &comparison.left_out));
     lines
 }
 

@@ -98,10 +98,14 @@ fn what_cannot_be_exported_is_said_and_leaves_no_file() {
     let before = project.files();
     let weights = "run/student.safetensors";
     std::fs::copy(project.path(weights), project.path("alone.safetensors")).unwrap();
-    let (state, _) =
+    let (state, metadata) =
         faculty_nets::weights::read_safetensors(&project.path("alone.safetensors")).unwrap();
-    let bare = project.path("bare.safetensors");
-    faculty_nets::weights::write(&bare, &state, &Default::default()).unwrap();
+    let network = [("network".to_owned(), metadata["network"].clone())].into();
+    for (name, metadata) in
+        [("bare.safetensors", Default::default()), ("unsized.safetensors", network)]
+    {
+        faculty_nets::weights::write(&project.path(name), &state, &metadata).unwrap();
+    }
     for (arguments, expected) in [
         (vec!["export", "run"], "--onnx FILE"),
         (vec!["export", "nothing", "--onnx", "x.onnx"], "no run that finished an epoch"),
@@ -109,6 +113,7 @@ fn what_cannot_be_exported_is_said_and_leaves_no_file() {
         (vec!["export", "run", "--onnx", "absent/x.onnx"], "hint:"),
         (vec!["export", "run", "--onnx", "x.onnx", "--licence", "MIT"], "--card"),
         (vec!["export", "--weights", "bare.safetensors", "--onnx", "x.onnx"], "--network"),
+        (vec!["export", "--weights", "unsized.safetensors", "--onnx", "x.onnx"], "--size"),
         (vec!["export", "--weights", "alone.safetensors", "--card", "c"], "cannot be used"),
         (vec!["predict", "nothing", "pictures"], "no run that finished an epoch"),
         (vec!["predict", "recipe.toml", "pictures"], "hint:"),
@@ -117,7 +122,7 @@ fn what_cannot_be_exported_is_said_and_leaves_no_file() {
         let ran = project.run(&arguments).expect(2);
         assert!(ran.stderr.contains(expected), "{arguments:?}: {}", ran.stderr);
     }
-    for name in ["alone.safetensors", "bare.safetensors"] {
+    for name in ["alone.safetensors", "bare.safetensors", "unsized.safetensors"] {
         std::fs::remove_file(project.path(name)).unwrap();
     }
     assert_eq!(project.files(), before);
@@ -128,10 +133,13 @@ fn without_data_random_images_serve() {
     let project = trained();
     std::fs::remove_dir_all(project.path("bands")).unwrap();
     // The weight file knows the size of its images.
-    let arguments = ["export", "run", "--onnx", "x.onnx", "--json"];
-    let ran = project.run(&arguments).expect(0);
-    assert_eq!(ran.json()["onnx"]["parity"]["real"], false);
-    assert!(ran.stderr.contains("warning:") && ran.stderr.contains("random"), "{}", ran.stderr);
+    for size in [&[][..], &["--size", "8,8"]] {
+        let arguments = [&["export", "run", "--onnx", "x.onnx", "--json"], size].concat();
+        let ran = project.run(&arguments).expect(0);
+        assert_eq!(ran.json()["onnx"]["parity"]["real"], false);
+        let told = ran.stderr.contains("warning:") && ran.stderr.contains("random");
+        assert!(told, "{}", ran.stderr);
+    }
     // What was exported knows its size.
     project.run(&["predict", "x.onnx", "pictures/00.png"]).expect(0);
 }

@@ -8,9 +8,9 @@ use crate::preflight::Report;
 use crate::record::RunCard;
 use crate::statistics::{Paired, SIGNIFICANCE, compare_paired, deviation, mean};
 
-/// A method that a comparison treats otherwise than the rest.
+/// A method that a comparison treats otherwise than the rest, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftOut {
+pub struct MethodNote {
     /// Its name.
     pub method: String,
     /// Why.
@@ -125,10 +125,10 @@ pub struct Comparison {
     #[serde(default)]
     pub single: Option<Single>,
     /// In a comparison of all methods, those that cannot run here.
-    pub left_out: Vec<LeftOut>,
+    pub left_out: Vec<MethodNote>,
     /// Methods that cannot learn from the cache of the others: their teachers ran beside them.
     #[serde(default)]
-    pub live: Vec<LeftOut>,
+    pub live: Vec<MethodNote>,
 }
 
 impl CheckedComparison<'_> {
