@@ -58,6 +58,7 @@ def main():
     parser.add_argument("--noise", default="0,0.25,0.5,0.75,1")
     parser.add_argument("--kind", default="uniform", choices=["uniform", "pair"])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--methods", default="aver,ebkd,ca-mkd")
     parser.add_argument("--epochs", type=int, default=6, help="of the students")
     arguments = parser.parse_args()
@@ -87,7 +88,8 @@ def main():
         own = recipe(folder, "ca-mkd", teachers, arguments.epochs)
         faculty(
             arguments.binary, "compare", own, "--methods", arguments.methods,
-            "--seeds", arguments.seeds, "--output", folder / "comparison",
+            "--seeds", arguments.seeds, "--jobs", arguments.jobs,
+            "--output", folder / "comparison",
         )  # fmt: skip
         result = json.loads((folder / "comparison" / "comparison.json").read_text())
         rows = {row["method"]: row["top1"] for row in result["rows"]}

@@ -394,6 +394,13 @@ pub trait Method: Send + std::fmt::Debug {
         Ok(student)
     }
 
+    /// Epochs of a first training, after which student and connectors begin anew, with a learning
+    /// rate that does so too; [`Method::parameters`] and [`Method::memory`] stay. The result is the
+    /// student of the second training.
+    fn restart_after(&self) -> Option<usize> {
+        None
+    }
+
     /// Small trainable networks on the student's maps, trained with the student.
     ///
     /// They read [`Needs::connector_taps`], which the run has checked to be there.

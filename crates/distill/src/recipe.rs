@@ -28,6 +28,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use check::WARM_UP as METHOD_WARM_UP;
 pub use classes::Classes;
 pub use explain::{Entry, Origin};
 pub use heads::Heads;

@@ -152,6 +152,12 @@ impl CheckedRun {
 
         let whole = needs_of_run(method.as_ref(), recipe.train.epochs);
         teachers::check_batches(info.spec.name, &whole, &recipe.train)?;
+        if let Some(first) = method.restart_after()
+            && first >= recipe.train.epochs
+        {
+            let (method, epochs) = (info.spec.name, recipe.train.epochs);
+            return Err(Error::NoSecondTraining { method, first, epochs });
+        }
         let labels = Labels::of(method.as_ref());
         let exam = match method.exam_share() {
             0.0 => None,
@@ -256,7 +262,8 @@ impl CheckedRun {
         if let Some(exam) = exam {
             learner = learner.with_teachers(learning, Exam::new(&exam, &data.normalisation)?);
         }
-        let settings = settings(recipe, recipe_text);
+        let mut settings = settings(recipe, recipe_text);
+        settings.schedule.restart_after = learner.method().restart_after();
         let memory = MemoryNeed::of(&learner, &settings, kept);
         memory.check(memory::available())?;
         Ok(Self { learner, teachers, data, settings, card, identity, allowed: None, memory })
@@ -376,6 +383,7 @@ pub(crate) fn settings(recipe: &Recipe, text: String) -> Settings {
             shape,
             warmup_epochs: train.warmup_epochs,
             epochs: train.epochs,
+            restart_after: None,
         },
         clip: train.clip_gradient_norm,
         evaluate_every: train.evaluate_every,

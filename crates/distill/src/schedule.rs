@@ -30,28 +30,39 @@ pub struct Schedule {
     pub warmup_epochs: f64,
     /// Length of the run.
     pub epochs: usize,
+    /// Epochs of a first training, after which a second one begins anew, see
+    /// [`crate::methods::Method::restart_after`]. Each of both goes through the whole course, in the
+    /// epochs that it has.
+    pub restart_after: Option<usize>,
 }
 
 impl Schedule {
     /// The rate of batch `step` (from 0) of `epoch` (from 1), with `steps` batches an epoch.
     #[must_use]
     pub fn rate(&self, epoch: usize, step: usize, steps: usize) -> f64 {
-        let position = (epoch - 1) as f64 + step as f64 / steps.max(1) as f64;
+        let (begin, length) = match self.restart_after {
+            None => (0, self.epochs),
+            Some(first) if epoch <= first => (0, first),
+            Some(first) => (first, self.epochs - first),
+        };
+        let scale = self.epochs as f64 / length as f64;
+        let steps = steps.max(1) as f64;
+        let position = ((epoch - 1 - begin) as f64 + step as f64 / steps) * scale;
         if position < self.warmup_epochs {
             // One batch ahead, so that the first batch already learns.
-            return self.base * (position + 1.0 / steps.max(1) as f64).min(self.warmup_epochs)
+            return self.base * (position + scale / steps).min(self.warmup_epochs)
                 / self.warmup_epochs;
         }
         let length = (self.epochs as f64 - self.warmup_epochs).max(f64::MIN_POSITIVE);
         let progress = ((position - self.warmup_epochs) / length).clamp(0.0, 1.0);
-        self.base * self.factor(epoch, progress)
+        self.base * self.factor(position, progress)
     }
 
-    fn factor(&self, epoch: usize, progress: f64) -> f64 {
+    fn factor(&self, position: f64, progress: f64) -> f64 {
         match &self.shape {
             Shape::Constant => 1.0,
             Shape::Step { milestones, decay } => {
-                let drops = milestones.iter().filter(|&&m| epoch > m).count();
+                let drops = milestones.iter().filter(|&&m| position >= m as f64).count();
                 decay.powi(i32::try_from(drops).unwrap_or(i32::MAX))
             }
             Shape::Cosine => cosine(1.0, 0.0, progress),
@@ -79,7 +90,7 @@ mod tests {
     use super::*;
 
     fn schedule(shape: Shape, warmup_epochs: f64) -> Schedule {
-        Schedule { base: 0.1, shape, warmup_epochs, epochs: 10 }
+        Schedule { base: 0.1, shape, warmup_epochs, epochs: 10, restart_after: None }
     }
 
     fn close(got: f64, want: f64) {
@@ -116,5 +127,37 @@ mod tests {
         close(s.rate(1, 0, 100), 0.1 / 200.0);
         close(s.rate(2, 0, 100), 0.1 * 101.0 / 200.0);
         close(s.rate(3, 0, 100), 0.1);
+    }
+
+    #[test]
+    fn each_of_two_trainings_goes_through_the_whole_course() {
+        for shape in
+            [Shape::OneCycle, Shape::Cosine, Shape::Step { milestones: vec![5, 8], decay: 0.1 }]
+        {
+            for warmup in [0.0, 2.0] {
+                let whole = schedule(shape.clone(), warmup);
+                let two = Schedule { epochs: 20, ..whole.clone() };
+                // What stands in epochs counts in the whole run's.
+                let two = match two.shape {
+                    Shape::Step { decay, .. } => {
+                        Schedule { shape: Shape::Step { milestones: vec![10, 16], decay }, ..two }
+                    }
+                    _ => two,
+                };
+                let two = Schedule { warmup_epochs: 2.0 * warmup, restart_after: Some(10), ..two };
+                for epoch in 1..=10 {
+                    for step in [0, 30, 99] {
+                        let want = whole.rate(epoch, step, 100);
+                        close(two.rate(epoch, step, 100), want);
+                        close(two.rate(10 + epoch, step, 100), want);
+                    }
+                }
+            }
+        }
+        // A short first training, a long second one.
+        let two = Schedule { restart_after: Some(2), ..schedule(Shape::Cosine, 0.0) };
+        close(two.rate(2, 0, 100), 0.05);
+        close(two.rate(3, 0, 100), 0.1);
+        close(two.rate(7, 0, 100), 0.05);
     }
 }

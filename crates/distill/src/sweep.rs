@@ -383,6 +383,17 @@ fn with_epochs(recipe: &Recipe, epochs: usize) -> Recipe {
     own.train.milestones.dedup();
     own.train.milestones.retain(|&milestone| milestone > 0);
     own.train.warmup_epochs *= epochs as f64 / whole as f64;
+    let Method { options, terms, .. } = &mut own.method;
+    let of_terms = terms.iter_mut().map(|term| &mut term.method.options);
+    for options in of_terms.chain(std::iter::once(options)) {
+        for (key, value) in options {
+            if let OptionValue::Integer(own) = value
+                && key.ends_with("_epochs")
+            {
+                *own = own.saturating_mul(epochs as i64) / whole as i64;
+            }
+        }
+    }
     own
 }
 
@@ -477,6 +488,23 @@ mod tests {
         assert_eq!(of("aekd")[2], ("method.cap".to_owned(), vec!["0.3".into(), "0.6".into()]));
         // An output term that is off stays off.
         assert_eq!(of("sp"), [axis("beta", ["1500", "3000", "6000"])]);
+    }
+
+    #[test]
+    fn what_stands_in_epochs_shrinks_with_a_round() {
+        let text = "[data]\npath = \"x\"\n[student]\nnetwork = \"resnet8\"\n[method]\n\
+                    name = \"dkd\"\n[[method.terms]]\nname = \"reviewkd\"\nwarmup_epochs = 9\n\
+                    [[teachers]]\nname = \"t\"\nnetwork = \"resnet8\"\nweights = \"t\"\n[train]\n\
+                    epochs = 30\nschedule = \"step\"\nmilestones = [2, 15, 24]\nwarmup_epochs = 3\n";
+        let recipe = Recipe::from_str(text, "r.toml", &[], &methods::specs()).unwrap().recipe;
+        let short = with_epochs(&recipe, 10);
+        assert_eq!((short.train.epochs, short.train.milestones), (10, vec![5, 8]));
+        assert!((short.train.warmup_epochs - 1.0).abs() < 1e-12);
+        assert_eq!(short.method.options["warmup_epochs"], OptionValue::Integer(6));
+        let term = &short.method.terms[0].method;
+        assert_eq!(term.options["warmup_epochs"], OptionValue::Integer(3));
+        assert_eq!(term.options["beta"], recipe.method.terms[0].method.options["beta"]);
+        assert_eq!(with_epochs(&recipe, 30), recipe);
     }
 
     #[test]

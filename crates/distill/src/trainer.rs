@@ -117,6 +117,10 @@ impl Training<'_> {
     /// The next epoch, or what is left of it.
     fn epoch(&mut self, observe: Observer<'_>) -> Result<()> {
         let epoch = self.progress.epoch + 1;
+        let restart = self.settings.schedule.restart_after == Some(self.progress.epoch);
+        if restart && self.progress.batch() == 0 {
+            self.restart()?;
+        }
         let part = self.batches(epoch, observe)?;
         let evaluating = Instant::now();
         let is_last = epoch == self.settings.schedule.epochs;
@@ -147,6 +151,14 @@ impl Training<'_> {
         }
         observe(Event::Epoch(&record));
         Ok(())
+    }
+
+    /// Begins the second training of a method that has two; the best student of the first one is
+    /// none of the second.
+    fn restart(&mut self) -> Result<()> {
+        self.learner.restart();
+        (self.best, self.progress.best) = (None, None);
+        write_or_remove_best(&self.folder.own_files(), None, &self.card)
     }
 
     /// The batches of an epoch that are not done yet; gives all of it.

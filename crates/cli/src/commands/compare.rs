@@ -104,7 +104,8 @@ fn describe(
         recipe.train.epochs,
         shown(folder),
     );
-    for line in notes(checked.single().as_ref(), &checked.live(), checked.left_out()) {
+    let (single, live, warming_up) = (checked.single(), checked.live(), checked.warming_up());
+    for line in notes(single.as_ref(), &live, &warming_up, checked.left_out()) {
         eprintln!("{line}");
     }
     if finished > 0 {
@@ -119,7 +120,12 @@ fn describe(
 }
 
 /// The methods that are not treated as the others are.
-fn notes(single: Option<&Single>, live: &[MethodNote], left_out: &[MethodNote]) -> Vec<String> {
+fn notes(
+    single: Option<&Single>,
+    live: &[MethodNote],
+    warming_up: &[MethodNote],
+    left_out: &[MethodNote],
+) -> Vec<String> {
     let of_one = single.map(|Single { teacher, methods }| {
         format!("of one teacher, the recipe's first, `{teacher}`: {}", methods.join(", "))
     });
@@ -127,7 +133,9 @@ fn notes(single: Option<&Single>, live: &[MethodNote], left_out: &[MethodNote]) 
         own.iter().map(|own| format!("{what}: {}: {}", own.method, own.reason)).collect()
     };
     let live = each("without the cache, its teachers run beside it", live);
-    of_one.into_iter().chain(live).chain(each("left out", left_out)).collect()
+    let warming_up = each("not at full strength before the last epoch", warming_up);
+    let left_out = each("left out", left_out);
+    of_one.into_iter().chain(live).chain(warming_up).chain(left_out).collect()
 }
 
 type Header = Vec<(&'static str, Align)>;
@@ -223,7 +231,8 @@ fn sentences(comparison: &Comparison) -> Vec<String> {
     if seeds.len() == 1 {
         lines.push("one seed says nothing of the luck of the seed: use `--seeds 3` or more".into());
     }
-    lines.extend(notes(comparison.single.as_ref(), &comparison.live, &comparison.left_out));
+    let Comparison { single, live, warming_up, left_out, .. } = comparison;
+    lines.extend(notes(single.as_ref(), live, warming_up, left_out));
     lines
 }
 

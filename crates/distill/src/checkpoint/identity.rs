@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::recipe::{self, CacheDtype, CacheMaps, Recipe, default_milestones};
 use crate::record::TeacherCard;
 
-/// Keys of `train` and `method` that decide what a checkpoint holds.
-const FIXED: [&str; 2] = ["method.name", "train.optimizer"];
+/// Keys of `train` and `method` that decide what a checkpoint holds, or which training it is of.
+const FIXED: [&str; 3] = ["method.name", "method.learn_epochs", "train.optimizer"];
 
 /// What a run is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -129,6 +129,9 @@ pub struct Comparison {
     /// Methods that cannot learn from the cache of the others: their teachers ran beside them.
     #[serde(default)]
     pub live: Vec<MethodNote>,
+    /// Methods that never come to their full strength, since their warm-up is as long as the runs.
+    #[serde(default)]
+    pub warming_up: Vec<MethodNote>,
 }
 
 impl CheckedComparison<'_> {
@@ -190,6 +193,7 @@ impl CheckedComparison<'_> {
             single: self.single(),
             left_out: self.left_out.clone(),
             live: self.live(),
+            warming_up: self.warming_up(),
         }
     }
 }

@@ -183,6 +183,7 @@ impl HeadsPlan<'_> {
                 shape: Shape::Cosine,
                 warmup_epochs: 0.0,
                 epochs,
+                restart_after: None,
             },
             clip: None,
             ..settings(self.recipe, String::new())

@@ -6,7 +6,8 @@ use faculty_kernels::softmax_kl::cross_entropy_rows;
 use faculty_nets::Network;
 use faculty_nets::weights::StateDict;
 
-use super::{Learner, LearnerBatch, Leaves, labels, missed, tensor2, values};
+use super::tape::{Leaves, labels, missed, tensor2, values};
+use super::{Learner, LearnerBatch};
 use crate::losses::mean_cross_entropy;
 use crate::methods::{Needs, Step};
 

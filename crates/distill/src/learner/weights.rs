@@ -2,7 +2,8 @@
 
 use faculty_nets::Inference;
 
-use super::{CHECKED, Learner, LearnerBatch, Leaves, tensor1, tensor2, tensor4, values};
+use super::tape::{CHECKED, Leaves, tensor1, tensor2, tensor4, values};
+use super::{Learner, LearnerBatch};
 use crate::losses::maps::MapValues;
 use crate::methods::{MapStep, Needs};
 use crate::teacher::TeacherOutputs;

@@ -23,9 +23,10 @@
 //! by the classes too. Choices where the paper leaves them open: the normalisation n, the weights
 //! of relations and hints (1 each), R without bias, θ and W uniform in ±1/√channels at the start.
 //!
-//! The paper trains twice: first θ and W together with a student, then a new student with them
-//! fixed. Here one student is trained; `learn_epochs` fixes θ and W after that many epochs, but the
-//! student goes on from where it is. **Restarting it is not built.**
+//! The paper trains twice: first θ and W together with a student, then a new student with them fixed.
+//! `learn_epochs` is the length of the first training and the rest of the epochs that of the second;
+//! student, R, their optimiser and the learning rate then begin anew, the student with the weights
+//! that it began with. By default there is one training, so that the method costs what others do.
 //! # Limits
 //! α = 0.7, τ = 5, batches of 128, learning rate 0.1 in the paper. With one teacher its weight is 1
 //! and there are no hints. Relations belong to the whole batch.
@@ -61,7 +62,8 @@ pub struct AmtmlKdConfig {
     pub gamma: f64,
     /// Most stages with a hint; never more than one fewer than teachers. Default 3.
     pub hint_stages: usize,
-    /// Epochs after which θ and W stay as they are; 0 = never. Default 0.
+    /// Epochs that a first student learns θ and W in, before another one is trained with them as they
+    /// are then; 0 = one training of both. Default 0.
     pub learn_epochs: usize,
 }
 
@@ -137,7 +139,7 @@ pub(super) const ROW: MethodInfo = MethodInfo {
                 OptionValue::Integer(0),
                 Range::at_least(0.0),
                 OURS,
-                "epochs after which the teacher weights' parameters are fixed; 0 = never",
+                "epochs of a first training, of the weights; then a new student; 0 = one training",
             ),
         ],
         min_teachers: 1,
@@ -174,6 +176,10 @@ impl Method for AmtmlKd {
             frozen_parameters: learn_epochs > 0 && epoch > learn_epochs,
             ..Needs::default()
         }
+    }
+
+    fn restart_after(&self) -> Option<usize> {
+        (self.config.learn_epochs > 0).then_some(self.config.learn_epochs)
     }
 
     fn connectors(&self, shapes: &Shapes) -> Vec<Connector> {
@@ -248,7 +254,7 @@ impl Method for AmtmlKd {
             line += &format!(" + {gamma} Σ MSE of {hints} hints");
         }
         if learn_epochs > 0 {
-            line += &format!(", w fixed after epoch {learn_epochs}");
+            line += &format!(", a new student with w as learnt in {learn_epochs} epochs");
         }
         line + &format!(", w learnt, τ = {temperature}, K = {teachers}, Σ_k w = 1")
     }

@@ -208,6 +208,10 @@ impl Method for Combination {
         self.base.method.student(student, teachers, seed)
     }
 
+    fn restart_after(&self) -> Option<usize> {
+        self.base.method.restart_after()
+    }
+
     fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
         self.named(|method| method.parameters(shapes))
     }

@@ -16,9 +16,9 @@
 //! # Gradient
 //! through the student's body and P. The classifier gets none, nor weight decay.
 //! # Paper and code
-//! the projector and the single term are the paper's: neither labels nor outputs take part. β = 1 as
-//! released; the mean over all values makes small gradients, so that it takes many epochs, and short
-//! runs gain from a larger β. Batch norm at the end of P has running statistics as everywhere, since P is part of the student.
+//! the projector and the single term are the paper's: neither labels nor outputs take part. β = 1 as in
+//! the release's commands for CIFAR-100 and ImageNet; the mean over all values makes small gradients,
+//! so that it takes many epochs, and short runs gain from a larger β. Batch norm at the end of P has running statistics as everywhere, since P is part of the student.
 //! # Limits
 //! one teacher, with a pooled linear classifier; the student's own classifier is not used. The
 //! delivered network is larger than the student by P and the teacher's classifier. The accuracy in

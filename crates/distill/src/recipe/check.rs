@@ -12,6 +12,9 @@ use super::term;
 
 mod plan;
 
+/// Key of a method's warm-up.
+pub(crate) const WARM_UP: &str = "warmup_epochs";
+
 impl Recipe {
     /// Checks a recipe that was built in code, as [`Recipe::load`] checks one from a file.
     ///
@@ -336,6 +339,31 @@ pub(super) fn warnings(recipe: &Recipe, methods: &[MethodSpec], warnings: &mut P
             format!("the warm-up lasts all {} epochs", train.epochs),
             "make `train.warmup_epochs` smaller than `train.epochs`".to_owned(),
         );
+    }
+    warm_ups(recipe, methods, warnings);
+}
+
+/// Warm-ups of the method and of terms that are not over before the last epoch.
+fn warm_ups(recipe: &Recipe, methods: &[MethodSpec], warnings: &mut Problems) {
+    let terms = recipe.method.terms.iter().enumerate();
+    let terms = terms.map(|(at, term)| (format!("method.terms[{at}]"), &term.method));
+    for (at, own) in std::iter::once(("method".to_owned(), &recipe.method)).chain(terms) {
+        let spec = method::find(methods, &own.name);
+        let option = spec.and_then(|spec| spec.options.iter().find(|own| own.key == WARM_UP));
+        let epochs = recipe.train.epochs;
+        if let (Some(option), Some(length)) = (option, own.integer(WARM_UP))
+            && length > 0
+            && usize::try_from(length).is_ok_and(|length| length >= epochs)
+        {
+            warnings.add(
+                &join(&at, WARM_UP),
+                format!(
+                    "`{WARM_UP}` of `{}` is {length}, `train.epochs` {epochs} ({})",
+                    own.name, option.help
+                ),
+                format!("lower `{}`, or raise `train.epochs`", join(&at, WARM_UP)),
+            );
+        }
     }
 }
 

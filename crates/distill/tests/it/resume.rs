@@ -80,6 +80,26 @@ fn a_run_stopped_in_the_middle_of_epochs_equals_an_undisturbed_one() {
     }
 }
 
+#[test]
+fn a_run_of_two_trainings_stopped_around_the_second_ones_start_equals_an_undisturbed_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let sets = ["method.learn_epochs=1", "train.schedule=one-cycle", "train.optimizer=adamw"];
+    let recipe = recipe(folder.path(), "amtml-kd", 3, &sets);
+    resumed_equals_undisturbed(&recipe, folder.path());
+    // Between the two, when the checkpoint holds the first student and nothing of the second.
+    let (whole, between) = (folder.path().join("whole"), folder.path().join("between"));
+    let stop = AtomicBool::new(false);
+    run_with(&recipe, &between, Start::New, &stop, &mut |event| {
+        stop.store(matches!(event, Event::Epoch(_)), Ordering::Relaxed);
+    })
+    .unwrap_err();
+    assert_eq!(Checkpoint::read(&last(&between)).unwrap().progress.epoch, 1);
+    let (_, from, _) = resumed(&recipe, &between).unwrap();
+    assert_eq!(from, (2, 0));
+    assert!(student(&between) == student(&whole));
+    assert_eq!(timeless(&between), timeless(&whole));
+}
+
 /// Runs a recipe of two epochs or more once undisturbed and once stopped in the middle, after the
 /// first and after the last batch of epochs and resumed each time; gives the folder of the latter.
 pub(crate) fn resumed_equals_undisturbed(recipe: &Recipe, folder: &Path) -> PathBuf {
@@ -278,7 +298,14 @@ fn named_fields_may_change_and_the_change_is_recorded() {
     assert_eq!(again.changes, card.changes);
     assert!(matches!(resumed(&short, &out).unwrap_err(), Error::OtherRun { .. }));
 
-    for key in ["seed", "data.flip", "method.name", "train.optimizer", "student.network"] {
+    for key in [
+        "seed",
+        "data.flip",
+        "method.name",
+        "method.learn_epochs",
+        "train.optimizer",
+        "student.network",
+    ] {
         let error = resumed_with(&long, &out, &[key]).unwrap_err();
         assert!(matches!(error, Error::CannotChange { .. }), "{key}: {error}");
         assert!(error.hint().is_some());

@@ -115,6 +115,47 @@ fn every_method_learns_and_leaves_a_complete_folder() {
 }
 
 #[test]
+fn the_second_of_two_trainings_begins_anew_and_gives_the_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let learnt = |sets: &[&str], name: &str| {
+        let mut all = vec!["train.schedule=one-cycle"];
+        all.extend(sets);
+        let recipe = recipe(folder.path(), "amtml-kd", 2, &all);
+        let out = folder.path().join(name);
+        (run(&recipe, &out).unwrap(), metrics(&out), out)
+    };
+    // A first training of six epochs, a second one of a single one, which gets nowhere near it.
+    let (card, epochs, out) = learnt(&["train.epochs=7", "method.learn_epochs=6"], "two");
+    let top1: Vec<f64> = epochs.iter().map(|own| own.validation.unwrap().top1).collect();
+    assert!(top1[5] > 70.0 && top1[6] < top1[5] - 20.0, "{top1:?}");
+    assert_eq!((card.best.epoch, card.last.epoch), (7, 7));
+    assert_eq!(card.best.validation.unwrap().top1, top1[6]);
+    // The learning rate of a cycle of six epochs, and of one of a single epoch.
+    let rates: Vec<f64> = epochs.iter().map(|own| own.learning_rate).collect();
+    assert!(rates[5] < 0.01 * rates[1] && rates[6] < 0.2 * 0.05, "{rates:?}");
+    // The first training is that of a run without a second one, but for the rate.
+    let (_, alone, _) = learnt(&["train.epochs=6"], "one");
+    for (two, one) in epochs.iter().zip(&alone) {
+        assert!((two.loss - one.loss).abs() < 1e-3 * one.loss, "{} {}", two.loss, one.loss);
+    }
+    assert!(card.objective.contains("a new student with w as learnt in 6 epochs"));
+    assert!(out.join("student.safetensors").exists());
+}
+
+#[test]
+fn a_run_without_epochs_for_a_second_training_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = recipe(folder.path(), "amtml-kd", 2, &["method.learn_epochs=3"]);
+    let error = run(&recipe, &folder.path().join("run")).unwrap_err();
+    assert!(
+        matches!(error, Error::NoSecondTraining { method: "amtml-kd", first: 3, epochs: 3 }),
+        "{error}"
+    );
+    assert!(error.hint().unwrap().contains("train.epochs"));
+    assert!(!folder.path().join("run").exists());
+}
+
+#[test]
 fn one_seed_gives_the_same_bytes_for_any_number_of_threads() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = recipe(folder.path(), "ca-mkd", 3, &[]);

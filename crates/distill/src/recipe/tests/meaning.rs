@@ -383,6 +383,19 @@ fn what_is_allowed_but_probably_not_meant() {
 }
 
 #[test]
+fn a_warm_up_of_a_method_that_lasts_as_long_as_the_run_is_told() {
+    let told = |length: &str| {
+        let warnings = warnings(FULL, &[&format!("method.warmup_epochs={length}")]);
+        warnings.into_iter().find(|own| own.key == "method.warmup_epochs")
+    };
+    let warning = told("24").unwrap();
+    assert!(warning.what.starts_with("`warmup_epochs` of `ca-mkd` is 24, `train.epochs` 24 ("));
+    assert_eq!(warning.hint, "lower `method.warmup_epochs`, or raise `train.epochs`");
+    assert!(told("25").is_some());
+    assert!(told("23").is_none() && told("0").is_none());
+}
+
+#[test]
 fn an_error_shows_all_its_problems() {
     let error = load(FULL, &["seed=-1", "x"]).unwrap_err();
     assert_eq!(

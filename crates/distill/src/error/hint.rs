@@ -1,0 +1,244 @@
+//! How to mend what can stop a run.
+
+use std::path::PathBuf;
+
+use super::Error;
+use crate::checkpoint::{Change, check_allowed};
+
+impl Error {
+    /// How to mend it, if there is a way worth naming.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let kept_hint = |kept: &Option<PathBuf>, first: &str| match kept {
+            Some(path) => {
+                format!("{first}`{}` is kept: continue from it with `--resume`", path.display())
+            }
+            None => format!("{first}there is no checkpoint yet: `--resume` begins again"),
+        };
+        match self {
+            // Each recipe problem carries its own hint.
+            Self::Recipe(_) => None,
+            Self::Data(error) => error.hint(),
+            Self::Network(error) => error.hint(),
+            Self::TeacherClasses { problem, .. } => Some(problem.hint()),
+            Self::Onnx { hint, .. } => Some(hint.clone()),
+            Self::Student { hint, .. } => Some((*hint).to_owned()),
+            Self::ExportDiffers { relative, .. } if relative.is_finite() => Some(
+                "use `--safetensors`, and report it with the network's name: at most 1e-4 is \
+                 rounding"
+                    .to_owned(),
+            ),
+            Self::ExportDiffers { .. } => {
+                Some("the student's logits are not finite: that training run broke down".to_owned())
+            }
+            Self::SecondRuntime { .. } => {
+                Some("use `--safetensors`, and report it with the network's name".to_owned())
+            }
+            Self::ClassFile { .. } => Some(
+                "give a JSON list or object of names, or a text file with one name a line"
+                    .to_owned(),
+            ),
+            Self::MissingSamples { .. } => Some(
+                "list the ids with `faculty datasets DATA --ids` and write the table for all of \
+                 them; the data must be read as in the recipe (same `resize`, labels and classes)"
+                    .to_owned(),
+            ),
+            Self::MissingPart { method, who, .. } => {
+                let options = crate::methods::find(method).spec.options;
+                let without = match options.iter().any(|option| option.key == "intermediate") {
+                    true => "`method.intermediate = false`",
+                    false => "options of the method that do without it (`faculty explain`)",
+                };
+                let heads = if who.contains("a head") { "no `heads`, " } else { "" };
+                Some(format!(
+                    "choose {heads}networks that have it (`faculty networks`), {without}, or a \
+                     method of the output layer such as `aver`"
+                ))
+            }
+            Self::NoSuchTap { .. } => Some("`faculty networks` lists them".to_owned()),
+            Self::NoPlaceForHeads { .. } => Some(
+                "add a teacher with `network` and `weights`, or use another `method.name`"
+                    .to_owned(),
+            ),
+            Self::HeadMissing { .. } => Some(
+                "`faculty distill` trains it before the run, the library with `heads::mount`"
+                    .to_owned(),
+            ),
+            Self::HeadFile { .. } => {
+                Some("delete that file: the next run trains the head again".to_owned())
+            }
+            Self::HeadNotFinite { .. } => Some("lower `heads.learning_rate`".to_owned()),
+            Self::HeadsStopped { .. } => Some(
+                "heads of finished teachers are kept: the same command goes on with the others"
+                    .to_owned(),
+            ),
+            Self::WeakTeacher { teacher, suspicion, .. } => {
+                let first = suspicion.as_ref().map_or_else(
+                    || "check its normalisation (`mean`, `std`) and class order".to_owned(),
+                    |own| own.mend.clone(),
+                );
+                Some(format!("{first}, or set `allow_weak = true` on teacher `{teacher}`"))
+            }
+            Self::NeedsValidation { .. } => {
+                Some("set `data.validation` above 0, or choose another `method.name`".to_owned())
+            }
+            Self::NothingToLeaveOut { .. } => Some(
+                "add `[[teachers]]`, or choose another `method.name`; one teacher alone compares \
+                 with `--set method.name=ce`"
+                    .to_owned(),
+            ),
+            Self::NothingToMeasureOn => Some("set `data.validation` above 0".to_owned()),
+            Self::Combination { .. } => {
+                Some("remove that `[[method.terms]]`, or choose another method".to_owned())
+            }
+            Self::FixedTeacher { mend, .. } => Some(mend.clone()),
+            Self::Batches { mend, .. } => Some(format!("set `{mend}`")),
+            Self::NoSecondTraining { first, .. } => Some(format!(
+                "set `train.epochs` above {first}, which counts both trainings, or lower \
+                 `method.learn_epochs`"
+            )),
+            Self::Channels { expected, .. } => {
+                Some(format!("give {expected} values, or leave the key out to measure them"))
+            }
+            Self::TooFewSamples { .. } => {
+                Some("lower `train.batch_size`, or use more samples".to_owned())
+            }
+            Self::Memory { outputs: true, .. } => Some(
+                "add `[cache]`, which keeps the teachers' outputs in files, or lower `data.views`"
+                    .to_owned(),
+            ),
+            Self::Memory { outputs: false, .. } => Some(
+                "lower `train.batch_size`, choose a smaller student, or end other programs"
+                    .to_owned(),
+            ),
+            Self::DeviceNotBuilt { device } => Some(format!(
+                "build it with `--features {device}`, or leave `train.device` out to use the CPU"
+            )),
+            Self::FolderInUse { finished: true, .. } => Some(
+                "choose another folder with `--output`, or replace it with `--overwrite`"
+                    .to_owned(),
+            ),
+            Self::FolderInUse { finished: false, .. } => {
+                Some("continue it with `--resume`, or replace it with `--overwrite`".to_owned())
+            }
+            Self::NothingToResume { .. } => Some("start it without `--resume`".to_owned()),
+            Self::Checkpoint { .. } => Some("start the run again with `--overwrite`".to_owned()),
+            Self::OtherRun { changes, can_allow, .. } => {
+                let keys: Vec<String> =
+                    changes.iter().map(|change| change.key.clone()).collect();
+                let ways = "undo the change, or start a new run with `--output` or `--overwrite`";
+                let may = *can_allow && check_allowed(&keys).is_ok();
+                Some(match changes.as_slice() {
+                    [Change { key, now, .. }, ..] if may => {
+                        format!("{ways}; `--resume-with {key}={now}` goes on with the change")
+                    }
+                    _ => ways.to_owned(),
+                })
+            }
+            Self::NoCache => Some("add `[cache]`, and `views = 4` to `[data]`".to_owned()),
+            Self::CacheMismatch { field, cache, .. } => Some(match field.as_str() {
+                "`data.view_seed`" => format!(
+                    "set `data.view_seed = {cache}`, so that runs of all seeds share the cache, or \
+                     name another folder as `cache.path`"
+                ),
+                _ => "undo the change, or name another folder as `cache.path`".to_owned(),
+            }),
+            Self::CacheDamaged { .. } => Some(
+                "delete that file and run `faculty cache` with the recipe: nothing else is \
+                 computed again"
+                    .to_owned(),
+            ),
+            Self::CacheIncomplete { .. } => {
+                Some("run `faculty cache` with the recipe: it computes what is missing".to_owned())
+            }
+            Self::CacheMaps { .. } => {
+                Some("set `cache.maps = \"auto\"`, or use a method that reads logits".to_owned())
+            }
+            Self::FolderLocked { .. } => {
+                Some("wait for it to end, or use another folder".to_owned())
+            }
+            Self::CacheLabels { .. } => {
+                Some("compare them without `[cache]`, or with caches of their own".to_owned())
+            }
+            Self::NoClassCost { teacher } => Some(format!(
+                "give `class_cost = \"FILE.safetensors\"` to teacher `{teacher}`, with costs or \
+                 with embeddings of both lists of classes"
+            )),
+            Self::ClassCostFile { .. } => Some(
+                "give `cost` [its classes, the data's], or embeddings `teacher` and `data`, a row \
+                 for each class"
+                    .to_owned(),
+            ),
+            Self::CannotChange { .. } => Some(
+                "keys of `train` and `method` can change, but neither the method, the optimiser \
+                 nor the length of a first training; start a new run for anything else"
+                    .to_owned(),
+            ),
+            Self::CacheStopped { .. } => {
+                Some("what is finished is kept: the same command goes on from there".to_owned())
+            }
+            Self::CacheValue { dtype: "f16", .. } => Some("set `cache.dtype = \"f32\"`".to_owned()),
+            Self::CacheValue { .. } => {
+                Some("check the teacher's weights and normalisation".to_owned())
+            }
+            Self::NotFinite { kept: Some(kept), .. } => Some(format!(
+                "`{}` is kept: go on from it with a lower rate, `--resume-with \
+                 train.learning_rate=…`, or without the batch, `--resume --set \
+                 train.skip_bad_batches=…`",
+                kept.display()
+            )),
+            Self::NotFinite { kept: None, .. } => Some(
+                "lower `train.learning_rate` or the loss weights, and start again with \
+                 `--overwrite`"
+                    .to_owned(),
+            ),
+            Self::Interrupted { kept, .. } => Some(kept_hint(kept, "")),
+            Self::NothingToCompare { .. } => {
+                Some("name some in `--methods`; `faculty methods` lists them".to_owned())
+            }
+            Self::UnknownReference { methods, .. } => {
+                Some(format!("name it in `--methods` too, or give one of {}", methods.join(", ")))
+            }
+            Self::NothingToSweep { .. } => Some(
+                "name values to try, for example `--sweep train.learning_rate=0.02,0.05,0.1`"
+                    .to_owned(),
+            ),
+            Self::SweptKey { .. } => Some(
+                "vary options of the method and of `[train]`; for several methods use `--methods`"
+                    .to_owned(),
+            ),
+            Self::RunOfComparison { source, .. } => match **source {
+                Self::NotFinite { .. } => Some(
+                    "lower `train.learning_rate`, or leave the method out of `--methods`; finished \
+                     runs are kept"
+                        .to_owned(),
+                ),
+                _ => source.hint(),
+            },
+            Self::Planned { .. } => {
+                Some("use `faculty distill`, or remove `[plan]`".to_owned())
+            }
+            Self::AssistantSizes { .. } => Some(
+                "name larger networks first in `plan.networks`; equal ones are \
+                 `plan.kind = \"born-again\"`"
+                    .to_owned(),
+            ),
+            Self::StudentOfPlan { source, .. } => match **source {
+                Self::Interrupted { .. } => Some(
+                    "what is done is kept, finished students too: go on with `--resume`"
+                        .to_owned(),
+                ),
+                Self::NotFinite { .. } => Some(
+                    "lower `train.learning_rate` or the loss weights; finished students are kept"
+                        .to_owned(),
+                ),
+                _ => source.hint(),
+            },
+            Self::ComparisonStopped { .. } => Some(
+                "what is done is kept, finished runs too: the same command goes on from there"
+                    .to_owned(),
+            ),
+            Self::Io { .. } => Some("check the path, its permissions and free space".to_owned()),
+        }
+    }
+}
