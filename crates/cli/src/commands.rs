@@ -64,13 +64,22 @@ fn use_threads(threads: Option<usize>) -> Result<(), Failure> {
     })
 }
 
-/// A flag that Ctrl-C, SIGTERM or SIGHUP sets; a second one ends the program at once. The exit code
-/// is that of Ctrl-C for all of them: each says that the work can go on.
+/// Set for programs that a comparison starts: they may hear one wish to stop twice, from the
+/// terminal and from the comparison.
+const JOB: &str = "FACULTY_JOB";
+
+/// A flag that Ctrl-C, SIGTERM or SIGHUP sets; a second one ends the program at once, unless it is
+/// a job of a comparison. The exit code is that of Ctrl-C for all of them: each says that the work can
+/// go on.
 fn stop_on_interrupt() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
+    let is_job = std::env::var_os(JOB).is_some();
     let installed = ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::Relaxed) {
+            if is_job {
+                return;
+            }
             std::process::exit(Exit::Interrupted as i32);
         }
         eprintln!("stopping after this batch, what is done is kept; once more ends at once");

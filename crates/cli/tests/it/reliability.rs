@@ -195,6 +195,34 @@ fn ctrl_c_and_sigterm_save_exit_with_130_and_say_how_to_go_on() {
 }
 
 #[test]
+fn a_comparison_passes_a_signal_on_to_its_programs_which_save_and_end() {
+    let project = Project::new();
+    project.train("a", &["train.epochs=1", "seed=5"]);
+    project.train("b", &["train.epochs=1", "seed=6"]);
+    project.write("aver.toml", recipe("aver", TEACHERS));
+    let arguments = ["compare", "aver.toml", "--methods", "aver", "--jobs", "2", "--output", "own"];
+    let child = start(&project, &[&arguments[..], &["--set", "train.epochs=2000"]].concat());
+    let runs = ["ce", "aver"].map(|name| project.path("own").join(name).join("seed3"));
+    let began = Instant::now();
+    while !runs.iter().all(|run| run.join("checkpoints/last.safetensors").exists()) {
+        assert!(began.elapsed() < Duration::from_secs(120), "no checkpoint");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // To the comparison alone, as a service manager does it.
+    let asked = Instant::now();
+    signal(&child, "-TERM");
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(asked.elapsed() < Duration::from_secs(30), "waited {:?}", asked.elapsed());
+    for name in ["ce", "aver"] {
+        let log = project.path("own/logs").join(format!("{name}-seed3.log"));
+        let log = std::fs::read_to_string(log).unwrap();
+        assert!(log.contains("continue from it with `--resume`"), "{name}: {log}");
+    }
+}
+
+#[test]
 fn resume_with_goes_on_with_the_named_change_alone() {
     let project = Project::new();
     project.run(&["train", "recipe.toml", "--set", "train.schedule=constant"]).expect(0);

@@ -12,7 +12,7 @@ use faculty_distill::comparison::MissingRun;
 use faculty_distill::recipe::Recipe;
 use faculty_nets::weights::write_atomically;
 
-use crate::commands::shown;
+use crate::commands::{JOB, shown};
 use crate::failure::Failure;
 
 /// How often finished programs are looked for.
@@ -79,7 +79,8 @@ pub(super) fn run(
         }
         working = still;
         if stopped {
-            // Ctrl-C reaches the programs as well; they save and end.
+            // Ctrl-C reaches the programs as well, a signal to this one alone does not.
+            working.iter().for_each(|job| ask_to_stop(&job.child));
             let since = Instant::now();
             while since.elapsed() < PATIENCE
                 && working.iter_mut().any(|job| matches!(job.child.try_wait(), Ok(None)))
@@ -108,6 +109,7 @@ fn start<'a>(run: &'a MissingRun, logs: &Path, threads: usize) -> Result<Job<'a>
     let file = File::create(&log).map_err(io("write", &log))?;
     let program = std::env::current_exe().map_err(io("find the program of", &log))?;
     let child = Command::new(program)
+        .env(JOB, "1")
         .arg("distill")
         .arg(&recipe)
         .arg("--output")
@@ -122,6 +124,22 @@ fn start<'a>(run: &'a MissingRun, logs: &Path, threads: usize) -> Result<Job<'a>
         .map_err(io("start a program for", &recipe))?;
     Ok(Job { run, child, log, started: Instant::now() })
 }
+
+/// Lets a program save and end.
+#[cfg(unix)]
+fn ask_to_stop(child: &Child) {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+
+    if let Ok(id) = i32::try_from(child.id()) {
+        // One that has just ended by itself cannot be asked.
+        let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+    }
+}
+
+/// Elsewhere the console asks them.
+#[cfg(not(unix))]
+fn ask_to_stop(_child: &Child) {}
 
 /// What the program said, where and why.
 fn failed(job: &Job<'_>, code: Option<i32>) -> Failure {
