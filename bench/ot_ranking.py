@@ -57,6 +57,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=6, help="of the students")
+    parser.add_argument("--lambda", type=float, default=1.0, help="`method.lambda`", dest="weight")
     parser.add_argument("teachers", nargs="*", metavar="NAME=NETWORK=FILE")
     arguments = parser.parse_args()
     teachers = [
@@ -75,7 +76,8 @@ def main():
         folder = arguments.output / teacher[0]
         faculty(
             arguments.binary, "compare", own, "--methods", "ot", "--seeds", arguments.seeds,
-            "--jobs", arguments.jobs, "--output", folder,
+            "--jobs", arguments.jobs, "--set", f"method.lambda={arguments.weight}",
+            "--output", folder,
         )  # fmt: skip
         result = json.loads((folder / "comparison.json").read_text())
         rows = {row["method"]: row["top1"] for row in result["rows"]}
