@@ -11,49 +11,13 @@ can be stopped and started again.
 import argparse
 import json
 import pathlib
-import subprocess
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-DEMO = ROOT / "crates" / "cli" / "demo"
-
-
-def faculty(binary, *arguments):
-    subprocess.run([binary, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
-
-
-def recipe(folder, method, teachers, epochs):
-    text = f"""seed = 1
-[data]
-path = "{DEMO / 'fashion-mnist'}"
-mean = [0.286]
-std = [0.353]
-crop_padding = 2
-views = 2
-[student]
-network = "resnet8x0.5"
-[method]
-name = "{method}"
-[train]
-epochs = {epochs}
-batch_size = 64
-learning_rate = 0.05
-schedule = "one-cycle"
-"""
-    for name, network, weights in teachers:
-        text += f"""[[teachers]]
-name = "{name}"
-network = "{network}"
-weights = "{weights}"
-allow_weak = true
-"""
-    path = folder / f"{method}.toml"
-    path.write_text(text)
-    return path
+from demo_data import ADA, BEN, BINARY, ROOT, faculty, recipe, shown
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--binary", default=ROOT / "target" / "release" / "faculty")
+    parser.add_argument("--binary", default=BINARY)
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "runs" / "bad-teacher")
     parser.add_argument("--noise", default="0,0.25,0.5,0.75,1")
     parser.add_argument("--kind", default="uniform", choices=["uniform", "pair"])
@@ -78,14 +42,11 @@ def main():
                 "seed=21",
             ]
             sets = [part for own in sets for part in ("--set", own)]
-            own = recipe(folder, "ce", [], 8)
+            own = recipe(folder / "ce.toml", "ce", [], 8)
             faculty(arguments.binary, "train", own, *sets, "--output", teacher, "--overwrite")
-        teachers = [
-            ("ada", "resnet14", DEMO / "teachers" / "ada.safetensors"),
-            ("ben", "resnet8", DEMO / "teachers" / "ben.safetensors"),
-            ("bad", "resnet8", teacher.resolve() / "student.safetensors"),
-        ]
-        own = recipe(folder, "ca-mkd", teachers, arguments.epochs)
+        bad = ("bad", "resnet8", teacher / "student.safetensors")
+        teachers = [ADA, BEN, bad]
+        own = recipe(folder / "ca-mkd.toml", "ca-mkd", teachers, arguments.epochs)
         faculty(
             arguments.binary, "compare", own, "--methods", arguments.methods,
             "--seeds", arguments.seeds, "--jobs", arguments.jobs,
@@ -93,15 +54,10 @@ def main():
         )  # fmt: skip
         result = json.loads((folder / "comparison" / "comparison.json").read_text())
         rows = {row["method"]: row["top1"] for row in result["rows"]}
-        bad = next(t["quality"]["top1"] for t in result["teachers"] if t["name"] == "bad")
-
-        def shown(top1):
-            deviation = top1["deviation"]
-            return f"{top1['mean']:.2f}" + (f" ± {deviation:.2f}" if deviation else "")
-
+        accuracy = next(t["quality"]["top1"] for t in result["teachers"] if t["name"] == "bad")
         cells = [shown(rows[method]) for method in methods]
         share = f"{100 * float(noise):.0f} %"
-        print(f"| {share} | {bad:.1f} % | {' | '.join(cells)} |", flush=True)
+        print(f"| {share} | {accuracy:.1f} % | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
