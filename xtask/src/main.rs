@@ -7,6 +7,7 @@
     reason = "a program that talks to its developer"
 )]
 
+mod arrows;
 mod fuzz;
 mod licences;
 mod soak;
@@ -20,6 +21,7 @@ const TEST_COMMAND: &[&str] = &["test", "--release"];
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("check") => check(),
+        Some("arrows") => arrows(),
         Some("licences") => licences(),
         Some("fuzz") => fuzz_all(),
         // As a wrapper of the compiler, for `fuzz`.
@@ -27,7 +29,8 @@ fn main() -> ExitCode {
         Some("soak") => soak_for(std::env::args().nth(3).as_deref().unwrap_or("30")),
         other => {
             eprintln!(
-                "usage: cargo xtask check                  (fmt, clippy, docs, licences, crate list, tests)\n\
+                "usage: cargo xtask check                  (fmt, clippy, docs, arrows, licences, crate list, tests)\n\
+                 \x20      cargo xtask arrows                (who imports whom; circles)\n\
                  \x20      cargo xtask licences               (those of all dependencies, offline)\n\
                  \x20      cargo xtask fuzz [--minutes 10] [--jobs 2] [READER …]   (needs cargo-fuzz)\n\
                  \x20      cargo xtask soak [--minutes 30]   (kills and faults; build with --release)"
@@ -81,6 +84,23 @@ fn check() -> ExitCode {
     }
     eprintln!("check: all good");
     ExitCode::SUCCESS
+}
+
+/// Prints who imports whom; fails on circles and on crates that are too large or too deep.
+fn arrows() -> ExitCode {
+    match arrows::find(&root()) {
+        Ok(found) => {
+            println!("{}", found.table);
+            for problem in &found.problems {
+                eprintln!("arrows: {problem}");
+            }
+            if found.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(problem) => {
+            eprintln!("arrows: {problem}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn licences() -> ExitCode {
