@@ -11,13 +11,13 @@ use faculty_data::Dataset;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::lock::FolderLock;
 use crate::metrics::Quality;
 use crate::recipe::Recipe;
 use crate::run::{CheckedRun, TeacherPool};
 use crate::run_folder::{RunFolder, Start};
 use crate::trainer::{Event, train};
 use crate::{methods, record};
+use faculty_files::FolderLock;
 
 /// How an ablation is run.
 #[derive(Clone, Debug)]

@@ -22,7 +22,6 @@ use crate::checkpoint::Identity;
 use crate::error::{Error, Result};
 use crate::found::{Found, find_run};
 use crate::heads::{self, HeadsEvent, HeadsPlan};
-use crate::lock::FolderLock;
 use crate::methods::{self, METHODS};
 use crate::recipe::{self, CacheDtype, METHOD_WARM_UP, Method, Recipe};
 use crate::record::{RunCard, TeacherCard};
@@ -30,6 +29,7 @@ use crate::run::{CheckedRun, Labels, TeacherPool, needs_of_run, taps_of_run};
 use crate::run_folder::{RunFolder, Start};
 use crate::tap::Tap;
 use crate::trainer::{Event, train};
+use faculty_files::FolderLock;
 
 mod table;
 
@@ -279,7 +279,7 @@ impl<'a> CheckedComparison<'a> {
     ///
     /// # Errors
     /// [`Error::ComparisonStopped`] when `stop` was set; [`Error::RunOfComparison`];
-    /// [`Error::FolderLocked`].
+    /// [`Error::Folder`].
     pub fn run(
         mut self,
         stop: &AtomicBool,

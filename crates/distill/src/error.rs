@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use faculty_data::SampleId;
+use faculty_files::{FileError, LockError};
 
 use crate::checkpoint::Change;
 use crate::preflight::Suspicion;
@@ -291,15 +292,8 @@ pub enum Error {
         finished: bool,
     },
     /// A folder that another process writes.
-    #[error("{owner} {what} `{}` already", path.display())]
-    FolderLocked {
-        /// The folder.
-        path: PathBuf,
-        /// What it does there.
-        what: &'static str,
-        /// Which process, on which machine.
-        owner: String,
-    },
+    #[error(transparent)]
+    Folder(LockError),
     /// A key of the recipe that cannot change in the middle of a run.
     #[error("`{key}` cannot change in the middle of a run")]
     CannotChange {
@@ -537,6 +531,21 @@ impl Error {
     ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+impl From<FileError> for Error {
+    fn from(FileError { action, path, source, .. }: FileError) -> Self {
+        Self::Io { action, path, source }
+    }
+}
+
+impl From<LockError> for Error {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::File(error) => error.into(),
+            error => Self::Folder(error),
+        }
     }
 }
 

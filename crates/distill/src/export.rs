@@ -9,7 +9,8 @@
 use std::path::Path;
 
 use faculty_data::{BatchLoader, ImageSet, LoaderConfig, Normalisation, Part};
-use faculty_nets::weights::{write, write_atomically};
+use faculty_files::write_atomically;
+use faculty_nets::weights::write;
 use faculty_nets::{Inference, OnnxOptions};
 use serde::Serialize;
 

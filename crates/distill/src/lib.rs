@@ -20,7 +20,6 @@ pub mod export;
 mod found;
 pub mod heads;
 pub mod learner;
-mod lock;
 pub mod losses;
 pub mod methods;
 pub mod metrics;

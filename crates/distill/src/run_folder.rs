@@ -12,15 +12,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use faculty_nets::files::{self, is_partial, write_atomically};
+use faculty_files::{self as files, is_partial, write_atomically};
 
 use crate::bench_model::BENCH_FILE;
 use crate::checkpoint::{CheckpointPair, Progress};
 use crate::error::{Error, Result};
-use crate::lock::FolderLock;
 use crate::plan::PlanCard;
 use crate::record::{EpochRecord, RunCard};
 use crate::report_data::ReportData;
+use faculty_files::FolderLock;
 
 /// Name of the TensorBoard events in a run folder.
 pub const EVENTS: &str = "events.out.tfevents.faculty";
@@ -82,7 +82,7 @@ impl RunFolder {
             }
             Start::Resume | Start::Overwrite => {}
         }
-        FolderLock::check(&self.path, WHAT)
+        Ok(FolderLock::check(&self.path, WHAT)?)
     }
 
     /// Fails when the folder already holds a run.

@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 use crate::cache::CachePlan;
 use crate::error::{Error, Result};
 use crate::found::{Found, find_run};
-use crate::lock::FolderLock;
 use crate::methods::{self, METHODS};
 use crate::recipe::{Method, OptionValue, Recipe};
 use crate::record::RunCard;
@@ -26,6 +25,7 @@ use crate::run::{CheckedRun, TeacherPool, needs_of_run};
 use crate::run_folder::{RunFolder, Start};
 use crate::statistics::mean;
 use crate::trainer::{Event, train};
+use faculty_files::FolderLock;
 
 /// One of so many settings goes on to the next round, for so many times the epochs.
 pub const FACTOR: usize = 3;
@@ -245,7 +245,7 @@ impl<'a> CheckedSweep<'a> {
     ///
     /// # Errors
     /// [`Error::ComparisonStopped`] when `stop` was set; [`Error::RunOfComparison`];
-    /// [`Error::FolderLocked`].
+    /// [`Error::Folder`].
     pub fn run(
         mut self,
         stop: &AtomicBool,

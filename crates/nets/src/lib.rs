@@ -9,7 +9,6 @@ mod builder;
 mod burn_run;
 mod deep_resnet;
 mod error;
-pub mod files;
 mod graph;
 mod inference;
 mod initial;

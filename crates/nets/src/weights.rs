@@ -13,7 +13,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
-pub use crate::files::write_atomically;
+use faculty_files::write_atomically;
 
 /// Values of one tensor, row-major.
 #[derive(Clone, Debug, PartialEq)]

@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use faculty_distill::record::EpochRecord;
 use faculty_distill::run_folder::EVENTS;
-use faculty_nets::files::write_atomically;
+use faculty_files::write_atomically;
 
 use crate::error::{Error, Result};
 use crate::load::epochs_before;

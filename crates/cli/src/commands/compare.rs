@@ -10,7 +10,7 @@ use faculty_distill::comparison::{
 };
 use faculty_distill::recipe::Recipe;
 use faculty_distill::{Error, open_dataset};
-use faculty_nets::files::write_atomically;
+use faculty_files::write_atomically;
 use serde_json::json;
 
 use super::{

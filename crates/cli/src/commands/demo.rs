@@ -140,7 +140,7 @@ fn unpack(folder: &Path) -> Result<(), Failure> {
             move |source| Failure::from(Error::Io { action, path, source })
         };
         std::fs::create_dir_all(parent).map_err(io("create the folder of"))?;
-        faculty_nets::files::write_atomically(&path, bytes).map_err(io("write"))?;
+        faculty_files::write_atomically(&path, bytes).map_err(io("write"))?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use faculty_data::{Dataset, ReadOptions};
 use faculty_distill::methods::{METHODS, specs};
 use faculty_distill::recipe::Recipe;
-use faculty_nets::weights::write_atomically;
+use faculty_files::write_atomically;
 use faculty_nets::{MapShape, NETWORKS, graph_of, smaller};
 use serde_json::json;
 

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use faculty_distill::Event;
-use faculty_nets::weights::write_atomically;
+use faculty_files::write_atomically;
 use faculty_report::tensorboard::EventFile;
 use faculty_report::{Error, Report, charts, html, tables, text};
 use serde_json::json;

@@ -8,7 +8,7 @@ use faculty_distill::methods::specs;
 use faculty_distill::recipe::Recipe;
 use faculty_distill::sweep::{Candidate, CheckedSweep, Sweep, SweepPlan, Tried, usual_axes};
 use faculty_distill::{Error, open_dataset};
-use faculty_nets::weights::write_atomically;
+use faculty_files::write_atomically;
 use serde_json::json;
 
 use super::{beside, cache, load_recipe, shown, stop_on_interrupt, use_threads};

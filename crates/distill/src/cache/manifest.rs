@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use faculty_data::{Normalisation, SampleId};
-use faculty_nets::weights::write_atomically;
+use faculty_files::write_atomically;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 

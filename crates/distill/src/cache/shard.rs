@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use faculty_data::SampleId;
-use faculty_nets::files::NewFile;
+use faculty_files::NewFile;
 use half::f16;
 use half::slice::{HalfBitsSliceExt as _, HalfFloatSliceExt as _};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};

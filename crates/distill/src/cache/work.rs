@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use faculty_nets::files;
+use faculty_files as files;
 
 use super::Kind;
 use super::classifier::write_classifier;
@@ -11,10 +11,10 @@ use super::pixels::Pixels;
 use super::plan::{BATCH, CachePlan, SetPlan, TeacherPlan};
 use super::shard::{ShardWriter, shard_path};
 use crate::error::{Error, Result};
-use crate::lock::FolderLock;
 use crate::run::{Labels, Teacher, measure_teachers};
 use crate::tap::Tap;
 use crate::teacher::{TeacherBatch, TeacherSource};
+use faculty_files::FolderLock;
 
 /// Values of one kind that are gathered before they are written.
 const GATHERED_BYTES: usize = 64 << 20;

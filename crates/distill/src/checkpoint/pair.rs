@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use faculty_nets::files;
+use faculty_files as files;
 
 use super::{Checkpoint, Progress, Saved, save};
 use crate::error::{Error, Result};

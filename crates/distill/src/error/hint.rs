@@ -154,7 +154,7 @@ impl Error {
             Self::CacheMaps { .. } => {
                 Some("set `cache.maps = \"auto\"`, or use a method that reads logits".to_owned())
             }
-            Self::FolderLocked { .. } => {
+            Self::Folder(_) => {
                 Some("wait for it to end, or use another folder".to_owned())
             }
             Self::CacheLabels { .. } => {

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use faculty_nets::weights::{file_hash, write_atomically};
+use faculty_files::write_atomically;
+use faculty_nets::weights::file_hash;
 use serde::Serialize;
 
 use crate::bench_model::{ModelBench, read_bench};

@@ -11,7 +11,6 @@ use super::{HeadsPlan, Planned};
 use crate::compute::Compute;
 use crate::error::{Error, Result};
 use crate::learner::{Learner, LearnerBatch};
-use crate::lock::FolderLock;
 use crate::methods::Ce;
 use crate::optimizer::OptimizerConfig;
 use crate::recipe::{HeadTraining, Teacher};
@@ -19,6 +18,7 @@ use crate::run::{KEEP_IN_MEMORY_BYTES, RunData, Settings, epoch_batches, open_ba
 use crate::schedule::{Schedule, Shape};
 use crate::tap::Tap;
 use crate::teacher::{KeptInMemory, TeacherBatch, TeacherSource, bytes_needed};
+use faculty_files::FolderLock;
 
 /// Start of the random numbers of every head: runs of all seeds share their heads.
 const SEED: u64 = 1;

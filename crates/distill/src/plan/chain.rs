@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use faculty_data::Dataset;
-use faculty_nets::{Network, weights};
+use faculty_nets::Network;
 
 use super::{Ensemble, PlanEvent, PlannedStudent, ensemble, input, numbered};
 use crate::error::{Error, Result};
@@ -93,7 +93,7 @@ impl<'a> Chain<'a> {
         let last = folder.stage(&self.stages[self.stages.len() - 1].name);
         for (from, to) in [(last.metrics(), folder.metrics()), (last.student(), folder.student())] {
             let bytes = std::fs::read(&from).map_err(Error::io("read", &from))?;
-            weights::write_atomically(&to, &bytes).map_err(Error::io("write", &to))?;
+            faculty_files::write_atomically(&to, &bytes).map_err(Error::io("write", &to))?;
         }
         let card = cards.pop().expect("a chain has stages");
         Ok((card, students, ensemble))

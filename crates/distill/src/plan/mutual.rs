@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use faculty_data::rng::{Purpose, draw};
 use faculty_data::{Batch, Dataset};
-use faculty_nets::{Network, files};
+use faculty_files as files;
+use faculty_nets::Network;
 
 use super::{Ensemble, PlanEvent, PlannedStudent, ensemble, input, numbered};
 use crate::checkpoint::{BestEpoch, EpochPart, Identity, PeerProgress, Progress, Saved};

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use faculty_nets::{Network, files};
+use faculty_files as files;
+use faculty_nets::Network;
 
 use super::{Event, Observer, Training, write_student};
 use crate::checkpoint::{BestEpoch, Change, Checkpoint, Progress, Saved};

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use faculty_distill::checkpoint::Checkpoint;
 use faculty_distill::recipe::Recipe;
 use faculty_distill::{Error, Event, Start};
-use faculty_nets::files::faults::{self, Operation};
+use faculty_files::LockError;
+use faculty_files::faults::{self, Operation};
 
 use crate::resume::{resumed, run_until};
 use crate::runs::{recipe, run, run_with, student, timeless};
@@ -141,7 +142,7 @@ fn a_second_process_in_a_run_folder_is_refused() {
     })
     .unwrap();
     for error in errors {
-        let Error::FolderLocked { owner, .. } = &error else { panic!("{error}") };
+        let Error::Folder(LockError::Held { owner, .. }) = &error else { panic!("{error}") };
         assert!(owner.starts_with(&format!("process {} on ", std::process::id())), "{owner}");
         assert!(error.hint().unwrap().contains("another folder"));
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use faculty_distill::Error;
 use faculty_distill::comparison::MissingRun;
 use faculty_distill::recipe::Recipe;
-use faculty_nets::weights::write_atomically;
+use faculty_files::write_atomically;
 
 use crate::commands::{JOB, shown};
 use crate::failure::Failure;

@@ -3,17 +3,34 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use faculty_nets::files;
-
-use crate::error::{Error, Result};
+use crate::{FileError, create_folder, failed};
 
 const FILE: &str = "lock";
 
+/// A folder that cannot be locked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// Another process writes it.
+    #[error("{owner} {what} `{}` already", path.display())]
+    Held {
+        /// The folder.
+        path: PathBuf,
+        /// What it does there.
+        what: &'static str,
+        /// Which process, on which machine.
+        owner: String,
+    },
+    /// The lock file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
 /// A folder that no other process writes as long as this lives.
 #[derive(Debug)]
-pub(crate) struct FolderLock {
+pub struct FolderLock {
     /// Held, never read: closing it gives the lock back.
     _file: File,
 }
@@ -23,9 +40,9 @@ impl FolderLock {
     /// do there.
     ///
     /// # Errors
-    /// [`Error::FolderLocked`], with the process that has it.
-    pub(crate) fn take(folder: &Path, what: &'static str) -> Result<Self> {
-        files::create_folder(folder).map_err(Error::io("create", folder))?;
+    /// [`LockError::Held`], with the process that has it.
+    pub fn take(folder: &Path, what: &'static str) -> Result<Self, LockError> {
+        create_folder(folder).map_err(failed("create", folder))?;
         // The file stays: if it were removed, two processes could each lock a file of this name.
         let path = folder.join(FILE);
         let mut file = File::options()
@@ -33,18 +50,18 @@ impl FolderLock {
             .truncate(false)
             .write(true)
             .open(&path)
-            .map_err(Error::io("write", &path))?;
+            .map_err(failed("write", &path))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let owner = fs::read_to_string(&path).unwrap_or_default();
                 let owner = owner.lines().next().filter(|line| !line.is_empty());
                 let owner = owner.unwrap_or("another process").to_owned();
-                return Err(Error::FolderLocked { path: folder.to_owned(), what, owner });
+                return Err(LockError::Held { path: folder.to_owned(), what, owner });
             }
             // A file system without locks: whoever uses it has to know what else is running.
             Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(Error::io("lock", path)(error)),
+            Err(TryLockError::Error(error)) => return Err(failed("lock", path)(error).into()),
         }
         let owner = format!("process {} on {}\n", std::process::id(), host());
         // Only a help for people: a lock without a name is a lock all the same.
@@ -56,7 +73,7 @@ impl FolderLock {
     ///
     /// # Errors
     /// As [`FolderLock::take`].
-    pub(crate) fn check(folder: &Path, what: &'static str) -> Result<()> {
+    pub fn check(folder: &Path, what: &'static str) -> Result<(), LockError> {
         if folder.join(FILE).exists() { Self::take(folder, what).map(drop) } else { Ok(()) }
     }
 }
@@ -81,7 +98,7 @@ mod tests {
             .unwrap();
         let own = FolderLock::take(folder.path(), "train").unwrap();
         let error = FolderLock::take(folder.path(), "train").unwrap_err();
-        let Error::FolderLocked { owner, .. } = &error else { panic!("{error}") };
+        let LockError::Held { owner, .. } = &error else { panic!("{error}") };
         assert_eq!(*owner, format!("process {} on {}", std::process::id(), host()));
         assert!(FolderLock::check(folder.path(), "train").is_err());
         drop(own);

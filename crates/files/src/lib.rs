@@ -6,7 +6,12 @@ use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+mod error;
 pub mod faults;
+mod lock;
+
+pub use error::{FileError, failed};
+pub use lock::{FolderLock, LockError};
 
 use faults::{Operation, check};
 
