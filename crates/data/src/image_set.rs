@@ -212,7 +212,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::rng::{Purpose, below, draw};
+    use faculty_random::{Purpose, below, draw};
 
     /// 200 images of 1x2x2; contents repeat, so that there are many exact duplicates.
     fn with_duplicates() -> ImageSet {

@@ -1,7 +1,7 @@
 //! Wrong labels on purpose, to see what a method does with them.
 
-use crate::rng::{Purpose, below, draw, unit};
 use crate::{DataError, Part};
+use faculty_random::{Purpose, below, draw, unit};
 
 /// Which wrong class replaces a label.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

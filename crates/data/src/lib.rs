@@ -34,7 +34,7 @@ mod normalisation;
 pub mod parquet;
 mod part;
 mod picture;
-pub mod rng;
+
 mod sample_id;
 pub mod split;
 mod thumbnail;
@@ -42,6 +42,7 @@ mod view;
 
 pub use dataset::{Dataset, DatasetInfo, PartInfo};
 pub use error::DataError;
+pub use faculty_random as rng;
 pub use format::{Format, FormatInfo, ReadOptions, formats, recognise};
 pub use image_file::read_image;
 pub use image_set::ImageSet;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::rng::{Purpose, draw};
 use crate::{DataError, ImageSet, SampleId};
+use faculty_random::{Purpose, draw};
 
 /// Some samples of a shared [`ImageSet`], in some order, each with a label that may differ from the
 /// true one.

@@ -7,8 +7,8 @@
 //! Which side a sample is on depends on its id alone: re-ordering, adding or removing other samples
 //! moves nobody.
 
-use crate::rng::{Purpose, draw, unit};
 use crate::{DataError, Part};
+use faculty_random::{Purpose, draw, unit};
 
 /// The split seed that runs share unless told otherwise, so that their validation parts are the
 /// same samples.

@@ -11,8 +11,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::rng::{Purpose, below, draw};
 use crate::{DataError, Normalisation, SampleId};
+use faculty_random::{Purpose, below, draw};
 
 /// One way to see one sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

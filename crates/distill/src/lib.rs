@@ -27,7 +27,7 @@ pub mod optimizer;
 pub mod plan;
 pub mod predict;
 pub mod preflight;
-pub mod recipe;
+
 pub mod record;
 pub mod report_data;
 pub mod run;
@@ -42,6 +42,7 @@ mod trainer;
 pub mod weighting;
 
 pub use error::{Error, Result};
+pub use faculty_recipe as recipe;
 pub use run::{CheckedRun, open_dataset};
 pub use run_folder::{RunFolder, Start};
 pub use student::{FinishedStudent, StudentChoice};

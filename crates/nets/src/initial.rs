@@ -1,6 +1,8 @@
 //! Start values, drawn from a counter: the same seed and name give the same values on any
 //! machine, whatever else is built before or after.
 
+use faculty_random::Stream;
+
 use crate::graph::{Initial, ParameterSpec};
 
 /// Fills a parameter by its rule, keyed by `seed` and the parameter's name.
@@ -22,43 +24,6 @@ pub(crate) fn fill(spec: &ParameterSpec, seed: u64) -> Vec<f32> {
         Initial::Normal { deviation } => {
             (0..len).map(|_| (stream.normal() * f64::from(deviation)) as f32).collect()
         }
-    }
-}
-
-/// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) started from a hash of seed and name.
-struct Stream {
-    state: u64,
-}
-
-impl Stream {
-    fn new(seed: u64, name: &str) -> Self {
-        // FNV-1a over the name, then mixed with the seed: short, stable, and good enough to
-        // separate streams because every draw is mixed again.
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        let mut stream = Self { state: hash ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
-        stream.state = stream.next();
-        stream
-    }
-
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Uniform in (0, 1): the half step keeps 0 out, which the logarithm below needs.
-    fn unit(&mut self) -> f64 {
-        ((self.next() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
-    }
-
-    /// Standard normal by Box and Muller.
-    fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * self.unit().ln()).sqrt();
-        radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 }
 

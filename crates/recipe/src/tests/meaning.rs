@@ -2,7 +2,7 @@
 
 use super::messages::{Case, assert_messages, problems};
 use super::{FULL, load};
-use crate::recipe::Problem;
+use crate::Problem;
 
 fn warnings(text: &str, sets: &[&str]) -> Vec<Problem> {
     load(text, sets).unwrap().warnings

@@ -1,7 +1,7 @@
 //! No input makes the reader panic.
 
 use super::{FULL, METHODS, load};
-use crate::recipe::{Recipe, RecipeError};
+use crate::{Recipe, RecipeError};
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
 struct Random(u64);

@@ -28,7 +28,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use check::WARM_UP as METHOD_WARM_UP;
+pub use check::WARM_UP as METHOD_WARM_UP;
 pub use classes::Classes;
 pub use explain::{Entry, Origin};
 pub use heads::Heads;
@@ -36,7 +36,7 @@ pub use load::LoadedRecipe;
 pub use method::{Exception, Method, MethodSpec, OptionSpec, OptionValue};
 pub use problems::{Location, Problem, RecipeError};
 pub use range::Range;
-pub(crate) use schema::milestones as default_milestones;
+pub use schema::milestones as default_milestones;
 pub use schema::{
     Cache, CacheDtype, CacheMaps, Data, Device, HeadTraining, LabelNoise, Optimizer, Plan,
     PlanKind, Recipe, Schedule, Student, Teacher, Train,

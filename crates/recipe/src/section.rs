@@ -101,15 +101,15 @@ macro_rules! section {
         impl Default for $name {
             /// All defaults; required keys are empty, which the check refuses.
             fn default() -> Self {
-                $crate::recipe::load::Reader::blank(|reader| Self::read(reader, "", None))
+                $crate::load::Reader::blank(|reader| Self::read(reader, "", None))
             }
         }
 
-        impl $crate::recipe::section::Section for $name {
+        impl $crate::section::Section for $name {
             fn read(
-                reader: &mut $crate::recipe::load::Reader<'_>,
+                reader: &mut $crate::load::Reader<'_>,
                 at: &str,
-                node: Option<&$crate::recipe::tree::Node>,
+                node: Option<&$crate::tree::Node>,
             ) -> Self {
                 let table = reader.table(at, node);
                 reader.refuse_unknown(
@@ -123,9 +123,9 @@ macro_rules! section {
                     section!(@spec $key [$($help)+] [$($range)?] [$($source)?]),
                     section!(@default $($default)?),
                 );)+
-                $($(let $part = $crate::recipe::section::Section::read(
+                $($(let $part = $crate::section::Section::read(
                     reader,
-                    &$crate::recipe::section::join(at, stringify!($part)),
+                    &$crate::section::join(at, stringify!($part)),
                     table.and_then(|table| table.get(stringify!($part))),
                 );)+)?
                 Self { $($key,)+ $($($part,)+)? }
@@ -134,18 +134,18 @@ macro_rules! section {
             fn visit(
                 &self,
                 at: &str,
-                methods: &[$crate::recipe::method::MethodSpec],
-                see: &mut $crate::recipe::section::Visitor<'_>,
+                methods: &[$crate::method::MethodSpec],
+                see: &mut $crate::section::Visitor<'_>,
             ) {
                 let _ = methods;
                 $(see(
-                    &$crate::recipe::section::join(at, stringify!($key)),
+                    &$crate::section::join(at, stringify!($key)),
                     section!(@spec $key [$($help)+] [$($range)?] [$($source)?]),
-                    $crate::recipe::setting::Setting::to_value(&self.$key),
+                    $crate::setting::Setting::to_value(&self.$key),
                 );)+
-                $($($crate::recipe::section::Section::visit(
+                $($($crate::section::Section::visit(
                     &self.$part,
-                    &$crate::recipe::section::join(at, stringify!($part)),
+                    &$crate::section::join(at, stringify!($part)),
                     methods,
                     see,
                 );)+)?
@@ -153,10 +153,10 @@ macro_rules! section {
         }
     };
     (@spec $key:ident [$($help:literal)+] [$($range:expr)?] [$($source:literal)?]) => {
-        $crate::recipe::range::KeySpec {
+        $crate::range::KeySpec {
             key: stringify!($key),
             help: concat!($($help),+).trim_ascii(),
-            range: section!(@or [$($range)?] $crate::recipe::range::Range::Any),
+            range: section!(@or [$($range)?] $crate::range::Range::Any),
             source: section!(@default $($source)?),
         }
     };

@@ -13,7 +13,7 @@ use super::term;
 mod plan;
 
 /// Key of a method's warm-up.
-pub(crate) const WARM_UP: &str = "warmup_epochs";
+pub const WARM_UP: &str = "warmup_epochs";
 
 impl Recipe {
     /// Checks a recipe that was built in code, as [`Recipe::load`] checks one from a file.

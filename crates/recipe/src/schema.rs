@@ -364,7 +364,8 @@ words! {
 }
 
 /// The paper's 150, 180 and 210 of 240 epochs, in proportion. Short runs lose those that coincide.
-pub(crate) fn milestones(epochs: usize) -> Vec<usize> {
+#[must_use]
+pub fn milestones(epochs: usize) -> Vec<usize> {
     let mut milestones: Vec<usize> =
         (5..8).map(|eighth| epochs.saturating_mul(eighth) / 8).collect();
     milestones.dedup();

@@ -1,7 +1,7 @@
 //! What is said of recipes that cannot be read: what, where, hint.
 
 use super::{FULL, load};
-use crate::recipe::Problem;
+use crate::Problem;
 
 /// A change to [`FULL`], and the problems that it makes.
 pub(super) struct Case {

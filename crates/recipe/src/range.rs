@@ -51,7 +51,8 @@ impl Range {
 
     /// Whether `value` is in range. Values of another kind than the range speaks of are: their
     /// type is the reader's matter.
-    pub(crate) fn allows(&self, value: &Value) -> bool {
+    #[must_use]
+    pub fn allows(&self, value: &Value) -> bool {
         match (value, self) {
             (Value::Array(elements), _) => elements.iter().all(|element| self.allows(element)),
             (Value::Float(number), _) => self.allows_number(*number),

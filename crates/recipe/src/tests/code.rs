@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{FULL, METHODS, load};
-use crate::recipe::*;
+use crate::*;
 
 #[test]
 fn checks_recipes_built_in_code() {

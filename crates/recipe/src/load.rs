@@ -73,7 +73,7 @@ impl Recipe {
     ///
     /// # Example
     /// ```
-    /// use faculty_distill::recipe::{MethodSpec, Recipe};
+    /// use faculty_recipe::{MethodSpec, Recipe};
     ///
     /// let methods = [MethodSpec {
     ///     name: "ce",
@@ -99,7 +99,7 @@ impl Recipe {
     /// let problem = &error.unwrap_err().problems[0];
     /// assert_eq!(problem.place(), "x.toml:3, data.pth");
     /// assert_eq!(problem.hint, "did you mean `path`?");
-    /// # Ok::<(), faculty_distill::recipe::RecipeError>(())
+    /// # Ok::<(), faculty_recipe::RecipeError>(())
     /// ```
     pub fn from_str(
         text: &str,

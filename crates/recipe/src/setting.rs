@@ -206,7 +206,7 @@ macro_rules! words {
             }
         }
 
-        impl $crate::recipe::setting::Setting for $name {
+        impl $crate::setting::Setting for $name {
             const ONE: &'static str = String::ONE;
             const MANY: &'static str = String::MANY;
 

@@ -80,6 +80,45 @@ pub const fn below(draw: u64, bound: u64) -> u64 {
     ((draw as u128 * bound as u128) >> 64) as u64
 }
 
+/// A sequence of draws (SplitMix64) that a seed and a name begin: the start values of a network's
+/// parameters. The same seed and name give the same values on any machine, whatever else is drawn.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    state: u64,
+}
+
+impl Stream {
+    /// Begins the sequence of `name` under `seed`.
+    #[must_use]
+    pub fn new(seed: u64, name: &str) -> Self {
+        // FNV-1a over the name, then mixed with the seed: short, stable, and good enough to
+        // separate streams because every draw is mixed again.
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let mut stream = Self { state: hash ^ seed.wrapping_mul(GOLDEN) };
+        stream.state = stream.bits();
+        stream
+    }
+
+    /// The next 64 bits.
+    fn bits(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(GOLDEN);
+        mix(self.state)
+    }
+
+    /// Uniform in (0, 1): the half step keeps 0 out, which the logarithm of `normal` needs.
+    pub fn unit(&mut self) -> f64 {
+        ((self.bits() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+
+    /// Standard normal by Box and Muller.
+    pub fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * self.unit().ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.unit()).cos()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

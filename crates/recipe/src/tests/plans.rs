@@ -2,7 +2,7 @@
 
 use super::messages::{Case, assert_messages, problems};
 use super::{FULL, METHODS, entry, load};
-use crate::recipe::{MethodSpec, PlanKind};
+use crate::{MethodSpec, PlanKind};
 
 /// A change to the end of [`FULL`].
 const END: &str = "epochs = 24\n";
