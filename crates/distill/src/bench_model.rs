@@ -13,21 +13,15 @@ use std::time::{Duration, Instant};
 
 use faculty_data::{Dataset, SampleId};
 use faculty_nets::{Graph, MapShape, Network, graph_of};
-use serde::{Deserialize, Serialize};
+use faculty_records::bench::{BENCH_FILE, MeasuredModel, ModelBench, THROUGHPUT_BATCH};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::methods::specs;
 use crate::recipe::{self, Recipe};
 use crate::run::{Labels, load_teacher, mounted_if_trained, open_dataset, prepare_data};
 use crate::run_folder::RunFolder;
 use crate::student::{FinishedStudent, StudentChoice};
 use crate::teacher::{NetworkTeacher, TeacherBatch, TeacherSource};
-
-/// Images of a batch for throughput.
-pub const THROUGHPUT_BATCH: usize = 64;
-
-/// File in a run folder that keeps the result.
-pub const BENCH_FILE: &str = "bench.json";
 
 /// Runs before those that count: caches fill, memory is allocated.
 const WARM_UP: usize = 3;
@@ -37,48 +31,6 @@ const LONG_ENOUGH: Duration = Duration::from_secs(2);
 
 /// Fewest and most runs of one measurement.
 const RUNS: [usize; 2] = [5, 500];
-
-/// `bench.json`: what was measured, and on what.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ModelBench {
-    /// Version of this file's layout.
-    pub format: u32,
-    /// Program version.
-    pub faculty: String,
-    /// Path of the numeric kernels that ran.
-    pub kernels: String,
-    /// The processor, as the system names it.
-    pub processor: String,
-    /// Threads that the networks ran on.
-    pub threads: usize,
-    /// Shape of the student's images, `[channels, height, width]`.
-    pub input_shape: [usize; 3],
-    /// The student, then the teachers.
-    pub models: Vec<MeasuredModel>,
-    /// Teachers that were left out, and why.
-    pub left_out: Vec<String>,
-}
-
-/// One network.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MeasuredModel {
-    /// `student`, or the teacher's name in the recipe.
-    pub name: String,
-    /// Its network, or its file.
-    pub network: String,
-    /// Values of its parameters; not known of an ONNX file or a head.
-    pub parameters: Option<usize>,
-    /// Multiply-adds of convolutions and linear layers for one image.
-    pub multiply_adds: Option<usize>,
-    /// Milliseconds for one image, median.
-    pub latency_median_ms: f64,
-    /// The same, 95th percentile.
-    pub latency_p95_ms: f64,
-    /// Runs behind the two.
-    pub latency_runs: usize,
-    /// Images a second in batches of [`THROUGHPUT_BATCH`].
-    pub images_per_second: f64,
-}
 
 /// Measures the student and the teachers of a run folder, where the result is kept as
 /// [`BENCH_FILE`], or of a recipe, whose student need not be trained.
@@ -108,20 +60,6 @@ pub fn bench_models(path: &Path) -> Result<ModelBench> {
         run.write_json(BENCH_FILE, &bench)?;
     }
     Ok(bench)
-}
-
-/// What an earlier [`bench_models`] left in a run folder; nothing if there is no such file, or one
-/// of another version.
-///
-/// # Errors
-/// When the file is there and cannot be read.
-pub fn read_bench(run: &Path) -> Result<Option<ModelBench>> {
-    let file = run.join(BENCH_FILE);
-    match fs::read_to_string(&file) {
-        Ok(text) => Ok(serde_json::from_str(&text).ok()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("read", file)(error)),
-    }
 }
 
 fn measure_all(recipe: &Recipe, dataset: &Dataset, student: &Network) -> Result<ModelBench> {

@@ -11,17 +11,20 @@ use faculty_nets::weights::{self, StateDict};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
+use faculty_records::run::Change;
+
+use crate::epoch_sums::EpochSums;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::metrics::Quality;
 use crate::optimizer::OptimizerConfig;
-use crate::record::{EpochRecord, EpochSums};
+use crate::record::EpochRecord;
 
 mod identity;
 mod pair;
 mod state;
 
-pub use identity::{Change, Identity};
+pub use identity::Identity;
 pub(crate) use identity::{check_allowed, recipe_changes};
 pub(crate) use pair::CheckpointPair;
 

@@ -33,7 +33,9 @@ use faculty_files::FolderLock;
 
 mod table;
 
-pub use table::{ComparedRun, Comparison, ComparisonRow, MethodNote, Single, Spread, TeacherRow};
+pub use faculty_records::comparison::{
+    ComparedRun, Comparison, ComparisonRow, MethodNote, Single, Spread, TeacherRow,
+};
 
 /// The student alone: in every comparison.
 const ALONE: &str = "ce";

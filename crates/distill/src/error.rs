@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use faculty_data::SampleId;
 use faculty_files::{FileError, LockError};
 
-use crate::checkpoint::Change;
 use crate::preflight::Suspicion;
 use crate::recipe::RecipeError;
 use crate::teacher::ClassProblem;
+use faculty_records::run::Change;
 
 mod hint;
 

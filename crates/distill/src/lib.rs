@@ -22,18 +22,18 @@ pub mod heads;
 pub mod learner;
 pub mod losses;
 pub mod methods;
-pub mod metrics;
+
 pub mod optimizer;
 pub mod plan;
 pub mod predict;
 pub mod preflight;
 
-pub mod record;
+mod epoch_sums;
 pub mod report_data;
 pub mod run;
 pub mod run_folder;
 pub mod schedule;
-pub mod statistics;
+
 mod student;
 pub mod sweep;
 pub mod tap;
@@ -43,6 +43,7 @@ pub mod weighting;
 
 pub use error::{Error, Result};
 pub use faculty_recipe as recipe;
+pub use faculty_records::{quality as metrics, run as record, statistics};
 pub use run::{CheckedRun, open_dataset};
 pub use run_folder::{RunFolder, Start};
 pub use student::{FinishedStudent, StudentChoice};

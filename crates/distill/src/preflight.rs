@@ -17,14 +17,13 @@ use crate::teacher::{TeacherBatch, TeacherOutputs, TeacherSource};
 
 mod assignment;
 mod class_order;
-mod classes;
-mod diversity;
+
 mod normalisation;
 mod temperature;
 
 pub use class_order::{ClassOrderCheck, MovedClass, check_class_order};
-pub use classes::{ClassAccuracy, class_accuracies, wilson};
-pub use diversity::{Diversity, PairDiversity, diversity};
+pub use faculty_records::class_accuracy::{ClassAccuracy, class_accuracies, wilson};
+pub use faculty_records::diversity::{Diversity, PairDiversity, diversity};
 pub use normalisation::{NormalisationCheck, TriedNormalisation, check_normalisation};
 pub use temperature::{FittedTemperature, TEMPERATURE_BOUNDS, fit_temperature};
 

@@ -5,12 +5,14 @@
 
 use faculty_data::{BatchLoader, LoaderConfig, Normalisation, Part};
 use faculty_nets::{Inference, Network};
-use serde::{Deserialize, Serialize};
+use faculty_records::report_data::{
+    Answer, Confusion, ReportData, StudentDetail, TeacherDetail, TeachersDetail,
+};
 
 use crate::error::Result;
 use crate::evaluate::{for_each_batch, mean_of_probabilities};
 use crate::learner::{Learner, LearnerBatch};
-use crate::metrics::{CalibrationBin, QualityMeter};
+use crate::metrics::QualityMeter;
 use crate::preflight::{ClassAccuracy, answers, class_accuracies};
 use crate::run::{RunData, Teacher};
 use crate::teacher::{TeacherBatch, TeacherOutputs};
@@ -18,82 +20,8 @@ use crate::teacher::{TeacherBatch, TeacherOutputs};
 mod examples;
 mod spread;
 
-pub use examples::{Answer, Example};
-pub use spread::{LevelWeights, TeacherWeightsSeen, WeightSpread};
-
 /// Version of [`ReportData`].
 const FORMAT: u32 = 1;
-
-/// Everything in `report.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ReportData {
-    /// Version of this layout.
-    pub format: u32,
-    /// The resulting student; none without a test and a validation part.
-    pub student: Option<StudentDetail>,
-    /// The teachers, and the student beside them; none without teachers, or without a part to
-    /// measure them on.
-    pub teachers: Option<TeachersDetail>,
-}
-
-/// The student on the part of its final numbers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StudentDetail {
-    /// `test`, or `validation` where there is no test part.
-    pub part: String,
-    /// Samples of it.
-    pub samples: usize,
-    /// Right ones among them.
-    pub correct: usize,
-    /// Confidence against accuracy.
-    pub calibration: Vec<CalibrationBin>,
-    /// Accuracy on each class, in label order.
-    pub per_class: Vec<ClassAccuracy>,
-    /// What was answered how often, label by label; combinations that never occurred are left out.
-    pub confusion: Vec<Confusion>,
-}
-
-/// One cell of a confusion matrix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Confusion {
-    /// The true class.
-    pub label: u32,
-    /// The class answered.
-    pub answer: u32,
-    /// How often.
-    pub samples: usize,
-}
-
-/// Teachers on the part that they were measured on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TeachersDetail {
-    /// `validation`, or `test` where there is no validation part.
-    pub part: String,
-    /// Samples of it.
-    pub samples: usize,
-    /// One a teacher, in the order of the run card.
-    pub teachers: Vec<TeacherDetail>,
-    /// Confidence against accuracy of the mean of their probabilities.
-    pub ensemble_calibration: Vec<CalibrationBin>,
-    /// The resulting student's accuracy on each class of the same part.
-    pub student_per_class: Vec<ClassAccuracy>,
-    /// The method's weights at the end of the training, level by level; empty where a method has
-    /// none, or none that can be had from logits and the student alone.
-    pub weights: Vec<LevelWeights>,
-    /// Samples on which the teachers contradict each other most, and from every class some.
-    pub examples: Vec<Example>,
-}
-
-/// One teacher there.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TeacherDetail {
-    /// Name in the recipe.
-    pub name: String,
-    /// Confidence against accuracy.
-    pub calibration: Vec<CalibrationBin>,
-    /// Accuracy on each class, in label order.
-    pub per_class: Vec<ClassAccuracy>,
-}
 
 /// What [`collect`] looks at.
 pub(crate) struct Subject<'a> {

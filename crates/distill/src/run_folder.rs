@@ -14,16 +14,13 @@ use std::path::{Path, PathBuf};
 
 use faculty_files::{self as files, is_partial, write_atomically};
 
-use crate::bench_model::BENCH_FILE;
 use crate::checkpoint::{CheckpointPair, Progress};
 use crate::error::{Error, Result};
-use crate::plan::PlanCard;
-use crate::record::{EpochRecord, RunCard};
-use crate::report_data::ReportData;
 use faculty_files::FolderLock;
-
-/// Name of the TensorBoard events in a run folder.
-pub const EVENTS: &str = "events.out.tfevents.faculty";
+use faculty_records::bench::BENCH_FILE;
+use faculty_records::plan::PlanCard;
+use faculty_records::report_data::ReportData;
+use faculty_records::run::{EVENTS, EpochRecord, RunCard};
 
 /// What the owner of the lock does here.
 const WHAT: &str = "trains in";

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use faculty_distill::record::EpochRecord;
-use faculty_distill::report_data::{LevelWeights, TeachersDetail, WeightSpread};
-use faculty_distill::statistics::mean;
+use faculty_records::report_data::{LevelWeights, TeachersDetail, WeightSpread};
+use faculty_records::run::EpochRecord;
+use faculty_records::statistics::mean;
 
 pub(crate) use self::trade_off::trade_off;
 use crate::load::{Report, Run};

@@ -4,10 +4,10 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
-use faculty_distill::bench_model::{BENCH_FILE, ModelBench};
-use faculty_distill::comparison::Comparison;
-use faculty_distill::record::{EpochRecord, RunCard};
-use faculty_distill::report_data::ReportData;
+use faculty_records::bench::{BENCH_FILE, ModelBench};
+use faculty_records::comparison::Comparison;
+use faculty_records::report_data::ReportData;
+use faculty_records::run::{EpochRecord, RunCard};
 
 use crate::error::{Error, Result};
 

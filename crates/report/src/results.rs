@@ -1,9 +1,9 @@
 //! The numbers that a report is about: teachers, ensemble and students in one list.
 
-use faculty_distill::metrics::Quality;
-use faculty_distill::preflight::wilson;
-use faculty_distill::record::RunCard;
-use faculty_distill::statistics::{deviation, mean};
+use faculty_records::class_accuracy::wilson;
+use faculty_records::quality::Quality;
+use faculty_records::run::RunCard;
+use faculty_records::statistics::{deviation, mean};
 
 use crate::load::{Report, Run};
 
@@ -132,7 +132,7 @@ fn student(run: &Run) -> Option<Entry> {
     Some(Entry { validation, ..entry })
 }
 
-fn of_comparison(comparison: &faculty_distill::comparison::Comparison) -> Vec<Entry> {
+fn of_comparison(comparison: &faculty_records::comparison::Comparison) -> Vec<Entry> {
     let part = comparison.teachers_part.as_deref().unwrap_or("validation");
     let mut all: Vec<Entry> = Vec::new();
     for own in &comparison.teachers {

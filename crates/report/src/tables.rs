@@ -1,8 +1,8 @@
 //! Which tables a report has.
 
-use faculty_distill::preflight::ClassAccuracy;
-use faculty_distill::record::EpochRecord;
-use faculty_distill::report_data::LevelWeights;
+use faculty_records::class_accuracy::ClassAccuracy;
+use faculty_records::report_data::LevelWeights;
+use faculty_records::run::EpochRecord;
 
 use crate::charts::level_name;
 use crate::load::{Report, Run};

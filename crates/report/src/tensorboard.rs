@@ -12,9 +12,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use faculty_distill::record::EpochRecord;
-use faculty_distill::run_folder::EVENTS;
 use faculty_files::write_atomically;
+use faculty_records::run::EVENTS;
+use faculty_records::run::EpochRecord;
 
 use crate::error::{Error, Result};
 use crate::load::epochs_before;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use faculty_distill::record::EpochRecord;
+use faculty_records::run::EpochRecord;
 
 use crate::charts::{level_name, level_names, teacher_names};
 use crate::load::{Report, Run};

@@ -2,7 +2,8 @@
 
 use std::io::Write as _;
 
-use faculty_distill::bench_model::{BENCH_FILE, MeasuredModel, ModelBench, bench_models};
+use faculty_distill::bench_model::bench_models;
+use faculty_records::bench::{BENCH_FILE, MeasuredModel, ModelBench};
 
 use super::{shown, use_threads};
 use crate::arguments::BenchModelOptions;

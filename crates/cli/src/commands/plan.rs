@@ -6,10 +6,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use faculty_data::Dataset;
-use faculty_distill::plan::{CheckedPlan, PlanCard, PlanEvent};
+use faculty_distill::plan::{CheckedPlan, PlanEvent};
 use faculty_distill::recipe::{Plan, Recipe};
 use faculty_distill::record::RunCard;
 use faculty_distill::{Event, Start};
+use faculty_records::plan::PlanCard;
 use serde_json::json;
 
 use super::train::{describe, describe_data, qualities, summary};

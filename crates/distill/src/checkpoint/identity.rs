@@ -8,6 +8,8 @@ use faculty_nets::weights::file_hash;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use faculty_records::run::Change;
+
 use crate::error::{Error, Result};
 use crate::recipe::{self, CacheDtype, CacheMaps, Recipe, default_milestones};
 use crate::record::TeacherCard;
@@ -28,27 +30,10 @@ pub struct Identity {
     pub recipe: String,
 }
 
-/// One thing that is not as it was.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
-    /// Last finished epoch before it.
-    pub epoch: usize,
-    /// Finished batches of the next one.
-    pub batch: usize,
-    /// The recipe's key; for data and weights a description.
-    pub key: String,
-    /// Its value before.
-    pub then: String,
-    /// Its value from there on.
-    pub now: String,
-}
-
-impl Change {
-    fn between(key: &str, then: Option<&str>, now: Option<&str>) -> Option<Self> {
-        let text = |value: Option<&str>| value.unwrap_or("none").to_owned();
-        let (key, old, new) = (key.to_owned(), text(then), text(now));
-        (then != now).then_some(Self { epoch: 0, batch: 0, key, then: old, now: new })
-    }
+fn change(key: &str, then: Option<&str>, now: Option<&str>) -> Option<Change> {
+    let text = |value: Option<&str>| value.unwrap_or("none").to_owned();
+    let (key, old, new) = (key.to_owned(), text(then), text(now));
+    (then != now).then_some(Change { epoch: 0, batch: 0, key, then: old, now: new })
 }
 
 impl Identity {
@@ -78,7 +63,7 @@ impl Identity {
     pub fn changes(&self, now: &Self) -> Vec<Change> {
         let mut changes = Vec::new();
         let mut compare = |key: &str, then: Option<&str>, now: Option<&str>| {
-            changes.extend(Change::between(key, then, now));
+            changes.extend(change(key, then, now));
         };
         compare("the data set", Some(&self.data), Some(&now.data));
         let weights = (self.student_weights.as_deref(), now.student_weights.as_deref());
@@ -140,9 +125,7 @@ fn between_texts(then: &str, now: &str) -> Vec<Change> {
     let all: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
     let value = |own: &BTreeMap<String, String>, key: &String| own.get(key).cloned();
     all.into_iter()
-        .filter_map(|key| {
-            Change::between(key, value(&then, key).as_deref(), value(&now, key).as_deref())
-        })
+        .filter_map(|key| change(key, value(&then, key).as_deref(), value(&now, key).as_deref()))
         .collect()
 }
 

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use super::Error;
-use crate::checkpoint::{Change, check_allowed};
+use faculty_records::run::Change;
+
+use crate::checkpoint::check_allowed;
 
 impl Error {
     /// How to mend it, if there is a way worth naming.

@@ -8,12 +8,12 @@ use faculty_files::write_atomically;
 use faculty_nets::weights::file_hash;
 use serde::Serialize;
 
-use crate::bench_model::{ModelBench, read_bench};
 use crate::error::{Error, Result};
 use crate::metrics::Quality;
 use crate::preflight::wilson;
 use crate::record::{RunCard, TeacherCard};
 use crate::run_folder::RunFolder;
+use faculty_records::bench::{ModelBench, read_bench};
 
 /// Stands where only the user knows what is true.
 const TO_FILL_IN: &str = "to be filled in";

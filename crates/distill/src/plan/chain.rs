@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use faculty_data::Dataset;
 use faculty_nets::Network;
 
-use super::{Ensemble, PlanEvent, PlannedStudent, ensemble, input, numbered};
+use faculty_records::plan::{Ensemble, PlannedStudent};
+
+use super::{PlanEvent, ensemble, input, numbered};
 use crate::error::{Error, Result};
 use crate::found::{Found, check_same_recipe, find_run};
 use crate::methods;

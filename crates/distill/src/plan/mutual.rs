@@ -9,7 +9,9 @@ use faculty_data::{Batch, Dataset};
 use faculty_files as files;
 use faculty_nets::Network;
 
-use super::{Ensemble, PlanEvent, PlannedStudent, ensemble, input, numbered};
+use faculty_records::plan::{Ensemble, PlannedStudent};
+
+use super::{PlanEvent, ensemble, input, numbered};
 use crate::checkpoint::{BestEpoch, EpochPart, Identity, PeerProgress, Progress, Saved};
 use crate::compute::Compute;
 use crate::error::{Error, Result};

@@ -1,9 +1,7 @@
 //! Samples worth looking at: the teachers contradict each other.
 
-use std::collections::BTreeMap;
-
 use faculty_data::{Part, thumbnail};
-use serde::{Deserialize, Serialize};
+use faculty_records::report_data::{Answer, Example};
 
 use super::Seen;
 use crate::preflight::answers;
@@ -16,34 +14,6 @@ const MOST_OF_CLASS: usize = 8;
 
 /// Longest side of an example's picture, pixels.
 const LARGEST_SIDE: u32 = 64;
-
-/// What one network says of one sample.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Answer {
-    /// The class it answers.
-    pub class: u32,
-    /// Its probability, 0 to 1.
-    pub confidence: f64,
-    /// The probability of the true class, 0 to 1.
-    pub of_label: f64,
-}
-
-/// A sample with everybody's answer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Example {
-    /// Its sample id.
-    pub id: String,
-    /// The true class.
-    pub label: u32,
-    /// A small PNG as a `data:` address.
-    pub image: String,
-    /// The resulting student's answer; none of logits that are no numbers.
-    pub student: Option<Answer>,
-    /// The teachers' answers likewise, in the order of the run card.
-    pub teachers: Vec<Option<Answer>>,
-    /// Level → each teacher's weight for this sample.
-    pub weights: BTreeMap<String, Vec<f64>>,
-}
 
 /// The answer of each row of logits `[batch, classes]`.
 pub(super) fn judge(logits: &[f32], labels: &[u32], classes: usize) -> Vec<Option<Answer>> {

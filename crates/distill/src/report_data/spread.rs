@@ -1,56 +1,9 @@
 //! How a method's teacher weights are spread: over classes, and over right and wrong answers.
 
-use serde::{Deserialize, Serialize};
+use faculty_records::report_data::{LevelWeights, TeacherWeightsSeen, WeightSpread};
 
 use super::Seen;
 use crate::statistics::mean;
-
-/// Teacher weights at one level of a method.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LevelWeights {
-    /// `kd` (output) or `intermediate` (maps), as in `metrics.jsonl`.
-    pub level: String,
-    /// One a teacher, in the order of the run card.
-    pub teachers: Vec<TeacherWeightsSeen>,
-}
-
-/// One teacher's weights at one level.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TeacherWeightsSeen {
-    /// Mean over all samples.
-    pub mean: f64,
-    /// Mean over the samples of each class; none of a class without samples.
-    pub per_class: Vec<Option<f64>>,
-    /// Where the teacher is right; none if it never is.
-    pub right: Option<WeightSpread>,
-    /// Where it is wrong; none if it never is.
-    pub wrong: Option<WeightSpread>,
-}
-
-/// Mean and quantiles of weights.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct WeightSpread {
-    /// How many samples.
-    pub samples: usize,
-    /// Their mean.
-    pub mean: f64,
-    /// A tenth, a quarter, a half, three quarters and nine tenths of the weights lie below these.
-    pub quantiles: [f64; 5],
-}
-
-impl WeightSpread {
-    /// Of finite values; none of nothing.
-    fn of(mut values: Vec<f64>) -> Option<Self> {
-        values.sort_by(f64::total_cmp);
-        let last = values.len().checked_sub(1)?;
-        let at = |share: f64| values[(last as f64 * share).round() as usize];
-        Some(Self {
-            samples: values.len(),
-            mean: mean(&values),
-            quantiles: [0.1, 0.25, 0.5, 0.75, 0.9].map(at),
-        })
-    }
-}
 
 pub(super) fn levels(seen: &Seen, classes: usize) -> Vec<LevelWeights> {
     let level = |(name, weights): &(&'static str, Vec<Vec<f64>>)| {
@@ -86,7 +39,7 @@ fn of_teacher(seen: &Seen, at: usize, weights: &[f64], classes: usize) -> Teache
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report_data::Answer;
+    use faculty_records::report_data::Answer;
 
     #[test]
     fn weights_are_spread_over_classes_and_answers() {

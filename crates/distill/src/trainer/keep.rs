@@ -7,7 +7,9 @@ use faculty_files as files;
 use faculty_nets::Network;
 
 use super::{Event, Observer, Training, write_student};
-use crate::checkpoint::{BestEpoch, Change, Checkpoint, Progress, Saved};
+use faculty_records::run::Change;
+
+use crate::checkpoint::{BestEpoch, Checkpoint, Progress, Saved};
 use crate::error::{Error, Result};
 use crate::found::check_same_run;
 use crate::record::RunCard;

@@ -9,11 +9,12 @@ use faculty_distill::compute::Compute;
 use faculty_distill::evaluate::network_quality;
 use faculty_distill::learner::{Learner, LearnerBatch};
 use faculty_distill::methods::{Dml, Kd};
-use faculty_distill::plan::{CheckedPlan, PlanCard, PlanEvent};
+use faculty_distill::plan::{CheckedPlan, PlanEvent};
 use faculty_distill::recipe::Recipe;
 use faculty_distill::record::RunCard;
 use faculty_distill::{CheckedRun, Error, Event, Start};
 use faculty_nets::{MapShape, Network, weights};
+use faculty_records::plan::PlanCard;
 
 use crate::data::{CLASSES, SIDE, dataset, network};
 use crate::finite_differences::{BATCH, Setup};

@@ -1,7 +1,7 @@
 //! Accuracy against latency.
 
-use faculty_distill::metrics::Quality;
-use faculty_distill::preflight::wilson;
+use faculty_records::class_accuracy::wilson;
+use faculty_records::quality::Quality;
 
 use super::{STUDENT, chart, teacher_ink};
 use crate::load::Run;

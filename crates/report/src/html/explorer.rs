@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use faculty_distill::report_data::{Answer, Example, TeachersDetail};
+use faculty_records::report_data::{Answer, Example, TeachersDetail};
 
 use super::figures;
 use crate::charts::{self, level_name, teacher_names};

@@ -1,6 +1,6 @@
 //! The answer in a few sentences.
 
-use faculty_distill::statistics::Verdict;
+use faculty_records::statistics::Verdict;
 
 use crate::load::Report;
 use crate::results::{Entry, Kind};
@@ -95,7 +95,7 @@ fn beside(entries: &[Entry], students: &[&Entry]) -> Option<String> {
 }
 
 fn of_comparison(
-    comparison: &faculty_distill::comparison::Comparison,
+    comparison: &faculty_records::comparison::Comparison,
     entries: &[Entry],
 ) -> Vec<String> {
     let reference = &comparison.reference;

@@ -1,6 +1,6 @@
 //! Confidence against accuracy.
 
-use faculty_distill::metrics::CalibrationBin;
+use faculty_records::quality::CalibrationBin;
 
 use super::{Anchor, Canvas, DASHES, Ink, LETTER, WIDTH, spread_out};
 

@@ -1,7 +1,7 @@
 //! A confusion matrix as shades.
 
-use faculty_distill::preflight::ClassAccuracy;
-use faculty_distill::report_data::Confusion;
+use faculty_records::class_accuracy::ClassAccuracy;
+use faculty_records::report_data::Confusion;
 
 use super::{Anchor, Canvas, Ink, LETTER, WIDTH, short, text_width};
 

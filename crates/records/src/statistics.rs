@@ -12,7 +12,7 @@
 //! Accuracies are counts, so equal differences are no proof that nothing varies: the deviation is at
 //! least that of rounding two counts, `r / sqrt 6`.
 
-use faculty_data::rng::{Purpose, below, draw};
+use faculty_random::{Purpose, below, draw};
 use serde::{Deserialize, Serialize};
 
 /// Chance of a wrong verdict among all comparisons together, when no method differs.
@@ -224,7 +224,7 @@ mod tests {
     /// Normally distributed, a function of its arguments (Box, Muller).
     fn normal(case: u64, method: u64, seed: u64) -> f64 {
         let unit =
-            |k| faculty_data::rng::unit(draw(Purpose::Method, 77, case, method * 1000 + seed, k));
+            |k| faculty_random::unit(draw(Purpose::Method, 77, case, method * 1000 + seed, k));
         let radius = (-2.0 * (1.0 - unit(0)).ln()).sqrt();
         radius * (std::f64::consts::TAU * unit(1)).cos()
     }

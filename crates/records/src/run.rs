@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::Change;
-use crate::learner::StepRecord;
-use crate::metrics::Quality;
-use crate::preflight::Diversity;
+use crate::diversity::Diversity;
+use crate::quality::Quality;
+
+/// Name of the TensorBoard events in a run folder.
+pub const EVENTS: &str = "events.out.tfevents.faculty";
 
 /// One loss term over an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -55,75 +56,6 @@ pub struct EpochRecord {
 
 fn is_zero(count: &usize) -> bool {
     *count == 0
-}
-
-/// Adds up the batches of one epoch.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct EpochSums {
-    batches: usize,
-    samples: usize,
-    correct: usize,
-    loss: f64,
-    /// Term → sum of its values, its constant.
-    terms: BTreeMap<String, (f64, f64)>,
-    weights: BTreeMap<String, Vec<f64>>,
-}
-
-impl EpochSums {
-    pub(crate) fn add(&mut self, step: &StepRecord, samples: usize) {
-        self.batches += 1;
-        self.samples += samples;
-        self.correct += step.correct;
-        self.loss += step.loss;
-        for term in &step.terms {
-            let sum = self.terms.entry(term.name.to_owned()).or_default();
-            sum.0 += term.value;
-            sum.1 = term.weight;
-        }
-        for (level, weights) in &step.teacher_weights {
-            let zeros = || vec![0.0; weights.len()];
-            let sums = self.weights.entry((*level).to_owned()).or_insert_with(zeros);
-            sums.iter_mut().zip(weights).for_each(|(sum, w)| *sum += w);
-        }
-    }
-
-    pub(crate) fn loss(&self) -> f64 {
-        self.loss / self.batches.max(1) as f64
-    }
-
-    pub(crate) fn samples(&self) -> usize {
-        self.samples
-    }
-
-    pub(crate) fn train_top1(&self) -> f64 {
-        100.0 * self.correct as f64 / self.samples.max(1) as f64
-    }
-
-    pub(crate) fn terms(&self) -> BTreeMap<String, TermRecord> {
-        let batches = self.batches.max(1) as f64;
-        let whole: f64 = self.terms.values().map(|(value, weight)| (value * weight).abs()).sum();
-        self.terms
-            .iter()
-            .map(|(name, &(value, weight))| {
-                let share = if whole > 0.0 { (value * weight).abs() / whole } else { 0.0 };
-                (name.clone(), TermRecord { value: value / batches, weight, share })
-            })
-            .collect()
-    }
-
-    pub(crate) fn teacher_weights(
-        &self,
-        names: &[String],
-    ) -> BTreeMap<String, BTreeMap<String, f64>> {
-        let batches = self.batches.max(1) as f64;
-        self.weights
-            .iter()
-            .map(|(level, sums)| {
-                let means = names.iter().cloned().zip(sums.iter().map(|sum| sum / batches));
-                (level.clone(), means.collect())
-            })
-            .collect()
-    }
 }
 
 /// A teacher as the run card names it.
@@ -216,4 +148,19 @@ pub struct RunCard {
     pub changes: Vec<Change>,
     /// Seconds of the whole run, resumed parts included.
     pub seconds: f64,
+}
+
+/// One thing that is not as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Last finished epoch before it.
+    pub epoch: usize,
+    /// Finished batches of the next one.
+    pub batch: usize,
+    /// The recipe's key; for data and weights a description.
+    pub key: String,
+    /// Its value before.
+    pub then: String,
+    /// Its value from there on.
+    pub now: String,
 }

@@ -1,0 +1,133 @@
+//! `comparison.json`: means over the seeds, differences paired by seed, verdicts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::quality::Quality;
+use crate::statistics::{Paired, deviation, mean};
+
+/// A method that a comparison treats otherwise than the rest, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MethodNote {
+    /// Its name.
+    pub method: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Methods of one teacher in a comparison with several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Single {
+    /// The teacher that they learn from.
+    pub teacher: String,
+    /// Their names.
+    pub methods: Vec<String>,
+}
+
+/// One student.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ComparedRun {
+    /// Its seed.
+    pub seed: u64,
+    /// Epoch of the best validation accuracy, from which the numbers are; the last one without a
+    /// validation part.
+    pub epoch: usize,
+    /// On the validation part, if there is one.
+    pub validation: Option<Quality>,
+    /// On the test part, if there is one.
+    pub test: Option<Quality>,
+    /// Mean time of an epoch, evaluation included; teachers only as far as they were run then.
+    pub seconds_per_epoch: f64,
+}
+
+/// Mean and deviation over the seeds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// Mean.
+    pub mean: f64,
+    /// Deviation; none with one seed.
+    pub deviation: Option<f64>,
+}
+
+impl Spread {
+    /// Of one value a seed.
+    pub fn of(values: impl Iterator<Item = f64>) -> Self {
+        let values: Vec<f64> = values.collect();
+        Self { mean: mean(&values), deviation: deviation(&values) }
+    }
+}
+
+/// The students of one method.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ComparisonRow {
+    /// Its name.
+    pub method: String,
+    /// Its objective with all constants.
+    pub objective: String,
+    /// One a seed.
+    pub runs: Vec<ComparedRun>,
+    /// On [`Comparison::part`], percent.
+    pub top1: Spread,
+    /// Likewise, nats.
+    pub nll: Spread,
+    /// Likewise, 0 to 1.
+    pub ece: Spread,
+    /// Accuracy on the validation part, percent: what a method may be chosen by.
+    pub validation_top1: Option<Spread>,
+    /// Mean over the seeds.
+    pub seconds_per_epoch: f64,
+    /// Accuracy on [`Comparison::part`] less that of the reference; none for the reference.
+    pub against_reference: Option<Paired>,
+}
+
+/// A teacher without a student.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TeacherRow {
+    /// Its name, or `ensemble`.
+    pub name: String,
+    /// Its network; none of the ensemble.
+    pub network: Option<String>,
+    /// On [`Comparison::teachers_part`].
+    pub quality: Quality,
+}
+
+/// What came out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Version of this layout.
+    pub format: u32,
+    /// Program version.
+    pub faculty: String,
+    /// Data set name.
+    pub data: String,
+    /// Student network.
+    pub student: String,
+    /// Epochs of each run.
+    pub epochs: usize,
+    /// Seeds of each method.
+    pub seeds: Vec<u64>,
+    /// Where students are compared: `test`, or `validation` where there is no test part.
+    pub part: String,
+    /// Samples of it.
+    pub samples: usize,
+    /// Where teachers were measured: `validation`, or `test` where there is no validation part.
+    pub teachers_part: Option<String>,
+    /// Each teacher, and with several of them the mean of their probabilities.
+    pub teachers: Vec<TeacherRow>,
+    /// What the others are compared with.
+    pub reference: String,
+    /// Chance of any wrong verdict, when no method differs.
+    pub significance: f64,
+    /// One a method.
+    pub rows: Vec<ComparisonRow>,
+    /// Methods that learn from one of several teachers.
+    #[serde(default)]
+    pub single: Option<Single>,
+    /// In a comparison of all methods, those that cannot run here.
+    pub left_out: Vec<MethodNote>,
+    /// Methods that cannot learn from the cache of the others: their teachers ran beside them.
+    #[serde(default)]
+    pub live: Vec<MethodNote>,
+    /// Methods that never come to their full strength, since their warm-up is as long as the runs.
+    #[serde(default)]
+    pub warming_up: Vec<MethodNote>,
+}
