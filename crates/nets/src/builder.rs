@@ -1,12 +1,20 @@
 //! Building a [`Graph`] operation by operation.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::graph::{
-    BufferId, BufferSpec, ClassifierIds, Graph, Initial, MapShape, Node, Operation, ParameterId,
-    ParameterSpec, PoolKind, ValueId, Window,
-};
+use crate::graph::{ClassifierIds, Graph, Node};
+use crate::op::Op;
+use crate::op::batch_norm::BatchNorm;
+use crate::op::channels::Channels;
+use crate::op::conv2d::Conv2d;
+use crate::op::global_avg_pool::GlobalAvgPool;
+use crate::op::linear::Linear;
+use crate::op::pool::{Pool, PoolKind};
+use crate::op::resize::Resize;
+use crate::parameter::{BufferId, BufferSpec, Initial, ParameterId, ParameterSpec, ValueId};
+use crate::shape::{MapShape, Window};
 
 /// Shape and wiring of one convolution for [`GraphBuilder::conv2d`].
 #[derive(Clone, Copy, Debug)]
@@ -84,15 +92,7 @@ impl GraphBuilder {
     /// Starts a graph for samples of `shape`; gives the input value too.
     #[must_use]
     pub fn new(shape: MapShape) -> (Self, ValueId) {
-        let graph = Graph {
-            nodes: vec![Node { operation: Operation::Input, shape }],
-            parameters: Vec::new(),
-            buffers: Vec::new(),
-            features: Vec::new(),
-            map: None,
-            classifier: None,
-            frozen: Vec::new(),
-        };
+        let graph = Graph::of_input(shape);
         (Self { graph }, ValueId(0))
     }
 
@@ -113,8 +113,9 @@ impl GraphBuilder {
         let (map, ids) = (graph.map.take()?, graph.classifier.take()?);
         // As `pooled_classifier` adds them.
         let body = graph.nodes.len().checked_sub(2)?;
-        let head = [graph.nodes[body].operation, graph.nodes[body + 1].operation];
-        let pooled = matches!(head, [Operation::GlobalAvgPool { input }, Operation::Linear { .. }] if input == map);
+        let head = [&graph.nodes[body], &graph.nodes[body + 1]];
+        let pooled = head.map(|node| node.op.kind()) == ["GlobalAvgPool", "Linear"]
+            && head[0].inputs == [map];
         if !pooled || ids.bias.0 + 1 != graph.parameters.len() {
             return None;
         }
@@ -175,9 +176,9 @@ impl GraphBuilder {
             ConvStart::UniformFanIn => initial,
         };
         let bias = bias.then(|| self.parameter(name, "bias", vec![out_channels], initial));
-        let operation =
-            Operation::Conv2d { input, weight, bias, kernel, stride, padding, groups, residual };
-        Ok(self.push(operation, shape))
+        let window = Window { kernel, stride, padding };
+        let op = Conv2d { weight, bias, window, groups, residual: residual.is_some() };
+        Ok(self.push(op, std::iter::once(input).chain(residual), shape))
     }
 
     /// Max pooling; `name` only stands in the error.
@@ -186,7 +187,7 @@ impl GraphBuilder {
     /// When the window does not fit into the padded input.
     pub fn max_pool(&mut self, name: &str, input: ValueId, window: Window) -> Result<ValueId> {
         let shape = self.windowed(name, self.shape(input), window)?;
-        Ok(self.push(Operation::Pool { input, kind: PoolKind::Max, window }, shape))
+        Ok(self.push(Pool { kind: PoolKind::Max, window }, [input], shape))
     }
 
     /// Average pooling, where padding counts as zeros; `name` only stands in the error.
@@ -195,7 +196,7 @@ impl GraphBuilder {
     /// When the window does not fit into the padded input.
     pub fn avg_pool(&mut self, name: &str, input: ValueId, window: Window) -> Result<ValueId> {
         let shape = self.windowed(name, self.shape(input), window)?;
-        Ok(self.push(Operation::Pool { input, kind: PoolKind::Average, window }, shape))
+        Ok(self.push(Pool { kind: PoolKind::Average, window }, [input], shape))
     }
 
     /// The shape of a map after a window has moved over it.
@@ -215,7 +216,7 @@ impl GraphBuilder {
             return input;
         }
         let shape = self.shape(input);
-        self.push(Operation::Channels { first: input, second: None, groups, start: 0 }, shape)
+        self.push(Channels { groups, start: 0 }, [input], shape)
     }
 
     /// The channels `range` of `first` and `second` (two values) put behind one another and then
@@ -232,8 +233,7 @@ impl GraphBuilder {
         debug_assert_eq!((left.height, left.width), (right.height, right.width), "maps to join");
         debug_assert!(range.end <= left.channels + right.channels, "{range:?} of joined maps");
         let shape = MapShape { channels: range.len(), ..left };
-        let second = Some(second);
-        self.push(Operation::Channels { first, second, groups, start: range.start }, shape)
+        self.push(Channels { groups, start: range.start }, [first, second], shape)
     }
 
     /// Batch norm `name.*`, then adds `residual` if given (another value than `input`), then ReLU
@@ -253,16 +253,15 @@ impl GraphBuilder {
         let beta = self.parameter(name, "bias", vec![channels], Initial::Zeros);
         let running_mean = self.buffer(name, "running_mean", channels, 0.0);
         let running_variance = self.buffer(name, "running_var", channels, 1.0);
-        let operation = Operation::BatchNorm {
-            input,
+        let op = BatchNorm {
             gamma,
             beta,
             running_mean,
             running_variance,
-            residual,
+            residual: residual.is_some(),
             relu,
         };
-        self.push(operation, shape)
+        self.push(op, std::iter::once(input).chain(residual), shape)
     }
 
     /// Resizes a map: average pooling down, bilinear up, nothing if it already fits.
@@ -271,15 +270,14 @@ impl GraphBuilder {
         if (from.height, from.width) == (height, width) {
             return input;
         }
-        self.push(Operation::Resize { input }, MapShape { height, width, ..from })
+        self.push(Resize, [input], MapShape { height, width, ..from })
     }
 
     /// Global average pooling and the linear classifier `name`; sets [`Graph::map`],
     /// [`Graph::classifier`] and the last feature tap.
     pub fn pooled_classifier(&mut self, name: &str, map: ValueId, classes: usize) -> ValueId {
         let channels = self.shape(map).channels;
-        let pooled =
-            self.push(Operation::GlobalAvgPool { input: map }, MapShape::new(channels, 1, 1));
+        let pooled = self.push(GlobalAvgPool, [map], MapShape::new(channels, 1, 1));
         let ids = self.linear_ids(name, channels, classes);
         self.graph.map = Some(map);
         self.graph.classifier = Some(ids);
@@ -302,7 +300,7 @@ impl GraphBuilder {
 
     fn linear_of(&mut self, input: ValueId, ids: ClassifierIds, outputs: usize) -> ValueId {
         let ClassifierIds { weight, bias } = ids;
-        self.push(Operation::Linear { input, weight, bias }, MapShape::new(outputs, 1, 1))
+        self.push(Linear { weight, bias }, [input], MapShape::new(outputs, 1, 1))
     }
 
     /// Other first values for the linear classifier added by [`GraphBuilder::pooled_classifier`].
@@ -331,8 +329,14 @@ impl GraphBuilder {
         self.graph
     }
 
-    fn push(&mut self, operation: Operation, shape: MapShape) -> ValueId {
-        self.graph.nodes.push(Node { operation, shape });
+    fn push(
+        &mut self,
+        op: impl Op + 'static,
+        inputs: impl IntoIterator<Item = ValueId>,
+        shape: MapShape,
+    ) -> ValueId {
+        let inputs = inputs.into_iter().collect();
+        self.graph.nodes.push(Node { op: Arc::new(op), inputs, shape });
         ValueId(self.graph.nodes.len() - 1)
     }
 

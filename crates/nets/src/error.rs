@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::graph::MapShape;
+use crate::shape::MapShape;
 
 /// Result with this crate's [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;

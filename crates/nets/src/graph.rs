@@ -5,209 +5,18 @@
 //! names. Operations work on NCHW batches; shapes here are per sample, so the batch size is chosen
 //! at run time.
 
-/// Batch-norm epsilon of every network here (PyTorch's default).
-pub const BATCH_NORM_EPSILON: f32 = 1e-5;
-/// Weight of the newest batch in the running statistics (PyTorch's default).
-pub const BATCH_NORM_MOMENTUM: f32 = 0.1;
+use std::sync::Arc;
 
-/// Shape of one sample: `channels × height × width`. A vector of length n is `n × 1 × 1`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MapShape {
-    /// Number of channels.
-    pub channels: usize,
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-}
+use crate::op::{Op, Site, input::Input};
+use crate::parameter::{BufferSpec, ParameterId, ParameterSpec, ValueId};
+use crate::shape::MapShape;
 
-impl MapShape {
-    /// A map of `channels × height × width`.
-    #[must_use]
-    pub const fn new(channels: usize, height: usize, width: usize) -> Self {
-        Self { channels, height, width }
-    }
-
-    /// Values per sample. Named so because a shape is never "empty" in the sense of `is_empty`.
-    #[must_use]
-    pub const fn elements(&self) -> usize {
-        self.channels * self.height * self.width
-    }
-
-    /// Positions per channel, `height × width`.
-    #[must_use]
-    pub const fn positions(&self) -> usize {
-        self.height * self.width
-    }
-}
-
-impl std::fmt::Display for MapShape {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}×{}×{}", self.channels, self.height, self.width)
-    }
-}
-
-/// Names one intermediate result of a [`Graph`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ValueId(pub(crate) usize);
-
-/// Names one trainable parameter of a [`Graph`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ParameterId(pub(crate) usize);
-
-impl ParameterId {
-    /// Its place in [`Graph::parameters`].
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self.0
-    }
-}
-
-/// Names one buffer (running statistic) of a [`Graph`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BufferId(pub(crate) usize);
-
-/// How a parameter starts out. All rules are PyTorch's.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Initial {
-    /// Normal with standard deviation `sqrt(2 / fan_out)`.
-    KaimingNormalFanOut {
-        /// Output channels × kernel positions.
-        fan_out: usize,
-    },
-    /// Uniform in `±1/sqrt(fan_in)`: the default of `nn.Linear` and `nn.Conv2d`.
-    UniformFanIn {
-        /// Inputs of one output value.
-        fan_in: usize,
-    },
-    /// Normal with a given standard deviation.
-    Normal {
-        /// The standard deviation.
-        deviation: f32,
-    },
-    /// All one.
-    Ones,
-    /// All zero.
-    Zeros,
-    /// All of this value.
-    Constant(f32),
-}
-
-/// A trainable parameter: its state-dict name, shape and start.
+/// An operation, the values that it reads (all of them earlier in the list), and the shape of its
+/// result.
 #[derive(Clone, Debug)]
-pub struct ParameterSpec {
-    /// PyTorch state-dict name, for example `layer1.0.conv1.weight`.
-    pub name: String,
-    /// PyTorch's shape.
-    pub shape: Vec<usize>,
-    /// Rule for the first values.
-    pub initial: Initial,
-}
-
-/// A running statistic: its state-dict name, length and first value.
-#[derive(Clone, Debug)]
-pub struct BufferSpec {
-    /// PyTorch state-dict name, for example `bn1.running_mean`.
-    pub name: String,
-    /// Number of values (channels).
-    pub len: usize,
-    /// First value of every element.
-    pub initial: f32,
-}
-
-/// What pooling makes of a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PoolKind {
-    Max,
-    Average,
-}
-
-/// A square window that moves over a map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Rows and columns.
-    pub kernel: usize,
-    /// Step in both directions.
-    pub stride: usize,
-    /// Rows and columns added on every side; at most half the kernel.
-    pub padding: usize,
-}
-
-/// One operation. Inputs always come earlier in the list.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Operation {
-    Input,
-    /// `convolution(x) [+ residual]`
-    Conv2d {
-        input: ValueId,
-        weight: ParameterId,
-        bias: Option<ParameterId>,
-        kernel: usize,
-        stride: usize,
-        padding: usize,
-        groups: usize,
-        residual: Option<ValueId>,
-    },
-    /// `[relu](gamma (x - mean) / sqrt(variance + epsilon) + beta [+ residual])`
-    BatchNorm {
-        input: ValueId,
-        gamma: ParameterId,
-        beta: ParameterId,
-        running_mean: BufferId,
-        running_variance: BufferId,
-        residual: Option<ValueId>,
-        relu: bool,
-    },
-    /// The largest value, or the mean with padding counted as zeros, of every window.
-    Pool {
-        input: ValueId,
-        kind: PoolKind,
-        window: Window,
-    },
-    /// Channels picked out of `first` followed by `second`, as if concatenated and shuffled.
-    Channels {
-        first: ValueId,
-        second: Option<ValueId>,
-        groups: usize,
-        start: usize,
-    },
-    GlobalAvgPool {
-        input: ValueId,
-    },
-    /// To the node's own shape: adaptive average pooling where it shrinks, bilinear (corners not
-    /// aligned) where it grows.
-    Resize {
-        input: ValueId,
-    },
-    Linear {
-        input: ValueId,
-        weight: ParameterId,
-        bias: ParameterId,
-    },
-}
-
-impl Operation {
-    /// The values that this operation reads.
-    pub(crate) fn inputs(&self) -> impl Iterator<Item = ValueId> {
-        let [first, second] = match *self {
-            Self::Input => [None, None],
-            Self::Conv2d { input, residual, .. } | Self::BatchNorm { input, residual, .. } => {
-                [Some(input), residual]
-            }
-            Self::Channels { first, second, .. } => [Some(first), second],
-            Self::Pool { input, .. }
-            | Self::GlobalAvgPool { input }
-            | Self::Resize { input }
-            | Self::Linear { input, .. } => [Some(input), None],
-        };
-        first.into_iter().chain(second)
-    }
-}
-
-/// An operation and the shape of its result.
-#[derive(Clone, Copy, Debug)]
 pub(crate) struct Node {
-    pub(crate) operation: Operation,
+    pub(crate) op: Arc<dyn Op>,
+    pub(crate) inputs: Vec<ValueId>,
     pub(crate) shape: MapShape,
 }
 
@@ -237,15 +46,36 @@ impl Graph {
     /// computes with them elsewhere.
     #[must_use]
     pub fn of_parameters(parameters: Vec<ParameterSpec>) -> Self {
+        Self { parameters, ..Self::of_input(MapShape::new(0, 0, 0)) }
+    }
+
+    /// Nothing but an input.
+    pub(crate) fn of_input(shape: MapShape) -> Self {
         Self {
-            nodes: vec![Node { operation: Operation::Input, shape: MapShape::new(0, 0, 0) }],
-            parameters,
+            nodes: vec![Node { op: Arc::new(Input), inputs: Vec::new(), shape }],
+            parameters: Vec::new(),
             buffers: Vec::new(),
             features: Vec::new(),
             map: None,
             classifier: None,
             frozen: Vec::new(),
         }
+    }
+
+    /// Where a node stands: the shapes around it, for a batch of `batch` samples.
+    pub(crate) fn site(&self, node: usize, batch: usize) -> Site {
+        let Node { inputs, shape, .. } = &self.nodes[node];
+        Site::new(batch, inputs.iter().map(|&id| self.shape(id)), *shape)
+    }
+
+    /// The values that may be read after a run: taps, the map and the output.
+    pub(crate) fn readable(&self) -> Vec<ValueId> {
+        let mut ids = self.features.clone();
+        ids.extend(self.map);
+        ids.push(self.output());
+        ids.sort_unstable();
+        ids.dedup();
+        ids
     }
 
     /// Shape of one input sample.
@@ -317,15 +147,16 @@ impl Graph {
     /// Multiply-adds of the convolutions and linear layers for one sample.
     #[must_use]
     pub fn multiply_adds(&self) -> usize {
-        let weights = |id: ParameterId| self.parameters[id.0].shape.iter().product::<usize>();
-        self.nodes
-            .iter()
-            .map(|node| match node.operation {
-                // Every weight is used once at every output position.
-                Operation::Conv2d { weight, .. } => weights(weight) * node.shape.positions(),
-                Operation::Linear { weight, .. } => weights(weight),
-                _ => 0,
-            })
-            .sum()
+        let of_node = |node: usize| {
+            let weights: usize = self.nodes[node]
+                .op
+                .parameters()
+                .iter()
+                .map(|id| self.parameters[id.0].shape.iter().product::<usize>())
+                .next()
+                .unwrap_or(0);
+            self.nodes[node].op.multiply_adds(&self.site(node, 1), weights)
+        };
+        (0..self.nodes.len()).map(of_node).sum()
     }
 }

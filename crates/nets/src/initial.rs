@@ -3,7 +3,7 @@
 
 use faculty_random::Stream;
 
-use crate::graph::{Initial, ParameterSpec};
+use crate::parameter::{Initial, ParameterSpec};
 
 /// Fills a parameter by its rule, keyed by `seed` and the parameter's name.
 pub(crate) fn fill(spec: &ParameterSpec, seed: u64) -> Vec<f32> {

@@ -6,41 +6,33 @@
 //! network. Losses and optimisers live in `faculty-distill`.
 
 mod builder;
-mod burn_run;
-mod deep_resnet;
 mod error;
+mod family;
 mod graph;
-mod inference;
 mod initial;
-mod memory;
-mod mobilenet_v2;
 mod network;
 mod networks;
+mod onnx;
+mod op;
+mod parameter;
 mod recognise;
-mod resnet;
 mod reused;
+mod reusing;
 mod run;
-mod shuffle_v1;
-mod shuffle_v2;
+mod shape;
 mod smaller;
-mod training;
-mod vgg;
 pub mod weights;
-mod wrn;
 
 pub use builder::{Conv2dConfig, ConvStart, GraphBuilder};
-pub use burn_run::BurnRun;
 pub use error::{Error, Result};
-pub use graph::{
-    BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, BufferId, BufferSpec, ClassifierIds, Graph, Initial,
-    MapShape, ParameterId, ParameterSpec, ValueId, Window,
-};
-pub use inference::Inference;
-pub use inference::onnx::OnnxOptions;
+pub use graph::{ClassifierIds, Graph};
 pub use network::{Classifier, Network};
 pub use networks::{NETWORKS, NetworkInfo, find, graph_of};
+pub use onnx::OnnxOptions;
+pub use op::batch_norm::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM};
+pub use parameter::{BufferId, BufferSpec, Initial, ParameterId, ParameterSpec, ValueId};
 pub use recognise::{Recognised, recognise};
 pub use reused::Projection;
-pub use run::Run;
+pub use run::{BurnRun, Inference, Run, TrainingRun};
+pub use shape::{MapShape, Window};
 pub use smaller::smaller;
-pub use training::TrainingRun;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::builder::GraphBuilder;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, MapShape, ValueId};
+use crate::graph::Graph;
+use crate::parameter::ValueId;
+use crate::shape::MapShape;
 use crate::weights::{Array, StateDict};
 use crate::{initial, networks, weights};
 

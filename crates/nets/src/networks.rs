@@ -1,9 +1,11 @@
 //! The table of networks by name.
 
-use crate::deep_resnet::{self, Block, Stem};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, MapShape};
-use crate::{mobilenet_v2, resnet, reused, shuffle_v1, shuffle_v2, vgg, wrn};
+use crate::family::deep_resnet::{self, Block, Stem};
+use crate::family::{mobilenet_v2, resnet, shuffle_v1, shuffle_v2, vgg, wrn};
+use crate::graph::Graph;
+use crate::reused::Projection;
+use crate::shape::MapShape;
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -152,8 +154,10 @@ pub const NETWORKS: &[NetworkInfo] = &[
 /// # Errors
 /// When there is none of that name, or the image is too small for it.
 pub fn graph_of(name: &str, input: MapShape, classes: usize) -> Result<Graph> {
-    match reused::graph(name, input, classes) {
-        Some(graph) => graph,
+    match Projection::parse(name) {
+        Some((base, projection)) => {
+            projection.applied(graph_of(base, input, classes)?, base, classes)
+        }
         None => find(name)?.graph(input, classes),
     }
 }

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::graph::{Graph, MapShape};
+use crate::graph::Graph;
 use crate::network::{misfits, shortened};
 use crate::networks::{NETWORKS, NetworkInfo};
+use crate::shape::MapShape;
 use crate::weights::StateDict;
 
 /// A network that has exactly the tensors of a weight file.

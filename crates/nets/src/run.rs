@@ -1,9 +1,16 @@
 //! A training step wherever it is computed.
 
-use crate::burn_run::BurnRun;
-use crate::graph::ValueId;
 use crate::network::Network;
-use crate::training::TrainingRun;
+use crate::parameter::ValueId;
+
+mod burn;
+pub(crate) mod inference;
+mod memory;
+mod training;
+
+pub use burn::BurnRun;
+pub use inference::Inference;
+pub use training::TrainingRun;
 
 /// One network's training step: on our kernels, or in plain burn operations on another device.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! A student for a teacher: a network that is clearly smaller and, where there is one, of its kind.
 
 use crate::error::Result;
-use crate::graph::MapShape;
 use crate::networks::{NETWORKS, NetworkInfo, graph_of};
+use crate::shape::MapShape;
 
 /// A student has at most this share of the teacher's parameters and of its multiply-adds: that of
 /// the literature's usual pairs (resnet56 and resnet20, vgg13 and vgg8, ResNet34 and ResNet18).

@@ -9,7 +9,9 @@
 
 use crate::builder::{Conv2dConfig, ConvStart, GraphBuilder};
 use crate::error::Result;
-use crate::graph::{Graph, Initial, MapShape, Window};
+use crate::graph::Graph;
+use crate::parameter::Initial;
+use crate::shape::{MapShape, Window};
 
 const WIDTHS: [usize; 5] = [64, 128, 256, 512, 512];
 

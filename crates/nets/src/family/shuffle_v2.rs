@@ -9,7 +9,9 @@
 
 use crate::builder::{Conv2dConfig, ConvStart, GraphBuilder};
 use crate::error::Result;
-use crate::graph::{Graph, MapShape, ValueId};
+use crate::graph::Graph;
+use crate::parameter::ValueId;
+use crate::shape::MapShape;
 
 /// Channels and further blocks of each stage.
 const STAGES: [(usize, usize); 3] = [(116, 3), (232, 7), (464, 3)];

@@ -9,7 +9,9 @@
 
 use crate::builder::{Conv2dConfig, GraphBuilder};
 use crate::error::Result;
-use crate::graph::{Graph, Initial, MapShape, ValueId};
+use crate::graph::Graph;
+use crate::parameter::{Initial, ValueId};
+use crate::shape::MapShape;
 
 /// Builds a wide residual network of `depth = 6 n + 4` layers, `width` times as wide as the narrow one.
 ///

@@ -10,7 +10,9 @@
 
 use crate::builder::{Conv2dConfig, GraphBuilder};
 use crate::error::Result;
-use crate::graph::{Graph, MapShape, ValueId, Window};
+use crate::graph::Graph;
+use crate::parameter::ValueId;
+use crate::shape::{MapShape, Window};
 
 /// What a block is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

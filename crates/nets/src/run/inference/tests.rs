@@ -1,13 +1,12 @@
 //! The frozen plan against the training graph run operation by operation with its running
 //! statistics, for every network.
 
-use faculty_kernels::batch_norm::batch_norm_inference;
-use faculty_kernels::conv2d::conv2d_fused;
 use faculty_testkit::{Tolerance, assert_close};
 
 use super::*;
-use crate::graph::MapShape;
 use crate::networks::{NETWORKS, NetworkInfo};
+use crate::op::{ForwardStep, OpState};
+use crate::shape::MapShape;
 
 /// Numbers in ±1 that look random, the same on every machine.
 fn numbers(len: usize, seed: u64) -> Vec<f32> {
@@ -40,84 +39,22 @@ fn network(info: &NetworkInfo, input: MapShape, classes: usize) -> Network {
 
 /// Every value of the graph, nothing fused, folded or shared.
 fn evaluate(network: &Network, input: &[f32], batch: usize) -> Vec<Vec<f32>> {
-    let graph = network.graph();
+    let mut network = network.clone();
+    let graph = network.graph().clone();
     let mut values: Vec<Vec<f32>> = Vec::new();
-    for node in &graph.nodes {
-        let value = |id: ValueId| values[id.0].as_slice();
-        let parameter = |id: crate::ParameterId| network.parameters[id.0].as_slice();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let mut read = node.inputs.iter().map(|id| values[id.0].as_slice());
+        let first = read.next().unwrap_or(input);
         let mut output = vec![f32::NAN; batch * node.shape.elements()];
-        match node.operation {
-            Operation::Input => output.copy_from_slice(input),
-            Operation::Conv2d { input, weight, bias, residual, .. } => {
-                let shape = conv_shape(batch, graph, node);
-                let bias = bias.map(parameter);
-                conv2d_fused(
-                    &shape,
-                    value(input),
-                    parameter(weight),
-                    bias,
-                    None,
-                    false,
-                    &mut output,
-                );
-                if let Some(residual) = residual {
-                    output.iter_mut().zip(value(residual)).for_each(|(y, r)| *y += r);
-                }
-            }
-            Operation::BatchNorm {
-                input,
-                gamma,
-                beta,
-                running_mean,
-                running_variance,
-                residual,
-                relu,
-            } => {
-                batch_norm_inference(
-                    &norm_shape(batch, node.shape),
-                    value(input),
-                    parameter(gamma),
-                    parameter(beta),
-                    &network.buffers[running_mean.0],
-                    &network.buffers[running_variance.0],
-                    BATCH_NORM_EPSILON,
-                    None,
-                    false,
-                    &mut output,
-                );
-                if let Some(residual) = residual {
-                    output.iter_mut().zip(value(residual)).for_each(|(y, r)| *y += r);
-                }
-                if relu {
-                    output.iter_mut().for_each(|y| *y = y.max(0.0));
-                }
-            }
-            Operation::Pool { input, kind, window } => {
-                let shape = pool_shape(batch, graph.shape(input), window);
-                match kind {
-                    PoolKind::Max => {
-                        let mut maxima = vec![0; output.len()];
-                        max_pool2d(&shape, value(input), &mut output, &mut maxima);
-                    }
-                    PoolKind::Average => avg_pool2d(&shape, value(input), &mut output),
-                }
-            }
-            Operation::Channels { first, second, .. } => {
-                let shape = channels_shape(batch, graph, node);
-                join_channels(&shape, value(first), second.map_or(&[], value), &mut output);
-            }
-            Operation::GlobalAvgPool { input } => {
-                let from = graph.shape(input);
-                global_avg_pool(batch * from.channels, from.positions(), value(input), &mut output);
-            }
-            Operation::Resize { input } => {
-                resize(batch, graph.shape(input), node.shape, value(input), &mut output);
-            }
-            Operation::Linear { input, weight, bias } => {
-                let shape = linear_shape(batch, graph.shape(input), node.shape);
-                linear(&shape, value(input), parameter(weight), parameter(bias), &mut output);
-            }
-        }
+        let step = ForwardStep {
+            inputs: [first, read.next().unwrap_or_default()],
+            output: &mut output,
+            parameters: &network.parameters,
+            buffers: &mut network.buffers,
+            state: &mut OpState::default(),
+            frozen_statistics: true,
+        };
+        node.op.forward(&graph.site(index, batch), step);
         values.push(output);
     }
     values

@@ -9,7 +9,9 @@
 
 use crate::builder::{Conv2dConfig, GraphBuilder};
 use crate::error::Result;
-use crate::graph::{Graph, MapShape, ValueId};
+use crate::graph::Graph;
+use crate::parameter::ValueId;
+use crate::shape::MapShape;
 
 /// Builds a CIFAR ResNet of `depth = 6 n + 2` layers.
 ///

@@ -7,7 +7,9 @@
 
 use crate::builder::{Conv2dConfig, ConvStart, GraphBuilder};
 use crate::error::Result;
-use crate::graph::{Graph, MapShape, ValueId, Window};
+use crate::graph::Graph;
+use crate::parameter::ValueId;
+use crate::shape::{MapShape, Window};
 
 const GROUPS: usize = 3;
 const STEM: usize = 24;

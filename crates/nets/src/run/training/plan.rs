@@ -7,8 +7,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::graph::{Graph, Operation, ValueId};
-use crate::memory::{MemoryPlan, Span};
+use crate::graph::Graph;
+use crate::parameter::ValueId;
+use crate::run::memory::{MemoryPlan, Span};
 
 /// The memory plan of one graph.
 #[derive(Debug)]
@@ -27,8 +28,7 @@ impl StepPlan {
         let len = |value: usize| graph.nodes[value].shape.elements();
         let back = |node: usize| 2 * count - node;
         let mut kept = vec![false; count];
-        let read_outside = graph.features.iter().chain(&graph.map);
-        read_outside.chain([&graph.output()]).for_each(|id| kept[id.0] = true);
+        graph.readable().into_iter().for_each(|id| kept[id.0] = true);
 
         let mut values: Vec<Span> =
             (0..count).map(|i| Span { len: len(i), first: i, last: i }).collect();
@@ -37,14 +37,14 @@ impl StepPlan {
             (0..count).map(|i| Span { len: len(i), first: back(i), last: back(i) }).collect();
         let mut last_reader = vec![0; count];
         for (index, node) in graph.nodes.iter().enumerate() {
-            for (which, input) in node.operation.inputs().enumerate() {
-                let read_back = which == 0 && reads_input_back(node.operation);
+            for (which, input) in node.inputs.iter().enumerate() {
+                let read_back = which == 0 && node.op.reads_back().input;
                 let until = if read_back { back(index) } else { index };
                 values[input.0].last = values[input.0].last.max(until);
                 gradients[input.0].first = gradients[input.0].first.min(back(index));
                 last_reader[input.0] = index;
             }
-            if reads_output_back(node.operation) {
+            if node.op.reads_back().output {
                 values[index].last = values[index].last.max(back(index));
             }
             if kept[index] {
@@ -55,7 +55,7 @@ impl StepPlan {
         spans.append(&mut gradients);
         let mut more = vec![[None; 2]; count];
         for (index, node) in graph.nodes.iter().enumerate() {
-            for (which, input) in node.operation.inputs().enumerate() {
+            for (which, input) in node.inputs.iter().enumerate() {
                 if last_reader[input.0] > index {
                     more[index][which] = Some(spans.len());
                     spans.push(Span { len: len(input.0), first: back(index), last: back(index) });
@@ -89,18 +89,4 @@ impl StepPlan {
         let part = self.more[node][which].expect("a gradient is there only after a later reader");
         self.memory.range(part, batch)
     }
-}
-
-/// Whether going back through an operation takes the value of its first input.
-fn reads_input_back(operation: Operation) -> bool {
-    matches!(
-        operation,
-        Operation::Conv2d { .. } | Operation::BatchNorm { .. } | Operation::Linear { .. }
-    )
-}
-
-/// Whether going back through an operation takes its own value: where ReLU cut, unless that can be
-/// told from the input.
-fn reads_output_back(operation: Operation) -> bool {
-    matches!(operation, Operation::BatchNorm { relu: true, residual: Some(_), .. })
 }

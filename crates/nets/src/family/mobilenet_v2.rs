@@ -9,7 +9,9 @@
 
 use crate::builder::{Conv2dConfig, GraphBuilder};
 use crate::error::Result;
-use crate::graph::{Graph, Initial, MapShape, ValueId};
+use crate::graph::Graph;
+use crate::parameter::{Initial, ValueId};
+use crate::shape::MapShape;
 
 /// A row of the paper's table 2.
 struct Stage {

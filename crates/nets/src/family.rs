@@ -1,0 +1,9 @@
+//! Network families: one file each, from a name's numbers to a graph.
+
+pub(crate) mod deep_resnet;
+pub(crate) mod mobilenet_v2;
+pub(crate) mod resnet;
+pub(crate) mod shuffle_v1;
+pub(crate) mod shuffle_v2;
+pub(crate) mod vgg;
+pub(crate) mod wrn;

@@ -1,0 +1,211 @@
+//! An inference plan as an ONNX file, opset 13: what any runtime of the last years reads.
+//!
+//! ```text
+//! input   [batch, channels, height, width]      normalised pixels, or pixel / 255 with normalisation inside
+//! logits  [batch, classes]
+//! Conv, Relu, Add, BatchNormalization (where none was folded), MaxPool, AveragePool, GlobalAveragePool,
+//! Concat and Gather (picked channels), MatMul (resizing), Flatten, Gemm
+//! ```
+//! Which nodes an operation becomes, it knows itself.
+//!
+//! The messages and their encoding are those of `rten-onnx`; see [`Named`] for what it lacks.
+
+use std::collections::BTreeMap;
+
+use rten_onnx::onnx::{
+    DataType, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    StringStringEntryProto, TensorShapeProto, TypeProto, TypeProtoTensor, ValueInfoProto,
+};
+use rten_onnx::protobuf::{EncodeMessage, MessageWriter, ProtobufError, ValueWriter, WriteValue};
+
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::parameter::ValueId;
+use crate::run::inference::{Inference, Step};
+use crate::shape::MapShape;
+
+pub(crate) mod link;
+
+use link::{Constants, Link, whole};
+
+/// Version of the operators, and of the format that came with it.
+const OPSET: i64 = 13;
+const IR_VERSION: i64 = 7;
+
+/// Longest message that protobuf allows.
+const MOST_BYTES: u64 = (2 << 30) - 1;
+
+/// How an ONNX file is written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OnnxOptions {
+    /// Samples of a run; any number if `None`.
+    pub batch: Option<usize>,
+    /// Mean and deviation of each channel over pixel / 255: then the graph normalises, and its
+    /// input is pixel / 255.
+    pub normalisation: Option<[Vec<f32>; 2]>,
+    /// Goes into the file as it is.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Inference {
+    /// This plan as the bytes of an ONNX file; equal plans give equal bytes.
+    ///
+    /// # Errors
+    /// [`Error::OnnxTooLarge`] above 2 GiB.
+    ///
+    /// # Panics
+    /// When a normalisation has another number of channels than the input.
+    pub fn to_onnx(&self, name: &str, options: &OnnxOptions) -> Result<Vec<u8>> {
+        let mut writer =
+            Writer { graph: &self.graph, input: "input".to_owned(), to: GraphProto::default() };
+        if let Some(normalisation) = &options.normalisation {
+            writer.normalise(normalisation);
+        }
+        self.steps.iter().for_each(|step| writer.step(step));
+        let Writer { mut to, .. } = writer;
+        let MapShape { channels, height, width } = self.graph.input_shape();
+        to.input.push(tensor_info("input", options.batch, &[channels, height, width]));
+        let output = self.graph.shape(self.graph.output());
+        let is_linear = self.steps.last().is_some_and(|step| step.op.gives_rows());
+        let sizes = [output.channels, output.height, output.width];
+        let sizes = if is_linear { &sizes[..1] } else { &sizes };
+        to.output.push(tensor_info(OUTPUT, options.batch, sizes));
+        let props = options.metadata.iter().map(|(key, value)| StringStringEntryProto {
+            key: Some(key.clone()),
+            value: Some(value.clone()),
+        });
+        let model = ModelProto {
+            ir_version: Some(IR_VERSION),
+            opset_import: vec![OperatorSetIdProto { domain: None, version: Some(OPSET) }],
+            metadata_props: props.collect(),
+            producer_name: Some("faculty".to_owned()),
+            producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            ..ModelProto::default()
+        };
+        encode(&NamedModel { model, graph: Named { graph: to, name: name.to_owned() } })
+    }
+}
+
+const OUTPUT: &str = "logits";
+
+fn encode(model: &NamedModel) -> Result<Vec<u8>> {
+    const IN_MEMORY: &str = "writing to memory does not fail";
+    let bytes = model.encoded_len().expect(IN_MEMORY);
+    if bytes > MOST_BYTES {
+        return Err(Error::OnnxTooLarge { bytes });
+    }
+    let mut file = Vec::with_capacity(bytes as usize);
+    model.encode(ValueWriter::new(&mut file)).expect(IN_MEMORY);
+    Ok(file)
+}
+
+/// A graph with its name: the format asks for one, the library's message has no field for it.
+struct Named {
+    graph: GraphProto,
+    name: String,
+}
+
+/// A model whose graph stands beside it.
+struct NamedModel {
+    model: ModelProto,
+    graph: Named,
+}
+
+impl EncodeMessage for Named {
+    fn encode_fields<W: WriteValue>(
+        &self,
+        fields: &mut MessageWriter<W>,
+    ) -> std::result::Result<(), ProtobufError> {
+        /// `GraphProto.name` in `onnx.proto3`.
+        const NAME: u64 = 2;
+        self.graph.encode_fields(fields)?;
+        fields.write_string(NAME, &self.name)
+    }
+}
+
+impl EncodeMessage for NamedModel {
+    fn encode_fields<W: WriteValue>(
+        &self,
+        fields: &mut MessageWriter<W>,
+    ) -> std::result::Result<(), ProtobufError> {
+        /// `ModelProto.graph` in `onnx.proto3`.
+        const GRAPH: u64 = 7;
+        self.model.encode_fields(fields)?;
+        fields.write_message(GRAPH, &self.graph)
+    }
+}
+
+/// Adds to an ONNX graph.
+struct Writer<'a> {
+    graph: &'a Graph,
+    /// What the first operations read.
+    input: String,
+    to: GraphProto,
+}
+
+impl Writer<'_> {
+    fn normalise(&mut self, [mean, std]: &[Vec<f32>; 2]) {
+        let channels = self.graph.input_shape().channels;
+        assert!(mean.len() == channels && std.len() == channels, "one value for each channel");
+        let shape = [1, channels, 1, 1];
+        let mut constants = Constants { initializers: &mut self.to.initializer };
+        let [mean, std] =
+            [("mean", mean), ("std", std)].map(|(name, v)| constants.floats(name, &shape, v));
+        let links = [Link::new("Sub").reading([mean]), Link::new("Div").reading([std])];
+        self.chain("input", "normalised", links.into());
+        self.input = "normalised".to_owned();
+    }
+
+    fn step(&mut self, step: &Step) {
+        let target = self.name(ValueId(step.node));
+        let mut read = step.inputs.iter().map(|&id| self.name(id));
+        let first = read.next().expect("every step reads a value");
+        let second = read.next();
+        let mut constants = Constants { initializers: &mut self.to.initializer };
+        let site = step.site(self.graph, 1);
+        let links = step.op.onnx(&site, &target, second.as_deref(), &mut constants);
+        self.chain(&first, &target, links);
+    }
+
+    /// Nodes in a row, from the value `from` to the value `target`.
+    fn chain(&mut self, from: &str, target: &str, links: Vec<Link>) {
+        let last = links.len() - 1;
+        let mut value = from.to_owned();
+        for (index, Link { kind, before, after, attributes }) in links.into_iter().enumerate() {
+            let name = match index == last {
+                true => target.to_owned(),
+                false => format!("{target}.{index}"),
+            };
+            self.to.node.push(NodeProto {
+                name: Some(format!("{kind}_{name}")),
+                op_type: Some(kind.to_owned()),
+                input: before.into_iter().chain([value]).chain(after).collect(),
+                output: vec![name.clone()],
+                attribute: attributes,
+                domain: None,
+            });
+            value = name;
+        }
+    }
+
+    fn name(&self, id: ValueId) -> String {
+        match id {
+            ValueId(0) => self.input.clone(),
+            id if id == self.graph.output() => OUTPUT.to_owned(),
+            ValueId(index) => format!("value{index}"),
+        }
+    }
+}
+
+fn tensor_info(name: &str, batch: Option<usize>, sizes: &[usize]) -> ValueInfoProto {
+    let fixed = |&size: &usize| Dimension { dim_value: Some(whole(size)), dim_param: None };
+    let any = Dimension { dim_value: None, dim_param: Some("batch".to_owned()) };
+    let first = batch.as_ref().map_or(any, fixed);
+    let shape =
+        TensorShapeProto { dim: std::iter::once(first).chain(sizes.iter().map(fixed)).collect() };
+    let tensor = TypeProtoTensor { elem_type: Some(DataType::FLOAT), shape: Some(shape) };
+    ValueInfoProto {
+        name: Some(name.to_owned()),
+        r#type: Some(TypeProto { tensor_type: Some(tensor), sequence: None }),
+    }
+}

@@ -1,0 +1,274 @@
+//! What one operation of a graph knows: one file each, and nothing about it elsewhere.
+//!
+//! ```text
+//! forward, backward     a training step on the kernels     Op
+//! freeze, fold          its part of an inference plan      FrozenOp
+//! onnx                  the nodes that it becomes          FrozenOp::onnx
+//! burn                  the same in plain burn operations  Op::burn
+//! ```
+//! An operation reads at most [`MOST_INPUTS`] values. It names its parameters and running statistics
+//! by their places in the graph; the values that it reads belong to the graph's node.
+
+use std::fmt::Debug;
+
+use burn::Tensor;
+
+use crate::onnx::link::{Constants, Link};
+use crate::parameter::ParameterId;
+use crate::shape::MapShape;
+
+pub(crate) mod batch_norm;
+pub(crate) mod channels;
+pub(crate) mod conv2d;
+pub(crate) mod global_avg_pool;
+pub(crate) mod input;
+pub(crate) mod linear;
+pub(crate) mod pool;
+pub(crate) mod resize;
+
+/// Most values that one operation reads.
+pub(crate) const MOST_INPUTS: usize = 2;
+
+/// Shapes around an operation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Site {
+    /// Samples.
+    pub(crate) batch: usize,
+    /// Per sample, of the values that are read.
+    inputs: [MapShape; MOST_INPUTS],
+    count: usize,
+    /// Per sample, of the result.
+    pub(crate) output: MapShape,
+}
+
+impl Site {
+    pub(crate) fn new(
+        batch: usize,
+        shapes: impl Iterator<Item = MapShape>,
+        output: MapShape,
+    ) -> Self {
+        let mut site =
+            Self { batch, inputs: [MapShape::new(0, 0, 0); MOST_INPUTS], count: 0, output };
+        for shape in shapes {
+            site.inputs[site.count] = shape;
+            site.count += 1;
+        }
+        site
+    }
+
+    /// Shape of the value that is read first.
+    pub(crate) fn input(&self) -> MapShape {
+        self.inputs[0]
+    }
+
+    /// Shapes of all values that are read.
+    pub(crate) fn inputs(&self) -> &[MapShape] {
+        &self.inputs[..self.count]
+    }
+
+    /// Sizes of the result as a burn tensor.
+    pub(crate) fn dims(&self) -> [usize; 4] {
+        let MapShape { channels, height, width } = self.output;
+        [self.batch, channels, height, width]
+    }
+}
+
+/// What the backward pass of an operation reads beside the gradient by its result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ReadBack {
+    /// The value of its first input.
+    pub(crate) input: bool,
+    /// Its own value.
+    pub(crate) output: bool,
+}
+
+/// How the gradient by one input comes about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GradRoute {
+    /// It is the gradient by the result itself; the run passes it on.
+    Same,
+    /// The operation writes it; the run adds it where there is one already.
+    Write,
+    /// The operation writes it or adds to what is there.
+    Add,
+}
+
+/// What an operation keeps from the forward to the backward pass, beside values.
+#[derive(Debug, Default)]
+pub(crate) struct OpState {
+    /// Batch mean and biased variance of batch norm.
+    pub(crate) floats: [Vec<f32>; 2],
+    /// Positions of the maxima of max pooling.
+    pub(crate) indices: Vec<u32>,
+}
+
+impl OpState {
+    /// Numbers of four bytes that it holds.
+    pub(crate) fn capacity(&self) -> usize {
+        self.floats.iter().map(Vec::capacity).sum::<usize>() + self.indices.capacity()
+    }
+}
+
+/// The memory of one forward step.
+pub(crate) struct ForwardStep<'a> {
+    /// Values that are read; empty beyond those of the node.
+    pub(crate) inputs: [&'a [f32]; MOST_INPUTS],
+    /// The result.
+    pub(crate) output: &'a mut [f32],
+    /// All parameters of the network.
+    pub(crate) parameters: &'a [Vec<f32>],
+    /// All running statistics of the network.
+    pub(crate) buffers: &'a mut [Vec<f32>],
+    pub(crate) state: &'a mut OpState,
+    /// Whether batch norm takes the running statistics, and leaves them.
+    pub(crate) frozen_statistics: bool,
+}
+
+/// Where the gradient by one input goes.
+pub(crate) struct Target<'a> {
+    pub(crate) values: &'a mut [f32],
+    /// Whether it is added to what is there ([`GradRoute::Add`] only).
+    pub(crate) add: bool,
+}
+
+/// The memory of one backward step.
+pub(crate) struct BackwardStep<'a> {
+    /// The first input's value where [`ReadBack::input`] asks for it, else empty.
+    pub(crate) input: &'a [f32],
+    /// The operation's own value where [`ReadBack::output`] asks for it, else empty.
+    pub(crate) output: &'a [f32],
+    /// Gradient by the result.
+    pub(crate) by_output: &'a [f32],
+    /// Gradients by the inputs that are to be written.
+    pub(crate) by_inputs: [Option<Target<'a>>; MOST_INPUTS],
+    /// All parameters of the network.
+    pub(crate) parameters: &'a [Vec<f32>],
+    /// Gradients by all of them.
+    pub(crate) gradients: &'a mut [Vec<f32>],
+    pub(crate) state: &'a OpState,
+    /// As in the forward pass.
+    pub(crate) frozen_statistics: bool,
+}
+
+/// The tensors of one step in burn operations.
+pub(crate) struct BurnStep<'a> {
+    /// `[batch, channels, height, width]` of the values that are read.
+    pub(crate) inputs: Vec<Tensor<4>>,
+    /// All parameters of the network, flat.
+    pub(crate) parameters: &'a [Tensor<1>],
+    /// All running statistics of the network.
+    pub(crate) buffers: &'a mut [Vec<f32>],
+}
+
+/// The values of a network that is frozen.
+#[derive(Clone, Copy)]
+pub(crate) struct Values<'a> {
+    pub(crate) parameters: &'a [Vec<f32>],
+    pub(crate) buffers: &'a [Vec<f32>],
+    /// State-dict names and shapes of the parameters.
+    pub(crate) specs: &'a [crate::parameter::ParameterSpec],
+}
+
+/// A batch norm whose statistics are constants: `[relu](scale · x + shift [+ residual])`.
+pub(crate) struct FrozenNorm {
+    /// Gamma, beta, running mean and running variance, `[channels]` each.
+    pub(crate) constants: [Vec<f32>; 4],
+    /// Whether a second value is added.
+    pub(crate) residual: bool,
+    pub(crate) relu: bool,
+}
+
+/// One operation, wherever it runs.
+pub(crate) trait Op: Debug + Send + Sync {
+    /// Its name among operations.
+    fn kind(&self) -> &'static str;
+
+    /// Parameters that it reads, its weight first.
+    fn parameters(&self) -> Vec<ParameterId> {
+        Vec::new()
+    }
+
+    /// What its backward pass reads.
+    fn reads_back(&self) -> ReadBack {
+        ReadBack::default()
+    }
+
+    /// How the gradient by input number `which` comes about.
+    fn grad_route(&self, which: usize) -> GradRoute {
+        let _ = which;
+        GradRoute::Write
+    }
+
+    /// Whether it can leave out the gradient by its first input.
+    fn skips_input_grad(&self) -> bool {
+        false
+    }
+
+    /// Multiply-adds for one sample, of convolutions and linear layers; `weights` is the number of
+    /// values of its first parameter.
+    fn multiply_adds(&self, site: &Site, weights: usize) -> usize {
+        let _ = (site, weights);
+        0
+    }
+
+    /// Computes its value.
+    fn forward(&self, site: &Site, step: ForwardStep<'_>);
+
+    /// Computes gradients by its inputs and parameters from that by its value.
+    fn backward(&self, site: &Site, step: BackwardStep<'_>);
+
+    /// As part of an inference plan, with its own copy of the values.
+    fn freeze(&self, values: Values<'_>) -> Box<dyn FrozenOp>;
+
+    /// Whether [`Op::fold`] may give something.
+    fn folds(&self) -> bool {
+        false
+    }
+
+    /// As one with the batch norm that alone reads it; the result adds and cuts as that does.
+    fn fold(&self, norm: &FrozenNorm, values: Values<'_>) -> Option<Box<dyn FrozenOp>> {
+        let _ = (norm, values);
+        None
+    }
+
+    /// Whether [`Op::as_norm`] gives something.
+    fn is_norm(&self) -> bool {
+        false
+    }
+
+    /// Itself as a norm, if it is one.
+    fn as_norm(&self, values: Values<'_>) -> Option<FrozenNorm> {
+        let _ = values;
+        None
+    }
+
+    /// Computes its value in burn operations, on the tape.
+    fn burn(&self, site: &Site, step: BurnStep<'_>) -> Tensor<4>;
+}
+
+/// One operation of an inference plan.
+pub(crate) trait FrozenOp: Debug + Send {
+    /// Computes its value. `scratch` is memory to be written over.
+    fn run(
+        &self,
+        site: &Site,
+        inputs: [&[f32]; MOST_INPUTS],
+        output: &mut [f32],
+        scratch: &mut Vec<u32>,
+    );
+
+    /// The ONNX nodes that it becomes, in a row from its first input to `target`; `second` is the
+    /// name of its second input.
+    fn onnx(
+        &self,
+        site: &Site,
+        target: &str,
+        second: Option<&str>,
+        constants: &mut Constants<'_>,
+    ) -> Vec<Link>;
+
+    /// Whether its result is `[batch, outputs]` rather than a map.
+    fn gives_rows(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,238 @@
+//! `[relu](gamma (x - mean) / sqrt(variance + epsilon) + beta [+ residual])`
+
+use burn::Tensor;
+use burn::tensor::activation::relu;
+use faculty_kernels::batch_norm::{
+    NormShape, ReluGate, batch_norm_inference, batch_norm_inference_backward, batch_norm_train,
+    batch_norm_train_backward,
+};
+
+use super::{
+    BackwardStep, BurnStep, ForwardStep, FrozenNorm, FrozenOp, MOST_INPUTS, Op, ReadBack, Site,
+    Values,
+};
+use crate::onnx::link::{Constants, Link};
+use crate::parameter::{BufferId, ParameterId};
+
+/// Batch-norm epsilon of every network here (PyTorch's default).
+pub const BATCH_NORM_EPSILON: f32 = 1e-5;
+/// Weight of the newest batch in the running statistics (PyTorch's default).
+pub const BATCH_NORM_MOMENTUM: f32 = 0.1;
+
+/// Batch norm, with the shortcut and the ReLU behind it.
+#[derive(Debug)]
+pub(crate) struct BatchNorm {
+    pub(crate) gamma: ParameterId,
+    pub(crate) beta: ParameterId,
+    pub(crate) running_mean: BufferId,
+    pub(crate) running_variance: BufferId,
+    pub(crate) residual: bool,
+    pub(crate) relu: bool,
+}
+
+fn shape(site: &Site) -> NormShape {
+    let shape = site.output;
+    NormShape { batch: site.batch, channels: shape.channels, spatial: shape.positions() }
+}
+
+/// `running = (1 - momentum) running + momentum · scale · batch`
+fn blend(running: &mut [f32], batch: &[f32], scale: f32) {
+    for (running, &batch) in running.iter_mut().zip(batch) {
+        *running += BATCH_NORM_MOMENTUM * (scale * batch - *running);
+    }
+}
+
+/// PyTorch normalises by the biased variance but records the unbiased one.
+fn unbiased(site: &Site) -> f32 {
+    let count = (site.batch * site.output.positions()) as f32;
+    if count > 1.0 { count / (count - 1.0) } else { 1.0 }
+}
+
+impl Op for BatchNorm {
+    fn kind(&self) -> &'static str {
+        "BatchNorm"
+    }
+
+    fn parameters(&self) -> Vec<ParameterId> {
+        vec![self.gamma, self.beta]
+    }
+
+    /// Where ReLU cut is told from the value, unless the input tells it.
+    fn reads_back(&self) -> ReadBack {
+        ReadBack { input: true, output: self.relu && self.residual }
+    }
+
+    fn forward(&self, site: &Site, step: ForwardStep<'_>) {
+        let ForwardStep { inputs: [input, residual], output, parameters, buffers, state, .. } =
+            step;
+        let [gamma, beta] = [self.gamma, self.beta].map(|id| parameters[id.0].as_slice());
+        let residual = self.residual.then_some(residual);
+        let [mean, variance] = &mut state.floats;
+        if step.frozen_statistics {
+            mean.clone_from(&buffers[self.running_mean.0]);
+            variance.clone_from(&buffers[self.running_variance.0]);
+            batch_norm_inference(
+                &shape(site),
+                input,
+                gamma,
+                beta,
+                mean,
+                variance,
+                BATCH_NORM_EPSILON,
+                residual,
+                self.relu,
+                output,
+            );
+            return;
+        }
+        mean.resize(site.output.channels, 0.0);
+        variance.resize(site.output.channels, 0.0);
+        batch_norm_train(
+            &shape(site),
+            input,
+            gamma,
+            beta,
+            BATCH_NORM_EPSILON,
+            residual,
+            self.relu,
+            output,
+            mean,
+            variance,
+        );
+        blend(&mut buffers[self.running_mean.0], mean, 1.0);
+        blend(&mut buffers[self.running_variance.0], variance, unbiased(site));
+    }
+
+    fn backward(&self, site: &Site, step: BackwardStep<'_>) {
+        let BackwardStep { input, output, by_output, by_inputs, parameters, .. } = step;
+        let [by_input, by_residual] = by_inputs.map(|target| target.map(|target| target.values));
+        let gate = match (self.relu, self.residual) {
+            (false, _) => ReluGate::Open,
+            (true, false) => ReluGate::Beta(&parameters[self.beta.0]),
+            (true, true) => ReluGate::Output(output),
+        };
+        let [mean, variance] = &step.state.floats;
+        let [by_gamma, by_beta] = step
+            .gradients
+            .get_disjoint_mut([self.gamma.0, self.beta.0])
+            .expect("gamma and beta are two parameters of the graph");
+        let by_statistics = match step.frozen_statistics {
+            true => batch_norm_inference_backward,
+            false => batch_norm_train_backward,
+        };
+        by_statistics(
+            &shape(site),
+            input,
+            gate,
+            by_output,
+            &parameters[self.gamma.0],
+            mean,
+            variance,
+            BATCH_NORM_EPSILON,
+            by_input.expect("batch norm leaves out no gradient"),
+            by_gamma,
+            by_beta,
+            by_residual,
+        );
+    }
+
+    fn freeze(&self, values: Values<'_>) -> Box<dyn FrozenOp> {
+        Box::new(FrozenBatchNorm(self.norm(values)))
+    }
+
+    fn is_norm(&self) -> bool {
+        true
+    }
+
+    fn as_norm(&self, values: Values<'_>) -> Option<FrozenNorm> {
+        Some(self.norm(values))
+    }
+
+    /// With batch statistics; moves the network's running ones.
+    fn burn(&self, site: &Site, step: BurnStep<'_>) -> Tensor<4> {
+        let per_channel = |t: Tensor<4>| t.mean_dim(0).mean_dim(2).mean_dim(3);
+        let numbers = |t: Tensor<4>| -> Vec<f32> {
+            t.detach().into_data().try_to_vec().expect("every tensor here holds f32")
+        };
+        let mut inputs = step.inputs.into_iter();
+        let x = inputs.next().expect("batch norm reads a value");
+        let mean = per_channel(x.clone());
+        let centred = x - mean.clone();
+        let variance = per_channel(centred.clone() * centred.clone());
+        blend(&mut step.buffers[self.running_mean.0], &numbers(mean), 1.0);
+        let running = &mut step.buffers[self.running_variance.0];
+        blend(running, &numbers(variance.clone()), unbiased(site));
+        let [gamma, beta] = [self.gamma, self.beta]
+            .map(|id| step.parameters[id.0].clone().reshape([1, site.output.channels, 1, 1]));
+        let result = centred / (variance + BATCH_NORM_EPSILON).sqrt() * gamma + beta;
+        let result = inputs.next().map_or(result.clone(), |residual| result + residual);
+        if self.relu { relu(result) } else { result }
+    }
+}
+
+impl BatchNorm {
+    fn norm(&self, values: Values<'_>) -> FrozenNorm {
+        FrozenNorm {
+            constants: [
+                values.parameters[self.gamma.0].clone(),
+                values.parameters[self.beta.0].clone(),
+                values.buffers[self.running_mean.0].clone(),
+                values.buffers[self.running_variance.0].clone(),
+            ],
+            residual: self.residual,
+            relu: self.relu,
+        }
+    }
+}
+
+/// A batch norm of an inference plan that does not follow a convolution.
+struct FrozenBatchNorm(FrozenNorm);
+
+impl std::fmt::Debug for FrozenBatchNorm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FrozenBatchNorm").field("relu", &self.0.relu).finish_non_exhaustive()
+    }
+}
+
+impl FrozenOp for FrozenBatchNorm {
+    fn run(
+        &self,
+        site: &Site,
+        [input, residual]: [&[f32]; MOST_INPUTS],
+        output: &mut [f32],
+        _scratch: &mut Vec<u32>,
+    ) {
+        let FrozenNorm { constants: [gamma, beta, mean, variance], .. } = &self.0;
+        batch_norm_inference(
+            &shape(site),
+            input,
+            gamma,
+            beta,
+            mean,
+            variance,
+            BATCH_NORM_EPSILON,
+            self.0.residual.then_some(residual),
+            self.0.relu,
+            output,
+        );
+    }
+
+    fn onnx(
+        &self,
+        _site: &Site,
+        target: &str,
+        second: Option<&str>,
+        constants: &mut Constants<'_>,
+    ) -> Vec<Link> {
+        let names = ["scale", "shift", "mean", "variance"];
+        let read: Vec<String> = names
+            .iter()
+            .zip(&self.0.constants)
+            .map(|(name, values)| {
+                constants.floats(&format!("{target}.{name}"), &[values.len()], values)
+            })
+            .collect();
+        let norm = Link::new("BatchNormalization").reading(read);
+        norm.with_float("epsilon", BATCH_NORM_EPSILON).then(second, self.0.relu)
+    }
+}

@@ -1,0 +1,201 @@
+//! `convolution(x) [+ residual]`
+
+use burn::Tensor;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use faculty_kernels::conv2d::{
+    Conv2dShape, conv2d_bias_grad, conv2d_fused, conv2d_input_grad, conv2d_weight_grad,
+};
+
+use super::{
+    BackwardStep, BurnStep, ForwardStep, FrozenNorm, FrozenOp, GradRoute, MOST_INPUTS, Op,
+    ReadBack, Site, Values,
+};
+use crate::onnx::link::{Constants, Link};
+use crate::op::batch_norm::BATCH_NORM_EPSILON;
+use crate::parameter::ParameterId;
+use crate::shape::Window;
+
+/// A convolution with square windows; where `residual` is set, a second value is added.
+#[derive(Debug)]
+pub(crate) struct Conv2d {
+    pub(crate) weight: ParameterId,
+    pub(crate) bias: Option<ParameterId>,
+    pub(crate) window: Window,
+    pub(crate) groups: usize,
+    pub(crate) residual: bool,
+}
+
+fn shape(site: &Site, window: Window, groups: usize) -> Conv2dShape {
+    let from = site.input();
+    Conv2dShape {
+        batch: site.batch,
+        in_channels: from.channels,
+        in_height: from.height,
+        in_width: from.width,
+        out_channels: site.output.channels,
+        kernel: [window.kernel; 2],
+        stride: [window.stride; 2],
+        padding: [window.padding; 2],
+        groups,
+    }
+}
+
+impl Op for Conv2d {
+    fn kind(&self) -> &'static str {
+        "Conv2d"
+    }
+
+    fn parameters(&self) -> Vec<ParameterId> {
+        std::iter::once(self.weight).chain(self.bias).collect()
+    }
+
+    fn reads_back(&self) -> ReadBack {
+        ReadBack { input: true, output: false }
+    }
+
+    fn grad_route(&self, which: usize) -> GradRoute {
+        if which == 0 { GradRoute::Write } else { GradRoute::Same }
+    }
+
+    fn skips_input_grad(&self) -> bool {
+        true
+    }
+
+    fn multiply_adds(&self, site: &Site, weights: usize) -> usize {
+        // Every weight is used once at every output position.
+        weights * site.output.positions()
+    }
+
+    fn forward(&self, site: &Site, step: ForwardStep<'_>) {
+        let [input, residual] = step.inputs;
+        conv2d_fused(
+            &shape(site, self.window, self.groups),
+            input,
+            &step.parameters[self.weight.0],
+            self.bias.map(|bias| step.parameters[bias.0].as_slice()),
+            self.residual.then_some(residual),
+            false,
+            step.output,
+        );
+    }
+
+    fn backward(&self, site: &Site, step: BackwardStep<'_>) {
+        let BackwardStep { input, by_output, by_inputs: [by_input, _], gradients, .. } = step;
+        let shape = shape(site, self.window, self.groups);
+        conv2d_weight_grad(&shape, input, by_output, &mut gradients[self.weight.0]);
+        if let Some(bias) = self.bias {
+            conv2d_bias_grad(&shape, by_output, &mut gradients[bias.0]);
+        }
+        if let Some(by_input) = by_input {
+            let weight = &step.parameters[self.weight.0];
+            conv2d_input_grad(&shape, weight, by_output, by_input.values);
+        }
+    }
+
+    fn freeze(&self, values: Values<'_>) -> Box<dyn FrozenOp> {
+        Box::new(FrozenConv2d {
+            name: values.specs[self.weight.0].name.clone(),
+            weight_shape: values.specs[self.weight.0].shape.clone(),
+            weight: values.parameters[self.weight.0].clone(),
+            bias: self.bias.map(|bias| values.parameters[bias.0].clone()),
+            window: self.window,
+            groups: self.groups,
+            residual: self.residual,
+            relu: false,
+        })
+    }
+
+    fn folds(&self) -> bool {
+        !self.residual
+    }
+
+    fn fold(&self, norm: &FrozenNorm, values: Values<'_>) -> Option<Box<dyn FrozenOp>> {
+        let FrozenNorm { constants: [gamma, beta, mean, variance], residual, relu } = norm;
+        let weight = &values.parameters[self.weight.0];
+        let channels = gamma.len();
+        let per_channel = weight.len() / channels.max(1);
+        let mut folded = Vec::with_capacity(weight.len());
+        let mut folded_bias = Vec::with_capacity(channels);
+        for channel in 0..channels {
+            let scale = gamma[channel] / (variance[channel] + BATCH_NORM_EPSILON).sqrt();
+            let bias = self.bias.map_or(0.0, |bias| values.parameters[bias.0][channel]);
+            let row = &weight[channel * per_channel..(channel + 1) * per_channel];
+            folded.extend(row.iter().map(|w| w * scale));
+            folded_bias.push(beta[channel] + (bias - mean[channel]) * scale);
+        }
+        Some(Box::new(FrozenConv2d {
+            name: values.specs[self.weight.0].name.clone(),
+            weight_shape: values.specs[self.weight.0].shape.clone(),
+            weight: folded,
+            bias: Some(folded_bias),
+            window: self.window,
+            groups: self.groups,
+            residual: *residual,
+            relu: *relu,
+        }))
+    }
+
+    fn burn(&self, site: &Site, step: BurnStep<'_>) -> Tensor<4> {
+        let Window { kernel, stride, padding } = self.window;
+        let channels = site.input().channels;
+        let shape = [site.output.channels, channels / self.groups, kernel, kernel];
+        let weight = step.parameters[self.weight.0].clone().reshape(shape);
+        let bias = self.bias.map(|bias| step.parameters[bias.0].clone());
+        let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], self.groups);
+        let mut inputs = step.inputs.into_iter();
+        let input = inputs.next().expect("a convolution reads a value");
+        let result = conv2d(input, weight, bias, options);
+        inputs.next().map_or(result.clone(), |residual| result + residual)
+    }
+}
+
+/// The convolution of an inference plan, a batch norm folded in where one follows it.
+#[derive(Debug)]
+struct FrozenConv2d {
+    /// State-dict name of the weight.
+    name: String,
+    weight_shape: Vec<usize>,
+    weight: Vec<f32>,
+    bias: Option<Vec<f32>>,
+    window: Window,
+    groups: usize,
+    residual: bool,
+    relu: bool,
+}
+
+impl FrozenOp for FrozenConv2d {
+    fn run(
+        &self,
+        site: &Site,
+        [input, residual]: [&[f32]; MOST_INPUTS],
+        output: &mut [f32],
+        _scratch: &mut Vec<u32>,
+    ) {
+        conv2d_fused(
+            &shape(site, self.window, self.groups),
+            input,
+            &self.weight,
+            self.bias.as_deref(),
+            self.residual.then_some(residual),
+            self.relu,
+            output,
+        );
+    }
+
+    fn onnx(
+        &self,
+        _site: &Site,
+        _target: &str,
+        second: Option<&str>,
+        constants: &mut Constants<'_>,
+    ) -> Vec<Link> {
+        let mut read = vec![constants.floats(&self.name, &self.weight_shape, &self.weight)];
+        if let Some(bias) = &self.bias {
+            let name = format!("{}.bias", self.name.trim_end_matches(".weight"));
+            read.push(constants.floats(&name, &[bias.len()], bias));
+        }
+        let conv = Link::new("Conv").reading(read);
+        conv.with_window(self.window).with_int("group", self.groups).then(second, self.relu)
+    }
+}

@@ -1,0 +1,111 @@
+//! `x Wᵀ + b` on a map flattened as `[channels, height, width]`.
+
+use burn::Tensor;
+use faculty_kernels::linear::{LinearShape, linear, linear_backward};
+
+use super::{
+    BackwardStep, BurnStep, ForwardStep, FrozenOp, MOST_INPUTS, Op, ReadBack, Site, Values,
+};
+use crate::onnx::link::{Constants, Link};
+use crate::parameter::ParameterId;
+
+/// A linear layer: weight `[outputs, inputs]`, bias `[outputs]`.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    pub(crate) weight: ParameterId,
+    pub(crate) bias: ParameterId,
+}
+
+fn shape(site: &Site) -> LinearShape {
+    let (from, to) = (site.input(), site.output);
+    LinearShape { batch: site.batch, inputs: from.elements(), outputs: to.channels }
+}
+
+impl Op for Linear {
+    fn kind(&self) -> &'static str {
+        "Linear"
+    }
+
+    fn parameters(&self) -> Vec<ParameterId> {
+        vec![self.weight, self.bias]
+    }
+
+    fn reads_back(&self) -> ReadBack {
+        ReadBack { input: true, output: false }
+    }
+
+    fn multiply_adds(&self, _site: &Site, weights: usize) -> usize {
+        weights
+    }
+
+    fn forward(&self, site: &Site, step: ForwardStep<'_>) {
+        let [weight, bias] = [self.weight, self.bias].map(|id| &step.parameters[id.0]);
+        linear(&shape(site), step.inputs[0], weight, bias, step.output);
+    }
+
+    fn backward(&self, site: &Site, step: BackwardStep<'_>) {
+        let [by_input, _] = step.by_inputs;
+        let [by_weight, by_bias] = step
+            .gradients
+            .get_disjoint_mut([self.weight.0, self.bias.0])
+            .expect("weight and bias are two parameters of the graph");
+        linear_backward(
+            &shape(site),
+            step.input,
+            &step.parameters[self.weight.0],
+            step.by_output,
+            by_input.expect("a linear layer leaves out no gradient").values,
+            by_weight,
+            by_bias,
+        );
+    }
+
+    fn freeze(&self, values: Values<'_>) -> Box<dyn FrozenOp> {
+        let [weight, bias] = [self.weight, self.bias].map(|id| values.parameters[id.0].clone());
+        Box::new(FrozenLinear { weight, bias })
+    }
+
+    fn burn(&self, site: &Site, mut step: BurnStep<'_>) -> Tensor<4> {
+        let (inputs, outputs) = (site.input().elements(), site.output.channels);
+        let rows = step.inputs.remove(0).reshape([site.batch, inputs]);
+        let weight = step.parameters[self.weight.0].clone().reshape([outputs, inputs]);
+        let bias = step.parameters[self.bias.0].clone().reshape([1, outputs]);
+        (rows.matmul(weight.transpose()) + bias).reshape(site.dims())
+    }
+}
+
+#[derive(Debug)]
+struct FrozenLinear {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl FrozenOp for FrozenLinear {
+    fn run(
+        &self,
+        site: &Site,
+        [input, _]: [&[f32]; MOST_INPUTS],
+        output: &mut [f32],
+        _scratch: &mut Vec<u32>,
+    ) {
+        linear(&shape(site), input, &self.weight, &self.bias, output);
+    }
+
+    fn onnx(
+        &self,
+        _site: &Site,
+        target: &str,
+        _second: Option<&str>,
+        constants: &mut Constants<'_>,
+    ) -> Vec<Link> {
+        let shape = [self.bias.len(), self.weight.len() / self.bias.len().max(1)];
+        let weight = constants.floats(&format!("{target}.weight"), &shape, &self.weight);
+        let bias = constants.floats(&format!("{target}.bias"), &shape[..1], &self.bias);
+        let gemm = Link::new("Gemm").reading([weight, bias]).with_int("transB", 1);
+        vec![Link::new("Flatten").with_int("axis", 1), gemm]
+    }
+
+    fn gives_rows(&self) -> bool {
+        true
+    }
+}

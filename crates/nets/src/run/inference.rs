@@ -1,0 +1,175 @@
+//! A frozen network compiled for speed: batch norm folded into the convolution before it, bias,
+//! shortcut and ReLU applied as the convolution stores its result, memory reused as soon as a value
+//! has been read for the last time. Nothing is kept for a backward pass.
+
+use std::sync::Arc;
+
+use faculty_kernels::in_pool;
+
+use super::memory::{Memory, MemoryPlan, Span};
+use crate::graph::Graph;
+use crate::network::Network;
+use crate::op::{FrozenOp, Site, Values};
+use crate::parameter::ValueId;
+
+/// A network's inference plan with its own copy of the folded weights.
+#[derive(Debug)]
+pub struct Inference {
+    pub(crate) graph: Arc<Graph>,
+    pub(crate) steps: Vec<Step>,
+    kept: Vec<ValueId>,
+    plan: MemoryPlan,
+    memory: Memory,
+    /// Where maxima were: the pooling kernel finds them, nobody reads them.
+    scratch: Vec<u32>,
+    batch: usize,
+}
+
+/// One operation, perhaps with others folded in; `node` is the value it makes.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) node: usize,
+    pub(crate) inputs: Vec<ValueId>,
+    pub(crate) op: Box<dyn FrozenOp>,
+}
+
+impl Step {
+    /// Shapes around it.
+    pub(crate) fn site(&self, graph: &Graph, batch: usize) -> Site {
+        let inputs = self.inputs.iter().map(|&id| graph.shape(id));
+        Site::new(batch, inputs, graph.nodes[self.node].shape)
+    }
+}
+
+impl Inference {
+    /// Compiles `network` as it is now. Values of `kept` stay readable after a run; the output
+    /// (logits) always does.
+    #[must_use]
+    pub fn new(network: &Network, kept: &[ValueId]) -> Self {
+        let graph = network.graph().clone();
+        let mut kept = kept.to_vec();
+        kept.push(graph.output());
+        // A tap may always be read, so that what is folded, and with it the last bit of the logits,
+        // does not depend on what is kept.
+        let outside = [graph.features(), &kept].concat();
+        let folds = Folds::of(&graph, &outside);
+        let values = Values {
+            parameters: &network.parameters,
+            buffers: &network.buffers,
+            specs: graph.parameters(),
+        };
+        let mut steps = Vec::new();
+        for (index, node) in graph.nodes.iter().enumerate().skip(1) {
+            // Deferred to the norm that alone reads it.
+            if folds.into_next(index) {
+                continue;
+            }
+            let before = node.inputs[0].0;
+            let folded = (before > 0 && folds.into_next(before)).then(|| {
+                let norm = node.op.as_norm(values).expect("only norms are folded into");
+                graph.nodes[before].op.fold(&norm, values).expect("only what folds is deferred")
+            });
+            let mut inputs = node.inputs.clone();
+            if folded.is_some() {
+                inputs[0] = graph.nodes[before].inputs[0];
+            }
+            let op = folded.unwrap_or_else(|| node.op.freeze(values));
+            steps.push(Step { node: index, inputs, op });
+        }
+        // Values that no step makes (the input, folded convolutions) need no memory.
+        let mut spans = vec![Span { len: 0, first: 0, last: 0 }; graph.nodes.len()];
+        for (position, step) in steps.iter().enumerate() {
+            let len = graph.nodes[step.node].shape.elements();
+            spans[step.node] = Span { len, first: position, last: position };
+            for input in &step.inputs {
+                spans[input.0].last = position;
+            }
+        }
+        for value in &kept {
+            spans[value.0].last = steps.len();
+        }
+        let plan = MemoryPlan::new(&spans);
+        let (memory, scratch) = (Memory::default(), Vec::new());
+        Self { graph, steps, kept, plan, memory, scratch, batch: 0 }
+    }
+
+    /// The graph that was compiled.
+    #[must_use]
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Runs `input` (`[batch, channels, height, width]`) and returns the logits `[batch, classes]`.
+    ///
+    /// # Panics
+    /// When `input` does not have `batch` samples of the graph's input shape.
+    pub fn run(&mut self, input: &[f32], batch: usize) -> &[f32] {
+        let graph = self.graph.clone();
+        let shape = graph.input_shape();
+        assert_eq!(input.len(), batch * shape.elements(), "input must be [batch, {shape}]");
+        self.batch = batch;
+        self.memory.fit(self.plan.total() * batch);
+        in_pool(|| self.run_steps(&graph, input));
+        self.value(graph.output())
+    }
+
+    fn run_steps(&mut self, graph: &Graph, input: &[f32]) {
+        let batch = self.batch;
+        for step in &self.steps {
+            let ids = [step.inputs.first(), step.inputs.get(1)];
+            let [first, second] = ids.map(|id| id.map_or(0..0, |id| self.plan.range(id.0, batch)));
+            let output = self.plan.range(step.node, batch);
+            let [output, first, second] = self.memory.parts([output, first, second]);
+            let inputs = [(first, ids[0]), (second, ids[1])].map(|(part, id)| match id {
+                Some(ValueId(0)) => input,
+                _ => part,
+            });
+            step.op.run(&step.site(graph, batch), inputs, output, &mut self.scratch);
+        }
+    }
+
+    /// Bytes of the values between steps.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.memory.bytes() + 4 * self.scratch.capacity()
+    }
+
+    /// A kept value of the last run, `[batch, …shape]`.
+    ///
+    /// # Panics
+    /// When the value was not among those kept.
+    #[must_use]
+    pub fn value(&self, id: ValueId) -> &[f32] {
+        assert!(self.kept.contains(&id), "value {} was not kept", id.0);
+        self.memory.part(self.plan.range(id.0, self.batch))
+    }
+}
+
+/// Which operations are computed as one with the norm behind them.
+struct Folds {
+    into_next: Vec<bool>,
+}
+
+impl Folds {
+    /// `outside` are values that are read from outside.
+    fn of(graph: &Graph, outside: &[ValueId]) -> Self {
+        let mut readers = vec![0; graph.nodes.len()];
+        let inputs = graph.nodes.iter().flat_map(|node| node.inputs.iter().copied());
+        for id in inputs.chain(outside.iter().copied()) {
+            readers[id.0] += 1;
+        }
+        let mut into_next = vec![false; graph.nodes.len()];
+        for node in graph.nodes.iter().skip(1).filter(|node| node.op.is_norm()) {
+            let before = node.inputs[0].0;
+            into_next[before] = readers[before] == 1 && graph.nodes[before].op.folds();
+        }
+        Self { into_next }
+    }
+
+    fn into_next(&self, node: usize) -> bool {
+        self.into_next[node]
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! A training run of a graph: forward with batch statistics or with the running ones, backward to
+//! every parameter.
+//!
+//! Losses live elsewhere. They read values ([`TrainingRun::value`]) and hand back their gradients by
+//! any of them ([`TrainingRun::backward`]): logits, feature taps, or the output of a connector whose
+//! input gradient then goes into another run.
+
+mod backward;
+mod plan;
+
+use std::sync::Arc;
+
+use super::memory::Memory;
+use crate::graph::Graph;
+use crate::network::Network;
+use crate::op::{ForwardStep, OpState};
+use crate::parameter::ValueId;
+use plan::StepPlan;
+
+/// Memory and results of one network's current training step. Memory is planned for the graph and
+/// kept between steps, so that no step after the first touches fresh memory.
+#[derive(Debug, Default)]
+pub struct TrainingRun {
+    batch: usize,
+    /// Whether batch norm takes the running statistics, and leaves them.
+    frozen_statistics: bool,
+    plan: Option<Arc<StepPlan>>,
+    memory: Memory,
+    /// What each node keeps for the backward pass beside values.
+    states: Vec<OpState>,
+    gradients: Vec<Vec<f32>>,
+}
+
+impl TrainingRun {
+    /// An empty run; memory comes with the first step.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Bytes that a step of this graph takes at a batch size, before any of them is taken.
+    #[must_use]
+    pub fn bytes_needed(graph: &Arc<Graph>, batch: usize) -> usize {
+        StepPlan::new(graph).floats(batch).saturating_mul(size_of::<f32>())
+    }
+
+    /// An empty run in which batch norm takes the running statistics as constants: a sample's results
+    /// do not depend on the batch around it, as in inference.
+    #[must_use]
+    pub fn with_frozen_statistics() -> Self {
+        Self { frozen_statistics: true, ..Self::default() }
+    }
+
+    /// Runs `input` (`[batch, channels, height, width]`) forward with batch statistics, updates the
+    /// network's running statistics (unless they are frozen), and keeps what
+    /// [`TrainingRun::backward`] needs.
+    ///
+    /// # Panics
+    /// When `input` does not have `batch` samples of the graph's input shape.
+    pub fn forward(&mut self, network: &mut Network, input: &[f32], batch: usize) {
+        let plan = self.plan_for(network.graph());
+        let graph = &plan.graph;
+        assert_eq!(
+            input.len(),
+            batch * graph.input_shape().elements(),
+            "input must be [batch, {}]",
+            graph.input_shape()
+        );
+        self.batch = batch;
+        self.memory.fit(plan.floats(batch));
+        self.states.resize_with(graph.nodes.len(), OpState::default);
+        for index in 0..graph.nodes.len() {
+            self.run_node(&plan, index, network, input);
+        }
+    }
+
+    fn plan_for(&mut self, graph: &Arc<Graph>) -> Arc<StepPlan> {
+        match &self.plan {
+            Some(plan) if Arc::ptr_eq(&plan.graph, graph) => plan.clone(),
+            _ => {
+                *self = Self { frozen_statistics: self.frozen_statistics, ..Self::default() };
+                self.plan.insert(Arc::new(StepPlan::new(graph))).clone()
+            }
+        }
+    }
+
+    fn run_node(
+        &mut self,
+        plan: &StepPlan,
+        index: usize,
+        network: &mut Network,
+        network_input: &[f32],
+    ) {
+        let (batch, graph) = (self.batch, &*plan.graph);
+        let node = &graph.nodes[index];
+        let mut inputs = node.inputs.iter().map(|&id| plan.value(id, batch));
+        let [first, second] = [inputs.next(), inputs.next()].map(Option::unwrap_or_default);
+        let output = plan.value(ValueId(index), batch);
+        let [output, first, second] = self.memory.parts([output, first, second]);
+        let first = if node.inputs.is_empty() { network_input } else { first };
+        let step = ForwardStep {
+            inputs: [first, second],
+            output,
+            parameters: &network.parameters,
+            buffers: &mut network.buffers,
+            state: &mut self.states[index],
+            frozen_statistics: self.frozen_statistics,
+        };
+        node.op.forward(&graph.site(index, batch), step);
+    }
+
+    /// A value of the last forward pass, `[batch, …shape]`: a feature tap, the map or the output.
+    /// The memory of other values may have been used again.
+    ///
+    /// # Panics
+    /// For other values, and before the first forward pass.
+    #[must_use]
+    pub fn value(&self, id: ValueId) -> &[f32] {
+        let plan = self.plan.as_ref().expect("values are read after a forward pass");
+        assert!(plan.keeps(id), "value {} is not kept", id.0);
+        self.memory.part(plan.value(id, self.batch))
+    }
+
+    /// Samples of the last forward pass.
+    #[must_use]
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Bytes this run holds: values, gradients by values and by parameters.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let gradients = self.gradients.iter().map(Vec::capacity);
+        let states = self.states.iter().map(OpState::capacity);
+        self.memory.bytes() + 4 * gradients.chain(states).sum::<usize>()
+    }
+
+    /// Gradient of the last backward pass by each parameter of the graph.
+    #[must_use]
+    pub fn gradients(&self) -> &[Vec<f32>] {
+        &self.gradients
+    }
+
+    /// The same for clipping and the like.
+    #[must_use]
+    pub fn gradients_mut(&mut self) -> &mut [Vec<f32>] {
+        &mut self.gradients
+    }
+}

@@ -1,0 +1,164 @@
+//! The backward pass of a training run.
+
+use faculty_kernels::elementwise::add_scaled;
+
+use super::TrainingRun;
+use super::plan::StepPlan;
+use crate::network::Network;
+use crate::op::{BackwardStep, GradRoute, MOST_INPUTS, ReadBack, Target};
+use crate::parameter::ValueId;
+
+/// The progress of one backward pass.
+struct Pass<'a> {
+    plan: &'a StepPlan,
+    batch: usize,
+    /// Values whose gradient is there.
+    has_grad: Vec<bool>,
+    by_input: bool,
+}
+
+impl TrainingRun {
+    /// Carries the loss gradients by the given values back to all parameters
+    /// ([`TrainingRun::gradients`]). Returns the gradient by the input when `input_gradient` is set.
+    ///
+    /// `network` must have the parameters of the forward pass. Several gradients by one value add up. Parameters that no loss reaches get zeros.
+    ///
+    /// # Panics
+    /// When a gradient has another length than its value, or there was no forward pass of this
+    /// network.
+    pub fn backward<G: AsRef<[f32]>>(
+        &mut self,
+        network: &Network,
+        loss_gradients: impl IntoIterator<Item = (ValueId, G)>,
+        input_gradient: bool,
+    ) -> Option<Vec<f32>> {
+        let plan = self.plan.clone().expect("the backward pass follows a forward pass");
+        assert!(std::sync::Arc::ptr_eq(&plan.graph, network.graph()), "another network's pass");
+        let (graph, batch) = (&plan.graph, self.batch);
+        self.gradients.resize_with(graph.parameters.len(), Vec::new);
+        for (gradient, values) in self.gradients.iter_mut().zip(&network.parameters) {
+            gradient.resize(values.len(), 0.0);
+        }
+        let mut losses: Vec<Vec<G>> = graph.nodes.iter().map(|_| Vec::new()).collect();
+        for (id, gradient) in loss_gradients {
+            let (got, want) = (gradient.as_ref().len(), plan.value(id, batch).len());
+            assert_eq!(got, want, "gradient of value {}", id.0);
+            losses[id.0].push(gradient);
+        }
+        let has_grad = vec![false; graph.nodes.len()];
+        let mut pass = Pass { plan: &plan, batch, has_grad, by_input: input_gradient };
+        for index in (0..graph.nodes.len()).rev() {
+            for gradient in std::mem::take(&mut losses[index]) {
+                self.seed_grad(&mut pass, ValueId(index), gradient.as_ref());
+            }
+            if index == 0 {
+                break;
+            }
+            match pass.has_grad[index] {
+                true => self.node_backward(&mut pass, index, network),
+                false => {
+                    // Parameters of a node that no loss reaches.
+                    for id in graph.nodes[index].op.parameters() {
+                        self.gradients[id.0].fill(0.0);
+                    }
+                }
+            }
+        }
+        input_gradient.then(|| match pass.has_grad[0] {
+            true => self.memory.part(plan.gradient(ValueId(0), batch)).to_vec(),
+            false => vec![0.0; plan.value(ValueId(0), batch).len()],
+        })
+    }
+
+    /// A gradient by value `id` that lies outside the memory.
+    fn seed_grad(&mut self, pass: &mut Pass<'_>, id: ValueId, gradient: &[f32]) {
+        let [sum] = self.memory.parts([pass.plan.gradient(id, pass.batch)]);
+        match std::mem::replace(&mut pass.has_grad[id.0], true) {
+            true => add_scaled(sum, 1.0, gradient),
+            false => sum.copy_from_slice(gradient),
+        }
+    }
+
+    /// The gradient by value `id` is that by value `from`, or has that in addition.
+    fn forward_grad(&mut self, pass: &mut Pass<'_>, id: ValueId, from: usize) {
+        let (plan, batch) = (pass.plan, pass.batch);
+        let [sum, gradient] =
+            self.memory.parts([plan.gradient(id, batch), plan.gradient(ValueId(from), batch)]);
+        match std::mem::replace(&mut pass.has_grad[id.0], true) {
+            true => add_scaled(sum, 1.0, gradient),
+            false => sum.copy_from_slice(gradient),
+        }
+    }
+
+    fn node_backward(&mut self, pass: &mut Pass<'_>, index: usize, network: &Network) {
+        let (plan, batch) = (pass.plan, pass.batch);
+        let node = &plan.graph.nodes[index];
+        // Where each gradient is written, and whether it is then added to the one that is there.
+        let mut targets = [const { 0..0 }; MOST_INPUTS];
+        let mut routes = [None; MOST_INPUTS];
+        for (which, &id) in node.inputs.iter().enumerate() {
+            let route = node.op.grad_route(which);
+            if id.0 == 0 && !pass.by_input && node.op.skips_input_grad() {
+                continue;
+            }
+            match (route, pass.has_grad[id.0]) {
+                (GradRoute::Same, _) => {
+                    self.forward_grad(pass, id, index);
+                    continue;
+                }
+                (GradRoute::Write, true) => targets[which] = plan.more(index, which, batch),
+                (GradRoute::Write, false) | (GradRoute::Add, _) => {
+                    targets[which] = plan.gradient(id, batch);
+                }
+            }
+            routes[which] = Some(route);
+        }
+        let ReadBack { input, output } = node.op.reads_back();
+        let input = if input { plan.value(node.inputs[0], batch) } else { 0..0 };
+        let output = if output { plan.value(ValueId(index), batch) } else { 0..0 };
+        let by_output = plan.gradient(ValueId(index), batch);
+        let [first, second] = targets;
+        let [input, output, by_output, first, second] =
+            self.memory.parts([input, output, by_output, first, second]);
+        let has_grad = &pass.has_grad;
+        let target = |which: usize, values| {
+            let route = routes[which]?;
+            let add = route == GradRoute::Add && has_grad[node.inputs[which].0];
+            Some(Target { values, add })
+        };
+        let by_inputs = [target(0, first), target(1, second)];
+        let step = BackwardStep {
+            input,
+            output,
+            by_output,
+            by_inputs,
+            parameters: &network.parameters,
+            gradients: &mut self.gradients,
+            state: &self.states[index],
+            frozen_statistics: self.frozen_statistics,
+        };
+        node.op.backward(&plan.graph.site(index, batch), step);
+        for (which, &id) in node.inputs.iter().enumerate() {
+            if let Some(route) = routes[which] {
+                self.accumulate(pass, index, which, id, route);
+            }
+        }
+    }
+
+    /// After node `node` has written its gradient by the value `input`.
+    fn accumulate(
+        &mut self,
+        pass: &mut Pass<'_>,
+        node: usize,
+        which: usize,
+        input: ValueId,
+        route: GradRoute,
+    ) {
+        let had = std::mem::replace(&mut pass.has_grad[input.0], true);
+        if had && route == GradRoute::Write {
+            let more = pass.plan.more(node, which, pass.batch);
+            let [sum, more] = self.memory.parts([pass.plan.gradient(input, pass.batch), more]);
+            add_scaled(sum, 1.0, more);
+        }
+    }
+}
