@@ -35,6 +35,7 @@ use crate::isa::{Isa, Kernel};
 use crate::parallel::SharedMut;
 use crate::scratch::Scratch;
 use crate::simd::Simd;
+use crate::sizes;
 
 /// Planes of fewer values are copied behind one another: the tree of additions after each plane
 /// would cost more than the plane.
@@ -53,8 +54,11 @@ pub struct NormShape {
 
 impl NormShape {
     /// Elements of the input.
+    ///
+    /// # Panics
+    /// This and the others: if they are more than memory can hold.
     pub fn len(&self) -> usize {
-        self.batch * self.channels * self.spatial
+        sizes::elements([self.batch, self.channels, self.spatial])
     }
 
     /// Whether there are no elements.
@@ -64,7 +68,7 @@ impl NormShape {
 
     /// Elements normalised together.
     pub fn count(&self) -> usize {
-        self.batch * self.spatial
+        sizes::elements([self.batch, self.spatial])
     }
 
     fn check(&self, name: &str, len: usize) {
@@ -120,7 +124,9 @@ impl NormShape {
     #[inline(always)]
     fn planes(&self, channel: usize) -> impl Iterator<Item = usize> + use<> {
         let (channels, spatial) = (self.channels, self.spatial);
-        (0..self.batch).map(move |image| (image * channels + channel) * spatial)
+        // Planes without elements may be more than there is time for.
+        let images = if spatial == 0 { 0 } else { self.batch };
+        (0..images).map(move |image| (image * channels + channel) * spatial)
     }
 }
 

@@ -19,6 +19,7 @@ mod tests;
 use rayon::prelude::*;
 
 use crate::parallel::ELEMENTS_PER_TASK;
+use crate::sizes;
 
 /// The sizes of a copy; see the [module](self) for what it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,14 +55,20 @@ impl ChannelsShape {
     }
 
     fn check(&self) {
-        let joined = self.joined();
+        let joined = self.first.checked_add(self.second);
+        let joined = joined.unwrap_or_else(|| panic!("too many channels in {self:?}"));
         assert!(self.groups > 0 && joined.is_multiple_of(self.groups), "groups in {self:?}");
         assert!(self.start <= joined && self.count <= joined - self.start, "channels in {self:?}");
     }
 
     /// The joined channel that output channel `index` takes.
+    ///
+    /// # Panics
+    /// If the shape is none that [`join_channels`] takes, or `index` is not below `count`.
     #[must_use]
     pub fn source(&self, index: usize) -> usize {
+        self.check();
+        assert!(index < self.count, "output channel {index} of {self:?}");
         let at = self.start + index;
         at % self.groups * (self.joined() / self.groups) + at / self.groups
     }
@@ -79,7 +86,8 @@ impl ChannelsShape {
     }
 }
 
-fn check_len(name: &str, got: usize, want: usize, shape: &ChannelsShape) {
+fn check_len(name: &str, got: usize, channels: usize, shape: &ChannelsShape) {
+    let want = sizes::elements([shape.batch, channels, shape.spatial]);
     assert!(got == want, "`{name}` has {got} elements, {want} expected for {shape:?}");
 }
 
@@ -90,10 +98,10 @@ fn check_len(name: &str, got: usize, want: usize, shape: &ChannelsShape) {
 /// that do not exist.
 pub fn join_channels(shape: &ChannelsShape, first: &[f32], second: &[f32], output: &mut [f32]) {
     shape.check();
-    let ChannelsShape { batch, spatial, count, .. } = *shape;
-    check_len("first", first.len(), batch * shape.first * spatial, shape);
-    check_len("second", second.len(), batch * shape.second * spatial, shape);
-    check_len("output", output.len(), batch * count * spatial, shape);
+    let ChannelsShape { spatial, count, .. } = *shape;
+    check_len("first", first.len(), shape.first, shape);
+    check_len("second", second.len(), shape.second, shape);
+    check_len("output", output.len(), count, shape);
     if output.is_empty() {
         return;
     }
@@ -123,13 +131,13 @@ pub fn join_channels_backward(
     grad: &mut [f32],
 ) {
     shape.check();
-    let ChannelsShape { batch, spatial, count, .. } = *shape;
+    let ChannelsShape { spatial, count, .. } = *shape;
     let (offset, channels) = match side {
         Side::First => (0, shape.first),
         Side::Second => (shape.first, shape.second),
     };
-    check_len("output_grad", output_grad.len(), batch * count * spatial, shape);
-    check_len("grad", grad.len(), batch * channels * spatial, shape);
+    check_len("output_grad", output_grad.len(), count, shape);
+    check_len("grad", grad.len(), channels, shape);
     if grad.is_empty() {
         return;
     }

@@ -42,6 +42,7 @@ mod winograd;
 use rayon::prelude::*;
 
 use crate::isa::Isa;
+use crate::sizes;
 
 /// The sizes of a convolution; see the [module](self) for the layout.
 ///
@@ -113,6 +114,12 @@ pub enum Conv2dShapeError {
         /// Input size with padding.
         size: usize,
     },
+    /// An array of this convolution has more elements than a slice can.
+    #[error("the {name} has more elements than memory can hold")]
+    TooLarge {
+        /// `padded input`, `weight` or `output`.
+        name: &'static str,
+    },
 }
 
 impl Conv2dShape {
@@ -140,53 +147,85 @@ impl Conv2dShape {
             }
         }
         for (axis, name, input) in [(0, "rows", self.in_height), (1, "columns", self.in_width)] {
-            let size = input + 2 * self.padding[axis];
+            let size = sizes::padded(input, self.padding[axis])
+                .ok_or(Conv2dShapeError::TooLarge { name: "padded input" })?;
             let kernel = self.kernel[axis];
             if kernel > size {
                 return Err(Conv2dShapeError::KernelTooLarge { name, kernel, size });
             }
         }
-        Ok(())
+        let [rows, columns] =
+            [0, 1].map(|axis| [self.in_height, self.in_width][axis] + 2 * self.padding[axis]);
+        // The copies that the paths work on have their channels rounded up to whole vectors.
+        let lanes = |channels: usize| channels.checked_next_multiple_of(16);
+        let image = |channels: usize, [rows, columns]: [usize; 2]| {
+            sizes::checked_elements([self.batch, lanes(channels)?, rows, columns])
+        };
+        let weight = || {
+            let (inputs, outputs) = self.group_channels();
+            let [rows, columns] = self.kernel;
+            sizes::checked_elements([self.groups, inputs, lanes(outputs)?, rows, columns])
+        };
+        let arrays = [
+            ("padded input", image(self.in_channels, [rows, columns])),
+            ("output", image(self.out_channels, [self.out_height(), self.out_width()])),
+            ("weight", weight()),
+        ];
+        match arrays.into_iter().find(|(_, len)| len.is_none()) {
+            Some((name, _)) => Err(Conv2dShapeError::TooLarge { name }),
+            None => Ok(()),
+        }
+    }
+
+    fn out(&self, axis: usize) -> usize {
+        let input = [self.in_height, self.in_width][axis];
+        sizes::windows(input, self.kernel[axis], self.stride[axis], self.padding[axis])
+            .unwrap_or_else(|| panic!("{self:?} is no convolution"))
     }
 
     /// Rows of the output.
+    ///
+    /// # Panics
+    /// This and all counts below: if the shape is not [valid](Self::validate).
     pub fn out_height(&self) -> usize {
-        (self.in_height + 2 * self.padding[0] - self.kernel[0]) / self.stride[0] + 1
+        self.out(0)
     }
 
     /// Columns of the output.
     pub fn out_width(&self) -> usize {
-        (self.in_width + 2 * self.padding[1] - self.kernel[1]) / self.stride[1] + 1
+        self.out(1)
     }
 
     /// Elements of one input image.
     pub fn input_image_len(&self) -> usize {
-        self.in_channels * self.in_height * self.in_width
+        sizes::elements([self.in_channels, self.in_height, self.in_width])
     }
 
     /// Elements of one output image.
     pub fn output_image_len(&self) -> usize {
-        self.out_channels * self.out_height() * self.out_width()
+        sizes::elements([self.out_channels, self.out_height(), self.out_width()])
     }
 
     /// Elements of the input.
     pub fn input_len(&self) -> usize {
-        self.batch * self.input_image_len()
+        sizes::elements([self.batch, self.in_channels, self.in_height, self.in_width])
     }
 
     /// Elements of the weight.
     pub fn weight_len(&self) -> usize {
-        self.out_channels * (self.in_channels / self.groups) * self.kernel[0] * self.kernel[1]
+        let [rows, columns] = self.kernel;
+        sizes::elements([self.out_channels, self.in_channels / self.groups, rows, columns])
     }
 
     /// Elements of the output.
     pub fn output_len(&self) -> usize {
-        self.batch * self.output_image_len()
+        sizes::elements([self.batch, self.out_channels, self.out_height(), self.out_width()])
     }
 
-    /// Floating-point operations of one pass (a fused multiply-add is two).
+    /// Floating-point operations of one pass (a fused multiply-add is two); at most `usize::MAX`.
     pub fn flops(&self) -> usize {
-        2 * self.output_len() * (self.weight_len() / self.out_channels.max(1))
+        let each = self.weight_len() / self.out_channels.max(1);
+        self.output_len().saturating_mul(each).saturating_mul(2)
     }
 
     /// Input and output channels of a group.

@@ -19,6 +19,7 @@ pub mod pool;
 pub mod resize;
 mod scratch;
 mod simd;
+mod sizes;
 pub mod softmax_kl;
 pub mod squared_error;
 #[cfg(test)]

@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use crate::elementwise::tree;
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
+use crate::sizes;
 
 /// The sizes of a layer: `x [batch, inputs]`, `w [outputs, inputs]`, `y [batch, outputs]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,8 @@ pub struct LinearShape {
 }
 
 impl LinearShape {
-    fn check(&self, name: &str, got: usize, want: usize) {
+    fn check(&self, name: &str, got: usize, sizes: [usize; 2]) {
+        let want = sizes::elements(sizes);
         assert!(got == want, "`{name}` has {got} elements, {want} expected for {self:?}");
     }
 
@@ -50,10 +52,10 @@ pub fn linear(
     output: &mut [f32],
 ) {
     let LinearShape { batch, inputs, outputs } = *shape;
-    shape.check("input", input.len(), batch * inputs);
-    shape.check("weight", weight.len(), outputs * inputs);
-    shape.check("bias", bias.len(), outputs);
-    shape.check("output", output.len(), batch * outputs);
+    shape.check("input", input.len(), [batch, inputs]);
+    shape.check("weight", weight.len(), [outputs, inputs]);
+    shape.check("bias", bias.len(), [outputs, 1]);
+    shape.check("output", output.len(), [batch, outputs]);
     if outputs == 0 {
         return;
     }
@@ -120,12 +122,12 @@ pub fn linear_backward(
     bias_grad: &mut [f32],
 ) {
     let LinearShape { batch, inputs, outputs } = *shape;
-    shape.check("input", input.len(), batch * inputs);
-    shape.check("weight", weight.len(), outputs * inputs);
-    shape.check("output_grad", output_grad.len(), batch * outputs);
-    shape.check("input_grad", input_grad.len(), batch * inputs);
-    shape.check("weight_grad", weight_grad.len(), outputs * inputs);
-    shape.check("bias_grad", bias_grad.len(), outputs);
+    shape.check("input", input.len(), [batch, inputs]);
+    shape.check("weight", weight.len(), [outputs, inputs]);
+    shape.check("output_grad", output_grad.len(), [batch, outputs]);
+    shape.check("input_grad", input_grad.len(), [batch, inputs]);
+    shape.check("weight_grad", weight_grad.len(), [outputs, inputs]);
+    shape.check("bias_grad", bias_grad.len(), [outputs, 1]);
     for (o, sum) in bias_grad.iter_mut().enumerate() {
         *sum = (0..batch).map(|b| output_grad[b * outputs + o]).sum();
     }

@@ -18,6 +18,7 @@ pub use global::{global_avg_pool, global_avg_pool_backward};
 pub use max::{max_pool2d, max_pool2d_backward};
 
 use crate::parallel::ELEMENTS_PER_TASK;
+use crate::sizes;
 
 /// The sizes of a pooling with windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +39,14 @@ pub struct PoolShape {
 
 impl PoolShape {
     fn out(&self, axis: usize, input: usize) -> usize {
-        (input + 2 * self.padding[axis] - self.kernel[axis]) / self.stride[axis] + 1
+        sizes::windows(input, self.kernel[axis], self.stride[axis], self.padding[axis])
+            .unwrap_or_else(|| panic!("{self:?} is no pooling"))
     }
 
     /// Rows of the output.
+    ///
+    /// # Panics
+    /// This and all counts below: if the shape is no pooling.
     pub fn out_height(&self) -> usize {
         self.out(0, self.in_height)
     }
@@ -53,22 +58,22 @@ impl PoolShape {
 
     /// Elements of one input plane.
     pub fn in_plane(&self) -> usize {
-        self.in_height * self.in_width
+        sizes::elements([self.in_height, self.in_width])
     }
 
     /// Elements of one output plane.
     pub fn out_plane(&self) -> usize {
-        self.out_height() * self.out_width()
+        sizes::elements([self.out_height(), self.out_width()])
     }
 
     /// Elements of the input.
     pub fn input_len(&self) -> usize {
-        self.planes * self.in_plane()
+        sizes::elements([self.planes, self.in_height, self.in_width])
     }
 
     /// Elements of the output.
     pub fn output_len(&self) -> usize {
-        self.planes * self.out_plane()
+        sizes::elements([self.planes, self.out_height(), self.out_width()])
     }
 
     fn check(&self, input: usize, output: usize) {
@@ -76,11 +81,20 @@ impl PoolShape {
             let (kernel, padding) = (self.kernel[axis], self.padding[axis]);
             let size = [self.in_height, self.in_width][axis];
             assert!(kernel > 0 && self.stride[axis] > 0, "a kernel or stride of 0 in {self:?}");
-            assert!(2 * padding <= kernel, "more padding than half the kernel in {self:?}");
-            assert!(kernel <= size + 2 * padding, "kernel larger than the input in {self:?}");
+            assert!(size > 0, "planes without elements in {self:?}");
+            assert!(padding <= kernel / 2, "more padding than half the kernel in {self:?}");
+            let fits = sizes::padded(size, padding).is_some_and(|size| kernel <= size);
+            assert!(fits, "kernel larger than the input in {self:?}");
         }
         check_len("input", input, self.input_len());
         check_len("output", output, self.output_len());
+    }
+
+    /// The columns of the window that are inside the input for some output column.
+    fn window_columns(&self) -> std::ops::Range<usize> {
+        let padding = self.padding[1];
+        let last = (self.out_width() - 1) * self.stride[1];
+        padding.saturating_sub(last)..self.kernel[1].min(self.in_width + padding)
     }
 
     /// The output columns whose window has its column `j` inside the input.

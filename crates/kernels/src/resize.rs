@@ -13,6 +13,7 @@ mod tests;
 use rayon::prelude::*;
 
 use crate::pool::{AdaptiveShape, planes_per_task};
+use crate::sizes;
 
 /// The sizes of a resize: planes, and rows and columns before and after.
 pub type ResizeShape = AdaptiveShape;
@@ -40,7 +41,7 @@ fn check(shape: &ResizeShape, input: usize, output: usize) {
     for (name, got, [rows, columns]) in
         [("input", input, shape.input), ("output", output, shape.output)]
     {
-        let want = shape.planes * rows * columns;
+        let want = sizes::elements([shape.planes, rows, columns]);
         assert!(got == want, "`{name}` has {got} elements, {want} expected for {shape:?}");
     }
 }

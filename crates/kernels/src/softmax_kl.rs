@@ -30,6 +30,7 @@ use rayon::prelude::*;
 use self::exponential::exp;
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
+use crate::sizes;
 
 /// Rows of one task: some ten microseconds at 100 classes and three teachers.
 const ROWS_PER_TASK: usize = 8;
@@ -209,17 +210,17 @@ pub fn softmax_kl(
     student_grad: &mut [f32],
 ) -> SoftmaxKlLoss {
     let &SoftmaxKl { batch, classes, temperature, ce_weight, kd_weight, .. } = loss;
-    let rows = batch * classes;
+    let values = sizes::elements([batch, classes]);
     let check = |name: &str, got: usize, want: usize| {
         assert!(got == want, "`{name}` has {got} elements, {want} expected for {loss:?}");
     };
-    check("student", student.len(), rows);
+    check("student", student.len(), values);
     check("labels", labels.len(), batch);
-    check("teachers", teachers.len(), loss.teachers * rows);
-    check("teacher_weights", teacher_weights.len(), loss.teachers * batch);
-    check("student_grad", student_grad.len(), rows);
+    check("teachers", teachers.len(), sizes::elements([loss.teachers, batch, classes]));
+    check("teacher_weights", teacher_weights.len(), sizes::elements([loss.teachers, batch]));
+    check("student_grad", student_grad.len(), values);
     assert!(temperature > 0.0, "`temperature` is {temperature}, it must be greater than 0");
-    if rows == 0 {
+    if values == 0 {
         return SoftmaxKlLoss::default();
     }
     check_labels(labels, classes);

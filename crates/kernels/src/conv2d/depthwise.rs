@@ -10,6 +10,7 @@ use super::{Conv2dShape, Epilogue};
 use crate::isa::{Isa, Kernel};
 use crate::scratch::Scratch;
 use crate::simd::Simd;
+use crate::sizes;
 
 /// Positions that share a load of the weights.
 const POSITIONS: usize = 4;
@@ -143,7 +144,7 @@ fn run(
     let pitch = source.border.pitch;
     let channels = source.dims[0];
     let taps = weight.len() / channels;
-    let mut weights = Scratch::take(taps * pitch);
+    let mut weights = Scratch::take(sizes::elements([taps, pitch]));
     weights.fill(0.0);
     for (channel, kernel) in weight.chunks(taps).enumerate() {
         for (tap, &value) in kernel.iter().enumerate() {
@@ -294,7 +295,7 @@ pub(super) fn weight_grad(
     let source = Layout::new([shape.groups, shape.in_height, shape.in_width], passes.border);
     let grads = Layout::plain([shape.groups, shape.out_height(), shape.out_width()], pitch);
     let taps = shape.kernel[0] * shape.kernel[1];
-    let mut partial = Scratch::take(chunks * taps * pitch);
+    let mut partial = Scratch::take(sizes::elements([chunks, taps, pitch]));
     partial.par_chunks_mut(taps * pitch).enumerate().for_each(|(chunk, sums)| {
         let images = shape.chunk(chunk, chunks);
         let (image_in, image_out) = (shape.input_image_len(), shape.output_image_len());

@@ -14,6 +14,7 @@ use super::{Conv2dShape, Epilogue};
 use crate::isa::{Isa, Kernel};
 use crate::scratch::Scratch;
 use crate::simd::Simd;
+use crate::sizes;
 
 /// Vectors of output channels in a register tile.
 pub(super) const BLOCK: usize = 2;
@@ -247,8 +248,8 @@ fn plan(
     let (lanes, summed) = ([out[0], lane_stride], [dims[0], channel_stride]);
     let group_panels =
         (passes.passes.iter()).map(|pass| layout_of(pass, lanes, summed).len(isa.lanes())).sum();
-    let mut panels = Scratch::take(group_panels * groups);
-    let mut bias = Scratch::take(group_bias * groups);
+    let mut panels = Scratch::take(sizes::elements([group_panels, groups]));
+    let mut bias = Scratch::take(sizes::elements([group_bias, groups]));
     bias.fill(0.0);
     let group_weights = weight.len() / groups;
     let mut rest = &mut panels[..];

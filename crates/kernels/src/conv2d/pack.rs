@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use crate::simd::Simd;
+use crate::sizes;
 
 /// Where the planes go inside the channels-last buffer `[rows, columns, pitch]`.
 #[derive(Clone, Copy)]
@@ -34,6 +35,8 @@ impl Layout {
         let [channels, height, width] = dims;
         assert!(border.top + height <= border.rows && border.left + width <= border.columns);
         assert!(channels <= border.pitch);
+        // Everything below, and the windows of a pass, stay within the buffer's length.
+        sizes::elements([border.rows, border.columns, border.pitch]);
         let row = |y: usize| (border.top + y) * border.columns + border.left;
         let offsets = (0..height * width).map(|p| (row(p / width) + p % width) * border.pitch);
         Self { border, dims, offsets: offsets.collect() }
@@ -163,7 +166,7 @@ impl Panels<'_> {
 
     /// Floats of the panels with vectors of `vector` lanes.
     pub(crate) fn len(&self, vector: usize) -> usize {
-        self.depth() * self.lanes.next_multiple_of(vector)
+        sizes::elements([self.taps.len(), self.channels, self.lanes.next_multiple_of(vector)])
     }
 
     /// Writes the panels: blocks of `block` vectors, the last one narrower, zeros behind the last

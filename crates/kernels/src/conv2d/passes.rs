@@ -24,6 +24,12 @@ pub(super) struct Pass {
 }
 
 impl Pass {
+    /// Asserts what the kernels rely on when they check the last window and the last target only.
+    fn checked(self) -> Self {
+        assert!(self.windows.is_sorted() && self.targets.is_sorted(), "positions out of order");
+        self
+    }
+
     /// A window of one row without taps, for matrix products.
     #[inline(always)]
     pub(super) fn row(run: usize) -> Self {
@@ -66,7 +72,7 @@ impl Passes {
             windows: (0..height * width).map(|p| window(p / width, p % width)).collect(),
             targets: (0..height * width).collect(),
         };
-        Self { border, passes: vec![pass] }
+        Self { border, passes: vec![pass.checked()] }
     }
 
     /// The gradient by the input, over the output gradient with `pitch` floats a position.
@@ -97,14 +103,15 @@ impl Passes {
                     let window = p as usize * row_stride + q as usize * pitch;
                     windows.push(if empty { 0 } else { window });
                 }
-                passes.push(Pass {
+                let pass = Pass {
                     rows: if empty { 0 } else { rows.taps.len() },
                     row_stride,
                     run: columns.taps.len() * pitch,
                     taps: taps.collect(),
                     windows,
                     targets,
-                });
+                };
+                passes.push(pass.checked());
             }
         }
         Self { border, passes }
@@ -121,14 +128,16 @@ struct Phase {
 }
 
 fn phases(input: usize, kernel: usize, stride: usize, padding: usize) -> Vec<Phase> {
-    let phase = |phase: usize| {
+    let phase = |first: usize| {
+        let phase = (first + padding) % stride;
         let taps: Vec<usize> = (phase..kernel).step_by(stride).rev().collect();
-        let positions = (0..input).filter(|i| (i + padding) % stride == phase);
-        let positions = positions
+        let positions = (first..input)
+            .step_by(stride)
             .map(|i| (i, ((i + padding - phase) / stride) as isize - (taps.len() as isize - 1)));
         Phase { positions: positions.collect(), taps }
     };
-    (0..stride).map(phase).collect()
+    // Those that have a position: a stride may be larger than the input.
+    (0..input.min(stride)).map(phase).collect()
 }
 
 /// Zeros needed before and after an axis of `output` positions for all `phases` of it.

@@ -15,6 +15,7 @@ use crate::isa::{Isa, Kernel};
 use crate::parallel::ELEMENTS_PER_TASK;
 use crate::scratch::Scratch;
 use crate::simd::Simd;
+use crate::sizes;
 
 /// Floats of a band: three quarters of a first-level data cache of 32 KiB.
 const BAND_FLOATS: usize = 6 * 1024;
@@ -200,10 +201,10 @@ pub(super) fn weight_grad(
     let taps = shape.kernel[0] * shape.kernel[1];
     let depth = taps * in_group;
     let padded = out_group.next_multiple_of(isa.lanes());
-    let chunk_len = depth * padded;
+    let chunk_len = sizes::elements([depth, padded]);
     let source = Layout::new([in_group, shape.in_height, shape.in_width], passes.border);
     let grads = Layout::plain([out_group, shape.out_height(), shape.out_width()], padded);
-    let mut partial = Scratch::take(chunks * chunk_len);
+    let mut partial = Scratch::take(sizes::elements([chunks, chunk_len]));
     for group in 0..shape.groups {
         partial.par_chunks_mut(chunk_len).enumerate().for_each(|(chunk, sums)| {
             let images = shape.chunk(chunk, chunks);

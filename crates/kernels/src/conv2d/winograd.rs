@@ -23,6 +23,7 @@ use crate::isa::{Isa, Kernel};
 use crate::parallel::SharedMut;
 use crate::scratch::Scratch;
 use crate::simd::Simd;
+use crate::sizes;
 use transform::{POINTS, input_tile, output_tile, weight_tile};
 
 /// Rows and columns of an output tile.
@@ -47,9 +48,13 @@ pub(super) fn is_cheaper(shape: &Conv2dShape) -> bool {
     }
     let (inputs, outputs) = (shape.in_channels, shape.out_channels);
     let (height, width) = (shape.out_height(), shape.out_width());
-    let direct = 9 * height * width * inputs * outputs;
-    let tiles = height.div_ceil(TILE) * width.div_ceil(TILE);
-    tiles * (POINTS * inputs * outputs + TRANSFORM_COST * (inputs + outputs)) < direct
+    let tiles = [height, width].map(|size| size.div_ceil(TILE));
+    // The work of a convolution that fits into memory may not fit into a `usize`.
+    let [height, width, inputs, outputs, down, across] =
+        [height, width, inputs, outputs, tiles[0], tiles[1]].map(|n| n as f64);
+    let direct = 9.0 * height * width * inputs * outputs;
+    let (points, transform) = (POINTS as f64, TRANSFORM_COST as f64);
+    down * across * (points * inputs * outputs + transform * (inputs + outputs)) < direct
 }
 
 /// One stride-1 convolution as this file computes it: the forward pass or the input gradient.
@@ -84,8 +89,8 @@ impl Plan {
 /// Floats from one point's matrix to the next: an odd number of cache lines, since at a multiple
 /// of 4096 bytes all 36 would fall into the same few lines of the first-level cache.
 pub(super) fn point_stride(rows: usize, pitch: usize) -> usize {
-    let lines = (rows * pitch).div_ceil(16);
-    (lines | 1) * 16
+    let lines = sizes::elements([rows, pitch]).div_ceil(16);
+    sizes::elements([lines | 1, 16])
 }
 
 /// A few images.
@@ -115,16 +120,16 @@ impl Kernel for ImagesKernel<'_> {
         assert_eq!(self.bias.len(), padded, "bias and shape differ");
         let image_len = channels * height * width;
         let images = self.input.len() / image_len;
-        let mut packed = Scratch::take(images * plan.source.len());
+        let mut packed = Scratch::take(sizes::elements([images, plan.source.len()]));
         let copies = packed.chunks_mut(plan.source.len());
         for (planes, packed) in self.input.chunks(image_len).zip(copies) {
             plan.source.pack(simd, planes, packed);
         }
-        let mut result = Scratch::take(images * plan.target.len());
+        let mut result = Scratch::take(sizes::elements([images, plan.target.len()]));
         let tiles = images * plan.image_tiles();
         let rows = TILES.min(tiles);
-        let mut transformed = Scratch::take(POINTS * point_stride(rows, pitch));
-        let mut products = Scratch::take(POINTS * point_stride(rows, padded));
+        let mut transformed = Scratch::take(sizes::elements([POINTS, point_stride(rows, pitch)]));
+        let mut products = Scratch::take(sizes::elements([POINTS, point_stride(rows, padded)]));
         for start in (0..tiles).step_by(TILES) {
             let count = TILES.min(tiles - start);
             for row in 0..count {
@@ -324,7 +329,7 @@ fn transform_weights(isa: Isa, layout: &Panels<'_>, weight: &[f32]) -> Scratch {
     let mut panels = Scratch::take(layout.len(lanes));
     layout.pack(lanes, BLOCK, weight, &mut panels);
     let stride = layout.channels * padded;
-    let mut weights = Scratch::take(POINTS * stride);
+    let mut weights = Scratch::take(sizes::elements([POINTS, stride]));
     let shared = SharedMut::new(&mut weights);
     let depth = layout.depth();
     let block = BLOCK * lanes;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{check_len, planes_per_task};
+use crate::sizes;
 
 /// The sizes of an adaptive pooling; the output may be larger than the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +21,15 @@ pub struct AdaptiveShape {
 impl AdaptiveShape {
     fn check(&self, input: usize, output: usize) {
         assert!(!self.input.contains(&0), "planes without elements in {self:?}");
-        check_len("input", input, self.planes * self.input[0] * self.input[1]);
-        check_len("output", output, self.planes * self.output[0] * self.output[1]);
+        for ((name, got), [rows, columns]) in
+            [("input", input), ("output", output)].into_iter().zip([self.input, self.output])
+        {
+            check_len(name, got, sizes::elements([self.planes, rows, columns]));
+        }
+        for axis in 0..2 {
+            // What `bin` multiplies.
+            sizes::elements([self.input[axis], self.output[axis], 2]);
+        }
     }
 
     /// PyTorch's bins: from `floor(i * in / out)` to `ceil((i + 1) * in / out)`.

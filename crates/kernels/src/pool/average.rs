@@ -18,14 +18,14 @@ pub fn avg_pool2d(shape: &PoolShape, input: &[f32], output: &mut [f32]) {
         return;
     }
     let (in_plane, out_plane, width) = (shape.in_plane(), shape.out_plane(), shape.out_width());
-    let area = (shape.kernel[0] * shape.kernel[1]) as f32;
+    let area = shape.kernel[0] as f32 * shape.kernel[1] as f32;
     let planes = output.par_chunks_mut(out_plane).zip(input.par_chunks(in_plane));
     planes.with_min_len(planes_per_task(in_plane)).for_each(|(output, input)| {
         for (p, output) in output.chunks_exact_mut(width).enumerate() {
             output.fill(0.0);
             for y in shape.window(0, p) {
                 let row = &input[y * shape.in_width..][..shape.in_width];
-                for j in 0..shape.kernel[1] {
+                for j in shape.window_columns() {
                     let inside = shape.columns_inside(j);
                     let Some(first) = shape.column(inside.start, j) else { continue };
                     add_every(shape.stride[1], &row[first..], &mut output[inside]);
@@ -71,7 +71,7 @@ pub fn avg_pool2d_backward(shape: &PoolShape, output_grad: &[f32], input_grad: &
         return;
     }
     let (in_plane, out_plane, width) = (shape.in_plane(), shape.out_plane(), shape.out_width());
-    let area = (shape.kernel[0] * shape.kernel[1]) as f32;
+    let area = shape.kernel[0] as f32 * shape.kernel[1] as f32;
     let planes = input_grad.par_chunks_mut(in_plane).zip(output_grad.par_chunks(out_plane));
     planes.with_min_len(planes_per_task(in_plane)).for_each(|(input_grad, output_grad)| {
         input_grad.fill(0.0);

@@ -6,6 +6,7 @@ use super::{check_len, planes_per_task};
 use crate::elementwise::lane_sum;
 use crate::isa::{Isa, Kernel};
 use crate::simd::Simd;
+use crate::sizes::elements;
 
 struct Means<'a> {
     spatial: usize,
@@ -32,7 +33,7 @@ impl Kernel for Means<'_> {
 /// If a length does not match or `spatial` is 0.
 pub fn global_avg_pool(planes: usize, spatial: usize, input: &[f32], output: &mut [f32]) {
     assert!(spatial > 0, "the mean of empty planes is not defined");
-    check_len("input", input.len(), planes * spatial);
+    check_len("input", input.len(), elements([planes, spatial]));
     check_len("output", output.len(), planes);
     let isa = Isa::active();
     let task = planes_per_task(spatial);
@@ -52,7 +53,7 @@ pub fn global_avg_pool_backward(
 ) {
     assert!(spatial > 0, "the mean of empty planes is not defined");
     check_len("output_grad", output_grad.len(), planes);
-    check_len("input_grad", input_grad.len(), planes * spatial);
+    check_len("input_grad", input_grad.len(), elements([planes, spatial]));
     let task = planes_per_task(spatial);
     (input_grad.par_chunks_mut(task * spatial).zip(output_grad.par_chunks(task))).for_each(
         |(input_grad, output_grad)| {

@@ -64,7 +64,7 @@ fn row_maxima(shape: &PoolShape, input: &[f32], p: usize, output: &mut [f32], in
     }
     for y in rows {
         let row = &input[y * shape.in_width..][..shape.in_width];
-        for j in 0..shape.kernel[1] {
+        for j in shape.window_columns() {
             let inside = shape.columns_inside(j);
             let Some(first) = shape.column(inside.start, j) else { continue };
             let maxima = &mut output[inside.clone()];

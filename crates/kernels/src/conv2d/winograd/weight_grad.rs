@@ -19,6 +19,7 @@ use crate::isa::{Isa, Kernel};
 use crate::parallel::SharedMut;
 use crate::scratch::Scratch;
 use crate::simd::Simd;
+use crate::sizes;
 
 /// Floats of the transformed tiles of a piece, at least: 2 MiB, which two cores keep in their
 /// second-level caches. Where the sums are larger than that, a piece is as large as they are, so
@@ -211,13 +212,15 @@ pub(in crate::conv2d) fn weight_grad(
     let grad_layout = Layout::new(plan.target.dims, grad_border);
     let image_tiles = plan.image_tiles();
     let sums_stride = channels * padded;
-    let piece = PIECE_FLOATS.max(POINTS * sums_stride);
-    let images = (piece / (POINTS * image_tiles * (pitch + padded))).clamp(1, shape.batch);
+    let all_sums = sizes::elements([POINTS, sums_stride]);
+    let piece = PIECE_FLOATS.max(all_sums);
+    let image_floats = sizes::elements([POINTS, image_tiles, pitch + padded]);
+    let images = (piece / image_floats).clamp(1, shape.batch);
     let rows = images * image_tiles;
     let (input_stride, grad_stride) = (point_stride(rows, pitch), point_stride(rows, padded));
-    let mut inputs = Scratch::take(POINTS * input_stride);
-    let mut grads = Scratch::take(POINTS * grad_stride);
-    let mut sums = Scratch::take(POINTS * sums_stride);
+    let mut inputs = Scratch::take(sizes::elements([POINTS, input_stride]));
+    let mut grads = Scratch::take(sizes::elements([POINTS, grad_stride]));
+    let mut sums = Scratch::take(all_sums);
     sums.fill(0.0);
     let pieces = input.chunks(images * shape.input_image_len());
     for (input, output_grad) in pieces.zip(output_grad.chunks(images * shape.output_image_len())) {
