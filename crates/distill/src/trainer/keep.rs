@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use faculty_nets::{Network, files};
 
-use super::{Event, Observer, Training, write_student};
+use super::{Event, Observer, TeacherFault, Training, write_student};
 use crate::checkpoint::{BestEpoch, Change, Checkpoint, Progress, Saved};
 use crate::error::{Error, Result};
 use crate::found::check_same_run;
@@ -56,6 +56,13 @@ impl Training<'_> {
     pub(super) fn not_finite(&self, what: String, value: f64) -> Error {
         let (epoch, batch) = (self.progress.epoch + 1, self.progress.batch());
         Error::NotFinite { what, value, epoch, batch, kept: self.kept() }
+    }
+
+    /// Values of a teacher that broke down in the batch in work.
+    pub(super) fn teacher_broke(&self, fault: TeacherFault) -> Error {
+        let TeacherFault { teacher, what, value } = fault;
+        let (epoch, batch) = (self.progress.epoch + 1, self.progress.batch());
+        Error::TeacherBroke { teacher, what, value, epoch, batch, kept: self.kept() }
     }
 
     /// Stops at a weight that broke down, before it is written anywhere.
