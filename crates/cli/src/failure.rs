@@ -98,9 +98,10 @@ fn exit_code(error: &Error) -> Exit {
         | Error::CacheStopped { .. }
         | Error::HeadsStopped { .. }
         | Error::ComparisonStopped { .. } => Exit::Interrupted,
-        Error::NotFinite { .. } | Error::HeadNotFinite { .. } | Error::ExportDiffers { .. } => {
-            Exit::No
-        }
+        Error::NotFinite { .. }
+        | Error::TeacherBroke { .. }
+        | Error::HeadNotFinite { .. }
+        | Error::ExportDiffers { .. } => Exit::No,
         Error::RunOfComparison { source, .. } | Error::StudentOfPlan { source, .. } => {
             exit_code(source)
         }

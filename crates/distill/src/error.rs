@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use faculty_data::SampleId;
 use faculty_files::{FileError, LockError};
 
-use crate::preflight::Suspicion;
+use crate::preflight::{Soundness, Suspicion};
 use crate::recipe::RecipeError;
 use crate::teacher::ClassProblem;
 use faculty_records::run::Change;
@@ -205,10 +205,52 @@ pub enum Error {
         /// Why.
         why: &'static str,
     },
+    /// A teacher whose outputs are not what they are taken for.
+    #[error("teacher `{teacher}`: {problem}")]
+    TeacherOutputs {
+        /// Name in the recipe.
+        teacher: String,
+        /// What was seen.
+        problem: String,
+    },
+    /// A teacher that gives what no loss can use.
+    #[error(
+        "teacher `{teacher}` gives {} among its logits on {} of {} samples ({:.2} %) of the {part} \
+         part",
+        shown_value(.soundness.example),
+        soundness.unusable,
+        soundness.samples,
+        100.0 * soundness.unusable as f64 / soundness.samples.max(1) as f64
+    )]
+    UnusableTeacher {
+        /// Name in the recipe.
+        teacher: String,
+        /// Where it was measured.
+        part: &'static str,
+        /// On how many samples.
+        soundness: Soundness,
+    },
+    /// A teacher whose values broke down while it taught.
+    #[error("teacher `{teacher}` gives {value} in its {what} in epoch {epoch}, batch {batch}")]
+    TeacherBroke {
+        /// Name in the recipe.
+        teacher: String,
+        /// `logits` or the tap.
+        what: String,
+        /// NaN, an infinity, or a number far beyond any network's.
+        value: f32,
+        /// From 1.
+        epoch: usize,
+        /// From 1.
+        batch: usize,
+        /// The last good checkpoint, if one was written.
+        kept: Option<PathBuf>,
+    },
     /// A teacher that has learnt next to nothing about these classes.
     #[error(
-        "teacher `{teacher}` is right on {top1:.1} % of the {part} part, little more than chance \
-         ({chance:.1} %){}",
+        "teacher `{teacher}` is right on {top1:.1} % of the {part} part{}, little more than chance \
+         ({chance:.1} %: always the most frequent class); mean over the classes {balanced:.1} %{}",
+        only_answer.as_ref().map_or_else(String::new, |own| format!(", says `{own}` on all of it")),
         suspicion.as_ref().map_or_else(String::new, |own| format!("; {}", own.what))
     )]
     WeakTeacher {
@@ -216,7 +258,11 @@ pub enum Error {
         teacher: String,
         /// Its accuracy, percent.
         top1: f64,
-        /// Accuracy of guessing, percent.
+        /// Mean over the classes of its accuracy on them, percent.
+        balanced: f64,
+        /// The class that it names on every sample, if that is so.
+        only_answer: Option<String>,
+        /// Accuracy of always naming the most frequent class, percent.
         chance: f64,
         /// Where it was measured.
         part: &'static str,
@@ -547,6 +593,12 @@ impl From<LockError> for Error {
             error => Self::Folder(error),
         }
     }
+}
+
+fn shown_value(value: Option<f32>) -> String {
+    value.map_or_else(String::new, |value| {
+        if value.is_finite() { format!("{value:e}") } else { value.to_string() }
+    })
 }
 
 fn quoted(names: &[String]) -> String {

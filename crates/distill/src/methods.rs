@@ -374,7 +374,7 @@ pub trait Method: Send + std::fmt::Debug {
     /// What the method reads in `epoch` (from 1).
     fn needs(&self, epoch: usize) -> Needs;
 
-    /// Told once before training which sizes it has to do with.
+    /// Told before training, and before its objective is shown, which sizes it has to do with.
     fn fit_to(&mut self, shapes: &Shapes) {
         let _ = shapes;
     }

@@ -10,21 +10,28 @@
 use faculty_data::{Normalisation, Part};
 use serde::{Deserialize, Serialize};
 
+pub use faculty_records::quality::predictions as answers;
+
 use crate::error::Result;
 use crate::evaluate::{for_each_batch, mean_of_probabilities};
 use crate::metrics::{Quality, QualityMeter};
 use crate::teacher::{TeacherBatch, TeacherOutputs, TeacherSource};
+use chance::{Chance, balanced_accuracy};
 
 mod assignment;
+mod chance;
 mod class_order;
 
 mod normalisation;
+mod soundness;
 mod temperature;
 
 pub use class_order::{ClassOrderCheck, MovedClass, check_class_order};
 pub use faculty_records::class_accuracy::{ClassAccuracy, class_accuracies, wilson};
 pub use faculty_records::diversity::{Diversity, PairDiversity, diversity};
 pub use normalisation::{NormalisationCheck, TriedNormalisation, check_normalisation};
+pub(crate) use soundness::unusable;
+pub use soundness::{LARGEST_LOGIT, Soundness};
 pub use temperature::{FittedTemperature, TEMPERATURE_BOUNDS, fit_temperature};
 
 /// A method may weigh teachers by this; measured on the validation part before training.
@@ -52,6 +59,8 @@ pub struct Predictions {
     pub labels: Vec<u32>,
     /// `[samples, classes]` of each teacher.
     pub logits: Vec<Vec<f32>>,
+    /// Of each teacher: whether these are numbers that a loss can use.
+    pub soundness: Vec<Soundness>,
     ensemble: QualityMeter,
 }
 
@@ -72,6 +81,7 @@ impl Predictions {
             classes,
             labels: Vec::new(),
             logits: vec![Vec::new(); teachers.len()],
+            soundness: vec![Soundness::default(); teachers.len()],
             ensemble: QualityMeter::default(),
         };
         for_each_batch(part, normalisation, |batch| {
@@ -92,8 +102,11 @@ impl Predictions {
 
     fn add(&mut self, outputs: &[TeacherOutputs], labels: &[u32]) {
         self.labels.extend_from_slice(labels);
-        for (own, output) in self.logits.iter_mut().zip(outputs) {
+        for ((own, soundness), output) in
+            self.logits.iter_mut().zip(&mut self.soundness).zip(outputs)
+        {
             own.extend_from_slice(&output.logits);
+            soundness.add(&output.logits, self.classes);
         }
         if let Some(logits) = mean_of_probabilities(outputs, labels.len()) {
             self.ensemble.add(&logits, labels);
@@ -107,25 +120,6 @@ impl Predictions {
     }
 }
 
-/// The class with the highest logit in each row: the lowest of equal ones, none among NaN, as
-/// [`Quality::top1`] counts.
-#[must_use]
-pub fn answers(logits: &[f32], classes: usize) -> Vec<Option<u32>> {
-    let one = |row: &[f32]| {
-        let mut best = 0;
-        for (class, &z) in row.iter().enumerate() {
-            if z.is_nan() {
-                return None;
-            }
-            if z > row[best] {
-                best = class;
-            }
-        }
-        u32::try_from(best).ok()
-    };
-    logits.chunks_exact(classes.max(1)).map(one).collect()
-}
-
 /// What is known of one teacher.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TeacherReport {
@@ -135,6 +129,10 @@ pub struct TeacherReport {
     pub network: String,
     /// Alone, as its logits are.
     pub quality: Quality,
+    /// Mean over the classes that have samples of the accuracy on them, percent.
+    pub balanced: f64,
+    /// The class that it names on every sample, if it is always the same.
+    pub only_answer: Option<u32>,
     /// Mean of the highest probability, 0 to 1.
     pub mean_confidence: f64,
     /// At the temperature that fits best.
@@ -145,6 +143,8 @@ pub struct TeacherReport {
     pub near_chance: bool,
     /// Whether the recipe accepts it nevertheless.
     pub allow_weak: bool,
+    /// What a user should know of its outputs.
+    pub notes: Vec<String>,
     /// Other normalisations, if they were tried.
     pub normalisation: Option<NormalisationCheck>,
     /// Another order of the classes, if it was tried.
@@ -208,9 +208,14 @@ pub struct Report {
     pub samples: usize,
     /// Class names in label order.
     pub classes: Vec<String>,
-    /// Accuracy of guessing, percent.
+    /// Accuracy of always naming the most frequent class, percent.
     pub chance: f64,
-    /// A teacher below this accuracy is near chance, percent.
+    /// That class.
+    pub majority: String,
+    /// The mean over the classes of any constant answer, percent.
+    pub balanced_chance: f64,
+    /// A teacher below this accuracy is near chance, percent, unless its mean over the classes is
+    /// as far above [`Report::balanced_chance`].
     pub near_chance_below: f64,
     /// Each teacher, in the order of the recipe.
     pub teachers: Vec<TeacherReport>,
@@ -233,24 +238,29 @@ impl Report {
     ) -> Option<Self> {
         let ensemble = predictions.ensemble.quality()?;
         let count = predictions.classes;
-        let near_chance_below = near_chance_below(count);
         let answers = predictions.answers();
         let labels = &predictions.labels;
+        let chance = Chance::of(labels, count);
         let reports = teachers
             .iter()
             .zip(&predictions.logits)
             .zip(&answers)
             .map(|((&(name, network, allow_weak), logits), answers)| {
                 let quality = quality(logits, labels)?;
+                let per_class = class_accuracies(answers, labels, count);
+                let balanced = balanced_accuracy(&per_class);
                 Some(TeacherReport {
                     name: name.to_owned(),
                     network: network.to_owned(),
                     quality,
+                    balanced,
+                    only_answer: only_answer(answers),
                     mean_confidence: mean_confidence(logits, count),
                     calibrated: fit_temperature(logits, labels),
-                    per_class: class_accuracies(answers, labels, count),
-                    near_chance: quality.top1 < near_chance_below,
+                    per_class,
+                    near_chance: chance.is_near(quality.top1, balanced),
                     allow_weak,
+                    notes: Vec::new(),
                     normalisation: None,
                     class_order: None,
                 })
@@ -260,11 +270,13 @@ impl Report {
             part: part.to_owned(),
             samples: labels.len(),
             classes: classes.to_vec(),
-            chance: 100.0 / count as f64,
-            near_chance_below,
+            chance: chance.top1,
+            majority: classes.get(chance.majority).cloned().unwrap_or_default(),
+            balanced_chance: chance.balanced,
+            near_chance_below: chance.near_below(),
             teachers: reports,
             ensemble,
-            diversity: diversity(&answers, labels),
+            diversity: diversity(&answers, &predictions.logits, labels),
         })
     }
 
@@ -297,10 +309,10 @@ impl Report {
     }
 }
 
-/// A tenth of the way from guessing to perfection, percent.
-fn near_chance_below(classes: usize) -> f64 {
-    let chance = 100.0 / classes as f64;
-    chance + 0.1 * (100.0 - chance)
+/// The class that is named every time; of one sample nothing can be said.
+fn only_answer(answers: &[Option<u32>]) -> Option<u32> {
+    let first = *answers.first()?;
+    first.filter(|_| answers.len() > 1 && answers.iter().all(|&answer| answer == first))
 }
 
 fn quality(logits: &[f32], labels: &[u32]) -> Option<Quality> {
@@ -340,6 +352,7 @@ mod tests {
             classes,
             labels: Vec::new(),
             logits: vec![Vec::new(); logits.len()],
+            soundness: vec![Soundness::default(); logits.len()],
             ensemble: QualityMeter::default(),
         };
         let outputs: Vec<TeacherOutputs> =

@@ -194,8 +194,10 @@ impl CheckedRun {
             Labels::Data => pool.report(&names, || {
                 preflight::measure_teachers(recipe, dataset.classes(), &data, &mut teachers)
             })?,
-            // Answers over other classes are neither right nor wrong.
-            Labels::Own => None,
+            Labels::Own => {
+                preflight::check_own_classes(&data, &mut teachers)?;
+                None
+            }
         };
         let name = info.spec.name;
         preflight::prepare(name, method.as_mut(), &data, report.as_ref(), &mut cards)?;
@@ -218,6 +220,7 @@ impl CheckedRun {
         let student = method.student(student, &traits, recipe.seed)?;
         let shapes = learner::shapes(&student, &traits, recipe.train.batch_size);
         methods::check_combination(&recipe.method, &shapes, recipe.train.epochs)?;
+        method.fit_to(&shapes);
         let compute = Compute::of(recipe.train.device)?;
         let mut learning = Vec::new();
         if whole.learning_teachers {

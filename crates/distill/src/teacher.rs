@@ -4,6 +4,7 @@
 //! NetworkTeacher   a network of this program       logits, every tap, classifier
 //! OnnxTeacher      an ONNX file                    logits, perhaps the last map and classifier
 //! TableTeacher     logits by sample id             logits; the same in every view
+//! AsLogits         any of them, its probabilities turned into logits
 //! Mapped           any of them, with its classes put in the data's order
 //! KeptInMemory     any of them, each view of each sample computed once
 //! ```
@@ -14,18 +15,22 @@ use faculty_nets::{Inference, MapShape, Network, ValueId};
 use crate::error::Result;
 use crate::tap::Tap;
 
+mod as_logits;
 mod classes;
 mod input;
 mod mapped;
 mod memory;
 mod onnx;
+mod raw_outputs;
 mod table;
 
+pub use as_logits::AsLogits;
 pub use classes::{ClassMap, ClassProblem, Declared, MISSING_BELOW};
 pub use input::{Renormalise, TeacherInput};
 pub use mapped::Mapped;
 pub use memory::{KeptInMemory, bytes_needed};
 pub use onnx::{OnnxChoice, OnnxTeacher};
+pub use raw_outputs::{OutputMeter, RawOutputs, SMALLEST};
 pub use table::TableTeacher;
 
 /// Pixels of a batch as a teacher sees them arrive.

@@ -22,9 +22,11 @@ use crate::teacher::{TeacherBatch, TeacherOutputs};
 
 mod keep;
 mod result;
+mod teacher_fault;
 
 pub(crate) use keep::{adopt, broken_weight, cut_metrics, kept_up_to, write_or_remove_best};
 pub(crate) use result::{deliver, write_student};
+use teacher_fault::TeacherFault;
 
 /// What a run tells while it goes on.
 #[derive(Debug)]
@@ -241,8 +243,13 @@ impl Training<'_> {
         };
         let may_skip = self.progress.skipped_batches < settings.skip_bad_batches;
         let statistics = may_skip.then(|| self.learner.running_statistics());
+        let needs = self.learner.method().needs(epoch);
+        // Learning ones break down with the student.
+        let frozen = if needs.learning_teachers { &[] } else { self.teachers.as_slice() };
+        let fault = TeacherFault::find(frozen, outputs, &needs.teacher_taps);
         let step = self.learner.gradients(&learner_batch);
-        let bad = broken(&step).or_else(|| self.learner.broken_gradient(epoch));
+        let bad = fault.as_ref().map(TeacherFault::described);
+        let bad = bad.or_else(|| broken(&step)).or_else(|| self.learner.broken_gradient(epoch));
         part.batches = number;
         part.samples += batch.len();
         match (bad, statistics) {
@@ -259,7 +266,12 @@ impl Training<'_> {
                 )));
                 return Ok(loss);
             }
-            (Some((what, value)), None) => return Err(self.not_finite(what, value)),
+            (Some((what, value)), None) => {
+                return Err(match fault {
+                    Some(fault) => self.teacher_broke(fault),
+                    None => self.not_finite(what, value),
+                });
+            }
             (None, _) => {}
         }
         part.learning_rate = learning_rate;

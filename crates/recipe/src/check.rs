@@ -188,6 +188,7 @@ fn source(at: &str, teacher: &Teacher, problems: &mut Problems) {
         ("heads", heads && head, "belongs to a whole network, not to a `head`"),
         ("output", teacher.output.is_some() && !onnx, "belongs to `onnx`"),
         ("map", teacher.map.is_some() && !onnx, "belongs to `onnx`"),
+        ("output_type", teacher.output_type.is_some() && network, "belongs to `onnx` or `logits`"),
         ("input_size", teacher.input_size.is_some() && table, "says nothing about a table"),
         ("mean", teacher.mean.is_some() && table, "says nothing about a table"),
         ("std", teacher.std.is_some() && table, "says nothing about a table"),

@@ -38,7 +38,7 @@ pub use problems::{Location, Problem, RecipeError};
 pub use range::Range;
 pub use schema::milestones as default_milestones;
 pub use schema::{
-    Cache, CacheDtype, CacheMaps, Data, Device, HeadTraining, LabelNoise, Optimizer, Plan,
-    PlanKind, Recipe, Schedule, Student, Teacher, Train,
+    Cache, CacheDtype, CacheMaps, Data, Device, HeadTraining, LabelNoise, Optimizer, OutputType,
+    Plan, PlanKind, Recipe, Schedule, Student, Teacher, Train,
 };
 pub use term::{MethodTerm, TERM_WEIGHTS};

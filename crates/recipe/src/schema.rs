@@ -128,6 +128,10 @@ section! {
         /// Instead of a network: a table of its logits by sample id, `.safetensors`, `.parquet` or
         /// `.npy`.
         logits: Option<PathBuf> = None, "another source";
+        /// What an ONNX file or a table gives: `logits` (log-probabilities too), `probabilities` (rows
+        /// that sum to 1, or to 100 in percent), or `sigmoid` (a probability of each class by itself).
+        #[within(Range::Words(OutputType::NAMES))]
+        output_type: Option<OutputType> = None, "recognised from its outputs";
         /// Height and width in pixels that the images are scaled to for this teacher.
         #[within(Range::between(1.0, 4096.0))]
         input_size: Option<[usize; 2]> = None, "the same as the data";
@@ -310,6 +314,19 @@ words! {
         Pooled = "pooled",
         /// Nothing.
         None = "none",
+    }
+}
+
+words! {
+    /// `teachers.output_type`: what the numbers of an ONNX file or a table are.
+    pub enum OutputType {
+        /// As they stand in front of a softmax, up to a constant a row.
+        #[default]
+        Logits = "logits",
+        /// As a softmax gives them, or percent: rows ≥ 0 of equal sums.
+        Probabilities = "probabilities",
+        /// As a sigmoid gives them: each class between 0 and 1 by itself.
+        Sigmoid = "sigmoid",
     }
 }
 

@@ -104,6 +104,25 @@ impl QualityMeter {
     }
 }
 
+/// The class with the highest logit in each row: the lowest of equal ones, none among NaN, as
+/// [`Quality::top1`] counts.
+#[must_use]
+pub fn predictions(logits: &[f32], classes: usize) -> Vec<Option<u32>> {
+    let one = |row: &[f32]| {
+        let mut best = 0;
+        for (class, &z) in row.iter().enumerate() {
+            if z.is_nan() {
+                return None;
+            }
+            if z > row[best] {
+                best = class;
+            }
+        }
+        u32::try_from(best).ok()
+    };
+    logits.chunks_exact(classes.max(1)).map(one).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

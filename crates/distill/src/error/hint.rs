@@ -6,6 +6,7 @@ use super::Error;
 use faculty_records::run::Change;
 
 use crate::checkpoint::check_allowed;
+use crate::preflight::LARGEST_LOGIT;
 
 impl Error {
     /// How to mend it, if there is a way worth naming.
@@ -74,6 +75,22 @@ impl Error {
                 "heads of finished teachers are kept: the same command goes on with the others"
                     .to_owned(),
             ),
+            Self::TeacherOutputs { teacher, .. } => Some(format!(
+                "say what it gives with `output_type` on teacher `{teacher}`: `logits`, \
+                 `probabilities` or `sigmoid`"
+            )),
+            Self::UnusableTeacher { .. } => Some(format!(
+                "a loss needs finite logits within ±{LARGEST_LOGIT:e}: check its weights and its \
+                 normalisation (`mean`, `std`), whether half precision overflowed where it was \
+                 made, and in a table the rows of these samples"
+            )),
+            Self::TeacherBroke { kept, .. } => {
+                let on = kept_hint(kept, "");
+                Some(format!(
+                    "the learning rate is not to blame: check that teacher (`faculty teachers`), or \
+                     leave the batch out with `--set train.skip_bad_batches=…`; {on}"
+                ))
+            }
             Self::WeakTeacher { teacher, suspicion, .. } => {
                 let first = suspicion.as_ref().map_or_else(
                     || "check its normalisation (`mean`, `std`) and class order".to_owned(),

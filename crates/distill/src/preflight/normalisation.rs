@@ -3,7 +3,8 @@
 use faculty_data::{Normalisation, Part};
 use serde::{Deserialize, Serialize};
 
-use super::{Suspicion, answers, much_better, near_chance_below};
+use super::chance::Chance;
+use super::{Suspicion, answers, much_better};
 use crate::error::Result;
 use crate::evaluate::for_each_batch;
 use crate::teacher::{TeacherBatch, TeacherSource};
@@ -103,7 +104,7 @@ pub fn check_normalisation(
 ) -> Result<NormalisationCheck> {
     let mut probe = Probe { teacher, part, student, own };
     let given = probe.right(own, false)?;
-    let least = near_chance_below(probe.teacher.classes());
+    let least = Chance::of(part.labels(), probe.teacher.classes()).near_below();
     let samples = part.len();
     let percent = |right: &[bool]| {
         100.0 * right.iter().filter(|r| **r).count() as f64 / samples.max(1) as f64

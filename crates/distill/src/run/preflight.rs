@@ -5,15 +5,16 @@ use faculty_data::{Dataset, Normalisation, Part, subset};
 use super::data::prepare_data;
 use super::{Labels, RunData, Teacher, teachers};
 use crate::error::{Error, Result};
+use crate::evaluate::for_each_batch;
 use crate::heads::HeadsPlan;
 use crate::methods::Method;
 use crate::preflight::{
-    ClassOrderCheck, NormalisationCheck, Predictions, Report, TeacherProfile, TeacherReport,
-    answers, check_class_order, check_normalisation,
+    ClassOrderCheck, NormalisationCheck, Predictions, Report, Soundness, TeacherProfile,
+    TeacherReport, answers, check_class_order, check_normalisation,
 };
 use crate::recipe::{self, Recipe};
 use crate::record::TeacherCard;
-use crate::teacher::TeacherSource;
+use crate::teacher::{TeacherBatch, TeacherSource};
 
 /// Samples on which other settings are tried, by default.
 pub const PROBE_SAMPLES: usize = 1000;
@@ -23,8 +24,8 @@ pub const PROBE_SAMPLES: usize = 1000;
 /// are measured too if they are all trained.
 ///
 /// # Errors
-/// When data or teachers cannot be used, or there is neither a validation nor a test part. A
-/// teacher near chance is no error here.
+/// When data or teachers cannot be used, a teacher gives what no loss can use, or there is neither a
+/// validation nor a test part. A teacher near chance is no error here.
 pub fn inspect_teachers(
     recipe: &Recipe,
     dataset: &Dataset,
@@ -34,10 +35,11 @@ pub fn inspect_teachers(
     let recipe = &mounted_if_trained(recipe, dataset)?;
     let data = prepare_data(recipe, dataset)?;
     let classes = dataset.classes();
-    let mut loaded = Vec::new();
+    let (mut loaded, mut cards) = (Vec::new(), Vec::new());
     for wanted in &recipe.teachers {
-        let (teacher, _) = teachers::load_teacher(wanted, &data, classes, &[], Labels::Data)?;
+        let (teacher, card) = teachers::load_teacher(wanted, &data, classes, &[], Labels::Data)?;
         loaded.push(teacher);
+        cards.push(card);
     }
     let (part, name) = part(&data).ok_or(Error::NothingToMeasureOn)?;
     let part = limited(part, samples)?;
@@ -49,6 +51,7 @@ pub fn inspect_teachers(
             own.normalisation = Some(probe(wanted, &data, &part, teacher)?);
         }
         own.class_order = Some(class_order(&predictions, at, classes));
+        own.notes.clone_from(&cards[at].notes);
     }
     Ok(report)
 }
@@ -81,8 +84,10 @@ pub(crate) fn measure_teachers(
         own.class_order = Some(class_order(&predictions, at, classes));
         return Err(Error::WeakTeacher {
             suspicion: own.suspicion(),
+            only_answer: own.only_answer.and_then(|class| classes.get(class as usize).cloned()),
             teacher: own.name,
             top1: own.quality.top1,
+            balanced: own.balanced,
             chance: report.chance,
             part: name,
         });
@@ -134,12 +139,15 @@ fn measure(
     classes: &[String],
     data: &RunData,
     part: &Part,
-    name: &str,
+    name: &'static str,
     loaded: &mut [Teacher],
 ) -> Result<Option<(Report, Predictions)>> {
     let mut sources: Vec<&mut dyn TeacherSource> =
         loaded.iter_mut().map(|teacher| &mut *teacher.source as _).collect();
     let predictions = Predictions::collect(&mut sources, part, &data.normalisation)?;
+    for (wanted, &soundness) in recipe.teachers.iter().zip(&predictions.soundness) {
+        check_sound(&wanted.name, soundness, name)?;
+    }
     let shown: Vec<String> = recipe.teachers.iter().map(teachers::shown_name).collect();
     let about: Vec<(&str, &str, bool)> = recipe
         .teachers
@@ -148,6 +156,30 @@ fn measure(
         .map(|(wanted, shown)| (wanted.name.as_str(), shown.as_str(), wanted.allow_weak))
         .collect();
     Ok(Report::new(name, classes, &about, &predictions).map(|report| (report, predictions)))
+}
+
+/// Stops at teachers over classes of their own that give what no loss can use; more cannot be told
+/// of answers that are neither right nor wrong.
+pub(crate) fn check_own_classes(data: &RunData, teachers: &mut [Teacher]) -> Result<()> {
+    let Some((part, name)) = part(data) else { return Ok(()) };
+    for teacher in teachers {
+        let mut soundness = Soundness::default();
+        for_each_batch(part, &data.normalisation, |batch| {
+            let (ids, images) = (&batch.ids, &batch.images);
+            let view = TeacherBatch { ids, view: TeacherBatch::PLAIN_VIEW, images };
+            soundness.add(&teacher.source.outputs(&view, &[])?.logits, teacher.source.classes());
+            Ok(())
+        })?;
+        check_sound(&teacher.name, soundness, name)?;
+    }
+    Ok(())
+}
+
+fn check_sound(teacher: &str, soundness: Soundness, part: &'static str) -> Result<()> {
+    if soundness.unusable == 0 {
+        return Ok(());
+    }
+    Err(Error::UnusableTeacher { teacher: teacher.to_owned(), part, soundness })
 }
 
 /// Other normalisations on some samples.

@@ -9,7 +9,7 @@
 use faculty_data::{Dataset, Part};
 use serde::{Deserialize, Serialize};
 
-use super::preflight::{limited, mounted_if_trained};
+use super::preflight::{check_own_classes, limited, mounted_if_trained};
 use super::teachers::shown_name;
 use super::{Labels, RunData, Teacher, class_costs, load_teacher, prepare_data, same_classes};
 use crate::class_cost::{ClassCost, probabilities};
@@ -68,6 +68,7 @@ pub fn rank_teachers(
         .iter()
         .map(|wanted| Ok(load_teacher(wanted, &data, classes, &[Tap::Pooled], Labels::Own)?.0))
         .collect::<Result<_>>()?;
+    check_own_classes(&data, &mut teachers)?;
     let costs = class_costs(recipe, classes, &data, &mut teachers)?;
     let (part, name) = match &data.validation {
         Some(part) => (part, "validation"),

@@ -7,18 +7,20 @@ use faculty_nets::weights::file_hash;
 use faculty_nets::{MapShape, Network, graph_of};
 
 use super::data::check_channels;
+use super::preflight::limited;
 use super::{RunData, Teacher};
 use crate::cache::TeacherIdentity;
 use crate::error::{Error, Result};
+use crate::evaluate::for_each_batch;
 use crate::heads::Head;
 use crate::learner::LearningTeacher;
 use crate::methods::{Method, Needs};
-use crate::recipe;
+use crate::recipe::{self, OutputType};
 use crate::record::TeacherCard;
 use crate::tap::Tap;
 use crate::teacher::{
-    ClassMap, ClassProblem, Declared, Mapped, NetworkTeacher, OnnxChoice, OnnxTeacher, Renormalise,
-    TableTeacher, TeacherInput, TeacherSource,
+    AsLogits, ClassMap, ClassProblem, Declared, Mapped, NetworkTeacher, OnnxChoice, OnnxTeacher,
+    OutputMeter, RawOutputs, Renormalise, TableTeacher, TeacherBatch, TeacherInput, TeacherSource,
 };
 
 mod class_file;
@@ -65,11 +67,13 @@ pub(crate) fn open_teacher(
     labels: Labels,
 ) -> Result<(Teacher, TeacherIdentity)> {
     let declared = class_file::declared(wanted.classes.as_ref())?;
-    let Opened { source, beside, names, notes } = match (&wanted.onnx, &wanted.logits) {
+    let Opened { source, beside, names, mut notes } = match (&wanted.onnx, &wanted.logits) {
         (Some(path), _) => open_onnx(wanted, path, data)?,
         (None, Some(path)) => open_table(wanted, path, data)?,
         (None, None) => open_network(wanted, data, &declared, classes.len(), taps)?,
     };
+    let (source, raw) = as_logits(wanted, source, data)?;
+    notes.extend(raw.notes());
     let map = match labels {
         Labels::Own => None,
         Labels::Data => ClassMap::between(
@@ -79,17 +83,71 @@ pub(crate) fn open_teacher(
         )
         .map_err(|problem| class_error(wanted, problem))?,
     };
-    let identity = TeacherIdentity {
+    let mut identity = TeacherIdentity {
         beside_sha256: hashes(&beside)?,
         classes: map.as_ref().map(ClassMap::summary).unwrap_or_default(),
         notes,
         ..identify_teacher(wanted, data, labels)?
     };
+    if raw.output_type() != OutputType::Logits {
+        identity.outputs += &format!(", {}", raw.output_type().name());
+    }
     let source = match map {
         None => source,
         Some(map) => Box::new(Mapped::new(source, map)),
     };
     Ok((Teacher { name: wanted.name.clone(), source }, identity))
+}
+
+/// Its outputs as logits, whatever they are: as the recipe says, or as they look.
+fn as_logits(
+    wanted: &recipe::Teacher,
+    mut source: Box<dyn TeacherSource>,
+    data: &RunData,
+) -> Result<(Box<dyn TeacherSource>, RawOutputs)> {
+    // Networks of this program end in a linear layer.
+    if wanted.network.is_some() {
+        return Ok((source, RawOutputs::LOGITS));
+    }
+    let meter = look_at_outputs(source.as_mut(), data)?;
+    let raw = match wanted.output_type {
+        None => meter.recognise(),
+        Some(given) => meter.declared(given).map_err(|problem| Error::TeacherOutputs {
+            teacher: wanted.name.clone(),
+            problem: format!("`output_type = \"{}\"`, but {problem}", given.name()),
+        })?,
+    };
+    match raw.output_type() {
+        OutputType::Logits => Ok((source, raw)),
+        _ => Ok((Box::new(AsLogits::new(&wanted.name, source, raw)), raw)),
+    }
+}
+
+/// Some outputs of a teacher that computes; all of one that only has to look them up.
+fn look_at_outputs(source: &mut dyn TeacherSource, data: &RunData) -> Result<OutputMeter> {
+    const COMPUTED: usize = 32;
+    const AT_ONCE: usize = 1024;
+    let classes = source.classes();
+    let mut meter = OutputMeter::default();
+    if source.reads_pixels() {
+        let part = data.validation.as_ref().unwrap_or(&data.train);
+        let few = limited(part, Some(COMPUTED))?;
+        for_each_batch(&few, &data.normalisation, |batch| {
+            let (ids, images) = (&batch.ids, &batch.images);
+            let view = TeacherBatch { ids, view: TeacherBatch::PLAIN_VIEW, images };
+            meter.add(&source.outputs(&view, &[])?.logits, classes);
+            Ok(())
+        })?;
+        return Ok(meter);
+    }
+    let measured = data.validation.as_ref().or(data.test.as_ref());
+    for part in measured.into_iter().chain([&data.train]) {
+        for ids in part.ids().chunks(AT_ONCE) {
+            let view = TeacherBatch { ids, view: TeacherBatch::PLAIN_VIEW, images: &[] };
+            meter.add(&source.outputs(&view, &[])?.logits, classes);
+        }
+    }
+    Ok(meter)
 }
 
 /// What is declared of a teacher's classes, with the names in its file.

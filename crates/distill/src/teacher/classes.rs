@@ -256,8 +256,9 @@ impl ClassMap {
                 _ => log_sum_exp(sources, row),
             }));
             let largest = out[start..].iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            for value in &mut out[start..] {
-                if *value == f32::NEG_INFINITY {
+            // By the map and not by the value: an infinity of the teacher's stays to be seen.
+            for (value, sources) in out[start..].iter_mut().zip(&self.sources) {
+                if sources.is_empty() {
                     *value = largest - MISSING_BELOW;
                 }
             }

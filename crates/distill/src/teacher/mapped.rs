@@ -37,6 +37,10 @@ impl<T: TeacherSource> TeacherSource for Mapped<T> {
         self.map.classifier(&self.inner.classifier()?)
     }
 
+    fn reads_pixels(&self) -> bool {
+        self.inner.reads_pixels()
+    }
+
     fn outputs(&mut self, batch: &TeacherBatch<'_>, taps: &[Tap]) -> Result<TeacherOutputs> {
         let TeacherOutputs { logits, maps } = self.inner.outputs(batch, taps)?;
         Ok(TeacherOutputs { logits: self.map.logits(&logits), maps })

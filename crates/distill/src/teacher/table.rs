@@ -62,6 +62,10 @@ impl TeacherSource for TableTeacher {
         None
     }
 
+    fn reads_pixels(&self) -> bool {
+        false
+    }
+
     fn outputs(&mut self, batch: &TeacherBatch<'_>, _taps: &[Tap]) -> Result<TeacherOutputs> {
         self.check_covers(batch.ids, "current")?;
         let rows = batch.ids.iter().filter_map(|&id| self.table.get(id));

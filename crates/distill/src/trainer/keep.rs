@@ -6,7 +6,7 @@ use std::time::Instant;
 use faculty_files as files;
 use faculty_nets::Network;
 
-use super::{Event, Observer, Training, write_student};
+use super::{Event, Observer, TeacherFault, Training, write_student};
 use faculty_records::run::Change;
 
 use crate::checkpoint::{BestEpoch, Checkpoint, Progress, Saved};
@@ -59,6 +59,13 @@ impl Training<'_> {
     pub(super) fn not_finite(&self, what: String, value: f64) -> Error {
         let (epoch, batch) = (self.progress.epoch + 1, self.progress.batch());
         Error::NotFinite { what, value, epoch, batch, kept: self.kept() }
+    }
+
+    /// Values of a teacher that broke down in the batch in work.
+    pub(super) fn teacher_broke(&self, fault: TeacherFault) -> Error {
+        let TeacherFault { teacher, what, value } = fault;
+        let (epoch, batch) = (self.progress.epoch + 1, self.progress.batch());
+        Error::TeacherBroke { teacher, what, value, epoch, batch, kept: self.kept() }
     }
 
     /// Stops at a weight that broke down, before it is written anywhere.

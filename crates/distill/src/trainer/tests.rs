@@ -79,12 +79,14 @@ fn trained(folder: &Path, bad: usize, skip: usize) -> (Result<RunCard>, Vec<Stri
 }
 
 #[test]
-fn a_bad_batch_stops_a_run_and_is_named_with_its_term() {
+fn a_teacher_that_breaks_down_stops_a_run_and_is_named_instead_of_the_learning_rate() {
     let folder = tempfile::tempdir().unwrap();
     let (result, warnings) = trained(folder.path(), 1, 0);
     let error = result.unwrap_err();
-    let Error::NotFinite { what, epoch: 1, batch: 1, .. } = &error else { panic!("{error}") };
-    assert_eq!(what, "loss term `kd`");
+    let text = "teacher `faulty` gives NaN in its logits in epoch 1, batch 1";
+    assert_eq!(error.to_string(), text);
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("the learning rate is not to blame"), "{hint}");
     assert!(warnings.is_empty());
 }
 
@@ -95,7 +97,7 @@ fn bad_batches_are_left_out_up_to_the_limit() {
     let (result, warnings) = trained(folder.path(), 2, 4);
     result.unwrap();
     assert!(warnings[0].starts_with("batch 1 of epoch 1 is left out"), "{warnings:?}");
-    assert!(warnings[1].contains("loss term `kd` became NaN (2 of 4"), "{warnings:?}");
+    assert!(warnings[1].contains("logits of teacher `faulty` became NaN (2 of 4"), "{warnings:?}");
     let text = std::fs::read_to_string(folder.path().join("run/metrics.jsonl")).unwrap();
     let records: Vec<EpochRecord> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -105,6 +107,6 @@ fn bad_batches_are_left_out_up_to_the_limit() {
     // One more than the limit.
     let (result, warnings) = trained(folder.path(), 2, 1);
     let error = result.unwrap_err();
-    assert!(matches!(error, Error::NotFinite { epoch: 1, batch: 2, .. }), "{error}");
+    assert!(matches!(error, Error::TeacherBroke { epoch: 1, batch: 2, .. }), "{error}");
     assert_eq!(warnings.len(), 1);
 }
