@@ -80,6 +80,11 @@ pub enum Initial {
         /// Inputs of one output value.
         fan_in: usize,
     },
+    /// Uniform in `±bound`.
+    Uniform {
+        /// The largest value.
+        bound: f32,
+    },
     /// Normal with a given standard deviation.
     Normal {
         /// The standard deviation.
@@ -270,6 +275,38 @@ impl Graph {
     #[must_use]
     pub fn features(&self) -> &[ValueId] {
         &self.features
+    }
+
+    /// The normalisation behind which a tap's map is activated, and whose value before that
+    /// activation stands for it where a method compares maps before their activation: the
+    /// one that made the map, or for a map that is a plain sum (a wide ResNet's) the one that reads it.
+    ///
+    /// `None` for a map without activation (a linear bottleneck) or with one in half of its channels
+    /// (ShuffleNetV2's stages): such a map stands for itself.
+    #[must_use]
+    pub fn activated_by(&self, tap: ValueId) -> Option<ValueId> {
+        let activates =
+            |node: &Node| matches!(node.operation, Operation::BatchNorm { relu: true, .. });
+        let reads = |node: &Node| node.operation.inputs().next() == Some(tap);
+        match self.nodes[tap.0].operation {
+            Operation::BatchNorm { relu, .. } => relu.then_some(tap),
+            Operation::Conv2d { .. } => {
+                let found = self.nodes.iter().position(|node| activates(node) && reads(node));
+                found.map(ValueId)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same graph with other first values of the parameter `name`.
+    ///
+    /// # Panics
+    /// When there is no such parameter.
+    #[must_use]
+    pub fn starting(mut self, name: &str, initial: Initial) -> Self {
+        let spec = self.parameters.iter_mut().find(|spec| spec.name == name);
+        spec.expect("a parameter of this graph").initial = initial;
+        self
     }
 
     /// The last feature map before global pooling (after its activation), if the network has one.

@@ -22,6 +22,8 @@ pub struct Inference {
     graph: Arc<Graph>,
     steps: Vec<Step>,
     wanted: Vec<ValueId>,
+    /// Normalisations whose value before their activation stays readable too, and where.
+    held: Vec<(ValueId, usize)>,
     plan: MemoryPlan,
     memory: Memory,
     /// Where maxima were: the pooling kernel finds them, nobody reads them.
@@ -29,10 +31,12 @@ pub struct Inference {
     batch: usize,
 }
 
-/// One fused operation; `node` is the value it makes.
+/// One fused operation; `node` is the value it makes, `held` where it lies before its activation if
+/// that is wanted.
 #[derive(Debug)]
 struct Step {
     node: usize,
+    held: Option<usize>,
     work: Work,
 }
 
@@ -82,7 +86,15 @@ impl Inference {
     /// (logits) always does.
     #[must_use]
     pub fn new(network: &Network, wanted: &[ValueId]) -> Self {
+        Self::holding(network, wanted, &[])
+    }
+
+    /// The same; the values of the batch norms `held` stay readable from before their activation
+    /// ([`Inference::value_before_activation`]). No other value changes by that, not in its last bit.
+    #[must_use]
+    pub fn holding(network: &Network, wanted: &[ValueId], held: &[ValueId]) -> Self {
         let graph = network.graph().clone();
+        let held: Vec<(ValueId, usize)> = held.iter().copied().zip(graph.nodes.len()..).collect();
         let mut wanted = wanted.to_vec();
         wanted.push(graph.output());
         // A tap may always be read, so that what is folded, and with it the last bit of the logits,
@@ -120,13 +132,17 @@ impl Inference {
                     bias: network.parameters[bias.0].clone(),
                 },
             };
-            steps.push(Step { node: index, work });
+            let held = held.iter().find(|(id, _)| id.0 == index).map(|(_, place)| *place);
+            steps.push(Step { node: index, held, work });
         }
         // Values that no step makes (the input, folded convolutions) need no memory.
-        let mut spans = vec![Span { len: 0, first: 0, last: 0 }; graph.nodes.len()];
+        let mut spans = vec![Span { len: 0, first: 0, last: 0 }; graph.nodes.len() + held.len()];
         for (position, step) in steps.iter().enumerate() {
             let len = graph.nodes[step.node].shape.elements();
             spans[step.node] = Span { len, first: position, last: position };
+            if let Some(held) = step.held {
+                spans[held] = Span { len, first: position, last: steps.len() };
+            }
             for input in step.work.inputs(&graph) {
                 spans[input.0].last = position;
             }
@@ -136,7 +152,7 @@ impl Inference {
         }
         let plan = MemoryPlan::new(&spans);
         let (memory, maxima) = (Memory::default(), Vec::new());
-        Self { graph, steps, wanted, plan, memory, maxima, batch: 0 }
+        Self { graph, steps, wanted, held, plan, memory, maxima, batch: 0 }
     }
 
     /// The graph that was compiled.
@@ -165,13 +181,20 @@ impl Inference {
             let mut inputs = step.work.inputs(graph);
             let ids = [inputs.next(), inputs.next()];
             let [first, second] = ids.map(|id| id.map_or(0..0, |id| self.plan.range(id.0, batch)));
-            let output = self.plan.range(step.node, batch);
-            let [output, first, second] = self.memory.parts([output, first, second]);
+            let made = self.plan.range(step.held.unwrap_or(step.node), batch);
+            let [output, first, second] = self.memory.parts([made.clone(), first, second]);
             let [first, second] = [(first, ids[0]), (second, ids[1])].map(|(part, id)| match id {
                 Some(ValueId(0)) => input,
                 _ => part,
             });
-            step.work.run(graph, step.node, batch, [first, second], output, &mut self.maxima);
+            let activate = step.held.is_none();
+            let inputs = [first, second];
+            step.work.run(graph, step.node, batch, inputs, activate, output, &mut self.maxima);
+            if !activate {
+                let activated = self.plan.range(step.node, batch);
+                let [activated, value] = self.memory.parts([activated, made]);
+                activated.iter_mut().zip(value).for_each(|(to, from)| *to = from.max(0.0));
+            }
         }
     }
 
@@ -189,6 +212,17 @@ impl Inference {
     pub fn value(&self, id: ValueId) -> &[f32] {
         assert!(self.wanted.contains(&id), "value {} was not kept", id.0);
         self.memory.part(self.plan.range(id.0, self.batch))
+    }
+
+    /// A held value of the last run from before its activation, `[batch, …shape]`.
+    ///
+    /// # Panics
+    /// When it was not among those held.
+    #[must_use]
+    pub fn value_before_activation(&self, id: ValueId) -> &[f32] {
+        let held = self.held.iter().find(|(own, _)| *own == id);
+        let (_, place) = held.unwrap_or_else(|| panic!("value {} was not held", id.0));
+        self.memory.part(self.plan.range(*place, self.batch))
     }
 }
 
@@ -208,13 +242,16 @@ impl Work {
         first.into_iter().chain(second)
     }
 
-    /// Computes the value of `node` from the inputs in the order of [`Work::inputs`].
+    /// Computes the value of `node` from the inputs in the order of [`Work::inputs`]; without
+    /// `activate` as it is before its activation.
+    #[expect(clippy::too_many_arguments, reason = "a step's whole surroundings, in one place")]
     fn run(
         &self,
         graph: &Graph,
         node: usize,
         batch: usize,
         [first, second]: [&[f32]; 2],
+        activate: bool,
         output: &mut [f32],
         maxima: &mut Vec<u32>,
     ) {
@@ -226,7 +263,7 @@ impl Work {
                 weight,
                 bias.as_deref(),
                 residual.map(|_| second),
-                *relu,
+                *relu && activate,
                 output,
             ),
             Self::Norm { constants: [gamma, beta, mean, variance], residual, relu, .. } => {
@@ -239,7 +276,7 @@ impl Work {
                     variance,
                     BATCH_NORM_EPSILON,
                     residual.map(|_| second),
-                    *relu,
+                    *relu && activate,
                     output,
                 );
             }

@@ -38,11 +38,16 @@ fn network(info: &NetworkInfo, input: MapShape, classes: usize) -> Network {
     network
 }
 
-/// Every value of the graph, nothing fused, folded or shared.
-fn evaluate(network: &Network, input: &[f32], batch: usize) -> Vec<Vec<f32>> {
+/// Every value of the graph, nothing fused, folded or shared; that of `linear` without its activation.
+fn evaluate(
+    network: &Network,
+    input: &[f32],
+    batch: usize,
+    linear: Option<ValueId>,
+) -> Vec<Vec<f32>> {
     let graph = network.graph();
     let mut values: Vec<Vec<f32>> = Vec::new();
-    for node in &graph.nodes {
+    for (index, node) in graph.nodes.iter().enumerate() {
         let value = |id: ValueId| values[id.0].as_slice();
         let parameter = |id: crate::ParameterId| network.parameters[id.0].as_slice();
         let mut output = vec![f32::NAN; batch * node.shape.elements()];
@@ -88,7 +93,7 @@ fn evaluate(network: &Network, input: &[f32], batch: usize) -> Vec<Vec<f32>> {
                 if let Some(residual) = residual {
                     output.iter_mut().zip(value(residual)).for_each(|(y, r)| *y += r);
                 }
-                if relu {
+                if relu && linear != Some(ValueId(index)) {
                     output.iter_mut().for_each(|y| *y = y.max(0.0));
                 }
             }
@@ -115,7 +120,13 @@ fn evaluate(network: &Network, input: &[f32], batch: usize) -> Vec<Vec<f32>> {
             }
             Operation::Linear { input, weight, bias } => {
                 let shape = linear_shape(batch, graph.shape(input), node.shape);
-                linear(&shape, value(input), parameter(weight), parameter(bias), &mut output);
+                faculty_kernels::linear::linear(
+                    &shape,
+                    value(input),
+                    parameter(weight),
+                    parameter(bias),
+                    &mut output,
+                );
             }
         }
         values.push(output);
@@ -130,7 +141,7 @@ fn check(info: &NetworkInfo, shape: MapShape, classes: usize, batch: usize) {
     let network = network(info, shape, classes);
     let graph = network.graph().clone();
     let input = numbers(batch * shape.elements(), 5);
-    let want = evaluate(&network, &input, batch);
+    let want = evaluate(&network, &input, batch, None);
     let mut wanted = graph.features().to_vec();
     wanted.extend(graph.map());
     // With taps read and without, which folds and shares differently.
@@ -186,4 +197,43 @@ fn a_smaller_batch_after_a_larger_one_is_right() {
     plan.run(&input, 8);
     let small = plan.run(&input[..3 * sample], 3).to_vec();
     assert_eq!(small, Inference::new(&network, &[]).run(&input[..3 * sample], 3));
+}
+
+#[test]
+fn maps_before_their_activation_are_those_of_the_graph_and_change_no_other_bit() {
+    let (shape, batch) = (MapShape::new(3, 32, 32), 2);
+    // How many of a family's maps have an activation of their own, and in which layer that is.
+    let own = [
+        ("resnet8", &["bn1", "layer1.0.bn2", "layer2.0.bn2", "layer3.0.bn2"][..]),
+        ("wrn_16_1", &["block1.layer.0.bn1", "block2.layer.0.bn1", "block3.layer.0.bn1", "bn1"]),
+        ("vgg8", &["block0.1", "block1.1", "block2.1", "block3.1", "block4.1"]),
+        ("MobileNetV2", &["conv1.1"]),
+        ("ShuffleV1", &["bn1", "layer1.3.bn3", "layer2.7.bn3", "layer3.3.bn3"]),
+        ("ShuffleV2", &["bn1"]),
+        ("ResNet18", &["bn1", "layer1.1.bn2", "layer2.1.bn2", "layer3.1.bn2", "layer4.1.bn2"]),
+    ];
+    for (name, layers) in own {
+        let network = network(crate::find(name).unwrap(), shape, 10);
+        let graph = network.graph().clone();
+        let taps = &graph.features()[..graph.features().len() - 1];
+        let held: Vec<ValueId> = taps.iter().filter_map(|tap| graph.activated_by(*tap)).collect();
+        let names = held.iter().map(|id| match graph.nodes[id.0].operation {
+            Operation::BatchNorm { gamma, .. } => graph.parameter(gamma).name.clone(),
+            other => panic!("{name}: {other:?}"),
+        });
+        let expected: Vec<String> = layers.iter().map(|layer| format!("{layer}.weight")).collect();
+        assert_eq!(names.collect::<Vec<_>>(), expected, "{name}");
+
+        let input = numbers(batch * shape.elements(), 5);
+        let mut plain = Inference::new(&network, &held);
+        let mut plan = Inference::holding(&network, &held, &held);
+        assert_eq!(plain.run(&input, batch), plan.run(&input, batch), "{name}");
+        for &id in &held {
+            let want = &evaluate(&network, &input, batch, Some(id))[id.0];
+            let before = plan.value_before_activation(id);
+            assert!(before.iter().any(|v| *v < 0.0), "{name}: nothing that an activation cuts off");
+            assert_close(&format!("{name}, value {}", id.0), before, want, TOLERANCE);
+            assert_eq!(plan.value(id), plain.value(id), "{name}");
+        }
+    }
 }
