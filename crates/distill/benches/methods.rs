@@ -73,7 +73,9 @@ fn prepare(info: &MethodInfo) -> Work {
         None => 3,
     };
     let mut method = info.with_defaults();
-    let taps = method.needs(EPOCH).teacher_taps;
+    let probe = network(10);
+    let there = |tap: &Tap| tap.value(probe.graph()).is_some();
+    let taps: Vec<Tap> = method.needs(EPOCH).teacher_taps.into_iter().filter(there).collect();
     let ids = ids();
     let images = images();
     let batch = TeacherBatch { ids: &ids, view: 0, images: &images };
