@@ -15,6 +15,7 @@ use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits, TrainingSam
 use faculty_distill::methods::{METHODS, MethodInfo};
 use faculty_distill::optimizer::OptimizerConfig;
 use faculty_distill::preflight::TeacherProfile;
+use faculty_distill::tap::Tap;
 use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource as _};
 use faculty_nets::{MapShape, Network};
 
@@ -73,7 +74,9 @@ fn prepare(info: &MethodInfo) -> Work {
         None => 3,
     };
     let mut method = info.with_defaults();
-    let taps = method.needs(EPOCH).teacher_taps;
+    let probe = network(10);
+    let there = |tap: &Tap| tap.value(probe.graph()).is_some();
+    let taps: Vec<Tap> = method.needs(EPOCH).teacher_taps.into_iter().filter(there).collect();
     let ids = ids();
     let images = images();
     let batch = TeacherBatch { ids: &ids, view: 0, images: &images };

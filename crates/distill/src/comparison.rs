@@ -394,7 +394,7 @@ fn candidates(recipe: &Recipe, named: Option<&[String]>) -> Vec<Method> {
         }
         methods.push(match METHODS.iter().find(|info| info.spec.name == name) {
             _ if name == recipe.method.name => recipe.method.clone(),
-            Some(info) => Method::with_defaults(&info.spec),
+            Some(info) => Method::for_student(&info.spec, &recipe.student.network),
             // The recipe's check tells the nearest name.
             None => Method { name, ..Method::default() },
         });

@@ -179,6 +179,7 @@ impl Learner {
         // Losses run on burn's CPU backend whatever else is compiled in.
         let device = Device::flex().autodiff();
         let shapes = shapes(&student, teachers, batch_size);
+        method.choose_maps(&shapes);
         method.fit_to(&shapes);
         let connectors = connectors(method.as_ref(), &shapes, seed)
             .map(|(tap, network)| (tap, Trained::new(network, compute)))
@@ -462,9 +463,8 @@ fn takes_part(needs: &Needs, name: &str) -> bool {
 
 /// Every tap that the network has, with its shape.
 fn all_taps(graph: &Graph) -> TapShapes {
-    (0..graph.features().len())
-        .map(Tap::Feature)
-        .chain([Tap::Map, Tap::Pooled])
+    Tap::features(graph)
+        .chain([Tap::LastFeature, Tap::Map, Tap::Pooled])
         .filter_map(|tap| Some((tap, graph.shape(tap.value(graph)?))))
         .collect()
 }

@@ -72,6 +72,8 @@ mod profiled;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod published;
+#[cfg(test)]
 mod reference;
 
 pub use aekd::Aekd;
@@ -81,7 +83,7 @@ pub use at::{At, AtConfig};
 pub use aver::Aver;
 pub use best_teacher::BestTeacher;
 pub use bilevel::{gradient_by_teacher_logits, gradient_by_weights, probe_step};
-pub use ca_mkd::{CaMkd, CaMkdConfig, InterWeight, OutputWeight};
+pub use ca_mkd::{CaMkd, CaMkdConfig, InterWeight, OutputWeight, StudentMap};
 pub use calibrated_confidence::{CalibratedConfidence, CalibratedConfidenceConfig};
 pub use ce::Ce;
 pub use ckd::{Ckd, CkdConfig, Tuples};
@@ -373,6 +375,13 @@ pub struct MapTerm {
 pub trait Method: Send + std::fmt::Debug {
     /// What the method reads in `epoch` (from 1).
     fn needs(&self, epoch: usize) -> Needs;
+
+    /// Told first of all which maps there are: a method that takes all of them decides here, and
+    /// [`Method::needs`] names those that it takes from then on; before, all that it might take.
+    /// Teachers' shapes are those at the taps of [`Method::needs`], as far as they have them.
+    fn choose_maps(&mut self, shapes: &Shapes) {
+        let _ = shapes;
+    }
 
     /// Told before training, and before its objective is shown, which sizes it has to do with.
     fn fit_to(&mut self, shapes: &Shapes) {

@@ -40,7 +40,7 @@ pub(crate) use preflight::{measure_teachers, mounted_if_trained};
 pub use ranking::{Ranked, Ranking, rank_teachers};
 pub(crate) use teachers::{
     Labels, described, identify_teacher, load_teacher, open_backbone, open_teacher, same_classes,
-    stage_taps,
+    stage_taps, taps_there,
 };
 pub(crate) use untrained::check_untrained;
 
@@ -188,6 +188,13 @@ impl CheckedRun {
             teachers.push(teacher);
             cards.push(card);
         }
+        let traits_at = |teachers: &[Teacher], taps: &[Tap]| -> Vec<TeacherTraits> {
+            let of = |teacher: &Teacher| TeacherTraits::of(teacher.source.as_ref(), taps);
+            teachers.iter().map(of).collect()
+        };
+        let traits = traits_at(&teachers, &whole.teacher_taps);
+        method.choose_maps(&learner::shapes(&student, &traits, recipe.train.batch_size));
+        let whole = needs_of_run(method.as_ref(), recipe.train.epochs);
         teachers::check_parts(info.spec.name, &whole, &student, &teachers, &cards)?;
         let names: Vec<String> = teachers.iter().map(|teacher| teacher.name.clone()).collect();
         let report = match labels {
@@ -213,10 +220,7 @@ impl CheckedRun {
             method.prepare_classes(costs);
         }
 
-        let traits: Vec<TeacherTraits> = teachers
-            .iter()
-            .map(|teacher| TeacherTraits::of(teacher.source.as_ref(), &whole.teacher_taps))
-            .collect();
+        let traits = traits_at(&teachers, &whole.teacher_taps);
         let student = method.student(student, &traits, recipe.seed)?;
         let shapes = learner::shapes(&student, &traits, recipe.train.batch_size);
         methods::check_combination(&recipe.method, &shapes, recipe.train.epochs)?;

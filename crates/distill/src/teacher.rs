@@ -10,7 +10,7 @@
 //! ```
 
 use faculty_data::SampleId;
-use faculty_nets::{Inference, MapShape, Network, ValueId};
+use faculty_nets::{Graph, Inference, MapShape, Network, ValueId};
 
 use crate::error::Result;
 use crate::tap::Tap;
@@ -120,7 +120,7 @@ impl<T: TeacherSource + ?Sized> TeacherSource for Box<T> {
 #[derive(Debug)]
 pub struct NetworkTeacher {
     plan: Inference,
-    taps: Vec<(Tap, ValueId)>,
+    places: Vec<(Tap, Place)>,
     classifier: Option<FrozenClassifier>,
     input: TeacherInput,
 }
@@ -142,12 +142,21 @@ impl NetworkTeacher {
     #[must_use]
     pub fn with_input(network: &Network, input: TeacherInput, taps: &[Tap]) -> Self {
         assert_eq!(network.graph().input_shape(), input.shape(), "images of the network");
-        let taps: Vec<(Tap, ValueId)> =
-            taps.iter().filter_map(|&tap| Some((tap, tap.value(network.graph())?))).collect();
-        let wanted: Vec<ValueId> = taps.iter().map(|(_, value)| *value).collect();
+        let graph = network.graph();
+        let places = taps.iter().filter_map(|&tap| Some((tap, Place::of(tap, graph)?)));
+        let places: Vec<(Tap, Place)> = places.collect();
+        let (mut values, mut held) = (Vec::new(), Vec::new());
+        for (_, place) in &places {
+            match *place {
+                Place::Value(value) => values.push(value),
+                // Two taps may be activated by the same normalisation.
+                Place::Before(norm) if !held.contains(&norm) => held.push(norm),
+                Place::Before(_) => {}
+            }
+        }
         Self {
-            plan: Inference::new(network, &wanted),
-            taps,
+            plan: Inference::holding(network, &values, &held),
+            places,
             classifier: network
                 .classifier()
                 .map(|c| FrozenClassifier { weight: c.weight.to_vec(), bias: c.bias.to_vec() }),
@@ -155,8 +164,27 @@ impl NetworkTeacher {
         }
     }
 
-    fn tap_value(&self, tap: Tap) -> Option<ValueId> {
-        self.taps.iter().find(|(own, _)| *own == tap).map(|(_, value)| *value)
+    fn place(&self, tap: Tap) -> Option<Place> {
+        self.places.iter().find(|(own, _)| *own == tap).map(|(_, place)| *place)
+    }
+}
+
+/// Where a plan has a tap.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Value(ValueId),
+    /// Before the activation behind this normalisation.
+    Before(ValueId),
+}
+
+impl Place {
+    fn of(tap: Tap, graph: &Graph) -> Option<Self> {
+        let value = tap.value(graph)?;
+        let norm = match tap {
+            Tap::BeforeActivation(_) => graph.activated_by(value),
+            _ => None,
+        };
+        Some(norm.map_or(Self::Value(value), Self::Before))
     }
 }
 
@@ -167,7 +195,7 @@ impl TeacherSource for NetworkTeacher {
     }
 
     fn tap_shape(&self, tap: Tap) -> Option<MapShape> {
-        self.tap_value(tap).map(|value| self.plan.graph().shape(value))
+        self.place(tap).map(|(Place::Value(id) | Place::Before(id))| self.plan.graph().shape(id))
     }
 
     fn classifier(&self) -> Option<FrozenClassifier> {
@@ -179,9 +207,9 @@ impl TeacherSource for NetworkTeacher {
         let logits = self.plan.run(images, batch.ids.len()).to_vec();
         let maps = taps
             .iter()
-            .map(|&tap| {
-                let value = self.tap_value(tap).expect("only taps with a shape are asked for");
-                self.plan.value(value).to_vec()
+            .map(|&tap| match self.place(tap).expect("only taps with a shape are asked for") {
+                Place::Value(value) => self.plan.value(value).to_vec(),
+                Place::Before(norm) => self.plan.value_before_activation(norm).to_vec(),
             })
             .collect();
         Ok(TeacherOutputs { logits, maps })

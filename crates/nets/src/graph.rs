@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crate::op::{Op, Site, input::Input};
-use crate::parameter::{BufferSpec, ParameterId, ParameterSpec, ValueId};
+use crate::parameter::{BufferSpec, Initial, ParameterId, ParameterSpec, ValueId};
 use crate::shape::MapShape;
 
 /// An operation, the values that it reads (all of them earlier in the list), and the shape of its
@@ -100,6 +100,35 @@ impl Graph {
     #[must_use]
     pub fn features(&self) -> &[ValueId] {
         &self.features
+    }
+
+    /// The normalisation behind which a tap's map is activated, and whose value before that
+    /// activation stands for it where a method compares maps before their activation: the
+    /// one that made the map, or for a map that is a plain sum (a wide ResNet's) the one that reads it.
+    ///
+    /// `None` for a map without activation (a linear bottleneck) or with one in half of its channels
+    /// (ShuffleNetV2's stages): such a map stands for itself.
+    #[must_use]
+    pub fn activated_by(&self, tap: ValueId) -> Option<ValueId> {
+        let op = &self.nodes[tap.0].op;
+        if op.is_norm() {
+            return op.activates().then_some(tap);
+        }
+        // Only a sum is read by a norm without being one.
+        let reads = |node: &Node| node.op.activates() && node.inputs.first() == Some(&tap);
+        let sum = op.adds().then(|| self.nodes.iter().position(reads));
+        sum.flatten().map(ValueId)
+    }
+
+    /// The same graph with other first values of the parameter `name`.
+    ///
+    /// # Panics
+    /// When there is no such parameter.
+    #[must_use]
+    pub fn starting(mut self, name: &str, initial: Initial) -> Self {
+        let spec = self.parameters.iter_mut().find(|spec| spec.name == name);
+        spec.expect("a parameter of this graph").initial = initial;
+        self
     }
 
     /// The last feature map before global pooling (after its activation), if the network has one.

@@ -17,6 +17,9 @@ pub(crate) fn fill(spec: &ParameterSpec, seed: u64) -> Vec<f32> {
             let bound = 1.0 / (fan_in as f64).sqrt();
             (0..len).map(|_| ((2.0 * stream.unit() - 1.0) * bound) as f32).collect()
         }
+        Initial::Uniform { bound } => {
+            (0..len).map(|_| ((2.0 * stream.unit() - 1.0) * f64::from(bound)) as f32).collect()
+        }
         Initial::KaimingNormalFanOut { fan_out } => {
             let deviation = (2.0 / fan_out as f64).sqrt();
             (0..len).map(|_| (stream.normal() * deviation) as f32).collect()

@@ -231,6 +231,16 @@ pub(crate) trait Op: Debug + Send + Sync {
         None
     }
 
+    /// Whether ReLU comes last.
+    fn activates(&self) -> bool {
+        false
+    }
+
+    /// Whether it is linear in its inputs and may add a shortcut.
+    fn adds(&self) -> bool {
+        false
+    }
+
     /// Whether [`Op::as_norm`] gives something.
     fn is_norm(&self) -> bool {
         false
@@ -248,11 +258,13 @@ pub(crate) trait Op: Debug + Send + Sync {
 
 /// One operation of an inference plan.
 pub(crate) trait FrozenOp: Debug + Send {
-    /// Computes its value. `scratch` is memory to be written over.
+    /// Computes its value, or without `activate` that from before its activation. `scratch` is memory
+    /// to be written over.
     fn run(
         &self,
         site: &Site,
         inputs: [&[f32]; MOST_INPUTS],
+        activate: bool,
         output: &mut [f32],
         scratch: &mut Vec<u32>,
     );

@@ -33,6 +33,11 @@ pub enum Initial {
         /// Inputs of one output value.
         fan_in: usize,
     },
+    /// Uniform in `±bound`.
+    Uniform {
+        /// The largest value.
+        bound: f32,
+    },
     /// Normal with a given standard deviation.
     Normal {
         /// The standard deviation.

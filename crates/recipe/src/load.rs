@@ -118,7 +118,8 @@ impl Recipe {
         if matches!(&tree.content, Content::Table(table) if table.is_empty()) {
             problems.add("", "the recipe is empty".to_owned(), what_a_recipe_needs());
         }
-        let mut reader = Reader { methods, problems, folder: folder_of(name) };
+        let student = student_of(&tree);
+        let mut reader = Reader { methods, problems, folder: folder_of(name), student };
         let mut recipe = Self::read(&mut reader, "", Some(&tree));
         if recipe.output.is_none() {
             let stem = name.file_stem().unwrap_or(name.as_os_str());
@@ -167,6 +168,21 @@ fn folder_of(name: &Path) -> PathBuf {
     }
 }
 
+/// The network of the student, which defaults of methods depend on.
+fn student_of(tree: &Node) -> String {
+    let mut node = Some(tree);
+    for key in ["student", "network"] {
+        node = node.and_then(|node| match &node.content {
+            Content::Table(table) => table.get(key),
+            _ => None,
+        });
+    }
+    match node {
+        Some(Node { content: Content::Value(Value::String(name)), .. }) => name.clone(),
+        _ => String::new(),
+    }
+}
+
 fn what_a_recipe_needs() -> String {
     let mut required = Vec::new();
     Recipe::default().visit("", &[], &mut |key, spec, _| {
@@ -182,6 +198,8 @@ pub(super) struct Reader<'a> {
     pub(super) methods: &'a [MethodSpec],
     pub(super) problems: Problems,
     folder: PathBuf,
+    /// Name of the student's network, if there is one.
+    pub(super) student: String,
 }
 
 type Table = BTreeMap<String, Node>;
@@ -190,7 +208,7 @@ impl Reader<'_> {
     /// Gives `read` a reader whose notes nobody looks at.
     pub(super) fn blank<T>(read: impl FnOnce(&mut Reader<'_>) -> T) -> T {
         let problems = Problems::new(Location::Code);
-        read(&mut Reader { methods: &[], problems, folder: PathBuf::new() })
+        read(&mut Reader { methods: &[], problems, folder: PathBuf::new(), student: String::new() })
     }
 
     /// Notes where the value at the key path `at` was given.

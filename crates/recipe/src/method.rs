@@ -44,13 +44,13 @@ pub struct OptionSpec {
     pub exceptions: &'static [Exception],
 }
 
-/// The default of an option while another option has a certain value.
+/// The default of an option for a certain student, while another option has a certain value, or both.
 #[derive(Clone, Copy, Debug)]
 pub struct Exception {
-    /// The other option, which must come first in [`MethodSpec::options`].
-    pub option: &'static str,
-    /// Its value.
-    pub is: OptionValue,
+    /// Name of the student's network; any if `None`.
+    pub student: Option<&'static str>,
+    /// The other option, which must come first in [`MethodSpec::options`], and its value.
+    pub option: Option<(&'static str, OptionValue)>,
     /// The default then.
     pub default: OptionValue,
     /// Where that default is from.
@@ -96,15 +96,14 @@ impl MethodSpec {
 }
 
 impl OptionSpec {
-    /// The default, given the options before it, and where it is from.
-    fn default_among(
-        &self,
-        options: &BTreeMap<String, OptionValue>,
-    ) -> (OptionValue, &'static str) {
-        self.exceptions
-            .iter()
-            .find(|exception| options.get(exception.option) == Some(&exception.is))
-            .map_or((self.default, self.source), |holds| (holds.default, holds.source))
+    /// The default in this method, given the options before it, and where it is from.
+    fn default_in(&self, method: &Method) -> (OptionValue, &'static str) {
+        let holds = |exception: &&Exception| {
+            exception.student.is_none_or(|name| method.student == name)
+                && exception.option.is_none_or(|(key, is)| method.options.get(key) == Some(&is))
+        };
+        let found = self.exceptions.iter().find(holds);
+        found.map_or((self.default, self.source), |holds| (holds.default, holds.source))
     }
 
     fn spec(&self, source: &'static str) -> KeySpec {
@@ -113,7 +112,7 @@ impl OptionSpec {
 }
 
 /// `[method]`: the method and its options.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Method {
     /// Name of the method, one of `faculty methods`. Required.
     pub name: String,
@@ -123,18 +122,36 @@ pub struct Method {
     /// Terms of other methods beside its own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub terms: Vec<MethodTerm>,
+    /// The network of the student whose defaults these are; empty for those of no network.
+    #[serde(skip)]
+    pub student: String,
+}
+
+/// Whose defaults the options were is not seen in them any more.
+impl PartialEq for Method {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { name, options, terms, student: _ } = self;
+        (name, options, terms) == (&other.name, &other.options, &other.terms)
+    }
 }
 
 impl Method {
     /// The method with the defaults of all its options.
     #[must_use]
     pub fn with_defaults(spec: &MethodSpec) -> Self {
-        let mut options = BTreeMap::new();
+        Self::for_student(spec, "")
+    }
+
+    /// The same for a student's network.
+    #[must_use]
+    pub fn for_student(spec: &MethodSpec, student: &str) -> Self {
+        let (name, student) = (spec.name.to_owned(), student.to_owned());
+        let mut method = Self { name, student, ..Self::default() };
         for option in spec.options {
-            let (default, _) = option.default_among(&options);
-            options.insert(option.key.to_owned(), default);
+            let (default, _) = option.default_in(&method);
+            method.options.insert(option.key.to_owned(), default);
         }
-        Self { name: spec.name.to_owned(), options, terms: Vec::new() }
+        method
     }
 
     /// Whether it learns from teachers at all.
@@ -198,7 +215,7 @@ impl Method {
         wanted: impl Iterator<Item = &'static OptionSpec>,
     ) {
         for option in wanted {
-            let (default, source) = option.default_among(&self.options);
+            let (default, source) = option.default_in(self);
             let spec = option.spec(source);
             let value = match default {
                 OptionValue::Flag(flag) => {
@@ -227,7 +244,7 @@ impl Method {
         see: &mut Visitor<'_>,
     ) {
         for option in options {
-            let (_, source) = option.default_among(&self.options);
+            let (_, source) = option.default_in(self);
             let value = self.options.get(option.key).map(|value| value.to_value());
             see(&join(at, option.key), option.spec(source), value);
         }
@@ -253,7 +270,8 @@ impl Section for Method {
     fn read(reader: &mut Reader<'_>, at: &str, node: Option<&Node>) -> Self {
         let table = reader.table(at, node);
         let name: String = reader.key(at, table, NAME, None);
-        let mut method = Self { name, ..Self::default() };
+        let student = reader.student.clone();
+        let mut method = Self { name, student, ..Self::default() };
         // Of an unknown method no key can be told to be wrong; the check reports the name.
         if let Some(spec) = find(reader.methods, &method.name) {
             let own = [NAME.key, TERMS];

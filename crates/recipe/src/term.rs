@@ -81,7 +81,7 @@ impl Section for MethodTerm {
         let name: String = reader.key(at, table, NAME, None);
         let word: String = reader.key(at, table, WEIGHTS, Some(TERM_WEIGHTS[0].to_owned()));
         let teacher_weights = reader.word(at, &WEIGHTS, &word).unwrap_or(TERM_WEIGHTS[0]);
-        let mut method = Method { name, ..Method::default() };
+        let mut method = Method { name, student: reader.student.clone(), ..Method::default() };
         if let Some(spec) = find(reader.methods, &method.name).filter(|spec| spec.is_term()) {
             let own = [NAME.key, WEIGHTS.key];
             let known: Vec<&str> =

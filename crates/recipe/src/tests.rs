@@ -51,8 +51,8 @@ const METHODS: &[MethodSpec] = &[
             option("warmup_epochs", OptionValue::Integer(1), Range::at_least(0.0), "released code"),
             OptionSpec {
                 exceptions: &[Exception {
-                    option: "scale",
-                    is: OptionValue::Word("official"),
+                    student: None,
+                    option: Some(("scale", OptionValue::Word("official"))),
                     default: OptionValue::Flag(false),
                     source: "released code",
                 }],

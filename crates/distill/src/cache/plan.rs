@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::methods;
 use crate::recipe::{self, CacheDtype, CacheMaps, Recipe};
 use crate::record::TeacherCard;
-use crate::run::{Labels, RunData, Teacher, load_teacher, prepare_data, taps_of_run};
+use crate::run::{Labels, RunData, Teacher, load_teacher, prepare_data, taps_of_run, taps_there};
 use crate::tap::Tap;
 use crate::teacher::{FrozenClassifier, TeacherBatch, TeacherSource};
 
@@ -171,6 +171,7 @@ impl<'a> CachePlan<'a> {
         };
         let taps = wanted_taps(&plan.methods, recipe.train.epochs, cache.maps);
         for (index, wanted) in recipe.teachers.iter().enumerate() {
+            let taps = taps_there(wanted, &plan.data, &taps)?;
             plan.add_teacher(index, wanted, &taps)?;
         }
         Ok(plan)

@@ -7,36 +7,39 @@
 //! p[b]   = Σ_k w[k,b] σ(z_k/τ)
 //! L_kd   = mean_b τ² KL(p ‖ σ(z_S/τ))
 //! L_rel  = distances and angles of `rkd`, between the student's logits and p
-//! L_hint = Σ_j mean (R_j(n(F_S,j)) - n(F_k(j),j))²   n: length 1 over the channels at each position
-//! L      = (1 - α) mean_b CE_b(z_S) + α L_kd + w_d L_d + w_a L_a + γ L_hint
+//! L_hint = Σ_j mean (R_j(n(F_S,j)) - n(f_j))²        n: length 1 over the channels at each position
+//! L      = (1 - α) mean_b CE_b(z_S) + α L_kd + w_d L_d + w_a L_a + γ L_hint + λ (‖θ‖² + ‖W‖²)
 //! ```
-//! Hints: stage j = 1 … K-1 of the student learns from teacher j's, through a trained 1×1
-//! convolution R.
+//! Hints: F_S,j is f2, f3 and the pooled vector of the student in turn, f_j the pooled vector of teacher
+//! j = 1 … K, which is compared with every position; R_j is a trained 1×1 convolution without bias.
 //! # Shapes
-//! student logits `[batch, classes]`, teacher logits `[teachers, batch, classes]`, student's pooled
-//! vector `[batch, channels]`, maps `[batch, channels, height, width]`, labels `[batch]`.
+//! student logits `[batch, classes]`, teacher logits `[teachers, batch, classes]`, pooled vectors
+//! `[batch, channels, 1, 1]`, maps `[batch, channels, height, width]`, labels `[batch]`.
 //! # Gradient
 //! through the student, θ, W and R. The divergence lets it through the target p as well, since this is
 //! how the weights learn; the relations take p as a constant.
 //! # Paper and code
-//! corrected slips of the released code: KL is a mean over the batch only, where the release divides
-//! by the classes too. Choices where the paper leaves them open: the normalisation n, the weights
-//! of relations and hints (1 each), R without bias, θ and W uniform in ±1/√channels at the start.
+//! weights of relations and hints (1 each), λ = 0.1, normalisation and pooled hints are the release's;
+//! θ and W start standard normal and R uniform in ±0.005, as there. Corrected slips of it: KL is a mean
+//! over the batch only, where the release divides by the classes too and doubles it; CE and relations
+//! see the student's logits, where the release gives them its softened log-probabilities. Choices: each
+//! of K teachers gives a hint (the release's notebooks differ: K - 1 of these, or one of every teacher's
+//! f2 for the student's f2), and a fourth teacher and those after it give none.
 //!
 //! The paper trains twice: first θ and W together with a student, then a new student with them fixed.
 //! `learn_epochs` is the length of the first training and the rest of the epochs that of the second;
 //! student, R, their optimiser and the learning rate then begin anew, the student with the weights
 //! that it began with. By default there is one training, so that the method costs what others do.
 //! # Limits
-//! α = 0.7, τ = 5, batches of 128, learning rate 0.1 in the paper. With one teacher its weight is 1
-//! and there are no hints. Relations belong to the whole batch.
+//! α = 0.7, τ = 5, batches of 128, learning rate 0.1 in the paper. With one teacher its weight is 1.
+//! Relations belong to the whole batch. Weight decay acts on θ and W beside λ.
 
 use burn::Tensor;
 use burn::tensor::activation::log_softmax;
 use faculty_nets::{Conv2dConfig, GraphBuilder, Initial, ParameterSpec};
 
 use super::features::rows;
-use super::layers::{Parameters, parameter, resize};
+use super::layers::{Parameters, parameter};
 use super::options::{OURS, count, number, option, temperature};
 use super::output_layer::task;
 use super::rkd::{angle_difference, distance_difference};
@@ -60,8 +63,10 @@ pub struct AmtmlKdConfig {
     pub angle: f64,
     /// Weight of the hints, ≥ 0. Default 1.
     pub gamma: f64,
-    /// Most stages with a hint; never more than one fewer than teachers. Default 3.
+    /// Most levels of the student with a hint, 0 to 3; never more than teachers. Default 3.
     pub hint_stages: usize,
+    /// Weight λ of the squares of θ and W, ≥ 0. Default 0.1 (released code).
+    pub l2: f64,
     /// Epochs that a first student learns θ and W in, before another one is trained with them as they
     /// are then; 0 = one training of both. Default 0.
     pub learn_epochs: usize,
@@ -76,6 +81,7 @@ impl Default for AmtmlKdConfig {
             angle: 1.0,
             gamma: 1.0,
             hint_stages: 3,
+            l2: 0.1,
             learn_epochs: 0,
         }
     }
@@ -94,14 +100,26 @@ impl AmtmlKd {
         Self { config }
     }
 
-    /// Taps with a hint, given the number of teachers.
-    fn hint_taps(&self, teachers: usize) -> impl Iterator<Item = Tap> {
-        (1..=self.config.hint_stages.min(teachers.saturating_sub(1))).map(Tap::Feature)
+    /// The student's levels that learn from a hint, as far as there are teachers.
+    fn levels(&self) -> &'static [Tap] {
+        const LEVELS: [Tap; 3] = [Tap::Feature(2), Tap::Feature(3), Tap::Pooled];
+        &LEVELS[..self.config.hint_stages.min(LEVELS.len())]
+    }
+
+    /// Whether θ and W learn in this epoch.
+    fn learns(&self, epoch: usize) -> bool {
+        let AmtmlKdConfig { learn_epochs, .. } = self.config;
+        learn_epochs == 0 || epoch <= learn_epochs
     }
 }
 
+/// Largest value of R at the start (released code).
+const HINT_START: f32 = 0.005;
+
+const AMTML_KD_CODE: &str = "AMTML-KD released code";
+
 const fn weight_option(key: &'static str, help: &'static str) -> OptionSpec {
-    option(key, OptionValue::Number(1.0), Range::at_least(0.0), OURS, help)
+    option(key, OptionValue::Number(1.0), Range::at_least(0.0), AMTML_KD_CODE, help)
 }
 
 /// Row of this method.
@@ -130,9 +148,16 @@ pub(super) const ROW: MethodInfo = MethodInfo {
             option(
                 "hint_stages",
                 OptionValue::Integer(3),
-                Range::between(0.0, 100.0),
-                "paper",
-                "most stages with a hint, from f1 on; one fewer than teachers at most",
+                Range::between(0.0, 3.0),
+                AMTML_KD_CODE,
+                "most of f2, f3 and the pooled vector with a hint, as many as teachers at most",
+            ),
+            option(
+                "l2",
+                OptionValue::Number(0.1),
+                Range::at_least(0.0),
+                AMTML_KD_CODE,
+                "weight of the squares of what the teacher weights are made of, while it learns",
             ),
             option(
                 "learn_epochs",
@@ -155,6 +180,7 @@ pub(super) const ROW: MethodInfo = MethodInfo {
             angle: number(options, "angle"),
             gamma: number(options, "gamma"),
             hint_stages: count(options, "hint_stages"),
+            l2: number(options, "l2"),
             learn_epochs: count(options, "learn_epochs"),
         }))
     },
@@ -162,20 +188,19 @@ pub(super) const ROW: MethodInfo = MethodInfo {
 
 impl Method for AmtmlKd {
     fn needs(&self, epoch: usize) -> Needs {
-        let AmtmlKdConfig { hint_stages, learn_epochs, .. } = self.config;
-        let stages: Vec<Tap> = (1..=hint_stages).map(Tap::Feature).collect();
-        let mut student_taps = stages.clone();
-        student_taps.push(Tap::Pooled);
-        Needs {
+        let levels = self.levels();
+        let pooled = Needs { student_taps: vec![Tap::Pooled], ..Needs::default() };
+        let needs = Needs {
             teacher_logits: true,
-            teacher_taps: stages.clone(),
-            student_taps,
-            connector_taps: stages,
+            teacher_taps: if levels.is_empty() { Vec::new() } else { vec![Tap::Pooled] },
+            student_taps: levels.to_vec(),
+            connector_taps: levels.to_vec(),
             trained_parts: true,
             min_batch: 2,
-            frozen_parameters: learn_epochs > 0 && epoch > learn_epochs,
+            frozen_parameters: !self.learns(epoch),
             ..Needs::default()
-        }
+        };
+        needs.union(pooled)
     }
 
     fn restart_after(&self) -> Option<usize> {
@@ -183,22 +208,22 @@ impl Method for AmtmlKd {
     }
 
     fn connectors(&self, shapes: &Shapes) -> Vec<Connector> {
-        let taps = self.hint_taps(shapes.teachers.len());
-        taps.zip(&shapes.teachers)
-            .map(|(tap, teacher)| {
+        self.levels()
+            .iter()
+            .zip(&shapes.teachers)
+            .map(|(&tap, teacher)| {
                 let (mut graph, input) = GraphBuilder::new(shapes.student[&tap]);
-                let resized = graph.resize(input, teacher[&tap].height, teacher[&tap].width);
-                graph
-                    .conv2d("conv", resized, Conv2dConfig::new(teacher[&tap].channels, 1, 1))
-                    .expect("a 1×1 kernel fits every map with at least one position");
-                Connector { tap, graph: graph.finish() }
+                let config = Conv2dConfig::new(teacher[&Tap::Pooled].channels, 1, 1);
+                graph.conv2d("conv", input, config).expect("a 1×1 kernel fits every map");
+                let initial = Initial::Uniform { bound: HINT_START };
+                Connector { tap, graph: graph.finish().starting("conv.weight", initial) }
             })
             .collect()
     }
 
     fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
         let width = shapes.student[&Tap::Pooled].channels;
-        let initial = Initial::UniformFanIn { fan_in: width };
+        let initial = Initial::Normal { deviation: 1.0 };
         vec![
             parameter("theta".to_owned(), &[shapes.teachers.len(), width], initial),
             parameter("score".to_owned(), &[width], initial),
@@ -206,13 +231,14 @@ impl Method for AmtmlKd {
     }
 
     fn loss(&self, step: &Step) -> Loss {
-        let AmtmlKdConfig { temperature, alpha, distance, angle, gamma, .. } = self.config;
+        let AmtmlKdConfig { temperature, alpha, distance, angle, gamma, l2, .. } = self.config;
         let teachers = step.teacher_logits();
         let student = &step.student_logits;
-        let pooled = rows(step.student_maps[self.config.hint_stages].clone());
+        let pooled = rows(step.student_maps.last().expect("the pooled vector at least").clone());
         let mut parameters = Parameters::new(&step.parameters);
         let (count, width) = (teachers.dims()[0], pooled.dims()[1]);
         let (theta, score) = (parameters.next([count, width]), parameters.next([width]));
+        let squares = theta.clone().square().sum() + score.clone().square().sum();
         let log_weights = learnt_log_weights(theta, score, pooled);
         let target = log_mixture(teachers.clone(), log_weights.clone(), temperature);
         let kd = kl_from_log_target(target.clone(), student.clone(), temperature).mean();
@@ -231,28 +257,33 @@ impl Method for AmtmlKd {
                 value: angle_difference(student.clone(), constant).mean(),
             },
         ];
-        let hints = self.hint_taps(count).enumerate().map(|(j, _)| {
-            let (own, connected) = (&step.student_maps[j], &step.connected_maps[j]);
-            hint_error(own.clone(), connected.clone(), step.teacher_maps[j][j].clone())
+        // The levels are the first of the student's taps.
+        let hints = step.connected_maps.iter().zip(&step.student_maps).zip(&step.teacher_maps);
+        let hints = hints.map(|((connected, own), teacher)| {
+            hint_error(own.clone(), connected.clone(), teacher[0].clone())
         });
         if let Some(value) = hints.reduce(|sum, hint| sum + hint) {
             terms.push(Term { name: "hint", weight: gamma, value });
+        }
+        if self.learns(step.epoch) {
+            terms.push(Term { name: "l2", weight: l2, value: squares });
         }
         let weights = log_weights.detach().exp();
         Loss { terms, teacher_weights: vec![TeacherWeights { level: "kd", weights }] }
     }
 
     fn objective(&self, teachers: usize) -> String {
-        let AmtmlKdConfig { temperature, alpha, distance, angle, gamma, learn_epochs, .. } =
+        let AmtmlKdConfig { temperature, alpha, distance, angle, gamma, l2, learn_epochs, .. } =
             self.config;
         let mut line = format!(
             "{:.4} CE + {alpha} τ² KL(Σ_k w p_k ‖ q) + {distance} distances + {angle} angles",
             1.0 - alpha
         );
-        let hints = self.hint_taps(teachers).count();
+        let hints = self.levels().len().min(teachers);
         if hints > 0 {
             line += &format!(" + {gamma} Σ MSE of {hints} hints");
         }
+        line += &format!(" + {l2} (‖θ‖² + ‖W‖²)");
         if learn_epochs > 0 {
             line += &format!(", a new student with w as learnt in {learn_epochs} epochs");
         }
@@ -271,12 +302,12 @@ pub(crate) fn learnt_log_weights(
     log_softmax(scored.matmul(pooled.transpose()), 0)
 }
 
-/// `mean (R(n(F_S)) - n(F_T))²`; `connected` is `R(F_S)`. Since R mixes channels at each position and
-/// has no bias, dividing by the length before and after it is the same.
-fn hint_error(student: Tensor<4>, connected: Tensor<4>, teacher: Tensor<4>) -> Tensor<1> {
-    let [_, _, height, width] = teacher.dims();
+/// `mean (R(n(F_S)) - n(f))²`, the pooled vector f at every position; `connected` is `R(F_S)`. Since R
+/// mixes channels at each position and has no bias, dividing by the length before and after it is the
+/// same.
+pub(crate) fn hint_error(student: Tensor<4>, connected: Tensor<4>, pooled: Tensor<4>) -> Tensor<1> {
     let length = |map: Tensor<4>| (map.square().sum_dim(1) + 1e-12).sqrt();
-    let own = connected / length(resize(student, height, width));
-    let other = teacher.clone() / length(teacher);
+    let own = connected / length(student);
+    let other = pooled.clone() / length(pooled);
     (own - other).square().mean()
 }

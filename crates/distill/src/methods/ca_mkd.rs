@@ -19,7 +19,10 @@
 //! # Paper and code
 //! the released code divides both distillation terms by K once more (`scale = "official"`), lets
 //! the gradient through `w_int` (`detach_inter_weight = false`), and for teachers of several map
-//! sizes resizes an already resized map; ours always resizes the student's own map. Like the
+//! sizes resizes an already resized map (the order of the teachers counts then), which is not copied:
+//! ours always resizes the student's own map. F_S and F_k are the maps in front of global pooling, but
+//! of a MobileNetV2 student the release reads the one of 160 channels in front of its last convolution
+//! (`student_map = "last-feature"`, the default there with `scale = "official"`). Like the
 //! released loop, the intermediate term starts after the first epoch (`warmup_epochs = 1`). The
 //! paper's ablations are options: `weights = "uniform"`, `inter_weight = "teacher-confidence"` (the
 //! weights of the output layer on the maps too) or `"uniform"`, and `intermediate = false`.
@@ -71,6 +74,25 @@ pub enum InterWeight {
     Uniform,
 }
 
+/// Which map of the student's CA-MKD's connectors read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StudentMap {
+    /// The last one, in front of global pooling.
+    #[default]
+    Map,
+    /// The last feature map: in front of the last convolution of MobileNetV2 and ShuffleNetV2.
+    LastFeature,
+}
+
+impl StudentMap {
+    const fn tap(self) -> Tap {
+        match self {
+            Self::Map => Tap::Map,
+            Self::LastFeature => Tap::LastFeature,
+        }
+    }
+}
+
 /// Constants of [`CaMkd`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CaMkdConfig {
@@ -90,6 +112,8 @@ pub struct CaMkdConfig {
     pub detach_inter_weight: bool,
     /// First epochs without the intermediate term. Default 1 (released loop).
     pub warmup_epochs: usize,
+    /// The student's map that connectors read. Default [`StudentMap::Map`].
+    pub student_map: StudentMap,
     /// Constant factor of both distillation terms. Default [`Scale::Unit`].
     pub scale: Scale,
 }
@@ -105,6 +129,7 @@ impl Default for CaMkdConfig {
             inter_weight: InterWeight::StudentFeatures,
             detach_inter_weight: true,
             warmup_epochs: 1,
+            student_map: StudentMap::Map,
             scale: Scale::Unit,
         }
     }
@@ -140,6 +165,9 @@ impl CaMkd {
         }
     }
 }
+
+/// Condition of defaults that are the released code's.
+const OFFICIAL: Option<(&str, OptionValue)> = Some(("scale", OptionValue::Word("official")));
 
 /// Row of this method.
 pub(super) const ROW: MethodInfo = MethodInfo {
@@ -180,8 +208,8 @@ pub(super) const ROW: MethodInfo = MethodInfo {
             SCALE,
             OptionSpec {
                 exceptions: &[Exception {
-                    option: "scale",
-                    is: OptionValue::Word("official"),
+                    student: None,
+                    option: OFFICIAL,
                     default: OptionValue::Flag(false),
                     source: CA_MKD_CODE,
                 }],
@@ -200,6 +228,21 @@ pub(super) const ROW: MethodInfo = MethodInfo {
                 CA_MKD_CODE,
                 "first epochs without the intermediate term",
             ),
+            OptionSpec {
+                exceptions: &[Exception {
+                    student: Some("MobileNetV2"),
+                    option: OFFICIAL,
+                    default: OptionValue::Word("last-feature"),
+                    source: CA_MKD_CODE,
+                }],
+                ..option(
+                    "student_map",
+                    OptionValue::Word("map"),
+                    Range::Words(&["map", "last-feature"]),
+                    CA_MKD_CODE,
+                    "the student's map that is matched: in front of pooling, or the last feature map",
+                )
+            },
         ],
         min_teachers: 1,
         max_teachers: None,
@@ -223,6 +266,10 @@ pub(super) const ROW: MethodInfo = MethodInfo {
             },
             detach_inter_weight: flag(options, "detach_inter_weight"),
             warmup_epochs: count(options, "warmup_epochs"),
+            student_map: match word(options, "student_map") {
+                "last-feature" => StudentMap::LastFeature,
+                _ => StudentMap::Map,
+            },
             scale: scale(options),
         }))
     },
@@ -231,13 +278,13 @@ pub(super) const ROW: MethodInfo = MethodInfo {
 impl Method for CaMkd {
     fn needs(&self, epoch: usize) -> Needs {
         let intermediate = self.uses_intermediate(epoch);
-        let map = if intermediate { vec![Tap::Map] } else { Vec::new() };
+        let maps = |tap: Tap| if intermediate { vec![tap] } else { Vec::new() };
         Needs {
             teacher_logits: true,
             teacher_classifiers: intermediate
                 && self.config.inter_weight == InterWeight::StudentFeatures,
-            teacher_taps: map.clone(),
-            connector_taps: map,
+            teacher_taps: maps(Tap::Map),
+            connector_taps: maps(self.config.student_map.tap()),
             trained_parts: intermediate,
             // Weights that carry a gradient need the tape.
             map_terms: intermediate && !self.weights_on_tape(),
@@ -249,12 +296,11 @@ impl Method for CaMkd {
         if !self.config.intermediate {
             return Vec::new();
         }
-        let student = shapes.student[&Tap::Map];
+        let tap = self.config.student_map.tap();
+        let student = shapes.student[&tap];
         // A run that ends before the intermediate term begins has no maps, and needs no connectors.
         let teachers = shapes.teachers.iter().filter_map(|taps| taps.get(&Tap::Map));
-        teachers
-            .map(|&teacher| Connector { tap: Tap::Map, graph: connector(student, teacher) })
-            .collect()
+        teachers.map(|&teacher| Connector { tap, graph: connector(student, teacher) }).collect()
     }
 
     fn loss(&self, step: &Step) -> Loss {

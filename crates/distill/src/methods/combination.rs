@@ -38,10 +38,12 @@ pub fn build(wanted: &recipe::Method) -> Box<dyn Method> {
 /// # Errors
 /// [`Error::Combination`].
 pub(crate) fn check(wanted: &recipe::Method, shapes: &Shapes, epochs: usize) -> Result<()> {
-    let base = (find(&wanted.name).build)(wanted);
+    let mut base = (find(&wanted.name).build)(wanted);
+    base.choose_maps(shapes);
     let holds = (1..=epochs).any(|epoch| base.needs(epoch).frozen_parameters);
     for term in &wanted.terms {
-        let part = TermPart::new(term);
+        let mut part = TermPart::new(term);
+        part.part.method.choose_maps(shapes);
         let trains = !part.part.method.parameters(shapes).is_empty();
         let why = if base.between_steps(shapes).is_some() {
             "it tries steps of its own, which leave no room for other terms"
@@ -188,6 +190,11 @@ impl Method for Combination {
         let terms = terms.fold(Needs::default(), Needs::union);
         let on_tape = !terms.teacher_taps.is_empty() || terms.trained_parts;
         Needs { maps_on_tape: on_tape, ..base.union(terms) }
+    }
+
+    fn choose_maps(&mut self, shapes: &Shapes) {
+        self.base.method.choose_maps(shapes);
+        self.terms.iter_mut().for_each(|term| term.part.method.choose_maps(shapes));
     }
 
     fn fit_to(&mut self, shapes: &Shapes) {

@@ -23,8 +23,10 @@
 //! constants. At π = 1 the feature term gives the student none, at π = 0 the teacher's tokens take no
 //! part and it is plain feature distillation through a transformer.
 //! # Paper and code
-//! re-implementation. The ratio is the unbiased minibatch CKA (Nguyen, Raghu, Kornblith, ICLR 2021).
-//! Choices: the last map alone, each of its positions a token; tokens four heads of `head_width` wide;
+//! re-implementation from the formulas: under the address that the paper gives there is no code. The
+//! ratio is the unbiased minibatch CKA (Nguyen, Raghu, Kornblith, ICLR 2021). The paper distils several
+//! stages, each with encoders and a dynamic ratio of its own; **ours is one stage, the last map**, since
+//! the patches of the larger maps are not known to us. Choices too: each position a token; tokens four heads of `head_width` wide;
 //! one pre-norm encoder block each for student, teacher and decoder; a learnt place added to the
 //! tokens, the same on both sides; the moving average keeps 0.9 and starts at the first batch's
 //! CKA; λ = 1 and a distillation term at the output with α = 1. `ratio = "fixed"` is the ablation.

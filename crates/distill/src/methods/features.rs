@@ -5,7 +5,7 @@ use burn::Tensor;
 
 use super::options::{BENCHMARKS, TEMPERATURE, count, number, option, temperature};
 use super::output_layer::task;
-use super::{Loss, Needs, Step, TeacherWeights, Term};
+use super::{Loss, Needs, Shapes, Step, TapShapes, TeacherWeights, Term};
 use crate::losses::weighted_kl;
 use crate::recipe::{self, OptionSpec, OptionValue, Range};
 use crate::tap::Tap;
@@ -106,13 +106,13 @@ pub(super) fn mean_k(what: &str, teachers: usize) -> String {
 pub struct Stages {
     /// Number of the first feature tap. Default 1: f0 is the map before the first stage.
     pub first: usize,
-    /// How many, ≥ 1. Default 3.
-    pub count: usize,
+    /// How many, ≥ 1; `None`, the default, for all that the student and every teacher have.
+    pub count: Option<usize>,
 }
 
 impl Default for Stages {
     fn default() -> Self {
-        Self { first: 1, count: 3 }
+        Self { first: 1, count: None }
     }
 }
 
@@ -128,19 +128,38 @@ pub(super) const FIRST_STAGE: OptionSpec = option(
 /// `stages` of [`Stages`].
 pub(super) const STAGES: OptionSpec = option(
     "stages",
-    OptionValue::Integer(3),
-    Range::between(1.0, 100.0),
+    OptionValue::Integer(0),
+    Range::between(0.0, 100.0),
     BENCHMARKS,
-    "how many feature maps are matched, from the first one on",
+    "how many feature maps are matched, from the first one on; 0 = all that all networks have",
 );
 
 impl Stages {
     pub(super) fn of(options: &recipe::Method) -> Self {
-        Self { first: count(options, "first_stage"), count: count(options, "stages") }
+        let count = Some(self::count(options, "stages")).filter(|&count| count > 0);
+        Self { first: self::count(options, "first_stage"), count }
+    }
+
+    /// Settles on as many as there are, if all are meant, but on one at least; `teacher` names a
+    /// stage's tap of the teachers.
+    pub(super) fn choose(&mut self, shapes: &Shapes, teacher: impl Fn(usize) -> Tap) {
+        let there = |&stage: &usize| {
+            let of_teacher = |taps: &TapShapes| taps.contains_key(&teacher(stage));
+            shapes.student.contains_key(&Tap::Feature(stage))
+                && shapes.teachers.iter().all(of_teacher)
+        };
+        let all = (self.first..=Tap::MOST).take_while(there).count();
+        self.count.get_or_insert(all.max(1));
+    }
+
+    /// Their numbers; of all stages before [`Stages::choose`] those that any network might have.
+    pub(super) fn numbers(self) -> std::ops::Range<usize> {
+        let most = || (Tap::MOST + 1).saturating_sub(self.first).max(1);
+        self.first..self.first + self.count.unwrap_or_else(most)
     }
 
     pub(super) fn taps(self) -> Vec<Tap> {
-        (self.first..self.first + self.count).map(Tap::Feature).collect()
+        self.numbers().map(Tap::Feature).collect()
     }
 
     /// These maps of student and teachers.
@@ -152,8 +171,9 @@ impl Stages {
 impl std::fmt::Display for Stages {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.count {
-            1 => write!(f, "f{}", self.first),
-            count => write!(f, "f{} to f{}", self.first, self.first + count - 1),
+            None => write!(f, "f{} and all after it", self.first),
+            Some(1) => write!(f, "f{}", self.first),
+            Some(count) => write!(f, "f{} to f{}", self.first, self.first + count - 1),
         }
     }
 }

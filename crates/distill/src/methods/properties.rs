@@ -326,7 +326,7 @@ fn map(channels: usize, side: usize, seed: u64, size: f32) -> Tensor<4> {
 
 /// Methods of maps without trained parts, all on one map (pooled vectors are maps of side 1).
 fn feature_methods() -> Vec<(Box<dyn Method>, usize)> {
-    let stages = Stages { first: 1, count: 1 };
+    let stages = Stages { first: 1, count: Some(1) };
     vec![
         (Box::new(At::new(AtConfig { stages, ..AtConfig::default() })), 4),
         (Box::new(Sp::default()), 4),

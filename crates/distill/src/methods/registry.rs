@@ -9,6 +9,7 @@ use super::{
 };
 use crate::recipe::{self, MethodSpec};
 use crate::run::needs_of_run;
+use crate::tap::Tap;
 
 /// Epochs after which no method asks for anything new.
 const EARLY: usize = 3;
@@ -74,7 +75,10 @@ impl MethodInfo {
         };
         say(needs.teacher_logits, "logits");
         for &tap in &needs.teacher_taps {
-            say(true, &tap.to_string());
+            // No network has more: all that there are is meant.
+            let last = [Tap::Feature(Tap::MOST), Tap::BeforeActivation(Tap::MOST)].contains(&tap);
+            let name = tap.to_string();
+            say(true, &if last { format!("{name} if there is one") } else { name });
         }
         say(needs.teacher_classifiers, "classifiers");
         say(method.needs_profiles(), "a validation part");

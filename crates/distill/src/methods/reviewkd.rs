@@ -13,13 +13,19 @@
 //! L             = mean_b CE_b(z_S) + min(epoch/warm-up, 1) β Σ HCL
 //! ```
 //! # Shapes
-//! maps `[batch, channels, height, width]` of f1 to f3 and the pooled vector; labels `[batch]`.
+//! maps `[batch, channels, height, width]` of f1 and all after it, and the pooled vector: four levels,
+//! five on VGG, MobileNetV2 and ResNets of four stages; labels `[batch]`.
 //! # Gradient
 //! through the student and the layers named above.
 //! # Paper and code
-//! β = 5 and 20 epochs of warm-up as in the released constants for ResNet32x4 → ResNet8x4; `width` is
-//! that of the student's pooled vector, 512 at most, as released. The release compares maps before
-//! their last ReLU; **ours are after it**. Where a student's map is larger than the teacher's it is
+//! F_T is the teacher's map before the last activation of its stage, F_S the student's after it, as
+//! released. A wide ResNet's is what the next batch norm makes of it; MobileNetV2's maps and those of
+//! ShuffleNetV2, half of whose channels pass the last block as they are, stand for themselves.
+//! The release's β is that of the student's network: 0.6 for resnet20, 1 for resnet32, 8 for
+//! ShuffleV2, and 5 for its ResNets four times as wide, wide ResNets and ShuffleV1; ours is 5 for all
+//! others. 20 epochs of warm-up and `width`, that of the student's pooled vector but 512 at most, are
+//! the release's. Conv1×1 to `width` and Conv3×3 start uniform in ±√(3/fan-in), the convolution of the
+//! shares in ±1/√fan-in, as released. Where a student's map is larger than the teacher's it is
 //! average-pooled (the release repeats positions, which drops some).
 //! # Limits
 //! slow: its 3×3 convolutions at the first stages cost several times a small student's, and they run
@@ -31,23 +37,23 @@ use burn::tensor::activation::sigmoid;
 use faculty_nets::{Initial, ParameterSpec};
 
 use super::features::{
-    ALPHA_BESIDE, BesideConfig, FIRST_STAGE, STAGES, Stages, TEMPERATURE_BESIDE, matched, mean_k,
+    ALPHA_BESIDE, BesideConfig, FIRST_STAGE, STAGES, Stages, TEMPERATURE_BESIDE, mean_k,
     over_teachers, sample_means,
 };
 use super::layers::{Parameters, batch_norm, conv1x1, conv3x3, parameter, repeat_to, resize};
 use super::options::{BENCHMARKS, count, number, option};
 use super::{Loss, Method, MethodInfo, Needs, Shapes, Status, Step};
-use crate::recipe::{MethodSpec, OptionValue, Range};
+use crate::recipe::{Exception, MethodSpec, OptionSpec, OptionValue, Range};
 use crate::tap::Tap;
 
 /// Constants of [`ReviewKd`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ReviewKdConfig {
-    /// Weight of the term, ≥ 0. Default 5.
+    /// Weight of the term, ≥ 0. Default 5; recipes have the release's for the student's network.
     pub beta: f64,
     /// Epochs over which it grows to its full weight. Default 20.
     pub warmup_epochs: usize,
-    /// The maps that are matched, beside the pooled vector. Default f1 to f3.
+    /// The maps that are matched, beside the pooled vector. Default f1 and all after it.
     pub stages: Stages,
     /// Output term beside it. Default none.
     pub beside: BesideConfig,
@@ -73,11 +79,23 @@ impl ReviewKd {
         Self { config }
     }
 
-    /// From the first stage to the pooled vector.
-    fn taps(&self) -> Vec<Tap> {
-        let mut taps = self.config.stages.taps();
-        taps.push(Tap::Pooled);
-        taps
+    /// From the first stage to the pooled vector: the student's and the teacher's.
+    fn levels(&self) -> Vec<(Tap, Tap)> {
+        let stages = self.config.stages.numbers();
+        let stages = stages.map(|stage| (Tap::Feature(stage), Tap::BeforeActivation(stage)));
+        stages.chain([(Tap::Pooled, Tap::Pooled)]).collect()
+    }
+}
+
+const REVIEWKD_CODE: &str = "ReviewKD released code";
+
+/// The released weight for a student's network.
+const fn beta_of(student: &'static str, beta: f64) -> Exception {
+    Exception {
+        student: Some(student),
+        option: None,
+        default: OptionValue::Number(beta),
+        source: REVIEWKD_CODE,
     }
 }
 
@@ -87,13 +105,20 @@ pub(super) const ROW: MethodInfo = MethodInfo {
         name: "reviewkd",
         help: "each teacher stage teaches the student's stage and those before it",
         options: &[
-            option(
-                "beta",
-                OptionValue::Number(5.0),
-                Range::at_least(0.0),
-                BENCHMARKS,
-                "weight of the term",
-            ),
+            OptionSpec {
+                exceptions: &[
+                    beta_of("resnet20", 0.6),
+                    beta_of("resnet32", 1.0),
+                    beta_of("ShuffleV2", 8.0),
+                ],
+                ..option(
+                    "beta",
+                    OptionValue::Number(5.0),
+                    Range::at_least(0.0),
+                    REVIEWKD_CODE,
+                    "weight of the term; the default is the released one of the student's network",
+                )
+            },
             option(
                 "warmup_epochs",
                 OptionValue::Integer(20),
@@ -128,28 +153,34 @@ fn inner_width(pooled: usize) -> usize {
 
 impl Method for ReviewKd {
     fn needs(&self, _epoch: usize) -> Needs {
-        let needs = matched(self.taps()).union(self.config.beside.needs());
-        Needs { trained_parts: true, ..needs }
+        let (student_taps, teacher_taps) = self.levels().into_iter().unzip();
+        let needs = Needs { student_taps, teacher_taps, trained_parts: true, ..Needs::default() };
+        needs.union(self.config.beside.needs())
+    }
+
+    fn choose_maps(&mut self, shapes: &Shapes) {
+        self.config.stages.choose(shapes, Tap::BeforeActivation);
     }
 
     fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
         let width = inner_width(shapes.student[&Tap::Pooled].channels);
-        let uniform = |fan_in: usize| Initial::UniformFanIn { fan_in };
+        // PyTorch's `kaiming_uniform_` with `a = 1`.
+        let wide = |fan_in: usize| Initial::Uniform { bound: (3.0 / fan_in as f32).sqrt() };
         let mut specs = Vec::new();
         for (k, teacher) in shapes.teachers.iter().enumerate() {
-            for (level, tap) in self.taps().into_iter().rev().enumerate() {
-                let (from, to) = (shapes.student[&tap].channels, teacher[&tap].channels);
+            for (level, (tap, other)) in self.levels().into_iter().rev().enumerate() {
+                let (from, to) = (shapes.student[&tap].channels, teacher[&other].channels);
                 let name = |part: &str| format!("review.{k}.{tap}.{part}");
-                specs.push(parameter(name("conv1.weight"), &[width, from], uniform(from)));
+                specs.push(parameter(name("conv1.weight"), &[width, from], wide(from)));
                 specs.push(parameter(name("bn1.weight"), &[width], Initial::Ones));
                 specs.push(parameter(name("bn1.bias"), &[width], Initial::Zeros));
                 if level > 0 {
-                    let initial = uniform(2 * width);
+                    let initial = Initial::UniformFanIn { fan_in: 2 * width };
                     specs.push(parameter(name("attention.weight"), &[2, 2 * width], initial));
                     specs.push(parameter(name("attention.bias"), &[2], initial));
                 }
                 let shape = [to, width, 3, 3];
-                specs.push(parameter(name("conv2.weight"), &shape, uniform(9 * width)));
+                specs.push(parameter(name("conv2.weight"), &shape, wide(9 * width)));
                 specs.push(parameter(name("bn2.weight"), &[to], Initial::Ones));
                 specs.push(parameter(name("bn2.bias"), &[to], Initial::Zeros));
             }

@@ -13,7 +13,8 @@
 //! R_ij      = Conv1×1, BN, ReLU, Conv3×3, BN, ReLU, Conv1×1      twice the teacher's channels inside
 //! ```
 //! # Shapes
-//! maps `[batch, channels, height, width]` of f1 to f3; labels `[batch]`.
+//! maps `[batch, channels, height, width]` of f1 and all after it, as far as all networks have them;
+//! labels `[batch]`.
 //! # Gradient
 //! through the student, the regressors R, and the two-layer networks (the student's similarities
 //! included).
@@ -38,13 +39,14 @@ use super::layers::{Parameters, parameter, resize};
 use super::options::{BENCHMARKS, number, option};
 use super::{Connector, Loss, Method, MethodInfo, Needs, Shapes, Status, Step};
 use crate::recipe::{MethodSpec, OptionValue, Range};
+use crate::tap::Tap;
 
 /// Constants of [`SemCkd`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SemCkdConfig {
     /// Weight of the feature term, ≥ 0. Default 400.
     pub beta: f64,
-    /// The maps that are matched. Default f1 to f3.
+    /// The maps that are matched. Default f1 and all after it.
     pub stages: Stages,
     /// Output term beside it. Default weight 1.
     pub beside: BesideConfig,
@@ -125,6 +127,10 @@ impl Method for SemCkd {
         }
     }
 
+    fn choose_maps(&mut self, shapes: &Shapes) {
+        self.config.stages.choose(shapes, Tap::Feature);
+    }
+
     fn connectors(&self, shapes: &Shapes) -> Vec<Connector> {
         let taps = self.config.stages.taps();
         let mut connectors = Vec::new();
@@ -160,7 +166,8 @@ impl Method for SemCkd {
     }
 
     fn loss(&self, step: &Step) -> Loss {
-        let SemCkdConfig { beta, stages: Stages { count, .. }, beside } = self.config;
+        let SemCkdConfig { beta, stages, beside } = self.config;
+        let count = stages.numbers().len();
         let mut parameters = Parameters::new(&step.parameters);
         let mut connected = step.connected_maps.iter();
         let mut values = Vec::new();

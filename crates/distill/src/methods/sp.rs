@@ -7,12 +7,14 @@
 //! L    = mean_b CE_b(z_S) + β ‖G(F_S) - G(F_T)‖² / batch² [+ α τ² KL]
 //! ```
 //! # Shapes
-//! last maps `[batch, channels, height, width]`, which need not agree in channels or size; labels
-//! `[batch]`.
+//! last feature maps `[batch, channels, height, width]`, which need not agree in channels or size;
+//! labels `[batch]`.
 //! # Gradient
 //! through the student only.
 //! # Paper and code
-//! β = 3000 and the last map are those of the paper and of the distillation benchmarks.
+//! β = 3000 and the maps are those of the distillation benchmarks: the last feature map, which on a
+//! wide ResNet is before its last batch norm, and on MobileNetV2 (160 channels) and ShuffleNetV2 (464)
+//! before the last convolution.
 //! # Limits
 //! the value belongs to the whole batch. With several teachers, the mean over them.
 
@@ -87,7 +89,7 @@ pub(super) const ROW: MethodInfo = MethodInfo {
 
 impl Method for Sp {
     fn needs(&self, _epoch: usize) -> Needs {
-        let needs = matched(vec![Tap::Map]).union(self.config.beside.needs());
+        let needs = matched(vec![Tap::LastFeature]).union(self.config.beside.needs());
         Needs { min_batch: 2, ..needs }
     }
 

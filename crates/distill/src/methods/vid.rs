@@ -14,7 +14,8 @@
 //! # Gradient
 //! through the student, the convolutions and the variances.
 //! # Paper and code
-//! the networks μ and the start of the variance are those of the distillation benchmarks (as many
+//! the maps (f1 and all after it, as far as all networks have them), the networks μ and the start of
+//! the variance are those of the distillation benchmarks (as many
 //! channels inside as the teacher has); the paper gives the convolutions twice as many and batch
 //! norm.
 //! # Limits
@@ -32,6 +33,7 @@ use super::layers::{Parameters, conv1x1, parameter, resize};
 use super::options::{BENCHMARKS, number, option};
 use super::{Loss, Method, MethodInfo, Needs, Shapes, Status, Step};
 use crate::recipe::{MethodSpec, OptionValue, Range};
+use crate::tap::Tap;
 
 /// Added to variances (released benchmarks).
 const EPSILON: f32 = 1e-5;
@@ -43,7 +45,7 @@ const START: f32 = 5.0;
 pub struct VidConfig {
     /// Weight of the term, ≥ 0. Default 1.
     pub beta: f64,
-    /// The maps that are matched. Default f1 to f3.
+    /// The maps that are matched. Default f1 and all after it.
     pub stages: Stages,
     /// Output term beside it. Default none.
     pub beside: BesideConfig,
@@ -105,6 +107,10 @@ impl Method for Vid {
     fn needs(&self, _epoch: usize) -> Needs {
         let needs = self.config.stages.needs().union(self.config.beside.needs());
         Needs { trained_parts: true, ..needs }
+    }
+
+    fn choose_maps(&mut self, shapes: &Shapes) {
+        self.config.stages.choose(shapes, Tap::Feature);
     }
 
     fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {

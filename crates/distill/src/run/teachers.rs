@@ -303,6 +303,18 @@ pub(crate) fn stage_taps(wanted: &recipe::Teacher, data: &RunData) -> Result<Vec
     Ok(Tap::features(&graph).collect())
 }
 
+/// Those of `taps` that a network teacher has, without reading its weights; all of them of a teacher
+/// that only its file knows.
+pub(crate) fn taps_there(
+    wanted: &recipe::Teacher,
+    data: &RunData,
+    taps: &[Tap],
+) -> Result<Vec<Tap>> {
+    let Some(name) = &wanted.network else { return Ok(taps.to_vec()) };
+    let graph = graph_of(name, own_input(wanted, data)?.shape(), 1)?;
+    Ok(taps.iter().copied().filter(|tap| tap.value(&graph).is_some()).collect())
+}
+
 /// `class_names` of a safetensors file, as this program writes it.
 fn stored_names(path: &Path) -> Result<Option<Vec<String>>> {
     if path.extension().is_none_or(|e| e != "safetensors") {
@@ -458,7 +470,8 @@ pub(super) fn check_parts(
 pub(crate) fn described(tap: Tap) -> String {
     match tap {
         Tap::Feature(index) => format!("a feature map f{index}"),
-        Tap::Map => "a last feature map".to_owned(),
+        Tap::BeforeActivation(index) => format!("a feature map f{index} before its activation"),
+        Tap::Map | Tap::LastFeature => "a last feature map".to_owned(),
         Tap::Pooled => "a pooled vector".to_owned(),
     }
 }

@@ -18,7 +18,7 @@ use crate::teacher::NetworkTeacher;
 /// As [`super::CheckedRun::new`].
 pub(crate) fn check_untrained(recipe: &Recipe, data: &RunData, dataset: &Dataset) -> Result<()> {
     let info = methods::find(&recipe.method.name);
-    let method = methods::build(&recipe.method);
+    let mut method = methods::build(&recipe.method);
     let needs = needs_of_run(method.as_ref(), recipe.train.epochs);
     let [channels, height, width] = data.train.shape();
     let input = MapShape::new(channels, height, width);
@@ -31,11 +31,13 @@ pub(crate) fn check_untrained(recipe: &Recipe, data: &RunData, dataset: &Dataset
     });
     let teachers = teachers.collect::<Result<Vec<_>>>()?;
     check_batches(info.spec.name, &needs, &recipe.train)?;
-    check_parts(info.spec.name, &needs, &student, &teachers, &[])?;
     let traits: Vec<TeacherTraits> = teachers
         .iter()
         .map(|teacher| TeacherTraits::of(teacher.source.as_ref(), &needs.teacher_taps))
         .collect();
+    method.choose_maps(&learner::shapes(&student, &traits, recipe.train.batch_size));
+    let needs = needs_of_run(method.as_ref(), recipe.train.epochs);
+    check_parts(info.spec.name, &needs, &student, &teachers, &[])?;
     let student = method.student(student, &traits, recipe.seed)?;
     let shapes = learner::shapes(&student, &traits, recipe.train.batch_size);
     methods::check_combination(&recipe.method, &shapes, recipe.train.epochs)?;

@@ -35,9 +35,11 @@ impl<T: TeacherSource> KeptInMemory<T> {
         Self { inner, taps: Vec::new(), kept: HashMap::new() }
     }
 
-    /// Keeps these taps from the start, so that asking for fewer of them at times loses nothing.
+    /// Keeps these taps from the start, as far as the teacher has them, so that asking for fewer of
+    /// them at times loses nothing.
     #[must_use]
-    pub fn with_taps(self, taps: Vec<Tap>) -> Self {
+    pub fn with_taps(self, mut taps: Vec<Tap>) -> Self {
+        taps.retain(|&tap| self.inner.tap_shape(tap).is_some());
         Self { taps, ..self }
     }
 

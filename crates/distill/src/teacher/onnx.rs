@@ -224,7 +224,8 @@ impl TeacherSource for OnnxTeacher {
 
     fn tap_shape(&self, tap: Tap) -> Option<MapShape> {
         match tap {
-            Tap::Map => self.map,
+            // The one map that it gives is its last in every sense.
+            Tap::Map | Tap::LastFeature => self.map,
             // The mean of the map is what stands in front of the classifier only if that is so.
             Tap::Pooled if self.classifier.is_some() => {
                 self.map.map(|map| MapShape::new(map.channels, 1, 1))

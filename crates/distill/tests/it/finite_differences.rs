@@ -47,16 +47,19 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
+    /// With what the teachers say at `taps`, as far as they have them.
     pub(crate) fn new(teacher_count: u64, taps: &[Tap]) -> Self {
         let pixels = BATCH * SIDE * SIDE;
         let images: Vec<f32> =
             (0..pixels).map(|i| (2.0 * unit(i as u64, 7) - 1.0) as f32).collect();
         let sources = teachers(teacher_count, taps);
+        let there = |tap: &Tap| sources.iter().all(|teacher| teacher.tap_shape(*tap).is_some());
+        let taps: Vec<Tap> = taps.iter().copied().filter(there).collect();
         let labels = (0..BATCH).map(|i| (i % CLASSES) as u32).collect();
-        let traits = sources.iter().map(|teacher| TeacherTraits::of(teacher, taps)).collect();
+        let traits = sources.iter().map(|teacher| TeacherTraits::of(teacher, &taps)).collect();
         let ids = (0..BATCH as u64).map(SampleId).collect();
         let setup = Self { ids, images, labels, outputs: Vec::new(), traits };
-        Self { outputs: setup.outputs_at(teacher_count, taps), ..setup }
+        Self { outputs: setup.outputs_at(teacher_count, &taps), ..setup }
     }
 
     /// What the teachers say at other taps.

@@ -140,6 +140,10 @@ impl Op for BatchNorm {
         Box::new(FrozenBatchNorm(self.norm(values)))
     }
 
+    fn activates(&self) -> bool {
+        self.relu
+    }
+
     fn is_norm(&self) -> bool {
         true
     }
@@ -199,6 +203,7 @@ impl FrozenOp for FrozenBatchNorm {
         &self,
         site: &Site,
         [input, residual]: [&[f32]; MOST_INPUTS],
+        activate: bool,
         output: &mut [f32],
         _scratch: &mut Vec<u32>,
     ) {
@@ -212,7 +217,7 @@ impl FrozenOp for FrozenBatchNorm {
             variance,
             BATCH_NORM_EPSILON,
             self.0.residual.then_some(residual),
-            self.0.relu,
+            self.0.relu && activate,
             output,
         );
     }

@@ -76,6 +76,7 @@ impl FrozenOp for Channels {
         &self,
         site: &Site,
         [first, second]: [&[f32]; MOST_INPUTS],
+        _activate: bool,
         output: &mut [f32],
         _scratch: &mut Vec<u32>,
     ) {

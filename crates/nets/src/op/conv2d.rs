@@ -54,6 +54,10 @@ impl Op for Conv2d {
         ReadBack { input: true, output: false }
     }
 
+    fn adds(&self) -> bool {
+        true
+    }
+
     fn grad_route(&self, which: usize) -> GradRoute {
         if which == 0 { GradRoute::Write } else { GradRoute::Same }
     }
@@ -169,6 +173,7 @@ impl FrozenOp for FrozenConv2d {
         &self,
         site: &Site,
         [input, residual]: [&[f32]; MOST_INPUTS],
+        activate: bool,
         output: &mut [f32],
         _scratch: &mut Vec<u32>,
     ) {
@@ -178,7 +183,7 @@ impl FrozenOp for FrozenConv2d {
             &self.weight,
             self.bias.as_deref(),
             self.residual.then_some(residual),
-            self.relu,
+            self.relu && activate,
             output,
         );
     }

@@ -85,6 +85,7 @@ impl FrozenOp for FrozenLinear {
         &self,
         site: &Site,
         [input, _]: [&[f32]; MOST_INPUTS],
+        _activate: bool,
         output: &mut [f32],
         _scratch: &mut Vec<u32>,
     ) {

@@ -98,6 +98,7 @@ impl FrozenOp for Pool {
         &self,
         site: &Site,
         [input, _]: [&[f32]; MOST_INPUTS],
+        _activate: bool,
         output: &mut [f32],
         scratch: &mut Vec<u32>,
     ) {

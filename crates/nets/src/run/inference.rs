@@ -18,6 +18,8 @@ pub struct Inference {
     pub(crate) graph: Arc<Graph>,
     pub(crate) steps: Vec<Step>,
     kept: Vec<ValueId>,
+    /// Normalisations whose value before their activation stays readable too, and where.
+    held: Vec<(ValueId, usize)>,
     plan: MemoryPlan,
     memory: Memory,
     /// Where maxima were: the pooling kernel finds them, nobody reads them.
@@ -25,10 +27,12 @@ pub struct Inference {
     batch: usize,
 }
 
-/// One operation, perhaps with others folded in; `node` is the value it makes.
+/// One operation, perhaps with others folded in; `node` is the value it makes, `held` where that lies
+/// before its activation if it is to stay.
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) node: usize,
+    held: Option<usize>,
     pub(crate) inputs: Vec<ValueId>,
     pub(crate) op: Box<dyn FrozenOp>,
 }
@@ -46,7 +50,15 @@ impl Inference {
     /// (logits) always does.
     #[must_use]
     pub fn new(network: &Network, kept: &[ValueId]) -> Self {
+        Self::holding(network, kept, &[])
+    }
+
+    /// The same; the values of the batch norms `held` stay readable from before their activation
+    /// ([`Inference::value_before_activation`]). No other value changes by that, not in its last bit.
+    #[must_use]
+    pub fn holding(network: &Network, kept: &[ValueId], held: &[ValueId]) -> Self {
         let graph = network.graph().clone();
+        let held: Vec<(ValueId, usize)> = held.iter().copied().zip(graph.nodes.len()..).collect();
         let mut kept = kept.to_vec();
         kept.push(graph.output());
         // A tap may always be read, so that what is folded, and with it the last bit of the logits,
@@ -74,13 +86,17 @@ impl Inference {
                 inputs[0] = graph.nodes[before].inputs[0];
             }
             let op = folded.unwrap_or_else(|| node.op.freeze(values));
-            steps.push(Step { node: index, inputs, op });
+            let held = held.iter().find(|(id, _)| id.0 == index).map(|(_, place)| *place);
+            steps.push(Step { node: index, held, inputs, op });
         }
         // Values that no step makes (the input, folded convolutions) need no memory.
-        let mut spans = vec![Span { len: 0, first: 0, last: 0 }; graph.nodes.len()];
+        let mut spans = vec![Span { len: 0, first: 0, last: 0 }; graph.nodes.len() + held.len()];
         for (position, step) in steps.iter().enumerate() {
             let len = graph.nodes[step.node].shape.elements();
             spans[step.node] = Span { len, first: position, last: position };
+            if let Some(held) = step.held {
+                spans[held] = Span { len, first: position, last: steps.len() };
+            }
             for input in &step.inputs {
                 spans[input.0].last = position;
             }
@@ -90,7 +106,7 @@ impl Inference {
         }
         let plan = MemoryPlan::new(&spans);
         let (memory, scratch) = (Memory::default(), Vec::new());
-        Self { graph, steps, kept, plan, memory, scratch, batch: 0 }
+        Self { graph, steps, kept, held, plan, memory, scratch, batch: 0 }
     }
 
     /// The graph that was compiled.
@@ -118,13 +134,19 @@ impl Inference {
         for step in &self.steps {
             let ids = [step.inputs.first(), step.inputs.get(1)];
             let [first, second] = ids.map(|id| id.map_or(0..0, |id| self.plan.range(id.0, batch)));
-            let output = self.plan.range(step.node, batch);
-            let [output, first, second] = self.memory.parts([output, first, second]);
+            let made = self.plan.range(step.held.unwrap_or(step.node), batch);
+            let [output, first, second] = self.memory.parts([made.clone(), first, second]);
             let inputs = [(first, ids[0]), (second, ids[1])].map(|(part, id)| match id {
                 Some(ValueId(0)) => input,
                 _ => part,
             });
-            step.op.run(&step.site(graph, batch), inputs, output, &mut self.scratch);
+            let (site, activate) = (step.site(graph, batch), step.held.is_none());
+            step.op.run(&site, inputs, activate, output, &mut self.scratch);
+            if !activate {
+                let activated = self.plan.range(step.node, batch);
+                let [activated, value] = self.memory.parts([activated, made]);
+                activated.iter_mut().zip(value).for_each(|(to, from)| *to = from.max(0.0));
+            }
         }
     }
 
@@ -142,6 +164,17 @@ impl Inference {
     pub fn value(&self, id: ValueId) -> &[f32] {
         assert!(self.kept.contains(&id), "value {} was not kept", id.0);
         self.memory.part(self.plan.range(id.0, self.batch))
+    }
+
+    /// A held value of the last run from before its activation, `[batch, …shape]`.
+    ///
+    /// # Panics
+    /// When it was not among those held.
+    #[must_use]
+    pub fn value_before_activation(&self, id: ValueId) -> &[f32] {
+        let held = self.held.iter().find(|(own, _)| *own == id);
+        let (_, place) = held.unwrap_or_else(|| panic!("value {} was not held", id.0));
+        self.memory.part(self.plan.range(*place, self.batch))
     }
 }
 

@@ -124,3 +124,60 @@ fn a_smaller_batch_after_a_larger_one_is_right() {
     let small = plan.run(&input[..3 * sample], 3).to_vec();
     assert_eq!(small, Inference::new(&network, &[]).run(&input[..3 * sample], 3));
 }
+
+#[test]
+fn maps_before_their_activation_are_those_of_the_graph_and_change_no_other_bit() {
+    let (shape, batch) = (MapShape::new(3, 32, 32), 2);
+    // How many of a family's maps have an activation of their own, and in which layer that is.
+    let own = [
+        ("resnet8", &["bn1", "layer1.0.bn2", "layer2.0.bn2", "layer3.0.bn2"][..]),
+        ("wrn_16_1", &["block1.layer.0.bn1", "block2.layer.0.bn1", "block3.layer.0.bn1", "bn1"]),
+        ("vgg8", &["block0.1", "block1.1", "block2.1", "block3.1", "block4.1"]),
+        ("MobileNetV2", &["conv1.1"]),
+        ("ShuffleV1", &["bn1", "layer1.3.bn3", "layer2.7.bn3", "layer3.3.bn3"]),
+        ("ShuffleV2", &["bn1"]),
+        ("ResNet18", &["bn1", "layer1.1.bn2", "layer2.1.bn2", "layer3.1.bn2", "layer4.1.bn2"]),
+    ];
+    for (name, layers) in own {
+        let network = network(crate::find(name).unwrap(), shape, 10);
+        let graph = network.graph().clone();
+        let taps = &graph.features()[..graph.features().len() - 1];
+        let held: Vec<ValueId> = taps.iter().filter_map(|tap| graph.activated_by(*tap)).collect();
+        let names = held.iter().map(|id| {
+            let op = &graph.nodes[id.0].op;
+            assert!(op.is_norm(), "{name}: {op:?}");
+            graph.parameter(op.parameters()[0]).name.clone()
+        });
+        let expected: Vec<String> = layers.iter().map(|layer| format!("{layer}.weight")).collect();
+        assert_eq!(names.collect::<Vec<_>>(), expected, "{name}");
+
+        let input = numbers(batch * shape.elements(), 5);
+        let mut plain = Inference::new(&network, &held);
+        let mut plan = Inference::holding(&network, &held, &held);
+        assert_eq!(plain.run(&input, batch), plan.run(&input, batch), "{name}");
+        for &id in &held {
+            let want = &without_activation(&network, &input, batch, id);
+            let before = plan.value_before_activation(id);
+            assert!(before.iter().any(|v| *v < 0.0), "{name}: nothing that an activation cuts off");
+            assert_close(&format!("{name}, value {}", id.0), before, want, TOLERANCE);
+            assert_eq!(plan.value(id), plain.value(id), "{name}");
+        }
+    }
+}
+
+/// The value of a norm before its activation, from the unfused values that it reads.
+fn without_activation(network: &Network, input: &[f32], batch: usize, id: ValueId) -> Vec<f32> {
+    let graph = network.graph();
+    let values = evaluate(network, input, batch);
+    let node = &graph.nodes[id.0];
+    let mut read = node.inputs.iter().map(|id| values[id.0].as_slice());
+    let inputs = [read.next().unwrap(), read.next().unwrap_or_default()];
+    let mut output = vec![f32::NAN; batch * node.shape.elements()];
+    let frozen = node.op.freeze(Values {
+        parameters: &network.parameters,
+        buffers: &network.buffers,
+        specs: graph.parameters(),
+    });
+    frozen.run(&graph.site(id.0, batch), inputs, false, &mut output, &mut Vec::new());
+    output
+}
