@@ -25,6 +25,7 @@ pub use classes::{ClassMap, ClassProblem, Declared, MISSING_BELOW};
 pub use input::{Renormalise, TeacherInput};
 pub use mapped::Mapped;
 pub use memory::{KeptInMemory, bytes_needed};
+pub(crate) use onnx::Activation;
 pub use onnx::{OnnxChoice, OnnxTeacher};
 pub use table::TableTeacher;
 
