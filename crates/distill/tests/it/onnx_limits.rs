@@ -109,7 +109,11 @@ fn a_chain_as_long_as_allowed_runs_and_longer_ones_are_refused() {
 fn a_graph_that_bites_its_tail_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("circle.onnx");
-    let nodes = vec![node("Add", &["x", "b"], "a"), node("Relu", &["a"], "b"), node("Flatten", &["b"], "y")];
+    let nodes = vec![
+        node("Add", &["x", "b"], "a"),
+        node("Relu", &["a"], "b"),
+        node("Flatten", &["b"], "y"),
+    ];
     let text = refused(&write(&path, nodes, Vec::new()));
     assert!(text.contains("waits for its own output"), "{text}");
 }
@@ -129,7 +133,11 @@ fn sizes_in_the_file_that_no_memory_holds_are_refused() {
         ("Pad", &["x", "s"], &[0, 0, HUGE, 0, 0, 0, 0, 0]),
     ];
     for (kind, inputs, numbers) in cases {
-        let text = refused(&write(&path, vec![node(kind, inputs, "t"), flat()], vec![sizes("s", numbers)]));
+        let text = refused(&write(
+            &path,
+            vec![node(kind, inputs, "t"), flat()],
+            vec![sizes("s", numbers)],
+        ));
         assert!(text.contains("at most are held") || text.contains("pads by"), "{kind}: {text}");
     }
     // A constant that says to be larger than it is.

@@ -61,7 +61,8 @@ impl Cases {
         let mut teacher = OnnxTeacher::load(&path, &OnnxChoice::default(), input)?;
         let images = self.floats(images);
         let ids: Vec<SampleId> = (0..IMAGES as u64).map(SampleId).collect();
-        let outputs = teacher.outputs(&TeacherBatch { ids: &ids, view: 0, images: &images }, &[])?;
+        let outputs =
+            teacher.outputs(&TeacherBatch { ids: &ids, view: 0, images: &images }, &[])?;
         Ok((outputs.logits, teacher.notes().join("; ")))
     }
 }
@@ -84,7 +85,9 @@ fn every_operator_gives_what_onnxruntime_gives_or_is_refused() {
             (Ok((got, said)), false) => {
                 let note = notes.get(&name).map_or("", String::as_str);
                 let reads = ["softmax", "sigmoid", "logarithm", "channels last", "bytes"];
-                if !said.contains(note) || (note.is_empty() && reads.iter().any(|r| said.contains(r))) {
+                if !said.contains(note)
+                    || (note.is_empty() && reads.iter().any(|r| said.contains(r)))
+                {
                     faults.push(format!("{name}: says `{said}`, expected `{note}`"));
                 }
                 let want = cases.floats(&format!("{name}.outputs"));

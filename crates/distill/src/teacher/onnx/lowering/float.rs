@@ -1,7 +1,7 @@
 //! Operators on float32: those that the runtime lacks, attributes that may be left out, and what
 //! older opsets or the runtime itself understand otherwise.
 
-use rten_onnx::onnx::{AttributeProto, NodeProto};
+use rten_onnx::onnx::{AttributeProto, DataType, NodeProto};
 
 use super::Lowering;
 use crate::teacher::onnx::file::Outcome;
@@ -42,6 +42,13 @@ impl Lowering<'_> {
             "Resize" if text(&node, "mode") == Some("cubic") => {
                 let hint = "export it with bilinear or nearest interpolation";
                 return Err(("Resize with cubic interpolation is not run".to_owned(), hint));
+            }
+            // The runtime cuts it to a whole number.
+            "Cast" if integer(&node, "to") == Some(i64::from(DataType::BOOL.0)) => {
+                let value = self.cast(&input, DataType::FLOAT);
+                let zero = self.scalar(0.0);
+                let none = self.make("Equal", &[&value, &zero], Vec::new());
+                self.make_as(&output, "Not", &[&none], Vec::new());
             }
             "LRN" => self.local_response_norm(&node),
             "Selu" | "Celu" | "Mish" | "ThresholdedRelu" => self.rectifier(&kind, &node),
