@@ -32,6 +32,12 @@ impl Normalisation {
         Self { mean: vec![0.0; channels], std: vec![1.0; channels] }
     }
 
+    /// Values from 0 to 255, for networks that normalise by themselves.
+    #[must_use]
+    pub fn bytes(channels: usize) -> Self {
+        Self { mean: vec![0.0; channels], std: vec![1.0 / 255.0; channels] }
+    }
+
     /// Measures the images at `indices` of a set: the deviation is that of all pixels of a channel
     /// (divided by their number).
     ///

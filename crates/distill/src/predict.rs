@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::export::{INPUT, PIXELS};
 use crate::student::{FinishedStudent, StudentChoice, stored};
 use crate::teacher::{
-    NetworkTeacher, OnnxChoice, OnnxTeacher, TeacherBatch, TeacherInput, TeacherSource,
+    Activation, NetworkTeacher, OnnxChoice, OnnxTeacher, TeacherBatch, TeacherInput, TeacherSource,
 };
 
 /// A class that an image may be of.
@@ -20,7 +20,7 @@ pub struct Guess {
     pub label: usize,
     /// Its name.
     pub class: String,
-    /// 0 to 1.
+    /// 0 to 1; of an ONNX file that ends in a sigmoid they do not sum to 1.
     pub probability: f64,
 }
 
@@ -30,11 +30,12 @@ pub struct Predictor {
     shape: [usize; 3],
     renderer: Renderer,
     class_names: Vec<String>,
+    activation: Activation,
 }
 
 impl Predictor {
     /// From a run folder, a weight file, or an ONNX file of [`crate::export::export_onnx`] (another
-    /// one is taken to want pixel / 255, unless its metadata has `mean` and `std`).
+    /// one is taken to want pixel / 255, unless it reads bytes or its metadata has `mean` and `std`).
     ///
     /// # Errors
     /// When it cannot be read, or network, image size or normalisation are not known.
@@ -49,7 +50,8 @@ impl Predictor {
             hint: "give a run folder, or a file that faculty wrote",
         })?;
         let source = Box::new(NetworkTeacher::new(&student.network, None, &[]));
-        Self::new(source, student.shape(), normalisation, student.class_names.clone())
+        let names = student.class_names.clone();
+        Self::new(source, student.shape(), normalisation, names, Activation::Softmax)
     }
 
     fn of_onnx(path: &Path, choice: &StudentChoice) -> Result<Self> {
@@ -69,9 +71,15 @@ impl Predictor {
         let classes = teacher.classes();
         let names: Option<Vec<String>> = stored(&about.metadata, "class_names");
         let names = names.filter(|names| names.len() == classes);
-        let normalisation = onnx_normalisation(&about.metadata, channels);
+        let normalisation = if about.bytes {
+            Normalisation::bytes(channels)
+        } else {
+            onnx_normalisation(&about.metadata, channels)
+        };
+        let activation = teacher.activation();
         let names = names.unwrap_or_else(|| (0..classes).map(|n| n.to_string()).collect());
-        Self::new(Box::new(teacher), [channels, height, width], &normalisation, names)
+        let shape = [channels, height, width];
+        Self::new(Box::new(teacher), shape, &normalisation, names, activation)
     }
 
     fn new(
@@ -79,9 +87,10 @@ impl Predictor {
         shape: [usize; 3],
         normalisation: &Normalisation,
         class_names: Vec<String>,
+        activation: Activation,
     ) -> Result<Self> {
         let renderer = Renderer::new(shape, Augmentation::NONE, normalisation, 0)?;
-        Ok(Self { source, shape, renderer, class_names })
+        Ok(Self { source, shape, renderer, class_names, activation })
     }
 
     /// `[channels, height, width]` that images are brought to.
@@ -101,7 +110,7 @@ impl Predictor {
         self.renderer.render_into(&pixels, View { id, number: 0 }, &mut rendered);
         let view = TeacherBatch { ids: &[id], view: TeacherBatch::PROBE_VIEW, images: &rendered };
         let logits = self.source.outputs(&view, &[])?.logits;
-        let probabilities = softmax(&logits);
+        let probabilities = self.activation.apply(&logits);
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
         order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
         order.truncate(top);
@@ -121,11 +130,4 @@ fn onnx_normalisation(metadata: &HashMap<String, String>, channels: usize) -> No
         (Some(mean), Some(std)) if !inside => Normalisation { mean, std },
         _ => Normalisation::identity(channels),
     }
-}
-
-fn softmax(logits: &[f32]) -> Vec<f64> {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f64> = logits.iter().map(|&z| f64::from(z - largest).exp()).collect();
-    let sum: f64 = powers.iter().sum();
-    powers.iter().map(|power| power / sum).collect()
 }

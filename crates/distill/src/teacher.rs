@@ -29,6 +29,7 @@ pub use classes::{ClassMap, ClassProblem, Declared, MISSING_BELOW};
 pub use input::{Renormalise, TeacherInput};
 pub use mapped::Mapped;
 pub use memory::{KeptInMemory, bytes_needed};
+pub(crate) use onnx::Activation;
 pub use onnx::{OnnxChoice, OnnxTeacher};
 pub use raw_outputs::{OutputMeter, RawOutputs, SMALLEST};
 pub use table::TableTeacher;

@@ -67,7 +67,8 @@ pub(crate) fn open_teacher(
     labels: Labels,
 ) -> Result<(Teacher, TeacherIdentity)> {
     let declared = class_file::declared(wanted.classes.as_ref())?;
-    let Opened { source, beside, names, mut notes } = match (&wanted.onnx, &wanted.logits) {
+    let Opened { source, beside, names, mut notes, reading } = match (&wanted.onnx, &wanted.logits)
+    {
         (Some(path), _) => open_onnx(wanted, path, data)?,
         (None, Some(path)) => open_table(wanted, path, data)?,
         (None, None) => open_network(wanted, data, &declared, classes.len(), taps)?,
@@ -83,11 +84,13 @@ pub(crate) fn open_teacher(
         )
         .map_err(|problem| class_error(wanted, problem))?,
     };
+    let known = identify_teacher(wanted, data, labels)?;
     let mut identity = TeacherIdentity {
         beside_sha256: hashes(&beside)?,
         classes: map.as_ref().map(ClassMap::summary).unwrap_or_default(),
         notes,
-        ..identify_teacher(wanted, data, labels)?
+        outputs: known.outputs + &reading,
+        ..known
     };
     if raw.output_type() != OutputType::Logits {
         identity.outputs += &format!(", {}", raw.output_type().name());
@@ -252,6 +255,8 @@ struct Opened {
     /// The class names that its file gives.
     names: Option<Vec<String>>,
     notes: Vec<String>,
+    /// How its outputs are made logits, if they are none; empty otherwise.
+    reading: String,
 }
 
 fn open_network(
@@ -276,14 +281,16 @@ fn open_network(
     let Some(head) = &wanted.head else {
         let names = stored_names(&path)?;
         let source = Box::new(NetworkTeacher::with_input(&network, input, taps));
-        return Ok(Opened { source, beside: Vec::new(), names, notes: Vec::new() });
+        let (beside, notes, reading) = (Vec::new(), Vec::new(), String::new());
+        return Ok(Opened { source, beside, names, notes, reading });
     };
     let head = Head::read(head)?;
     let network = head.on(&network)?;
     // In the middle of the network no method finds its map or pooled vector.
     let source = Box::new(NetworkTeacher::with_input(&network, input, &[]));
     let notes = vec![format!("a classifier head on `{}` of the network", head.tap)];
-    Ok(Opened { source, beside: vec![head.path], names: Some(head.class_names), notes })
+    let (beside, names) = (vec![head.path], Some(head.class_names));
+    Ok(Opened { source, beside, names, notes, reading: String::new() })
 }
 
 /// A teacher that is a network, whatever its classes, for its values at `taps`.
@@ -331,7 +338,8 @@ fn open_onnx(wanted: &recipe::Teacher, path: &Path, data: &RunData) -> Result<Op
     Ok(Opened {
         beside: teacher.files()[1..].to_vec(),
         names: teacher.class_names().map(<[String]>::to_vec),
-        notes: Vec::new(),
+        notes: teacher.notes().to_vec(),
+        reading: teacher.reading(),
         source: Box::new(teacher),
     })
 }
@@ -393,6 +401,7 @@ fn open_table(wanted: &recipe::Teacher, path: &Path, data: &RunData) -> Result<O
         beside,
         names,
         notes: vec!["a table of logits: the same for every augmented view of a sample".to_owned()],
+        reading: String::new(),
     })
 }
 
@@ -415,6 +424,22 @@ fn own_normalisation(wanted: &recipe::Teacher, data: &RunData) -> Result<Normali
             check_channels(&format!("teachers.{}.{key}", wanted.name), given, channels)?;
             value.clone_from(given);
         }
+    }
+    let Some(path) = &wanted.onnx else { return Ok(own) };
+    if OnnxTeacher::describe(path)?.bytes {
+        let bytes = Normalisation::bytes(own.mean.len());
+        let given = wanted.mean.is_some() || wanted.std.is_some();
+        if given && own != bytes {
+            return Err(Error::Onnx {
+                path: path.clone(),
+                reason: "its pixels are bytes from 0 to 255, the recipe says otherwise".to_owned(),
+                hint: format!(
+                    "leave out `mean` and `std` of teacher `{}`: it is given bytes",
+                    wanted.name
+                ),
+            });
+        }
+        return Ok(bytes);
     }
     Ok(own)
 }

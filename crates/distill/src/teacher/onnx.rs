@@ -1,8 +1,10 @@
 //! A teacher in an ONNX file, run by `rten`.
 //!
 //! ```text
-//! input   one float tensor [batch, channels, height, width]; a fixed batch is accepted
-//! output  logits [batch, classes]: the only output, or the one named `output`
+//! input   one tensor [batch, channels, height, width] or [batch, height, width, channels], of floats
+//!         or bytes; a fixed batch is accepted
+//! output  logits [batch, classes]: the only output, or the one named `output`; of a network that
+//!         ends in a softmax or sigmoid what it is taken of, of other probabilities their logarithm
 //! map     the input of the global average pooling in front of the last Gemm or MatMul, or `map`
 //! ```
 //! The classifier is the weight of that last layer. A trial run checks that it gives the logits when
@@ -14,27 +16,39 @@
 //! of N samples (a reshape to a fixed size) is run N at a time, the last batch padded with zeros;
 //! then rounding may depend on the place in the batch.
 //!
-//! The file is checked before the runtime sees it: its size, its nesting, and that external data
-//! lies beside it. A panic of the runtime is an error of the file. A model is a program, though: how
-//! long it computes and how much memory it takes is not bounded here.
+//! The file is checked before the runtime sees it: its size, its nesting, the length of its paths
+//! (`limits`), and that external data lies beside it. Then its operators are brought into those that
+//! the runtime computes right (`lowering`). A panic of the runtime is an error of the file. A model is
+//! a program, though: how long it computes and how much memory it takes is not bounded here.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::{Scope, ScopedJoinHandle};
 
 use faculty_nets::MapShape;
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value};
 use rten_tensor::Layout as _;
 
+use self::activation::{are_probabilities, log_of};
 use self::file::{OnnxFile, Outcome};
+use self::image::Layout;
+use self::limits::STACK_BYTES;
 use super::{FrozenClassifier, TeacherBatch, TeacherInput, TeacherOutputs, TeacherSource};
 use crate::error::{Error, Result};
 use crate::tap::Tap;
 
+mod activation;
 mod description;
 mod file;
+mod graph;
+mod head;
+mod image;
+mod limits;
+mod lowering;
 mod nesting;
 
+pub(crate) use self::activation::Activation;
 pub(crate) use self::description::OnnxDescription;
 pub use self::file::OnnxChoice;
 
@@ -49,6 +63,13 @@ pub struct OnnxTeacher {
     input_id: NodeId,
     /// The logits, then the map if there is one.
     output_ids: Vec<NodeId>,
+    /// Whether they are probabilities, whose logarithm stands for the logits.
+    takes_logarithm: bool,
+    /// What the file's own outputs are of the logits.
+    activation: Activation,
+    /// How the outputs are made logits, for identity; empty if they are what the file says.
+    reading: String,
+    notes: Vec<String>,
     input: TeacherInput,
     /// Samples of one run.
     group: usize,
@@ -73,17 +94,20 @@ impl OnnxTeacher {
     /// supported, is for other images than `input` gives, has several outputs and none is chosen,
     /// lacks a tensor that is named, or fails in the trial run.
     pub fn load(path: &Path, choice: &OnnxChoice, input: TeacherInput) -> Result<Self> {
-        let wrong = unusable(path);
-        let file = guarded(|| file::read(path, choice, input.shape())).map_err(&wrong)?;
-        let alone = guarded(|| Self::prepare(path, &file, input.clone(), 1));
-        match (alone, file.fixed_batch) {
-            (Ok(teacher), _) => Ok(teacher),
-            // Perhaps a reshape inside knows only its own batch.
-            (Err(_), Some(batch)) if batch > 1 => {
-                guarded(|| Self::prepare(path, &file, input, batch)).map_err(wrong)
+        // The threads are those of the pool that this was called in.
+        let workers = rayon::current_num_threads().max(1);
+        let load = || {
+            let file = file::read(path, choice, input.shape())?;
+            let alone = guarded(|| Self::prepare(path, &file, input.clone(), 1, workers));
+            match (alone, file.image.batch) {
+                // Perhaps a reshape inside knows only its own batch.
+                (Err(_), Some(batch)) if batch > 1 => {
+                    Self::prepare(path, &file, input.clone(), batch, workers)
+                }
+                (alone, _) => alone,
             }
-            (Err(error), _) => Err(wrong(error)),
-        }
+        };
+        on_deep_stack(load).map_err(unusable(path))
     }
 
     /// What the file says of itself.
@@ -92,6 +116,22 @@ impl OnnxTeacher {
     /// [`Error::Onnx`] when it cannot be read or has not one input.
     pub(crate) fn describe(path: &Path) -> Result<OnnxDescription> {
         guarded(|| description::read(path)).map_err(unusable(path))
+    }
+
+    /// What to know of how its outputs are read.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// How its outputs are computed and made logits, as far as not as the file says.
+    pub(crate) fn reading(&self) -> String {
+        self.reading.clone()
+    }
+
+    /// What turns its logits into the probabilities that the file itself gives.
+    pub(crate) fn activation(&self) -> Activation {
+        self.activation
     }
 
     /// The class names in its metadata: `class_names`, a JSON list.
@@ -106,8 +146,15 @@ impl OnnxTeacher {
         &self.files
     }
 
-    fn prepare(path: &Path, file: &OnnxFile, input: TeacherInput, group: usize) -> Outcome<Self> {
-        const EXPORT: &str = "export it again with another opset or with constant shapes";
+    fn prepare(
+        path: &Path,
+        file: &OnnxFile,
+        input: TeacherInput,
+        group: usize,
+        workers: usize,
+    ) -> Outcome<Self> {
+        const EXPORT: &str = "`docs/teachers.md` says which operators are run; export it with others, \
+                              or give its logits as a table (`logits = …`)";
         const NAMES: &str = "a viewer of graphs shows the names of tensors";
         let model = ModelOptions::with_all_ops()
             .prepack_weights(true)
@@ -116,15 +163,30 @@ impl OnnxTeacher {
         let id = |name: &String| {
             model.find_node(name).ok_or_else(|| (format!("it has no tensor `{name}`"), NAMES))
         };
-        let input_id = id(&file.input)?;
+        let input_id = id(&file.image.name)?;
+        let logits = file.before.as_ref().map_or(&file.output, |before| &before.logits);
         let output_ids =
-            std::iter::once(&file.logits).chain(&file.map).map(id).collect::<Outcome<_>>()?;
-        let workers = rayon::current_num_threads().max(1);
+            std::iter::once(logits).chain(&file.map).map(id).collect::<Outcome<_>>()?;
+        let output_id = id(&file.output)?;
+        let mut notes = Vec::new();
+        if file.layout == Layout::ChannelsLast {
+            notes.push("its images have channels last: they are transposed for it".to_owned());
+        }
+        if file.image.bytes {
+            notes.push("its pixels are bytes: it is given 0 to 255, rounded".to_owned());
+        }
+        if !file.lowered.is_empty() {
+            notes.push(format!("computed in float32: {}", file.lowered.join(", ")));
+        }
         let mut teacher = Self {
             path: path.to_owned(),
             model,
             input_id,
             output_ids,
+            takes_logarithm: false,
+            activation: Activation::Softmax,
+            reading: if file.lowered.is_empty() { "" } else { ", in float32" }.to_owned(),
+            notes,
             input,
             group,
             classes: 0,
@@ -134,22 +196,72 @@ impl OnnxTeacher {
             files: file.files.clone(),
             pools: (0..workers).map(|_| Arc::new(ThreadPool::with_num_threads(1))).collect(),
         };
+        teacher.choose_logits(file, output_id)?;
         teacher.try_out(file)?;
         Ok(teacher)
+    }
+
+    /// What of the outputs is taken for the logits: what stands in front of the last activation, if
+    /// that activation of it is the output; else the output, or its logarithm.
+    fn choose_logits(&mut self, file: &OnnxFile, output_id: NodeId) -> Outcome<()> {
+        let rows = |images: &[f32], ids: &[NodeId]| -> Outcome<Vec<Tensor>> {
+            self.run(images, ids, &self.pools[0])
+        };
+        let trials = self.trial_images();
+        if let Some(before) = &file.before {
+            let is_of = |images: &Vec<f32>| {
+                let values = rows(images, &[self.output_ids[0], output_id])?;
+                Ok(before.explain(&values[0].1, &values[1].1, self.group))
+            };
+            let of_logits: Outcome<Vec<bool>> = trials.iter().map(is_of).collect();
+            if of_logits.is_ok_and(|all| all.iter().all(|&explained| explained)) {
+                let name = before.activation.name();
+                self.notes
+                    .push(format!("it ends in a {name}: its logits are what that is taken of"));
+                self.reading += &format!(", before {name}");
+                self.activation = before.activation;
+                return Ok(());
+            }
+        }
+        let mut all_probabilities = true;
+        for images in &trials {
+            let outputs = &rows(images, &[output_id])?[0].1;
+            all_probabilities &= are_probabilities(outputs, outputs.len() / self.group);
+        }
+        self.output_ids[0] = output_id;
+        if all_probabilities {
+            self.takes_logarithm = true;
+            self.reading += ", logarithm";
+            self.notes.push(
+                "its outputs are probabilities: their logarithm is taken for logits".to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Made-up pixels, a group of samples each, of several contrasts.
+    fn trial_images(&self) -> [Vec<f32>; 3] {
+        let pixels = self.group * self.input.shape().elements();
+        [(0.37, 1.0), (0.11, 2.0), (1.7, 0.3)]
+            .map(|(step, height)| (0..pixels).map(|i| (i as f32 * step).sin() * height).collect())
     }
 
     /// One run on made-up pixels: shapes, and whether the classifier is what it seems.
     fn try_out(&mut self, file: &OnnxFile) -> Outcome<()> {
         const NAME: &str = "name the tensor with the logits as `output`, the last map as `map`";
-        let pixels = self.group * self.input.shape().elements();
-        let images: Vec<f32> = (0..pixels).map(|i| (i as f32 * 0.37).sin()).collect();
-        let values = self.run(&images, &self.pools[0])?;
+        const ONE: &str = "export it with a logit for each class; for a sigmoid of `z`, which says how \
+                           likely the second of two classes is: `torch.cat([0 * z, z], 1)`";
+        let [images, ..] = self.trial_images();
+        let values = self.run(&images, &self.output_ids, &self.pools[0])?;
         let (shape, logits) = &values[0];
         let classes = logits.len() / self.group;
         let trailing = shape.iter().skip(2).all(|&size| size == 1);
         if shape.first() != Some(&self.group) || shape.get(1) != Some(&classes) || !trailing {
-            let text = format!("`{}` is {shape:?}, [batch, classes] is expected", file.logits);
+            let text = format!("`{}` is {shape:?}, [batch, classes] is expected", file.output);
             return Err((text, NAME));
+        }
+        if classes == 1 {
+            return Err((format!("`{}` is one number for each image", file.output), ONE));
         }
         self.classes = classes;
         let (Some((shape, map)), Some(name)) = (values.get(1), &file.map) else { return Ok(()) };
@@ -180,8 +292,8 @@ impl OnnxTeacher {
         Ok(())
     }
 
-    /// The outputs for one group of images.
-    fn run(&self, images: &[f32], pool: &Arc<ThreadPool>) -> Outcome<Vec<Tensor>> {
+    /// Values of some tensors for one group of images.
+    fn run(&self, images: &[f32], ids: &[NodeId], pool: &Arc<ThreadPool>) -> Outcome<Vec<Tensor>> {
         const ELSEWHERE: &str = "check that the file runs elsewhere on images of this size";
         let failed = |text: String| (format!("it cannot be run: {text}"), ELSEWHERE);
         let MapShape { channels, height, width } = self.input.shape();
@@ -191,7 +303,7 @@ impl OnnxTeacher {
         let options = RunOptions::default().with_thread_pool(Some(Arc::clone(pool)));
         let values = self
             .model
-            .run(vec![(self.input_id, image.into())], &self.output_ids, Some(options))
+            .run(vec![(self.input_id, image.into())], ids, Some(options))
             .map_err(|error| failed(error.to_string()))?;
         let plain = |value: Value| match value {
             Value::FloatTensor(tensor) => Ok((tensor.shape().to_vec(), tensor.into_data())),
@@ -208,10 +320,15 @@ impl OnnxTeacher {
             let samples = images.len() / size;
             let mut group = images.to_vec();
             group.resize(self.group * size, 0.0);
-            for (all, (_, values)) in all.iter_mut().zip(self.run(&group, pool)?) {
+            for (all, (_, values)) in
+                all.iter_mut().zip(self.run(&group, &self.output_ids, pool)?)
+            {
                 let each = values.len() / self.group;
                 all.extend_from_slice(&values[..samples * each]);
             }
+        }
+        if self.takes_logarithm {
+            log_of(&mut all[0], self.classes);
         }
         Ok(all)
     }
@@ -248,12 +365,12 @@ impl TeacherSource for OnnxTeacher {
         let parts: Vec<Outcome<[Vec<f32>; 2]>> = std::thread::scope(|scope| {
             let start = |(images, pool): (_, &'_ Arc<ThreadPool>)| {
                 let pool = Arc::clone(pool);
-                scope.spawn(move || pool.run(|| guarded(|| this.run_all(images, &pool))))
+                spawn_deep(scope, move || guarded(|| this.run_all(images, &pool)))
             };
             let threads: Vec<_> = images.chunks(share).zip(&this.pools).map(start).collect();
             threads
                 .into_iter()
-                .map(|thread| thread.join().expect("panics are caught inside"))
+                .map(|thread| thread?.join().expect("panics are caught inside"))
                 .collect()
         });
         let (mut logits, mut map) = (Vec::new(), Vec::new());
@@ -294,6 +411,24 @@ fn explains(classifier: &FrozenClassifier, pooled: &[f32], logits: &[f32]) -> bo
             let own = weights.iter().zip(pooled).map(|(w, x)| w * x).sum::<f32>() + bias;
             (own - logit).abs() <= CLASSIFIER_TOLERANCE * largest
         })
+    })
+}
+
+/// A thread whose stack holds the runtime's plan of the longest path (see `limits`).
+fn spawn_deep<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    act: impl FnOnce() -> T + Send + 'scope,
+) -> Outcome<ScopedJoinHandle<'scope, T>> {
+    let builder = std::thread::Builder::new().stack_size(STACK_BYTES);
+    builder.spawn_scoped(scope, act).map_err(|error| {
+        (format!("no thread can be started to run it: {error}"), "close other programs")
+    })
+}
+
+/// Acts on such a thread; see [`guarded`].
+fn on_deep_stack<T: Send>(act: impl FnOnce() -> Outcome<T> + Send) -> Outcome<T> {
+    std::thread::scope(|scope| {
+        spawn_deep(scope, || guarded(act))?.join().expect("panics are caught inside")
     })
 }
 

@@ -12,6 +12,8 @@ mod ikd;
 mod methods;
 mod mmkd;
 mod onnx;
+mod onnx_limits;
+mod onnx_operators;
 mod other_classes;
 mod plans;
 mod resume;

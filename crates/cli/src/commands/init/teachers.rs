@@ -78,7 +78,8 @@ fn recognised(path: &Path, input: MapShape) -> Result<Found, Failure> {
             let own = TeacherInput::new(input, None, None);
             let teacher = OnnxTeacher::load(path, &OnnxChoice::default(), own)?;
             let source = Source::Onnx { has_classifier: teacher.classifier().is_some() };
-            Ok(plain(path, source, teacher.classes()))
+            let notes = teacher.notes().to_vec();
+            Ok(Found { notes, ..plain(path, source, teacher.classes()) })
         }
         Some("npy" | "parquet") => table(path),
         Some("safetensors") => {

@@ -109,7 +109,7 @@ fn teacher(
             line(text, "network", quoted(name), &why);
             line(text, "weights", file, "");
         }
-        Source::Onnx { .. } => line(text, "onnx", file, ""),
+        Source::Onnx { .. } => line(text, "onnx", file, &found.notes.join("; ")),
         Source::Logits => line(text, "logits", file, "by sample id"),
     }
     if let Some(own) = found.normalisation.as_ref().filter(|own| Some(*own) != shared) {

@@ -1,15 +1,22 @@
-//! What is in an ONNX file: checked, its tensors chosen, and written again for the runtime.
+//! What is in an ONNX file: checked, its tensors chosen, lowered, and written again for the runtime.
 
 use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
 use faculty_nets::MapShape;
 use rten_onnx::onnx::{
-    DataLocation, DataType, Dimension, GraphProto, ModelProto, NodeProto, TensorProto,
-    ValueInfoProto,
+    DataLocation, Dimension, GraphProto, ModelProto, TensorProto, ValueInfoProto,
 };
 
 use super::FrozenClassifier;
+use super::activation::{BeforeActivation, before_activation};
+use super::graph::reads;
+use super::head::Head;
+use super::image::{ImageInput, Layout};
+use super::limits::check_limits;
+use super::lowering::lower;
 use super::nesting::check_nesting;
 
 /// Model and external data together.
@@ -33,35 +40,39 @@ pub struct OnnxChoice {
 /// A file with its tensors chosen.
 pub(super) struct OnnxFile {
     model: RefCell<ModelProto>,
-    pub(super) input: String,
-    pub(super) logits: String,
+    pub(super) image: ImageInput,
+    pub(super) layout: Layout,
+    /// The output that was chosen.
+    pub(super) output: String,
+    /// What stands in front of its activation, if it seems to have one.
+    pub(super) before: Option<BeforeActivation>,
     pub(super) map: Option<String>,
     /// Whether the map was named, not found.
     pub(super) map_is_named: bool,
-    /// The batch that the file was exported for, if fixed.
-    pub(super) fixed_batch: Option<usize>,
     pub(super) classifier: Option<FrozenClassifier>,
+    /// Integer operators that are computed in float32.
+    pub(super) lowered: Vec<String>,
     pub(super) class_names: Option<Vec<String>>,
     pub(super) files: Vec<PathBuf>,
 }
 
-pub(super) fn read(path: &Path, choice: &OnnxChoice, images: MapShape) -> Outcome<OnnxFile> {
-    let mut files = vec![path.to_owned()];
+/// The file's messages, checked as far as a reader must.
+pub(super) fn parse(path: &Path) -> Outcome<(ModelProto, GraphProto)> {
     let bytes = read_bounded(path)?;
     check_nesting(&bytes).map_err(|what| (what, DAMAGED))?;
     let mut model = ModelProto::parse_buf(&bytes)
         .map_err(|error| (format!("no readable ONNX file: {error}"), DAMAGED))?;
+    let graph = model.graph.take().ok_or_else(|| ("it holds no graph".to_owned(), DAMAGED))?;
+    Ok((model, graph))
+}
+
+pub(super) fn read(path: &Path, choice: &OnnxChoice, images: MapShape) -> Outcome<OnnxFile> {
+    let mut files = vec![path.to_owned()];
+    let (mut model, mut graph) = parse(path)?;
     let class_names = class_names(&model)?;
-    let Some(graph) = model.graph.as_mut() else {
-        return Err(("it holds no graph".to_owned(), DAMAGED));
-    };
-    inline_external_data(path, graph, &mut files)?;
-    let input = the_input(graph)?;
-    let fixed_batch = check_input(input, images)?;
-    let input = input.name.clone().unwrap_or_default();
-    let logits = the_output(graph, choice.output.as_deref())?;
-    let head = Head::find(graph, &logits);
-    let map = choice.map.clone().or_else(|| head.as_ref()?.map.clone());
+    let mut image = ImageInput::read(&graph)?;
+    let layout = image.layout(images)?;
+    let output = the_output(&graph, choice.output.as_deref())?;
     if let Some(name) = &choice.map
         && !graph.node.iter().any(|node| node.output.contains(name))
     {
@@ -70,24 +81,65 @@ pub(super) fn read(path: &Path, choice: &OnnxChoice, images: MapShape) -> Outcom
             "name an output of one of its nodes; a viewer of graphs shows them",
         ));
     }
+    let wanted: Vec<&str> =
+        std::iter::once(&output).chain(&choice.map).map(String::as_str).collect();
+    keep_only(&mut graph, &wanted);
+    check_limits(&graph)?;
+    inline_external_data(path, &mut graph, &mut files)?;
+    image.replace(&mut graph, layout);
+    let lowered = lower(&mut graph, opset(&model))?;
+    let before = before_activation(&mut graph, &output);
+    let logits = before.as_ref().map_or(&output, |before| &before.logits);
+    let head = Head::find(&graph, logits);
+    let map = choice.map.clone().or_else(|| head.as_ref()?.map.clone());
     let classifier = head.map(|head| head.classifier);
     // What stands there of shapes is for the batch of the export; the runtime finds its own.
     graph.value_info.clear();
-    let output = |name: &String| ValueInfoProto { name: Some(name.clone()), r#type: None };
-    graph.output = std::iter::once(&logits).chain(&map).map(output).collect();
-    let model = RefCell::new(model);
-    let map_is_named = choice.map.is_some();
+    let declared = |name: &String| ValueInfoProto { name: Some(name.clone()), r#type: None };
+    let outputs = std::iter::once(&output).chain(before.as_ref().map(|b| &b.logits)).chain(&map);
+    graph.output = outputs.map(declared).collect();
+    // Lowering makes a graph longer.
+    check_limits(&graph)?;
+    model.graph = Some(graph);
     Ok(OnnxFile {
-        model,
-        input,
-        logits,
+        model: RefCell::new(model),
+        image,
+        layout,
+        output,
+        before,
         map,
-        map_is_named,
-        fixed_batch,
+        map_is_named: choice.map.is_some(),
         classifier,
+        lowered,
         class_names,
         files,
     })
+}
+
+/// The version of ONNX's own operators.
+fn opset(model: &ModelProto) -> Option<i64> {
+    let own = |domain: &Option<String>| matches!(domain.as_deref(), None | Some("" | "ai.onnx"));
+    model.opset_import.iter().find(|set| own(&set.domain))?.version
+}
+
+/// Leaves out what none of the tensors `wanted` comes from.
+fn keep_only(graph: &mut GraphProto, wanted: &[&str]) {
+    let mut makers = HashMap::new();
+    for (number, node) in graph.node.iter().enumerate() {
+        makers.extend(node.output.iter().map(|output| (output.as_str(), number)));
+    }
+    let mut kept = HashSet::new();
+    let mut open: Vec<usize> = wanted.iter().filter_map(|name| makers.get(name).copied()).collect();
+    while let Some(number) = open.pop() {
+        if kept.insert(number) {
+            open.extend(reads(&graph.node[number]).iter().filter_map(|name| makers.get(name)));
+        }
+    }
+    let mut number = 0;
+    graph.node.retain(|_| {
+        number += 1;
+        kept.contains(&(number - 1))
+    });
 }
 
 impl OnnxFile {
@@ -95,7 +147,7 @@ impl OnnxFile {
     pub(super) fn model(&self, batch: usize) -> Outcome<Vec<u8>> {
         let mut model = self.model.borrow_mut();
         let inputs = model.graph.iter_mut().flat_map(|graph| &mut graph.input);
-        let own = inputs.filter(|input| input.name.as_ref() == Some(&self.input));
+        let own = inputs.filter(|input| input.name.as_ref() == Some(&self.image.name));
         let shapes =
             own.filter_map(|input| input.r#type.as_mut()?.tensor_type.as_mut()?.shape.as_mut());
         for shape in shapes {
@@ -107,15 +159,26 @@ impl OnnxFile {
     }
 }
 
-pub(super) fn read_bounded(path: &Path) -> Outcome<Vec<u8>> {
+/// A whole regular file: a device or a pipe could be read for ever.
+fn read_bounded(path: &Path) -> Outcome<Vec<u8>> {
     let failed = |error: std::io::Error| {
         (format!("it cannot be read: {error}"), "check the path and its permissions")
     };
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > MOST_BYTES {
-        return Err((format!("{size} bytes are more than 2 GiB"), "export a smaller network"));
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
+        let hint = "give a regular file; a copy of it is one";
+        return Err(("it is a folder, a device or a pipe, no regular file".to_owned(), hint));
     }
-    std::fs::read(path).map_err(failed)
+    let mut bytes = Vec::new();
+    if metadata.len() <= MOST_BYTES {
+        // Files of the system may hold more than they say.
+        let file = std::fs::File::open(path).map_err(failed)?;
+        file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    }
+    if metadata.len().max(bytes.len() as u64) > MOST_BYTES {
+        return Err(("it holds more than 2 GiB".to_owned(), "export a smaller network"));
+    }
+    Ok(bytes)
 }
 
 fn class_names(model: &ModelProto) -> Outcome<Option<Vec<String>>> {
@@ -181,56 +244,6 @@ fn inline_external_data(
     Ok(())
 }
 
-pub(super) fn the_input(graph: &GraphProto) -> Outcome<&ValueInfoProto> {
-    let weight = |input: &&ValueInfoProto| graph.initializer.iter().any(|t| t.name == input.name);
-    let inputs: Vec<&ValueInfoProto> = graph.input.iter().filter(|input| !weight(input)).collect();
-    match inputs.as_slice() {
-        [input] => Ok(input),
-        _ => {
-            let names = inputs.iter().map(|input| input.name.as_deref());
-            let text = format!("it has {} inputs{}", inputs.len(), list(names));
-            Err((text, "export a network with the images as its only input"))
-        }
-    }
-}
-
-/// The batch, if it is fixed.
-fn check_input(input: &ValueInfoProto, images: MapShape) -> Outcome<Option<usize>> {
-    const EXPORT: &str = "export it for float32 images [batch, channels, height, width]";
-    let name = input.name.as_deref().unwrap_or_default();
-    let tensor = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
-    let Some(tensor) = tensor else {
-        return Err((format!("input `{name}` is no tensor"), EXPORT));
-    };
-    if let Some(kind) = tensor.elem_type.filter(|&kind| kind != DataType::FLOAT) {
-        return Err((format!("input `{name}` is of type {kind}, FLOAT is expected"), EXPORT));
-    }
-    let Some(shape) = &tensor.shape else { return Ok(None) };
-    let fixed: Vec<Option<usize>> = shape
-        .dim
-        .iter()
-        .map(|dim| dim.dim_value.and_then(|size| usize::try_from(size).ok()).filter(|&n| n > 0))
-        .collect();
-    let [batch, sizes @ ..] = fixed.as_slice() else {
-        return Err((format!("input `{name}` has no dimensions"), EXPORT));
-    };
-    let wanted = [images.channels, images.height, images.width];
-    let fits = sizes.len() == 3
-        && sizes.iter().zip(wanted).all(|(own, wanted)| own.is_none_or(|own| own == wanted));
-    if !fits {
-        let sizes: Vec<String> = sizes
-            .iter()
-            .map(|size| size.map_or_else(|| "?".to_owned(), |n| n.to_string()))
-            .collect();
-        return Err((
-            format!("input `{name}` is for images {}, they are {images}", sizes.join("×")),
-            "scale the images for this teacher with `input_size = [height, width]`; channels must \
-             be the data's",
-        ));
-    }
-    Ok(*batch)
-}
-
 fn the_output(graph: &GraphProto, wanted: Option<&str>) -> Outcome<String> {
     let names = || graph.output.iter().map(|output| output.name.as_deref());
     match (wanted, graph.output.as_slice()) {
@@ -244,115 +257,14 @@ fn the_output(graph: &GraphProto, wanted: Option<&str>) -> Outcome<String> {
         (None, [output]) => Ok(output.name.clone().unwrap_or_default()),
         (None, _) => {
             let text = format!("it has {} outputs{}", graph.output.len(), list(names()));
-            Err((text, "name the one with the logits: `output = …`"))
+            Err((text, "name the one with the logits, or else the probabilities: `output = …`"))
         }
     }
 }
 
-fn list<'a>(names: impl Iterator<Item = Option<&'a str>>) -> String {
+pub(super) fn list<'a>(names: impl Iterator<Item = Option<&'a str>>) -> String {
     const SHOWN: usize = 8;
     let names: Vec<String> =
         names.take(SHOWN).map(|n| format!("`{}`", n.unwrap_or_default())).collect();
     if names.is_empty() { String::new() } else { format!(" {}", names.join(", ")) }
-}
-
-/// The last linear layer and the map that it seems to see.
-struct Head {
-    classifier: FrozenClassifier,
-    map: Option<String>,
-}
-
-impl Head {
-    /// Nothing if the logits come from something else. Whether it is right is tried out later.
-    fn find(graph: &GraphProto, logits: &str) -> Option<Self> {
-        let last = producer(graph, logits, &["Identity"])?;
-        let (weight, bias, from, transposed) = match last.op_type.as_deref()? {
-            "Gemm" => {
-                let whole = |name| attribute(last, name).and_then(|a| a.i).unwrap_or(0);
-                let one = |name| attribute(last, name).and_then(|a| a.f).unwrap_or(1.0) == 1.0;
-                if whole("transA") != 0 || !one("alpha") || !one("beta") {
-                    return None;
-                }
-                (last.input.get(1)?, last.input.get(2), last.input.first()?, whole("transB") != 0)
-            }
-            "MatMul" => (last.input.get(1)?, None, last.input.first()?, false),
-            "Add" => {
-                let [a, b] = last.input.as_slice() else { return None };
-                let (product, bias) = match producer(graph, a, &[]) {
-                    Some(node) if node.op_type.as_deref() == Some("MatMul") => (node, b),
-                    _ => (producer(graph, b, &[])?, a),
-                };
-                if product.op_type.as_deref() != Some("MatMul") {
-                    return None;
-                }
-                (product.input.get(1)?, Some(bias), product.input.first()?, false)
-            }
-            _ => return None,
-        };
-        let (shape, values) = constant(graph, weight)?;
-        let &[first, second] = shape.as_slice() else { return None };
-        let (classes, channels) = if transposed { (first, second) } else { (second, first) };
-        let weight = if transposed {
-            values
-        } else {
-            let row = |class| (0..channels).map(move |channel| channel * classes + class);
-            (0..classes).flat_map(row).map(|index| values[index]).collect()
-        };
-        let bias = match bias.filter(|name| !name.is_empty()) {
-            Some(name) => constant(graph, name)?.1,
-            None => vec![0.0; classes],
-        };
-        let shaping = ["Identity", "Flatten", "Reshape", "Squeeze", "Dropout"];
-        let map = producer(graph, from, &shaping).and_then(|node| {
-            let pools = ["GlobalAveragePool", "ReduceMean", "AveragePool"];
-            pools.contains(&node.op_type.as_deref()?).then(|| node.input.first().cloned())?
-        });
-        Some(Self { classifier: FrozenClassifier { weight, bias }, map })
-    }
-}
-
-/// The node that makes a tensor, looking through nodes of the kinds `through`.
-fn producer<'g>(graph: &'g GraphProto, name: &str, through: &[&str]) -> Option<&'g NodeProto> {
-    let mut name = name;
-    // No chain is longer than the graph; a circle would be.
-    for _ in 0..=graph.node.len() {
-        let node = graph.node.iter().find(|node| node.output.iter().any(|o| o == name))?;
-        if !node.op_type.as_deref().is_some_and(|kind| through.contains(&kind)) {
-            return Some(node);
-        }
-        name = node.input.first()?;
-    }
-    None
-}
-
-fn attribute<'n>(node: &'n NodeProto, name: &str) -> Option<&'n rten_onnx::onnx::AttributeProto> {
-    node.attribute.iter().find(|attribute| attribute.name.as_deref() == Some(name))
-}
-
-/// Shape and values of a constant of floats.
-fn constant(graph: &GraphProto, name: &str) -> Option<(Vec<usize>, Vec<f32>)> {
-    let weight = graph.initializer.iter().find(|tensor| tensor.name.as_deref() == Some(name));
-    let tensor = weight.or_else(|| {
-        let node = graph.node.iter().find(|node| node.output.iter().any(|o| o == name))?;
-        (node.op_type.as_deref() == Some("Constant"))
-            .then(|| attribute(node, "value")?.t.as_ref())?
-    })?;
-    if tensor.data_type != Some(DataType::FLOAT) {
-        return None;
-    }
-    let shape: Option<Vec<usize>> =
-        tensor.dims.iter().map(|&size| usize::try_from(size).ok()).collect();
-    let shape = shape?;
-    let values: Vec<f32> = match &tensor.raw_data {
-        Some(bytes) => bytes
-            .borrow()
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|&chunk| f32::from_le_bytes(chunk))
-            .collect(),
-        None => tensor.float_data.clone(),
-    };
-    let length = shape.iter().try_fold(1_usize, |all, &size| all.checked_mul(size))?;
-    (length == values.len()).then_some((shape, values))
 }
