@@ -67,7 +67,7 @@ impl ParameterId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferId(pub(crate) usize);
 
-/// How a parameter starts out. All rules are PyTorch's.
+/// How a parameter starts out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Initial {
     /// Normal with standard deviation `sqrt(2 / fan_out)`.
@@ -79,6 +79,11 @@ pub enum Initial {
     UniformFanIn {
         /// Inputs of one output value.
         fan_in: usize,
+    },
+    /// Uniform in `±bound`.
+    Uniform {
+        /// The largest value.
+        bound: f64,
     },
     /// Normal with a given standard deviation.
     Normal {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::builder::GraphBuilder;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, MapShape, ValueId};
+use crate::graph::{Graph, MapShape, Operation, ValueId};
 use crate::weights::{Array, StateDict};
 use crate::{initial, networks, weights};
 
@@ -103,6 +103,16 @@ impl Network {
             weight: &self.parameters[ids.weight.0],
             bias: &self.parameters[ids.bias.0],
         })
+    }
+
+    /// Bias of the linear layer that gives the output, `[classes]`; `None` for a network that ends
+    /// otherwise, as none of the table does.
+    #[must_use]
+    pub fn output_bias_mut(&mut self) -> Option<&mut [f32]> {
+        match self.graph.nodes.last()?.operation {
+            Operation::Linear { bias, .. } => Some(&mut self.parameters[bias.0]),
+            _ => None,
+        }
     }
 
     /// This network as far as `value`, and a linear layer on that map, flattened: a classifier in
