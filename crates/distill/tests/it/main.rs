@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod cache;
+mod ckd;
 mod combinations;
 mod data;
 mod faults;
