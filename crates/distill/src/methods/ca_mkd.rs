@@ -19,7 +19,8 @@
 //! # Paper and code
 //! the released code divides both distillation terms by K once more (`scale = "official"`), lets
 //! the gradient through `w_int` (`detach_inter_weight = false`), and for teachers of several map
-//! sizes resizes an already resized map; ours always resizes the student's own map. Like the
+//! sizes resizes an already resized map; ours always resizes the student's own map. Weight and
+//! bias of a connector's convolution start as there: uniform in ±1/√channels, PyTorch's default. Like the
 //! released loop, the intermediate term starts after the first epoch (`warmup_epochs = 1`). The
 //! paper's ablations are options: `weights = "uniform"`, `inter_weight = "teacher-confidence"` (the
 //! weights of the output layer on the maps too) or `"uniform"`, and `intermediate = false`.

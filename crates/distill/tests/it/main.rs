@@ -18,4 +18,5 @@ mod plans;
 mod resume;
 mod runs;
 mod sources;
+mod starts;
 mod sweeps;
