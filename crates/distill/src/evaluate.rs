@@ -59,6 +59,24 @@ pub fn teachers_quality(
     Ok(qualities.zip(ensemble.quality()))
 }
 
+/// Mean of a network's logits in inference mode over these batches, `[classes]`.
+///
+/// # Errors
+/// When a batch cannot be prepared.
+pub(crate) fn mean_logits(network: &Network, mut batches: BatchLoader) -> Result<Vec<f64>> {
+    let mut plan = Inference::new(network, &[]);
+    let (mut sums, mut count) = (vec![0.0; network.classes()], 0.0);
+    while let Some(batch) = batches.next() {
+        let batch = batch?;
+        for row in plan.run(&batch.images, batch.len()).chunks_exact(sums.len()) {
+            sums.iter_mut().zip(row).for_each(|(sum, &z)| *sum += f64::from(z));
+            count += 1.0;
+        }
+        batches.recycle(batch);
+    }
+    Ok(sums.into_iter().map(|sum| sum / count).collect())
+}
+
 pub(crate) fn for_each_batch(
     part: &Part,
     normalisation: &Normalisation,

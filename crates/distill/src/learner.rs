@@ -309,6 +309,11 @@ impl Learner {
         self.memory.set_state(state)
     }
 
+    /// What the method says of the student's mean logits, see [`Method::mean_logits`].
+    pub(crate) fn mean_logits(&self) -> Option<Vec<f32>> {
+        self.method.mean_logits(&self.memory.read())
+    }
+
     /// Puts student and connectors back to where they began, for [`Method::restart_after`].
     pub(crate) fn restart(&mut self) {
         if let Some(initial) = &self.initial {

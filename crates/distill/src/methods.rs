@@ -479,6 +479,15 @@ pub trait Method: Send + std::fmt::Debug {
         (self.loss(step), Vec::new())
     }
 
+    /// What the student's logits should be on average over the training samples, `[classes]`, where
+    /// the loss leaves that open; made from the arrays of [`Method::memory`]. The student's last bias
+    /// is set by it before every measurement, and so before the student is delivered. The loss must
+    /// not change when a number is added to all logits of a class.
+    fn mean_logits(&self, memory: &[Arc<Vec<f32>>]) -> Option<Vec<f32>> {
+        let _ = memory;
+        None
+    }
+
     /// A term on maps that is computed with its gradient, off the tape; called when
     /// [`Needs::map_terms`].
     /// `buffers` hold gradients of earlier steps, to be written over.

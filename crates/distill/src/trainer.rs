@@ -11,7 +11,7 @@ use faculty_nets::Network;
 
 use crate::checkpoint::{BestEpoch, EpochPart, Progress};
 use crate::error::{Error, Result};
-use crate::evaluate::network_quality;
+use crate::evaluate::{mean_logits, network_quality};
 use crate::learner::{Learner, LearnerBatch, StepRecord};
 use crate::methods::Needs;
 use crate::metrics::Quality;
@@ -126,8 +126,12 @@ impl Training<'_> {
         let part = self.batches(epoch, observe)?;
         let evaluating = Instant::now();
         let is_last = epoch == self.settings.schedule.epochs;
+        let measured = is_last || epoch.is_multiple_of(self.settings.evaluate_every);
+        if measured {
+            self.set_mean_logits(epoch)?;
+        }
         let validation = match &self.data.validation {
-            Some(part) if is_last || epoch.is_multiple_of(self.settings.evaluate_every) => {
+            Some(part) if measured => {
                 network_quality(&self.learner.student.network, part, &self.data.normalisation)?
             }
             _ => None,
@@ -152,6 +156,21 @@ impl Training<'_> {
             self.save()?;
         }
         observe(Event::Epoch(&record));
+        Ok(())
+    }
+
+    /// Gives the student the mean logits that the method asks for, by its last bias: over the views
+    /// of the epoch, as those were trained on that the method knows. The method's loss does not see
+    /// what is changed here, so that training goes on as it would have.
+    fn set_mean_logits(&mut self, epoch: usize) -> Result<()> {
+        let Some(expected) = self.learner.mean_logits() else { return Ok(()) };
+        let all = Settings { drop_last: false, ..self.settings.clone() };
+        let student = &mut self.learner.student.network;
+        let found = mean_logits(student, epoch_batches(&self.data, &all, epoch, 0)?)?;
+        let bias = student.output_bias_mut().expect("every named network ends in a linear layer");
+        for ((bias, expected), found) in bias.iter_mut().zip(expected).zip(found) {
+            *bias += (f64::from(expected) - found) as f32;
+        }
         Ok(())
     }
 

@@ -38,15 +38,17 @@ pub struct Conv2dConfig {
 /// How a convolution starts out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConvStart {
-    /// Normal weights by the fan-out of the whole layer, bias 0.
+    /// Weight and bias uniform in `±1/sqrt(fan_in)`: what `nn.Conv2d` does where a release says
+    /// nothing else, as in every connector, regressor and projector.
+    PyTorchDefault,
+    /// Normal weights of variance `2/fan_out`, by the fan-out of the whole layer, and bias 0: what
+    /// most networks for CIFAR and ImageNet ask for.
     KaimingFanOut,
-    /// Weight and bias uniform by the fan-in: `nn.Conv2d`'s default.
-    UniformFanIn,
 }
 
 impl Conv2dConfig {
     /// A convolution that keeps the size at stride 1: padding `kernel / 2`, one group, no bias,
-    /// Kaiming start.
+    /// [`ConvStart::PyTorchDefault`].
     #[must_use]
     pub const fn new(out_channels: usize, kernel: usize, stride: usize) -> Self {
         Self {
@@ -56,21 +58,20 @@ impl Conv2dConfig {
             padding: kernel / 2,
             groups: 1,
             bias: false,
-            start: ConvStart::KaimingFanOut,
+            start: ConvStart::PyTorchDefault,
         }
     }
 
-    /// The same with a bias, and PyTorch's default start.
+    /// The same with [`ConvStart::KaimingFanOut`].
+    #[must_use]
+    pub const fn kaiming(out_channels: usize, kernel: usize, stride: usize) -> Self {
+        Self { start: ConvStart::KaimingFanOut, ..Self::new(out_channels, kernel, stride) }
+    }
+
+    /// The same with a bias.
     #[must_use]
     pub const fn with_bias(mut self) -> Self {
         self.bias = true;
-        self.with_start(ConvStart::UniformFanIn)
-    }
-
-    /// The same with another start.
-    #[must_use]
-    pub const fn with_start(mut self, start: ConvStart) -> Self {
-        self.start = start;
         self
     }
 
@@ -167,13 +168,13 @@ impl GraphBuilder {
             ConvStart::KaimingFanOut => {
                 Initial::KaimingNormalFanOut { fan_out: out_channels * kernel * kernel }
             }
-            ConvStart::UniformFanIn => Initial::UniformFanIn { fan_in },
+            ConvStart::PyTorchDefault => Initial::UniformFanIn { fan_in },
         };
         let weight_shape = vec![out_channels, channels, kernel, kernel];
         let weight = self.parameter(name, "weight", weight_shape, initial);
         let initial = match start {
             ConvStart::KaimingFanOut => Initial::Zeros,
-            ConvStart::UniformFanIn => initial,
+            ConvStart::PyTorchDefault => initial,
         };
         let bias = bias.then(|| self.parameter(name, "bias", vec![out_channels], initial));
         let window = Window { kernel, stride, padding };

@@ -9,17 +9,15 @@ use crate::parameter::{Initial, ParameterSpec};
 pub(crate) fn fill(spec: &ParameterSpec, seed: u64) -> Vec<f32> {
     let len = spec.shape.iter().product();
     let mut stream = Stream::new(seed, &spec.name);
+    let mut uniform = |bound: f64| -> Vec<f32> {
+        (0..len).map(|_| ((2.0 * stream.unit() - 1.0) * bound) as f32).collect()
+    };
     match spec.initial {
         Initial::Ones => vec![1.0; len],
         Initial::Zeros => vec![0.0; len],
         Initial::Constant(value) => vec![value; len],
-        Initial::UniformFanIn { fan_in } => {
-            let bound = 1.0 / (fan_in as f64).sqrt();
-            (0..len).map(|_| ((2.0 * stream.unit() - 1.0) * bound) as f32).collect()
-        }
-        Initial::Uniform { bound } => {
-            (0..len).map(|_| ((2.0 * stream.unit() - 1.0) * f64::from(bound)) as f32).collect()
-        }
+        Initial::UniformFanIn { fan_in } => uniform(1.0 / (fan_in as f64).sqrt()),
+        Initial::Uniform { bound } => uniform(bound),
         Initial::KaimingNormalFanOut { fan_out } => {
             let deviation = (2.0 / fan_out as f64).sqrt();
             (0..len).map(|_| (stream.normal() * deviation) as f32).collect()
@@ -55,6 +53,7 @@ mod tests {
         let values = fill(&spec(Initial::UniformFanIn { fan_in: 144 }), 1);
         let largest = values.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
         assert!(largest <= 1.0 / 12.0 && largest > 0.99 / 12.0, "{largest}");
+        assert_eq!(values, fill(&spec(Initial::Uniform { bound: 1.0 / 12.0 }), 1));
     }
 
     #[test]

@@ -107,6 +107,17 @@ impl Network {
         })
     }
 
+    /// Bias of the linear layer that gives the output, `[classes]`; `None` for a network that ends
+    /// otherwise, as none of the table does.
+    #[must_use]
+    pub fn output_bias_mut(&mut self) -> Option<&mut [f32]> {
+        let op = &self.graph.nodes.last()?.op;
+        match (op.kind(), op.parameters()[..].last()) {
+            ("Linear", Some(bias)) => Some(&mut self.parameters[bias.0]),
+            _ => None,
+        }
+    }
+
     /// This network as far as `value`, and a linear layer on that map, flattened: a classifier in
     /// the middle of the network. `weight` is `[classes, elements of the map]`, `bias` `[classes]`.
     ///

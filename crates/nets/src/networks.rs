@@ -230,6 +230,26 @@ mod tests {
     }
 
     #[test]
+    fn convolutions_start_as_each_family_says_and_outputs_have_a_bias() {
+        use crate::{Initial, Network};
+        let image = MapShape::new(3, 64, 64);
+        for info in NETWORKS {
+            let mut network = Network::new(info.name, image, 10, 1).unwrap();
+            assert_eq!(network.output_bias_mut().map(|bias| bias.len()), Some(10), "{}", info.name);
+            for spec in network.graph().parameters() {
+                let [out, channels, rows, columns] = spec.shape[..] else { continue };
+                // PyTorch's default in the ShuffleNets alone.
+                let expected = if info.name.starts_with("Shuffle") {
+                    Initial::UniformFanIn { fan_in: channels * rows * columns }
+                } else {
+                    Initial::KaimingNormalFanOut { fan_out: out * rows * columns }
+                };
+                assert_eq!(spec.initial, expected, "{}: {}", info.name, spec.name);
+            }
+        }
+    }
+
+    #[test]
     fn names_the_nearest_network() {
         let error = find("resnet_20").unwrap_err();
         assert!(matches!(error, Error::UnknownNetwork { nearest: "resnet20", .. }), "{error}");

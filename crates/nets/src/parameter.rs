@@ -20,7 +20,7 @@ impl ParameterId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferId(pub(crate) usize);
 
-/// How a parameter starts out. All rules are PyTorch's.
+/// How a parameter starts out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Initial {
     /// Normal with standard deviation `sqrt(2 / fan_out)`.
@@ -36,7 +36,7 @@ pub enum Initial {
     /// Uniform in `±bound`.
     Uniform {
         /// The largest value.
-        bound: f32,
+        bound: f64,
     },
     /// Normal with a given standard deviation.
     Normal {

@@ -8,6 +8,7 @@
 //! Conv1×1 to C/2, BN, ReLU, Conv3×3, BN, ReLU, Conv1×1 to C, BN, ReLU           projector.conv0, …
 //! global average pooling, Linear                                                fc, frozen
 //! ```
+//! The convolutions have no bias and start as PyTorch's do by default, as in the release.
 //! Its name says all this, so that a weight file with the name can be used like any other:
 //! `resnet8+simkd256`, or `vgg8+simkd256@2x2` where the map is pooled first.
 

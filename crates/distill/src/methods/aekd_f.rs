@@ -15,7 +15,7 @@
 //! # Gradient
 //! through the student and the connectors; both weights are constants.
 //! # Paper and code
-//! ours: the connectors (those of CA-MKD), the output term beside the maps (`alpha = 0` leaves it
+//! ours: the connectors (those of CA-MKD, with their start), the output term beside the maps (`alpha = 0` leaves it
 //! out), β = 100 as for hints. The directions alone decide the weights, since the vectors are
 //! normalised, as in the released solver.
 //! # Limits
@@ -29,6 +29,7 @@ use super::fitnet::HINT_BETA;
 use super::layers::{Parameters, batch_norm_relu, conv1x1, parameter, resize};
 use super::options::{ALPHA, TEMPERATURE, number};
 use super::output_layer::{OutputConfig, task};
+use super::transformer::linear_parameters;
 use super::{Loss, Method, MethodInfo, Needs, Shapes, Status, Step, TeacherWeights, Term};
 use crate::losses::weighted_kl;
 use crate::recipe::MethodSpec;
@@ -99,15 +100,12 @@ impl Method for AekdF {
 
     fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
         let from = shapes.student[&Tap::Map].channels;
-        let initial = Initial::UniformFanIn { fan_in: from };
         let of_teacher = |(k, taps): (usize, &super::TapShapes)| {
             let to = taps[&Tap::Map].channels;
-            [
-                parameter(format!("connector.{k}.conv.weight"), &[to, from], initial),
-                parameter(format!("connector.{k}.conv.bias"), &[to], initial),
-                parameter(format!("connector.{k}.bn.weight"), &[to], Initial::Ones),
-                parameter(format!("connector.{k}.bn.bias"), &[to], Initial::Zeros),
-            ]
+            let convolution = linear_parameters(&format!("connector.{k}.conv"), from, to);
+            let scale = parameter(format!("connector.{k}.bn.weight"), &[to], Initial::Ones);
+            let shift = parameter(format!("connector.{k}.bn.bias"), &[to], Initial::Zeros);
+            convolution.into_iter().chain([scale, shift])
         };
         shapes.teachers.iter().enumerate().flat_map(of_teacher).collect()
     }

@@ -114,7 +114,7 @@ impl AmtmlKd {
 }
 
 /// Largest value of R at the start (released code).
-const HINT_START: f32 = 0.005;
+const HINT_START: f64 = 0.005;
 
 const AMTML_KD_CODE: &str = "AMTML-KD released code";
 

@@ -22,7 +22,8 @@
 //! sizes resizes an already resized map (the order of the teachers counts then), which is not copied:
 //! ours always resizes the student's own map. F_S and F_k are the maps in front of global pooling, but
 //! of a MobileNetV2 student the release reads the one of 160 channels in front of its last convolution
-//! (`student_map = "last-feature"`, the default there with `scale = "official"`). Like the
+//! (`student_map = "last-feature"`, the default there with `scale = "official"`). Weight and bias of a
+//! connector's convolution start as there: uniform in ±1/√channels, PyTorch's default. Like the
 //! released loop, the intermediate term starts after the first epoch (`warmup_epochs = 1`). The
 //! paper's ablations are options: `weights = "uniform"`, `inter_weight = "teacher-confidence"` (the
 //! weights of the output layer on the maps too) or `"uniform"`, and `intermediate = false`.

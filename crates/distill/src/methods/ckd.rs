@@ -5,6 +5,7 @@
 //! ```text
 //! d(z)  = z_i - z_j  (pairs)   or   (z_i + z_j)/2 - z_l  (groups), of random tuples of a batch
 //! L     = mean (d(z_S) - d(onehot))² + α mean (d(z_S) - d(z_T))²       over tuples and classes
+//! b    += mean ((onehot + α z_T)/(1 + α)) - mean z_S                   b: the last bias, after training
 //! ```
 //! Raw logits: no softmax, no temperature, no cross-entropy.
 //! # Shapes
@@ -12,21 +13,37 @@
 //! # Gradient
 //! through the student only.
 //! # Paper and code
-//! tuples are drawn within a batch, of different samples, 64 a step; `tuples = "all-pairs"` takes all
-//! pairs at once, in closed form, which is what pairs are on average. The paper runs the teacher on a
-//! few thousand images once: `data.train_samples` and `data.views` of the recipe give that.
+//! 64 tuples a step, of samples of the batch without repetition as long as there are enough of them:
+//! the release's step, of 64 tuples of fresh images, is `train.batch_size = 128` for pairs and 192 for
+//! groups; a smaller batch is cut into tuples several times, in other orders. `tuples = "all-pairs"`
+//! takes all pairs at once, in closed form, which is what pairs are on average. The paper runs the
+//! teacher on a few thousand images once: `data.train_samples` and `data.views` of the recipe give
+//! that.
+//!
+//! Labels and teachers both come as differences, to which a number added to all logits of a class is
+//! nothing: the loss leaves these offsets wherever the start put them. So the last bias is set to where
+//! the same squares without differences are smallest: the student's mean logits over the training
+//! samples (inference mode, the epoch's views) become those of labels and teachers, which are kept from
+//! the batches trained on: no call of a teacher is added.
 //! # Limits
-//! the value belongs to the whole batch, three samples at least for groups. A number added to all
-//! logits of a class changes nothing, so that only differences between samples are learnt; the
-//! comparison with the labels fixes them. With several teachers, the mean over them.
+//! the value belongs to the whole batch, three samples at least for groups. The offsets cost one more
+//! pass of the student over the training samples before each measurement (`train.evaluate_every`). In
+//! the first epoch the accuracy in training mode is that of offsets nobody has set yet. With several
+//! teachers, the mean over them.
+
+use std::sync::Arc;
 
 use burn::Tensor;
 use burn::tensor::{Int, TensorData};
 use faculty_data::rng::{Purpose, below, draw};
+use faculty_nets::{Initial, ParameterSpec};
 
 use super::features::{mean_k, mean_over_teachers};
+use super::layers::parameter;
 use super::options::{OURS, count, number, option, word};
-use super::{Loss, Method, MethodInfo, Needs, Status, Step, Term};
+use super::{Loss, Method, MethodInfo, Needs, Shapes, Status, Step, Term};
+use crate::learner::Write;
+use crate::losses::numbers;
 use crate::recipe::{MethodSpec, OptionValue, Range};
 
 /// Which tuples are compared.
@@ -118,10 +135,56 @@ pub(super) const ROW: MethodInfo = MethodInfo {
     },
 };
 
+/// Arrays of [`Ckd::memory`]: mean of what the logits are compared with, and of how many samples.
+const MEAN: usize = 0;
+const SEEN: usize = 1;
+
+impl Ckd {
+    /// Samples of a tuple, or of the smallest batch.
+    const fn tuple_size(&self) -> usize {
+        match self.config.tuples {
+            Tuples::Groups => 3,
+            Tuples::Pairs | Tuples::AllPairs => 2,
+        }
+    }
+
+    /// The memory with the batch of this step.
+    fn with_batch(&self, step: &Step) -> Vec<Write> {
+        let alpha = self.config.alpha;
+        let [batch, classes] = step.student_logits.dims();
+        let labels = one_hot(&step.labels, classes);
+        let teachers = step.teacher_logits().clone().mean_dim(0).squeeze_dim::<2>(0);
+        let compared = (labels + teachers * alpha) / (1.0 + alpha);
+        let seen = step.memory[SEEN][0] + batch as f32;
+        let share = batch as f32 / seen;
+        let means = numbers(&compared.mean_dim(0));
+        let old = step.memory[MEAN].iter();
+        let values = old.zip(means).map(|(old, new)| old + share * (new - old)).collect();
+        vec![
+            Write { array: MEAN, rows: vec![0], values },
+            Write { array: SEEN, rows: vec![0], values: vec![seen] },
+        ]
+    }
+}
+
 impl Method for Ckd {
     fn needs(&self, _epoch: usize) -> Needs {
-        let min_batch = if self.config.tuples == Tuples::Groups { 3 } else { 2 };
-        Needs { teacher_logits: true, min_batch, ..Needs::default() }
+        Needs { teacher_logits: true, min_batch: self.tuple_size(), ..Needs::default() }
+    }
+
+    fn memory(&self, shapes: &Shapes, _samples: usize) -> Vec<ParameterSpec> {
+        vec![
+            parameter("mean".to_owned(), &[1, shapes.classes], Initial::Zeros),
+            parameter("seen".to_owned(), &[1, 1], Initial::Zeros),
+        ]
+    }
+
+    fn mean_logits(&self, memory: &[Arc<Vec<f32>>]) -> Option<Vec<f32>> {
+        (memory[SEEN][0] > 0.0).then(|| memory[MEAN].to_vec())
+    }
+
+    fn loss_and_writes(&self, step: &Step) -> (Loss, Vec<Write>) {
+        (self.loss(step), self.with_batch(step))
     }
 
     fn loss(&self, step: &Step) -> Loss {
@@ -132,8 +195,8 @@ impl Method for Ckd {
         let difference: Box<dyn Fn(Tensor<2>) -> Tensor<1>> = match tuples {
             Tuples::AllPairs => Box::new(all_pairs_difference),
             Tuples::Pairs | Tuples::Groups => {
+                let drawn = drawn_tuples(step.draw, batch, self.tuple_size(), per_batch);
                 let group = tuples == Tuples::Groups;
-                let drawn = drawn_tuples(step.draw, batch, per_batch);
                 let coefficients = tuple_coefficients(&drawn, batch, group);
                 let shape = [per_batch, batch];
                 let matrix = Tensor::from_data(TensorData::new(coefficients, shape), &device);
@@ -174,26 +237,30 @@ pub(crate) fn one_hot(labels: &Tensor<1, Int>, classes: usize) -> Tensor<2> {
     numbers.equal(labels.clone().reshape([batch, 1]).repeat_dim(1, classes)).float()
 }
 
-/// Three samples of `0..batch` each, different as far as there are enough.
-pub(crate) fn drawn_tuples(number: u64, batch: usize, count: usize) -> Vec<[usize; 3]> {
-    (0..count as u64)
-        .map(|tuple| {
-            let pick = |which: u64, from: usize| {
-                below(draw(Purpose::Method, number, tuple, which, 0), from.max(1) as u64) as usize
-            };
-            let first = pick(0, batch);
-            let second = (first + 1 + pick(1, batch.saturating_sub(1))) % batch;
-            // The third skips the other two in their order.
-            let mut third = pick(2, batch.saturating_sub(2));
-            for taken in [first.min(second), first.max(second)] {
-                third += usize::from(third >= taken);
-            }
-            [first, second, third % batch]
-        })
-        .collect()
+/// `count` tuples of `size` samples of `0..batch`, 2 or 3. The batch is cut into tuples in a random
+/// order, and again in another one when none are left, so that a tuple holds different samples and each
+/// sample comes as often as the others.
+pub(crate) fn drawn_tuples(
+    number: u64,
+    batch: usize,
+    size: usize,
+    count: usize,
+) -> Vec<[usize; 3]> {
+    let each = (batch / size).max(1);
+    let tuples = (0..count.div_ceil(each)).flat_map(|turn| {
+        let mut order: Vec<usize> = (0..batch).collect();
+        for i in 0..batch {
+            let chosen = draw(Purpose::Method, number, turn as u64, i as u64, 0);
+            order.swap(i, i + below(chosen, (batch - i) as u64) as usize);
+        }
+        // A batch of fewer samples than a tuple repeats them.
+        (0..each).map(move |tuple| [0, 1, 2].map(|place| order[(tuple * size + place) % batch]))
+    });
+    tuples.take(count).collect()
 }
 
-/// Row-major `[tuples, batch]`: first less second, or the mean of first and second less the third.
+/// Row-major `[tuples, batch]`: first less second, whatever the third, or the mean of first and second
+/// less the third.
 pub(crate) fn tuple_coefficients(tuples: &[[usize; 3]], batch: usize, group: bool) -> Vec<f32> {
     let mut matrix = vec![0.0; tuples.len() * batch];
     for (row, &[first, second, third]) in matrix.chunks_exact_mut(batch).zip(tuples) {

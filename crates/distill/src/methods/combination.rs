@@ -8,6 +8,8 @@
 //! constants that sum to 1 over the teachers. A term that compares the samples of a batch with each
 //! other (`sp`, `rkd`, `pkt`) counts for a sample what it compares that sample with.
 
+use std::sync::Arc;
+
 use faculty_nets::{Network, ParameterSpec};
 
 use super::{Connector, Loss, MapStep, MapTerm, Method, Needs, Shapes, Step, TeacherWeights, find};
@@ -282,6 +284,11 @@ impl Method for Combination {
                 .extend(weights.map(|weights| TeacherWeights { level: term.name, weights }));
         }
         (loss, writes)
+    }
+
+    /// The base's: its terms compare maps and vectors, which the last bias does not reach.
+    fn mean_logits(&self, memory: &[Arc<Vec<f32>>]) -> Option<Vec<f32>> {
+        self.base.method.mean_logits(&memory[..self.base.memory])
     }
 
     fn map_terms(&self, step: &MapStep<'_>, buffers: &mut Vec<Vec<f32>>) -> Vec<MapTerm> {

@@ -20,10 +20,10 @@
 //! through the student and both linear layers; banks and Z are constants.
 //! # Paper and code
 //! the released code's estimate, sampling of negatives (`exact`) and constants: 128 wide, 16384
-//! negatives, τ_c 0.07, momentum 0.5, β 0.8. Other than there: banks start normal with the release's
-//! deviation, where it draws them uniformly; where a class has fewer than `negatives` other samples,
-//! all of these are taken once, where the release draws with repetition; nothing is added to the
-//! denominators, which c keeps from zero.
+//! negatives, τ_c 0.07, momentum 0.5, β 0.8. The linear layers start as PyTorch's do by default (uniform
+//! in ±1/√channels), the banks uniform in ±√(3/width). Other than there: where a class has fewer than
+//! `negatives` other samples, all of these are taken once, where the release draws with repetition;
+//! nothing is added to the denominators, which c keeps from zero.
 //! # Limits
 //! the banks take `8 N width` bytes a teacher, in memory and in checkpoints; the places in them go by
 //! sample id. With several teachers, the mean over them, each with layers and banks of its own.
@@ -196,7 +196,7 @@ impl Method for Crd {
     fn memory(&self, shapes: &Shapes, samples: usize) -> Vec<ParameterSpec> {
         let (teachers, width) = (shapes.teachers.len(), self.config.width);
         let mut specs = vec![parameter("normalisers".to_owned(), &[teachers, 2], Initial::Zeros)];
-        let initial = Initial::Normal { deviation: 1.0 / (width as f32).sqrt() };
+        let initial = Initial::Uniform { bound: (3.0 / width as f64).sqrt() };
         for k in 0..teachers {
             for side in SIDES {
                 specs.push(parameter(format!("bank.{k}.{side}"), &[samples, width], initial));

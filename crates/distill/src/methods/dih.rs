@@ -14,7 +14,7 @@
 //! through the student only.
 //! # Paper and code
 //! the released code sums over the heads, α = 0.1, τ = 5. A mean makes the strength independent of
-//! the number of heads.
+//! the number of heads. The heads start as there: uniform in ±1/√fan-in, PyTorch's default.
 //! # Limits
 //! at least one teacher that is a network: heads are mounted on its maps. Where the recipe names no
 //! `heads`, all stages of all networks get one. Under another method the same heads are weighed by

@@ -12,7 +12,8 @@
 //! # Paper and code
 //! the joint form of the distillation benchmarks (one stage of training, β = 100, second stage of
 //! the network); the paper first trains on hints alone. Regressors as described in the hints'
-//! documentation: 3×3 of stride 2, transposed 4×4 of stride 2, or a convolution of the surplus.
+//! documentation: 3×3 of stride 2, transposed 4×4 of stride 2, or a convolution of the surplus; weight
+//! and bias start uniform in ±1/√fan-in, PyTorch's default.
 //! # Limits
 //! with several teachers, the mean over them; `fitnet-mkd` is the form of the multi-teacher papers.
 

@@ -13,7 +13,8 @@
 //! through the student and the regressors, one a teacher.
 //! # Paper and code
 //! constants of the released code of CA-MKD's comparison, which builds a new tensor of the hints'
-//! values and so loses their gradient; here they train. Regressors as described for `fitnet`.
+//! values and so loses their gradient; here they train. Regressors as described for `fitnet`,
+//! with the same start.
 //! # Limits
 //! student and teachers need the feature map of that number.
 

@@ -7,7 +7,8 @@
 //! s ≥ t      convolution of size 1 + s - t without padding
 //! otherwise  3×3 convolution of padding 1, and the teacher's map resized to s
 //! ```
-//! each with bias, then batch norm and ReLU, as in the released benchmarks.
+//! each with bias, then batch norm and ReLU, as in the released benchmarks, and with PyTorch's default
+//! start: weight and bias uniform in ±1/√fan-in (of a transposed convolution: outputs × 16).
 
 use burn::Tensor;
 use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, Initial, MapShape, ParameterSpec};

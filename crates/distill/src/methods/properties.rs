@@ -426,16 +426,32 @@ fn ablations_of_ca_mkd_change_the_weights_alone() {
 }
 
 #[test]
-fn drawn_tuples_hold_different_samples() {
-    for batch in [3, 4, 9] {
-        for number in 0..50 {
-            for [a, b, c] in drawn_tuples(number, batch, 20) {
-                assert!(a < batch && b < batch && c < batch, "{a} {b} {c} of {batch}");
-                assert!(a != b && a != c && b != c, "{a} {b} {c} of {batch}");
+fn drawn_tuples_hold_different_samples_and_use_up_the_batch_before_any_comes_again() {
+    for size in [2, 3] {
+        for (batch, number) in [3, 4, 9, 10].into_iter().flat_map(|b| (0..20).map(move |n| (b, n)))
+        {
+            let tuples = drawn_tuples(number, batch, size, 20);
+            assert_eq!(tuples.len(), 20);
+            for turn in tuples.chunks(batch / size) {
+                let mut all: Vec<usize> = turn.iter().flat_map(|t| t[..size].to_vec()).collect();
+                all.sort_unstable();
+                all.dedup();
+                assert_eq!(all.len(), turn.len() * size, "{turn:?}");
+                assert!(all.iter().all(|&own| own < batch), "{turn:?}");
             }
         }
     }
-    assert_eq!(drawn_tuples(1, 1, 1), [[0, 0, 0]]);
+    // The released step: 64 tuples of fresh samples.
+    for (batch, size) in [(128, 2), (192, 3)] {
+        let tuples = drawn_tuples(7, batch, size, 64);
+        let mut all: Vec<usize> = tuples.iter().flat_map(|t| t[..size].to_vec()).collect();
+        assert!(!all.is_sorted());
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..batch));
+    }
+    assert_ne!(drawn_tuples(1, 9, 3, 3), drawn_tuples(2, 9, 3, 3));
+    // Fewer samples than a tuple: a last batch.
+    assert_eq!(drawn_tuples(1, 1, 3, 1), [[0, 0, 0]]);
 }
 
 #[test]

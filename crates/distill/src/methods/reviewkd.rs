@@ -165,7 +165,7 @@ impl Method for ReviewKd {
     fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
         let width = inner_width(shapes.student[&Tap::Pooled].channels);
         // PyTorch's `kaiming_uniform_` with `a = 1`.
-        let wide = |fan_in: usize| Initial::Uniform { bound: (3.0 / fan_in as f32).sqrt() };
+        let wide = |fan_in: usize| Initial::Uniform { bound: (3.0 / fan_in as f64).sqrt() };
         let mut specs = Vec::new();
         for (k, teacher) in shapes.teachers.iter().enumerate() {
             for (level, (tap, other)) in self.levels().into_iter().rev().enumerate() {

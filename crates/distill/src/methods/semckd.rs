@@ -20,23 +20,24 @@
 //! included).
 //! # Paper and code
 //! sizes, β = 400 and the output term (α = 1) are those of the authors' first release; a later one
-//! divides the attention's products by a constant, which we leave out.
+//! divides the attention's products by a constant, which we leave out. All trained parts start as there:
+//! PyTorch's default, weights (and the linear layers' biases) uniform in ±1/√fan-in.
 //! # Limits
-//! released for a learning rate of 0.05; at 0.1 the first steps can diverge (`train.clip_gradient_norm`
-//! helps). Its networks are as wide as the batch, so every batch must be full (`train.drop_last`). Nine
+//! released for a learning rate of 0.05. Its networks are as wide as the batch, so every batch must be full (`train.drop_last`). Nine
 //! regressors for three stages cost more than a small student. With several teachers, the mean over
 //! them, each with networks of its own.
 
 use burn::Tensor;
 use burn::tensor::activation::{relu, softmax};
-use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, Initial, MapShape, ParameterSpec};
+use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, MapShape, ParameterSpec};
 
 use super::features::{
     BesideConfig, FIRST_STAGE, STAGES, Stages, TEMPERATURE_BESIDE, mean_k, over_teachers, rows,
     sample_means, unit_rows,
 };
-use super::layers::{Parameters, parameter, resize};
+use super::layers::{Parameters, resize};
 use super::options::{BENCHMARKS, number, option};
+use super::transformer::linear_parameters;
 use super::{Connector, Loss, Method, MethodInfo, Needs, Shapes, Status, Step};
 use crate::recipe::{MethodSpec, OptionValue, Range};
 use crate::tap::Tap;
@@ -154,10 +155,8 @@ impl Method for SemCkd {
                 for tap in self.config.stages.taps() {
                     let layers = [("0", batch, 2 * width), ("1", 2 * width, width)];
                     for (layer, inputs, outputs) in layers {
-                        let name = |kind: &str| format!("{side}.{k}.{tap}.{layer}.{kind}");
-                        let initial = Initial::UniformFanIn { fan_in: inputs };
-                        specs.push(parameter(name("weight"), &[outputs, inputs], initial));
-                        specs.push(parameter(name("bias"), &[outputs], initial));
+                        let name = format!("{side}.{k}.{tap}.{layer}");
+                        specs.extend(linear_parameters(&name, inputs, outputs));
                     }
                 }
             }

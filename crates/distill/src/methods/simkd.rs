@@ -16,7 +16,8 @@
 //! # Gradient
 //! through the student's body and P. The classifier gets none, nor weight decay.
 //! # Paper and code
-//! the projector and the single term are the paper's: neither labels nor outputs take part. β = 1 as in
+//! the projector and the single term are the paper's: neither labels nor outputs take part. The
+//! convolutions of P start as the release's do: uniform in ±1/√fan-in, PyTorch's default. β = 1 as in
 //! the release's commands for CIFAR-100 and ImageNet; the mean over all values makes small gradients,
 //! so that it takes many epochs, and short runs gain from a larger β. Batch norm at the end of P has running statistics as everywhere, since P is part of the student.
 //! # Limits

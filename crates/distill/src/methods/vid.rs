@@ -17,7 +17,7 @@
 //! the maps (f1 and all after it, as far as all networks have them), the networks μ and the start of
 //! the variance are those of the distillation benchmarks (as many
 //! channels inside as the teacher has); the paper gives the convolutions twice as many and batch
-//! norm.
+//! norm. The convolutions start as PyTorch's do by default: uniform in ±1/√channels of their input.
 //! # Limits
 //! the term can be negative (a log density). With several teachers, the mean over them.
 

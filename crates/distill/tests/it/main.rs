@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod cache;
+mod ckd;
 mod combinations;
 mod data;
 mod faults;
@@ -19,4 +20,5 @@ mod plans;
 mod resume;
 mod runs;
 mod sources;
+mod starts;
 mod sweeps;

@@ -70,8 +70,8 @@ pub(crate) fn build(
 ) -> Result<Graph> {
     let (mut g, image) = GraphBuilder::new(input);
     let config = match stem {
-        Stem::Small => Conv2dConfig::new(64, 3, 1),
-        Stem::ImageNet => Conv2dConfig::new(64, 7, 2),
+        Stem::Small => Conv2dConfig::kaiming(64, 3, 1),
+        Stem::ImageNet => Conv2dConfig::kaiming(64, 7, 2),
     };
     let x = g.conv2d("conv1", image, config)?;
     let mut x = g.batch_norm("bn1", x, None, true);
@@ -103,17 +103,19 @@ fn residual_block(
     let channels = width * block.expansion();
     let shortcut = if stride != 1 || g.shape(x).channels != channels {
         let name = format!("{name}.{}", stem.shortcut());
-        let y = g.conv2d(&format!("{name}.0"), x, Conv2dConfig::new(channels, 1, stride))?;
+        let y = g.conv2d(&format!("{name}.0"), x, Conv2dConfig::kaiming(channels, 1, stride))?;
         g.batch_norm(&format!("{name}.1"), y, None, false)
     } else {
         x
     };
     let layers: &[Conv2dConfig] = match block {
-        Block::Basic => &[Conv2dConfig::new(width, 3, stride), Conv2dConfig::new(width, 3, 1)],
+        Block::Basic => {
+            &[Conv2dConfig::kaiming(width, 3, stride), Conv2dConfig::kaiming(width, 3, 1)]
+        }
         Block::Bottleneck => &[
-            Conv2dConfig::new(width, 1, 1),
-            Conv2dConfig::new(width, 3, stride),
-            Conv2dConfig::new(channels, 1, 1),
+            Conv2dConfig::kaiming(width, 1, 1),
+            Conv2dConfig::kaiming(width, 3, stride),
+            Conv2dConfig::kaiming(channels, 1, 1),
         ],
     };
     let mut y = x;

@@ -46,7 +46,7 @@ const TAPPED: [usize; 4] = [1, 2, 4, 6];
 /// When the image is too small.
 pub(crate) fn build(input: MapShape, classes: usize) -> Result<Graph> {
     let (mut g, image) = GraphBuilder::new(input);
-    let stem = g.conv2d("conv1.0", image, Conv2dConfig::new(16, 3, 2))?;
+    let stem = g.conv2d("conv1.0", image, Conv2dConfig::kaiming(16, 3, 2))?;
     let mut x = g.batch_norm("conv1.1", stem, None, true);
     g.feature(x);
     for (index, stage) in STAGES.iter().enumerate() {
@@ -59,7 +59,7 @@ pub(crate) fn build(input: MapShape, classes: usize) -> Result<Graph> {
             g.feature(x);
         }
     }
-    let last = g.conv2d("conv2.0", x, Conv2dConfig::new(1280, 1, 1))?;
+    let last = g.conv2d("conv2.0", x, Conv2dConfig::kaiming(1280, 1, 1))?;
     let map = g.batch_norm("conv2.1", last, None, true);
     g.pooled_classifier("classifier.0", map, classes);
     g.start_classifier(Initial::Normal { deviation: 0.01 }, Initial::Zeros);
@@ -76,12 +76,12 @@ fn inverted_residual(
 ) -> Result<ValueId> {
     let before = g.shape(x).channels;
     let hidden = before * expansion;
-    let y = g.conv2d(&format!("{name}.0"), x, Conv2dConfig::new(hidden, 1, 1))?;
+    let y = g.conv2d(&format!("{name}.0"), x, Conv2dConfig::kaiming(hidden, 1, 1))?;
     let y = g.batch_norm(&format!("{name}.1"), y, None, true);
-    let depthwise = Conv2dConfig::new(hidden, 3, stride).with_groups(hidden);
+    let depthwise = Conv2dConfig::kaiming(hidden, 3, stride).with_groups(hidden);
     let y = g.conv2d(&format!("{name}.3"), y, depthwise)?;
     let y = g.batch_norm(&format!("{name}.4"), y, None, true);
-    let y = g.conv2d(&format!("{name}.6"), y, Conv2dConfig::new(channels, 1, 1))?;
+    let y = g.conv2d(&format!("{name}.6"), y, Conv2dConfig::kaiming(channels, 1, 1))?;
     let residual = (stride == 1 && before == channels).then_some(x);
     Ok(g.batch_norm(&format!("{name}.7"), y, residual, false))
 }

@@ -27,7 +27,7 @@ pub(crate) fn build(
 ) -> Result<Graph> {
     let blocks = (depth - 2) / 6;
     let (mut g, image) = GraphBuilder::new(input);
-    let stem = g.conv2d("conv1", image, Conv2dConfig::new(widths[0], 3, 1))?;
+    let stem = g.conv2d("conv1", image, Conv2dConfig::kaiming(widths[0], 3, 1))?;
     let mut x = g.batch_norm("bn1", stem, None, true);
     g.feature(x);
     for stage in 1..=3 {
@@ -49,14 +49,14 @@ fn basic_block(
     stride: usize,
 ) -> Result<ValueId> {
     let shortcut = if stride != 1 || g.shape(x).channels != width {
-        let config = Conv2dConfig::new(width, 1, stride);
+        let config = Conv2dConfig::kaiming(width, 1, stride);
         let projected = g.conv2d(&format!("{name}.downsample.0"), x, config)?;
         g.batch_norm(&format!("{name}.downsample.1"), projected, None, false)
     } else {
         x
     };
-    let y = g.conv2d(&format!("{name}.conv1"), x, Conv2dConfig::new(width, 3, stride))?;
+    let y = g.conv2d(&format!("{name}.conv1"), x, Conv2dConfig::kaiming(width, 3, stride))?;
     let y = g.batch_norm(&format!("{name}.bn1"), y, None, true);
-    let y = g.conv2d(&format!("{name}.conv2"), y, Conv2dConfig::new(width, 3, 1))?;
+    let y = g.conv2d(&format!("{name}.conv2"), y, Conv2dConfig::kaiming(width, 3, 1))?;
     Ok(g.batch_norm(&format!("{name}.bn2"), y, Some(shortcut), true))
 }

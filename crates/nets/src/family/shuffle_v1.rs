@@ -5,7 +5,7 @@
 //!
 //! Taps: f0 stem, f1…f3 stages (all after ReLU), f4 pooled.
 
-use crate::builder::{Conv2dConfig, ConvStart, GraphBuilder};
+use crate::builder::{Conv2dConfig, GraphBuilder};
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::parameter::ValueId;
@@ -22,7 +22,7 @@ const STAGES: [(usize, usize); 3] = [(240, 4), (480, 8), (960, 4)];
 /// When the image is too small.
 pub(crate) fn build(input: MapShape, classes: usize) -> Result<Graph> {
     let (mut g, image) = GraphBuilder::new(input);
-    let stem = g.conv2d("conv1", image, convolution(STEM, 1, 1))?;
+    let stem = g.conv2d("conv1", image, Conv2dConfig::new(STEM, 1, 1))?;
     let mut x = g.batch_norm("bn1", stem, None, true);
     g.feature(x);
     for (index, (channels, blocks)) in STAGES.into_iter().enumerate() {
@@ -34,10 +34,6 @@ pub(crate) fn build(input: MapShape, classes: usize) -> Result<Graph> {
     }
     g.pooled_classifier("linear", x, classes);
     Ok(g.finish())
-}
-
-fn convolution(channels: usize, kernel: usize, stride: usize) -> Conv2dConfig {
-    Conv2dConfig::new(channels, kernel, stride).with_start(ConvStart::UniformFanIn)
 }
 
 fn bottleneck(
@@ -53,13 +49,15 @@ fn bottleneck(
     let middle = made / 4;
     // The stem is too narrow to be cut into groups.
     let groups = if before == STEM { 1 } else { GROUPS };
-    let y = g.conv2d(&format!("{name}.conv1"), x, convolution(middle, 1, 1).with_groups(groups))?;
+    let y =
+        g.conv2d(&format!("{name}.conv1"), x, Conv2dConfig::new(middle, 1, 1).with_groups(groups))?;
     let y = g.batch_norm(&format!("{name}.bn1"), y, None, true);
     let y = g.shuffled(y, groups);
-    let depthwise = convolution(middle, 3, stride).with_groups(middle);
+    let depthwise = Conv2dConfig::new(middle, 3, stride).with_groups(middle);
     let y = g.conv2d(&format!("{name}.conv2"), y, depthwise)?;
     let y = g.batch_norm(&format!("{name}.bn2"), y, None, true);
-    let y = g.conv2d(&format!("{name}.conv3"), y, convolution(made, 1, 1).with_groups(GROUPS))?;
+    let y =
+        g.conv2d(&format!("{name}.conv3"), y, Conv2dConfig::new(made, 1, 1).with_groups(GROUPS))?;
     if !halve {
         return Ok(g.batch_norm(&format!("{name}.bn3"), y, Some(x), true));
     }

@@ -7,7 +7,7 @@
 //!
 //! Taps: f0 stem, f1…f3 stages (all after ReLU), f4 pooled.
 
-use crate::builder::{Conv2dConfig, ConvStart, GraphBuilder};
+use crate::builder::{Conv2dConfig, GraphBuilder};
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::parameter::ValueId;
@@ -75,7 +75,6 @@ impl Layers<'_> {
         relu: bool,
     ) -> Result<ValueId> {
         let Self { g, prefix } = self;
-        let config = config.with_start(ConvStart::UniformFanIn);
         let y = g.conv2d(&format!("{prefix}conv{number}"), x, config)?;
         Ok(g.batch_norm(&format!("{prefix}bn{number}"), y, None, relu))
     }

@@ -7,7 +7,7 @@
 //!
 //! Taps: f0…f4 blocks (after ReLU, before pooling), f5 pooled.
 
-use crate::builder::{Conv2dConfig, ConvStart, GraphBuilder};
+use crate::builder::{Conv2dConfig, GraphBuilder};
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::parameter::Initial;
@@ -29,8 +29,7 @@ pub(crate) fn build(layers: [usize; 5], input: MapShape, classes: usize) -> Resu
         for layer in 0..layers {
             // The list counts convolution, batch norm and ReLU.
             let place = |index: usize| format!("block{block}.{}", 3 * layer + index);
-            let config =
-                Conv2dConfig::new(width, 3, 1).with_bias().with_start(ConvStart::KaimingFanOut);
+            let config = Conv2dConfig::kaiming(width, 3, 1).with_bias();
             let y = g.conv2d(&place(0), x, config)?;
             x = g.batch_norm(&place(1), y, None, true);
         }

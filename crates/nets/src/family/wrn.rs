@@ -20,7 +20,7 @@ use crate::shape::MapShape;
 pub(crate) fn build(depth: usize, width: usize, input: MapShape, classes: usize) -> Result<Graph> {
     let blocks = (depth - 4) / 6;
     let (mut g, image) = GraphBuilder::new(input);
-    let mut x = g.conv2d("conv1", image, Conv2dConfig::new(16, 3, 1))?;
+    let mut x = g.conv2d("conv1", image, Conv2dConfig::kaiming(16, 3, 1))?;
     g.feature(x);
     for stage in 1..=3 {
         for block in 0..blocks {
@@ -51,14 +51,15 @@ fn pre_activation_block(
 ) -> Result<ValueId> {
     let same = g.shape(x).channels == channels;
     let active = g.batch_norm(&format!("{name}.bn1"), x, None, true);
-    let y = g.conv2d(&format!("{name}.conv1"), active, Conv2dConfig::new(channels, 3, stride))?;
+    let y =
+        g.conv2d(&format!("{name}.conv1"), active, Conv2dConfig::kaiming(channels, 3, stride))?;
     let y = g.batch_norm(&format!("{name}.bn2"), y, None, true);
     let shortcut = if same {
         x
     } else {
-        let config = Conv2dConfig::new(channels, 1, stride);
+        let config = Conv2dConfig::kaiming(channels, 1, stride);
         g.conv2d(&format!("{name}.convShortcut"), active, config)?
     };
-    let config = Conv2dConfig::new(channels, 3, 1);
+    let config = Conv2dConfig::kaiming(channels, 3, 1);
     g.conv2d_plus(&format!("{name}.conv2"), y, Some(shortcut), config)
 }
