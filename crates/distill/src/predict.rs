@@ -30,9 +30,16 @@ pub struct Predictor {
     shape: [usize; 3],
     renderer: Renderer,
     class_names: Vec<String>,
+    notes: Vec<String>,
 }
 
 impl Predictor {
+    /// What to know about its weights: what of their file was left out.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// From a run folder, a weight file, or an ONNX file of [`crate::export::export_onnx`] (another
     /// one is taken to want pixel / 255, unless its metadata has `mean` and `std`).
     ///
@@ -49,7 +56,9 @@ impl Predictor {
             hint: "give a run folder, or a file that faculty wrote",
         })?;
         let source = Box::new(NetworkTeacher::new(&student.network, None, &[]));
-        Self::new(source, student.shape(), normalisation, student.class_names.clone())
+        let names = student.class_names.clone();
+        let own = Self::new(source, student.shape(), normalisation, names)?;
+        Ok(Self { notes: student.notes, ..own })
     }
 
     fn of_onnx(path: &Path, choice: &StudentChoice) -> Result<Self> {
@@ -81,7 +90,7 @@ impl Predictor {
         class_names: Vec<String>,
     ) -> Result<Self> {
         let renderer = Renderer::new(shape, Augmentation::NONE, normalisation, 0)?;
-        Ok(Self { source, shape, renderer, class_names })
+        Ok(Self { source, shape, renderer, class_names, notes: Vec::new() })
     }
 
     /// `[channels, height, width]` that images are brought to.

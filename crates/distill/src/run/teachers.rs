@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use faculty_data::{LogitTable, Normalisation};
-use faculty_nets::weights::file_hash;
-use faculty_nets::{MapShape, Network, graph_of};
+use faculty_nets::weights::{WeightFile, file_hash};
+use faculty_nets::{MapShape, Network};
 
 use super::data::check_channels;
 use super::{RunData, Teacher};
@@ -68,7 +68,7 @@ pub(crate) fn open_teacher(
     let Opened { source, beside, names, notes } = match (&wanted.onnx, &wanted.logits) {
         (Some(path), _) => open_onnx(wanted, path, data)?,
         (None, Some(path)) => open_table(wanted, path, data)?,
-        (None, None) => open_network(wanted, data, &declared, classes.len(), taps)?,
+        (None, None) => open_network(wanted, data, taps)?,
     };
     let map = match labels {
         Labels::Own => None,
@@ -148,9 +148,10 @@ pub(crate) fn identify_teacher(
         (None, None, Some(_)) => "head",
         (None, None, None) => "network",
     };
-    let outputs = match &wanted.onnx {
-        None => String::new(),
-        Some(_) => format!("{:?}, map {:?}", wanted.output, wanted.map),
+    let outputs = match (&wanted.onnx, &wanted.weights_key) {
+        (None, None) => String::new(),
+        (None, Some(key)) => format!("of the weights below {key:?}"),
+        (Some(_), _) => format!("{:?}, map {:?}", wanted.output, wanted.map),
     };
     let declared = class_file::declared(wanted.classes.as_ref())?;
     Ok(TeacherIdentity {
@@ -196,35 +197,23 @@ struct Opened {
     notes: Vec<String>,
 }
 
-fn open_network(
-    wanted: &recipe::Teacher,
-    data: &RunData,
-    declared: &Declared,
-    classes: usize,
-    taps: &[Tap],
-) -> Result<Opened> {
+fn open_network(wanted: &recipe::Teacher, data: &RunData, taps: &[Tap]) -> Result<Opened> {
     // The check of the recipe saw to it that both are given.
     let name = wanted.network.clone().unwrap_or_default();
     let path = wanted.weights.clone().unwrap_or_default();
     let input = own_input(wanted, data)?;
-    let state = faculty_nets::weights::read(&path)?;
-    // The file knows how many classes there are, if its last layer is where networks have it.
-    let probe = graph_of(&name, input.shape(), classes)?;
-    let stored = probe.classifier().and_then(|ids| state.get(&probe.parameter(ids.bias).name));
-    let own = stored.map(|bias| bias.values.len()).or(declared.own_classes()).unwrap_or(classes);
-    let graph = if own == classes { probe } else { graph_of(&name, input.shape(), own)? };
-    let mut network = Network::from_graph(&name, graph, 0);
-    network.set_state_dict(&state, &path)?;
+    let mut file = WeightFile::open(&path, wanted.weights_key.as_deref())?;
+    let (network, mut notes) = Network::from_file(&name, input.shape(), None, &mut file)?;
     let Some(head) = &wanted.head else {
         let names = stored_names(&path)?;
         let source = Box::new(NetworkTeacher::with_input(&network, input, taps));
-        return Ok(Opened { source, beside: Vec::new(), names, notes: Vec::new() });
+        return Ok(Opened { source, beside: Vec::new(), names, notes });
     };
     let head = Head::read(head)?;
     let network = head.on(&network)?;
     // In the middle of the network no method finds its map or pooled vector.
     let source = Box::new(NetworkTeacher::with_input(&network, input, &[]));
-    let notes = vec![format!("a classifier head on `{}` of the network", head.tap)];
+    notes.push(format!("a classifier head on `{}` of the network", head.tap));
     Ok(Opened { source, beside: vec![head.path], names: Some(head.class_names), notes })
 }
 
@@ -234,8 +223,7 @@ pub(crate) fn open_backbone(
     data: &RunData,
     taps: &[Tap],
 ) -> Result<Box<dyn TeacherSource>> {
-    let declared = class_file::declared(wanted.classes.as_ref())?;
-    Ok(open_network(wanted, data, &declared, 1, taps)?.source)
+    Ok(open_network(wanted, data, taps)?.source)
 }
 
 /// The feature maps of a network teacher, f0 first. Its weights are not read.
@@ -247,10 +235,7 @@ pub(crate) fn stage_taps(wanted: &recipe::Teacher, data: &RunData) -> Result<Vec
 
 /// `class_names` of a safetensors file, as this program writes it.
 fn stored_names(path: &Path) -> Result<Option<Vec<String>>> {
-    if path.extension().is_none_or(|e| e != "safetensors") {
-        return Ok(None);
-    }
-    let metadata = faculty_nets::weights::read_safetensors(path)?.1;
+    let metadata = faculty_nets::weights::metadata(path)?;
     Ok(metadata.get("class_names").and_then(|text| serde_json::from_str(text).ok()))
 }
 
@@ -297,7 +282,8 @@ pub(super) fn open_learning(
     }
     let (name, path) = (wanted.network.clone().unwrap_or_default(), main_file(wanted));
     let input = own_input(wanted, data)?;
-    let network = Network::load(&name, input.shape(), classes, path)?;
+    let mut file = WeightFile::open(path, wanted.weights_key.as_deref())?;
+    let (network, _) = Network::from_file(&name, input.shape(), Some(classes), &mut file)?;
     Ok(LearningTeacher::new(network, input))
 }
 
