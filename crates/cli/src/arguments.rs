@@ -110,6 +110,9 @@ pub(crate) struct InitOptions {
     /// The teachers: weights (.pth, .pt, .safetensors), ONNX files, tables of logits (.parquet,
     /// .npy, .safetensors)
     pub(crate) weights: Vec<PathBuf>,
+    /// Which set of weights to take where a file holds several: `state_dict_ema`
+    #[arg(long, value_name = "KEY")]
+    pub(crate) weights_key: Option<String>,
     /// The recipe to write
     #[arg(long, value_name = "FILE", default_value = "recipe.toml")]
     pub(crate) output: PathBuf,
@@ -302,6 +305,9 @@ pub(crate) struct EvaluateOptions {
     /// Weight file: .pth, .pt or .safetensors
     #[arg(long, value_name = "FILE", requires = "data")]
     pub(crate) weights: Option<PathBuf>,
+    /// Which of several sets of weights in that file: `state_dict_ema` [default: the only one]
+    #[arg(long, value_name = "KEY", requires = "weights")]
+    pub(crate) weights_key: Option<String>,
     /// Network of the weights [default: the one named in a .safetensors file of faculty]
     #[arg(long, value_name = "NAME")]
     pub(crate) network: Option<String>,

@@ -31,9 +31,16 @@ pub struct Predictor {
     renderer: Renderer,
     class_names: Vec<String>,
     activation: Activation,
+    notes: Vec<String>,
 }
 
 impl Predictor {
+    /// What to know about its weights: what of their file was left out.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// From a run folder, a weight file, or an ONNX file of [`crate::export::export_onnx`] (another
     /// one is taken to want pixel / 255, unless it reads bytes or its metadata has `mean` and `std`).
     ///
@@ -51,7 +58,9 @@ impl Predictor {
         })?;
         let source = Box::new(NetworkTeacher::new(&student.network, None, &[]));
         let names = student.class_names.clone();
-        Self::new(source, student.shape(), normalisation, names, Activation::Softmax)
+        let (shape, softmax) = (student.shape(), Activation::Softmax);
+        let predictor = Self::new(source, shape, normalisation, names, softmax)?;
+        Ok(Self { notes: student.notes, ..predictor })
     }
 
     fn of_onnx(path: &Path, choice: &StudentChoice) -> Result<Self> {
@@ -90,7 +99,7 @@ impl Predictor {
         activation: Activation,
     ) -> Result<Self> {
         let renderer = Renderer::new(shape, Augmentation::NONE, normalisation, 0)?;
-        Ok(Self { source, shape, renderer, class_names, activation })
+        Ok(Self { source, shape, renderer, class_names, activation, notes: Vec::new() })
     }
 
     /// `[channels, height, width]` that images are brought to.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use faculty_data::{
     Augmentation, BatchLoader, Dataset, Format, LoaderConfig, Normalisation, Part, ReadOptions,
 };
+use faculty_nets::weights::WeightFile;
 use faculty_nets::{MapShape, Network};
 
 use crate::cache::CachePlan;
@@ -145,10 +146,14 @@ impl CheckedRun {
         let info = methods::find(&recipe.method.name);
         let mut method = methods::build(&recipe.method);
 
-        let mut student = Network::new(&recipe.student.network, input, classes, recipe.seed)?;
-        if let Some(path) = &recipe.student.weights {
-            student = Network::load(&recipe.student.network, input, classes, path)?;
-        }
+        let spec = &recipe.student;
+        let (student, student_notes) = match &spec.weights {
+            None => (Network::new(&spec.network, input, classes, recipe.seed)?, Vec::new()),
+            Some(path) => {
+                let mut file = WeightFile::open(path, spec.weights_key.as_deref())?;
+                Network::from_file(&spec.network, input, Some(classes), &mut file)?
+            }
+        };
 
         let whole = needs_of_run(method.as_ref(), recipe.train.epochs);
         teachers::check_batches(info.spec.name, &whole, &recipe.train)?;
@@ -255,6 +260,7 @@ impl CheckedRun {
             std: data.normalisation.std.clone(),
             student: student.name().to_owned(),
             student_parameters: student.graph().parameter_count(),
+            student_notes,
             teachers: cards,
             ensemble: report.as_ref().map(|report| report.ensemble),
             diversity: report.and_then(|report| report.diversity),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use faculty_data::{Dataset, Normalisation, Part};
-use faculty_nets::weights::{StateDict, read, read_safetensors};
+use faculty_nets::weights::{self, WeightFile};
 use faculty_nets::{MapShape, Network, graph_of};
 
 use crate::error::{Error, Result};
@@ -23,6 +23,8 @@ pub struct StudentChoice {
     pub network: Option<String>,
     /// Height and width of its images, if neither file nor data say so.
     pub size: Option<[usize; 2]>,
+    /// Which of several sets of weights of its file.
+    pub weights_key: Option<String>,
 }
 
 /// A trained network, ready to be used elsewhere.
@@ -40,6 +42,8 @@ pub struct FinishedStudent {
     pub data: Option<Result<Dataset>>,
     /// Of a run that is not finished the epoch of this student, the best one so far.
     pub unfinished_epoch: Option<usize>,
+    /// What to know about its weights: what of the file was left out.
+    pub notes: Vec<String>,
 }
 
 impl FinishedStudent {
@@ -84,9 +88,8 @@ impl FinishedStudent {
         finished: bool,
     ) -> Result<Self> {
         let wrong = |reason, hint| Error::Student { path: path.to_owned(), reason, hint };
-        let state = read(path)?;
-        let ours = path.extension().is_some_and(|e| e == "safetensors");
-        let metadata = if ours { read_safetensors(path)?.1 } else { HashMap::new() };
+        let mut file = WeightFile::open(path, choice.weights_key.as_deref())?;
+        let metadata = weights::metadata(path)?;
         let name = choice.network.clone().or_else(|| metadata.get("network").cloned());
         let name = name.ok_or_else(|| {
             wrong(
@@ -106,9 +109,10 @@ impl FinishedStudent {
                 ));
             }
         };
-        let (channels, classes) = channels_and_classes(&name, &state, height, width)?;
-        let mut network = Network::new(&name, MapShape::new(channels, height, width), classes, 0)?;
-        network.set_state_dict(&state, path)?;
+        let channels = channels(&name, &file, height, width)?;
+        let input = MapShape::new(channels, height, width);
+        let (network, notes) = Network::from_file(&name, input, None, &mut file)?;
+        let classes = network.classes();
         let normalisation = match (stored(&metadata, "mean"), stored(&metadata, "std")) {
             (Some(mean), Some(std)) => {
                 let own = Normalisation { mean, std };
@@ -122,7 +126,7 @@ impl FinishedStudent {
             class_names.unwrap_or_else(|| (0..classes).map(|n| n.to_string()).collect());
         let path = path.to_owned();
         let unfinished_epoch = (!finished).then(|| stored(&metadata, "epoch").unwrap_or(0));
-        Ok(Self { network, path, normalisation, class_names, data, unfinished_epoch })
+        Ok(Self { network, path, normalisation, class_names, data, unfinished_epoch, notes })
     }
 
     /// `[channels, height, width]` of its images.
@@ -171,20 +175,10 @@ pub(crate) fn stored<T: serde::de::DeserializeOwned>(
     serde_json::from_str(metadata.get(key)?).ok()
 }
 
-/// Image channels and classes of a network, from the shapes of its first and last weights. What
-/// does not fit is found when the weights are set.
-fn channels_and_classes(
-    name: &str,
-    state: &StateDict,
-    height: usize,
-    width: usize,
-) -> Result<(usize, usize)> {
+/// Image channels of a network, from the shape of its first weights. What does not fit is found when
+/// the weights are set.
+fn channels(name: &str, file: &WeightFile, height: usize, width: usize) -> Result<usize> {
     let graph = graph_of(name, MapShape::new(3, height, width), 1)?;
-    let size = |parameter: &str, axis: usize| {
-        state.get(parameter).and_then(|array| array.shape.get(axis).copied()).filter(|&n| n > 0)
-    };
-    let channels = graph.parameters().first().and_then(|first| size(&first.name, 1)).unwrap_or(3);
-    let bias = graph.classifier().map(|ids| graph.parameter(ids.bias));
-    let classes = bias.and_then(|bias| size(&bias.name, 0)).unwrap_or(1);
-    Ok((channels, classes))
+    let first = graph.parameters().first().and_then(|first| file.shape_of(&first.name));
+    Ok(first.and_then(|shape| shape.get(1).copied()).filter(|&n| n > 0).unwrap_or(3))
 }

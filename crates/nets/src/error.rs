@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::shape::MapShape;
+use crate::weights::Kind;
 
 /// Result with this crate's [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -55,13 +56,45 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A `.pth` file is damaged or not one.
-    #[error("`{}` is not a readable PyTorch file", path.display())]
-    PyTorch {
+    /// A file of another kind.
+    #[error("`{}` is {kind}, no state dict", path.display())]
+    NotWeights {
         /// The file.
         path: PathBuf,
-        /// The reader's reason.
-        source: Box<pytorch_reader::PytorchError>,
+        /// What it is.
+        kind: Kind,
+    },
+    /// A file that ends before its contents do.
+    #[error("`{}` is cut short: it ends before its contents do", path.display())]
+    CutShort {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that contradicts itself.
+    #[error("`{}` is damaged: {problem}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        problem: String,
+    },
+    /// A file with several sets of weights that fit.
+    #[error("`{}` holds several sets of weights: {}", path.display(), sets.join(", "))]
+    SeveralSets {
+        /// The file.
+        path: PathBuf,
+        /// The key of each in backticks, with a word on what it is.
+        sets: Vec<String>,
+    },
+    /// A key that leads to no weights.
+    #[error("`{}` holds no weights of the network below `{key}`", path.display())]
+    UnknownSet {
+        /// The file.
+        path: PathBuf,
+        /// The key that was given.
+        key: String,
+        /// The keys that lead to some, in backticks.
+        sets: Vec<String>,
     },
     /// A `.safetensors` file is damaged or not one.
     #[error("`{}` is not a readable safetensors file", path.display())]
@@ -161,13 +194,24 @@ impl Error {
             }
             Self::Read { .. } => Some("check the path and its permissions".to_owned()),
             Self::Write { .. } => Some("check that the folder exists and has space".to_owned()),
-            Self::PyTorch { .. } => Some(
-                "the file may be cut short; save it again with `torch.save(net.state_dict(), …)`"
+            Self::NotWeights { kind, .. } => Some(kind.hint()),
+            Self::CutShort { .. } => Some("copy or download the file again".to_owned()),
+            Self::Damaged { .. } => Some(
+                "copy the file again, or save it again with `torch.save(net.state_dict(), FILE)`"
                     .to_owned(),
             ),
-            Self::Safetensors { .. } => {
-                Some("the file may be cut short; copy or save it again".to_owned())
+            Self::SeveralSets { .. } => Some(
+                "say which one is meant: `weights_key = \"KEY\"` in the recipe, beside `weights`, or \
+                 `--weights-key KEY`"
+                    .to_owned(),
+            ),
+            Self::UnknownSet { sets, .. } if sets.is_empty() => {
+                Some("leave `weights_key` out".to_owned())
             }
+            Self::UnknownSet { sets, .. } => {
+                Some(format!("keys that lead to weights: {}", sets.join(", ")))
+            }
+            Self::Safetensors { .. } => Some("copy or save the file again".to_owned()),
             Self::NoWeights { .. } => {
                 Some("save the network's `state_dict()`, at the top or under `model`".to_owned())
             }
@@ -183,11 +227,13 @@ impl Error {
             }
             Self::NotRecognised { .. } => Some(
                 "the network must be one of `faculty networks` for images of the data's size and \
-                 channels; export others to ONNX"
+                 channels; export others to ONNX: `torch.onnx.export`"
                     .to_owned(),
             ),
             Self::DoNotFit { .. } => Some(
-                "check the `network` name, the number of classes and the input channels".to_owned(),
+                "check the `network` name, the number of classes and the input channels; networks \
+                 that `faculty networks` does not list are given as ONNX files"
+                    .to_owned(),
             ),
         }
     }

@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::parameter::ValueId;
 use crate::shape::MapShape;
-use crate::weights::{Array, StateDict};
-use crate::{initial, networks, weights};
+use crate::weights::{Array, StateDict, WeightFile};
+use crate::{initial, networks};
 
 /// A network ready to run: its graph, parameters and running statistics.
 #[derive(Clone, Debug)]
@@ -49,11 +49,34 @@ impl Network {
     /// A named network with the weights of a `.pth`, `.pt` or `.safetensors` file.
     ///
     /// # Errors
-    /// When the file cannot be read or belongs to another network.
+    /// When the file cannot be read, belongs to another network, or holds several sets of weights.
     pub fn load(name: &str, input: MapShape, classes: usize, path: &Path) -> Result<Self> {
-        let mut network = Self::new(name, input, classes, 0)?;
-        network.set_state_dict(&weights::read(path)?, path)?;
-        Ok(network)
+        let mut file = WeightFile::open(path, None)?;
+        Ok(Self::from_file(name, input, Some(classes), &mut file)?.0)
+    }
+
+    /// The same from an open file, with as many classes as it has unless their number is given; and
+    /// what to know about the weights (see [`crate::weights::Fit::notes`]).
+    ///
+    /// # Errors
+    /// When it belongs to another network, or holds several sets of weights and no key says which.
+    pub fn from_file(
+        name: &str,
+        input: MapShape,
+        classes: Option<usize>,
+        file: &mut WeightFile,
+    ) -> Result<(Self, Vec<String>)> {
+        let probe = networks::graph_of(name, input, classes.unwrap_or(1))?;
+        let fit = file.fit(&probe, name)?;
+        // Read first: it is the reader that bounds what the file may take.
+        let state = file.take(&fit)?;
+        let graph = match (classes, fit.classes) {
+            (None, Some(own)) => networks::graph_of(name, input, own)?,
+            _ => probe,
+        };
+        let mut network = Self::from_graph(name, graph, 0);
+        network.set_state_dict(&state, file.path())?;
+        Ok((network, fit.notes))
     }
 
     /// Name in the table of networks, or the one given with the graph.

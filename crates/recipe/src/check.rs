@@ -6,7 +6,7 @@ use super::heads::Heads;
 use super::method::{self, MethodSpec};
 use super::problems::{Location, Problem, Problems, RecipeError, nearest, shown};
 use super::range::{KeySpec, Range, quoted};
-use super::schema::{Optimizer, PlanKind, Recipe, Schedule, Teacher, Train, milestones};
+use super::schema::{Optimizer, PlanKind, Recipe, Schedule, Student, Teacher, Train, milestones};
 use super::section::{Section as _, join};
 use super::term;
 
@@ -67,6 +67,7 @@ pub(super) fn problems(recipe: &Recipe, methods: &[MethodSpec], problems: &mut P
         }
     });
     normalisation("data", &recipe.data.mean, &recipe.data.std, problems);
+    student_source(&recipe.student, problems);
     teachers(&recipe.teachers, problems);
     fit(recipe, methods, problems);
     plan::problems(recipe, problems);
@@ -183,6 +184,7 @@ fn source(at: &str, teacher: &Teacher, problems: &mut Problems) {
     let table = teacher.logits.is_some();
     let (heads, head) = (teacher.heads.is_some(), teacher.head.is_some());
     let misplaced = [
+        ("weights_key", teacher.weights_key.is_some() && !weights, "belongs to `weights`"),
         ("heads", heads && !network, "belongs to `network`"),
         ("head", head && !network, "belongs to `network`"),
         ("heads", heads && head, "belongs to a whole network, not to a `head`"),
@@ -198,6 +200,17 @@ fn source(at: &str, teacher: &Teacher, problems: &mut Problems) {
             &key(name),
             format!("`{}` has no effect here: it {why}", key(name)),
             "remove it".to_owned(),
+        );
+    }
+}
+
+/// A key into a file needs the file.
+fn student_source(student: &Student, problems: &mut Problems) {
+    if student.weights_key.is_some() && student.weights.is_none() {
+        problems.add(
+            "student.weights_key",
+            "`student.weights_key` has no effect here: it belongs to `weights`".to_owned(),
+            "remove it, or add `weights = …` to `[student]`".to_owned(),
         );
     }
 }
@@ -308,7 +321,10 @@ pub(super) fn warnings(recipe: &Recipe, methods: &[MethodSpec], warnings: &mut P
             sources.into_iter().find_map(Clone::clone)
         };
         let same = |other: &&Teacher| {
-            file(other).is_some() && file(other) == file(teacher) && other.head == teacher.head
+            file(other).is_some()
+                && file(other) == file(teacher)
+                && other.weights_key == teacher.weights_key
+                && other.head == teacher.head
         };
         if let Some(first) = teachers[..index].iter().find(same) {
             let (key, what) = match (&teacher.weights, &teacher.onnx) {

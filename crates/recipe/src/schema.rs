@@ -107,6 +107,9 @@ section! {
         network: String;
         /// Weights to start from: `.safetensors`, `.pth` or `.pt`.
         weights: Option<PathBuf> = None, "initialised at random";
+        /// Which set of weights of a file that holds several: the keys that lead to it, with dots
+        /// between them (`state_dict_ema`, `teacher`).
+        weights_key: Option<String> = None, "the only one that fits";
     }
 }
 
@@ -119,6 +122,9 @@ section! {
         network: Option<String> = None, "another source: `onnx` or `logits`";
         /// Its trained weights: `.safetensors`, `.pth` or `.pt`.
         weights: Option<PathBuf> = None, "another source: `onnx` or `logits`";
+        /// Which set of weights of a file that holds several: the keys that lead to it, with dots
+        /// between them (`state_dict_ema`, `teacher`).
+        weights_key: Option<String> = None, "the only one that fits";
         /// Instead of a network: an ONNX file.
         onnx: Option<PathBuf> = None, "another source";
         /// Output of the ONNX file that holds the logits.

@@ -131,6 +131,9 @@ pub struct RunCard {
     pub student: String,
     /// Trainable values of the student.
     pub student_parameters: usize,
+    /// What a reader should know of the weights that it started from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub student_notes: Vec<String>,
     /// The teachers.
     pub teachers: Vec<TeacherCard>,
     /// Mean of the teachers' probabilities, on the part that the teachers were measured on.

@@ -37,6 +37,9 @@ pub(crate) struct ExportOptions {
     /// Instead of a run, a weight file: .pth, .pt or .safetensors
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: Option<PathBuf>,
+    /// Which of several sets of weights in that file: `state_dict_ema` [default: the only one]
+    #[arg(long, value_name = "KEY", requires = "weights")]
+    pub(crate) weights_key: Option<String>,
     /// Network of the weights [default: the one named in a .safetensors file of faculty]
     #[arg(long, value_name = "NAME", requires = "weights")]
     pub(crate) network: Option<String>,
@@ -98,6 +101,9 @@ pub(crate) struct PredictOptions {
     #[arg(long, value_name = "K", default_value_t = 5,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) top: u32,
+    /// Which of several sets of weights in a weight file: `state_dict_ema` [default: the only one]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) weights_key: Option<String>,
     /// Network of a weight file that does not name it
     #[arg(long, value_name = "NAME")]
     pub(crate) network: Option<String>,

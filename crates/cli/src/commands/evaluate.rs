@@ -9,7 +9,8 @@ use faculty_distill::methods::specs;
 use faculty_distill::metrics::Quality;
 use faculty_distill::open_dataset;
 use faculty_distill::recipe::Recipe;
-use faculty_nets::{MapShape, Network, weights};
+use faculty_nets::weights::{self, WeightFile};
+use faculty_nets::{MapShape, Network};
 
 use crate::arguments::{EvaluateOptions, PartName};
 use crate::failure::Failure;
@@ -26,7 +27,7 @@ pub(crate) fn run(options: &EvaluateOptions) -> Result<(), Failure> {
         }
         _ => unreachable!("the command line asks for a run, or for weights and data"),
     };
-    let metadata = metadata(&weight_file)?;
+    let metadata = weights::metadata(&weight_file)?;
     let name =
         options.network.clone().or_else(|| metadata.get("network").cloned()).ok_or_else(|| {
             Failure::Usage {
@@ -36,11 +37,14 @@ pub(crate) fn run(options: &EvaluateOptions) -> Result<(), Failure> {
         })?;
     let [channels, height, width] = dataset.shape();
     let input = MapShape::new(channels, height, width);
-    let network = Network::load(&name, input, dataset.classes().len(), &weight_file)?;
+    let mut file = WeightFile::open(&weight_file, options.weights_key.as_deref())?;
+    let classes = Some(dataset.classes().len());
+    let (network, notes) = Network::from_file(&name, input, classes, &mut file)?;
     let (normalisation, origin) = normalisation(options, &metadata, &dataset)?;
     let part = part(options.part, &dataset)?;
     if !options.json {
         eprintln!("normalisation: {origin}");
+        notes.iter().for_each(|note| eprintln!("note: {note}"));
     }
     let quality = network_quality(&network, &part, &normalisation)?
         .expect("the readers refuse data sets with an empty part");
@@ -73,12 +77,6 @@ fn of_run(run: &Path) -> Result<(PathBuf, Dataset), Failure> {
     }
     let recipe = Recipe::load(&recipe, &[], &specs())?.recipe;
     Ok((weights, open_dataset(&recipe.data)?))
-}
-
-/// What a weight file of ours says of itself; nothing for other files.
-fn metadata(path: &Path) -> Result<HashMap<String, String>, Failure> {
-    let ours = path.extension().is_some_and(|e| e == "safetensors");
-    Ok(if ours { weights::read_safetensors(path)?.1 } else { HashMap::new() })
 }
 
 fn normalisation(

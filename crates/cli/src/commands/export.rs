@@ -51,8 +51,11 @@ pub(crate) fn run(options: &ExportOptions) -> Result<(), Failure> {
 }
 
 fn open(options: &ExportOptions) -> Result<FinishedStudent, Failure> {
-    let choice =
-        StudentChoice { network: options.network.clone(), size: options.size.map(|size| size.0) };
+    let choice = StudentChoice {
+        network: options.network.clone(),
+        size: options.size.map(|size| size.0),
+        weights_key: options.weights_key.clone(),
+    };
     let given = options.run.as_ref().or(options.weights.as_ref());
     let path = given.expect("the command line asks for a run or for weights");
     let student = FinishedStudent::open(path, &choice)?;
@@ -60,6 +63,9 @@ fn open(options: &ExportOptions) -> Result<FinishedStudent, Failure> {
         eprintln!(
             "warning: the run is not finished; this is its student of epoch {epoch}, the best so far"
         );
+    }
+    for note in &student.notes {
+        eprintln!("note: {note}");
     }
     if let Some(Err(error)) = &student.data {
         eprint!("warning: the run's data cannot be read\n{}", message(error));

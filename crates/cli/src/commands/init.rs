@@ -47,7 +47,7 @@ pub(crate) fn run(options: &InitOptions) -> Result<(), Failure> {
     let dataset = Dataset::open(&options.data, &read)?;
     let [channels, height, width] = dataset.shape();
     let input = MapShape::new(channels, height, width);
-    let teachers = teachers::look_at(&options.weights, input)?;
+    let teachers = teachers::look_at(&options.weights, input, options.weights_key.as_deref())?;
     let (student, student_reason) = student(options, &teachers, input, dataset.classes().len())?;
     let (method, method_reason) = method(options, teachers.len())?;
     let data = options.data.clone();

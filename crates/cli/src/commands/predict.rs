@@ -14,9 +14,13 @@ use crate::progress::print_json;
 use crate::table::{self, Align, percent};
 
 pub(crate) fn run(options: &PredictOptions) -> Result<(), Failure> {
-    let choice =
-        StudentChoice { network: options.network.clone(), size: options.size.map(|size| size.0) };
+    let choice = StudentChoice {
+        network: options.network.clone(),
+        size: options.size.map(|size| size.0),
+        weights_key: options.weights_key.clone(),
+    };
     let mut predictor = Predictor::open(&options.model, &choice)?;
+    predictor.notes().iter().for_each(|note| eprintln!("note: {note}"));
     let (images, mut failed) = image_files(&options.images);
     let (mut rows, top) = (Vec::new(), options.top as usize);
     for image in images {

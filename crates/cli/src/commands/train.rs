@@ -172,6 +172,9 @@ pub(super) fn describe(card: &RunCard, memory: Option<&MemoryNeed>) {
         );
     }
     eprintln!("student: {}, {} parameters", card.student, card.student_parameters);
+    for note in &card.student_notes {
+        eprintln!("  {note}");
+    }
     eprintln!("objective: {}", card.objective);
     let memory = memory.map_or_else(String::new, |own| {
         format!(", about {:.2} GiB for training", own.total() as f64 / (1_u64 << 30) as f64)

@@ -158,6 +158,59 @@ fn what_it_cannot_use_is_refused_and_nothing_is_written() {
     project.run(&["init", "bands", "--overwrite"]).expect(0);
 }
 
+#[test]
+fn of_several_sets_of_weights_the_one_that_is_named_is_used() {
+    let project = Project::new();
+    let image = faculty_nets::MapShape::new(1, 8, 8);
+    let mut both = faculty_nets::weights::StateDict::new();
+    for (key, seed) in [("model", 1), ("model_ema", 2)] {
+        let network = faculty_nets::Network::new("resnet8x0.5", image, 3, seed).unwrap();
+        let state = network.state_dict().into_iter();
+        both.extend(state.map(|(name, array)| (format!("{key}.{name}"), array)));
+    }
+    let file = project.path("both.safetensors");
+    faculty_nets::weights::write(&file, &both, &std::collections::BTreeMap::new()).unwrap();
+    let ran = project.run(&["init", "bands", "both.safetensors", "--overwrite"]).expect(2);
+    let asked = "holds several sets of weights: `model` (resnet8x0.5), `model_ema`";
+    assert!(ran.stderr.contains(asked), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`--weights-key KEY`"), "{}", ran.stderr);
+    let init = ["init", "bands", "both.safetensors", "--overwrite", "--weights-key", "model_ema"];
+    let ran = project.run(&init).expect(0);
+    assert!(ran.stderr.contains("note: left out of the weight file: `model` ("), "{}", ran.stderr);
+    let recipe = std::fs::read_to_string(project.path("recipe.toml")).unwrap();
+    assert!(recipe.contains("weights_key = \"model_ema\""), "{recipe}");
+
+    // Both sets as teachers are two teachers, also to a cache.
+    let teachers = |sets: &[&str]| {
+        let mut arguments = vec!["teachers", "recipe.toml", "--json"];
+        arguments.extend(["--set", "teachers.both.allow_weak=true"]);
+        sets.iter().for_each(|set| arguments.extend(["--set", *set]));
+        project.run(&arguments)
+    };
+    let ema = teachers(&[]).expect(0).json();
+    let raw = teachers(&["teachers.both.weights_key=model"]).expect(0).json();
+    assert_ne!(ema["teachers"][0]["quality"], raw["teachers"][0]["quality"]);
+    let wrong = teachers(&["teachers.both.weights_key=ema"]).expect(2);
+    let hint = "keys that lead to weights: `model`, `model_ema`";
+    assert!(wrong.stderr.contains(hint), "{}", wrong.stderr);
+
+    let evaluate = [
+        "evaluate",
+        "--weights",
+        "both.safetensors",
+        "--network",
+        "resnet8x0.5",
+        "--data",
+        "bands",
+    ];
+    let refused = project.run(&evaluate).expect(2);
+    assert!(refused.stderr.contains("`model`, `model_ema`"), "{}", refused.stderr);
+    project.run(&[&evaluate[..], &["--weights-key", "model"]].concat()).expect(0);
+    let unused = ["init", "bands", "--weights-key", "x", "--output", "y.toml"];
+    let ran = project.run(&unused).expect(2);
+    assert!(ran.stderr.contains("no file holds several sets"), "{}", ran.stderr);
+}
+
 /// The commands as `--help` lists them.
 fn commands(project: &Project) -> Vec<String> {
     let help = project.run(&["--help"]).expect(0).stdout;

@@ -25,7 +25,8 @@ pub struct TeacherIdentity {
     pub std: Vec<f32>,
     /// Height and width of its own input, if not the data's.
     pub input_size: Option<[usize; 2]>,
-    /// Names of the outputs read from an ONNX file.
+    /// Names of the outputs read from an ONNX file, or which of a file's sets of weights they are
+    /// of, where the recipe says so.
     pub outputs: String,
     /// What the recipe declares about its classes.
     pub declared_classes: String,

@@ -78,6 +78,10 @@ impl Cohort {
                 objective: Dml.objective(plan.networks.len()),
                 student: network.name().to_owned(),
                 student_parameters: network.graph().parameter_count(),
+                student_notes: match name.as_str() {
+                    STUDENT => run.card.student_notes.clone(),
+                    _ => Vec::new(),
+                },
                 ..run.card.clone()
             },
             learner: Learner::new(

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use faculty_data::{LogitTable, Normalisation};
-use faculty_nets::weights::file_hash;
+use faculty_nets::weights::{WeightFile, file_hash};
 use faculty_nets::{MapShape, Network, graph_of};
 
 use super::data::check_channels;
@@ -71,7 +71,7 @@ pub(crate) fn open_teacher(
     {
         (Some(path), _) => open_onnx(wanted, path, data)?,
         (None, Some(path)) => open_table(wanted, path, data)?,
-        (None, None) => open_network(wanted, data, &declared, classes.len(), taps)?,
+        (None, None) => open_network(wanted, data, taps)?,
     };
     let (source, raw) = as_logits(wanted, source, data)?;
     notes.extend(raw.notes());
@@ -209,9 +209,10 @@ pub(crate) fn identify_teacher(
         (None, None, Some(_)) => "head",
         (None, None, None) => "network",
     };
-    let outputs = match &wanted.onnx {
-        None => String::new(),
-        Some(_) => format!("{:?}, map {:?}", wanted.output, wanted.map),
+    let outputs = match (&wanted.onnx, &wanted.weights_key) {
+        (None, None) => String::new(),
+        (None, Some(key)) => format!("of the weights below {key:?}"),
+        (Some(_), _) => format!("{:?}, map {:?}", wanted.output, wanted.map),
     };
     let declared = class_file::declared(wanted.classes.as_ref())?;
     Ok(TeacherIdentity {
@@ -259,36 +260,24 @@ struct Opened {
     reading: String,
 }
 
-fn open_network(
-    wanted: &recipe::Teacher,
-    data: &RunData,
-    declared: &Declared,
-    classes: usize,
-    taps: &[Tap],
-) -> Result<Opened> {
+fn open_network(wanted: &recipe::Teacher, data: &RunData, taps: &[Tap]) -> Result<Opened> {
     // The check of the recipe saw to it that both are given.
     let name = wanted.network.clone().unwrap_or_default();
     let path = wanted.weights.clone().unwrap_or_default();
     let input = own_input(wanted, data)?;
-    let state = faculty_nets::weights::read(&path)?;
-    // The file knows how many classes there are, if its last layer is where networks have it.
-    let probe = graph_of(&name, input.shape(), classes)?;
-    let stored = probe.classifier().and_then(|ids| state.get(&probe.parameter(ids.bias).name));
-    let own = stored.map(|bias| bias.values.len()).or(declared.own_classes()).unwrap_or(classes);
-    let graph = if own == classes { probe } else { graph_of(&name, input.shape(), own)? };
-    let mut network = Network::from_graph(&name, graph, 0);
-    network.set_state_dict(&state, &path)?;
+    let mut file = WeightFile::open(&path, wanted.weights_key.as_deref())?;
+    let (network, mut notes) = Network::from_file(&name, input.shape(), None, &mut file)?;
     let Some(head) = &wanted.head else {
         let names = stored_names(&path)?;
         let source = Box::new(NetworkTeacher::with_input(&network, input, taps));
-        let (beside, notes, reading) = (Vec::new(), Vec::new(), String::new());
+        let (beside, reading) = (Vec::new(), String::new());
         return Ok(Opened { source, beside, names, notes, reading });
     };
     let head = Head::read(head)?;
     let network = head.on(&network)?;
     // In the middle of the network no method finds its map or pooled vector.
     let source = Box::new(NetworkTeacher::with_input(&network, input, &[]));
-    let notes = vec![format!("a classifier head on `{}` of the network", head.tap)];
+    notes.push(format!("a classifier head on `{}` of the network", head.tap));
     let (beside, names) = (vec![head.path], Some(head.class_names));
     Ok(Opened { source, beside, names, notes, reading: String::new() })
 }
@@ -299,8 +288,7 @@ pub(crate) fn open_backbone(
     data: &RunData,
     taps: &[Tap],
 ) -> Result<Box<dyn TeacherSource>> {
-    let declared = class_file::declared(wanted.classes.as_ref())?;
-    Ok(open_network(wanted, data, &declared, 1, taps)?.source)
+    Ok(open_network(wanted, data, taps)?.source)
 }
 
 /// The feature maps of a network teacher, f0 first. Its weights are not read.
@@ -324,10 +312,7 @@ pub(crate) fn taps_there(
 
 /// `class_names` of a safetensors file, as this program writes it.
 fn stored_names(path: &Path) -> Result<Option<Vec<String>>> {
-    if path.extension().is_none_or(|e| e != "safetensors") {
-        return Ok(None);
-    }
-    let metadata = faculty_nets::weights::read_safetensors(path)?.1;
+    let metadata = faculty_nets::weights::metadata(path)?;
     Ok(metadata.get("class_names").and_then(|text| serde_json::from_str(text).ok()))
 }
 
@@ -375,7 +360,8 @@ pub(super) fn open_learning(
     }
     let (name, path) = (wanted.network.clone().unwrap_or_default(), main_file(wanted));
     let input = own_input(wanted, data)?;
-    let network = Network::load(&name, input.shape(), classes, path)?;
+    let mut file = WeightFile::open(path, wanted.weights_key.as_deref())?;
+    let (network, _) = Network::from_file(&name, input.shape(), Some(classes), &mut file)?;
     Ok(LearningTeacher::new(network, input))
 }
 

@@ -1,5 +1,8 @@
 use std::path::Path;
 
+use ::safetensors::tensor::{Dtype, TensorView};
+use half::f16;
+
 use super::*;
 use crate::{MapShape, Network};
 
@@ -62,29 +65,12 @@ fn refuses_another_network_and_names_what_differs() {
 }
 
 #[test]
-fn takes_the_weights_out_of_usual_wrappers() {
-    let plain = small_network(1).state_dict();
-    for prefix in
-        ["", "module.", "model.", "state_dict.", "state_dict.module.", "state_dict.model.module."]
-    {
-        let mut full: Vec<String> = plain.keys().map(|name| format!("{prefix}{name}")).collect();
-        if prefix.contains("state_dict") || prefix == "model." {
-            full.push("optimizer.state.0.momentum_buffer".to_owned());
-            full.push("best_acc".to_owned());
-        }
-        let names = plain_names(full.iter());
-        assert!(names.keys().eq(plain.keys()), "{prefix}");
-        assert!(names.iter().all(|(name, full)| *full == format!("{prefix}{name}")), "{prefix}");
-    }
-}
-
-#[test]
 fn reads_half_precision() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("half.safetensors");
     let bytes = [f16::from_f32(1.5).to_le_bytes(), f16::from_f32(-0.25).to_le_bytes()].concat();
     let view = TensorView::new(Dtype::F16, vec![2], &bytes).unwrap();
-    fs::write(&path, safetensors::serialize([("w", view)], None).unwrap()).unwrap();
+    fs::write(&path, ::safetensors::serialize([("w", view)], None).unwrap()).unwrap();
     assert_eq!(read(&path).unwrap()["w"].values, [1.5, -0.25]);
 }
 
@@ -99,6 +85,6 @@ fn a_small_file_of_huge_tensors_is_refused() {
     // One number, expanded to a GiB.
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/pytorch/expanded");
     let error = read(&path).unwrap_err();
-    assert!(matches!(error, Error::Bomb { decoded: 0x4000_0000, .. }), "{error}");
+    assert!(matches!(error, Error::Bomb { decoded: 0x4000_0000.., .. }), "{error}");
     assert!(error.hint().unwrap().contains("do not use it"));
 }

@@ -7,3 +7,5 @@ mod gradients;
 mod networks;
 mod onnx;
 mod table;
+mod weight_files;
+mod zip_files;

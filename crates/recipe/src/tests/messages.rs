@@ -291,6 +291,28 @@ fn missing_keys() {
                 ]],
             },
             Case {
+                edits: &[
+                    ("network = \"resnet8x4\"", "network = \"resnet8x4\"\nweights_key = \"ema\""),
+                    (
+                        "network = \"resnet32x4\"\nweights = \"../w/good.pth\"",
+                        "onnx = \"a.onnx\"\nweights_key = \"ema\"",
+                    ),
+                ],
+                sets: &[],
+                want: &[
+                    [
+                        "`student.weights_key` has no effect here: it belongs to `weights`",
+                        "recipes/x.toml:10, student.weights_key",
+                        "remove it, or add `weights = …` to `[student]`",
+                    ],
+                    [
+                        "`teachers[0].weights_key` has no effect here: it belongs to `weights`",
+                        "recipes/x.toml:15, teachers[0].weights_key",
+                        "remove it",
+                    ],
+                ],
+            },
+            Case {
                 edits: &[("weights = \"../w/good.pth\"", "onnx = \"a.onnx\"\nlogits = \"a.npy\"")],
                 sets: &[],
                 want: &[[

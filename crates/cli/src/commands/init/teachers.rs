@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use faculty_data::{LogitTable, Normalisation};
 use faculty_distill::teacher::{OnnxChoice, OnnxTeacher, TeacherInput, TeacherSource as _};
-use faculty_nets::{MapShape, Network, recognise, weights};
+use faculty_nets::weights::{self, WeightFile};
+use faculty_nets::{MapShape, Network, recognise};
 
 use crate::failure::Failure;
 
@@ -17,6 +18,8 @@ pub(super) struct Found {
     pub(super) name: String,
     pub(super) path: PathBuf,
     pub(super) source: Source,
+    /// Which of several sets of weights in the file.
+    pub(super) weights_key: Option<String>,
     /// Length of its output.
     pub(super) classes: usize,
     /// The normalisation that the file tells.
@@ -59,19 +62,31 @@ impl Found {
     }
 }
 
-/// Recognises every file for images of `input`.
-pub(super) fn look_at(paths: &[PathBuf], input: MapShape) -> Result<Vec<Found>, Failure> {
+/// Recognises every file for images of `input`; `key` is for those with several sets of weights.
+pub(super) fn look_at(
+    paths: &[PathBuf],
+    input: MapShape,
+    key: Option<&str>,
+) -> Result<Vec<Found>, Failure> {
     let mut found: Vec<Found> = Vec::new();
     for path in paths {
-        let mut teacher = recognised(path, input)?;
+        let mut teacher = recognised(path, input, key)?;
         teacher.name = unlike(&name_of(path), &found);
         found.push(teacher);
     }
-    Ok(found)
+    match key {
+        Some(key) if found.iter().all(|teacher| teacher.weights_key.is_none()) => {
+            Err(Failure::Usage {
+                what: format!("`--weights-key {key}` has no effect: no file holds several sets"),
+                hint: "leave it out".to_owned(),
+            })
+        }
+        _ => Ok(found),
+    }
 }
 
 /// One file; it has no name yet.
-fn recognised(path: &Path, input: MapShape) -> Result<Found, Failure> {
+fn recognised(path: &Path, input: MapShape, key: Option<&str>) -> Result<Found, Failure> {
     let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
     match ending.as_deref() {
         Some("onnx") => {
@@ -82,62 +97,69 @@ fn recognised(path: &Path, input: MapShape) -> Result<Found, Failure> {
             Ok(Found { notes, ..plain(path, source, teacher.classes()) })
         }
         Some("npy" | "parquet") => table(path),
-        Some("safetensors") => {
-            let (state, metadata) = weights::read_safetensors(path)?;
-            if state.contains_key("logits") && state.contains_key("ids") {
+        _ => {
+            let metadata = weights::metadata(path)?;
+            let file = WeightFile::open(path, None)?;
+            if file.shape_of("logits").is_some() && file.shape_of("ids").is_some() {
                 return table(path);
             }
             let stored = |key: &str| serde_json::from_str(metadata.get(key)?).ok();
-            let mut found = network(path, input, metadata.get("network").map(String::as_str))?;
+            let mut found = network(file, input, metadata.get("network").map(String::as_str), key)?;
             if let (Some(mean), Some(std)) = (stored("mean"), stored("std")) {
                 found.normalisation = Some(Normalisation { mean, std });
             }
             Ok(found)
         }
-        _ => network(path, input, None),
     }
 }
 
 fn plain(path: &Path, source: Source, classes: usize) -> Found {
-    let (name, notes) = (String::new(), Vec::new());
-    Found { name, path: path.to_owned(), source, classes, normalisation: None, notes }
+    let (name, path, notes) = (String::new(), path.to_owned(), Vec::new());
+    Found { name, path, source, weights_key: None, classes, normalisation: None, notes }
 }
 
 fn table(path: &Path) -> Result<Found, Failure> {
     Ok(plain(path, Source::Logits, LogitTable::read(path)?.classes()))
 }
 
-/// A network by its tensors; `told` is the one that the file names itself.
-fn network(path: &Path, input: MapShape, told: Option<&str>) -> Result<Found, Failure> {
-    let state = weights::read(path)?;
-    let fitting = match recognise(&state, input, path) {
+/// A network by its tensors; `named` is the one that the file names itself, `key` the set of weights
+/// to take of several.
+fn network(
+    mut file: WeightFile,
+    input: MapShape,
+    named: Option<&str>,
+    key: Option<&str>,
+) -> Result<Found, Failure> {
+    let path = file.path().to_owned();
+    let mut weights_key = None;
+    let mut recognised = recognise(&file, input);
+    if let (Err(faculty_nets::Error::SeveralSets { .. }), Some(key)) = (&recognised, key) {
+        file = WeightFile::open(&path, Some(key))?;
+        recognised = recognise(&file, input);
+        weights_key = Some(key.to_owned());
+    }
+    let fitting = match recognised {
         Ok(fitting) => fitting,
         // Networks with another one's classifier are not in the table, but our files name them.
         Err(error) => {
-            let classes = told.and_then(|_| classes_of_last(&state));
-            let (Some(told), Some(classes)) = (told, classes) else { return Err(error.into()) };
-            if Network::load(told, input, classes, path).is_err() {
+            let Some(name) = named else { return Err(error.into()) };
+            let Ok((network, notes)) = Network::from_file(name, input, None, &mut file) else {
                 return Err(error.into());
-            }
-            return Ok(plain(path, Source::Network { name: told.to_owned() }, classes));
+            };
+            let source = Source::Network { name: name.to_owned() };
+            return Ok(Found { notes, ..plain(&path, source, network.classes()) });
         }
     };
-    let chosen = fitting.iter().find(|one| Some(one.network.name) == told).unwrap_or(&fitting[0]);
+    let chosen = fitting.iter().find(|one| Some(one.network.name) == named).unwrap_or(&fitting[0]);
     let source = Source::Network { name: chosen.network.name.to_owned() };
-    let mut found = plain(path, source, chosen.classes);
-    if fitting.len() > 1 && told != Some(chosen.network.name) {
+    let mut found = plain(&path, source, chosen.classes);
+    found.weights_key = weights_key;
+    found.notes.clone_from(&chosen.fit.notes);
+    if fitting.len() > 1 && named != Some(chosen.network.name) {
         let names: Vec<&str> = fitting.iter().map(|one| one.network.name).collect();
         found.notes.push(format!("its tensors fit several networks: {}", names.join(", ")));
     }
     Ok(found)
-}
-
-/// The classes of a network whose last layer is named as usual.
-fn classes_of_last(state: &weights::StateDict) -> Option<usize> {
-    ["fc.bias", "linear.bias", "classifier.bias"]
-        .iter()
-        .find_map(|name| state.get(*name))
-        .map(|bias| bias.values.len())
 }
 
 /// A teacher's name from its file's. Runs of this program all have `student.safetensors`, best

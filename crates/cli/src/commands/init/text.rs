@@ -108,6 +108,9 @@ fn teacher(
             let why = format!("recognised by the tensors of the file{notes}");
             line(text, "network", quoted(name), &why);
             line(text, "weights", file, "");
+            if let Some(key) = &found.weights_key {
+                line(text, "weights_key", quoted(key), "the set of weights in the file");
+            }
         }
         Source::Onnx { .. } => line(text, "onnx", file, &found.notes.join("; ")),
         Source::Logits => line(text, "logits", file, "by sample id"),
