@@ -78,6 +78,7 @@ pub struct EpochPart {
     /// Those left out among the batches.
     pub skipped: usize,
     /// Learning rate of the last of them.
+    #[serde(with = "crate::number")]
     pub learning_rate: f64,
     /// Sums over the batches.
     pub sums: EpochSums,

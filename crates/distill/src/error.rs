@@ -421,6 +421,22 @@ pub enum Error {
         /// Type of the cache.
         dtype: &'static str,
     },
+    /// An answer that says nothing.
+    #[error("the network's output for `{}` is {value}", path.display())]
+    NoAnswer {
+        /// The image.
+        path: PathBuf,
+        /// NaN or an infinity.
+        value: f32,
+    },
+    /// A folder that is not for this program to write in.
+    #[error("`{}` is no folder for results: {holds}", path.display())]
+    ForeignFolder {
+        /// The folder.
+        path: PathBuf,
+        /// What speaks against it.
+        holds: String,
+    },
     /// The loss broke down.
     #[error("{what} became {value} in epoch {epoch}, batch {batch}")]
     NotFinite {

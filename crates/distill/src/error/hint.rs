@@ -192,6 +192,12 @@ impl Error {
                  `--overwrite`"
                     .to_owned(),
             ),
+            Self::NoAnswer { .. } => {
+                Some("train it again with a lower `train.learning_rate`".to_owned())
+            }
+            Self::ForeignFolder { .. } => {
+                Some("name a new folder, or an empty one".to_owned())
+            }
             Self::Interrupted { kept, .. } => Some(kept_hint(kept, "")),
             Self::NothingToCompare { .. } => {
                 Some("name some in `--methods`; `faculty methods` lists them".to_owned())

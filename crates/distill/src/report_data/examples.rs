@@ -23,8 +23,10 @@ pub struct Answer {
     /// The class it answers.
     pub class: u32,
     /// Its probability, 0 to 1.
+    #[serde(with = "crate::number")]
     pub confidence: f64,
     /// The probability of the true class, 0 to 1.
+    #[serde(with = "crate::number")]
     pub of_label: f64,
 }
 
@@ -42,6 +44,7 @@ pub struct Example {
     /// The teachers' answers likewise, in the order of the run card.
     pub teachers: Vec<Option<Answer>>,
     /// Level → each teacher's weight for this sample.
+    #[serde(with = "crate::number")]
     pub weights: BTreeMap<String, Vec<f64>>,
 }
 

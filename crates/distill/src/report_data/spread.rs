@@ -18,8 +18,10 @@ pub struct LevelWeights {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TeacherWeightsSeen {
     /// Mean over all samples.
+    #[serde(with = "crate::number")]
     pub mean: f64,
     /// Mean over the samples of each class; none of a class without samples.
+    #[serde(with = "crate::number")]
     pub per_class: Vec<Option<f64>>,
     /// Where the teacher is right; none if it never is.
     pub right: Option<WeightSpread>,
@@ -33,6 +35,7 @@ pub struct WeightSpread {
     /// How many samples.
     pub samples: usize,
     /// Their mean.
+    #[serde(with = "crate::number")]
     pub mean: f64,
     /// A tenth, a quarter, a half, three quarters and nine tenths of the weights lie below these.
     pub quantiles: [f64; 5],
