@@ -50,13 +50,16 @@ pub struct AblationRow {
     /// One a seed.
     pub runs: Vec<AblationRun>,
     /// Mean accuracy over the seeds on [`Ablation::part`], percent.
+    #[serde(with = "faculty_records::number")]
     pub top1: f64,
     /// What that teacher is worth: mean over the seeds of accuracy with all teachers less accuracy
     /// without it, points.
+    #[serde(default, with = "faculty_records::number")]
     pub worth: Option<f64>,
     /// Half the width of the 95 % interval of `worth`, points: by Student's t over the seeds; with
     /// one seed from the number of samples, as if the two students erred independently, which says
     /// nothing of the luck of the seed. At least one sample.
+    #[serde(default, with = "faculty_records::number")]
     pub margin: Option<f64>,
 }
 

@@ -33,7 +33,10 @@ pub use work::{Built, CacheEvent};
 use crate::tap::Tap;
 
 /// Version of the folder's layout.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+
+/// The version before, whose records do not say of what they are: the manifest alone does.
+const WITHOUT_ORIGIN: u32 = 1;
 
 /// One set of shards of a teacher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -81,6 +81,7 @@ pub struct EpochPart {
     /// Those left out among the batches.
     pub skipped: usize,
     /// Learning rate of the last of them.
+    #[serde(with = "faculty_records::number")]
     pub learning_rate: f64,
     /// Sums over the batches.
     pub sums: EpochSums,

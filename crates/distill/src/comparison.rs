@@ -29,7 +29,7 @@ use crate::run::{CheckedRun, Labels, TeacherPool, needs_of_run, taps_of_run};
 use crate::run_folder::{RunFolder, Start};
 use crate::tap::Tap;
 use crate::trainer::{Event, train};
-use faculty_files::FolderLock;
+use faculty_files::{FolderLock, LockError};
 
 mod table;
 
@@ -81,6 +81,8 @@ pub struct CheckedComparison<'a> {
     left_out: Vec<MethodNote>,
     reference: String,
     pool: TeacherPool,
+    /// Of its folder, once it was asked for.
+    lock: Option<FolderLock>,
 }
 
 /// A method that takes part.
@@ -156,8 +158,17 @@ impl<'a> CheckedComparison<'a> {
         let mounted = compared.iter().map(|own| &own.mounted).max_by_key(|own| own.len());
         let teachers = mounted.cloned().unwrap_or_default();
         let widest = Recipe { teachers, ..recipe.clone() };
-        let own =
-            Self { recipe, widest, dataset, plan, methods: compared, left_out, reference, pool };
+        let own = Self {
+            recipe,
+            widest,
+            dataset,
+            plan,
+            methods: compared,
+            left_out,
+            reference,
+            pool,
+            lock: None,
+        };
         if !own.plan.overwrite {
             own.found()?;
         }
@@ -212,6 +223,35 @@ impl<'a> CheckedComparison<'a> {
     #[must_use]
     pub fn reference(&self) -> &str {
         &self.reference
+    }
+
+    /// Makes the folder this process's own, until the comparison is done.
+    ///
+    /// # Errors
+    /// [`Error::FolderLocked`], and when it cannot be written.
+    pub fn lock(&mut self) -> Result<()> {
+        if self.lock.is_none() {
+            self.lock = Some(FolderLock::take(&self.plan.folder, "compares in")?);
+        }
+        Ok(())
+    }
+
+    /// The runs whose folders other programs are writing.
+    ///
+    /// # Errors
+    /// When a lock cannot be looked at.
+    pub fn written_by_others(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for (at, seed) in self.order() {
+            match RunFolder::at(&self.run_folder(at, seed)).check_lock() {
+                Ok(()) => {}
+                Err(Error::Folder(LockError::Held { .. })) => {
+                    names.push(format!("{}/seed{seed}", self.methods[at].method.name));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(names)
     }
 
     /// Number of runs, and how many of them are finished already.
@@ -287,7 +327,7 @@ impl<'a> CheckedComparison<'a> {
         stop: &AtomicBool,
         observe: &mut dyn FnMut(&str, Event<'_>),
     ) -> Result<Comparison> {
-        let _lock = FolderLock::take(&self.plan.folder, "compares in")?;
+        self.lock()?;
         self.clear()?;
         let rounded = self.recipe.cache.as_ref().is_some_and(|own| own.dtype == CacheDtype::F16);
         // Without the heads that some methods mount on them.

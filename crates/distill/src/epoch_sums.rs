@@ -13,9 +13,12 @@ pub struct EpochSums {
     batches: usize,
     samples: usize,
     correct: usize,
+    #[serde(with = "faculty_records::number")]
     loss: f64,
     /// Term → sum of its values, its constant.
+    #[serde(with = "faculty_records::number")]
     terms: BTreeMap<String, (f64, f64)>,
+    #[serde(with = "faculty_records::number")]
     weights: BTreeMap<String, Vec<f64>>,
 }
 

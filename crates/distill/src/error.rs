@@ -461,6 +461,14 @@ pub enum Error {
         /// Type of the cache.
         dtype: &'static str,
     },
+    /// An answer that says nothing.
+    #[error("the network's output for `{}` is {value}", path.display())]
+    NoAnswer {
+        /// The image.
+        path: PathBuf,
+        /// NaN or an infinity.
+        value: f32,
+    },
     /// The loss broke down.
     #[error("{what} became {value} in epoch {epoch}, batch {batch}")]
     NotFinite {

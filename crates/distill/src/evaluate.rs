@@ -77,6 +77,22 @@ pub(crate) fn mean_logits(network: &Network, mut batches: BatchLoader) -> Result
     Ok(sums.into_iter().map(|sum| sum / count).collect())
 }
 
+/// The first logit of a network that is no number, on the first batch of a part.
+pub(crate) fn broken_output(
+    network: &Network,
+    part: &Part,
+    normalisation: &Normalisation,
+) -> Result<Option<f64>> {
+    let config = LoaderConfig::new(BATCH, normalisation.clone());
+    let Some(batch) = BatchLoader::new(part, part.plain_order(), config)?.next() else {
+        return Ok(None);
+    };
+    let batch = batch?;
+    let mut plan = Inference::new(network, &[]);
+    let mut logits = plan.run(&batch.images, batch.len()).iter();
+    Ok(logits.find(|logit| !logit.is_finite()).map(|&logit| f64::from(logit)))
+}
+
 pub(crate) fn for_each_batch(
     part: &Part,
     normalisation: &Normalisation,

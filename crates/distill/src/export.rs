@@ -53,10 +53,13 @@ pub struct Parity {
     /// Whether they are of the run's data; random ones otherwise.
     pub real: bool,
     /// Largest difference between two logits.
+    #[serde(with = "faculty_records::number")]
     pub largest_difference: f64,
     /// Largest logit of the student, without sign.
+    #[serde(with = "faculty_records::number")]
     pub largest_logit: f64,
     /// The one divided by the other.
+    #[serde(with = "faculty_records::number")]
     pub relative: f64,
 }
 

@@ -55,11 +55,12 @@ pub(crate) fn check_same_run(
     Err(Error::OtherRun { path: folder.to_owned(), changes, can_allow })
 }
 
-/// Refuses the folder of another recipe.
+/// Refuses the folder of another recipe; one without any becomes that of this one.
 pub(crate) fn check_same_recipe(folder: &RunFolder, recipe: &Recipe) -> Result<()> {
     let path = folder.recipe();
     if !path.exists() {
-        return Err(Error::NothingToResume { path: folder.path().to_owned() });
+        // Killed before it wrote anything: `RunFolder::open` has looked.
+        return folder.write_recipe(&recipe.to_toml()?);
     }
     let then = Recipe::load(&path, &[], &methods::specs())?.recipe;
     let changes = recipe_changes(&then, recipe)?;

@@ -301,6 +301,18 @@ impl Learner {
         self.memory.state()
     }
 
+    /// Floats that a step needs beside the networks: what the teachers say of a batch, copies of it,
+    /// and what the loss makes of all.
+    pub(crate) fn loss_floats(&self, copies: usize) -> usize {
+        let Shapes { classes, batch_size, teachers, .. } = &self.shapes;
+        let of_teacher = |taps: &TapShapes| -> usize {
+            classes + taps.values().map(|shape| shape.elements()).sum::<usize>()
+        };
+        let said: usize = teachers.iter().map(of_teacher).sum();
+        let said = said.saturating_mul(*batch_size).saturating_mul(copies);
+        said.saturating_add(self.method.temporaries(&self.shapes))
+    }
+
     /// Takes [`Learner::memory`] back.
     ///
     /// # Errors

@@ -42,6 +42,7 @@ mod trainer;
 pub mod weighting;
 
 pub use error::{Error, Result};
+pub use faculty_escape as escape;
 pub use faculty_recipe as recipe;
 pub use faculty_records::{quality as metrics, run as record, statistics};
 pub use run::{CheckedRun, open_dataset};

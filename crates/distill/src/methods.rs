@@ -432,6 +432,13 @@ pub trait Method: Send + std::fmt::Debug {
         Vec::new()
     }
 
+    /// Floats that the loss of a full batch and its gradient hold at a time beside what they read;
+    /// for the estimate of a run's memory, by methods in which they grow faster than the batch.
+    fn temporaries(&self, shapes: &Shapes) -> usize {
+        let _ = shapes;
+        0
+    }
+
     /// What the method does after each update, if anything: the only thing that changes
     /// [`Method::parameters`] that are frozen.
     fn between_steps(&self, shapes: &Shapes) -> Option<Box<dyn BetweenSteps>> {

@@ -111,7 +111,8 @@ impl Predictor {
     /// The `top` likeliest classes of an image file, likeliest first; equal ones in label order.
     ///
     /// # Errors
-    /// When the file is no whole PNG or JPEG image, or the network fails on it.
+    /// When the file is no whole PNG or JPEG image, or the network fails on it or answers with what
+    /// is no number.
     pub fn predict(&mut self, image: &Path, top: usize) -> Result<Vec<Guess>> {
         let pixels = read_image(image, self.shape)?;
         let mut rendered = vec![0.0; self.renderer.view_len()];
@@ -119,6 +120,9 @@ impl Predictor {
         self.renderer.render_into(&pixels, View { id, number: 0 }, &mut rendered);
         let view = TeacherBatch { ids: &[id], view: TeacherBatch::PROBE_VIEW, images: &rendered };
         let logits = self.source.outputs(&view, &[])?.logits;
+        if let Some(&value) = logits.iter().find(|logit| !logit.is_finite()) {
+            return Err(Error::NoAnswer { path: image.to_owned(), value });
+        }
         let probabilities = self.activation.apply(&logits);
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
         order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));

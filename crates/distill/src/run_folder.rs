@@ -16,7 +16,7 @@ use faculty_files::{self as files, is_partial, write_atomically};
 
 use crate::checkpoint::{CheckpointPair, Progress};
 use crate::error::{Error, Result};
-use faculty_files::FolderLock;
+use faculty_files::{FolderLock, check_place};
 use faculty_records::bench::BENCH_FILE;
 use faculty_records::plan::PlanCard;
 use faculty_records::report_data::ReportData;
@@ -62,7 +62,7 @@ impl RunFolder {
             Start::Resume => {}
         }
         let checkpoints = folder.checkpoint_folder();
-        files::create_folder(&checkpoints).map_err(Error::io("create", &checkpoints))?;
+        files::create_inside(path, &checkpoints).map_err(Error::io("create", &checkpoints))?;
         folder.remove_partial();
         Ok(folder)
     }
@@ -72,14 +72,30 @@ impl RunFolder {
     /// # Errors
     /// As [`RunFolder::open`].
     pub fn check_start(&self, start: Start) -> Result<()> {
+        check_place(&self.path)?;
         match start {
             Start::New => self.check_unused()?,
-            Start::Resume if !self.recipe().exists() => {
+            // Nothing was written yet when it was killed: then it begins again. Without its recipe
+            // nobody knows what the rest is.
+            Start::Resume if !self.recipe().exists() && self.has_results() => {
                 return Err(Error::NothingToResume { path: self.path.clone() });
             }
             Start::Resume | Start::Overwrite => {}
         }
+        self.check_lock()
+    }
+
+    /// Fails while another process writes the folder; nothing is written.
+    ///
+    /// # Errors
+    /// As [`RunFolder::open`].
+    pub fn check_lock(&self) -> Result<()> {
         Ok(FolderLock::check(&self.path, WHAT)?)
+    }
+
+    fn has_results(&self) -> bool {
+        let card = self.path.join("card.json").exists() || self.path.join("plan.json").exists();
+        card || self.newest_checkpoint().is_some()
     }
 
     /// Fails when the folder already holds a run.
@@ -103,7 +119,7 @@ impl RunFolder {
 
     /// Removes the files of an earlier run, and nothing else.
     fn clear(&self) -> Result<()> {
-        for stage in entries(&self.path.join("stages"))?.into_iter().filter(|own| own.is_dir()) {
+        for stage in entries(&self.path.join("stages"))?.into_iter().filter(|own| is_folder(own)) {
             Self::at(&stage).clear()?;
             // The lock of a stage is held by nobody but the owner of the whole; then folders that
             // hold nothing else.
@@ -131,8 +147,8 @@ impl RunFolder {
     /// Removes what a process that was killed had begun to write.
     fn remove_partial(&self) {
         for folder in [self.path.clone(), self.checkpoint_folder(), self.peer_folder()] {
-            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-            for path in entries.map(|entry| entry.path()).filter(|path| is_partial(path)) {
+            let entries = entries(&folder).unwrap_or_default();
+            for path in entries.into_iter().filter(|path| is_partial(path)) {
                 // Only untidy if it stays.
                 let _ = files::remove(&path);
             }
@@ -297,8 +313,16 @@ impl StudentFiles {
     }
 }
 
-/// What lies in a folder; nothing if there is none.
+/// A folder, and no link to one.
+fn is_folder(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|own| own.is_dir())
+}
+
+/// What lies in a folder of a run; nothing if there is none, or a link, which leads elsewhere.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    if folder.is_symlink() {
+        return Ok(Vec::new());
+    }
     let list = match fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         list => list.map_err(Error::io("read", folder))?,

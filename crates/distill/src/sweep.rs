@@ -109,8 +109,10 @@ pub struct Tried {
     /// What it changes; empty for the recipe's own settings.
     pub sets: Vec<String>,
     /// Top-1 on the validation part after the last epoch, percent, one a seed.
+    #[serde(with = "faculty_records::number")]
     pub top1: Vec<f64>,
     /// NLL there, nats, one a seed.
+    #[serde(with = "faculty_records::number")]
     pub nll: Vec<f64>,
     /// Why a run of it broke down, if one did; then it is behind all that did not.
     pub broke: Option<String>,

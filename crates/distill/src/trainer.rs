@@ -24,8 +24,11 @@ mod keep;
 mod result;
 mod teacher_fault;
 
-pub(crate) use keep::{adopt, broken_weight, cut_metrics, kept_up_to, write_or_remove_best};
-pub(crate) use result::{deliver, write_student};
+pub(crate) use keep::{
+    OUTPUTS, adopt, broken_quality, broken_student, broken_weight, cut_metrics, kept_up_to,
+    nothing_to_resume, write_or_remove_best,
+};
+pub(crate) use result::{broken_at_the_end, deliver, write_student};
 use teacher_fault::TeacherFault;
 
 /// What a run tells while it goes on.
@@ -139,6 +142,11 @@ impl Training<'_> {
         let seconds = part.times.training + evaluating.elapsed().as_secs_f64();
         let names: Vec<String> = self.teachers.iter().map(|own| own.name.clone()).collect();
         let record = part.record(epoch, &names, validation, seconds);
+        let files = self.folder.own_files();
+        self.progress.metrics_bytes = files.append_metrics(&record, self.progress.metrics_bytes)?;
+        if let Some(value) = broken_quality(validation) {
+            return Err(self.not_finite(OUTPUTS.to_owned(), value));
+        }
         if let Some(quality) = validation
             && self.progress.best.is_none_or(|best| quality.top1 > best.quality.top1)
         {
@@ -147,8 +155,6 @@ impl Training<'_> {
             self.best = Some(student.clone());
             self.progress.best = Some(BestEpoch { epoch, quality });
         }
-        let files = self.folder.own_files();
-        self.progress.metrics_bytes = files.append_metrics(&record, self.progress.metrics_bytes)?;
         self.progress.epoch = epoch;
         self.progress.part = None;
         self.progress.seconds += seconds;

@@ -1,8 +1,12 @@
 //! How files come into being: beside their final name first, synced, then renamed, so that a file
 //! under its final name is always whole. Everything that a run or a cache writes goes through here.
+//!
+//! A run folder may come from a stranger: nothing is written through a link, a device or a pipe that
+//! lies in it. What is written beside a name is created anew under a name that nobody can know.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -11,7 +15,7 @@ pub mod faults;
 mod lock;
 
 pub use error::{FileError, failed};
-pub use lock::{FolderLock, LockError};
+pub use lock::{FolderLock, LockError, check_place};
 
 use faults::{Operation, check};
 
@@ -40,12 +44,15 @@ impl NewFile {
     /// # Errors
     /// Whatever the file system says.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".partial");
-        let partial = path.with_file_name(name);
         check(Operation::Create, path)?;
-        let file = Some(File::create(&partial)?);
-        Ok(Self { path: path.to_owned(), partial, file })
+        loop {
+            let partial = path.with_file_name(format!(".{:016x}.partial", unpredictable()));
+            match File::options().write(true).create_new(true).open(&partial) {
+                Ok(file) => return Ok(Self { path: path.to_owned(), partial, file: Some(file) }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Syncs the file and gives it its name, in place of what may be there.
@@ -65,6 +72,44 @@ impl NewFile {
     fn file(&mut self) -> &mut File {
         self.file.as_mut().expect("only `finish` takes it, and that is the end")
     }
+}
+
+/// Differs from call to call and from process to process.
+fn unpredictable() -> u64 {
+    // Each state has keys of its own, from the system's source of randomness.
+    RandomState::new().build_hasher().finish()
+}
+
+/// Opens the file at `path` for writing, or creates it; what is in it stays.
+///
+/// # Errors
+/// Whatever the file system says, and when something else than a file lies there: a link is not
+/// followed.
+pub fn open_or_create(path: &Path, options: &OpenOptions) -> io::Result<File> {
+    let mut create = options.clone();
+    match create.create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        created => return created,
+    }
+    let refused = || io::Error::new(io::ErrorKind::InvalidInput, "it is a link, or no file");
+    let there = fs::symlink_metadata(path)?;
+    if !there.is_file() {
+        return Err(refused());
+    }
+    let file = options.open(path)?;
+    // What lies there may have been exchanged since.
+    if is_same(&there, &file.metadata()?) { Ok(file) } else { Err(refused()) }
+}
+
+#[cfg(unix)]
+fn is_same(a: &Metadata, b: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+#[cfg(not(unix))]
+fn is_same(a: &Metadata, b: &Metadata) -> bool {
+    a.is_file() && b.is_file()
 }
 
 impl Write for NewFile {
@@ -103,7 +148,7 @@ impl Drop for NewFile {
 /// Whatever the file system says; the file then ends where it ended.
 pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
     check(Operation::Create, path)?;
-    let mut file = fs::OpenOptions::new().create(true).append(true).open(path)?;
+    let mut file = open_or_create(path, OpenOptions::new().append(true))?;
     let before = file.metadata()?.len();
     let written = match check(Operation::Write, path) {
         Ok(()) => file.write_all(bytes),
@@ -145,6 +190,22 @@ pub fn remove(path: &Path) -> io::Result<()> {
 pub fn create_folder(path: &Path) -> io::Result<()> {
     check(Operation::Folder, path)?;
     fs::create_dir_all(path)
+}
+
+/// Creates a folder inside of `root`, and those between, where they are missing.
+///
+/// # Errors
+/// Whatever the file system says, and when one of them is a link, which may lead anywhere.
+pub fn create_inside(root: &Path, path: &Path) -> io::Result<()> {
+    create_folder(path)?;
+    let inside = path.ancestors().take_while(|own| *own != root);
+    match inside.into_iter().find(|own| own.is_symlink()) {
+        Some(link) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("`{}` is a link and may lead anywhere", link.display()),
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Makes a rename outlast a power cut. Not every file system can; the file itself is safe anyway.

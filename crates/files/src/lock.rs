@@ -5,7 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::{FileError, create_folder, failed};
+use crate::{FileError, create_folder, failed, is_partial, open_or_create};
 
 const FILE: &str = "lock";
 
@@ -22,6 +22,14 @@ pub enum LockError {
         what: &'static str,
         /// Which process, on which machine.
         owner: String,
+    },
+    /// It holds something else, or is no place for a run.
+    #[error("`{}` is no folder for results: {holds}", path.display())]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// What speaks against it.
+        holds: String,
     },
     /// The lock file cannot be used.
     #[error(transparent)]
@@ -42,15 +50,12 @@ impl FolderLock {
     /// # Errors
     /// [`LockError::Held`], with the process that has it.
     pub fn take(folder: &Path, what: &'static str) -> Result<Self, LockError> {
+        check_place(folder)?;
         create_folder(folder).map_err(failed("create", folder))?;
         // The file stays: if it were removed, two processes could each lock a file of this name.
         let path = folder.join(FILE);
-        let mut file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(failed("write", &path))?;
+        let mut file =
+            open_or_create(&path, File::options().write(true)).map_err(failed("write", &path))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -74,7 +79,48 @@ impl FolderLock {
     /// # Errors
     /// As [`FolderLock::take`].
     pub fn check(folder: &Path, what: &'static str) -> Result<(), LockError> {
+        check_place(folder)?;
         if folder.join(FILE).exists() { Self::take(folder, what).map(drop) } else { Ok(()) }
+    }
+}
+
+/// What stands in a folder of ours: one of these is enough.
+const OURS: [&str; 9] = [
+    FILE,
+    "recipe.toml",
+    "card.json",
+    "plan.json",
+    "metrics.jsonl",
+    "manifest.json",
+    "comparison.json",
+    "sweep.json",
+    "checkpoints",
+];
+
+/// Refuses the root of the file system, a home folder, and a folder that holds something and nothing
+/// of ours.
+///
+/// # Errors
+/// [`LockError::Foreign`].
+pub fn check_place(folder: &Path) -> Result<(), LockError> {
+    let refused = |holds: String| Err(LockError::Foreign { path: folder.to_owned(), holds });
+    let Ok(place) = folder.canonicalize() else { return Ok(()) };
+    if place.parent().is_none() {
+        return refused("it is the root of the file system".to_owned());
+    }
+    let home = std::env::var_os(if cfg!(windows) { "USERPROFILE" } else { "HOME" });
+    if home.is_some_and(|home| Path::new(&home).canonicalize().is_ok_and(|home| home == place)) {
+        return refused("it is a home folder".to_owned());
+    }
+    let entries = fs::read_dir(&place).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    // What a writer that was killed leaves is ours as well.
+    let is_ours = |name: &String| OURS.contains(&name.as_str()) || is_partial(name.as_ref());
+    match names.first() {
+        Some(first) if !names.iter().any(is_ours) => refused(format!("it holds `{first}`")),
+        _ => Ok(()),
     }
 }
 
@@ -89,6 +135,40 @@ fn host() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_of_something_else_is_refused_and_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        for place in [Path::new("/"), folder.path()] {
+            fs::write(folder.path().join("thesis.tex"), "text").unwrap();
+            for result in
+                [FolderLock::check(place, "train"), FolderLock::take(place, "train").map(drop)]
+            {
+                assert!(matches!(result, Err(LockError::Foreign { .. })), "{}", place.display());
+            }
+        }
+        assert!(!folder.path().join(FILE).exists());
+        // With something of ours it is ours: notes may lie beside a run.
+        fs::write(folder.path().join("recipe.toml"), "").unwrap();
+        FolderLock::take(folder.path(), "train").unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_that_is_a_link_is_not_written_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, target) = (folder.path().join("run"), folder.path().join("keys"));
+        fs::create_dir(&run).unwrap();
+        fs::write(&target, "precious").unwrap();
+        std::os::unix::fs::symlink(&target, run.join(FILE)).unwrap();
+        let error = FolderLock::take(&run, "train").unwrap_err();
+        assert!(matches!(error, LockError::File(_)), "{error}");
+        assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
+        // One that leads nowhere makes nothing there.
+        fs::remove_file(&target).unwrap();
+        FolderLock::take(&run, "train").unwrap_err();
+        assert!(!target.exists());
+    }
 
     #[test]
     fn a_second_writer_is_told_who_is_there_and_a_dead_one_is_no_obstacle() {

@@ -2,7 +2,7 @@ use std::fs;
 use std::io::{ErrorKind, Write as _};
 
 use super::faults::{self, Operation};
-use super::{NewFile, append, is_partial, write_atomically};
+use super::{NewFile, append, create_inside, is_partial, write_atomically};
 
 fn listing(folder: &std::path::Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
@@ -36,8 +36,11 @@ fn a_file_has_no_name_before_it_is_finished() {
     let path = folder.path().join("a.bin");
     let mut file = NewFile::create(&path).unwrap();
     file.write_all(b"half").unwrap();
-    assert_eq!(listing(folder.path()), ["a.bin.partial"]);
-    assert!(is_partial(&folder.path().join("a.bin.partial")) && !is_partial(&path));
+    let other = NewFile::create(&path).unwrap();
+    let names = listing(folder.path());
+    assert!(names.len() == 2 && names.iter().all(|name| is_partial(name.as_ref())), "{names:?}");
+    assert!(!is_partial(&path));
+    drop(other);
     drop(file);
     assert!(listing(folder.path()).is_empty());
 }
@@ -58,10 +61,50 @@ fn a_line_is_appended_whole_or_not_at_all() {
     assert_eq!(fs::read(&path).unwrap(), b"one\ntwo\n");
 }
 
-/// The system's own full disk, where there is one.
-#[cfg(target_os = "linux")]
+/// A link to a file, one to nothing, one to a folder, a device, a folder.
+#[cfg(unix)]
 #[test]
-fn a_full_disk_of_the_system_gives_its_error() {
-    let error = append(std::path::Path::new("/dev/full"), b"line\n").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::StorageFull);
+fn nothing_is_written_through_what_is_no_file() {
+    use std::os::unix::fs::symlink;
+
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("outside"), b"precious").unwrap();
+    fs::create_dir(at("folder")).unwrap();
+    for (name, target) in
+        [("file", "outside"), ("nothing", "missing"), ("path", "folder"), ("device", "/dev/full")]
+    {
+        symlink(target, at(name)).unwrap();
+        append(&at(name), b"line\n").unwrap_err();
+    }
+    append(&at("folder"), b"line\n").unwrap_err();
+    append(std::path::Path::new("/dev/null"), b"line\n").unwrap_err();
+    // A whole file takes the place of a link and leaves alone where that leads.
+    for name in ["file", "nothing", "device"] {
+        write_atomically(&at(name), b"new").unwrap();
+        assert!(fs::symlink_metadata(at(name)).unwrap().is_file(), "{name}");
+    }
+    assert_eq!(fs::read(at("outside")).unwrap(), b"precious");
+    assert!(!at("missing").exists());
+    // The old fixed name beside a file is of no use to anybody.
+    symlink("outside", at("a.bin.partial")).unwrap();
+    write_atomically(&at("a.bin"), b"new").unwrap();
+    assert_eq!(fs::read(at("outside")).unwrap(), b"precious");
+}
+
+#[cfg(unix)]
+#[test]
+fn folders_are_not_made_through_links() {
+    use std::os::unix::fs::symlink;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (root, outside) = (folder.path().join("run"), folder.path().join("outside"));
+    create_inside(&root, &root.join("a/b")).unwrap();
+    create_inside(&root, &root.join("a/b")).unwrap();
+    fs::create_dir(&outside).unwrap();
+    symlink(&outside, root.join("checkpoints")).unwrap();
+    create_inside(&root, &root.join("checkpoints")).unwrap_err();
+    // The folder itself may be a link: that is its owner's.
+    symlink(&root, folder.path().join("link")).unwrap();
+    create_inside(&folder.path().join("link"), &folder.path().join("link/c")).unwrap();
 }

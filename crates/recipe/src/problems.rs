@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 
+use faculty_escape as escape;
+
 /// Where a value was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -153,14 +155,8 @@ fn around(key: &str) -> impl Iterator<Item = &str> {
 /// Text from outside, made fit for one line of a message.
 pub(super) fn shown(text: &str) -> String {
     const LONGEST: usize = 60;
-    let mut shown = String::new();
-    for letter in text.chars().take(LONGEST) {
-        if letter.is_control() {
-            shown.extend(letter.escape_default());
-        } else {
-            shown.push(letter);
-        }
-    }
+    let start: String = text.chars().take(LONGEST).collect();
+    let mut shown = escape::name(&start).into_owned();
     if text.chars().nth(LONGEST).is_some() {
         shown.push('…');
     }

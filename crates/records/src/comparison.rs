@@ -43,8 +43,10 @@ pub struct ComparedRun {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// Mean.
+    #[serde(with = "crate::number")]
     pub mean: f64,
     /// Deviation; none with one seed.
+    #[serde(default, with = "crate::number")]
     pub deviation: Option<f64>,
 }
 

@@ -8,6 +8,7 @@ pub mod bench;
 pub mod class_accuracy;
 pub mod comparison;
 pub mod diversity;
+pub mod number;
 pub mod plan;
 pub mod quality;
 pub mod report_data;

@@ -13,11 +13,21 @@ pub struct Quality {
     /// Samples whose label is among the five highest logits, percent.
     pub top5: f64,
     /// Mean negative log-likelihood of the label, nats.
+    #[serde(with = "crate::number")]
     pub nll: f64,
     /// Expected calibration error over 15 bins of confidence, 0 to 1.
+    #[serde(with = "crate::number")]
     pub ece: f64,
     /// Number of samples.
     pub samples: usize,
+}
+
+impl Quality {
+    /// Whether all logits behind it were numbers.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        self.nll.is_finite() && self.ece.is_finite()
+    }
 }
 
 /// One bin of a calibration diagram: the samples whose highest probability lies in it.
@@ -26,6 +36,7 @@ pub struct CalibrationBin {
     /// How many.
     pub samples: usize,
     /// Mean of their highest probability, 0 to 1.
+    #[serde(with = "crate::number")]
     pub confidence: f64,
     /// Share of them that is right, 0 to 1.
     pub accuracy: f64,

@@ -85,8 +85,10 @@ pub struct Answer {
     /// The class it answers.
     pub class: u32,
     /// Its probability, 0 to 1.
+    #[serde(with = "crate::number")]
     pub confidence: f64,
     /// The probability of the true class, 0 to 1.
+    #[serde(with = "crate::number")]
     pub of_label: f64,
 }
 
@@ -104,6 +106,7 @@ pub struct Example {
     /// The teachers' answers likewise, in the order of the run card.
     pub teachers: Vec<Option<Answer>>,
     /// Level → each teacher's weight for this sample.
+    #[serde(with = "crate::number")]
     pub weights: BTreeMap<String, Vec<f64>>,
 }
 
@@ -120,8 +123,10 @@ pub struct LevelWeights {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TeacherWeightsSeen {
     /// Mean over all samples.
+    #[serde(with = "crate::number")]
     pub mean: f64,
     /// Mean over the samples of each class; none of a class without samples.
+    #[serde(with = "crate::number")]
     pub per_class: Vec<Option<f64>>,
     /// Where the teacher is right; none if it never is.
     pub right: Option<WeightSpread>,
@@ -135,6 +140,7 @@ pub struct WeightSpread {
     /// How many samples.
     pub samples: usize,
     /// Their mean.
+    #[serde(with = "crate::number")]
     pub mean: f64,
     /// A tenth, a quarter, a half, three quarters and nine tenths of the weights lie below these.
     pub quantiles: [f64; 5],

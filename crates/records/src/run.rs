@@ -14,10 +14,13 @@ pub const EVENTS: &str = "events.out.tfevents.faculty";
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TermRecord {
     /// Mean value before weighting.
+    #[serde(with = "crate::number")]
     pub value: f64,
     /// Its constant.
+    #[serde(with = "crate::number")]
     pub weight: f64,
     /// `weight · value` as a share of the whole loss, 0 to 1.
+    #[serde(with = "crate::number")]
     pub share: f64,
 }
 
@@ -27,14 +30,18 @@ pub struct EpochRecord {
     /// From 1.
     pub epoch: usize,
     /// Learning rate of the last batch.
+    #[serde(with = "crate::number")]
     pub learning_rate: f64,
     /// Mean loss per batch.
+    #[serde(with = "crate::number")]
     pub loss: f64,
     /// Its terms by name.
     pub terms: BTreeMap<String, TermRecord>,
     /// Level (`kd`, `intermediate`) → teacher → mean weight.
+    #[serde(with = "crate::number")]
     pub teacher_weights: BTreeMap<String, BTreeMap<String, f64>>,
     /// Training samples right while training, percent.
+    #[serde(with = "crate::number")]
     pub train_top1: f64,
     /// Batches left out because their loss or gradient was no number (`train.skip_bad_batches`).
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -42,6 +49,7 @@ pub struct EpochRecord {
     /// On the validation part, if there is one.
     pub validation: Option<Quality>,
     /// Training images per second of the epoch, evaluation left out.
+    #[serde(with = "crate::number")]
     pub images_per_second: f64,
     /// Seconds that training stood waiting for a batch.
     pub data_wait_seconds: f64,
@@ -83,11 +91,11 @@ pub struct TeacherCard {
     /// Alone, on the validation part if there is one, otherwise on the test part.
     pub quality: Option<Quality>,
     /// The temperature at which its probabilities fit best, on the same part.
-    #[serde(default)]
+    #[serde(default, with = "crate::number")]
     pub temperature: Option<f64>,
     /// Its accuracy on the samples of each class of that part, percent; where there are none, that
     /// on all.
-    #[serde(default)]
+    #[serde(default, with = "crate::number")]
     pub class_accuracy: Option<Vec<f64>>,
 }
 

@@ -56,13 +56,11 @@ impl TeacherIdentity {
 
     /// The card of the teacher `name`, not measured yet.
     pub(crate) fn card(&self, name: &str) -> TeacherCard {
-        let compared: Vec<String> =
-            self.compared().into_iter().map(|(field, value)| format!("{field}={value}")).collect();
         TeacherCard {
             name: name.to_owned(),
             network: self.network.clone(),
             source: self.source.clone(),
-            identity: compared.join(" "),
+            identity: self.text(),
             weights_sha256: self.weights_sha256.clone(),
             classes: self.classes.clone(),
             notes: self.notes.clone(),
@@ -70,6 +68,13 @@ impl TeacherIdentity {
             temperature: None,
             class_accuracy: None,
         }
+    }
+
+    /// All that is compared, in one line.
+    pub(crate) fn text(&self) -> String {
+        let compared: Vec<String> =
+            self.compared().into_iter().map(|(field, value)| format!("{field}={value}")).collect();
+        compared.join(" ")
     }
 
     /// Name and two values of the first field that differs.

@@ -10,8 +10,8 @@ use faculty_files::write_atomically;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::FORMAT;
 use super::identity::TeacherIdentity;
+use super::{FORMAT, WITHOUT_ORIGIN};
 use crate::error::{Error, Result};
 
 /// Sizes beyond any use, small enough that their products fit.
@@ -133,7 +133,7 @@ impl Manifest {
         }
         let Version { format } =
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-        if format != FORMAT {
+        if ![FORMAT, WITHOUT_ORIGIN].contains(&format) {
             return Err(Error::CacheMismatch {
                 path,
                 field: "the format".to_owned(),
@@ -183,6 +183,19 @@ impl Manifest {
         let mut manifest = Self { checksum: String::new(), ..self.clone() };
         manifest.checksum = hash(&text(&manifest));
         text(&manifest)
+    }
+
+    /// Hash of everything that a set of records of a teacher depends on; none where the shards of
+    /// this cache do not hold it.
+    pub(super) fn origin(&self, teacher: &TeacherEntry, records: &str) -> Option<u64> {
+        let Self { data, views, normalisation, dtype, .. } = self;
+        let Normalisation { mean, std } = normalisation;
+        let identity = teacher.identity.text();
+        let text = format!(
+            "{records} {dtype} {} {data:?} {views:?} {mean:?} {std:?} {identity}",
+            teacher.kernels
+        );
+        (self.format != WITHOUT_ORIGIN).then(|| xxh3_64(text.as_bytes()))
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<()> {

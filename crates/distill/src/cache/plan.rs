@@ -12,8 +12,8 @@ use super::classifier::{classifier_hash, read_classifier};
 use super::identity::TeacherIdentity;
 use super::manifest::{DataEntry, Manifest, Samples, SamplesEntry, TeacherEntry, ViewsEntry};
 use super::pixels::Pixels;
-use super::shard::{Layout, ShardReader, is_there, shard_path};
-use super::{CachedTeacher, FORMAT, Kind};
+use super::shard::{Layout, Shard, ShardReader, find, of_another, shard_path};
+use super::{CachedTeacher, FORMAT, Kind, WITHOUT_ORIGIN};
 use crate::error::{Error, Result};
 use crate::methods;
 use crate::recipe::{self, CacheDtype, CacheMaps, Recipe};
@@ -47,6 +47,8 @@ pub struct CachePlan<'a> {
     pub(super) teachers: Vec<TeacherPlan>,
     /// What was read from the classifier files, or will be written there.
     pub(super) classifiers: Vec<Option<FrozenClassifier>>,
+    /// Shards that no manifest speaks of, with records of something else.
+    of_another: usize,
 }
 
 /// One teacher of a plan.
@@ -168,6 +170,7 @@ impl<'a> CachePlan<'a> {
             written,
             teachers: Vec::new(),
             classifiers: Vec::new(),
+            of_another: 0,
         };
         let taps = wanted_taps(&plan.methods, recipe.train.epochs, cache.maps);
         for (index, wanted) in recipe.teachers.iter().enumerate() {
@@ -220,15 +223,20 @@ impl<'a> CachePlan<'a> {
         let entry = &self.manifest.teachers[&wanted.name];
         let taps = taps.iter().filter(|tap| entry.maps.contains_key(&tap.to_string()));
         let kinds = [Kind::Plain, Kind::Logits].into_iter().chain(taps.map(|&tap| Kind::Tap(tap)));
-        let mut sets = Vec::new();
+        let (mut sets, mut of_another_origin) = (Vec::new(), 0);
         for kind in kinds {
             let layout = self.layout(entry, kind);
             let folder = self.set_folder(&wanted.name, kind);
             let mut missing = Vec::new();
             for (block, ids) in self.ids(kind).chunks(self.manifest.samples.block).enumerate() {
-                if !is_there(&shard_path(&folder, block), &layout, ids.len())? {
-                    missing.push(block);
+                let path = shard_path(&folder, block);
+                match find(&path, &layout, ids.len())? {
+                    Shard::There => continue,
+                    Shard::Missing => {}
+                    Shard::OfAnother if known.is_some() => return Err(of_another(&path)),
+                    Shard::OfAnother => of_another_origin += 1,
                 }
+                missing.push(block);
             }
             sets.push(SetPlan { kind, layout, missing });
         }
@@ -241,6 +249,7 @@ impl<'a> CachePlan<'a> {
                 classifier_missing = true;
             }
         }
+        self.of_another += of_another_origin;
         self.classifiers.push(classifier);
         self.teachers.push(TeacherPlan {
             name: wanted.name.clone(),
@@ -266,7 +275,8 @@ impl<'a> CachePlan<'a> {
             }
         };
         let dtype = self.recipe.cache.as_ref().map_or_else(CacheDtype::default, |c| c.dtype);
-        Layout { name, shape, views, dtype }
+        let origin = self.manifest.origin(entry, &kind.folder());
+        Layout { name, shape, views, dtype, origin }
     }
 
     pub(super) fn ids(&self, kind: Kind) -> &Arc<[SampleId]> {
@@ -325,6 +335,27 @@ impl<'a> CachePlan<'a> {
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// What its user should know of the folder as it was found.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let folder = self.folder.display();
+        let mut warnings = Vec::new();
+        if self.manifest.format == WITHOUT_ORIGIN {
+            warnings.push(format!(
+                "cache `{folder}` is of an earlier version: which teacher its records are of is \
+                 known from its `manifest.json` alone; to build it anew, delete the folder"
+            ));
+        }
+        if self.of_another > 0 {
+            warnings.push(format!(
+                "{} files in cache `{folder}` hold records of something else than its teachers \
+                 here, and no `manifest.json` says of what: they are computed again",
+                self.of_another
+            ));
+        }
+        warnings
     }
 
     /// Whether nothing is missing.

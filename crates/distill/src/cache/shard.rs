@@ -1,17 +1,19 @@
 //! One shard: a safetensors file with all views of a block of samples.
 //!
 //! ```text
-//! header      length, then JSON, as safetensors wants it; `__metadata__.index` = xxh3 of the next two
+//! header      length, then JSON, as safetensors wants it; `__metadata__.index` = xxh3 of the next
+//!             two, `__metadata__.origin` = hash of all that the records were computed from
 //! ids         u64 [samples]                   rising
-//! checksums   u64 [samples, views]            xxh3 of a record's bytes, seeded with (id xor view)
+//! checksums   u64 [samples, views]            xxh3 of a record's bytes, seeded with (id xor view xor origin)
 //! NAME        f32 or f16 [samples, views, …]  the records
 //! ```
 //! The header is a function of the layout and the index hash alone, so it is compared byte by byte;
-//! every record is checked each time it is read. No byte of a shard can change unnoticed.
+//! every record is checked each time it is read. No byte of a shard can change unnoticed, and no
+//! shard can stand in another one's place.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
+use std::fs::File;
+use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,6 +35,9 @@ pub(super) struct Layout {
     pub(super) shape: Vec<usize>,
     pub(super) views: usize,
     pub(super) dtype: CacheDtype,
+    /// Hash of everything that the records depend on: teacher, data, views. None of a cache of
+    /// version [`super::WITHOUT_ORIGIN`].
+    pub(super) origin: Option<u64>,
 }
 
 impl Layout {
@@ -78,14 +83,17 @@ impl Layout {
             CacheDtype::F32 => "F32",
             CacheDtype::F16 => "F16",
         };
+        let (format, origin) = match self.origin {
+            Some(origin) => (super::FORMAT, format!(",\"origin\":\"{origin:016x}\"")),
+            None => (super::WITHOUT_ORIGIN, String::new()),
+        };
         let mut text = format!(
-            "{{\"__metadata__\":{{\"faculty_cache\":\"{}\",\"index\":\"{index:016x}\"}},\
+            "{{\"__metadata__\":{{\"faculty_cache\":\"{format}\",\"index\":\"{index:016x}\"{origin}}},\
              \"checksums\":{{\"data_offsets\":[{ids},{checksums}],\"dtype\":\"U64\",\
              \"shape\":[{samples},{views}]}},\
              \"ids\":{{\"data_offsets\":[0,{ids}],\"dtype\":\"U64\",\"shape\":[{samples}]}},\
              \"{name}\":{{\"data_offsets\":[{checksums},{end}],\"dtype\":\"{dtype}\",\
-             \"shape\":[{samples},{views}{shape}]}}}}",
-            super::FORMAT
+             \"shape\":[{samples},{views}{shape}]}}}}"
         );
         while !(8 + text.len()).is_multiple_of(64) {
             text.push(' ');
@@ -94,10 +102,18 @@ impl Layout {
         bytes.extend_from_slice(text.as_bytes());
         bytes
     }
-}
 
-fn checksum(record: &[u8], id: SampleId, view: usize) -> u64 {
-    xxh3_64_with_seed(record, id.0 ^ view as u64)
+    /// Whether `header` is that of a shard of this layout, whatever the hash of its index.
+    fn is_of(&self, header: &[u8], samples: usize) -> bool {
+        let text = String::from_utf8_lossy(header);
+        let index = text.split_once("\"index\":\"").and_then(|(_, rest)| rest.get(..16));
+        let index = index.and_then(|index| u64::from_str_radix(index, 16).ok());
+        index.is_some_and(|index| self.header(samples, index) == header)
+    }
+
+    fn checksum(&self, record: &[u8], id: SampleId, view: usize) -> u64 {
+        xxh3_64_with_seed(record, id.0 ^ view as u64 ^ self.origin.unwrap_or(0))
+    }
 }
 
 /// File name of a block's shard.
@@ -105,18 +121,37 @@ pub(super) fn shard_path(folder: &Path, block: usize) -> PathBuf {
     folder.join(format!("{block:05}.safetensors"))
 }
 
-/// Whether the shard at `path` is there; its length is checked, its content is not read.
-pub(super) fn is_there(path: &Path, layout: &Layout, samples: usize) -> Result<bool> {
-    let found = match fs::metadata(path) {
-        Ok(found) => found.len(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+/// What stands in a shard's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shard {
+    There,
+    Missing,
+    /// A whole file with records of something else.
+    OfAnother,
+}
+
+/// Whether the shard at `path` is there, by its length and its header; no record is read.
+pub(super) fn find(path: &Path, layout: &Layout, samples: usize) -> Result<Shard> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Shard::Missing),
         Err(error) => return Err(Error::io("read", path)(error)),
     };
+    let length = file.metadata().map_err(Error::io("read", path))?.len();
     let expected = layout.file_bytes(samples);
-    if found != expected {
-        return Err(damaged(path, format!("it has {found} bytes, {expected} are expected")));
+    let mut header = Vec::new();
+    let most = layout.header_len(samples) as u64;
+    (&mut file).take(most).read_to_end(&mut header).map_err(Error::io("read", path))?;
+    match layout.is_of(&header, samples) {
+        true if length == expected => Ok(Shard::There),
+        true => Err(damaged(path, format!("it has {length} bytes, {expected} are expected"))),
+        false => Ok(Shard::OfAnother),
     }
-    Ok(true)
+}
+
+pub(super) fn of_another(path: &Path) -> Error {
+    let reason = "it holds records of something else: another teacher, other data or other views";
+    damaged(path, reason.to_owned())
 }
 
 fn damaged(path: &Path, reason: String) -> Error {
@@ -178,7 +213,7 @@ impl<'a> ShardWriter<'a> {
                 self.checksums.len() / self.layout.views,
                 self.checksums.len() % self.layout.views,
             );
-            self.checksums.push(checksum(&self.bytes, self.ids[sample], view));
+            self.checksums.push(self.layout.checksum(&self.bytes, self.ids[sample], view));
             self.file.write_all(&self.bytes).map_err(Error::io("write", &self.path))?;
         }
         Ok(())
@@ -273,7 +308,7 @@ impl ShardReader {
         read_at(file, &mut expected, checksum_at as u64)
             .and_then(|()| read_at(file, &mut self.bytes, start as u64))
             .map_err(|error| cut_or_io(&path, error))?;
-        if checksum(&self.bytes, id, view) != u64::from_le_bytes(expected) {
+        if self.layout.checksum(&self.bytes, id, view) != u64::from_le_bytes(expected) {
             let reason = format!("view {view} of sample {id} does not have its checksum");
             return Err(damaged(&path, reason));
         }
@@ -333,8 +368,10 @@ impl ShardReader {
     /// Length, header and index.
     fn check(&self, shard: usize, path: &Path, file: &File) -> Result<usize> {
         let samples = self.samples(shard);
-        if !is_there(path, &self.layout, samples.len())? {
-            return Err(self.missing(shard));
+        match find(path, &self.layout, samples.len())? {
+            Shard::There => {}
+            Shard::Missing => return Err(self.missing(shard)),
+            Shard::OfAnother => return Err(of_another(path)),
         }
         let mut header = vec![0; self.layout.header_len(samples.len())];
         let mut index = vec![0; self.layout.index_bytes(samples.len())];
@@ -366,7 +403,6 @@ fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
 
 #[cfg(not(unix))]
 fn read_at(mut file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
-    use std::io::Read as _;
     file.seek(SeekFrom::Start(offset))?;
     file.read_exact(bytes)
 }

@@ -128,7 +128,8 @@ impl Build<'_> {
     fn prepare(&self, teacher: &TeacherPlan) -> Result<()> {
         for set in &teacher.sets {
             let folder = self.plan.set_folder(&teacher.name, set.kind);
-            files::create_folder(&folder).map_err(Error::io("create", folder))?;
+            files::create_inside(&self.plan.folder, &folder)
+                .map_err(Error::io("create", folder))?;
         }
         if teacher.classifier_missing
             && let Some(classifier) = self.plan.load(teacher.index, &[])?.source.classifier()

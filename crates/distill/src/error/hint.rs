@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Error;
+use faculty_files::LockError;
 use faculty_records::run::Change;
 
 use crate::checkpoint::check_allowed;
@@ -173,7 +174,7 @@ impl Error {
             Self::CacheMaps { .. } => {
                 Some("set `cache.maps = \"auto\"`, or use a method that reads logits".to_owned())
             }
-            Self::Folder(_) => {
+            Self::Folder(LockError::Held { .. }) => {
                 Some("wait for it to end, or use another folder".to_owned())
             }
             Self::CacheLabels { .. } => {
@@ -211,6 +212,14 @@ impl Error {
                  `--overwrite`"
                     .to_owned(),
             ),
+            Self::NoAnswer { .. } => {
+                Some("train it again with a lower `train.learning_rate`".to_owned())
+            }
+            Self::Folder(LockError::Foreign { .. }) => {
+                Some("name a new folder, or an empty one".to_owned())
+            }
+            // A lock file that cannot be used says why itself.
+            Self::Folder(_) => None,
             Self::Interrupted { kept, .. } => Some(kept_hint(kept, "")),
             Self::NothingToCompare { .. } => {
                 Some("name some in `--methods`; `faculty methods` lists them".to_owned())

@@ -9,6 +9,7 @@ use faculty_nets::weights::file_hash;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::escape::{markdown, markdown_block, markdown_code as code};
 use crate::metrics::Quality;
 use crate::preflight::wilson;
 use crate::record::{RunCard, TeacherCard};
@@ -83,6 +84,7 @@ pub fn write_model_card(
     let size = fs::metadata(&weights).map_err(Error::io("read", &weights))?.len();
     let recipe = from.recipe();
     let recipe = fs::read_to_string(&recipe).map_err(Error::io("read", &recipe))?;
+    let (card, recipe) = (without_folders_of(card), recipe_without_folders(&recipe));
     let given = |text: Option<&str>| text.unwrap_or(TO_FILL_IN).to_owned();
     let card = ModelCard {
         format: 1,
@@ -93,7 +95,10 @@ pub fn write_model_card(
         validation: card.best.validation.map(Measured::new),
         test: card.best.test.map(Measured::new),
         teachers: card.teachers.iter().map(|own| own.quality.map(Measured::new)).collect(),
-        bench: read_bench(run)?,
+        bench: read_bench(run)?.map(|mut bench| {
+            bench.left_out.iter_mut().for_each(|text| *text = without_folders(text));
+            bench
+        }),
         run: card,
         recipe,
     };
@@ -109,19 +114,19 @@ impl ModelCard {
     #[must_use]
     pub fn markdown(&self) -> String {
         let run = &self.run;
-        let mut text = format!("# {} on {}\n\n", cell(&run.student), cell(&run.data));
+        let mut text = format!("# {} on {}\n\n", markdown(&run.student), markdown(&run.data));
         let size = self.weights_bytes;
         table(
             &mut text,
             [
-                ("Network", run.student.clone()),
+                ("Network", markdown(&run.student)),
                 ("Classes", run.classes.len().to_string()),
                 ("Parameters", run.student_parameters.to_string()),
-                ("Weight file", format!("{size} bytes, SHA-256 `{}`", self.weights_sha256)),
+                ("Weight file", format!("{size} bytes, SHA-256 {}", code(&self.weights_sha256))),
                 ("Input", "(pixel / 255 - mean) / std".to_owned()),
-                ("Mean", format!("{:?}", run.mean)),
-                ("Deviation", format!("{:?}", run.std)),
-                ("Licence", self.licence.clone()),
+                ("Mean", markdown(&format!("{:?}", run.mean))),
+                ("Deviation", markdown(&format!("{:?}", run.std))),
+                ("Licence", markdown(&self.licence)),
             ],
         );
         self.write_results(&mut text);
@@ -129,10 +134,10 @@ impl ModelCard {
         table(
             &mut text,
             [
-                ("Name", run.data.clone()),
-                ("Fingerprint", format!("`{}`", run.data_fingerprint)),
-                ("Class names", run.classes.join(", ")),
-                ("Licence", self.data_licence.clone()),
+                ("Name", markdown(&run.data)),
+                ("Fingerprint", code(&run.data_fingerprint)),
+                ("Class names", markdown(&run.classes.join(", "))),
+                ("Licence", markdown(&self.data_licence)),
             ],
         );
         self.write_teachers(&mut text);
@@ -140,17 +145,15 @@ impl ModelCard {
         table(
             &mut text,
             [
-                ("Method", run.method.clone()),
-                ("Objective", format!("`{}`", run.objective)),
+                ("Method", markdown(&run.method)),
+                ("Objective", code(&run.objective)),
                 ("Epoch of these weights", run.best.epoch.to_string()),
                 ("Seed", run.seed.to_string()),
-                ("faculty", run.faculty.clone()),
-                ("Kernels", run.kernels.clone()),
+                ("faculty", markdown(&run.faculty)),
+                ("Kernels", markdown(&run.kernels)),
             ],
         );
-        // Four backticks: no line of a recipe starts so.
-        let _ = write!(text, "\nThe resolved recipe:\n\n````toml\n{}\n````\n", self.recipe.trim());
-        text
+        text + "\nThe resolved recipe:\n\n" + &markdown_block("toml", self.recipe.trim())
     }
 
     fn write_results(&self, text: &mut String) {
@@ -187,14 +190,16 @@ impl ModelCard {
             "\n## Speed\n\n{}, {} threads, {}\n\n\
              | model | parameters | multiply-adds | latency, ms (median, p95) | images/s |\n\
              |---|---|---|---|---|\n",
-            bench.processor, bench.threads, bench.kernels
+            markdown(&bench.processor),
+            bench.threads,
+            markdown(&bench.kernels)
         );
         let known = |n: Option<usize>| n.map_or_else(|| "not known".to_owned(), |n| n.to_string());
         for own in &bench.models {
             let _ = writeln!(
                 text,
                 "| {} | {} | {} | {:.3}, {:.3} | {:.1} |",
-                cell(&own.name),
+                markdown(&own.name),
                 known(own.parameters),
                 known(own.multiply_adds),
                 own.latency_median_ms,
@@ -221,24 +226,65 @@ impl ModelCard {
                 }
                 None => ("not measured".to_owned(), String::new()),
             };
-            let (name, network) = (cell(name), cell(network));
+            let (name, network) = (markdown(name), markdown(network));
+            let sha256 = code(weights_sha256);
             let _ = writeln!(
                 text,
-                "| {name} | {network} | {top1} | {interval} | `{weights_sha256}` | {TO_FILL_IN} |"
+                "| {name} | {network} | {top1} | {interval} | {sha256} | {TO_FILL_IN} |"
             );
         }
     }
 }
 
-/// Names and values; without words over them.
+/// Names and values in Markdown; without words over them.
 fn table<const N: usize>(text: &mut String, rows: [(&str, String); N]) {
     text.push_str("| | |\n|---|---|\n");
     for (name, value) in rows {
-        let _ = writeln!(text, "| {name} | {} |", cell(&value));
+        let _ = writeln!(text, "| {name} | {value} |");
     }
 }
 
-/// Text that stays in its cell.
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+/// Keys of a recipe whose values are paths.
+const PATHS: [&str; 7] = ["path", "output", "weights", "onnx", "logits", "head", "class_cost"];
+
+/// The recipe with the names of files alone: where they lie says something of its owner's machine
+/// and nothing of the student.
+fn recipe_without_folders(recipe: &str) -> String {
+    fn walk(value: &mut toml::Value, is_path: bool) {
+        match value {
+            toml::Value::String(text) if is_path => *text = file_name(text).to_owned(),
+            toml::Value::Array(items) => items.iter_mut().for_each(|own| walk(own, is_path)),
+            toml::Value::Table(table) => {
+                table.iter_mut().for_each(|(key, own)| walk(own, PATHS.contains(&key.as_str())));
+            }
+            _ => {}
+        }
+    }
+    let Ok(table) = recipe.parse::<toml::Table>() else { return without_folders(recipe) };
+    let mut value = toml::Value::Table(table);
+    walk(&mut value, false);
+    toml::to_string(&value).unwrap_or_else(|_| without_folders(recipe))
+}
+
+fn file_name(path: &str) -> &str {
+    path.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or(path)
+}
+
+fn without_folders_of(mut card: RunCard) -> RunCard {
+    for teacher in &mut card.teachers {
+        let TeacherCard { network, classes, notes, .. } = teacher;
+        for text in notes.iter_mut().chain([network, classes]) {
+            *text = without_folders(text);
+        }
+    }
+    card
+}
+
+/// A sentence whose paths, which stand in backticks, are names of files alone.
+fn without_folders(text: &str) -> String {
+    let named = |(at, piece): (usize, &str)| match at % 2 {
+        1 => file_name(piece).to_owned(),
+        _ => piece.to_owned(),
+    };
+    text.split('`').enumerate().map(named).collect::<Vec<_>>().join("`")
 }

@@ -64,6 +64,7 @@ pub struct HeadProgress {
     /// Of the teacher that it makes.
     pub name: String,
     /// Mean loss.
+    #[serde(with = "faculty_records::number")]
     pub loss: f64,
     /// Training samples right while training, percent.
     pub train_top1: f64,

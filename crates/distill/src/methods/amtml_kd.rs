@@ -42,7 +42,7 @@ use super::features::rows;
 use super::layers::{Parameters, parameter};
 use super::options::{OURS, count, number, option, temperature};
 use super::output_layer::task;
-use super::rkd::{angle_difference, distance_difference};
+use super::rkd::{angle_difference, distance_difference, relation_temporaries};
 use super::{
     Connector, Loss, Method, MethodInfo, Needs, Shapes, Status, Step, TeacherWeights, Term,
 };
@@ -270,6 +270,10 @@ impl Method for AmtmlKd {
         }
         let weights = log_weights.detach().exp();
         Loss { terms, teacher_weights: vec![TeacherWeights { level: "kd", weights }] }
+    }
+
+    fn temporaries(&self, shapes: &Shapes) -> usize {
+        relation_temporaries(shapes, [&shapes.student, &shapes.student])
     }
 
     fn objective(&self, teachers: usize) -> String {

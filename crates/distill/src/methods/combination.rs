@@ -304,6 +304,11 @@ impl Method for Combination {
         self.base.method.map_terms(&own, buffers)
     }
 
+    fn temporaries(&self, shapes: &Shapes) -> usize {
+        let of_parts = self.parts().map(|part| part.method.temporaries(shapes));
+        of_parts.fold(0, usize::saturating_add)
+    }
+
     fn objective(&self, teachers: usize) -> String {
         let mut line = self.base.method.objective(teachers);
         for term in &self.terms {

@@ -26,7 +26,7 @@ use super::features::{
     sample_means,
 };
 use super::options::{BENCHMARKS, number, option};
-use super::{Loss, Method, MethodInfo, Needs, Status, Step};
+use super::{Loss, Method, MethodInfo, Needs, Shapes, Status, Step, TapShapes};
 use crate::recipe::{MethodSpec, OptionValue, Range};
 use crate::tap::Tap;
 
@@ -121,11 +121,31 @@ impl Method for Rkd {
         loss
     }
 
+    fn temporaries(&self, shapes: &Shapes) -> usize {
+        let Shapes { student, teachers, .. } = shapes;
+        let of_teacher = |own| relation_temporaries(shapes, [student, own]);
+        teachers.iter().map(of_teacher).fold(0, usize::saturating_add)
+    }
+
     fn objective(&self, teachers: usize) -> String {
         let RkdConfig { distance, angle, beside } = self.config;
         let (d, a) = (mean_k("distances", teachers), mean_k("angles", teachers));
         format!("{} + {distance} {d} + {angle} {a}", beside.objective())
     }
+}
+
+/// Copies of the cosines, and of the differences that they are made of, which the tape and the
+/// gradient hold at a time; counted in the peak of a run (`rkd`, batch 256).
+const COPIES: usize = 8;
+
+/// [`Method::temporaries`] of both terms for the pooled vectors of two networks.
+pub(crate) fn relation_temporaries(shapes: &Shapes, networks: [&TapShapes; 2]) -> usize {
+    let batch = shapes.batch_size;
+    let channels = networks.iter().filter_map(|taps| taps.get(&Tap::Pooled));
+    let channels = channels.map(|shape| shape.elements()).max().unwrap_or(0);
+    let pairs = batch.saturating_mul(batch);
+    let each = pairs.saturating_mul(batch.saturating_add(channels));
+    each.saturating_mul(COPIES)
 }
 
 /// `mean_j h(d(f_S) - d(f_T))` of each sample i, `[batch]`, of rows `[batch, channels]`.

@@ -24,7 +24,8 @@ use crate::run::{CheckedRun, RunData, Settings, epoch_batches};
 use crate::run_folder::{RunFolder, Start, StudentFiles};
 use crate::teacher::TeacherOutputs;
 use crate::trainer::{
-    Event, adopt, broken, broken_weight, cut_metrics, deliver, kept_up_to, write_or_remove_best,
+    Event, OUTPUTS, adopt, broken, broken_at_the_end, broken_quality, broken_student,
+    broken_weight, cut_metrics, deliver, kept_up_to, nothing_to_resume, write_or_remove_best,
     write_student,
 };
 
@@ -158,11 +159,13 @@ impl Training<'_> {
     /// The folder and the networks as they have to be before the next batch.
     fn begin(&mut self, start: Start, observe: Observer<'_>) -> Result<()> {
         let peers = self.folder.peer_folder();
-        files::create_folder(&peers).map_err(Error::io("create", &peers))?;
+        files::create_inside(self.folder.path(), &peers).map_err(Error::io("create", &peers))?;
         if start != Start::Resume {
             return self.folder.write_recipe(&self.settings.recipe);
         }
         let Some(checkpoint) = adopt(&self.folder, &self.progress, None, observe)? else {
+            observe(nothing_to_resume(self.folder.path()));
+            self.folder.write_recipe(&self.settings.recipe)?;
             let mut all = self.members.iter();
             return all.try_for_each(|own| own.files(&self.folder).cut_metrics(0).map(drop));
         };
@@ -188,6 +191,11 @@ impl Training<'_> {
     /// Writes a checkpoint of what is done so far.
     fn save(&mut self) -> Result<()> {
         self.check_weights()?;
+        for (at, member) in self.members.iter().enumerate() {
+            if let Some(value) = broken_student(&member.learner.student.network, &self.data)? {
+                return Err(self.not_finite(at, OUTPUTS.to_owned(), value));
+            }
+        }
         let PeerProgress { part, best, metrics_bytes } = self.members[0].done.clone();
         self.progress.part = part;
         self.progress.best = best;
@@ -221,12 +229,20 @@ impl Training<'_> {
         let seconds = times + evaluating.elapsed().as_secs_f64();
         let mut records = Vec::new();
         for (member, validation) in self.members.iter_mut().zip(measures) {
-            let part = member.done.part.take().unwrap_or_default();
+            let part = member.done.part.clone().unwrap_or_default();
             let record = part.record(epoch, &member.peers, validation, seconds);
             let files = member.files(&self.folder);
-            member.keep_best(&files, &record)?;
             member.done.metrics_bytes = files.append_metrics(&record, member.done.metrics_bytes)?;
             records.push(record);
+        }
+        for (at, record) in records.iter().enumerate() {
+            if let Some(value) = broken_quality(record.validation) {
+                return Err(self.not_finite(at, OUTPUTS.to_owned(), value));
+            }
+        }
+        for (member, record) in self.members.iter_mut().zip(&records) {
+            member.done.part = None;
+            member.keep_best(&member.files(&self.folder), record)?;
         }
         self.progress.epoch = epoch;
         self.progress.seconds += seconds;
@@ -398,6 +414,12 @@ impl Training<'_> {
             networks.push(network.clone());
             let below = files.weights.strip_prefix(folder.path()).unwrap_or(&files.weights);
             students.push(PlannedStudent::new(&name, below.display().to_string(), &card));
+            if let Some(value) = broken_quality(card.best.test) {
+                return Err(Error::StudentOfPlan {
+                    student: name,
+                    source: Box::new(broken_at_the_end(&card, value, &folder)),
+                });
+            }
             cards.push(card);
         }
         let together = ensemble(&networks, &data)?;

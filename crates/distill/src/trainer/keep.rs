@@ -11,14 +11,20 @@ use faculty_records::run::Change;
 
 use crate::checkpoint::{BestEpoch, Checkpoint, Progress, Saved};
 use crate::error::{Error, Result};
+use crate::evaluate::broken_output;
 use crate::found::check_same_run;
+use crate::metrics::Quality;
 use crate::record::RunCard;
+use crate::run::RunData;
 use crate::run_folder::{RunFolder, StudentFiles};
 
 impl Training<'_> {
     /// Writes a checkpoint of what is done so far.
     pub(super) fn save(&mut self) -> Result<()> {
         self.check_weights()?;
+        if let Some(value) = broken_student(&self.learner.student.network, &self.data)? {
+            return Err(self.not_finite(OUTPUTS.to_owned(), value));
+        }
         let Self { learner, settings, progress, best, .. } = self;
         let student = Saved { prefix: "", learner, best: best.as_ref() };
         self.folder.checkpoints().save(&[student], &settings.optimizer, progress)?;
@@ -34,6 +40,7 @@ impl Training<'_> {
     ) -> Result<()> {
         let files = self.folder.own_files();
         let Some(checkpoint) = adopt(&self.folder, &self.progress, allowed, observe)? else {
+            observe(nothing_to_resume(self.folder.path()));
             // Lines of an epoch whose checkpoint was never written.
             files.cut_metrics(0)?;
             return Ok(());
@@ -80,6 +87,12 @@ impl Training<'_> {
     pub(super) fn kept(&self) -> Option<PathBuf> {
         self.folder.newest_checkpoint().map(Path::to_owned)
     }
+}
+
+/// Where a run that was to go on begins.
+pub(crate) fn nothing_to_resume(folder: &Path) -> Event<'static> {
+    let folder = folder.display();
+    Event::Warning(format!("`{folder}` holds no checkpoint to go on from: the run begins again"))
 }
 
 /// Before the error that stops a run after this batch.
@@ -151,6 +164,21 @@ pub(crate) fn cut_metrics(
         )));
     }
     Ok(())
+}
+
+/// The student's answers, in the words of [`Error::NotFinite`].
+pub(crate) const OUTPUTS: &str = "an output of the student";
+
+/// A first output of the student that is not a number. Weights may all be numbers, and yet so large
+/// that the maps they make are none: a checkpoint of such a student is good for nothing.
+pub(crate) fn broken_student(student: &Network, data: &RunData) -> Result<Option<f64>> {
+    let part = data.validation.as_ref().filter(|part| !part.is_empty());
+    broken_output(student, part.unwrap_or(&data.train), &data.normalisation)
+}
+
+/// The quality of a student whose answers are not all numbers.
+pub(crate) fn broken_quality(quality: Option<Quality>) -> Option<f64> {
+    quality.filter(|quality| !quality.is_finite()).map(|quality| quality.nll)
 }
 
 /// The first weight that is not a number.

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use faculty_nets::{Network, weights};
 
-use super::Training;
+use super::{OUTPUTS, Training, broken_quality};
 use crate::checkpoint::BestEpoch;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evaluate::network_quality;
 use crate::record::{RunCard, StudentResult};
 use crate::report_data::{self, Subject};
 use crate::run::RunData;
+use crate::run_folder::RunFolder;
 use crate::student::INPUT_SHAPE;
 
 impl Training<'_> {
@@ -35,8 +36,18 @@ impl Training<'_> {
         folder.write_report(&report_data::collect(subject)?)?;
         // Last: with it the run is finished.
         folder.write_card(&card)?;
-        Ok(card)
+        match broken_quality(card.best.test) {
+            Some(value) => Err(broken_at_the_end(&card, value, &folder)),
+            None => Ok(card),
+        }
     }
+}
+
+/// A student that answers the training and validation images, but not those of the test part.
+pub(crate) fn broken_at_the_end(card: &RunCard, value: f64, folder: &RunFolder) -> Error {
+    let kept = folder.newest_checkpoint().map(Path::to_owned);
+    let what = format!("{OUTPUTS} on the test part");
+    Error::NotFinite { what, value, epoch: card.best.epoch, batch: 0, kept }
 }
 
 /// Measures a network after its last epoch and as it was at the best one; puts the numbers on the

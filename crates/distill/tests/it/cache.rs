@@ -360,6 +360,70 @@ fn a_file_cut_short_or_missing_is_refused_and_mended_alone() {
     assert!(error.to_string().contains("cut short"), "{error}");
 }
 
+/// Two teachers of one network: their shards have the same length, ids and shapes.
+#[test]
+fn records_of_one_teacher_never_pass_for_those_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = cached(folder.path(), "aver", 2, &[]);
+    build(&recipe).unwrap();
+    let cache = folder.path().join("cache");
+    let good = files(&cache);
+    let at = |name: &str| cache.join("teachers").join(name);
+    let swap = |a: &str, b: &str| {
+        std::fs::rename(at(a), at("aside")).unwrap();
+        std::fs::rename(at(b), at(a)).unwrap();
+        std::fs::rename(at("aside"), at(b)).unwrap();
+    };
+    for (a, b) in [
+        ("t0", "t1"),
+        ("t0/logits", "t1/logits"),
+        ("t0/plain", "t1/plain"),
+        ("t0/logits/00001.safetensors", "t1/logits/00001.safetensors"),
+    ] {
+        swap(a, b);
+        for error in [checked(&recipe).err().unwrap(), build(&recipe).unwrap_err()] {
+            assert!(matches!(error, Error::CacheDamaged { .. }), "{a}: {error}");
+            assert!(error.to_string().contains("of something else"), "{a}: {error}");
+        }
+        swap(a, b);
+    }
+    read_all(&recipe).unwrap();
+
+    // Without a manifest each shard says itself what it is of: those that fit stay, the others are
+    // computed again, and that is told.
+    std::fs::remove_file(cache.join("manifest.json")).unwrap();
+    assert_eq!(build(&recipe).unwrap().shards, 0);
+    assert!(files(&cache) == good);
+    swap("t0/logits", "t1/logits");
+    std::fs::remove_file(cache.join("manifest.json")).unwrap();
+    let data = dataset();
+    let warnings = CachePlan::new(&recipe, &data).unwrap().warnings();
+    assert!(warnings[0].contains("computed again"), "{warnings:?}");
+    let written = build(&recipe).unwrap().shards;
+    assert_eq!(
+        written,
+        good.keys().filter(|path| path.starts_with("teachers/t0/logits")).count() * 2
+    );
+    assert!(files(&cache) == good);
+    assert!(CachePlan::new(&recipe, &data).unwrap().warnings().is_empty());
+
+    // The weights of a teacher are exchanged and the manifest is deleted, as a hint may say.
+    let mut other = recipe.clone();
+    other.teachers[0].weights.clone_from(&recipe.teachers[1].weights);
+    std::fs::remove_file(cache.join("manifest.json")).unwrap();
+    assert!(build(&other).unwrap().shards > 0);
+    let now = files(&cache);
+    for (path, bytes) in &good {
+        let of_t0 = path.starts_with("teachers/t0") && !path.ends_with("classifier.safetensors");
+        assert_eq!(
+            now[path] != *bytes,
+            of_t0 || path.ends_with("manifest.json"),
+            "{}",
+            path.display()
+        );
+    }
+}
+
 #[test]
 fn hostile_manifests_are_errors() {
     let folder = tempfile::tempdir().unwrap();
@@ -367,13 +431,13 @@ fn hostile_manifests_are_errors() {
     build(&recipe).unwrap();
     let path = folder.path().join("cache/manifest.json");
     let good = std::fs::read_to_string(&path).unwrap();
-    let newer = good.replacen("\"format\": 1", "\"format\": 2", 1);
+    let newer = good.replacen("\"format\": 2", "\"format\": 3", 1);
     let huge = good.replacen("\"block\": 50", "\"block\": 18446744073709551615", 1);
     for (text, expected) in [
         ("", "is damaged"),
         ("{", "is damaged"),
         ("[]", "is damaged"),
-        (newer.as_str(), "the format differs (cache: 2; recipe: 1 in this version"),
+        (newer.as_str(), "the format differs (cache: 3; recipe: 2 in this version"),
         (huge.as_str(), "does not have its checksum"),
         (&good[..good.len() / 2], "is damaged"),
     ] {

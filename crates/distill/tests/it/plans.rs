@@ -294,9 +294,13 @@ fn resuming_another_plan_is_refused() {
             _ => ("aver", 1),
         };
         let out = folder.path().join(other);
+        // Results of nobody knows what.
+        std::fs::create_dir_all(&out).unwrap();
+        std::fs::write(out.join("card.json"), "{}").unwrap();
         let error =
             go(&planned(folder.path(), method, teachers, plan, &[]), &out, Start::Resume, None);
         assert!(matches!(error.0.unwrap_err(), Error::NothingToResume { .. }));
+        std::fs::remove_file(out.join("card.json")).unwrap();
         let first = planned(folder.path(), method, teachers, plan, &["train.epochs=1"]);
         whole(&first, &out);
         let second = planned(folder.path(), method, teachers, plan, &["train.epochs=1", other]);

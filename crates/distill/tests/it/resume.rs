@@ -219,11 +219,26 @@ fn a_run_killed_before_its_first_checkpoint_begins_again() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = recipe(folder.path(), "ce", 0, &[]);
     let out = folder.path().join("run");
-    let error = resumed(&recipe, &out).unwrap_err();
-    assert!(matches!(error, Error::NothingToResume { .. }), "{error}");
-    assert!(!out.exists(), "nothing was written");
     let whole = folder.path().join("whole");
     run(&recipe, &whole).unwrap();
+    // Results without their recipe are nothing to go on from.
+    std::fs::create_dir_all(&out).unwrap();
+    std::fs::copy(whole.join("card.json"), out.join("card.json")).unwrap();
+    let error = resumed(&recipe, &out).unwrap_err();
+    assert!(matches!(error, Error::NothingToResume { .. }), "{error}");
+    std::fs::remove_file(out.join("card.json")).unwrap();
+    // Killed before the recipe had its name, at two moments, and before there was a folder.
+    for left in [None, Some(&["lock"][..]), Some(&["lock", ".0123.partial"][..])] {
+        let early = folder.path().join(format!("early{}", left.map_or(0, <[_]>::len)));
+        if let Some(names) = left {
+            std::fs::create_dir_all(early.join("checkpoints")).unwrap();
+            names.iter().for_each(|name| std::fs::write(early.join(name), "").unwrap());
+        }
+        let (_, from, warnings) = resumed(&recipe, &early).unwrap();
+        assert_eq!(from, (1, 0));
+        assert!(warnings.iter().any(|text| text.contains("begins again")), "{warnings:?}");
+        assert!(student(&early) == student(&whole) && early.join("recipe.toml").exists());
+    }
     std::fs::create_dir_all(out.join("checkpoints")).unwrap();
     std::fs::copy(whole.join("recipe.toml"), out.join("recipe.toml")).unwrap();
     std::fs::write(out.join("metrics.jsonl"), "{\"epoch\":1,\"lea").unwrap();
