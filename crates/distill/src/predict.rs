@@ -8,9 +8,11 @@ use faculty_nets::MapShape;
 
 use crate::error::{Error, Result};
 use crate::export::{INPUT, PIXELS};
+use crate::recipe::OutputType;
 use crate::student::{FinishedStudent, StudentChoice, stored};
 use crate::teacher::{
-    NetworkTeacher, OnnxChoice, OnnxTeacher, TeacherBatch, TeacherInput, TeacherSource,
+    NetworkTeacher, OnnxChoice, OnnxTeacher, OutputMeter, RawOutputs, TeacherBatch, TeacherInput,
+    TeacherSource,
 };
 
 /// A class that an image may be of.
@@ -27,6 +29,7 @@ pub struct Guess {
 /// A classifier with all that lies between an image file and its logits.
 pub struct Predictor {
     source: Box<dyn TeacherSource>,
+    raw: RawOutputs,
     shape: [usize; 3],
     renderer: Renderer,
     class_names: Vec<String>,
@@ -49,7 +52,8 @@ impl Predictor {
             hint: "give a run folder, or a file that faculty wrote",
         })?;
         let source = Box::new(NetworkTeacher::new(&student.network, None, &[]));
-        Self::new(source, student.shape(), normalisation, student.class_names.clone())
+        let names = student.class_names.clone();
+        Self::new(source, RawOutputs::LOGITS, student.shape(), normalisation, names)
     }
 
     fn of_onnx(path: &Path, choice: &StudentChoice) -> Result<Self> {
@@ -65,29 +69,37 @@ impl Predictor {
         };
         let shape = MapShape::new(channels, height, width);
         let input = TeacherInput::new(shape, None, None);
-        let teacher = OnnxTeacher::load(path, &OnnxChoice::default(), input)?;
+        let mut teacher = OnnxTeacher::load(path, &OnnxChoice::default(), input)?;
+        let raw = look_at_outputs(&mut teacher, shape)?;
         let classes = teacher.classes();
         let names: Option<Vec<String>> = stored(&about.metadata, "class_names");
         let names = names.filter(|names| names.len() == classes);
         let normalisation = onnx_normalisation(&about.metadata, channels);
         let names = names.unwrap_or_else(|| (0..classes).map(|n| n.to_string()).collect());
-        Self::new(Box::new(teacher), [channels, height, width], &normalisation, names)
+        Self::new(Box::new(teacher), raw, [channels, height, width], &normalisation, names)
     }
 
     fn new(
         source: Box<dyn TeacherSource>,
+        raw: RawOutputs,
         shape: [usize; 3],
         normalisation: &Normalisation,
         class_names: Vec<String>,
     ) -> Result<Self> {
         let renderer = Renderer::new(shape, Augmentation::NONE, normalisation, 0)?;
-        Ok(Self { source, shape, renderer, class_names })
+        Ok(Self { source, raw, shape, renderer, class_names })
     }
 
     /// `[channels, height, width]` that images are brought to.
     #[must_use]
     pub fn shape(&self) -> [usize; 3] {
         self.shape
+    }
+
+    /// What the network gives; probabilities are shown as they are, logits through a softmax.
+    #[must_use]
+    pub fn output_type(&self) -> OutputType {
+        self.raw.output_type()
     }
 
     /// The `top` likeliest classes of an image file, likeliest first; equal ones in label order.
@@ -101,7 +113,7 @@ impl Predictor {
         self.renderer.render_into(&pixels, View { id, number: 0 }, &mut rendered);
         let view = TeacherBatch { ids: &[id], view: TeacherBatch::PROBE_VIEW, images: &rendered };
         let logits = self.source.outputs(&view, &[])?.logits;
-        let probabilities = softmax(&logits);
+        let probabilities = self.raw.probabilities(&logits);
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
         order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
         order.truncate(top);
@@ -123,9 +135,15 @@ fn onnx_normalisation(metadata: &HashMap<String, String>, channels: usize) -> No
     }
 }
 
-fn softmax(logits: &[f32]) -> Vec<f64> {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f64> = logits.iter().map(|&z| f64::from(z - largest).exp()).collect();
-    let sum: f64 = powers.iter().sum();
-    powers.iter().map(|power| power / sum).collect()
+/// Recognised on made-up pixels: whatever the images, probabilities are never negative.
+fn look_at_outputs(teacher: &mut OnnxTeacher, shape: MapShape) -> Result<RawOutputs> {
+    const IMAGES: usize = 16;
+    let ids = [SampleId(0); IMAGES];
+    let pixel =
+        |i: usize| f32::midpoint(1.0, (i as f32 * (0.1 + (i / shape.elements()) as f32)).sin());
+    let images: Vec<f32> = (0..IMAGES * shape.elements()).map(pixel).collect();
+    let view = TeacherBatch { ids: &ids, view: TeacherBatch::PROBE_VIEW, images: &images };
+    let mut meter = OutputMeter::default();
+    meter.add(&teacher.outputs(&view, &[])?.logits, teacher.classes());
+    Ok(meter.recognise())
 }

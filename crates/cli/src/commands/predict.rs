@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use faculty_distill::predict::{Guess, Predictor};
+use faculty_distill::recipe::OutputType;
 use faculty_distill::{Error, StudentChoice};
 use serde_json::json;
 
@@ -17,6 +18,13 @@ pub(crate) fn run(options: &PredictOptions) -> Result<(), Failure> {
     let choice =
         StudentChoice { network: options.network.clone(), size: options.size.map(|size| size.0) };
     let mut predictor = Predictor::open(&options.model, &choice)?;
+    let output_type = predictor.output_type();
+    if output_type != OutputType::Logits && !options.json {
+        let (path, name) = (shown(&options.model), output_type.name());
+        eprintln!(
+            "note: `{path}` gives probabilities itself (`{name}`): they are shown as they are"
+        );
+    }
     let (images, mut failed) = image_files(&options.images);
     let (mut rows, top) = (Vec::new(), options.top as usize);
     for image in images {
