@@ -1,13 +1,13 @@
 //! Tables of a teacher's logits, keyed by sample id: for teachers that cannot be run here.
 //!
 //! ```text
-//! NAME.safetensors  `ids` [n], U64 or I64 (the same bits), and `logits` [n, classes], F32, F16, BF16 or F64
+//! NAME.safetensors  `ids` [n], U64 or I64 (the same bits), and `logits` [n, classes], F32, F16, BF16, F64 or U8
 //! NAME.parquet      column `id`, 16 hexadecimal digits or 64-bit numbers, and column `logits`,
 //!                   a list of floats, as long in every row
-//! NAME.npy          [n, classes], f4, f2 or f8, and beside it NAME.ids.txt: one id a line
+//! NAME.npy          [n, classes], f4, f2, f8 or u1, and beside it NAME.ids.txt: one id a line
 //! ```
 //! Rows are found by id and never by position, so their order is free and rows of other data are
-//! ignored. A safetensors or Parquet file may name its classes: metadata `class_names`, a JSON list.
+//! ignored. What the numbers are (logits, probabilities, percent) is not looked at here. A safetensors or Parquet file may name its classes: metadata `class_names`, a JSON list.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -206,6 +206,7 @@ fn safetensors(path: &Path) -> Result<Columns, DataError> {
         Dtype::F16 => numbers(logits.data(), |b| f16::from_le_bytes(b).to_f32()),
         Dtype::BF16 => numbers(logits.data(), |b| bf16::from_le_bytes(b).to_f32()),
         Dtype::F64 => numbers(logits.data(), |b| f64::from_le_bytes(b) as f32),
+        Dtype::U8 => numbers(logits.data(), |[byte]| f32::from(byte)),
         other => return Err(problem(path, format!("`logits` is {other:?}, F32 is expected"))),
     };
     let ids = numbers(ids.data(), |bytes| SampleId(u64::from_le_bytes(bytes)));

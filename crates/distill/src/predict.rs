@@ -8,9 +8,11 @@ use faculty_nets::MapShape;
 
 use crate::error::{Error, Result};
 use crate::export::{INPUT, PIXELS};
+use crate::recipe::OutputType;
 use crate::student::{FinishedStudent, StudentChoice, stored};
 use crate::teacher::{
-    Activation, NetworkTeacher, OnnxChoice, OnnxTeacher, TeacherBatch, TeacherInput, TeacherSource,
+    Activation, NetworkTeacher, OnnxChoice, OnnxTeacher, OutputMeter, RawOutputs, TeacherBatch,
+    TeacherInput, TeacherSource,
 };
 
 /// A class that an image may be of.
@@ -27,6 +29,7 @@ pub struct Guess {
 /// A classifier with all that lies between an image file and its logits.
 pub struct Predictor {
     source: Box<dyn TeacherSource>,
+    raw: RawOutputs,
     shape: [usize; 3],
     renderer: Renderer,
     class_names: Vec<String>,
@@ -58,8 +61,8 @@ impl Predictor {
         })?;
         let source = Box::new(NetworkTeacher::new(&student.network, None, &[]));
         let names = student.class_names.clone();
-        let (shape, softmax) = (student.shape(), Activation::Softmax);
-        let predictor = Self::new(source, shape, normalisation, names, softmax)?;
+        let (shape, outputs) = (student.shape(), (RawOutputs::LOGITS, Activation::Softmax));
+        let predictor = Self::new(source, outputs, shape, normalisation, names)?;
         Ok(Self { notes: student.notes, ..predictor })
     }
 
@@ -76,7 +79,8 @@ impl Predictor {
         };
         let shape = MapShape::new(channels, height, width);
         let input = TeacherInput::new(shape, None, None);
-        let teacher = OnnxTeacher::load(path, &OnnxChoice::default(), input)?;
+        let mut teacher = OnnxTeacher::load(path, &OnnxChoice::default(), input)?;
+        let raw = look_at_outputs(&mut teacher, shape)?;
         let classes = teacher.classes();
         let names: Option<Vec<String>> = stored(&about.metadata, "class_names");
         let names = names.filter(|names| names.len() == classes);
@@ -88,24 +92,30 @@ impl Predictor {
         let activation = teacher.activation();
         let names = names.unwrap_or_else(|| (0..classes).map(|n| n.to_string()).collect());
         let shape = [channels, height, width];
-        Self::new(Box::new(teacher), shape, &normalisation, names, activation)
+        Self::new(Box::new(teacher), (raw, activation), shape, &normalisation, names)
     }
 
     fn new(
         source: Box<dyn TeacherSource>,
+        (raw, activation): (RawOutputs, Activation),
         shape: [usize; 3],
         normalisation: &Normalisation,
         class_names: Vec<String>,
-        activation: Activation,
     ) -> Result<Self> {
         let renderer = Renderer::new(shape, Augmentation::NONE, normalisation, 0)?;
-        Ok(Self { source, shape, renderer, class_names, activation, notes: Vec::new() })
+        Ok(Self { source, raw, activation, shape, renderer, class_names, notes: Vec::new() })
     }
 
     /// `[channels, height, width]` that images are brought to.
     #[must_use]
     pub fn shape(&self) -> [usize; 3] {
         self.shape
+    }
+
+    /// What the network gives; probabilities are shown as they are, logits through a softmax.
+    #[must_use]
+    pub fn output_type(&self) -> OutputType {
+        self.raw.output_type()
     }
 
     /// The `top` likeliest classes of an image file, likeliest first; equal ones in label order.
@@ -123,7 +133,11 @@ impl Predictor {
         if let Some(&value) = logits.iter().find(|logit| !logit.is_finite()) {
             return Err(Error::NoAnswer { path: image.to_owned(), value });
         }
-        let probabilities = self.activation.apply(&logits);
+        let probabilities = match self.raw.output_type() {
+            // Through what the file itself ends in.
+            OutputType::Logits => self.activation.apply(&logits),
+            _ => self.raw.probabilities(&logits),
+        };
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
         order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
         order.truncate(top);
@@ -143,4 +157,17 @@ fn onnx_normalisation(metadata: &HashMap<String, String>, channels: usize) -> No
         (Some(mean), Some(std)) if !inside => Normalisation { mean, std },
         _ => Normalisation::identity(channels),
     }
+}
+
+/// Recognised on made-up pixels: whatever the images, probabilities are never negative.
+fn look_at_outputs(teacher: &mut OnnxTeacher, shape: MapShape) -> Result<RawOutputs> {
+    const IMAGES: usize = 16;
+    let ids = [SampleId(0); IMAGES];
+    let pixel =
+        |i: usize| f32::midpoint(1.0, (i as f32 * (0.1 + (i / shape.elements()) as f32)).sin());
+    let images: Vec<f32> = (0..IMAGES * shape.elements()).map(pixel).collect();
+    let view = TeacherBatch { ids: &ids, view: TeacherBatch::PROBE_VIEW, images: &images };
+    let mut meter = OutputMeter::default();
+    meter.add(&teacher.outputs(&view, &[])?.logits, teacher.classes());
+    Ok(meter.recognise())
 }

@@ -89,6 +89,7 @@ pub fn train(
         progress: Progress::start(identity),
         best: None,
         saved: Instant::now(),
+        said_dominant: false,
     };
     if start == Start::Resume {
         training.resume(allowed.as_deref(), observe)?;
@@ -116,6 +117,8 @@ struct Training<'a> {
     best: Option<Network>,
     /// When the last checkpoint was written, or the run began.
     saved: Instant,
+    /// Whether the user knows that one term is nearly all of the loss.
+    said_dominant: bool,
 }
 
 impl Training<'_> {
@@ -162,6 +165,15 @@ impl Training<'_> {
             self.save()?;
         }
         observe(Event::Epoch(&record));
+        if let Some((term, share)) = record.dominant_term().filter(|_| !self.said_dominant) {
+            self.said_dominant = true;
+            observe(Event::Warning(format!(
+                "term `{term}` is {:.1} % of the loss in epoch {epoch}, so that the others have next \
+                 to no say; `faculty methods {}` shows the constants",
+                100.0 * share,
+                self.card.method
+            )));
+        }
         Ok(())
     }
 

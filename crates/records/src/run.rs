@@ -62,6 +62,19 @@ pub struct EpochRecord {
     pub seconds: f64,
 }
 
+/// A term above this share of the loss leaves the others next to nothing to say.
+pub const DOMINANT_SHARE: f64 = 0.9;
+
+impl EpochRecord {
+    /// The term that is nearly all of the loss beside others, with its share.
+    #[must_use]
+    pub fn dominant_term(&self) -> Option<(&str, f64)> {
+        let several = self.terms.values().filter(|term| term.weight != 0.0).nth(1).is_some();
+        let (name, term) = self.terms.iter().find(|(_, term)| term.share > DOMINANT_SHARE)?;
+        several.then_some((name.as_str(), term.share))
+    }
+}
+
 fn is_zero(count: &usize) -> bool {
     *count == 0
 }

@@ -115,7 +115,10 @@ pub fn numbers(report: &Report) -> Table {
 /// The loss in the last epoch.
 #[must_use]
 pub fn terms(run: &Run, last: &EpochRecord) -> Table {
-    let caption = format!("Terms of the loss of {} in epoch {}.", run.name, last.epoch);
+    let mut caption = format!("Terms of the loss of {} in epoch {}.", run.name, last.epoch);
+    if let Some((term, _)) = last.dominant_term() {
+        caption += &format!(" {term} is nearly all of it: the others have next to no say.");
+    }
     let mut table = Table::new(caption, &["term", "#value", "#constant", "#share"]);
     for (name, term) in &last.terms {
         let share = format!("{:.1} %", 100.0 * term.share);
@@ -279,6 +282,12 @@ pub fn facts(run: &Run) -> Option<Table> {
             own.oracle
         );
         row("teachers", text);
+        for pair in &own.pairs {
+            let names = [pair.first, pair.second].map(|at| card.teachers.get(at));
+            if let (Some(how), [Some(first), Some(second)]) = (pair.sameness(), names) {
+                row("counted twice", format!("{} and {} {how}", first.name, second.name));
+            }
+        }
     }
     Some(table)
 }

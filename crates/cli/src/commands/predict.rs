@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use faculty_distill::predict::{Guess, Predictor};
+use faculty_distill::recipe::OutputType;
 use faculty_distill::{Error, StudentChoice};
 use serde_json::json;
 
@@ -21,6 +22,13 @@ pub(crate) fn run(options: &PredictOptions) -> Result<(), Failure> {
     };
     let mut predictor = Predictor::open(&options.model, &choice)?;
     predictor.notes().iter().for_each(|note| eprintln!("note: {note}"));
+    let output_type = predictor.output_type();
+    if output_type != OutputType::Logits && !options.json {
+        let (path, name) = (shown(&options.model), output_type.name());
+        eprintln!(
+            "note: `{path}` gives probabilities itself (`{name}`): they are shown as they are"
+        );
+    }
     let (images, mut failed) = image_files(&options.images);
     let (mut rows, top) = (Vec::new(), options.top as usize);
     for image in images {

@@ -50,10 +50,14 @@ pub(crate) fn run(options: &TeachersOptions) -> Result<(), Failure> {
     }
     let refused = report.refused().map(|teacher| Failure::Answer {
         what: format!(
-            "teacher `{}` is near chance: {} of the {} part, where guessing gives {}",
+            "teacher `{}` is near chance: {} of the {} part ({} balanced over the classes){}, where \
+             always saying `{}` gives {}",
             teacher.name,
             percent(teacher.quality.top1),
             report.part,
+            percent(teacher.balanced),
+            only_answer(&report, teacher),
+            report.majority,
             percent(report.chance)
         ),
         hint: format!("mend or drop it, or set `allow_weak = true` on teacher `{}`", teacher.name),
@@ -138,10 +142,35 @@ fn notes(report: &Report) {
         if calibrated.at_bound && *near_chance {
             eprintln!("note: no temperature makes teacher `{name}` fit the labels");
         }
+        for note in &teacher.notes {
+            eprintln!("note: teacher `{name}`: {note}");
+        }
         if let Some(suspicion) = teacher.suspicion() {
             eprintln!("warning: teacher `{name}`: {}\n  hint: {}", suspicion.what, suspicion.mend);
         }
     }
+    let names: Vec<&str> = report.teachers.iter().map(|teacher| teacher.name.as_str()).collect();
+    warn_of_same_teachers(&names, report.diversity.as_ref());
+}
+
+/// Two teachers that say the same are one that counts twice.
+pub(super) fn warn_of_same_teachers(names: &[&str], diversity: Option<&Diversity>) {
+    for pair in diversity.iter().flat_map(|own| &own.pairs) {
+        let (Some(how), Some(first), Some(second)) =
+            (pair.sameness(), names.get(pair.first), names.get(pair.second))
+        else {
+            continue;
+        };
+        eprintln!(
+            "warning: teachers `{first}` and `{second}` {how}: a student learns no more from both \
+             than from one\n  hint: check that their files are those you mean, or drop one"
+        );
+    }
+}
+
+fn only_answer(report: &Report, teacher: &TeacherReport) -> String {
+    let class = teacher.only_answer.and_then(|class| report.classes.get(class as usize));
+    class.map_or_else(String::new, |class| format!(", as it says `{class}` every time"))
 }
 
 fn show_ranking(ranking: &Ranking, out: &mut impl Write) -> io::Result<()> {
@@ -176,10 +205,10 @@ fn show_ranking(ranking: &Ranking, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn show(report: &Report, out: &mut impl Write) -> io::Result<()> {
-    let Report { part, samples, classes, chance, .. } = report;
+    let Report { part, samples, classes, chance, majority, .. } = report;
     writeln!(
         out,
-        "{part} part: {samples} images, {} classes, guessing {}\n",
+        "{part} part: {samples} images, {} classes, always saying `{majority}` {}\n",
         classes.len(),
         percent(*chance)
     )?;
@@ -198,6 +227,7 @@ fn show_teachers(report: &Report, out: &mut impl Write) -> io::Result<()> {
         ("teacher", Align::Left),
         ("network", Align::Left),
         ("top-1", Align::Right),
+        ("balanced", Align::Right),
         ("top-5", Align::Right),
         ("NLL", Align::Right),
         ("ECE", Align::Right),
@@ -224,6 +254,7 @@ fn show_teachers(report: &Report, out: &mut impl Write) -> io::Result<()> {
                 teacher.name.clone(),
                 teacher.network.clone(),
                 percent(quality.top1),
+                percent(teacher.balanced),
                 percent(quality.top5),
                 format!("{:.3}", quality.nll),
                 format!("{:.3}", quality.ece),
@@ -241,6 +272,7 @@ fn show_teachers(report: &Report, out: &mut impl Write) -> io::Result<()> {
             "ensemble".to_owned(),
             String::new(),
             percent(quality.top1),
+            String::new(),
             percent(quality.top5),
             format!("{:.3}", quality.nll),
             format!("{:.3}", quality.ece),
@@ -260,6 +292,7 @@ fn show_diversity(report: &Report, diversity: &Diversity, out: &mut impl Write) 
         ("one right", Align::Right),
         ("both wrong", Align::Right),
         ("error correlation", Align::Right),
+        ("logit correlation", Align::Right),
     ];
     let share = |value: f64| percent(100.0 * value);
     let rows: Vec<Vec<String>> = diversity
@@ -273,6 +306,7 @@ fn show_diversity(report: &Report, diversity: &Diversity, out: &mut impl Write) 
                 share(pair.one_right),
                 share(pair.double_fault),
                 optional(pair.error_correlation),
+                optional(pair.logit_correlation),
             ]
         })
         .collect();

@@ -13,6 +13,7 @@ use faculty_distill::run::{MemoryNeed, RunData};
 use faculty_distill::{CheckedRun, RunFolder, Start, open_dataset, train};
 use serde_json::json;
 
+use super::teachers::warn_of_same_teachers;
 use super::{
     cache, heads, load_recipe, plan, report, show_warnings, shown, stop_on_interrupt, use_threads,
 };
@@ -170,6 +171,8 @@ pub(super) fn describe(card: &RunCard, memory: Option<&MemoryNeed>) {
             percent(100.0 * diversity.mean_agreement),
             percent(diversity.oracle)
         );
+        let names: Vec<&str> = card.teachers.iter().map(|own| own.name.as_str()).collect();
+        warn_of_same_teachers(&names, Some(diversity));
     }
     eprintln!("student: {}, {} parameters", card.student, card.student_parameters);
     for note in &card.student_notes {

@@ -58,6 +58,8 @@ pub(super) fn read(path: &Path) -> Result<Columns, DataError> {
     let logits: Vec<f32> = match descr {
         "'<f4'" => numbers(data, f32::from_le_bytes),
         "'<f2'" => numbers(data, |b| f16::from_le_bytes(b).to_f32()),
+        // Percent, or probabilities scaled to a byte.
+        "'|u1'" => numbers(data, |[byte]| f32::from(byte)),
         "'<f8'" => numbers(data, |b| f64::from_le_bytes(b) as f32),
         other => return Err(problem(path, format!("its type is {other}, '<f4' is expected"))),
     };

@@ -132,6 +132,15 @@ fn half_precision_is_read() {
     assert_whole(&LogitTable::read(&path).unwrap());
 }
 
+#[test]
+fn bytes_are_read_as_whole_numbers() {
+    let (_folder, path) = write("a.npy", &npy("(3, 2)", "False", "|u1", &[100, 0, 7, 93, 255, 1]));
+    std::fs::write(path.with_extension("ids.txt"), hex().join("\n")).unwrap();
+    let table = LogitTable::read(&path).unwrap();
+    assert_eq!(table.get(SampleId(IDS[1])), Some(&[7.0, 93.0][..]));
+    assert_eq!(table.get(SampleId(IDS[2])), Some(&[255.0, 1.0][..]));
+}
+
 fn refused(name: &str, content: &[u8], ids: Option<&str>) -> String {
     let (_folder, path) = write(name, content);
     if let Some(ids) = ids {

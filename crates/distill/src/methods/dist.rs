@@ -16,8 +16,9 @@
 //! β = γ = 2 and τ = 4 are the released constants for CIFAR-100.
 //! # Limits
 //! the second term belongs to the whole batch, two samples at least. A class whose probability is
-//! the same on the whole batch has no correlation: it counts as 0 and has no gradient. With several
-//! teachers, the mean over them.
+//! the same on the whole batch has no correlation: it counts as 0 and has no gradient. With two
+//! classes the first term is left out: two values correlate with ±1 whatever they are, so that it
+//! knows agreement or none, and no direction. With several teachers, the mean over them.
 
 use burn::Tensor;
 use burn::tensor::activation::softmax;
@@ -25,7 +26,7 @@ use burn::tensor::activation::softmax;
 use super::features::{mean_k, mean_over_teachers};
 use super::options::{TEMPERATURE, number, option, temperature};
 use super::output_layer::task;
-use super::{Loss, Method, MethodInfo, Needs, Status, Step};
+use super::{Loss, Method, MethodInfo, Needs, Shapes, Status, Step};
 use crate::recipe::{MethodSpec, OptionValue, Range};
 
 /// Keeps the root and the quotient defined where all values are equal.
@@ -48,17 +49,27 @@ impl Default for DistConfig {
     }
 }
 
+/// Fewer values have no correlation worth the name: of two it is ±1.
+const MIN_CORRELATED: usize = 3;
+
 /// Distillation by correlation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Dist {
     config: DistConfig,
+    /// Known once the run is.
+    classes: Option<usize>,
 }
 
 impl Dist {
     /// With these constants.
     #[must_use]
     pub const fn new(config: DistConfig) -> Self {
-        Self { config }
+        Self { config, classes: None }
+    }
+
+    /// Whether probabilities are compared over this many classes.
+    const fn compares(classes: usize) -> bool {
+        classes >= MIN_CORRELATED
     }
 }
 
@@ -103,6 +114,10 @@ impl Method for Dist {
         Needs { teacher_logits: true, min_batch: 2, ..Needs::default() }
     }
 
+    fn fit_to(&mut self, shapes: &Shapes) {
+        self.classes = Some(shapes.classes);
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let DistConfig { temperature, beta, gamma } = self.config;
         let (mut inter, mut intra) = (Vec::new(), Vec::new());
@@ -114,11 +129,11 @@ impl Method for Dist {
             let (p, q) = (p.transpose(), q.clone().transpose());
             intra.push((row_correlation(p, q).neg() + 1.0).mean() * square);
         }
-        let terms = vec![
-            task(step, 1.0),
-            mean_over_teachers("inter", beta, inter),
-            mean_over_teachers("intra", gamma, intra),
-        ];
+        let mut terms = vec![task(step, 1.0)];
+        if Self::compares(step.student_logits.dims()[1]) {
+            terms.push(mean_over_teachers("inter", beta, inter));
+        }
+        terms.push(mean_over_teachers("intra", gamma, intra));
         Loss { terms, teacher_weights: Vec::new() }
     }
 
@@ -126,7 +141,14 @@ impl Method for Dist {
         let DistConfig { temperature, beta, gamma } = self.config;
         let (inter, intra) =
             (mean_k("(1 - ρ_classes)", teachers), mean_k("(1 - ρ_batch)", teachers));
-        format!("CE + {beta} τ² {inter} + {gamma} τ² {intra}, τ = {temperature}")
+        if self.classes.is_none_or(Self::compares) {
+            format!("CE + {beta} τ² {inter} + {gamma} τ² {intra}, τ = {temperature}")
+        } else {
+            format!(
+                "CE + {gamma} τ² {intra}, τ = {temperature} (without ρ_classes, which is ±1 for \
+                 two classes)"
+            )
+        }
     }
 }
 

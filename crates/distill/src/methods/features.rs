@@ -198,6 +198,11 @@ pub(super) fn rows(map: Tensor<4>) -> Tensor<2> {
 
 /// Rows of length 1; a row of zeros stays one.
 pub(super) fn unit_rows(rows: Tensor<2>) -> Tensor<2> {
-    let length = (rows.clone().square().sum_dim(1) + 1e-24).sqrt();
+    // Their size is taken out first: squares of similarities of a whole batch overflow, which a loss
+    // does not show (0 of ∞) but its gradient does.
+    let largest = rows.clone().detach().abs().max_dim(1);
+    let zero = largest.clone().equal_elem(0.0).float();
+    let rows = rows / (largest + zero.clone());
+    let length = (rows.clone().square().sum_dim(1) + zero).sqrt();
     rows / length
 }

@@ -6,12 +6,14 @@ use faculty_nets::MapShape;
 
 use super::amtml_kd::learnt_log_weights;
 use super::ckd::{all_pairs_difference, drawn_tuples, tuple_coefficients, tuple_difference};
+use super::features::unit_rows;
 use super::pkt::likeness_divergence;
 use super::reviewkd::hierarchical_difference;
 use super::{
     Aekd, At, AtConfig, Aver, CaMkd, CaMkdConfig, Ce, Ckd, CkdConfig, Dih, Dist, Dkd, Ebkd,
     InterWeight, Kd, MapStep, MaxProbability, MeanOfLogits, MeanOfProbabilities, Method,
-    OutputConfig, OutputWeight, Pkt, RandomTeacher, Rkd, SimKd, Sp, Stages, Step, Tuples,
+    OutputConfig, OutputWeight, Pkt, RandomTeacher, Rkd, Shapes, SimKd, Sp, Stages, Step,
+    TapShapes, Tuples,
 };
 use crate::losses::maps::MapValues;
 use crate::weighting;
@@ -375,6 +377,52 @@ fn feature_terms_stay_finite_at_huge_zero_and_equal_maps() {
             assert!(gradient.iter().all(|v| v.is_finite()), "{method:?}");
         }
     }
+}
+
+#[test]
+fn rows_of_any_size_get_length_one_and_a_finite_gradient() {
+    for size in [1e-30, 1e-12, 1.0, 1e12, 1e30] {
+        let own = (student(numbers(BATCH * CLASSES, 51)) * size).detach().require_grad();
+        let unit = unit_rows(own.clone());
+        for length in values(unit.clone().square().sum_dim(1)) {
+            assert!((length - 1.0).abs() < 1e-5, "{size}: {length}");
+        }
+        let ahead = student(numbers(BATCH * CLASSES, 52)).detach();
+        let gradient = values(own.grad(&(unit * ahead).sum().backward()).unwrap());
+        // A row that grows by a factor keeps its direction: the gradient is at right angles to it.
+        for (g, row) in gradient.chunks(CLASSES).zip(values(own.clone()).chunks(CLASSES)) {
+            let along: f32 = g.iter().zip(row).map(|(g, x)| g * x).sum();
+            assert!(along.abs() < 1e-4 && g.iter().all(|g| g.is_finite()), "{size}: {along}");
+        }
+    }
+    let none = (student(numbers(BATCH * CLASSES, 51)) * 0.0).detach().require_grad();
+    let unit = unit_rows(none.clone());
+    assert!(values(unit.clone()).iter().all(|&x| x == 0.0));
+    let gradient = values(none.grad(&unit.sum().backward()).unwrap());
+    assert!(gradient.iter().all(|g| g.is_finite()), "{gradient:?}");
+}
+
+#[test]
+fn dist_leaves_out_the_classes_correlation_of_two_classes_and_says_so() {
+    let of = |classes: usize| {
+        let logits = |seed| TensorData::new(numbers(BATCH * classes, seed), [BATCH, classes]);
+        let labels = Tensor::from_data(TensorData::new(vec![0, 1, 1, 0, 1], [BATCH]), &device());
+        let own: Tensor<2> = Tensor::from_data(logits(53), &device());
+        let teacher: Tensor<2> = Tensor::from_data(logits(54), &device());
+        let step = Step::of_logits(labels, own, teacher.unsqueeze::<3>());
+        let loss = Dist::default().loss(&step);
+        let mut method = Dist::default();
+        let (student, teachers) = (TapShapes::new(), Vec::new());
+        method.fit_to(&Shapes { classes, batch_size: BATCH, student, teachers });
+        let names: Vec<&str> = loss.terms.iter().map(|term| term.name).collect();
+        (names, method.objective(1))
+    };
+    let (names, objective) = of(2);
+    assert_eq!(names, ["task", "intra"]);
+    assert!(objective.contains("without ρ_classes"), "{objective}");
+    let (names, objective) = of(3);
+    assert_eq!(names, ["task", "inter", "intra"]);
+    assert!(objective.contains("(1 - ρ_classes)"), "{objective}");
 }
 
 #[test]

@@ -73,7 +73,11 @@ pub(crate) fn open_teacher(
         (None, Some(path)) => open_table(wanted, path, data)?,
         (None, None) => open_network(wanted, data, taps)?,
     };
-    let (source, raw) = as_logits(wanted, source, data)?;
+    let (source, raw) = match reading.is_empty() {
+        true => as_logits(wanted, source, data)?,
+        // The file's own logits are read already, whatever the recipe says of its outputs.
+        false => (source, RawOutputs::LOGITS),
+    };
     notes.extend(raw.notes());
     let map = match labels {
         Labels::Own => None,

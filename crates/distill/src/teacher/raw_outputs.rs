@@ -205,6 +205,24 @@ impl RawOutputs {
         Ok(())
     }
 
+    /// What one row says of each class, 0 to 1, as the network itself would put it: the softmax of
+    /// logits, and probabilities as they are.
+    #[must_use]
+    pub fn probabilities(&self, row: &[f32]) -> Vec<f64> {
+        let values = row.iter().copied().map(f64::from);
+        match self.output_type {
+            OutputType::Logits => {
+                let largest = values.clone().fold(f64::NEG_INFINITY, f64::max);
+                let powers: Vec<f64> = values.map(|z| (z - largest).exp()).collect();
+                let sum: f64 = powers.iter().sum();
+                powers.iter().map(|power| power / sum).collect()
+            }
+            OutputType::Probabilities | OutputType::Sigmoid => {
+                values.map(|value| value / self.scale).collect()
+            }
+        }
+    }
+
     fn log(&self, row: &mut [f32]) -> Result<(), String> {
         let sum: f64 = row.iter().copied().map(f64::from).sum();
         if !sum.is_finite() {

@@ -48,5 +48,9 @@ pub(crate) fn relabelled(classes: &[&str], label: impl Fn(u32) -> u32) -> Datase
 }
 
 pub(crate) fn network(seed: u64) -> Network {
-    Network::new("resnet8x0.5", MapShape::new(1, SIDE, SIDE), CLASSES, seed).unwrap()
+    network_of(CLASSES, seed)
+}
+
+pub(crate) fn network_of(classes: usize, seed: u64) -> Network {
+    Network::new("resnet8x0.5", MapShape::new(1, SIDE, SIDE), classes, seed).unwrap()
 }

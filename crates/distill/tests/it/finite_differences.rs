@@ -19,15 +19,15 @@ use faculty_distill::tap::Tap;
 use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource};
 use faculty_nets::Network;
 
-use crate::data::{CLASSES, SIDE, network, unit};
+use crate::data::{CLASSES, SIDE, network, network_of, unit};
 
 pub(crate) const BATCH: usize = 6;
 
-fn teachers(count: u64, taps: &[Tap]) -> Vec<NetworkTeacher> {
+fn teachers(classes: usize, count: u64, taps: &[Tap]) -> Vec<NetworkTeacher> {
     (0..count)
         .map(|k| {
             // Fresh networks say almost nothing; larger classifiers make them disagree.
-            let mut own = network(100 + k);
+            let mut own = network_of(classes, 100 + k);
             for name in ["fc.weight", "fc.bias"] {
                 let position = own.graph().parameters().iter().position(|p| p.name == name);
                 let values = &mut own.parameters_mut()[position.unwrap()];
@@ -39,6 +39,7 @@ fn teachers(count: u64, taps: &[Tap]) -> Vec<NetworkTeacher> {
 }
 
 pub(crate) struct Setup {
+    classes: usize,
     ids: Vec<SampleId>,
     images: Vec<f32>,
     labels: Vec<u32>,
@@ -49,29 +50,33 @@ pub(crate) struct Setup {
 impl Setup {
     /// With what the teachers say at `taps`, as far as they have them.
     pub(crate) fn new(teacher_count: u64, taps: &[Tap]) -> Self {
+        Self::of_classes(CLASSES, teacher_count, taps)
+    }
+
+    pub(crate) fn of_classes(classes: usize, teacher_count: u64, taps: &[Tap]) -> Self {
         let pixels = BATCH * SIDE * SIDE;
         let images: Vec<f32> =
             (0..pixels).map(|i| (2.0 * unit(i as u64, 7) - 1.0) as f32).collect();
-        let sources = teachers(teacher_count, taps);
+        let sources = teachers(classes, teacher_count, taps);
         let there = |tap: &Tap| sources.iter().all(|teacher| teacher.tap_shape(*tap).is_some());
         let taps: Vec<Tap> = taps.iter().copied().filter(there).collect();
-        let labels = (0..BATCH).map(|i| (i % CLASSES) as u32).collect();
+        let labels = (0..BATCH).map(|i| (i % classes) as u32).collect();
         let traits = sources.iter().map(|teacher| TeacherTraits::of(teacher, &taps)).collect();
         let ids = (0..BATCH as u64).map(SampleId).collect();
-        let setup = Self { ids, images, labels, outputs: Vec::new(), traits };
+        let setup = Self { classes, ids, images, labels, outputs: Vec::new(), traits };
         Self { outputs: setup.outputs_at(teacher_count, &taps), ..setup }
     }
 
     /// What the teachers say at other taps.
     pub(crate) fn outputs_at(&self, teacher_count: u64, taps: &[Tap]) -> Vec<TeacherOutputs> {
         let batch = TeacherBatch { ids: &self.ids, view: 0, images: &self.images };
-        let mut sources = teachers(teacher_count, taps);
+        let mut sources = teachers(self.classes, teacher_count, taps);
         sources.iter_mut().map(|t| t.outputs(&batch, taps).unwrap()).collect()
     }
 
     /// A learner of this method on the student of these tests.
     pub(crate) fn learner(&self, method: Box<dyn Method>) -> Learner {
-        let student = method.student(network(5), &self.traits, 5).unwrap();
+        let student = method.student(network_of(self.classes, 5), &self.traits, 5).unwrap();
         Learner::new(student, method, &self.traits, BATCH, 5, &Compute::Kernels)
             .with_samples(self.samples())
     }
@@ -211,15 +216,15 @@ fn ca_mkd_with_one_teacher_matches_finite_differences() {
 
 /// A method that knows three unequal teachers.
 fn prepared(mut method: impl Method + 'static) -> Box<dyn Method> {
-    method.prepare(&profiles(3));
+    method.prepare(&profiles(CLASSES, 3));
     Box::new(method)
 }
 
 /// Unequal costs between each teacher's classes and those of the data.
-pub(crate) fn class_costs(count: usize) -> Vec<ClassCost> {
+pub(crate) fn class_costs(classes: usize, count: usize) -> Vec<ClassCost> {
     let cost = |k: usize| {
-        let values = (0..CLASSES * CLASSES).map(|i| unit(i as u64, 40 + k as u64)).collect();
-        ClassCost::new(CLASSES, values, &vec![Vec::new(); CLASSES])
+        let values = (0..classes * classes).map(|i| unit(i as u64, 40 + k as u64)).collect();
+        ClassCost::new(classes, values, &vec![Vec::new(); classes])
     };
     (0..count).map(cost).collect()
 }
@@ -230,7 +235,7 @@ fn ot_matches_finite_differences() {
         check(
             || {
                 let mut method = Ot::new(OtConfig { lambda, ..OtConfig::default() });
-                method.prepare_classes(class_costs(2));
+                method.prepare_classes(class_costs(CLASSES, 2));
                 Box::new(method)
             },
             2,
@@ -239,7 +244,7 @@ fn ot_matches_finite_differences() {
 }
 
 /// What the preflight might say of unequal teachers, at most four.
-pub(crate) fn profiles(count: usize) -> Vec<TeacherProfile> {
+pub(crate) fn profiles(classes: usize, count: usize) -> Vec<TeacherProfile> {
     [(40.0, 0.7), (60.0, 1.5), (50.0, 3.0), (30.0, 1.0)]
         .into_iter()
         .take(count)
@@ -247,8 +252,10 @@ pub(crate) fn profiles(count: usize) -> Vec<TeacherProfile> {
             name: format!("t{top1}"),
             top1,
             temperature,
-            class_accuracy: (0..CLASSES).map(|class| top1 + 10.0 * class as f64).collect(),
-            class_samples: vec![20; CLASSES],
+            class_accuracy: (0..classes)
+                .map(|class| (top1 + 10.0 * class as f64).min(100.0))
+                .collect(),
+            class_samples: vec![20; classes],
         })
         .collect()
 }

@@ -115,6 +115,31 @@ fn every_method_learns_and_leaves_a_complete_folder() {
 }
 
 #[test]
+fn a_term_that_is_nearly_all_of_the_loss_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let warnings = |name: &str, sets: &[&str]| {
+        let mut all = Vec::new();
+        let recipe = recipe(folder.path(), "kd", 1, sets);
+        let go = AtomicBool::new(false);
+        run_with(&recipe, &folder.path().join(name), Start::New, &go, &mut |event| {
+            if let Event::Warning(text) = event {
+                all.push(text.clone());
+            }
+        })
+        .unwrap();
+        all
+    };
+    // Three epochs of it. The term of an untrained teacher is small, that of the labels is not.
+    let all = warnings("labels", &["method.alpha=0.001"]);
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert!(all[0].starts_with("term `task` is 9") && all[0].contains("in epoch 1"), "{all:?}");
+    assert!(all[0].contains("`faculty methods kd`"), "{all:?}");
+    // One term alone is no imbalance.
+    let alone = warnings("ce", &["method.name=ce"]);
+    assert!(alone.is_empty(), "{alone:?}");
+}
+
+#[test]
 fn the_second_of_two_trainings_begins_anew_and_gives_the_result() {
     let folder = tempfile::tempdir().unwrap();
     let learnt = |sets: &[&str], name: &str| {

@@ -2,12 +2,34 @@
 
 use faculty_records::statistics::Verdict;
 
-use crate::load::Report;
+use crate::load::{Report, Run};
 use crate::results::{Entry, Kind};
 
 /// What came out, the most important sentence first.
 #[must_use]
 pub fn headline(report: &Report) -> Vec<String> {
+    let mut lines = outcome(report);
+    lines.extend(dominant_terms(report));
+    lines
+}
+
+/// Runs in whose loss one term left the others next to nothing to say.
+fn dominant_terms(report: &Report) -> Option<String> {
+    let named: Vec<String> = report
+        .groups()
+        .iter()
+        .filter_map(|(name, runs)| {
+            let records = runs.iter().flat_map(|run: &&Run| &run.epochs);
+            let own = records.filter_map(|record| Some((record.epoch, record.dominant_term()?)));
+            let (epoch, (term, share)) = own.max_by(|a, b| a.1.1.total_cmp(&b.1.1))?;
+            Some(format!("`{term}` in {name} ({:.1} % in epoch {epoch})", 100.0 * share))
+        })
+        .collect();
+    (!named.is_empty())
+        .then(|| format!("One term was nearly all of the loss: {}.", named.join(", ")))
+}
+
+fn outcome(report: &Report) -> Vec<String> {
     let entries = report.entries();
     if let Some(comparison) = &report.comparison {
         return of_comparison(comparison, &entries);

@@ -49,6 +49,18 @@ fn probabilities_become_the_logits_but_for_a_constant() {
 }
 
 #[test]
+fn what_the_network_says_is_shown_as_it_is() {
+    let soft = rounded(&probabilities(8, 3), |p| p as f32);
+    let percent: Vec<f32> = soft.iter().map(|p| 100.0 * p).collect();
+    let shown = seen(&percent, 3).recognise().probabilities(&[95.0, 4.0, 1.0]);
+    assert!((shown[0] - 0.95).abs() < 1e-9, "{shown:?}");
+    let sigmoid = seen(&[0.9, 0.9, 0.8, 0.1], 2).recognise();
+    assert!((sigmoid.probabilities(&[0.75, 0.5])[0] - 0.75).abs() < 1e-9);
+    let softmax = RawOutputs::LOGITS.probabilities(&[3.0_f32.ln(), 0.0]);
+    assert!((softmax[0] - 0.75).abs() < 1e-6, "{softmax:?}");
+}
+
+#[test]
 fn rounded_probabilities_of_every_kind_are_recognised() {
     for classes in [2, 3, 10, 100, 1000] {
         let exact = probabilities(64, classes);
