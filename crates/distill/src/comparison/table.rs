@@ -129,7 +129,7 @@ pub struct Comparison {
     /// Methods that cannot learn from the cache of the others: their teachers ran beside them.
     #[serde(default)]
     pub live: Vec<MethodNote>,
-    /// Methods that never come to their full strength, since their warm-up is as long as the runs.
+    /// Methods whose published warm-up is as long as the runs.
     #[serde(default)]
     pub warming_up: Vec<MethodNote>,
 }
