@@ -112,7 +112,7 @@ fn measure(work: &mut Work, images: &[f32], labels: &[u32], steps: usize) -> f64
         };
         work.learner.gradients(&batch);
         work.learner.update(&SGD, 0.01, Some(1.0), EPOCH);
-        work.learner.after_step(&batch, 0.01, Some(1.0));
+        work.learner.after_step(&batch, &SGD, 0.01, Some(1.0));
     }
     started.elapsed().as_secs_f64() * 1e3 / steps as f64
 }

@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::found::{Found, find_run};
 use crate::heads::{self, HeadsEvent, HeadsPlan};
 use crate::methods::{self, METHODS};
-use crate::recipe::{self, CacheDtype, METHOD_WARM_UP, Method, Recipe};
+use crate::recipe::{self, CacheDtype, Method, Recipe, method_warm_ups};
 use crate::record::{RunCard, TeacherCard};
 use crate::run::{CheckedRun, Labels, TeacherPool, needs_of_run, taps_of_run};
 use crate::run_folder::{RunFolder, Start};
@@ -197,17 +197,19 @@ impl<'a> CheckedComparison<'a> {
         self.methods.iter().filter_map(live).collect()
     }
 
-    /// Methods that never come to their full strength, since their warm-up is as long as the runs.
+    /// Methods that never come to their full strength, since their published warm-up is as long as the
+    /// runs; also those that do because the recipe has a shorter one.
     #[must_use]
     pub fn warming_up(&self) -> Vec<MethodNote> {
-        let note = |own: &Compared| {
+        let notes = |own: &Compared| {
             let recipe = with_method(&self.recipe, &own.method, self.recipe.seed);
-            let mut warnings = recipe.warnings(&methods::specs()).into_iter();
-            let warning = warnings
-                .find(|own| own.key.starts_with("method") && own.key.ends_with(METHOD_WARM_UP))?;
-            Some(MethodNote { method: own.method.name.clone(), reason: warning.what })
+            let method = own.method.name.clone();
+            method_warm_ups(&recipe, &methods::specs())
+                .into_iter()
+                .filter_map(|warm_up| warm_up.too_long_as_published())
+                .map(move |reason| MethodNote { method: method.clone(), reason })
         };
-        self.methods.iter().filter_map(note).collect()
+        self.methods.iter().flat_map(notes).collect()
     }
 
     /// Methods of one teacher in a comparison with several: they learn from the recipe's first.

@@ -22,7 +22,8 @@ mod tape;
 mod teachers;
 mod weights;
 
-pub use between::{Between, BetweenSteps};
+pub use between::{Between, BetweenSteps, Point};
+
 use memory::Memory;
 pub use memory::{TrainingSamples, Write};
 pub use teachers::{Exam, LearningTeacher};
@@ -64,6 +65,12 @@ impl Trained {
     fn gradients_mut(&mut self) -> &mut [Vec<f32>] {
         if self.off_tape.is_empty() { self.run.gradients_mut() } else { &mut self.off_tape }
     }
+
+    /// Whether training moves the parameter at a place.
+    fn is_trained(&self) -> impl Fn(usize) -> bool + use<> {
+        let graph = Arc::clone(self.network.graph());
+        move |index| !graph.frozen().iter().any(|id| id.index() == index)
+    }
 }
 
 /// What a method may know of a teacher beforehand.
@@ -103,6 +110,8 @@ pub struct Learner {
     exam: Option<Exam>,
     method: Box<dyn Method>,
     between: Option<Box<dyn BetweenSteps>>,
+    /// Student and connectors before the last update, if `between` reads them.
+    earlier: Option<Point>,
     memory: Memory,
     samples: Arc<TrainingSamples>,
     shapes: Shapes,
@@ -206,6 +215,7 @@ impl Learner {
             exam: None,
             method,
             between,
+            earlier: None,
             memory,
             samples,
             shapes,
@@ -337,19 +347,20 @@ impl Learner {
         }
     }
 
-    /// Lets the method do what it does after the update with the same batch, rate and clip; the
-    /// student stays as it is. Gives numbers that must be finite.
+    /// Lets the method do what it does after [`Learner::update`] with the same batch and settings;
+    /// the student stays as it is. Gives numbers that must be finite.
     ///
     /// # Panics
     /// When the batch is not that of the last [`Learner::gradients`].
     pub fn after_step(
         &mut self,
         batch: &LearnerBatch<'_>,
+        config: &OptimizerConfig,
         rate: f32,
         clip: Option<f64>,
     ) -> Vec<(&'static str, f64)> {
         let Some(mut own) = self.between.take() else { return Vec::new() };
-        let mut between = Between::new(self, *batch, rate, clip);
+        let mut between = Between::new(self, *batch, config, rate, clip);
         let numbers = own.after_step(&mut between);
         between.restore();
         self.between = Some(own);
@@ -414,43 +425,44 @@ impl Learner {
     /// Updates everything that the last [`Learner::gradients`] reached, at learning rate `rate`;
     /// `clip` scales the gradients of all trained parts to that joint norm first.
     pub fn update(&mut self, config: &OptimizerConfig, rate: f32, clip: Option<f64>, epoch: usize) {
-        in_pool(|| self.update_in_pool(config, rate, clip, epoch));
-    }
-
-    fn update_in_pool(
-        &mut self,
-        config: &OptimizerConfig,
-        rate: f32,
-        clip: Option<f64>,
-        epoch: usize,
-    ) {
-        let needs = self.method.needs(epoch);
-        let mut all: Vec<&mut Trained> = self
-            .trained_mut()
-            .filter(|(name, _)| takes_part(&needs, name))
-            .map(|(_, trained)| trained)
-            .collect();
-        if let Some(limit) = clip {
-            let squares: f64 = all
-                .iter()
-                .flat_map(|trained| trained.gradients())
-                .flat_map(|gradient| gradient.iter().map(|&g| f64::from(g).powi(2)))
-                .sum();
-            let factor = limit / (squares.sqrt() + 1e-6);
-            if factor < 1.0 {
-                let gradients = all.iter_mut().flat_map(|trained| trained.gradients_mut());
-                gradients.flatten().for_each(|g| *g *= factor as f32);
-            }
-        }
-        for Trained { network, run, optimizer, off_tape, .. } in all {
-            let gradients = if off_tape.is_empty() { run.gradients() } else { off_tape };
-            let graph = Arc::clone(network.graph());
-            let trained = |index| !graph.frozen().iter().any(|id| id.index() == index);
-            let parameters = network.parameters_mut();
-            optimizer.update_where(trained, config, rate, parameters, gradients);
-        }
+        let kept = self.between.as_ref().is_some_and(|between| between.reads_earlier());
+        self.earlier = kept.then(|| Point::of(self, epoch));
+        in_pool(|| self.take_step(config, rate, clip, epoch));
         self.memory.commit();
     }
+
+    fn take_step(&mut self, config: &OptimizerConfig, rate: f32, clip: Option<f64>, epoch: usize) {
+        let mut all: Vec<&mut Trained> = self.stepped_mut(epoch).collect();
+        let gradients = all.iter().flat_map(|trained| trained.gradients());
+        let factor = clip.map_or(1.0, |limit| clip_factor(limit, norm(gradients)));
+        if factor < 1.0 {
+            let gradients = all.iter_mut().flat_map(|trained| trained.gradients_mut());
+            gradients.flatten().for_each(|g| *g *= factor as f32);
+        }
+        for trained in all {
+            let is_trained = trained.is_trained();
+            let Trained { network, run, optimizer, off_tape, .. } = trained;
+            let gradients = if off_tape.is_empty() { run.gradients() } else { off_tape };
+            optimizer.update_where(is_trained, config, rate, network.parameters_mut(), gradients);
+        }
+    }
+
+    /// What a step of this epoch moves.
+    fn stepped_mut(&mut self, epoch: usize) -> impl Iterator<Item = &mut Trained> {
+        let needs = self.method.needs(epoch);
+        let all = self.trained_mut().filter(move |(name, _)| takes_part(&needs, name));
+        all.map(|(_, trained)| trained)
+    }
+}
+
+/// Euclidean norm of all of them together.
+fn norm<'a>(gradients: impl IntoIterator<Item = &'a Vec<f32>>) -> f64 {
+    gradients.into_iter().flatten().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt()
+}
+
+/// What gradients of this norm are multiplied by so that it stays within `limit`.
+fn clip_factor(limit: f64, norm: f64) -> f64 {
+    (limit / (norm + 1e-6)).min(1.0)
 }
 
 /// What `method` trains on the student's maps, before its first step.

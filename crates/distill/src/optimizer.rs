@@ -3,6 +3,10 @@
 //! State is kept per group (a network) in the order of its parameters, so a checkpoint can name it
 //! by parameter. Weight decay applies to every parameter, as in the papers' training scripts.
 
+mod adjoint;
+
+pub use adjoint::Adjoint;
+
 /// Which optimiser, with its constants.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum OptimizerConfig {

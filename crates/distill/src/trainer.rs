@@ -314,7 +314,7 @@ impl Training<'_> {
         part.learning_rate = learning_rate;
         let (rate, clip) = (learning_rate as f32, settings.clip);
         self.learner.update(&settings.optimizer, rate, clip, epoch);
-        let numbers = self.learner.after_step(&learner_batch, rate, clip);
+        let numbers = self.learner.after_step(&learner_batch, &settings.optimizer, rate, clip);
         if let Some((name, value)) = numbers.into_iter().find(|(_, v)| !v.is_finite()) {
             return Err(self.not_finite(format!("`{name}`"), value));
         }

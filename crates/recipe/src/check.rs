@@ -3,7 +3,7 @@
 use toml::Value;
 
 use super::heads::Heads;
-use super::method::{self, MethodSpec};
+use super::method::{self, Method, MethodSpec, OptionValue};
 use super::problems::{Location, Problem, Problems, RecipeError, nearest, shown};
 use super::range::{KeySpec, Range, quoted};
 use super::schema::{Optimizer, PlanKind, Recipe, Schedule, Student, Teacher, Train, milestones};
@@ -13,7 +13,7 @@ use super::term;
 mod plan;
 
 /// Key of a method's warm-up.
-pub const WARM_UP: &str = "warmup_epochs";
+const WARM_UP: &str = "warmup_epochs";
 
 impl Recipe {
     /// Checks a recipe that was built in code, as [`Recipe::load`] checks one from a file.
@@ -357,31 +357,77 @@ pub(super) fn warnings(recipe: &Recipe, methods: &[MethodSpec], warnings: &mut P
             "make `train.warmup_epochs` smaller than `train.epochs`".to_owned(),
         );
     }
-    warm_ups(recipe, methods, warnings);
-}
-
-/// Warm-ups of the method and of terms that are not over before the last epoch.
-fn warm_ups(recipe: &Recipe, methods: &[MethodSpec], warnings: &mut Problems) {
-    let terms = recipe.method.terms.iter().enumerate();
-    let terms = terms.map(|(at, term)| (format!("method.terms[{at}]"), &term.method));
-    for (at, own) in std::iter::once(("method".to_owned(), &recipe.method)).chain(terms) {
-        let spec = method::find(methods, &own.name);
-        let option = spec.and_then(|spec| spec.options.iter().find(|own| own.key == WARM_UP));
-        let epochs = recipe.train.epochs;
-        if let (Some(option), Some(length)) = (option, own.integer(WARM_UP))
-            && length > 0
-            && usize::try_from(length).is_ok_and(|length| length >= epochs)
-        {
-            warnings.add(
-                &join(&at, WARM_UP),
-                format!(
-                    "`{WARM_UP}` of `{}` is {length}, `train.epochs` {epochs} ({})",
-                    own.name, option.help
-                ),
-                format!("lower `{}`, or raise `train.epochs`", join(&at, WARM_UP)),
-            );
+    for own in warm_ups(recipe, methods) {
+        if let Some(what) = own.too_long() {
+            let hint = format!("lower `{}`, or raise `train.epochs`", own.key);
+            warnings.add(&own.key, what, hint);
         }
     }
+}
+
+/// The warm-up of a method or of one of its terms.
+#[derive(Debug)]
+pub struct MethodWarmUp {
+    key: String,
+    method: String,
+    /// Its epochs here, and by default.
+    epochs: i64,
+    default: i64,
+    /// Of the run.
+    run: usize,
+    help: &'static str,
+}
+
+impl MethodWarmUp {
+    fn of(at: &str, method: &Method, methods: &[MethodSpec], run: usize) -> Option<Self> {
+        let spec = method::find(methods, &method.name)?;
+        let option = spec.options.iter().find(|own| own.key == WARM_UP)?;
+        let OptionValue::Integer(default) = option.default else { return None };
+        Some(Self {
+            key: join(at, WARM_UP),
+            method: method.name.clone(),
+            epochs: method.integer(WARM_UP)?,
+            default,
+            run,
+            help: option.help,
+        })
+    }
+
+    fn lasts(&self, epochs: i64) -> bool {
+        epochs > 0 && usize::try_from(epochs).is_ok_and(|epochs| epochs >= self.run)
+    }
+
+    /// What to say where it is not over before the last epoch.
+    fn too_long(&self) -> Option<String> {
+        let Self { method, epochs, run, help, .. } = self;
+        let said =
+            || format!("`{WARM_UP}` of `{method}` is {epochs}, `train.epochs` {run} ({help})");
+        self.lasts(*epochs).then(said)
+    }
+
+    /// The same where it only is over since the recipe has a shorter one than the published.
+    #[must_use]
+    pub fn too_long_as_published(&self) -> Option<String> {
+        let Self { method, epochs, default, run, help, .. } = self;
+        let shorter = || {
+            format!(
+                "`{WARM_UP}` of `{method}` is {epochs} instead of {default}, `train.epochs` {run} \
+                 ({help})"
+            )
+        };
+        self.too_long().or_else(|| self.lasts(*default).then(shorter))
+    }
+}
+
+/// Warm-ups of the method and of its terms.
+#[must_use]
+pub fn warm_ups(recipe: &Recipe, methods: &[MethodSpec]) -> Vec<MethodWarmUp> {
+    let terms = recipe.method.terms.iter().enumerate();
+    let terms = terms.map(|(at, term)| (format!("method.terms[{at}]"), &term.method));
+    std::iter::once(("method".to_owned(), &recipe.method))
+        .chain(terms)
+        .filter_map(|(at, own)| MethodWarmUp::of(&at, own, methods, recipe.train.epochs))
+        .collect()
 }
 
 /// Keys that were changed, but say something about another optimiser or schedule.

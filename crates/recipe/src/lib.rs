@@ -28,7 +28,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-pub use check::WARM_UP as METHOD_WARM_UP;
+pub use check::{MethodWarmUp, warm_ups as method_warm_ups};
 pub use classes::Classes;
 pub use explain::{Entry, Origin};
 pub use heads::Heads;

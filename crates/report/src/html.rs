@@ -92,7 +92,11 @@ fn answer(report: &Report) -> String {
         [
             (&own.left_out, "Left out of the comparison.", "Methods that were left out"),
             (&own.live, "Their teachers ran beside them.", "Methods without the cache"),
-            (&own.warming_up, "Not at full strength before the last epoch.", "Long warm-ups"),
+            (
+                &own.warming_up,
+                "The runs are no longer than the warm-up as published.",
+                "Long warm-ups",
+            ),
         ]
     }) {
         if !own.is_empty() {

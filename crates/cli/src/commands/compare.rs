@@ -133,7 +133,7 @@ fn notes(
         own.iter().map(|own| format!("{what}: {}: {}", own.method, own.reason)).collect()
     };
     let live = each("without the cache, its teachers run beside it", live);
-    let warming_up = each("not at full strength before the last epoch", warming_up);
+    let warming_up = each("warning: the runs are no longer than its warm-up", warming_up);
     let left_out = each("left out", left_out);
     of_one.into_iter().chain(live).chain(warming_up).chain(left_out).collect()
 }

@@ -218,7 +218,7 @@ fn all_methods_leave_out_those_that_cannot_run_and_say_why() {
     for told in [
         "left out: semckd: method `semckd` needs full batches",
         "of one teacher, the recipe's first, `a`: kd, ikd, simkd",
-        "not at full strength before the last epoch: dkd: `warmup_epochs` of `dkd` is 20, ",
+        "warning: the runs are no longer than its warm-up: dkd: `warmup_epochs` of `dkd` is 20, ",
     ] {
         assert!(ran.stderr.contains(told) && ran.stdout.contains(told), "{}", ran.stderr);
     }

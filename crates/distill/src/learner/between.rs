@@ -7,14 +7,20 @@ use faculty_nets::Network;
 use faculty_nets::weights::StateDict;
 
 use super::tape::{Leaves, labels, missed, tensor2, values};
-use super::{Learner, LearnerBatch};
+use super::{Learner, LearnerBatch, clip_factor, norm};
 use crate::losses::mean_cross_entropy;
 use crate::methods::{Needs, Step};
+use crate::optimizer::{Adjoint, OptimizerConfig, OptimizerState};
 
 /// What a method does after each update, beside its loss; its memory is part of checkpoints.
 pub trait BetweenSteps: Send + std::fmt::Debug {
     /// Called after every update. Numbers that it names must be finite, or the run stops.
     fn after_step(&mut self, between: &mut Between<'_>) -> Vec<(&'static str, f64)>;
+
+    /// Whether it goes to [`Between::go_to_earlier`].
+    fn reads_earlier(&self) -> bool {
+        false
+    }
 
     /// Everything that later calls depend on.
     fn state(&self) -> StateDict;
@@ -26,31 +32,48 @@ pub trait BetweenSteps: Send + std::fmt::Debug {
     fn set_state(&mut self, state: StateDict) -> std::result::Result<(), String>;
 }
 
-/// A student that can be moved and measured. Student, connectors and their running statistics are
-/// put back at the end; only [`Between::parameters_mut`] and
+/// Student and connectors with their optimisers' memory at one moment.
+#[derive(Debug)]
+pub struct Point(Vec<(Network, OptimizerState)>);
+
+impl Point {
+    /// As they are now in `learner`.
+    pub(super) fn of(learner: &mut Learner, epoch: usize) -> Self {
+        let all = learner.stepped_mut(epoch);
+        Self(all.map(|own| (own.network.clone(), own.optimizer.clone())).collect())
+    }
+}
+
+/// A student that can be moved and measured. Student, connectors, their running statistics and the
+/// memory of their optimisers are put back at the end; only [`Between::parameters_mut`] and
 /// [`Between::teach`] change anything for good.
+///
+/// Gradients and directions have one vector for each parameter of the student, then of each connector
+/// that takes part.
 #[derive(Debug)]
 pub struct Between<'a> {
     learner: &'a mut Learner,
     batch: LearnerBatch<'a>,
+    optimizer: OptimizerConfig,
     rate: f32,
     clip: Option<f64>,
     missed: Vec<usize>,
-    /// Student and connectors as they were, once anything has been tried.
-    saved: Option<(Network, Vec<Network>)>,
+    /// Where everything was, once anything has been tried.
+    saved: Option<Point>,
 }
 
 impl<'a> Between<'a> {
     pub(crate) fn new(
         learner: &'a mut Learner,
         batch: LearnerBatch<'a>,
+        optimizer: &OptimizerConfig,
         rate: f32,
         clip: Option<f64>,
     ) -> Self {
         // The values of the step's own forward pass are still there.
         let output = learner.student.network.graph().output();
         let missed = missed(learner.student.run.value(output), batch.labels);
-        Self { learner, batch, rate, clip, missed, saved: None }
+        Self { learner, batch, optimizer: *optimizer, rate, clip, missed, saved: None }
     }
 
     /// The batch of the step.
@@ -59,45 +82,43 @@ impl<'a> Between<'a> {
         &self.batch
     }
 
-    /// Learning rate of the step.
-    #[must_use]
-    pub fn rate(&self) -> f32 {
-        self.rate
-    }
-
     /// Positions of the samples that the student got wrong in the step, before its update.
     #[must_use]
     pub fn missed(&self) -> &[usize] {
         &self.missed
     }
 
-    /// The batch as the method's loss would see it with the student as it is now. Parameters of
+    /// Samples as the method's loss would see them with the student as it is now. Parameters of
     /// the method carry gradients even if they are frozen.
-    pub fn step(&mut self) -> Step {
-        let (needs, leaves) = self.leaves();
-        self.learner.step(&self.batch, &needs, &leaves)
+    pub fn step(&mut self, batch: &LearnerBatch<'_>) -> Step {
+        let (needs, leaves) = self.leaves(batch);
+        self.learner.step(batch, &needs, &leaves)
     }
 
-    fn leaves(&mut self) -> (Needs, Leaves) {
+    fn leaves(&mut self, batch: &LearnerBatch<'_>) -> (Needs, Leaves) {
         self.save();
-        let epoch = self.batch.epoch;
-        let needs = Needs { frozen_parameters: false, ..self.learner.method.needs(epoch) };
-        self.learner.forward(&self.batch, &needs);
-        let leaves = self.learner.leaves(self.batch.labels.len(), &needs);
+        let needs = Needs { frozen_parameters: false, ..self.learner.method.needs(batch.epoch) };
+        self.learner.forward(batch, &needs);
+        let leaves = self.learner.leaves(batch.labels.len(), &needs);
         (needs, leaves)
     }
 
-    /// The gradient by the student's parameters of a loss on the batch.
-    pub fn gradient(&mut self, loss: impl FnOnce(&Step) -> Tensor<1>) -> Vec<Vec<f32>> {
-        let (needs, leaves) = self.leaves();
-        let step = self.learner.step(&self.batch, &needs, &leaves);
+    /// The gradient of a loss on these samples.
+    pub fn gradient(
+        &mut self,
+        batch: &LearnerBatch<'_>,
+        loss: impl FnOnce(&Step) -> Tensor<1>,
+    ) -> Vec<Vec<f32>> {
+        let (needs, leaves) = self.leaves(batch);
+        let step = self.learner.step(batch, &needs, &leaves);
         let gradients = leaves.gradients(loss(&step));
         self.learner.backward(gradients, &needs, &mut Vec::new());
-        self.learner.student.run.gradients().to_vec()
+        let epoch = self.batch.epoch;
+        self.learner.stepped_mut(epoch).flat_map(|own| own.gradients().to_vec()).collect()
     }
 
     /// Mean cross-entropy on samples `[batch, channels, height, width]`, and its gradient by the
-    /// student's parameters.
+    /// student alone.
     pub fn cross_entropy(&mut self, images: &[f32], own: &[u32]) -> (f64, Vec<Vec<f32>>) {
         self.save();
         let device = self.learner.device.clone();
@@ -115,30 +136,98 @@ impl<'a> Between<'a> {
         (value, student.run.gradients().to_vec())
     }
 
-    /// Moves the student by `factor · direction`.
+    /// Moves student and connectors by `factor · direction`; those that it does not reach stay.
     pub fn shift(&mut self, direction: &[Vec<f32>], factor: f32) {
         self.save();
-        let parameters = self.learner.student.network.parameters_mut().iter_mut().flatten();
+        let all = self.learner.stepped_mut(self.batch.epoch);
+        let parameters = all.flat_map(|own| own.network.parameters_mut()).flatten();
         parameters.zip(direction.iter().flatten()).for_each(|(w, d)| *w += factor * d);
     }
 
-    /// A plain gradient step at the run's learning rate, clipped as the run's steps are; returns
-    /// the rate that was used.
-    pub fn descend(&mut self, gradient: &[Vec<f32>]) -> f64 {
-        let squares: f64 = gradient.iter().flatten().map(|&g| f64::from(g).powi(2)).sum();
-        let factor = self.clip.map_or(1.0, |limit| (limit / (squares.sqrt() + 1e-6)).min(1.0));
-        let rate = f64::from(self.rate) * factor;
-        self.shift(gradient, -rate as f32);
-        rate
+    /// A step of the run's optimiser along the last [`Between::gradient`], at the run's learning rate
+    /// and clipped as its steps are.
+    pub fn descend(&mut self) {
+        self.save();
+        let (optimizer, rate, clip) = (self.optimizer, self.rate, self.clip);
+        self.learner.take_step(&optimizer, rate, clip, self.batch.epoch);
     }
 
-    /// Puts student and connectors back.
-    pub fn restore(&mut self) {
-        if let Some((student, connectors)) = &self.saved {
-            self.learner.student.network.clone_from(student);
-            for ((_, own), saved) in self.learner.connectors.iter_mut().zip(connectors) {
-                own.network.clone_from(saved);
+    /// The gradient of a later loss by the student as it is now, for [`Between::pull_back`].
+    #[must_use]
+    pub fn adjoint(&mut self, by_parameters: Vec<Vec<f32>>) -> Vec<Adjoint> {
+        let mut rest = by_parameters.into_iter();
+        let all = self.learner.stepped_mut(self.batch.epoch);
+        all.map(|own| {
+            let count = own.network.parameters().len();
+            Adjoint::new(&self.optimizer, rest.by_ref().take(count).collect())
+        })
+        .collect()
+    }
+
+    /// Back through the [`Between::descend`] that began at `before` with `gradient`: the result is the
+    /// later loss's gradient by that gradient, and `adjoint` becomes that by the student before, at a
+    /// constant gradient.
+    pub fn pull_back(
+        &mut self,
+        adjoint: &mut [Adjoint],
+        before: &Point,
+        gradient: &[Vec<f32>],
+    ) -> Vec<Vec<f32>> {
+        let length = norm(gradient);
+        let factor = self.clip.map_or(1.0, |limit| clip_factor(limit, length));
+        // What the optimiser got.
+        let used = |g: &Vec<f32>| g.iter().map(|&g| g * factor as f32).collect();
+        let mut used: Vec<Vec<f32>> =
+            if factor < 1.0 { gradient.iter().map(used).collect() } else { gradient.to_vec() };
+        let mut result = Vec::new();
+        let all = self.learner.stepped_mut(self.batch.epoch).zip(&before.0).zip(adjoint);
+        for ((own, (_, state)), adjoint) in all {
+            let rest = used.split_off(own.network.parameters().len());
+            let used = std::mem::replace(&mut used, rest);
+            let is_trained = own.is_trained();
+            result.extend(adjoint.pull_back(is_trained, &self.optimizer, self.rate, state, &used));
+        }
+        if factor < 1.0 {
+            // The factor shrinks as the gradient grows.
+            let along = inner_product(&result, gradient) / (length * (length + 1e-6));
+            for (by_g, g) in result.iter_mut().flatten().zip(gradient.iter().flatten()) {
+                *by_g = (factor * (f64::from(*by_g) - along * f64::from(*g))) as f32;
             }
+        }
+        result
+    }
+
+    /// Where everything is now.
+    #[must_use]
+    pub fn point(&mut self) -> Point {
+        Point::of(self.learner, self.batch.epoch)
+    }
+
+    /// Puts student and connectors to where they were.
+    pub fn go_to(&mut self, point: &Point) {
+        let all = self.learner.stepped_mut(self.batch.epoch).zip(&point.0);
+        for (own, (network, optimizer)) in all {
+            own.network.clone_from(network);
+            own.optimizer.clone_from(optimizer);
+        }
+    }
+
+    /// Puts them to where they were before the update.
+    ///
+    /// # Panics
+    /// When [`BetweenSteps::reads_earlier`] does not say so, or there was no update.
+    pub fn go_to_earlier(&mut self) {
+        self.save();
+        let earlier = self.learner.earlier.take().expect("the update before kept the student");
+        self.go_to(&earlier);
+        self.learner.earlier = Some(earlier);
+    }
+
+    /// Puts them back to where they were at first.
+    pub fn restore(&mut self) {
+        if let Some(saved) = self.saved.take() {
+            self.go_to(&saved);
+            self.saved = Some(saved);
         }
     }
 
@@ -174,9 +263,12 @@ impl<'a> Between<'a> {
 
     fn save(&mut self) {
         if self.saved.is_none() {
-            let connectors = self.learner.connectors.iter().map(|(_, c)| c.network.clone());
-            let saved = (self.learner.student.network.clone(), connectors.collect());
-            self.saved = Some(saved);
+            self.saved = Some(self.point());
         }
     }
+}
+
+fn inner_product(a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
+    let pairs = a.iter().flatten().zip(b.iter().flatten());
+    pairs.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
 }

@@ -1,27 +1,32 @@
-//! Gradients through one student step, by differences instead of second derivatives: what MMKD's
+//! Gradients through steps of the student, by differences instead of second derivatives: what MMKD's
 //! teacher weights and IKD's teacher learn from.
 //!
 //! Zhang, Chen, Wang, 2023, <https://arxiv.org/abs/2306.06634> (MMKD); Liu et al., EMNLP Findings
 //! 2021, <https://arxiv.org/abs/2109.04641> (IKD).
 //!
 //! ```text
-//! θ' = θ - η ∇[ mean_b CE + mean_b Σ_k w[k,b] ℓ_k,b ],   ℓ = τ² KL;   v = ∇ L_meta(θ')
-//! ∂L_meta/∂w[k,b]   = -η/B ⟨∇ℓ_k,b, v⟩ ≈ -η/B (ℓ_k,b(θ+εv) - ℓ_k,b(θ-εv)) / 2ε,   ε = 2·10⁻⁴/‖v‖
+//! θ' = the student after a step along g(θ) = ∇[ mean_b CE + mean_b Σ_k w[k,b] ℓ_k,b ],   ℓ = τ² KL
+//! d  = ∂L_meta/∂g,   for a plain step of rate η: -η ∇L_meta(θ')
+//! ∂L_meta/∂w[k,b]   = 1/B ⟨∇ℓ_k,b(θ), d⟩ ≈ (ℓ_k,b(θ+εd) - ℓ_k,b(θ-εd)) / 2εB,   ε = 2·10⁻⁴/‖d‖
+//! ∂L_meta/∂θ        = ∂L_meta/∂θ at constant g + H d,   H d ≈ (g(θ+εd) - g(θ-εd)) / 2ε
 //! ∂L_meta/∂z_k[b,c] ≈ -η τ w[k,b] / (2 ε B) · p_c (Σ_i p_i h_i - h_c),   h = log q(θ+εv) - log q(θ-εv)
 //! ```
+//! with v = ∇ L_meta(θ') in the last line. Several steps are gone through from the last to the first,
+//! each at the point where it began.
 //! # Shapes
 //! as named with each function.
 //! # Gradient
 //! the results are gradients.
 //! # Paper and code
-//! the papers differentiate twice; two more passes of the student give the same to a few percent.
-//! Length of a probe: a step of 0.01, as is usual, crosses so many kinks of ReLU and bends batch norm
-//! so much that what the map errors of all teachers have in common no longer cancels (up to 20 % of
-//! what is left between teachers was wrong, measured against a backward pass for each weight on
-//! ResNet-8 and -20, untrained and trained). Between 10⁻⁴ and 3·10⁻⁴ it is at most 4 %; below 10⁻⁴ the rounding of
-//! `f32` takes over.
+//! the papers differentiate twice; central differences give the same up to ε². Length of a probe: a step
+//! of 0.01, as is usual, crosses so many kinks of ReLU and bends batch norm so much that what the map
+//! errors of all teachers have in common no longer cancels (up to 20 % of what is left between teachers
+//! was wrong, measured against a backward pass for each weight on ResNet-8 and -20, untrained and
+//! trained). Between 10⁻⁴ and 3·10⁻⁴ it is at most 4 %; below 10⁻⁴ the rounding of `f32` takes over. For H d
+//! the same length serves: gradients are rounded to about 10⁻⁶ of their size, which is 10⁻²·‖g‖ in H per
+//! unit of length, and counts times the learning rate.
 //! # Limits
-//! The gradient is of first order in η: where a student bends much within a step it is rough.
+//! at a kink of ReLU a second derivative leaves out the jump of the gradient, and differences see it.
 
 /// Length of a probe.
 const PROBE: f64 = 2e-4;
@@ -33,16 +38,10 @@ pub fn probe_step(direction: &[f32]) -> f64 {
     if length > 0.0 { PROBE / length } else { 0.0 }
 }
 
-/// `∂L_meta/∂w`, `[teachers, batch]`, from ℓ at θ+εv and θ-εv, `[teachers, batch]` each.
+/// `∂L_meta/∂w`, `[teachers, batch]`, from ℓ at θ+εd and θ-εd, `[teachers, batch]` each.
 #[must_use]
-pub fn gradient_by_weights(
-    above: &[f64],
-    below: &[f64],
-    batch: usize,
-    inner_rate: f64,
-    step: f64,
-) -> Vec<f64> {
-    let factor = -inner_rate / (batch as f64 * 2.0 * step);
+pub fn gradient_by_weights(above: &[f64], below: &[f64], batch: usize, step: f64) -> Vec<f64> {
+    let factor = 1.0 / (batch as f64 * 2.0 * step);
     above.iter().zip(below).map(|(above, below)| factor * (above - below)).collect()
 }
 

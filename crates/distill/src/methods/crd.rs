@@ -26,7 +26,9 @@
 //! nothing is added to the denominators, which c keeps from zero.
 //! # Limits
 //! the banks take `8 N width` bytes a teacher, in memory and in checkpoints; the places in them go by
-//! sample id. With several teachers, the mean over them, each with layers and banks of its own.
+//! sample id. With several teachers, the mean over them, each with layers and banks of its own. A short
+//! run is too short for it: in 6 epochs on the demo's data, three teachers, it stays below plain training
+//! (79.4 and 79.6 in PyTorch, 82.1 here, against 84.8 and 84.95).
 
 use std::sync::Arc;
 

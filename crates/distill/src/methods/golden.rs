@@ -570,9 +570,14 @@ fn bilevel(case: &Case) -> Result<(), String> {
         .collect();
     let direction = updated.gradient(&x_meta, &meta);
 
-    let as_f32: Vec<f32> = direction.iter().map(|&v| v as f32).collect();
-    let step = probe_step(&as_f32);
-    let probes = [step, -step].map(|s| student.moved(&direction, s).log_probabilities(&x, tau));
+    // MMKD probes along the meta loss's gradient by that of the step, IKD along that by the student.
+    let by_step: Vec<f64> = direction.iter().map(|v| -eta * v).collect();
+    let probes = |direction: &[f64]| {
+        let rounded: Vec<f32> = direction.iter().map(|&v| v as f32).collect();
+        let step = probe_step(&rounded);
+        let at = |by: f64| student.moved(direction, by).log_probabilities(&x, tau);
+        (step, [at(step), at(-step)])
+    };
     let divergences = |log_q: &[Vec<f64>]| -> Vec<f64> {
         let terms = teachers.iter().enumerate().map(|(at, log_p)| {
             let own = log_p.iter().zip(&log_q[at % batch]);
@@ -580,10 +585,11 @@ fn bilevel(case: &Case) -> Result<(), String> {
         });
         terms.collect()
     };
-    let [above, below] = [divergences(&probes[0]), divergences(&probes[1])];
-    let by_weights = gradient_by_weights(&above, &below, batch, eta, step);
+    let (step, [above, below]) = probes(&by_step);
+    let by_weights = gradient_by_weights(&divergences(&above), &divergences(&below), batch, step);
     let by_weights: Vec<f32> = by_weights.iter().map(|&g| g as f32).collect();
     case.compare("out.grad_weights", &by_weights, loose)?;
+    let (step, probes) = probes(&direction);
     let mut by_logits = Vec::new();
     for (at, log_p) in teachers.iter().enumerate() {
         let p: Vec<f64> = log_p.iter().map(|p| p.exp()).collect();

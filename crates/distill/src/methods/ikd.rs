@@ -4,9 +4,9 @@
 //! <https://arxiv.org/abs/2109.04641>.
 //!
 //! ```text
-//! course  L = (1 - α) mean_b CE_b(z_S) + α mean_b τ² KL(σ(z_T/τ) ‖ σ(z_S/τ)),   θ' the student after the update
+//! course  L = (1 - α) mean_b CE_b(z_S) + α mean_b τ² KL(σ(z_T/τ) ‖ σ(z_S/τ)),   θ, θ' the student before and after
 //! exam    v = ∇ mean CE(θ') on as many samples that the student never trains on
-//! h       = log σ(z_S(θ'+εv)/τ) - log σ(z_S(θ'-εv)/τ) on the course batch,   ε = 2·10⁻⁴/‖v‖
+//! h       = log σ(z_S(θ+εv)/τ) - log σ(z_S(θ-εv)/τ) on the course batch,   ε = 2·10⁻⁴/‖v‖
 //! ∂L_exam/∂z_T[b,c] ≈ -η α τ / (2 ε B) · p_c (Σ_i p_i h_i - h_c),   p = σ(z_T/τ)
 //! ```
 //! and from there back through the teacher, which takes a step of AdamW. Its new weights give the next
@@ -17,11 +17,11 @@
 //! of the loss through the student only; the teacher gets its own from the exam.
 //! # Paper and code
 //! made from what is known of the paper, without its text or code. It differentiates through the student's step, here two more forward
-//! passes give the same to first order in η ([`super::gradient_by_teacher_logits`]). Choices: an exam
+//! passes, where the step began, give the same ([`super::gradient_by_teacher_logits`]). Choices: an exam
 //! after every batch; exam samples are a share of the training part, chosen by hashed id, never of the
 //! validation or test part; the student's step counts as a plain one at rate 1, since AdamW sees a
 //! constant factor of its gradient only through its own ε of 10⁻⁸ (weight decay 0.01 as in PyTorch);
-//! probes start from θ', where the student is; the teacher stays in evaluation mode, with its running
+//! the teacher stays in evaluation mode, with its running
 //! statistics held.
 //! # Limits
 //! exactly one teacher, a network of this program with the data's classes; no cache, since its outputs
@@ -137,14 +137,15 @@ impl Ikd {
         if probe == 0.0 {
             return None;
         }
+        let batch = *between.batch();
         let mut at = |by: f64| {
+            between.go_to_earlier();
             between.shift(direction, by as f32);
-            let logits = numbers(&between.step().student_logits);
+            let logits = numbers(&between.step(&batch).student_logits);
             between.restore();
             logits
         };
         let (above, below) = (at(probe), at(-probe));
-        let batch = between.batch();
         let (size, teacher) = (batch.labels.len(), &batch.teachers[0].logits);
         let classes = teacher.len() / size;
         let rows = teacher.chunks(classes).zip(above.chunks(classes)).zip(below.chunks(classes));
@@ -215,6 +216,10 @@ impl BetweenSteps for Exams {
             between.teach(0, self.method.config.teacher_rate as f32);
         }
         readings
+    }
+
+    fn reads_earlier(&self) -> bool {
+        true
     }
 
     /// Nothing: the teacher and its optimiser are the learner's.

@@ -10,32 +10,39 @@
 //! L_match  = α mean_b Σ_k w^l τ² KL(σ(z_k/τ) ‖ σ(z_S/τ)) + β mean_b Σ_k w^f mean_chw (G_k - F_k)²
 //! L        = mean_b CE_b(z_S) + L_match
 //! ```
-//! After every fifth batch a meta step on the same batch, with θ the student and η its learning rate:
+//! After every fifth batch a meta step on a batch drawn from a buffer of hard samples, with θ student and
+//! connectors:
 //! ```text
-//! θ' = two plain steps on L_match from θ, then one on CE;   v = ∇ CE(θ') on 64 of the last 256 misses
-//! ∂CE(θ')/∂w[k,b] ≈ -2 η/B (ℓ_k,b(θ+εv) - ℓ_k,b(θ-εv)) / 2ε,   ε = 2·10⁻⁴/‖v‖,   ℓ: what w multiplies in L
+//! θ_1, θ_2 = two steps of the run's optimiser on L_match from θ_0 = θ,   θ_3 = one more on mean CE
+//! L_meta   = mean CE(θ_3)
+//! ∂L_meta/∂w_j[k,b] = 1/B ⟨∇ℓ_k,b(θ_j), d_j⟩,   d_j = ∂L_meta/∂g_j,   g_j the gradient of step j at θ_j
 //! ```
-//! and from there back into both networks, which take a step of Adam. Student, connectors, optimiser
-//! and running statistics are put back.
+//! ℓ being what w multiplies in L, and from there back into both networks, which take a step of Adam.
+//! Student, connectors, the optimiser's memory and running statistics are put back.
 //! # Shapes
 //! student logits `[batch, classes]`, teacher logits `[teachers, batch, classes]`, last maps
 //! `[batch, channels, height, width]`, labels `[batch]`.
 //! # Gradient
 //! through student and connectors; the weights are constants there. The networks N get theirs from meta
-//! steps only.
+//! steps only: through all inner steps, with momentum, weight decay and clipping as the run has them,
+//! each at the point where it began ([`super::probe_step`]: two passes of the student stand for a second
+//! derivative). What the weights themselves read of the student is constant, as released.
 //! # Paper and code
-//! the paper differentiates through the inner steps; here two forward passes give the same to first
-//! order in η ([`super::gradient_by_weights`]), the two inner steps counting alike. Choices: rows of X have
-//! length 1, so that maps of different scale compare (`products = "official"`: X as it is); inner steps
-//! are plain gradient steps, clipped as the run's are, with connectors held; a missed sample takes a
-//! place in the buffer at random once it is full; meta steps wait until it holds 64. Adam has
-//! PyTorch's weight decay (added to the gradient).
+//! as released (Rorozhl/MMKD): the buffer takes whole batches until it is full, then each sample that the
+//! student missed takes the place of another at random; inner steps move the connectors too and go on
+//! from the optimiser's memory; all of a meta step runs on the same samples; networks and connectors
+//! start as PyTorch's `Linear` and `Conv2d` do, uniform up to 1/√fan-in. Different: rows of X have length 1,
+//! so that maps of different scale compare (`products = "official"`: X as it is); the released backward
+//! pass takes Nesterov steps for plain momentum, here they are what they are, as are AdamW's; a meta step
+//! comes with every fifth batch of the run, the first included, in the released loop with every fifth of an epoch
+//! and its last; its last forward pass leaves its mark in the running statistics there. Connectors are
+//! the released default; its example (`--convs`) has three convolutions. Adam has PyTorch's weight decay
+//! (added to the gradient).
 //! # Limits
-//! the networks are as wide as the batch, so every batch must be full (`train.drop_last`). A student
-//! that misses nothing teaches its weights nothing. A meta step costs about six steps of the student.
-//! With one teacher its weight is 1. The weights follow what lowers the loss on missed samples after one
-//! short step, which is not always what teaches: a teacher that is unsure of everything, or whose maps
-//! pull least, can win (on the demo's teachers the map weights go to the bad one).
+//! the networks are as wide as the batch, so every batch must be full (`train.drop_last`), and a buffer
+//! holds a batch at least. It holds its samples with the teachers' logits and maps, in memory and in checkpoints:
+//! 256 times an image and K maps. A meta step costs about nine steps of the student. With one teacher
+//! its weight is 1.
 
 use burn::Tensor;
 use burn::tensor::activation::{relu, softmax};
@@ -55,6 +62,7 @@ use crate::recipe::{MethodSpec, OptionSpec, OptionValue, Range};
 use crate::tap::Tap;
 use meta_steps::MetaSteps;
 
+mod buffer;
 mod meta_steps;
 
 const PAPER: &str = "MMKD paper";
@@ -72,10 +80,8 @@ pub struct MmkdConfig {
     pub meta_every: usize,
     /// Inner steps on the matching loss, ≥ 1. Default 2 (paper).
     pub meta_steps: usize,
-    /// Missed samples that are kept, ≥ 1. Default 256 (paper).
+    /// Hard samples that are kept, a batch at least. Default 256 (paper).
     pub buffer: usize,
-    /// Samples drawn from them for a meta step, at most all of them. Default 64 (paper).
-    pub meta_samples: usize,
     /// Learning rate of the weight networks, > 0. Default 1e-3 (paper).
     pub meta_rate: f64,
     /// Their weight decay, ≥ 0. Default 1e-4 (paper).
@@ -91,7 +97,6 @@ impl Default for MmkdConfig {
             meta_every: 5,
             meta_steps: 2,
             buffer: 256,
-            meta_samples: 64,
             meta_rate: 1e-3,
             meta_decay: 1e-4,
         }
@@ -132,8 +137,7 @@ pub(super) const ROW: MethodInfo = MethodInfo {
             ),
             whole("meta_every", 5, "batches from one meta step to the next"),
             whole("meta_steps", 2, "steps on the matching loss that a meta step tries"),
-            whole("buffer", 256, "missed samples that are kept for meta steps"),
-            whole("meta_samples", 64, "samples drawn from them for a meta step"),
+            whole("buffer", 256, "hard samples that are kept for meta steps; a batch at least"),
             option(
                 "meta_rate",
                 OptionValue::Number(1e-3),
@@ -165,7 +169,6 @@ pub(super) const ROW: MethodInfo = MethodInfo {
             meta_every: count(options, "meta_every"),
             meta_steps: count(options, "meta_steps"),
             buffer: count(options, "buffer"),
-            meta_samples: count(options, "meta_samples"),
             meta_rate: number(options, "meta_rate"),
             meta_decay: number(options, "meta_decay"),
         }))
@@ -176,6 +179,13 @@ pub(super) const ROW: MethodInfo = MethodInfo {
 struct Weights {
     logits: Tensor<2>,
     maps: Tensor<2>,
+}
+
+impl Weights {
+    /// As constants.
+    fn detach(self) -> Self {
+        Self { logits: self.logits.detach(), maps: self.maps.detach() }
+    }
 }
 
 impl Mmkd {
@@ -221,13 +231,12 @@ impl Mmkd {
         map_errors(&step.connected_maps, &targets)
     }
 
-    /// `L_match`, its weights constants.
-    fn matching(&self, step: &Step) -> Tensor<1> {
+    /// `L_match`; the weights are constants.
+    fn matching(&self, step: &Step, weights: &Weights) -> Tensor<1> {
         let MmkdConfig { output: OutputConfig { temperature, alpha }, beta, .. } = self.config;
-        let weights = self.weights(step);
         let student = &step.student_logits;
         let kd = weighted_kl(step.teacher_logits(), student, &weights.logits, temperature);
-        kd * alpha + weighted_sum(&weights.maps.detach(), &Self::map_errors(step)) * beta
+        kd * alpha + weighted_sum(&weights.maps, &Self::map_errors(step)) * beta
     }
 
     /// What the weights multiply in `L`: of outputs and of maps, `[teachers, batch]` each.
@@ -287,15 +296,14 @@ impl Method for Mmkd {
     }
 
     fn between_steps(&self, shapes: &Shapes) -> Option<Box<dyn BetweenSteps>> {
-        Some(Box::new(MetaSteps::new(*self, self.parameters(shapes))))
+        Some(Box::new(MetaSteps::new(*self, self.parameters(shapes), shapes)))
     }
 
     fn loss(&self, step: &Step) -> Loss {
         let MmkdConfig { output: OutputConfig { temperature, alpha }, beta, .. } = self.config;
-        let weights = self.weights(step);
-        let maps = weights.maps.detach();
+        let Weights { logits, maps } = self.weights(step).detach();
         let value = weighted_sum(&maps, &Self::map_errors(step));
-        let mut loss = task_and_weighted_kd(step, weights.logits.detach(), alpha, temperature);
+        let mut loss = task_and_weighted_kd(step, logits, alpha, temperature);
         loss.terms.push(Term { name: "intermediate", weight: beta, value });
         loss.teacher_weights.push(TeacherWeights { level: "intermediate", weights: maps });
         loss
@@ -305,7 +313,7 @@ impl Method for Mmkd {
         let MmkdConfig { output: OutputConfig { temperature, alpha }, beta, .. } = self.config;
         let every = self.config.meta_every;
         format!(
-            "CE + {alpha} τ² Σ_k w KL + {beta} Σ_k w MSE, w learnt on misses every {every} \
+            "CE + {alpha} τ² Σ_k w KL + {beta} Σ_k w MSE, w learnt on hard samples every {every} \
              batches, τ = {temperature}, K = {teachers}, Σ_k w = 1"
         )
     }
@@ -340,5 +348,7 @@ fn network(x: Tensor<2>, teachers: usize, parameters: &mut Parameters<'_>) -> Te
     softmax(linear(x, hidden, teachers), 1).transpose()
 }
 
+#[cfg(test)]
+mod exact;
 #[cfg(test)]
 mod tests;

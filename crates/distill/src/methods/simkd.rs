@@ -23,7 +23,8 @@
 //! # Limits
 //! one teacher, with a pooled linear classifier; the student's own classifier is not used. The
 //! delivered network is larger than the student by P and the teacher's classifier. The accuracy in
-//! training mode is that of the classifier on P with the batch's statistics.
+//! training mode is that of the classifier on P with the batch's statistics. P takes time to learn: in 6
+//! epochs on the demo's data it stays below plain training (80.75 and 80.3 in PyTorch against 84.8).
 
 use faculty_nets::{Classifier, Network, Projection};
 

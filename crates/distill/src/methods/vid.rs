@@ -19,7 +19,9 @@
 //! channels inside as the teacher has); the paper gives the convolutions twice as many and batch
 //! norm. The convolutions start as PyTorch's do by default: uniform in ±1/√channels of their input.
 //! # Limits
-//! the term can be negative (a log density). With several teachers, the mean over them.
+//! the term can be negative (a log density). With several teachers, the mean over them. In a short run it
+//! gives little or nothing over plain training: in 6 epochs on the demo's data, three teachers, 85.2 and
+//! 83.8 in PyTorch, 84.35 and 84.1 here, against 84.8 and 84.95.
 
 use burn::Tensor;
 use burn::tensor::activation::{relu, softplus};

@@ -54,7 +54,7 @@ fn trains(info: &MethodInfo, classes: usize, count: usize) {
             assert!((sum - 1.0).abs() < 1e-5, "{name}, {level}: {weights:?}");
         }
         learner.update(&optimizer, 0.01, Some(1.0), epoch);
-        let numbers = learner.after_step(&batch, 0.01, Some(1.0));
+        let numbers = learner.after_step(&batch, &optimizer, 0.01, Some(1.0));
         assert!(numbers.iter().all(|(_, v)| v.is_finite()), "{name}: {numbers:?}");
     }
     for (part, trained) in learner.trained() {

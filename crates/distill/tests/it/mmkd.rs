@@ -18,13 +18,7 @@ use crate::runs::{recipe, run};
 
 #[test]
 fn a_meta_step_changes_the_weight_networks_and_nothing_else() {
-    let config = MmkdConfig {
-        meta_every: 1,
-        meta_samples: 1,
-        buffer: 6,
-        beta: 2.0,
-        ..MmkdConfig::default()
-    };
+    let config = MmkdConfig { meta_every: 1, buffer: 6, beta: 2.0, ..MmkdConfig::default() };
     let method = || Box::new(Mmkd::new(config));
     let setup = Setup::new(2, &method().needs(1).teacher_taps);
     let optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
@@ -44,7 +38,7 @@ fn a_meta_step_changes_the_weight_networks_and_nothing_else() {
                         .collect()
                 };
             let before = state(&learner);
-            let readings = learner.after_step(&setup.batch(), 0.05, None);
+            let readings = learner.after_step(&setup.batch(), &optimizer, 0.05, None);
             let after = state(&learner);
             for (name, own) in &before {
                 let stays = name != "method" || readings.is_empty();
@@ -70,7 +64,6 @@ fn weights_move_toward_the_useful_teacher() {
 
     let config = MmkdConfig {
         meta_every: 1,
-        meta_samples: 32,
         buffer: 64,
         meta_rate: 3e-3,
         beta: 10.0,
@@ -106,7 +99,7 @@ fn weights_move_toward_the_useful_teacher() {
             };
             let record = learner.gradients(&batch);
             learner.update(&optimizer, 0.05, None, 1);
-            learner.after_step(&batch, 0.05, None);
+            learner.after_step(&batch, &optimizer, 0.05, None);
             useful.push([0, 1].map(|level| record.teacher_weights[level].1[0]));
         }
     }
@@ -119,12 +112,7 @@ fn weights_move_toward_the_useful_teacher() {
 #[test]
 fn a_resumed_run_has_the_same_meta_steps() {
     let folder = tempfile::tempdir().unwrap();
-    let sets = [
-        "train.drop_last=true",
-        "method.buffer=40",
-        "method.meta_samples=16",
-        "method.meta_every=2",
-    ];
+    let sets = ["train.drop_last=true", "method.buffer=40", "method.meta_every=2"];
     let both = recipe(folder.path(), "mmkd", 2, &sets);
     let out = resumed_equals_undisturbed(&both, folder.path());
     let (state, _) = weights::read_safetensors(&out.join("checkpoints/last.safetensors")).unwrap();

@@ -1,7 +1,7 @@
 //! What is said of recipes that make no sense: what, where, hint.
 
 use super::messages::{Case, assert_messages, problems};
-use super::{FULL, load};
+use super::{FULL, METHODS, load};
 use crate::Problem;
 
 fn warnings(text: &str, sets: &[&str]) -> Vec<Problem> {
@@ -393,6 +393,23 @@ fn a_warm_up_of_a_method_that_lasts_as_long_as_the_run_is_told() {
     assert_eq!(warning.hint, "lower `method.warmup_epochs`, or raise `train.epochs`");
     assert!(told("25").is_some());
     assert!(told("23").is_none() && told("0").is_none());
+}
+
+#[test]
+fn a_comparison_tells_of_a_published_warm_up_that_the_recipe_shortens() {
+    let told = |sets: &[&str]| -> Vec<String> {
+        let recipe = load(FULL, sets).unwrap().recipe;
+        let all = crate::method_warm_ups(&recipe, METHODS).into_iter();
+        all.filter_map(|own| own.too_long_as_published()).collect()
+    };
+    let one = "train.epochs=1";
+    // The published one of these tests is one epoch.
+    assert_eq!(told(&["method.warmup_epochs=3"]), [""; 0]);
+    let shortened = told(&["method.warmup_epochs=0", one]);
+    let [what] = shortened.as_slice() else { panic!("{shortened:?}") };
+    assert!(what.starts_with("`warmup_epochs` of `ca-mkd` is 0 instead of 1, `train.epochs` 1 ("));
+    let [what] = &told(&["method.warmup_epochs=1", one])[..] else { panic!("one warm-up") };
+    assert!(what.starts_with("`warmup_epochs` of `ca-mkd` is 1, `train.epochs` 1 ("), "{what}");
 }
 
 #[test]

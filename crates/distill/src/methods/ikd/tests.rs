@@ -11,7 +11,8 @@ use crate::teacher::{NetworkTeacher, TeacherInput, TeacherOutputs};
 const BATCH: usize = 32;
 const CLASSES: usize = 3;
 const SHAPE: MapShape = MapShape { channels: 1, height: 28, width: 28 };
-const RATE: f32 = 0.02;
+/// As the demo's largest: what the teacher's gradient is at θ' is then another one.
+const RATE: f32 = 0.04;
 const PLAIN: OptimizerConfig =
     OptimizerConfig::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
 
@@ -58,7 +59,7 @@ fn exam(method: Ikd, student: u64, teacher: &mut LearningTeacher) -> (f64, Vec<V
     };
     learner.gradients(&batch);
     learner.update(&PLAIN, RATE, None, 1);
-    let mut between = Between::new(&mut learner, batch, RATE, None);
+    let mut between = Between::new(&mut learner, batch, &PLAIN, RATE, None);
     let (loss, direction) = between.cross_entropy(&numbers_of(student + 100), &labels(1));
     between.restore();
     let by_logits = method.by_teacher_logits(&mut between, &direction).unwrap();

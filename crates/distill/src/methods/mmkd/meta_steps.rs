@@ -1,129 +1,143 @@
-//! What MMKD does between steps: the buffer of missed samples, and the steps of the weight networks.
+//! What MMKD does between steps: meta steps of the weight networks on hard samples.
 
 use burn::Tensor;
 use burn::tensor::TensorData;
-use faculty_data::rng::{Purpose, below, draw};
 use faculty_nets::ParameterSpec;
 use faculty_nets::weights::{Array, StateDict};
 
-use super::{Mmkd, MmkdConfig};
-use crate::learner::{Between, BetweenSteps};
+use super::buffer::Buffer;
+use super::{Mmkd, MmkdConfig, Weights};
+use crate::learner::{Between, BetweenSteps, LearnerBatch, Point};
 use crate::losses::{mean_cross_entropy, numbers};
 use crate::methods::bilevel::{gradient_by_weights, probe_step};
-use crate::optimizer::{OptimizerConfig, OptimizerState};
+use crate::methods::{Shapes, Step};
+use crate::optimizer::{Adjoint, OptimizerConfig, OptimizerState};
 
 /// The networks' optimiser and the samples that they learn from.
 #[derive(Debug)]
 pub(super) struct MetaSteps {
     method: Mmkd,
     specs: Vec<ParameterSpec>,
+    /// Samples of a batch.
+    batch_size: usize,
     adam: OptimizerState,
     pub(super) batches: u64,
-    /// Values of one image.
-    pixels: usize,
-    pub(super) images: Vec<f32>,
-    pub(super) labels: Vec<u32>,
+    pub(super) buffer: Buffer,
 }
 
 impl MetaSteps {
-    pub(super) fn new(method: Mmkd, specs: Vec<ParameterSpec>) -> Self {
-        let adam = OptimizerState::default();
-        Self { method, specs, adam, batches: 0, pixels: 0, images: Vec::new(), labels: Vec::new() }
+    pub(super) fn new(method: Mmkd, specs: Vec<ParameterSpec>, shapes: &Shapes) -> Self {
+        let batch_size = shapes.batch_size;
+        let buffer = Buffer::new(method.config.buffer.max(batch_size), shapes.teachers.len());
+        Self { method, specs, batch_size, adam: OptimizerState::default(), batches: 0, buffer }
     }
 
     fn config(&self) -> &MmkdConfig {
         &self.method.config
     }
-
-    /// As many as a meta step draws.
-    fn wanted(&self) -> usize {
-        self.config().meta_samples.min(self.config().buffer)
-    }
-
-    /// Keeps a sample: at the end while there is room, then in place of another.
-    pub(super) fn keep(&mut self, image: &[f32], label: u32, number: u64) {
-        self.pixels = image.len();
-        if self.labels.len() < self.config().buffer {
-            self.images.extend_from_slice(image);
-            self.labels.push(label);
-        } else {
-            let place = below(number, self.labels.len() as u64) as usize;
-            self.images[place * image.len()..][..image.len()].copy_from_slice(image);
-            self.labels[place] = label;
-        }
-    }
-
-    /// Different samples of the buffer, drawn from `number`.
-    pub(super) fn drawn(&self, number: u64) -> (Vec<f32>, Vec<u32>) {
-        let mut places: Vec<usize> = (0..self.labels.len()).collect();
-        let (mut images, mut labels) = (Vec::new(), Vec::new());
-        for i in 0..self.wanted() {
-            let rest = (places.len() - i) as u64;
-            let chosen = below(draw(Purpose::Method, number, MEMORY, i as u64, 1), rest) as usize;
-            places.swap(i, i + chosen);
-            images.extend_from_slice(&self.images[places[i] * self.pixels..][..self.pixels]);
-            labels.push(self.labels[places[i]]);
-        }
-        (images, labels)
-    }
 }
 
-/// Sets the draws of the buffer apart from other uses of a batch's number.
-const MEMORY: u64 = 0x6d65_6d6f;
+/// An inner step on the matching loss.
+pub(super) struct Matching {
+    before: Point,
+    gradient: Vec<Vec<f32>>,
+    /// As the loss saw it.
+    step: Step,
+    pub(super) weights: Weights,
+}
 
-/// The gradient of the meta loss by both kinds of weights, and that loss.
+/// The meta loss, and its gradient.
 pub(super) struct MetaGradient {
     pub(super) loss: f64,
-    /// Of outputs and of maps, `[teachers, batch]` each; `None` where the student cannot learn.
-    pub(super) by_weights: Option<[Vec<f64>; 2]>,
+    /// By the weights of outputs and of maps at each inner step, `[teachers, batch]` each.
+    pub(super) by_weights: Vec<[Vec<f64>; 2]>,
+    /// By the parameters of both networks.
+    pub(super) by_networks: Vec<Vec<f32>>,
 }
 
 impl Mmkd {
-    /// Tries the inner steps and probes the student along what they lead to; the student is back at
-    /// the end.
+    /// Takes the inner steps on these samples and goes back through them; the student is where it was
+    /// at the end.
     pub(super) fn meta_gradient(
         &self,
         between: &mut Between<'_>,
-        images: &[f32],
-        labels: &[u32],
+        hard: &LearnerBatch<'_>,
     ) -> MetaGradient {
-        let mut rate = 0.0;
-        for _ in 0..self.config.meta_steps {
-            let gradient = between.gradient(|step| self.matching(step));
-            rate += between.descend(&gradient);
+        let cross_entropy = |step: &Step| mean_cross_entropy(&step.student_logits, &step.labels);
+        let matching: Vec<Matching> =
+            (0..self.config.meta_steps).map(|_| self.matching_step(between, hard)).collect();
+        let before = between.point();
+        let gradient = between.gradient(hard, cross_entropy);
+        between.descend();
+        let mut loss = 0.0;
+        let by_student = between.gradient(hard, |step| {
+            let value = cross_entropy(step);
+            loss = f64::from(numbers(&value)[0]);
+            value
+        });
+
+        let mut adjoint = between.adjoint(by_student);
+        let along = between.pull_back(&mut adjoint, &before, &gradient);
+        let bend =
+            curvature(between, &before, &along, |between| between.gradient(hard, cross_entropy));
+        add(&mut adjoint, bend);
+        let (mut by_weights, mut by_networks) = (Vec::new(), Vec::new());
+        for (number, own) in matching.iter().enumerate().rev() {
+            let along = between.pull_back(&mut adjoint, &own.before, &own.gradient);
+            let mut values = Vec::new();
+            let bend = curvature(between, &own.before, &along, |between| {
+                // Before the first step the student does not depend on the weights.
+                if number == 0 {
+                    values.push(self.weighted_values(&between.step(hard)));
+                    return Vec::new();
+                }
+                between.gradient(hard, |step| {
+                    values.push(self.weighted_values(step));
+                    self.matching(step, &own.weights)
+                })
+            });
+            add(&mut adjoint, bend);
+            let size = hard.labels.len();
+            let gradient = match values.as_slice() {
+                [above, below] => {
+                    let probe = probe_step(&along.concat());
+                    [0, 1].map(|i| gradient_by_weights(&above[i], &below[i], size, probe))
+                }
+                _ => [&own.weights.logits, &own.weights.maps]
+                    .map(|weights| vec![0.0; weights.shape().num_elements()]),
+            };
+            let gradients = self.network_gradients(&own.step, &gradient);
+            match by_networks.as_mut_slice() {
+                [] => by_networks = gradients,
+                sum => sum.iter_mut().flatten().zip(gradients.concat()).for_each(|(s, g)| *s += g),
+            }
+            by_weights.insert(0, gradient);
         }
-        let gradient =
-            between.gradient(|step| mean_cross_entropy(&step.student_logits, &step.labels));
-        between.descend(&gradient);
-        let (loss, direction) = between.cross_entropy(images, labels);
         between.restore();
-        let probe = probe_step(&direction.concat());
-        if probe == 0.0 {
-            return MetaGradient { loss, by_weights: None };
-        }
-        let mut at = |step: f64| {
-            between.shift(&direction, step as f32);
-            let values = self.weighted_values(&between.step());
-            between.restore();
-            values
-        };
-        let ([above_l, above_f], [below_l, below_f]) = (at(probe), at(-probe));
-        let batch = between.batch().labels.len();
-        let gradient =
-            |above: &[f64], below: &[f64]| gradient_by_weights(above, below, batch, rate, probe);
-        let by_weights = [gradient(&above_l, &below_l), gradient(&above_f, &below_f)];
-        MetaGradient { loss, by_weights: Some(by_weights) }
+        MetaGradient { loss, by_weights, by_networks }
     }
 
-    /// From the gradient by the weights back through the networks, at the student as it is.
-    pub(super) fn network_gradients(
+    pub(super) fn matching_step(
         &self,
         between: &mut Between<'_>,
-        by_weights: &[Vec<f64>; 2],
-    ) -> Vec<Vec<f32>> {
-        let step = between.step();
-        between.restore();
-        let weights = self.weights(&step);
+        hard: &LearnerBatch<'_>,
+    ) -> Matching {
+        let before = between.point();
+        let mut seen = None;
+        let gradient = between.gradient(hard, |step| {
+            let weights = self.weights(step).detach();
+            let loss = self.matching(step, &weights);
+            seen = Some((step.clone(), weights));
+            loss
+        });
+        let (step, weights) = seen.expect("the loss was asked for");
+        between.descend();
+        Matching { before, gradient, step, weights }
+    }
+
+    /// From the gradient by the weights of a step back through the networks.
+    fn network_gradients(&self, step: &Step, by_weights: &[Vec<f64>; 2]) -> Vec<Vec<f32>> {
+        let weights = self.weights(step);
         let along = |weights: Tensor<2>, gradient: &[f64]| {
             let gradient: Vec<f32> = gradient.iter().map(|&g| g as f32).collect();
             let data = TensorData::new(gradient, weights.dims());
@@ -139,26 +153,51 @@ impl Mmkd {
     }
 }
 
+/// The change of `gradient` along a direction from a point, for the whole of the direction. Nothing
+/// where that has no length.
+fn curvature(
+    between: &mut Between<'_>,
+    point: &Point,
+    direction: &[Vec<f32>],
+    mut gradient: impl FnMut(&mut Between<'_>) -> Vec<Vec<f32>>,
+) -> Vec<Vec<f32>> {
+    let probe = probe_step(&direction.concat());
+    if probe == 0.0 {
+        return Vec::new();
+    }
+    let mut at = |by: f64| {
+        between.go_to(point);
+        between.shift(direction, by as f32);
+        gradient(between)
+    };
+    let (mut above, below) = (at(probe), at(-probe));
+    for (above, below) in above.iter_mut().flatten().zip(below.iter().flatten()) {
+        *above = (f64::from(*above - below) / (2.0 * probe)) as f32;
+    }
+    above
+}
+
+/// Adds a gradient by student and connectors, where there is one.
+fn add(adjoint: &mut [Adjoint], gradient: Vec<Vec<f32>>) {
+    let sums = adjoint.iter_mut().flat_map(|own| &mut own.parameters).flatten();
+    sums.zip(gradient.into_iter().flatten()).for_each(|(sum, g)| *sum += g);
+}
+
 impl BetweenSteps for MetaSteps {
     fn after_step(&mut self, between: &mut Between<'_>) -> Vec<(&'static str, f64)> {
         let batch = *between.batch();
-        let pixels = batch.images.len() / batch.labels.len();
-        for &b in between.missed() {
-            let number = draw(Purpose::Method, batch.draw, MEMORY, b as u64, 0);
-            self.keep(&batch.images[b * pixels..][..pixels], batch.labels[b], number);
-        }
-        self.batches += 1;
+        self.buffer.keep(&batch, between.missed());
         let due = self.batches.is_multiple_of(self.config().meta_every as u64);
-        if !due || self.labels.len() < self.wanted() {
+        self.batches += 1;
+        if !due {
             return Vec::new();
         }
-        let (images, labels) = self.drawn(batch.draw);
-        let meta = self.method.meta_gradient(between, &images, &labels);
-        let mut readings = vec![("the meta loss", meta.loss)];
-        let Some(by_weights) = meta.by_weights else { return readings };
-        readings.push(("the gradient of the meta loss", by_weights.iter().flatten().sum()));
+        let hard = self.buffer.drawn(batch.draw, self.batch_size);
+        let meta = self.method.meta_gradient(between, &hard.batch(&batch));
+        let sum = meta.by_weights.iter().flatten().flatten().sum();
+        let readings = vec![("the meta loss", meta.loss), ("the gradient of the meta loss", sum)];
 
-        let mut gradients = self.method.network_gradients(between, &by_weights);
+        let mut gradients = meta.by_networks;
         // PyTorch's Adam: the decay goes through the moments.
         let decay = self.config().meta_decay as f32;
         let parameters = between.parameters_mut();
@@ -172,16 +211,9 @@ impl BetweenSteps for MetaSteps {
 
     fn state(&self) -> StateDict {
         let one = |value: u64| Array { shape: vec![2], values: split(value) };
-        let labels: Vec<f32> = self.labels.iter().map(|&label| label as f32).collect();
-        let mut state = StateDict::from([
-            ("batches".to_owned(), one(self.batches)),
-            ("adam.steps".to_owned(), one(self.adam.steps)),
-            ("buffer.labels".to_owned(), Array { shape: vec![labels.len()], values: labels }),
-            (
-                "buffer.images".to_owned(),
-                Array { shape: vec![self.labels.len(), self.pixels], values: self.images.clone() },
-            ),
-        ]);
+        let mut state = self.buffer.state();
+        state.insert("batches".to_owned(), one(self.batches));
+        state.insert("adam.steps".to_owned(), one(self.adam.steps));
         for (slot, vectors) in ADAM.slot_names().iter().zip(&self.adam.slots) {
             for (spec, values) in self.specs.iter().zip(vectors) {
                 let array = Array { shape: spec.shape.clone(), values: values.clone() };
@@ -192,37 +224,24 @@ impl BetweenSteps for MetaSteps {
     }
 
     fn set_state(&mut self, mut state: StateDict) -> std::result::Result<(), String> {
-        let mut take = |name: &str, shape: Option<&[usize]>| {
-            let array = state.remove(name).ok_or_else(|| format!("no tensor `{name}`"))?;
-            match shape {
-                Some(shape) if array.shape != shape => {
-                    Err(format!("`{name}` has shape {:?}, not {shape:?}", array.shape))
-                }
-                _ => Ok(array),
-            }
+        let mut take = |name: &str| state.remove(name).ok_or_else(|| format!("no tensor `{name}`"));
+        let shaped = |array: Array, name: &str, shape: &[usize]| match array.shape == shape {
+            true => Ok(array.values),
+            false => Err(format!("`{name}` has shape {:?}, not {shape:?}", array.shape)),
         };
-        let batches = joined(&take("batches", Some(&[2]))?.values);
-        let steps = joined(&take("adam.steps", Some(&[2]))?.values);
-        let labels = take("buffer.labels", None)?.values;
-        let images = take("buffer.images", None)?;
-        let &[count, pixels] = images.shape.as_slice() else {
-            return Err("`buffer.images` is no list of images".to_owned());
-        };
-        if count != labels.len() || count > self.config().buffer {
-            return Err(format!("{count} images with {} labels in the buffer", labels.len()));
-        }
+        let batches = joined(&shaped(take("batches")?, "batches", &[2])?);
+        let steps = joined(&shaped(take("adam.steps")?, "adam.steps", &[2])?);
         let mut slots = Vec::new();
         for slot in ADAM.slot_names().iter().filter(|_| steps > 0) {
             let vectors = self.specs.iter().map(|spec| {
                 let name = format!("adam.{slot}.{}", spec.name);
-                take(&name, Some(&spec.shape)).map(|array| array.values)
+                shaped(take(&name)?, &name, &spec.shape)
             });
             slots.push(vectors.collect::<std::result::Result<Vec<_>, String>>()?);
         }
+        self.buffer.set_state(take)?;
         self.batches = batches;
         self.adam = OptimizerState { steps, slots };
-        (self.pixels, self.images) = (pixels, images.values);
-        self.labels = labels.iter().map(|&label| label as u32).collect();
         Ok(())
     }
 }
