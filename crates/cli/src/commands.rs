@@ -18,11 +18,8 @@ mod sweep;
 pub(crate) mod teachers;
 pub(crate) mod train;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use crate::exit::Exit;
 use crate::failure::{Failure, labelled};
+pub(crate) use crate::interrupt::stop_on_interrupt;
 use faculty_distill::methods::specs;
 use faculty_distill::recipe::{LoadedRecipe, Problem, Recipe};
 
@@ -56,37 +53,18 @@ fn shown(path: &std::path::Path) -> std::path::Display<'_> {
 /// Sets the number of threads for everything that follows.
 fn use_threads(threads: Option<usize>) -> Result<(), Failure> {
     let Some(count) = threads else { return Ok(()) };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let most = (8 * cores).max(64);
+    if count > most {
+        return Err(Failure::Usage {
+            what: format!("{count} threads are too many for {cores} processor cores"),
+            hint: format!("leave out `train.threads`, or ask for {most} at most"),
+        });
+    }
     rayon::ThreadPoolBuilder::new().num_threads(count).build_global().map_err(|error| {
         Failure::Usage {
             what: format!("cannot start {count} threads: {error}"),
             hint: "ask for fewer threads".to_owned(),
         }
     })
-}
-
-/// Set for programs that a comparison starts: they may hear one wish to stop twice, from the
-/// terminal and from the comparison.
-const JOB: &str = "FACULTY_JOB";
-
-/// A flag that Ctrl-C, SIGTERM or SIGHUP sets; a second one ends the program at once, unless it is
-/// a job of a comparison. The exit code is that of Ctrl-C for all of them: each says that the work can
-/// go on.
-fn stop_on_interrupt() -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    let is_job = std::env::var_os(JOB).is_some();
-    let installed = ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            if is_job {
-                return;
-            }
-            std::process::exit(Exit::Interrupted as i32);
-        }
-        eprintln!("stopping after this batch, what is done is kept; once more ends at once");
-    });
-    if let Err(error) = installed {
-        // Without the handler Ctrl-C still ends the program, only less politely.
-        eprintln!("warning: cannot catch Ctrl-C: {error}");
-    }
-    stop
 }

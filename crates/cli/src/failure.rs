@@ -7,6 +7,7 @@ use faculty_distill::Error;
 use faculty_distill::recipe::{Problem, RecipeError};
 
 use crate::exit::Exit;
+use crate::terminal;
 
 /// Why a command ends early.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(crate) enum Failure {
     Partly,
     /// Nobody reads stdout any more.
     Closed,
+    /// stdout cannot be written.
+    Stdout(std::io::Error),
 }
 
 impl From<Error> for Failure {
@@ -65,8 +68,8 @@ impl From<faculty_report::Error> for Failure {
 
 impl From<std::io::Error> for Failure {
     /// Only writing to stdout gives bare I/O errors here.
-    fn from(_: std::io::Error) -> Self {
-        Self::Closed
+    fn from(error: std::io::Error) -> Self {
+        if terminal::is_closed(&error) { Self::Closed } else { Self::Stdout(error) }
     }
 }
 
@@ -88,7 +91,22 @@ impl Failure {
             }
             Self::Partly => Exit::Usage,
             Self::Closed => Exit::Done,
+            Self::Stdout(error) => {
+                eprintln!(
+                    "error: cannot write to stdout: {error}\n  hint: what was printed is not all; \
+                     check the free space of where it goes"
+                );
+                Exit::Usage
+            }
         }
+    }
+}
+
+/// Prints what clap says of the arguments, or the help that was asked for; gives the exit code.
+pub(crate) fn of_arguments(error: &clap::Error) -> i32 {
+    match error.print().and_then(|()| terminal::finish()) {
+        Ok(()) => error.exit_code(),
+        Err(lost) => Failure::from(lost).report() as i32,
     }
 }
 
@@ -100,6 +118,7 @@ fn exit_code(error: &Error) -> Exit {
         | Error::ComparisonStopped { .. } => Exit::Interrupted,
         Error::NotFinite { .. }
         | Error::TeacherBroke { .. }
+        | Error::NoAnswer { .. }
         | Error::HeadNotFinite { .. }
         | Error::ExportDiffers { .. } => Exit::No,
         Error::RunOfComparison { source, .. } | Error::StudentOfPlan { source, .. } => {

@@ -1,12 +1,17 @@
 //! The `faculty` program: knowledge distillation from several teachers.
 //!
 //! stdout carries data, stderr carries messages. Exit codes: see [`exit::Exit`].
-#![expect(clippy::print_stderr, clippy::exit, reason = "the program's own output and exit code")]
+#![expect(clippy::exit, reason = "the program's own exit code")]
+
+// First: its macros stand for those of the standard library in all others.
+#[macro_use]
+mod terminal;
 
 mod arguments;
 mod commands;
 mod exit;
 mod failure;
+mod interrupt;
 mod progress;
 mod table;
 
@@ -14,8 +19,15 @@ use clap::Parser as _;
 
 use crate::arguments::{Arguments, Command};
 
+#[global_allocator]
+static ALLOCATOR: faculty_kernels::allocator::Telling = faculty_kernels::allocator::Telling;
+
 fn main() {
-    let arguments = Arguments::parse();
+    interrupt::keep_ignored();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => std::process::exit(failure::of_arguments(&error)),
+    };
     let result = match &arguments.command {
         Command::Demo(options) => commands::demo::run(options),
         Command::Init(options) => commands::init::run(options),
@@ -36,7 +48,7 @@ fn main() {
         Command::Completions(options) => commands::shell::completions(options),
         Command::Man => commands::shell::man(),
     };
-    let code = match result {
+    let code = match result.and_then(|()| Ok(terminal::finish()?)) {
         Ok(()) => exit::Exit::Done,
         Err(failure) => failure.report(),
     };

@@ -1,13 +1,16 @@
 //! Progress while a run trains: a bar on a terminal, a line now and then elsewhere, JSON lines on
 //! request.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use faculty_distill::Event;
 use faculty_distill::record::EpochRecord;
+use faculty_escape as escape;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+
+pub(crate) use crate::terminal::print_json;
 
 /// Without a terminal, a line at most this often within an epoch.
 const LINE_EVERY: Duration = Duration::from_secs(30);
@@ -76,7 +79,7 @@ impl Progress {
             let style = ProgressStyle::with_template("{prefix} [{bar:24}] {msg}")
                 .expect("the template is a constant of ours")
                 .progress_chars("=> ");
-            ProgressBar::new(0).with_style(style).with_prefix(label.to_owned())
+            ProgressBar::new(0).with_style(style).with_prefix(escape::name(label).into_owned())
         });
         let now = Instant::now();
         Self {
@@ -178,13 +181,6 @@ pub(crate) fn duration(seconds: f64) -> String {
         (0, m, s) => format!("{m} min {s} s"),
         (h, m, _) => format!("{h} h {m} min"),
     }
-}
-
-/// One JSON value on a line of stdout. A reader that has gone away is no error: the run goes on.
-pub(crate) fn print_json(value: &impl serde::Serialize) {
-    let mut out = std::io::stdout().lock();
-    let line = serde_json::to_string(value).expect("plain data always serialises");
-    let _ = writeln!(out, "{line}");
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use faculty_escape as escape;
+
 /// A cell's place in its column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Align {
@@ -17,13 +19,16 @@ pub(crate) fn write(
     header: &[(&str, Align)],
     rows: &[Vec<String>],
 ) -> io::Result<()> {
+    let rows: Vec<Vec<String>> = (rows.iter())
+        .map(|row| row.iter().map(|cell| escape::name(cell).into_owned()).collect())
+        .collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([header[column].0.chars().count()]).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
     let titles: Vec<String> = header.iter().map(|(title, _)| (*title).to_owned()).collect();
-    for row in std::iter::once(&titles).chain(rows) {
+    for row in std::iter::once(&titles).chain(&rows) {
         let cells: Vec<String> = row
             .iter()
             .zip(header)

@@ -8,6 +8,7 @@
 //! The instruction set is chosen at run time; `FACULTY_ISA=scalar|avx2|avx512` forces one.
 #![expect(unsafe_code, reason = "micro-kernels")]
 
+pub mod allocator;
 pub mod batch_norm;
 pub mod channels;
 pub mod conv2d;

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::svg::escape;
+use faculty_escape as escape;
+
+use crate::svg::escape as html;
 
 /// Plain cells under titles; the first column names the row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,19 +33,19 @@ impl Table {
     pub fn html(&self) -> String {
         let mut text = format!(
             "<div class=\"scroll\"><table><caption>{}</caption><thead><tr>",
-            escape(&self.caption)
+            html(&self.caption)
         );
         let class = |number: bool| if number { " class=\"n\"" } else { "" };
         for (title, number) in &self.columns {
-            let _ = write!(text, "<th scope=\"col\"{}>{}</th>", class(*number), escape(title));
+            let _ = write!(text, "<th scope=\"col\"{}>{}</th>", class(*number), html(title));
         }
         text += "</tr></thead><tbody>";
         for row in &self.rows {
             text += "<tr>";
             for (at, (cell, (_, number))) in row.iter().zip(&self.columns).enumerate() {
                 let _ = match at {
-                    0 => write!(text, "<th scope=\"row\"{}>{}</th>", class(*number), escape(cell)),
-                    _ => write!(text, "<td{}>{}</td>", class(*number), escape(cell)),
+                    0 => write!(text, "<th scope=\"row\"{}>{}</th>", class(*number), html(cell)),
+                    _ => write!(text, "<td{}>{}</td>", class(*number), html(cell)),
                 };
             }
             text += "</tr>";
@@ -54,17 +56,7 @@ impl Table {
     /// A Markdown table with its caption above.
     #[must_use]
     pub fn markdown(&self) -> String {
-        let cell = |text: &str| {
-            let mut out = String::new();
-            for c in text.chars() {
-                // What would end the cell, start markup or a tag.
-                if matches!(c, '|' | '\\' | '`' | '*' | '_' | '<' | '[' | '&') {
-                    out.push('\\');
-                }
-                out.push(if c == '\n' || c == '\r' { ' ' } else { c });
-            }
-            out
-        };
+        let cell = escape::markdown;
         let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
         let mut text = format!("{}\n\n", cell(&self.caption));
         text += &line(self.columns.iter().map(|(title, _)| cell(title)).collect());
@@ -85,12 +77,12 @@ impl Table {
         let mut text = format!(
             "\\begin{{table}}\n  \\centering\n  \\caption{{{}}}\n  \\begin{{tabular}}{{{kinds}}}\n    \
              \\toprule\n",
-            latex_text(&self.caption)
+            escape::latex(&self.caption)
         );
-        text += &line(self.columns.iter().map(|(title, _)| latex_text(title)).collect());
+        text += &line(self.columns.iter().map(|(title, _)| escape::latex(title)).collect());
         text += "    \\midrule\n";
         for row in &self.rows {
-            text += &line(row.iter().map(|own| latex_text(own)).collect());
+            text += &line(row.iter().map(|own| escape::latex(own)).collect());
         }
         text + "    \\bottomrule\n  \\end{tabular}\n\\end{table}\n"
     }
@@ -98,13 +90,7 @@ impl Table {
     /// Comma-separated, quoted where it must be (RFC 4180).
     #[must_use]
     pub fn csv(&self) -> String {
-        let cell = |text: &String| {
-            if text.contains([',', '"', '\n', '\r']) {
-                format!("\"{}\"", text.replace('"', "\"\""))
-            } else {
-                text.clone()
-            }
-        };
+        let cell = |text: &String| escape::csv(text);
         let line = |cells: Vec<String>| cells.join(",") + "\n";
         let mut text = line(self.columns.iter().map(|(title, _)| cell(title)).collect());
         for row in &self.rows {
@@ -137,25 +123,6 @@ impl Table {
         }
         text
     }
-}
-
-fn latex_text(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        match c {
-            '&' | '%' | '$' | '#' | '_' | '{' | '}' => out.extend(['\\', c]),
-            '\\' => out += "\\textbackslash{}",
-            '~' => out += "\\textasciitilde{}",
-            '^' => out += "\\textasciicircum{}",
-            '<' => out += "\\textless{}",
-            '>' => out += "\\textgreater{}",
-            '±' => out += "$\\pm$",
-            '−' => out += "$-$",
-            '\n' | '\r' => out.push(' '),
-            _ => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -7,14 +7,11 @@
 //! ```
 //! Little-endian; `mask(c) = (c >> 15 | c << 17) + 0xa282ead8`, as TensorFlow writes its records.
 
-use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use faculty_files::write_atomically;
-use faculty_records::run::EVENTS;
-use faculty_records::run::EpochRecord;
+use faculty_files::{self as files, write_atomically};
+use faculty_records::run::{EVENTS, EpochRecord};
 
 use crate::error::{Error, Result};
 use crate::load::epochs_before;
@@ -57,8 +54,7 @@ impl EventFile {
     /// When it cannot be written.
     pub fn append(&mut self, record: &EpochRecord) -> Result<()> {
         let bytes = framed(&event(record, now()));
-        let opened = fs::OpenOptions::new().append(true).open(&self.path);
-        opened.and_then(|mut file| file.write_all(&bytes)).map_err(Error::io("write", &self.path))
+        files::append(&self.path, &bytes).map_err(Error::io("write", &self.path))
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn run(options: &BenchModelOptions) -> Result<(), Failure> {
         ("images/s", Align::Right),
     ];
     let rows: Vec<Vec<String>> = bench.models.iter().map(row).collect();
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::terminal::stdout();
     table::write(&mut out, &header, &rows)?;
     Ok(out.flush()?)
 }

@@ -32,6 +32,9 @@ pub(crate) fn run(options: &CacheOptions) -> Result<(), Failure> {
     let dataset = open_dataset(&recipe.data)?;
     let recipe = heads::mount(&recipe, &dataset, &stop, options.json)?;
     let plan = CachePlan::new(&recipe, &dataset)?;
+    if options.verify.is_some() || options.dry_run {
+        warn(&plan, options.json);
+    }
     if let Some(records) = options.verify {
         return check(&plan, records as usize, options.json);
     }
@@ -52,7 +55,7 @@ pub(crate) fn run(options: &CacheOptions) -> Result<(), Failure> {
     }
     show(&sizes, "written now")?;
     Ok(writeln!(
-        std::io::stdout(),
+        crate::terminal::stdout(),
         "cache: {} ({} files written now)",
         shown(&folder),
         built.shards
@@ -65,6 +68,7 @@ pub(super) fn complete(
     stop: &AtomicBool,
     json: bool,
 ) -> Result<Built, Failure> {
+    warn(&plan, json);
     if plan.is_complete() {
         if !json {
             eprintln!("cache: `{}` is complete", shown(plan.folder()));
@@ -77,6 +81,16 @@ pub(super) fn complete(
     let built = plan.build(stop, &mut |event| progress.show(event));
     progress.finish();
     Ok(built?)
+}
+
+/// What is strange about the folder.
+fn warn(plan: &CachePlan<'_>, json: bool) {
+    for text in plan.warnings() {
+        match json {
+            true => print_json(&json!({"event": "warning", "text": text})),
+            false => eprintln!("warning: {text}"),
+        }
+    }
 }
 
 /// Size and time, before anything is written.
@@ -115,7 +129,7 @@ fn show(sizes: &[CacheSize], last: &str) -> std::io::Result<()> {
         ("size", Align::Right),
         (last, Align::Right),
     ];
-    table::write(&mut std::io::stdout().lock(), &header, &rows)
+    table::write(&mut crate::terminal::stdout(), &header, &rows)
 }
 
 fn check(plan: &CachePlan<'_>, records: usize, json: bool) -> Result<(), Failure> {
@@ -137,7 +151,10 @@ fn check(plan: &CachePlan<'_>, records: usize, json: bool) -> Result<(), Failure
     }
     if !json {
         let records = found.records;
-        writeln!(std::io::stdout(), "{records} records computed again: all as in the cache")?;
+        writeln!(
+            crate::terminal::stdout(),
+            "{records} records computed again: all as in the cache"
+        )?;
     }
     Ok(())
 }

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use faculty_data::Dataset;
 use faculty_distill::comparison::{
@@ -10,6 +12,7 @@ use faculty_distill::comparison::{
 };
 use faculty_distill::recipe::Recipe;
 use faculty_distill::{Error, open_dataset};
+use faculty_escape as escape;
 use faculty_files::write_atomically;
 use serde_json::json;
 
@@ -18,6 +21,7 @@ use super::{
 };
 use crate::arguments::CompareOptions;
 use crate::failure::Failure;
+use crate::interrupt::PATIENCE;
 use crate::progress::{RunsProgress, print_json};
 use crate::table::{self, Align, percent};
 
@@ -45,6 +49,8 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
     progress.finish();
     mounted?;
     let mut checked = CheckedComparison::new(&recipe, &dataset, plan)?;
+    checked.lock()?;
+    wait_for_jobs(&checked)?;
     let (runs, finished) = checked.runs()?;
     if !options.json {
         describe(&checked, &recipe, &dataset, &folder, runs, finished);
@@ -74,7 +80,7 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
         print_json(&json!({"event": "result", "folder": folder, "comparison": comparison}));
         return Ok(());
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::terminal::stdout();
     let (header, rows) = cells(&comparison);
     table::write(&mut out, &header, &rows)?;
     for line in sentences(&comparison) {
@@ -85,6 +91,25 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
         writeln!(out, "report: {}", shown(&folder.join("report.html")))?;
     }
     Ok(())
+}
+
+/// Programs of a comparison that was killed save and end by themselves; until then their folders are
+/// theirs.
+fn wait_for_jobs(checked: &CheckedComparison<'_>) -> Result<(), Failure> {
+    let since = Instant::now();
+    let mut told = false;
+    loop {
+        let busy = checked.written_by_others()?;
+        if busy.is_empty() || since.elapsed() > PATIENCE {
+            // What still is in work then is told by who wants to write there.
+            return Ok(());
+        }
+        if !told {
+            eprintln!("waiting for programs of an earlier start to save: {}", busy.join(", "));
+            told = true;
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
 }
 
 /// What is about to happen, on stderr.
@@ -281,10 +306,11 @@ fn markdown(comparison: &Comparison) -> String {
         .collect();
     let mut text = format!("| {} |\n| {} |\n", titles.join(" | "), rule.join(" | "));
     for row in rows {
+        let row: Vec<String> = row.iter().map(|cell| escape::markdown(cell)).collect();
         let _ = writeln!(text, "| {} |", row.join(" | "));
     }
     for line in sentences(comparison) {
-        let _ = write!(text, "\n{line}.\n");
+        let _ = write!(text, "\n{}.\n", escape::markdown(&line));
     }
     text
 }

@@ -124,7 +124,7 @@ pub(crate) fn run(options: &DemoOptions) -> Result<(), Failure> {
     } else {
         print_result(&recipe, &teachers, &ensemble, &students, seconds, folder)?;
         if let Some(page) = page {
-            writeln!(std::io::stdout(), "report: {}", shown(&page))?;
+            writeln!(crate::terminal::stdout(), "report: {}", shown(&page))?;
         }
     }
     Ok(())
@@ -267,7 +267,7 @@ fn print_result(
     seconds: f64,
     folder: &Path,
 ) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::terminal::stdout();
     let mut rows: Vec<Vec<String>> = teachers
         .iter()
         .map(|t| {

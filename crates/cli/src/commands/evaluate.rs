@@ -53,6 +53,13 @@ pub(crate) fn run(options: &EvaluateOptions) -> Result<(), Failure> {
     } else {
         show(&quality)?;
     }
+    if !quality.is_finite() {
+        return Err(Failure::Answer {
+            what: format!("the outputs of `{}` are not all numbers", weight_file.display()),
+            hint: "train it again with a lower `train.learning_rate`; check the normalisation"
+                .to_owned(),
+        });
+    }
     Ok(())
 }
 
@@ -60,7 +67,7 @@ fn show(quality: &Quality) -> std::io::Result<()> {
     use std::io::Write as _;
     let Quality { top1, top5, nll, ece, samples } = quality;
     writeln!(
-        std::io::stdout(),
+        crate::terminal::stdout(),
         "top-1 {top1:.2} %, top-5 {top5:.2} %, NLL {nll:.4} nats, ECE {ece:.4} ({samples} images)"
     )
 }

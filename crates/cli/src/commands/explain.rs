@@ -27,6 +27,6 @@ pub(crate) fn run(options: &ExplainOptions) -> Result<(), Failure> {
         })
         .collect();
     let header = ["key", "value", "from", "meaning"].map(|title| (title, Align::Left));
-    table::write(&mut std::io::stdout().lock(), &header, &rows)?;
+    table::write(&mut crate::terminal::stdout(), &header, &rows)?;
     Ok(())
 }

@@ -55,7 +55,7 @@ pub(crate) fn methods(options: &MethodsOptions) -> Result<(), Failure> {
         ("status", LEFT),
         ("paper", LEFT),
     ];
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::terminal::stdout();
     table::write(&mut out, &header, &rows)?;
     writeln!(
         out,
@@ -88,7 +88,7 @@ fn method_row(info: &MethodInfo) -> serde_json::Value {
 
 /// One method with its options.
 fn method(info: &MethodInfo) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::terminal::stdout();
     let spec = &info.spec;
     writeln!(out, "{}: {}", spec.name, spec.help)?;
     writeln!(out, "paper: {} ({})", info.paper, info.status.name())?;
@@ -171,7 +171,7 @@ pub(crate) fn networks(options: &ListOptions) -> Result<(), Failure> {
         ("last map", LEFT),
         ("what it is (figures for 3×32×32 images, 100 classes)", LEFT),
     ];
-    table::write(&mut std::io::stdout().lock(), &header, &rows)?;
+    table::write(&mut crate::terminal::stdout(), &header, &rows)?;
     Ok(())
 }
 
@@ -196,13 +196,13 @@ pub(crate) fn datasets(options: &DatasetsOptions) -> Result<(), Failure> {
         .map(|f| vec![f.name.to_owned(), f.summary.to_owned(), f.recognises.to_owned()])
         .collect();
     let header = ["format", "what it is", "recognised by"].map(|title| (title, LEFT));
-    table::write(&mut std::io::stdout().lock(), &header, &rows)?;
+    table::write(&mut crate::terminal::stdout(), &header, &rows)?;
     Ok(())
 }
 
 /// Ids of all samples in the order of the files, for tables of logits made elsewhere.
 fn list_ids(dataset: &Dataset) -> std::io::Result<()> {
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut out = crate::terminal::stdout();
     writeln!(out, "part,index,id,label")?;
     for (part, set) in [("train", Some(dataset.train())), ("test", dataset.test())] {
         let samples = set.into_iter().flat_map(|set| set.ids().iter().zip(set.labels()));
@@ -219,7 +219,7 @@ fn inspect(dataset: &Dataset, json: bool) -> std::io::Result<()> {
         print_json(&json!({"dataset": info, "fingerprint": dataset.fingerprint()}));
         return Ok(());
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::terminal::stdout();
     let (channels, height, width) = (info.channels, info.height, info.width);
     writeln!(out, "{} ({}): images {channels}×{height}×{width}", info.name, info.format)?;
     for (name, part) in [("training", Some(&info.train)), ("test", info.test.as_ref())] {

@@ -136,7 +136,7 @@ fn show(plan: &PlanCard) -> std::io::Result<()> {
             ]
         })
         .collect();
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::terminal::stdout();
     table::write(&mut out, &header, &rows)?;
     if let Some(together) = plan.ensemble {
         let both = qualities(together.test, together.validation);

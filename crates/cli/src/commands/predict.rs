@@ -45,7 +45,7 @@ pub(crate) fn run(options: &PredictOptions) -> Result<(), Failure> {
     if !rows.is_empty() {
         let header =
             [("image", Align::Left), ("class", Align::Left), ("probability", Align::Right)];
-        let mut out = std::io::stdout().lock();
+        let mut out = crate::terminal::stdout();
         table::write(&mut out, &header, &rows)?;
         out.flush()?;
     }

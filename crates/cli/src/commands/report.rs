@@ -40,7 +40,7 @@ pub(crate) fn run(options: &ReportOptions) -> Result<(), Failure> {
     for note in report.notes.iter().filter(|_| !text) {
         eprintln!("note: {note}");
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::terminal::stdout();
     let all = || tables::all(&report);
     if text {
         write!(out, "{}", text::view(&report, width()))?;

@@ -12,7 +12,7 @@ pub(crate) fn completions(options: &CompletionsOptions) -> Result<(), Failure> {
     let mut text = Vec::new();
     let mut command = Arguments::command();
     clap_complete::generate(options.shell, &mut command, "faculty", &mut text);
-    Ok(std::io::stdout().lock().write_all(&text)?)
+    Ok(crate::terminal::stdout().write_all(&text)?)
 }
 
 /// One page: the program, then each command with its options.
@@ -30,5 +30,5 @@ pub(crate) fn man() -> Result<(), Failure> {
         page.render_options_section(&mut text)?;
         page.render_extra_section(&mut text)?;
     }
-    Ok(std::io::stdout().lock().write_all(&text)?)
+    Ok(crate::terminal::stdout().write_all(&text)?)
 }

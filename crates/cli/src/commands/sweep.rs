@@ -8,6 +8,7 @@ use faculty_distill::methods::specs;
 use faculty_distill::recipe::Recipe;
 use faculty_distill::sweep::{Candidate, CheckedSweep, Sweep, SweepPlan, Tried, usual_axes};
 use faculty_distill::{Error, open_dataset};
+use faculty_escape as escape;
 use faculty_files::write_atomically;
 use serde_json::json;
 
@@ -77,7 +78,7 @@ pub(crate) fn run(options: &CompareOptions, wanted: &[String]) -> Result<(), Fai
         print_json(&json!({"event": "result", "folder": folder, "sweep": sweep}));
         return Ok(());
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::terminal::stdout();
     let (header, rows) = cells(&sweep);
     table::write(&mut out, &header, &rows)?;
     for line in sentences(&sweep, options) {
@@ -188,6 +189,7 @@ fn write_files(sweep: &Sweep, folder: &Path) -> Result<(), Failure> {
     let titles: Vec<&str> = header.iter().map(|(title, _)| *title).collect();
     let mut text = format!("| {} |\n|---|---:|---:|---:|\n", titles.join(" | "));
     for row in rows {
+        let row: Vec<String> = row.iter().map(|cell| escape::markdown(cell)).collect();
         let _ = writeln!(text, "| {} |", row.join(" | "));
     }
     for (name, text) in [("sweep.json", json + "\n"), ("sweep.md", text)] {

@@ -41,12 +41,12 @@ pub(crate) fn run(options: &TeachersOptions) -> Result<(), Failure> {
             print_json(&ranking);
             return Ok(());
         }
-        return Ok(show_ranking(&ranking, &mut io::stdout().lock())?);
+        return Ok(show_ranking(&ranking, &mut crate::terminal::stdout())?);
     }
     let report = inspect_teachers(&recipe, &dataset, samples)?;
     if !options.json {
         notes(&report);
-        show(&report, &mut io::stdout().lock())?;
+        show(&report, &mut crate::terminal::stdout())?;
     }
     let refused = report.refused().map(|teacher| Failure::Answer {
         what: format!(
@@ -75,7 +75,7 @@ pub(crate) fn run(options: &TeachersOptions) -> Result<(), Failure> {
         }
         print_json(&all);
     } else if let Some(ablation) = &ablation {
-        show_ablation(ablation, &mut io::stdout().lock())?;
+        show_ablation(ablation, &mut crate::terminal::stdout())?;
     }
     refused.map_or(Ok(()), Err)
 }

@@ -101,7 +101,7 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     } else {
         summary(&card, &output)?;
         if let Some(page) = page.flatten() {
-            writeln!(std::io::stdout(), "report: {}", shown(&page))?;
+            writeln!(crate::terminal::stdout(), "report: {}", shown(&page))?;
         }
     }
     Ok(())
@@ -187,7 +187,7 @@ pub(super) fn describe(card: &RunCard, memory: Option<&MemoryNeed>) {
 
 /// The final numbers, on stdout.
 pub(super) fn summary(card: &RunCard, folder: &Path) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = crate::terminal::stdout();
     let line = |result: &StudentResult| qualities(result.test, result.validation);
     writeln!(out, "last epoch ({}): {}", card.last.epoch, line(&card.last))?;
     writeln!(out, "best validation epoch ({}): {}", card.best.epoch, line(&card.best))?;

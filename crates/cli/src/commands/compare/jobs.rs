@@ -10,15 +10,14 @@ use std::time::{Duration, Instant};
 use faculty_distill::Error;
 use faculty_distill::comparison::MissingRun;
 use faculty_distill::recipe::Recipe;
-use faculty_files::write_atomically;
+use faculty_files::{self as files, write_atomically};
 
-use crate::commands::{JOB, shown};
+use crate::commands::shown;
 use crate::failure::Failure;
+use crate::interrupt::{JOB, PATIENCE, lifeline};
 
 /// How often finished programs are looked for.
 const POLL: Duration = Duration::from_millis(50);
-/// How long a stopped program may take to save, before it is ended; its last checkpoint stays.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Job<'a> {
     run: &'a MissingRun,
@@ -106,7 +105,9 @@ fn start<'a>(run: &'a MissingRun, logs: &Path, threads: usize) -> Result<Job<'a>
     };
     let text = run.recipe.to_toml()?;
     write_atomically(&recipe, text.as_bytes()).map_err(io("write", &recipe))?;
-    let file = File::create(&log).map_err(io("write", &log))?;
+    // What lies there of an earlier start may be anything.
+    let create = || File::options().write(true).create_new(true).open(&log);
+    let file = files::remove(&log).and_then(|()| create()).map_err(io("write", &log))?;
     let program = std::env::current_exe().map_err(io("find the program of", &log))?;
     let child = Command::new(program)
         .env(JOB, "1")
@@ -117,7 +118,7 @@ fn start<'a>(run: &'a MissingRun, logs: &Path, threads: usize) -> Result<Job<'a>
         .arg(if run.begun { "--resume" } else { "--overwrite" })
         .arg("--set")
         .arg(format!("train.threads={threads}"))
-        .stdin(Stdio::null())
+        .stdin(lifeline())
         .stdout(Stdio::null())
         .stderr(file)
         .spawn()
