@@ -6,6 +6,7 @@ mod cache;
 mod cifar100;
 mod commands;
 mod compare;
+mod data;
 mod export;
 mod init;
 mod plans;
