@@ -1,5 +1,6 @@
 //! The command line.
 
+mod data;
 mod examples;
 mod export;
 mod size;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use self::data::DataOptions;
 use self::examples::{
     CACHE_EXAMPLES, COMPARE_EXAMPLES, COMPLETIONS_EXAMPLES, DATASETS_EXAMPLES, DEMO_EXAMPLES,
     DISTILL_EXAMPLES, EVALUATE_EXAMPLES, EXAMPLES, EXPLAIN_EXAMPLES, INIT_EXAMPLES, MAN_EXAMPLES,
@@ -122,12 +124,8 @@ pub(crate) struct InitOptions {
     /// Method [default: ca-mkd, with one teacher kd, with none ce]
     #[arg(long, value_name = "NAME")]
     pub(crate) method: Option<String>,
-    /// Column that holds the labels [default: recognised]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) label_column: Option<String>,
-    /// Height and width that every image is scaled to
-    #[arg(long, value_delimiter = ',', num_args = 2, value_name = "H,W")]
-    pub(crate) resize: Option<Vec<usize>>,
+    #[command(flatten)]
+    pub(crate) reading: DataOptions,
     /// Replace a recipe that is there
     #[arg(long)]
     pub(crate) overwrite: bool,
@@ -314,13 +312,9 @@ pub(crate) struct EvaluateOptions {
     /// Data set
     #[arg(long, value_name = "PATH")]
     pub(crate) data: Option<PathBuf>,
-    /// Format of the data set [default: recognised]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) format: Option<String>,
-    /// Column that holds the labels [default: recognised]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) label_column: Option<String>,
-    /// Part of the data set to measure on
+    #[command(flatten)]
+    pub(crate) reading: DataOptions,
+    /// Split of the data set to measure on
     #[arg(long, value_enum, default_value_t = PartName::Test)]
     pub(crate) part: PartName,
     /// Mean of each channel over pixel / 255, comma-separated [default: from the weight file, else
@@ -341,6 +335,8 @@ pub(crate) enum PartName {
     Test,
     /// Training images
     Train,
+    /// Images of the data set's own validation split
+    Validation,
 }
 
 #[derive(Debug, Args)]
@@ -375,15 +371,8 @@ pub(crate) struct MethodsOptions {
 pub(crate) struct DatasetsOptions {
     /// A data set to look into
     pub(crate) path: Option<PathBuf>,
-    /// Format of the data set [default: recognised]
-    #[arg(long, value_name = "NAME", requires = "path")]
-    pub(crate) format: Option<String>,
-    /// Column that holds the labels [default: recognised]
-    #[arg(long, value_name = "NAME", requires = "path")]
-    pub(crate) label_column: Option<String>,
-    /// Height and width that every image is scaled to, as `data.resize` of the recipe
-    #[arg(long, value_name = "H,W", requires = "path")]
-    pub(crate) resize: Option<Size>,
+    #[command(flatten)]
+    pub(crate) reading: DataOptions,
     /// Every sample as CSV on stdout: part, index in the files' order, id, label
     #[arg(long, requires = "path", conflicts_with = "json")]
     pub(crate) ids: bool,

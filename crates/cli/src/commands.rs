@@ -20,6 +20,7 @@ pub(crate) mod train;
 
 use crate::failure::{Failure, labelled};
 pub(crate) use crate::interrupt::stop_on_interrupt;
+use faculty_data::{Dataset, Findings};
 use faculty_distill::methods::specs;
 use faculty_distill::recipe::{LoadedRecipe, Problem, Recipe};
 
@@ -28,6 +29,27 @@ fn load_recipe(path: &std::path::Path, sets: &[String]) -> Result<LoadedRecipe, 
     let loaded = Recipe::load(path, sets, &specs())?;
     show_warnings(&loaded.warnings);
     Ok(loaded)
+}
+
+/// Opens a recipe's data set and says what was left out of it.
+fn open_data(recipe: &Recipe) -> Result<Dataset, Failure> {
+    let dataset = faculty_distill::open_dataset(&recipe.data)?;
+    show_findings(&dataset);
+    Ok(dataset)
+}
+
+/// Says what was left out of a data set.
+fn show_findings(dataset: &Dataset) {
+    const SHOWN: usize = 10;
+    let Findings { notes, skipped, .. } = dataset.findings();
+    notes.iter().for_each(|note| eprintln!("note: data: {note}"));
+    for skipped in skipped.iter().take(SHOWN) {
+        eprintln!("warning: left out: {}", skipped.reason);
+    }
+    if skipped.len() > SHOWN {
+        let more = skipped.len() - SHOWN;
+        eprintln!("warning: left out: {more} more images; `faculty datasets` lists all");
+    }
 }
 
 /// The recipe's run folder with `-what` behind its name: where several runs of it lie.

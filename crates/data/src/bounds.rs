@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::DataError;
 
@@ -46,9 +47,65 @@ impl Budget {
     }
 }
 
+/// Bytes of the pictures that all threads decode at a time: with many cores a few bombs would
+/// otherwise fill the memory together.
+const AT_A_TIME: u64 = 256 << 20;
+
+/// Runs `work`, which holds `bytes`, as soon as the others' work leaves room; what is larger than
+/// all room runs alone.
+pub(crate) fn in_turn<R>(bytes: u64, work: impl FnOnce() -> R) -> R {
+    static HELD: Mutex<u64> = Mutex::new(0);
+    static FREED: Condvar = Condvar::new();
+    fn held<'a>() -> MutexGuard<'a, u64> {
+        HELD.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Gives back also when a decoder panics.
+    struct Turn(u64);
+    impl Drop for Turn {
+        fn drop(&mut self) {
+            *held() -= self.0;
+            FREED.notify_all();
+        }
+    }
+    let bytes = bytes.min(AT_A_TIME);
+    let mut sum = held();
+    while *sum + bytes > AT_A_TIME {
+        sum = FREED.wait(sum).unwrap_or_else(PoisonError::into_inner);
+    }
+    *sum += bytes;
+    drop(sum);
+    let _turn = Turn(bytes);
+    work()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_decoded_at_a_time_stays_in_bounds_even_after_a_panic() {
+        let (now, most) = (AtomicU64::new(0), AtomicU64::new(0));
+        let share = AT_A_TIME / 3;
+        std::thread::scope(|scope| {
+            for index in 0..16 {
+                let (now, most) = (&now, &most);
+                scope.spawn(move || {
+                    let bytes = if index == 3 { 9 * AT_A_TIME } else { share };
+                    let work = || {
+                        let running = now.fetch_add(1, Ordering::SeqCst) + 1;
+                        most.fetch_max(running, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        now.fetch_sub(1, Ordering::SeqCst);
+                        assert_ne!(index, 5, "one decoder panics");
+                    };
+                    let work = std::panic::AssertUnwindSafe(|| in_turn(bytes, work));
+                    assert_eq!(std::panic::catch_unwind(work).is_err(), index == 5);
+                });
+            }
+        });
+        assert!(most.load(Ordering::SeqCst) <= 3);
+        in_turn(u64::MAX, || {});
+    }
 
     #[test]
     fn real_files_pass_and_bombs_do_not() {

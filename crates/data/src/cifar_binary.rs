@@ -13,8 +13,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::dataset::check_labels;
-use crate::format::dataset_name;
-use crate::listing::{list, read_class_names, read_file};
+use crate::files::{FileRoot, MOST_BYTES};
+use crate::findings::Findings;
+use crate::listing::read_class_names;
+use crate::splits::choose;
 use crate::{DataError, Dataset, Format, ImageSet, ReadOptions};
 
 const SIDE: usize = 32;
@@ -60,36 +62,60 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
 }
 
 fn read_cifar10(path: &Path, folder: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
-    if let Some(column) = &options.label_column
-        && column != "label"
-    {
-        return Err(bad_label_column(path, column, "`label`"));
-    }
-    let classes = class_names(&folder.join("batches.meta.txt"), options)?;
+    check_label_column(path, options)?;
+    let files = FileRoot::new(path, options.follow_links)?;
+    let file = folder.join("batches.meta.txt");
+    let names = if file.exists() { Some(read_class_names(&files, &file)?) } else { None };
+    let classes = class_names(names, &file, options)?;
     // Training on four of five batches would go unnoticed, so a gap in the numbers is an error.
     let number = |name: &str| -> Option<u32> {
         name.strip_prefix("data_batch_")?.strip_suffix(".bin")?.parse().ok()
     };
-    let last = list(folder)?.iter().filter_map(|entry| number(&entry.name)).max().unwrap_or(1);
-    let mut train = Records::new(1, 0, classes.len());
-    for batch in 1..=last.max(1) {
-        train.read(&folder.join(format!("data_batch_{batch}.bin")))?;
-    }
-    finish(path, classes, train, &folder.join("test_batch.bin"))
+    let last = files.list(folder)?.iter().filter_map(|entry| number(&entry.name)).max();
+    let batches = 1..=last.unwrap_or(1).max(1);
+    let train = batches.map(|batch| folder.join(format!("data_batch_{batch}.bin"))).collect();
+    let records = Records::new(1, 0, classes.len());
+    finish(path, &files, options, classes, records, train, &folder.join("test_batch.bin"))
 }
 
 fn read_cifar100(path: &Path, folder: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
-    let (names, label_at) = match options.label_column.as_deref() {
-        None | Some("fine_label" | "fine") => ("fine_label_names.txt", 1),
-        Some("coarse_label" | "coarse") => ("coarse_label_names.txt", 0),
-        Some(column) => {
-            return Err(bad_label_column(path, column, "`fine_label` and `coarse_label`"));
-        }
+    let (names, label_at) = match fine_or_coarse(path, options)? {
+        FineOrCoarse::Fine => ("fine_label_names.txt", 1),
+        FineOrCoarse::Coarse => ("coarse_label_names.txt", 0),
     };
-    let classes = class_names(&folder.join(names), options)?;
-    let mut train = Records::new(2, label_at, classes.len());
-    train.read(&folder.join("train.bin"))?;
-    finish(path, classes, train, &folder.join("test.bin"))
+    let files = FileRoot::new(path, options.follow_links)?;
+    let file = folder.join(names);
+    let names = if file.exists() { Some(read_class_names(&files, &file)?) } else { None };
+    let classes = class_names(names, &file, options)?;
+    let records = Records::new(2, label_at, classes.len());
+    let train = vec![folder.join("train.bin")];
+    finish(path, &files, options, classes, records, train, &folder.join("test.bin"))
+}
+
+/// Which of CIFAR-100's two labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FineOrCoarse {
+    Fine,
+    Coarse,
+}
+
+pub(crate) fn fine_or_coarse(
+    path: &Path,
+    options: &ReadOptions,
+) -> Result<FineOrCoarse, DataError> {
+    match options.label_column.as_deref() {
+        None | Some("fine_label" | "fine") => Ok(FineOrCoarse::Fine),
+        Some("coarse_label" | "coarse") => Ok(FineOrCoarse::Coarse),
+        Some(column) => Err(bad_label_column(path, column, "`fine_label` and `coarse_label`")),
+    }
+}
+
+/// CIFAR-10 has one label.
+pub(crate) fn check_label_column(path: &Path, options: &ReadOptions) -> Result<(), DataError> {
+    match options.label_column.as_deref() {
+        None | Some("label") => Ok(()),
+        Some(column) => Err(bad_label_column(path, column, "`label`")),
+    }
 }
 
 fn bad_label_column(path: &Path, value: &str, possible: &str) -> DataError {
@@ -102,37 +128,53 @@ fn bad_label_column(path: &Path, value: &str, possible: &str) -> DataError {
 }
 
 /// The names of the file; those of the caller instead of them, if they are as many.
-fn class_names(file: &Path, options: &ReadOptions) -> Result<Vec<String>, DataError> {
-    let Some(given) = &options.classes else {
-        return read_class_names(file);
-    };
-    if file.exists() {
-        let expected = read_class_names(file)?.len();
-        if given.len() != expected {
-            let path = PathBuf::from("classes");
-            return Err(DataError::WrongClassCount { path, expected, found: given.len() });
+pub(crate) fn class_names(
+    of_file: Option<Vec<String>>,
+    file: &Path,
+    options: &ReadOptions,
+) -> Result<Vec<String>, DataError> {
+    match (&options.classes, of_file) {
+        (None, Some(names)) => Ok(names),
+        (None, None) => Err(DataError::MissingFile { path: file.to_owned() }),
+        (Some(given), Some(names)) if names.len() != given.len() => {
+            let (path, expected) = (PathBuf::from("classes"), names.len());
+            Err(DataError::WrongClassCount { path, expected, found: given.len() })
         }
+        (Some(given), _) => Ok(given.clone()),
     }
-    Ok(given.clone())
 }
 
 fn finish(
     path: &Path,
+    files: &FileRoot,
+    options: &ReadOptions,
     classes: Vec<String>,
-    train: Records,
-    test_file: &Path,
+    records: Records,
+    train: Vec<PathBuf>,
+    test: &Path,
 ) -> Result<Dataset, DataError> {
-    let test = if test_file.exists() {
-        let mut test = Records { pixels: Vec::new(), labels: Vec::new(), ..train };
-        test.read(test_file)?;
-        Some(test.into_set()?)
-    } else {
-        None
-    };
-    Dataset::new(&dataset_name(path), Format::CifarBinary, classes, train.into_set()?, test)
+    let mut findings = Findings::default();
+    let names = names_with_test(test.exists());
+    let splits = choose(path, &names, options, &mut findings.notes)?.try_map(|split| {
+        let mut records = records.clone();
+        match split.name.as_str() {
+            "train" => train.iter().try_for_each(|file| records.read(files, file))?,
+            "test" => records.read(files, test)?,
+            _ => return Err(split.missing(path, &names)),
+        }
+        records.into_set()
+    })?;
+    Dataset::assemble(path, Format::CifarBinary, classes, splits, findings)
+}
+
+/// The splits of a data set with one or two.
+pub(crate) fn names_with_test(test: bool) -> Vec<String> {
+    let names = if test { &["train", "test"][..] } else { &["train"] };
+    names.iter().map(|&name| name.to_owned()).collect()
 }
 
 /// Records read so far.
+#[derive(Clone)]
 struct Records {
     label_bytes: usize,
     label_at: usize,
@@ -146,8 +188,8 @@ impl Records {
         Self { label_bytes, label_at, classes, pixels: Vec::new(), labels: Vec::new() }
     }
 
-    fn read(&mut self, path: &Path) -> Result<(), DataError> {
-        let bytes = read_file(path)?;
+    fn read(&mut self, files: &FileRoot, path: &Path) -> Result<(), DataError> {
+        let bytes = files.read(path, MOST_BYTES)?;
         let record_len = self.label_bytes + IMAGE_LEN;
         if bytes.is_empty() {
             return Err(DataError::NoImages { path: path.to_owned() });

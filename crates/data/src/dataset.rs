@@ -1,4 +1,4 @@
-//! A dataset: classes, a training part and perhaps a test part.
+//! A dataset: classes, a training split, and perhaps a validation and a test split.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,16 +6,25 @@ use std::sync::Arc;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::findings::Findings;
+use crate::format::dataset_name;
+use crate::splits::Splits;
 use crate::{DataError, Format, ImageSet, Part, ReadOptions, format};
 
-/// A dataset as read: class names, training images and, where the source has them, test images.
+/// Class names shown in a note.
+const SHOWN: usize = 5;
+
+/// A dataset as read: class names, training images and, where the source has them, validation and
+/// test images.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     name: String,
     format: Format,
     classes: Vec<String>,
     train: Arc<ImageSet>,
+    validation: Option<Arc<ImageSet>>,
     test: Option<Arc<ImageSet>>,
+    findings: Findings,
 }
 
 /// What `faculty datasets` and reports say about a dataset.
@@ -33,10 +42,15 @@ pub struct DatasetInfo {
     pub height: usize,
     /// Columns of each image.
     pub width: usize,
-    /// The training part.
+    /// The training split.
     pub train: PartInfo,
-    /// The test part, if there is one.
+    /// The validation split of its own, if it has one.
+    pub validation: Option<PartInfo>,
+    /// The test split, if there is one.
     pub test: Option<PartInfo>,
+    /// What was left out, and why.
+    #[serde(flatten)]
+    pub findings: Findings,
 }
 
 /// How many samples a part has.
@@ -74,24 +88,84 @@ impl Dataset {
         test: Option<ImageSet>,
     ) -> Result<Self, DataError> {
         check_class_names(&classes, Path::new(name))?;
-        for set in [Some(&train), test.as_ref()].into_iter().flatten() {
-            if set.is_empty() {
-                return Err(DataError::NoImages { path: name.into() });
-            }
-            check_labels(set.labels(), classes.len(), Path::new(name))?;
-        }
-        if let Some(test) = &test
-            && test.shape() != train.shape()
-        {
-            return Err(DataError::PartsDiffer { expected: train.shape(), found: test.shape() });
-        }
-        Ok(Self {
+        let dataset = Self {
             name: name.to_owned(),
             format,
             classes,
             train: Arc::new(train),
+            validation: None,
             test: test.map(Arc::new),
-        })
+            findings: Findings::default(),
+        };
+        dataset.check(&dataset.train)?;
+        dataset.test.as_ref().map_or(Ok(()), |test| dataset.check(test))?;
+        Ok(dataset)
+    }
+
+    fn check(&self, set: &ImageSet) -> Result<(), DataError> {
+        let name = Path::new(&self.name);
+        if set.is_empty() {
+            return Err(DataError::NoImages { path: name.to_owned() });
+        }
+        check_labels(set.labels(), self.classes.len(), name)?;
+        if set.shape() != self.shape() {
+            let (expected, found) = (self.shape(), set.shape());
+            return Err(DataError::PartsDiffer { expected, found });
+        }
+        Ok(())
+    }
+
+    /// With a validation split of its own.
+    ///
+    /// # Errors
+    /// As [`Dataset::new`].
+    pub fn with_validation(mut self, validation: ImageSet) -> Result<Self, DataError> {
+        self.check(&validation)?;
+        self.validation = Some(Arc::new(validation));
+        Ok(self)
+    }
+
+    /// Puts together what a reader found.
+    pub(crate) fn assemble(
+        path: &Path,
+        format: Format,
+        classes: Vec<String>,
+        splits: Splits<ImageSet>,
+        mut findings: Findings,
+    ) -> Result<Self, DataError> {
+        let Splits { train, validation, test } = splits;
+        let mut dataset = Self::new(&dataset_name(path), format, classes, train, test)?;
+        if let Some(validation) = validation {
+            dataset = dataset.with_validation(validation)?;
+        }
+        let counts = dataset.train.histogram(dataset.classes.len());
+        let empty = counts.iter().filter(|&&count| count == 0).count();
+        if empty + 1 >= counts.len() {
+            let only = counts.iter().position(|&count| count > 0).unwrap_or(0);
+            let class = dataset.classes[only].clone();
+            return Err(DataError::OneClass { path: path.to_owned(), class });
+        }
+        if empty > 0 {
+            let without = dataset.classes.iter().zip(&counts).filter(|&(_, &count)| count == 0);
+            let names: Vec<String> =
+                without.take(SHOWN).map(|(class, _)| format!("`{class}`")).collect();
+            let more = if empty > SHOWN { ", …" } else { "" };
+            findings.notes.push(format!(
+                "{empty} of {} classes have no training images: {}{more}",
+                counts.len(),
+                names.join(", ")
+            ));
+        }
+        if dataset.test.is_none() && dataset.validation.is_some() {
+            findings.notes.push(
+                "there is no test split: the final numbers are of the validation split, by which the \
+                 best epoch is chosen"
+                    .to_owned(),
+            );
+        }
+        findings.finish();
+        dataset.findings = findings;
+        Ok(dataset)
     }
 
     /// The name: the last part of the path.
@@ -118,17 +192,35 @@ impl Dataset {
         &self.train
     }
 
-    /// The test images, if the source has any; if not, hold out a part with
-    /// [`crate::split_validation`].
+    /// The test images, if the source has any.
     #[must_use]
     pub fn test(&self) -> Option<&Arc<ImageSet>> {
         self.test.as_ref()
+    }
+
+    /// The images of the data set's own validation split, if it has one; if not, hold out some of
+    /// the training images with [`crate::split_validation`].
+    #[must_use]
+    pub fn validation(&self) -> Option<&Arc<ImageSet>> {
+        self.validation.as_ref()
+    }
+
+    /// What was left out, and why.
+    #[must_use]
+    pub fn findings(&self) -> &Findings {
+        &self.findings
     }
 
     /// All training samples as a [`Part`].
     #[must_use]
     pub fn train_part(&self) -> Part {
         Part::whole(Arc::clone(&self.train))
+    }
+
+    /// All samples of the data set's own validation split as a [`Part`].
+    #[must_use]
+    pub fn validation_part(&self) -> Option<Part> {
+        self.validation.as_ref().map(|set| Part::whole(Arc::clone(set)))
     }
 
     /// All test samples as a [`Part`].
@@ -144,7 +236,7 @@ impl Dataset {
     }
 
     /// SHA-256, in 64 hexadecimal digits, over the class names and the sorted ids and labels of
-    /// both parts.
+    /// all splits.
     ///
     /// Two datasets have the same fingerprint when they hold the same samples under the same class
     /// names, in any order and in any format (as far as both formats give the same pixels).
@@ -157,7 +249,9 @@ impl Dataset {
             hash.update((class.len() as u64).to_le_bytes());
             hash.update(class.as_bytes());
         }
-        for set in [Some(&self.train), self.test.as_ref()] {
+        // Without a validation split it is what it was before there were any.
+        let validation = self.validation.as_ref().map(Some);
+        for set in [Some(&self.train), self.test.as_ref()].into_iter().chain(validation) {
             let Some(set) = set else {
                 hash.update(u64::MAX.to_le_bytes());
                 continue;
@@ -193,6 +287,8 @@ impl Dataset {
             height,
             width,
             train: part(&self.train),
+            validation: self.validation.as_deref().map(part),
+            findings: self.findings.clone(),
             test: self.test.as_deref().map(part),
         }
     }

@@ -120,6 +120,124 @@ pub enum DataError {
         /// What the decompressor says.
         source: io::Error,
     },
+    /// A path that is no regular file.
+    #[error("`{}` is {kind}, not a file", .path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is, with its article.
+        kind: &'static str,
+    },
+    /// A link that leads out of the data set's folder.
+    #[error(
+        "`{}` leads to `{}`, outside the folder `{}`",
+        .path.display(), .target.display(), .root.display()
+    )]
+    LinkOutside {
+        /// The link, or a path through one.
+        path: PathBuf,
+        /// Where it leads to.
+        target: PathBuf,
+        /// The folder of the data set.
+        root: PathBuf,
+    },
+    /// A link that leads nowhere.
+    #[error("`{}` is a link to `{}`, which cannot be reached", .path.display(), .target.display())]
+    BrokenLink {
+        /// The link.
+        path: PathBuf,
+        /// What it points to.
+        target: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// A file larger than any real one of its kind.
+    #[error("`{}` has {bytes} bytes, at most {most} are read", .path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its bytes.
+        bytes: u64,
+        /// The most that is read.
+        most: u64,
+    },
+    /// A split is not there.
+    #[error("`{}` has no split `{name}` for `{key}`; it has {}", .path.display(), quoted(.found))]
+    NoSplit {
+        /// The data set.
+        path: PathBuf,
+        /// The recipe key that names the split.
+        key: &'static str,
+        /// Its name.
+        name: String,
+        /// The splits that are there.
+        found: Vec<String>,
+    },
+    /// Several splits could have one role.
+    #[error("`{}` has several splits for `{key}`: {}", .path.display(), quoted(.names))]
+    SeveralSplits {
+        /// The data set.
+        path: PathBuf,
+        /// The recipe key that names one.
+        key: &'static str,
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// A split without labels is to be trained or measured on.
+    #[error("the images of split `{name}` in `{}` have no labels", .path.display())]
+    Unlabelled {
+        /// The data set.
+        path: PathBuf,
+        /// The recipe key that names the split.
+        key: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// All training samples are of one class.
+    #[error("all training samples in `{}` are of one class, `{class}`: there is nothing to learn", .path.display())]
+    OneClass {
+        /// The data set.
+        path: PathBuf,
+        /// The class.
+        class: String,
+    },
+    /// Folders beside each other whose names are not those of classes.
+    #[error(
+        "`{}` has no training split, and its folders do not look like classes: {}",
+        .path.display(), quoted(.folders)
+    )]
+    NotClasses {
+        /// The data set.
+        path: PathBuf,
+        /// The folders.
+        folders: Vec<String>,
+    },
+    /// Labels that count from 1, or higher.
+    #[error("`{}`: the labels start at {first}, 0 is expected", .path.display())]
+    LabelsStartAt {
+        /// The data set, or a file of it.
+        path: PathBuf,
+        /// The lowest label.
+        first: u64,
+    },
+    /// A list of files and labels cannot be used.
+    #[error("`{}`{}: {problem}", .path.display(), line_text(*.line))]
+    List {
+        /// The list.
+        path: PathBuf,
+        /// The line, from 1.
+        line: Option<usize>,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A pickle of Python that is damaged or is no CIFAR batch.
+    #[error("`{}`: {problem}", .path.display())]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// Images and labels are not the same number.
     #[error("`{}` has {labels} labels, `{}` has {images} images", .labels_path.display(), .images_path.display())]
     CountsDiffer {
@@ -143,6 +261,16 @@ pub enum DataError {
         label: i64,
         /// The number of classes; labels are below it.
         classes: usize,
+    },
+    /// A label is a text that is no class of the training split.
+    #[error("`{}`, row {row}: class `{class}` is not one of the training split", .path.display())]
+    UnknownClass {
+        /// The file.
+        path: PathBuf,
+        /// The row.
+        row: u64,
+        /// The class.
+        class: String,
     },
     /// A list of class names does not fit the data.
     #[error("{found} class names in `{}`, {expected} are expected", .path.display())]
@@ -180,7 +308,7 @@ pub enum DataError {
         /// The folder or file.
         path: PathBuf,
     },
-    /// The test part has a class that the training part lacks, or the other way round.
+    /// A split has a class that the training split lacks, or the other way round.
     #[error("class `{class}` is in `{}` and not in `{}`", .present.display(), .absent.display())]
     ClassesDiffer {
         /// The class.
@@ -205,10 +333,28 @@ pub enum DataError {
         other: PathBuf,
     },
     /// A file among the images is none.
-    #[error("`{}` is not a PNG or JPEG file", .path.display())]
+    #[error("`{}`{} is not a PNG, JPEG, WebP, GIF or BMP image", .path.display(), row_text(*.row))]
     NotAnImage {
-        /// The file.
+        /// The file, or the file that holds it.
         path: PathBuf,
+        /// The row in that file.
+        row: Option<u64>,
+    },
+    /// A file without content.
+    #[error("`{}`{} is empty (0 bytes)", .path.display(), row_text(*.row))]
+    EmptyFile {
+        /// The file, or the file that holds it.
+        path: PathBuf,
+        /// The row in that file.
+        row: Option<u64>,
+    },
+    /// An image whose file ends too early.
+    #[error("`{}`{}: the image is cut short", .path.display(), row_text(*.row))]
+    TruncatedImage {
+        /// The image, or the file that holds it.
+        path: PathBuf,
+        /// The row in that file.
+        row: Option<u64>,
     },
     /// An image cannot be decoded.
     #[error("`{}`{}: the image cannot be decoded", .path.display(), row_text(*.row))]
@@ -262,12 +408,14 @@ pub enum DataError {
         /// `[height, width]` of this image.
         found: [usize; 2],
     },
-    /// Training and test images differ in shape.
-    #[error("training images are {expected:?} (channels, height, width), test images {found:?}")]
+    /// Training images and those of another split differ in shape.
+    #[error(
+        "training images are {expected:?} (channels, height, width), those of another split {found:?}"
+    )]
     PartsDiffer {
         /// `[channels, height, width]` of the training images.
         expected: [usize; 3],
-        /// `[channels, height, width]` of the test images.
+        /// `[channels, height, width]` of the others.
         found: [usize; 3],
     },
     /// A Parquet file is damaged or uses what this reader does not know.
@@ -433,11 +581,13 @@ impl DataError {
             }
             Self::CountsDiffer { .. } => "the two files are perhaps of different parts".to_owned(),
             Self::LabelOutOfRange { label, .. } if *label < 0 => {
-                "-1 often marks an unlabelled test part: name a labelled one with `test_part = …`"
+                "-1 marks a sample without a label: remove it, or leave the split out, for example with \
+                 `test = \"none\"`"
                     .to_owned()
             }
             Self::LabelOutOfRange { .. } | Self::WrongClassCount { .. } => {
-                "give one name for each class, with `classes = [..]` or one a line in `classes.txt`"
+                "give one name for each class, with `classes = [..]` or one a line in `classes.txt`; \
+                 labels that count from 1 need `first_label = 1`"
                     .to_owned()
             }
             Self::NoClasses { path } => {
@@ -446,16 +596,51 @@ impl DataError {
             }
             Self::NoImages { .. } => "add images, or remove it".to_owned(),
             Self::ClassesDiffer { .. } => {
-                "each class needs a folder with images in every part".to_owned()
+                "each class needs a folder with images in every split".to_owned()
             }
             Self::StrayImage { .. } => "move it into the folder of its class".to_owned(),
             Self::NotAnImage { .. } => {
-                "convert it to PNG or JPEG, or move it out of the class folder".to_owned()
+                "convert it to PNG or JPEG, or leave such files out with `on_bad_image = \"skip\"`"
+                    .to_owned()
             }
+            Self::NotAFile { .. } => "remove it, or put a file in its place".to_owned(),
+            Self::LinkOutside { .. } => "copy what it leads to into the folder; or, if you made the link \
+                 yourself, allow it with `follow_links = true`"
+                .to_owned(),
+            Self::BrokenLink { .. } => "restore what it points to, or remove the link".to_owned(),
+            Self::TooLarge { .. } => "it is no file of this kind: remove it".to_owned(),
+            Self::NoSplit { key, .. } => {
+                format!("name the split, or give the path of its folder, with `{key} = …`")
+            }
+            Self::SeveralSplits { key, names, .. } => {
+                let first = names.first().map_or("…", String::as_str);
+                format!("choose one with `{key} = \"{first}\"`")
+            }
+            Self::Unlabelled { key, .. } => {
+                format!("name a split with labels, `{key} = …`, or give each image its label")
+            }
+            Self::OneClass { .. } => "put the images of each class in a folder of its own, one beside \
+                 the other; `docs/data.md` shows what is read"
+                .to_owned(),
+            Self::NotClasses { folders, .. } => format!(
+                "put the images of each class in a folder of its own under `train/`; if these are \
+                 classes, say so with `classes = [{}]`",
+                folders.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+            ),
+            Self::LabelsStartAt { first, .. } => format!("say so with `first_label = {first}`"),
+            Self::List { .. } => "a list is a CSV file with a header, such as `path,label` or \
+                 `path,label,split`; `docs/data.md` shows it"
+                .to_owned(),
+            Self::Pickle { .. } => "unpack the download again; the binary version of CIFAR (`.bin`) and \
+                 Parquet are read too"
+                .to_owned(),
             Self::CorruptImage { .. }
+            | Self::TruncatedImage { .. }
+            | Self::EmptyFile { .. }
             | Self::ImplausibleImage { .. }
             | Self::DecoderPanicked { row: Some(_), .. } => {
-                "the image is damaged: replace or remove it".to_owned()
+                "replace or remove it, or leave such images out with `on_bad_image = \"skip\"`"
+                    .to_owned()
             }
             Self::DecoderPanicked { .. } => {
                 "the file is damaged or its download was cut: fetch it again".to_owned()
@@ -471,8 +656,9 @@ impl DataError {
             }
             Self::Column { key, .. } => format!("name the column with `{key} = …`"),
             Self::Parquet { column, .. } if column != "footer" => {
-                "Snappy, gzip and no compression are supported: write the file again with one of \
-                 them, or fetch it again if it is damaged"
+                "Snappy, gzip, Zstandard and no compression are read: write the file again with one of \
+                 them, in pandas `to_parquet(…, compression=\"snappy\")`, or fetch it again if it is \
+                 damaged"
                     .to_owned()
             }
             Self::Parquet { .. } => {
@@ -492,6 +678,35 @@ impl DataError {
         };
         Some(hint)
     }
+}
+
+impl DataError {
+    /// Whether it is about one image alone, which can be left out.
+    pub(crate) const fn is_of_one_image(&self) -> bool {
+        matches!(
+            self,
+            Self::NotAnImage { .. }
+                | Self::EmptyFile { .. }
+                | Self::TruncatedImage { .. }
+                | Self::CorruptImage { .. }
+                | Self::ImplausibleImage { .. }
+                | Self::DecoderPanicked { .. }
+                | Self::NotAFile { .. }
+                | Self::BrokenLink { .. }
+                | Self::MissingFile { .. }
+        )
+    }
+}
+
+fn quoted(names: &[String]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn line_text(line: Option<usize>) -> String {
+    line.map_or_else(String::new, |line| format!(", line {line}"))
 }
 
 fn row_text(row: Option<u64>) -> String {

@@ -6,8 +6,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::listing::{describe, list};
-use crate::{DataError, Dataset, cifar_binary, folder, idx, parquet};
+use crate::findings::OnBadImage;
+use crate::listing::{composed, describe, list as entries_of};
+use crate::{DataError, Dataset, cifar_binary, cifar_python, folder, idx, list, parquet};
 
 /// A dataset format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -18,10 +19,14 @@ pub enum Format {
     Parquet,
     /// The binary version of CIFAR-10 and CIFAR-100: [`crate::cifar_binary`].
     CifarBinary,
+    /// Their Python version: [`crate::cifar_python`].
+    CifarPython,
     /// The files of the MNIST family: [`crate::idx`].
     Idx,
     /// A folder of class folders: [`crate::folder`].
     Folder,
+    /// A list of image files and labels: [`crate::list`].
+    List,
 }
 
 /// One row of [`formats`].
@@ -41,8 +46,9 @@ const FORMATS: &[FormatInfo] = &[
     FormatInfo {
         format: Format::Parquet,
         name: "parquet",
-        recognises: "`train-*.parquet` in the folder, in `data/` or in one other subfolder",
-        summary: "Parquet files as on the Hugging Face hub, PNG or JPEG in an image column",
+        recognises: "`train-*.parquet` or `train/*.parquet` in the folder, in `data/` or in one other \
+                     subfolder",
+        summary: "Parquet files as on the Hugging Face hub, image files in an image column",
     },
     FormatInfo {
         format: Format::CifarBinary,
@@ -51,16 +57,28 @@ const FORMATS: &[FormatInfo] = &[
         summary: "the binary version of CIFAR-10 and CIFAR-100, as from their home page",
     },
     FormatInfo {
+        format: Format::CifarPython,
+        name: "cifar-python",
+        recognises: "`batches.meta` (CIFAR-10), or `meta` and `train` (CIFAR-100)",
+        summary: "the Python version of CIFAR-10 and CIFAR-100, as torchvision downloads it",
+    },
+    FormatInfo {
         format: Format::Idx,
         name: "idx",
-        recognises: "`train-images-idx3-ubyte` or `train-images-idx3-ubyte.gz`",
+        recognises: "`train-images-idx3-ubyte` or `train-images-idx3-ubyte.gz`, perhaps in `raw/`",
         summary: "MNIST, Fashion-MNIST, KMNIST: grey images, plain or gzip, names in `classes.txt`",
     },
     FormatInfo {
         format: Format::Folder,
         name: "folder",
-        recognises: "`train/` with class folders, or class folders with PNG or JPEG files",
-        summary: "a folder of class folders, with `train/` and `test/` above them or not",
+        recognises: "`train/` with class folders, or class folders with image files",
+        summary: "a folder of class folders, with `train/`, `val/`, `test/` above them or not",
+    },
+    FormatInfo {
+        format: Format::List,
+        name: "list",
+        recognises: "`train.csv`, `labels.csv` or `metadata.csv`, and no class folders in `train/`",
+        summary: "a CSV file of paths and labels, one for each split or with a column `split`",
     },
 ];
 
@@ -77,8 +95,10 @@ impl Format {
         match self {
             Self::Parquet => &FORMATS[0],
             Self::CifarBinary => &FORMATS[1],
-            Self::Idx => &FORMATS[2],
-            Self::Folder => &FORMATS[3],
+            Self::CifarPython => &FORMATS[2],
+            Self::Idx => &FORMATS[3],
+            Self::Folder => &FORMATS[4],
+            Self::List => &FORMATS[5],
         }
     }
 
@@ -92,8 +112,10 @@ impl Format {
         match self {
             Self::Parquet => parquet::recognises(path),
             Self::CifarBinary => cifar_binary::recognises(path),
+            Self::CifarPython => cifar_python::recognises(path),
             Self::Idx => idx::recognises(path),
             Self::Folder => folder::recognises(path),
+            Self::List => list::recognises(path),
         }
     }
 }
@@ -126,27 +148,44 @@ pub struct ReadOptions {
     /// Class names in label order; default: those of the dataset. For `folder` they choose the
     /// order of the folders.
     pub classes: Option<Vec<String>>,
-    /// The column with the labels, for `parquet` and `cifar-binary`; default: the only one, or
+    /// The number of the first class, for `parquet`, `idx` and `list`; default: 0. Labels that start
+    /// higher are refused unless this says so.
+    pub first_label: Option<u32>,
+    /// The column with the labels, for `parquet`, `list`, and CIFAR; default: the only one, or
     /// `fine_label`.
     pub label_column: Option<String>,
-    /// The column with the images, for `parquet`; default: the only one.
+    /// The column with the images, for `parquet`, or with their paths, for `list`; default: the only
+    /// one.
     pub image_column: Option<String>,
-    /// The name of the part to test on, for `parquet` and `folder`; default: the first of `test`,
-    /// `validation`, `val`, `valid`.
-    pub test_part: Option<String>,
-    /// Scale all images to `[height, width]`, for `parquet` and `folder`; default: they must have
-    /// one size.
+    /// The split to train on: its name, or, for `parquet`, `folder` and `list`, the path of its folder
+    /// or file, from that of the dataset; default: the one called `train` or `training`.
+    pub train: Option<String>,
+    /// The split to choose by, likewise, or `none`; default: the one called `val`, `valid`,
+    /// `validation` or `dev`, if there is one.
+    pub validation: Option<String>,
+    /// The split to test on, likewise, or `none`; default: the one called `test`, `testing` or `t10k`,
+    /// if there is one.
+    pub test: Option<String>,
+    /// Scale all images to `[height, width]`, for `parquet`, `folder` and `list`; default: they must
+    /// have one size.
     pub resize: Option<[usize; 2]>,
+    /// What to do with an image that cannot be read.
+    pub on_bad_image: OnBadImage,
+    /// Read through links that lead out of the dataset's folder.
+    pub follow_links: bool,
 }
 
 impl ReadOptions {
     fn check(&self, format: Format, path: &Path) -> Result<(), DataError> {
-        use Format::{CifarBinary, Folder, Parquet};
+        use Format::{CifarBinary, CifarPython, Folder, Idx, List, Parquet};
+        let columns = &[Parquet, List, CifarBinary, CifarPython][..];
+        let skips = self.on_bad_image == OnBadImage::Skip;
         let given = [
-            ("label_column", self.label_column.is_some(), &[Parquet, CifarBinary][..]),
-            ("image_column", self.image_column.is_some(), &[Parquet]),
-            ("test_part", self.test_part.is_some(), &[Parquet, Folder]),
-            ("resize", self.resize.is_some(), &[Parquet, Folder]),
+            ("label_column", self.label_column.is_some(), columns),
+            ("image_column", self.image_column.is_some(), &[Parquet, List]),
+            ("first_label", self.first_label.is_some(), &[Parquet, List, Idx]),
+            ("resize", self.resize.is_some(), &[Parquet, Folder, List]),
+            ("on_bad_image", skips, &[Parquet, Folder, List]),
         ];
         for (key, given, formats) in given {
             if given && !formats.contains(&format) {
@@ -191,7 +230,7 @@ pub fn recognise(path: &Path) -> Result<Format, DataError> {
                 FORMATS.iter().map(|info| format!("{} ({})", info.recognises, info.name)).collect();
             Err(DataError::NotRecognised {
                 path: path.to_owned(),
-                found: describe(&list(path)?),
+                found: describe(&entries_of(path)?),
                 looked_for: looked_for.join("; "),
             })
         }
@@ -223,11 +262,15 @@ pub(crate) fn open(path: &Path, options: &ReadOptions) -> Result<Dataset, DataEr
         None => recognise(path)?,
     };
     options.check(format, path)?;
+    let composed = options.classes.as_ref().map(|names| names.iter().map(|name| composed(name)));
+    let options = &ReadOptions { classes: composed.map(Iterator::collect), ..options.clone() };
     match format {
         Format::Parquet => parquet::read(path, options),
         Format::CifarBinary => cifar_binary::read(path, options),
+        Format::CifarPython => cifar_python::read(path, options),
         Format::Idx => idx::read(path, options),
         Format::Folder => folder::read(path, options),
+        Format::List => list::read(path, options),
     }
 }
 

@@ -3,12 +3,12 @@
 //! ```text
 //! train-images-idx3-ubyte[.gz]   0x00000803, count, height, width (big-endian u32), then count * height * width bytes
 //! train-labels-idx1-ubyte[.gz]   0x00000801, count, then count bytes
-//! t10k-images-idx3-ubyte[.gz], t10k-labels-idx1-ubyte[.gz]   the test part, may be absent; also as `test-…`
+//! t10k-images-idx3-ubyte[.gz], t10k-labels-idx1-ubyte[.gz]   the test split, may be absent; also as `test-…`
 //! classes.txt                    class names, one a line; may be absent, then the classes are "0" to "9"
 //! ```
 //!
 //! A dot for the second hyphen (`train-images.idx3-ubyte`) is accepted. Compressed content is told
-//! by its first two bytes.
+//! by its first two bytes. The files may lie in `raw/` or `MNIST/raw/`, where torchvision puts them.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -20,8 +20,10 @@ use flate2::write::GzEncoder;
 
 use crate::bounds::{OF_A_PICTURE, check_justified};
 use crate::dataset::{check_class_names, check_labels};
-use crate::format::dataset_name;
-use crate::listing::read_class_names;
+use crate::files::FileRoot;
+use crate::findings::Findings;
+use crate::listing::{list, read_class_names};
+use crate::splits::choose;
 use crate::{DataError, Dataset, Format, ImageSet, ReadOptions};
 
 const IMAGES_MAGIC: u32 = 0x0803;
@@ -42,7 +44,20 @@ pub struct IdxBytes<'a> {
 }
 
 pub(crate) fn recognises(path: &Path) -> Result<bool, DataError> {
-    Ok(find(path, &["train"], "images", 3).is_some())
+    Ok(!locate(path)?.is_empty())
+}
+
+/// The folders with a training split: `path`, its `raw/`, else those of its subfolders, as
+/// torchvision leaves `MNIST/raw/`.
+fn locate(path: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let trains = |folder: &PathBuf| find(folder, "train", "images", 3).is_some();
+    let here = [path.to_owned(), path.join("raw")];
+    if let Some(folder) = here.into_iter().find(trains) {
+        return Ok(vec![folder]);
+    }
+    let folders = list(path)?.into_iter().filter(|entry| entry.is_dir);
+    let places = folders.flat_map(|entry| [entry.path.join("raw"), entry.path]);
+    Ok(places.filter(trains).collect())
 }
 
 /// Reads the dataset in the folder `path`.
@@ -51,33 +66,50 @@ pub(crate) fn recognises(path: &Path) -> Result<bool, DataError> {
 /// A missing, truncated or foreign file, a header that the file cannot hold, or a label without a
 /// class: [`DataError`].
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
-    let part = |prefixes: &[&str]| -> Result<Option<[PathBuf; 2]>, DataError> {
-        let files = (find(path, prefixes, "images", 3), find(path, prefixes, "labels", 1));
-        let missing = |what: &str| {
-            let name = format!("{}-{what}-ubyte.gz", prefixes[0]);
-            DataError::MissingFile { path: path.join(name) }
-        };
-        match files {
-            (Some(images), Some(labels)) => Ok(Some([images, labels])),
-            (None, None) => Ok(None),
-            (None, Some(_)) => Err(missing("images-idx3")),
-            (Some(_), None) => Err(missing("labels-idx1")),
+    let folder = match locate(path)?.as_slice() {
+        [folder] => folder.clone(),
+        [] => {
+            return Err(DataError::MissingFile { path: path.join("train-images-idx3-ubyte.gz") });
+        }
+        several => {
+            return Err(DataError::SeveralDatasets {
+                path: path.to_owned(),
+                folders: several.iter().map(|folder| format!("`{}`", folder.display())).collect(),
+            });
         }
     };
-    let train = part(&["train"])?
-        .ok_or_else(|| DataError::MissingFile { path: path.join("train-images-idx3-ubyte.gz") })?;
-    let test = part(&["t10k", "test"])?;
-    let names_file = path.join("classes.txt");
+    let files = FileRoot::new(path, options.follow_links)?;
+    let names: Vec<String> = ["train", "t10k", "test"]
+        .into_iter()
+        .filter(|name| {
+            let there = |what, dimensions| find(&folder, name, what, dimensions).is_some();
+            there("images", 3) || there("labels", 1)
+        })
+        .map(str::to_owned)
+        .collect();
+    let mut findings = Findings::default();
+    let chosen = choose(path, &names, options, &mut findings.notes)?;
+    let names_file = folder.join("classes.txt");
     let classes = match &options.classes {
         Some(classes) => classes.clone(),
-        None if names_file.exists() => read_class_names(&names_file)?,
+        None if names_file.exists() => read_class_names(&files, &names_file)?,
         None => digits(),
     };
-    let load = |[images, labels]: &[PathBuf; 2]| {
-        read_part(Source::open(images)?, Source::open(labels)?, classes.len())
-    };
-    let (train, test) = (load(&train)?, test.as_ref().map(load).transpose()?);
-    Dataset::new(&dataset_name(path), Format::Idx, classes, train, test)
+    let splits = chosen.try_map(|split| {
+        if !names.contains(&split.name) {
+            return Err(split.missing(path, &names));
+        }
+        let file = |what: &str, dimensions| {
+            find(&folder, &split.name, what, dimensions).ok_or_else(|| {
+                let name = format!("{}-{what}-idx{dimensions}-ubyte.gz", split.name);
+                DataError::MissingFile { path: folder.join(name) }
+            })
+        };
+        let open = |path: &Path| Source::open(&files, path);
+        let images = open(&file("images", 3)?)?;
+        read_part(images, open(&file("labels", 1)?)?, classes.len(), options.first_label)
+    })?;
+    Dataset::assemble(path, Format::Idx, classes, splits, findings)
 }
 
 /// Reads a dataset from memory, such as one that is part of the program; without `classes` they are
@@ -97,6 +129,7 @@ pub fn from_bytes(
             Source::memory(format!("{name}/{part}-images-idx3-ubyte"), images),
             Source::memory(format!("{name}/{part}-labels-idx1-ubyte"), labels),
             classes.len(),
+            None,
         )
     };
     let train = load("train", files.train_images, files.train_labels)?;
@@ -108,11 +141,9 @@ fn digits() -> Vec<String> {
     (0..10).map(|digit| digit.to_string()).collect()
 }
 
-fn find(folder: &Path, prefixes: &[&str], what: &str, dimensions: u8) -> Option<PathBuf> {
-    let names = prefixes.iter().flat_map(|prefix| {
-        ["-", "."].into_iter().flat_map(move |dot| {
-            ["", ".gz"].map(|gz| format!("{prefix}-{what}{dot}idx{dimensions}-ubyte{gz}"))
-        })
+fn find(folder: &Path, prefix: &str, what: &str, dimensions: u8) -> Option<PathBuf> {
+    let names = ["-", "."].into_iter().flat_map(move |dot| {
+        ["", ".gz"].map(|gz| format!("{prefix}-{what}{dot}idx{dimensions}-ubyte{gz}"))
     });
     names.map(|name| folder.join(name)).find(|path| path.is_file())
 }
@@ -125,10 +156,8 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn open(path: &Path) -> Result<Self, DataError> {
-        let io = |source| DataError::Io { path: path.to_owned(), source };
-        let file = fs::File::open(path).map_err(io)?;
-        let stored = file.metadata().map_err(io)?.len();
+    fn open(files: &FileRoot, path: &Path) -> Result<Self, DataError> {
+        let (file, stored) = files.open(path)?;
         Ok(Self { path: path.to_owned(), stored, bytes: Box::new(io::BufReader::new(file)) })
     }
 
@@ -248,6 +277,7 @@ fn read_part(
     images: Source<'_>,
     labels: Source<'_>,
     classes: usize,
+    first_label: Option<u32>,
 ) -> Result<ImageSet, DataError> {
     let ([image_count, height, width], pixels, images_path) = images.content::<3>(IMAGES_MAGIC)?;
     let ([label_count], labels, labels_path) = labels.content::<1>(LABELS_MAGIC)?;
@@ -259,7 +289,10 @@ fn read_part(
             labels: label_count.into(),
         });
     }
-    let labels: Vec<u32> = labels.into_iter().map(u32::from).collect();
+    // Below the first one wraps to a number that no class has.
+    let first = first_label.unwrap_or(0);
+    let labels: Vec<u32> =
+        labels.into_iter().map(|label| u32::from(label).wrapping_sub(first)).collect();
     check_labels(&labels, classes, &labels_path)?;
     ImageSet::new(1, height as usize, width as usize, pixels, labels)
 }

@@ -1,16 +1,26 @@
-//! Single image files, as a network of a given input wants them.
+//! Image files: one as a network of a given input wants it, and those of a data set.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::listing::read_file;
-use crate::{DataError, picture};
+use rayon::prelude::*;
 
-/// Reads a PNG or JPEG file as `[channels, height, width]`: scaled as datasets are
+use crate::bounds::Budget;
+use crate::files::{FileRoot, MOST_BYTES, read_regular};
+use crate::findings::Findings;
+use crate::picture::{self, Gather};
+use crate::{DataError, ReadOptions};
+
+/// Files decoded at a time: bounds the memory beside the result.
+const CHUNK: usize = 512;
+
+const IMAGE_EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "jpe", "jfif", "webp", "gif", "bmp"];
+
+/// Reads an image file (PNG, JPEG, WebP, GIF, BMP) as `[channels, height, width]`: scaled as datasets are
 /// (bilinear with antialiasing), grey repeated for three channels, colour made grey for one with
 /// the weights of ITU-R BT.601 (as PIL does).
 ///
 /// # Errors
-/// When the file cannot be read or is no whole PNG or JPEG image; when `channels` is neither 1
+/// When the file cannot be read or is no whole image; when `channels` is neither 1
 /// nor 3.
 pub fn read_image(path: &Path, shape: [usize; 3]) -> Result<Vec<u8>, DataError> {
     let [channels, height, width] = shape;
@@ -21,8 +31,72 @@ pub fn read_image(path: &Path, shape: [usize; 3]) -> Result<Vec<u8>, DataError> 
             range: "1 or 3 to read image files".to_owned(),
         });
     }
-    let picture = picture::decode(&read_file(path)?, path, None, Some([height, width]))?;
+    let picture =
+        picture::decode(&read_regular(path, MOST_BYTES)?, path, None, Some([height, width]))?;
     Ok(picture.with_channels(channels))
+}
+
+/// Reads the image files `(path, label)` in parallel, in order.
+///
+/// Text files are left out with a note; whatever else is no image is an error, since it would be
+/// missed without notice.
+pub(crate) fn read_images(
+    files: &FileRoot,
+    images: &[(PathBuf, u32)],
+    options: &ReadOptions,
+    findings: &mut Findings,
+) -> Result<Gather, DataError> {
+    let mut gather = Gather::default();
+    let budget = Budget::default();
+    for chunk in images.chunks(CHUNK) {
+        let decode = |path: &Path| {
+            let file = files.read(path, MOST_BYTES)?;
+            if is_text(path, &file) {
+                return Ok(None);
+            }
+            let picture = picture::decode(&file, path, None, options.resize)?;
+            budget.store(file.len() as u64);
+            budget.decode(path, picture.bytes()).map(|()| Some(picture))
+        };
+        let decoded: Vec<_> = chunk.par_iter().map(|(path, _)| decode(path)).collect();
+        for ((path, label), picture) in chunk.iter().zip(decoded) {
+            match picture {
+                Ok(Some(picture)) => gather.push(picture, *label, path, None)?,
+                Ok(None) => findings.texts.push(path.clone()),
+                Err(error) => findings.skip(error, options)?,
+            }
+        }
+    }
+    Ok(gather)
+}
+
+/// Whether a file is called like an image that is read: `.png`, `.jpg`, `.jpeg`, `.jpe`, `.jfif`,
+/// `.webp`, `.gif` or `.bmp`, in any case.
+#[must_use]
+pub fn has_image_name(name: &str) -> bool {
+    let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|extension| {
+        IMAGE_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
+    })
+}
+
+/// A file of text that does not claim to be an image.
+fn is_text(path: &Path, bytes: &[u8]) -> bool {
+    const LOOKED_AT: usize = 4096;
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if has_image_name(name) || picture::known_format(bytes).is_some() {
+        return false;
+    }
+    let start = &bytes[..bytes.len().min(LOOKED_AT)];
+    let text = match std::str::from_utf8(start) {
+        Ok(text) => text,
+        // A letter that is cut at the end.
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&start[..error.valid_up_to()]).unwrap_or("\0")
+        }
+        Err(_) => return false,
+    };
+    !text.contains(|c: char| c.is_control() && !c.is_whitespace())
 }
 
 #[cfg(test)]

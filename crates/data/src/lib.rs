@@ -14,37 +14,46 @@
 //! - **A bad file is an error that says where**, never a panic, and never makes the reader allocate
 //!   more than a file of that size can hold: see [`DataError`].
 //!
-//! One format is one file: [`idx`], [`cifar_binary`], [`parquet`], [`folder`]. [`LogitTable`] reads what a
+//! One format is one file: [`idx`], [`cifar_binary`], [`cifar_python`], [`parquet`], [`folder`],
+//! [`list`]. [`LogitTable`] reads what a
 //! teacher of elsewhere said about the samples.
 
 mod bounds;
 pub mod cifar_binary;
+pub mod cifar_python;
 mod dataset;
 mod error;
+mod files;
+mod findings;
 pub mod folder;
 mod format;
 pub mod idx;
 mod image_file;
 mod image_set;
 pub mod label_noise;
+pub mod list;
 mod listing;
 mod loader;
 mod logit_table;
 mod normalisation;
 pub mod parquet;
 mod part;
+mod pickle;
 mod picture;
 
 mod sample_id;
 pub mod split;
+mod splits;
 mod thumbnail;
 mod view;
 
 pub use dataset::{Dataset, DatasetInfo, PartInfo};
 pub use error::DataError;
 pub use faculty_random as rng;
+pub use files::{FileRoot, open_regular};
+pub use findings::{Findings, OnBadImage, Skipped};
 pub use format::{Format, FormatInfo, ReadOptions, formats, recognise};
-pub use image_file::read_image;
+pub use image_file::{has_image_name, read_image};
 pub use image_set::ImageSet;
 pub use label_noise::{LabelNoise, with_label_noise};
 pub use loader::{Batch, BatchLoader, LoaderConfig};

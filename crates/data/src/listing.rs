@@ -3,11 +3,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use unicode_normalization::UnicodeNormalization as _;
+
 use crate::DataError;
+use crate::files::FileRoot;
+
+/// The most bytes of a list of class names or labels: a million of 64 letters.
+pub(crate) const MOST_NAMES_BYTES: u64 = 64 << 20;
 
 /// A file or folder in a folder.
 #[derive(Debug)]
 pub(crate) struct Entry {
+    /// In Unicode's composed form (NFC): macOS and Linux write `é` differently, and mean one name.
     pub(crate) name: String,
     pub(crate) path: PathBuf,
     pub(crate) is_dir: bool,
@@ -31,12 +38,13 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<Entry>, DataError> {
         if name.starts_with('.') || matches!(name, "Thumbs.db" | "desktop.ini" | "__MACOSX") {
             continue;
         }
-        let name = name.to_owned();
+        let name = composed(name);
         // The folder knows the kind of most entries; asking for each would be slow for a million
         // images.
         let kind = entry.file_type().map_err(io(&path))?;
         let is_dir = match kind.is_symlink() {
-            true => fs::metadata(&path).map_err(io(&path))?.is_dir(),
+            // Reading says what is wrong with a link that leads nowhere.
+            true => fs::metadata(&path).is_ok_and(|target| target.is_dir()),
             false => kind.is_dir(),
         };
         entries.push(Entry { name, path, is_dir });
@@ -64,20 +72,17 @@ pub(crate) fn describe(entries: &[Entry]) -> String {
     names.join(", ") + &more
 }
 
-/// Reads a whole file.
-pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
-    fs::read(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => DataError::MissingFile { path: path.to_owned() },
-        _ => DataError::Io { path: path.to_owned(), source },
-    })
+/// A name in Unicode's composed form (NFC).
+pub(crate) fn composed(name: &str) -> String {
+    name.nfc().collect()
 }
 
 /// Reads class names, one a line; blank lines at the end are no names.
-pub(crate) fn read_class_names(path: &Path) -> Result<Vec<String>, DataError> {
-    let Ok(text) = String::from_utf8(read_file(path)?) else {
+pub(crate) fn read_class_names(files: &FileRoot, path: &Path) -> Result<Vec<String>, DataError> {
+    let Ok(text) = String::from_utf8(files.read(path, MOST_NAMES_BYTES)?) else {
         return Err(DataError::NotUtf8 { path: path.to_owned() });
     };
-    let names: Vec<String> = text.trim_end().lines().map(|line| line.trim().to_owned()).collect();
+    let names: Vec<String> = text.trim_end().lines().map(|line| composed(line.trim())).collect();
     crate::dataset::check_class_names(&names, path)?;
     Ok(names)
 }

@@ -17,6 +17,7 @@ use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::error::panic_message;
+use crate::files::read_regular;
 use crate::{DataError, SampleId};
 
 mod npy;
@@ -172,8 +173,11 @@ fn class_names(path: &Path, text: Option<&str>) -> Result<Option<Vec<String>>, D
     names.map(Some)
 }
 
+/// The most bytes of a table: 10 million samples of 20,000 classes.
+const MOST_TABLE_BYTES: u64 = 1 << 40;
+
 fn read_bytes(path: &Path) -> Result<Vec<u8>, DataError> {
-    std::fs::read(path).map_err(|source| DataError::Io { path: path.to_owned(), source })
+    read_regular(path, MOST_TABLE_BYTES)
 }
 
 fn safetensors(path: &Path) -> Result<Columns, DataError> {

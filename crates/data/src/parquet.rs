@@ -2,98 +2,149 @@
 //!
 //! ```text
 //! train-00000-of-00002.parquet, train-00001-of-00002.parquet, test-00000-of-00001.parquet
+//! train/0000.parquet, train/0001.parquet, test/0000.parquet       the hub's own conversion
 //!     in the folder, in its `data/`, or in its only subfolder with such files
-//! image column   a struct { bytes, path }, bytes are a PNG or JPEG file
-//! label column   whole numbers; class names from the key `huggingface` of the file's metadata
+//! image column   a struct { bytes, path } or plain bytes: an image file
+//! label column   whole numbers, with class names from the key `huggingface` of the file's metadata;
+//!                or texts, which are the class names
 //! ```
 //!
 //! The label column is the one of the option `label_column`, else the only `ClassLabel` column,
-//! else `fine_label` where there is also `coarse_label` (CIFAR-100); anything else is an error that
-//! lists the candidates. The test part is the first of `test`, `validation`, `val`, `valid`, or
-//! that of the option `test_part`. A shard that is missing (`…-of-00002`) is an error. Without
-//! class names in the file they are the option `classes`, or the numbers from 0 to the highest
-//! label.
+//! else `fine_label` where there is also `coarse_label` (CIFAR-100), else the one called `label`;
+//! anything else is an error that lists the candidates. A shard that is missing (`…-of-00002`) is an
+//! error. Without class names in the file they are the option `classes`, or the numbers from 0 (or
+//! the option `first_label`) to the highest label. A split whose labels are all -1 has none.
+//! Snappy, gzip, Zstandard and no compression are read.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+
+use ::parquet::basic::Type;
 
 mod bounded;
 pub(crate) mod column;
 mod schema;
+mod zstd;
 
 use crate::bounds::Budget;
 use crate::error::panic_message;
-use crate::folder::TEST_PARTS;
-use crate::format::dataset_name;
-use crate::listing::list;
+use crate::files::FileRoot;
+use crate::findings::Findings;
+use crate::listing::{Entry, composed, list};
 use crate::picture::{self, Gather};
+use crate::splits::{Chosen, Role, Splits, choose};
 use crate::{DataError, Dataset, Format, ReadOptions};
 
 use self::column::Table;
 use self::schema::Columns;
 
+/// The label of a sample without one.
+const UNLABELLED: i64 = -1;
+
+/// The files of each split.
+type SplitFiles = BTreeMap<String, Vec<PathBuf>>;
+
 pub(crate) fn recognises(path: &Path) -> Result<bool, DataError> {
-    Ok(!locate(path)?.is_empty())
+    Ok(!locate(path, &ReadOptions::default())?.is_empty())
 }
 
-/// The folders that hold `train-*.parquet`: the first of `path`, `path/data`, else all such
-/// subfolders.
-fn locate(path: &Path) -> Result<Vec<PathBuf>, DataError> {
+/// The folders that hold a training split: the first of `path`, `path/data`, else all such
+/// subfolders, also those of the hub's cache (`snapshots/REVISION`).
+fn locate(path: &Path, options: &ReadOptions) -> Result<Vec<SplitFiles>, DataError> {
+    let trains = |folder: &Path| -> Result<Option<SplitFiles>, DataError> {
+        let files = split_files(folder)?;
+        let is_train = |name: &String| match &options.train {
+            Some(train) => train == name,
+            None => Role::of(name) == Some(Role::Train),
+        };
+        Ok(files.keys().any(is_train).then_some(files))
+    };
     for folder in [path.to_owned(), path.join("data")] {
-        if folder.is_dir() && !shards(&folder, "train")?.is_empty() {
-            return Ok(vec![folder]);
+        if folder.is_dir()
+            && let Some(files) = trains(&folder)?
+        {
+            return Ok(vec![files]);
         }
     }
     let mut found = Vec::new();
-    for entry in list(path)?.into_iter().filter(|entry| entry.is_dir) {
-        match shards(&entry.path, "train") {
-            Ok(files) if files.is_empty() => {}
-            Ok(_) => found.push(entry.path),
-            // A subfolder that cannot be listed is perhaps none of ours.
-            Err(DataError::Io { .. } | DataError::NotUtf8 { .. }) => {}
-            Err(error) => return Err(error),
+    let folders = |path: &Path| {
+        // What cannot be listed is perhaps none of ours.
+        let entries = list(path).unwrap_or_default().into_iter();
+        entries.filter(|entry| entry.is_dir).map(|entry| entry.path)
+    };
+    for folder in folders(path).chain(folders(&path.join("snapshots"))) {
+        let data = folder.join("data");
+        for folder in [Some(folder), data.is_dir().then_some(data)].into_iter().flatten() {
+            match trains(&folder) {
+                Ok(files) => found.extend(files),
+                Err(DataError::Io { .. } | DataError::NotUtf8 { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(found)
 }
 
-/// The files of one part, in order of their numbers; none if the part is not there.
-fn shards(folder: &Path, part: &str) -> Result<Vec<PathBuf>, DataError> {
-    let mut files = Vec::new();
-    let mut numbered = Vec::new();
-    for entry in list(folder)?.into_iter().filter(|entry| !entry.is_dir) {
-        let Some(stem) = entry.name.strip_suffix(".parquet") else {
-            continue;
-        };
-        let Some(rest) = stem.strip_prefix(part) else {
-            continue;
-        };
-        if rest.is_empty() || rest.starts_with('-') {
-            numbered.extend(shard_numbers(rest));
-            files.push(entry.path);
+/// The files of the splits in a folder, in order of their numbers: `train-00000-of-00002.parquet`,
+/// `train.parquet`, or `train/0000.parquet`.
+fn split_files(folder: &Path) -> Result<SplitFiles, DataError> {
+    let mut splits = SplitFiles::new();
+    for entry in list(folder)? {
+        if entry.is_dir {
+            let files = parquet_files(&entry.path).unwrap_or_default();
+            if !files.is_empty() {
+                check_complete(&entry.path, "", &files)?;
+                splits.insert(entry.name, files);
+            }
+        } else if let Some(stem) = entry.name.strip_suffix(".parquet") {
+            let split = stem.split_once('-').map_or(stem, |(split, _)| split);
+            splits.entry(split.to_owned()).or_default().push(entry.path);
         }
     }
+    for (split, files) in &splits {
+        check_complete(folder, split, files)?;
+    }
+    Ok(splits)
+}
+
+fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let is_parquet = |entry: &Entry| !entry.is_dir && entry.name.ends_with(".parquet");
+    Ok(list(folder)?.into_iter().filter(is_parquet).map(|entry| entry.path).collect())
+}
+
+/// Refuses a split with a file missing: training on half of the data would go unnoticed.
+fn check_complete(folder: &Path, split: &str, files: &[PathBuf]) -> Result<(), DataError> {
+    let stems = || files.iter().filter_map(|file| file.file_stem()?.to_str());
+    let missing = |name: String| Err(DataError::MissingFile { path: folder.join(name) });
+    let numbered: Vec<(usize, usize)> =
+        stems().filter_map(|stem| shard_numbers(stem.strip_prefix(split)?)).collect();
     if let Some(&(_, count)) = numbered.first() {
-        for index in 0..count {
-            if !numbered.contains(&(index, count)) {
-                let name = format!("{part}-{index:05}-of-{count:05}.parquet");
-                return Err(DataError::MissingFile { path: folder.join(name) });
-            }
+        if let Some(index) = (0..count).find(|&index| !numbered.contains(&(index, count))) {
+            let separator = if split.is_empty() { "" } else { "-" };
+            return missing(format!("{split}{separator}{index:05}-of-{count:05}.parquet"));
         }
         if files.len() != count {
             return Err(DataError::WrongShape {
-                what: "Parquet files of one part",
+                what: "Parquet files of one split",
                 expected: count,
                 found: files.len(),
             });
         }
     }
-    Ok(files)
+    // `0000.parquet`, `0001.parquet`, …
+    let numbers: Vec<usize> = stems().filter_map(|stem| stem.parse().ok()).collect();
+    if numbers.len() == files.len()
+        && let Some(index) = (0..files.len()).find(|index| !numbers.contains(index))
+    {
+        return missing(format!("{index:04}.parquet"));
+    }
+    Ok(())
 }
 
 /// Index and count from `-00000-of-00002` or `-00000-of-00002-0123abcd`.
 fn shard_numbers(rest: &str) -> Option<(usize, usize)> {
-    let mut words = rest.strip_prefix('-')?.split('-');
+    let mut words = rest.strip_prefix('-').unwrap_or(rest).split('-');
     let index = words.next()?.parse().ok()?;
     if words.next()? != "of" {
         return None;
@@ -107,105 +158,228 @@ fn shard_numbers(rest: &str) -> Option<(usize, usize)> {
 /// A missing shard, a damaged file, no or several possible columns, an empty row, a label without a
 /// class, a damaged image, images of several sizes: [`DataError`] with file, column and row.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
-    let folder = match locate(path)?.as_slice() {
-        [folder] => folder.clone(),
-        [] => {
-            return Err(DataError::MissingFile { path: path.join("train-*.parquet") });
-        }
-        several => {
-            return Err(DataError::SeveralDatasets {
-                path: path.to_owned(),
-                folders: several.iter().map(|folder| format!("`{}`", folder.display())).collect(),
-            });
+    let mut found = locate(path, options)?;
+    let splits = match (found.pop(), found.is_empty()) {
+        (Some(splits), true) => splits,
+        (None, _) => return Err(DataError::MissingFile { path: path.join("train-*.parquet") }),
+        (Some(last), false) => {
+            let folder = |splits: &SplitFiles| {
+                let parent = splits.values().flatten().next().and_then(|file| file.parent());
+                format!("`{}`", parent.unwrap_or(path).display())
+            };
+            found.push(last);
+            let folders = found.iter().map(folder).collect();
+            return Err(DataError::SeveralDatasets { path: path.to_owned(), folders });
         }
     };
-    let train_files = shards(&folder, "train")?;
-    let test_files = test_shards(&folder, options)?;
-
-    let mut reader = Reader { options, names: None, label_limit: 0 };
-    let train = reader.read_part(&train_files)?.ok_or(DataError::NoImages { path: folder })?;
-    let test = reader.read_part(&test_files)?;
-    let (train, test) = picture::into_sets(train, test)?;
+    let names: Vec<String> = splits.keys().cloned().collect();
+    let mut findings = Findings::default();
+    let chosen = choose(path, &names, options, &mut findings.notes)?;
+    let mut reader = Reader {
+        options,
+        files: FileRoot::new(path, options.follow_links)?,
+        names: None,
+        label_limit: 0,
+        findings,
+    };
+    let train_files = locate_split(path, &chosen.train, &splits)?;
+    reader.collect_text_labels(&train_files)?;
+    let train = reader.read_split(path, &chosen.train, &train_files)?;
+    let train = train.ok_or_else(|| DataError::NoImages { path: path.to_owned() })?;
+    let mut read_other = |split: Option<&Chosen>| match split {
+        Some(split) => reader.read_split(path, split, &locate_split(path, split, &splits)?),
+        None => Ok(None),
+    };
+    let validation = read_other(chosen.validation.as_ref())?;
+    let test = read_other(chosen.test.as_ref())?;
+    let sets = picture::into_sets(Splits { train, validation, test })?;
     let classes = match reader.names {
         Some((names, _)) => names,
-        None => (0..reader.label_limit).map(|label| label.to_string()).collect(),
+        None => (0..reader.label_limit)
+            .map(|label| (label + options.first_label.unwrap_or(0)).to_string())
+            .collect(),
     };
-    Dataset::new(&dataset_name(path), Format::Parquet, classes, train, test)
+    Dataset::assemble(path, Format::Parquet, classes, sets, reader.findings)
 }
 
-fn test_shards(folder: &Path, options: &ReadOptions) -> Result<Vec<PathBuf>, DataError> {
-    if let Some(part) = &options.test_part {
-        let files = shards(folder, part)?;
-        if files.is_empty() {
-            let path = folder.join(format!("{part}-*.parquet"));
-            return Err(DataError::MissingFile { path });
-        }
-        return Ok(files);
+/// The files of a split that was chosen: those found, or a file or folder of the caller's.
+fn locate_split(
+    path: &Path,
+    split: &Chosen,
+    splits: &SplitFiles,
+) -> Result<Vec<PathBuf>, DataError> {
+    if let Some(files) = splits.get(&split.name) {
+        return Ok(files.clone());
     }
-    for part in TEST_PARTS {
-        let files = shards(folder, part)?;
-        if !files.is_empty() {
-            return Ok(files);
-        }
+    let given = path.join(&split.name);
+    let files = match (given.is_dir(), given.is_file()) {
+        (true, _) => parquet_files(&given)?,
+        (_, true) => vec![given],
+        _ => Vec::new(),
+    };
+    match files.is_empty() {
+        true => Err(split.missing(path, &splits.keys().cloned().collect::<Vec<_>>())),
+        false => Ok(files),
     }
-    Ok(Vec::new())
 }
 
 /// What is carried from file to file.
 struct Reader<'a> {
     options: &'a ReadOptions,
+    files: FileRoot,
     /// Class names, and the file they are from.
     names: Option<(Vec<String>, PathBuf)>,
     /// One more than the highest label, where there are no names.
     label_limit: u32,
+    findings: Findings,
 }
 
 impl Reader<'_> {
-    fn read_part(&mut self, files: &[PathBuf]) -> Result<Option<Gather>, DataError> {
-        let (mut gather, budget) = (Gather::default(), Budget::default());
-        for path in files {
-            // The Parquet reader is not ours; should it panic on a damaged file, that is still an
-            // error of the file.
-            catch_unwind(AssertUnwindSafe(|| self.read_file(path, &mut gather, &budget)))
-                .unwrap_or_else(|payload| {
-                    let message = panic_message(payload.as_ref());
-                    Err(DataError::DecoderPanicked { path: path.clone(), row: None, message })
-                })?;
-        }
-        Ok((!gather.is_empty()).then_some(gather))
+    fn open(&self, split: Option<&Chosen>, path: &Path) -> Result<Table, DataError> {
+        // What the caller names may lie anywhere.
+        let opened = match split.is_some_and(|split| split.asked) {
+            true => crate::files::open_regular(path)?,
+            false => self.files.open(path)?,
+        };
+        Table::of_file(path, opened)
     }
 
-    fn read_file(
+    /// Where labels are texts, the classes are those of the training split, sorted.
+    fn collect_text_labels(&mut self, files: &[PathBuf]) -> Result<(), DataError> {
+        let mut names = BTreeSet::new();
+        for path in files {
+            let table = self.open(None, path)?;
+            let columns = Columns::choose(&table, self.options)?;
+            if columns.label.physical != Type::BYTE_ARRAY || self.options.classes.is_some() {
+                return Ok(());
+            }
+            guarded(path, || {
+                table.texts(&columns.label, |_, text| {
+                    names.insert(composed(text));
+                    Ok(())
+                })
+            })?;
+        }
+        if let (Some(first), false) = (files.first(), names.is_empty()) {
+            let names: Vec<String> = names.into_iter().collect();
+            crate::dataset::check_class_names(&names, first)?;
+            self.names = Some((names, first.clone()));
+        }
+        Ok(())
+    }
+
+    /// Nothing if the split has no labels.
+    fn read_split(
         &mut self,
         path: &Path,
-        gather: &mut Gather,
-        budget: &Budget,
-    ) -> Result<(), DataError> {
-        let table = Table::open(path)?;
-        let columns = Columns::choose(&table, self.options)?;
-        self.check_names(path, &columns)?;
-        let (limit, named) = match &self.names {
+        split: &Chosen,
+        files: &[PathBuf],
+    ) -> Result<Option<Gather>, DataError> {
+        let (mut gather, budget) = (Gather::default(), Budget::default());
+        let mut labels = Vec::new();
+        for file in files {
+            let table = self.open(Some(split), file)?;
+            let columns = Columns::choose(&table, self.options)?;
+            let found = guarded(file, || self.read_labels(&table, &columns));
+            match found {
+                Err(DataError::MissingValue { row: 0, column, .. })
+                    if column == columns.label.name && !split.asked =>
+                {
+                    return split.unlabelled(path, &mut self.findings.notes);
+                }
+                found => labels.push((table, columns, found?)),
+            }
+        }
+        let mut all = labels.iter().flat_map(|(_, _, labels)| labels).peekable();
+        if all.peek().is_some() && all.all(|&label| label == UNLABELLED) {
+            return split.unlabelled(path, &mut self.findings.notes);
+        }
+        for (table, columns, labels) in labels {
+            let file = table.path().to_owned();
+            let labels = self.check_labels(&table, &columns, &labels, split)?;
+            guarded(&file, || self.read_images(&table, &columns, &labels, &mut gather, &budget))?;
+        }
+        match gather.is_empty() {
+            true => Err(DataError::NoImages { path: files.first().map_or(path, |f| f).to_owned() }),
+            false => Ok(Some(gather)),
+        }
+    }
+
+    /// The labels as numbers, as far as the file knows.
+    fn read_labels(&self, table: &Table, columns: &Columns) -> Result<Vec<i64>, DataError> {
+        let mut labels = Vec::new();
+        if columns.label.physical == Type::BYTE_ARRAY {
+            let names = self.names.iter().flat_map(|(names, _)| names);
+            let given = self.options.classes.iter().flatten();
+            let numbers: BTreeMap<String, i64> =
+                given.chain(names).map(|name| composed(name)).zip(0..).collect();
+            table.texts(&columns.label, |row, text| {
+                let label = numbers.get(&composed(text));
+                labels.push(*label.ok_or_else(|| DataError::UnknownClass {
+                    path: table.path().to_owned(),
+                    row,
+                    class: text.to_owned(),
+                })?);
+                Ok(())
+            })?;
+        } else {
+            let first = i64::from(self.options.first_label.unwrap_or(0));
+            table.labels(&columns.label, |_, label| {
+                labels.push(if label == UNLABELLED { label } else { label.saturating_sub(first) });
+                Ok(())
+            })?;
+        }
+        Ok(labels)
+    }
+
+    /// Refuses labels without a class.
+    fn check_labels(
+        &mut self,
+        table: &Table,
+        columns: &Columns,
+        labels: &[i64],
+        split: &Chosen,
+    ) -> Result<Vec<u32>, DataError> {
+        let path = table.path();
+        self.check_names(path, columns)?;
+        let (classes, named) = match &self.names {
             Some((names, _)) => (names.len(), true),
             // Without names a label must be below the number of rows: keeps the list of classes in
             // bounds.
             None => (table.rows(), false),
         };
-        let mut labels = Vec::new();
-        table.labels(&columns.label, |row, label| {
-            match u32::try_from(label).ok().filter(|&label| (label as usize) < limit) {
-                Some(label) => labels.push(label),
-                None => {
-                    let (path, classes) = (path.to_owned(), limit);
-                    return Err(DataError::LabelOutOfRange { path, row, label, classes });
-                }
-            }
-            Ok(())
-        })?;
+        if !named
+            && split.role == Role::Train
+            && self.options.first_label.is_none()
+            && let Some(first) = labels.iter().min().and_then(|&first| u64::try_from(first).ok())
+            && first > 0
+        {
+            return Err(DataError::LabelsStartAt { path: path.to_owned(), first });
+        }
+        let check = |(row, &label): (usize, &i64)| {
+            let number = u32::try_from(label).ok().filter(|&label| (label as usize) < classes);
+            number.ok_or_else(|| {
+                let (path, row) = (path.to_owned(), row as u64);
+                DataError::LabelOutOfRange { path, row, label, classes }
+            })
+        };
+        let labels: Vec<u32> = labels.iter().enumerate().map(check).collect::<Result<_, _>>()?;
         if !named {
             let highest = labels.iter().max().map_or(0, |label| label + 1);
             self.label_limit = self.label_limit.max(highest);
         }
-        let resize = self.options.resize;
+        Ok(labels)
+    }
+
+    fn read_images(
+        &mut self,
+        table: &Table,
+        columns: &Columns,
+        labels: &[u32],
+        gather: &mut Gather,
+        budget: &Budget,
+    ) -> Result<(), DataError> {
+        let (path, resize) = (table.path(), self.options.resize);
         // A dictionary can give one image to many rows, so the file counts, not its images.
         budget.store(table.file_bytes());
         table.images(&columns.image, |first_row, images| {
@@ -214,7 +388,10 @@ impl Reader<'_> {
                 budget.decode(path, picture.bytes()).map(|()| picture)
             });
             for (row, picture) in (first_row..).zip(decoded) {
-                gather.push(picture?, labels[row as usize], path, Some(row))?;
+                match picture {
+                    Ok(picture) => gather.push(picture, labels[row as usize], path, Some(row))?,
+                    Err(error) => self.findings.skip(error, self.options)?,
+                }
             }
             Ok(())
         })
@@ -241,6 +418,15 @@ impl Reader<'_> {
         }
         Ok(())
     }
+}
+
+/// The Parquet reader is not ours; should it panic on a damaged file, that is still an error of the
+/// file.
+fn guarded<R>(path: &Path, read: impl FnOnce() -> Result<R, DataError>) -> Result<R, DataError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|payload| {
+        let message = panic_message(payload.as_ref());
+        Err(DataError::DecoderPanicked { path: path.to_owned(), row: None, message })
+    })
 }
 
 #[cfg(test)]

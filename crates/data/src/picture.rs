@@ -1,19 +1,29 @@
-//! PNG and JPEG bytes to planes of pixels, and many of them to an image set.
+//! The bytes of image files to planes of pixels, and many of them to an image set.
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::imageops::FilterType;
-use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageFormat, ImageReader};
+use image::{
+    ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader,
+    Limits,
+};
 
-use crate::bounds::{OF_A_PICTURE, check_justified};
+use crate::bounds::{OF_A_PICTURE, check_justified, in_turn};
 use crate::error::panic_message;
+use crate::splits::Splits;
 use crate::{DataError, ImageSet};
+
+mod jpeg;
 
 /// The most pixels that one byte can give: 8 pixels of one bit in a byte, 1032 bytes from one of
 /// deflate. JPEG gives fewer.
 const PIXELS_PER_BYTE: u64 = 8 * 1032;
+
+/// Memory for what stands beside the pixels of a PNG: colour profiles and texts, which are
+/// compressed too, and two rows. Real profiles have some kilobytes.
+const BESIDE_THE_PIXELS: u64 = 16 << 20;
 
 /// A decoded image: grey, or red, green and blue.
 #[derive(Debug)]
@@ -66,43 +76,133 @@ pub(crate) fn decode(
     )
 }
 
+/// The format of an image file, if it is one that is read.
+pub(crate) fn known_format(bytes: &[u8]) -> Option<ImageFormat> {
+    use ImageFormat::{Bmp, Gif, Jpeg, Png, WebP};
+    image::guess_format(bytes).ok().filter(|format| matches!(format, Png | Jpeg | WebP | Bmp | Gif))
+}
+
 fn decode_trusting(
     bytes: &[u8],
     path: &Path,
     row: Option<u64>,
     resize: Option<[usize; 2]>,
 ) -> Result<Picture, DataError> {
+    if bytes.is_empty() {
+        return Err(DataError::EmptyFile { path: path.to_owned(), row });
+    }
+    let Some(format) = known_format(bytes) else {
+        return Err(DataError::NotAnImage { path: path.to_owned(), row });
+    };
     let corrupt = |source| DataError::CorruptImage { path: path.to_owned(), row, source };
-    let mut reader = ImageReader::new(Cursor::new(bytes));
-    match image::guess_format(bytes).map_err(corrupt)? {
-        format @ (ImageFormat::Png | ImageFormat::Jpeg) => reader.set_format(format),
-        _ => {
-            return Err(DataError::NotAnImage { path: path.to_owned() });
+    let header = match format {
+        ImageFormat::Jpeg => jpeg::Header::read(bytes).map(Decoder::Jpeg),
+        _ => reader(bytes, format).map(Decoder::Other),
+    };
+    let decoder = header.map_err(corrupt)?;
+    let [height, width] = decoder.size();
+    let most = (bytes.len() as u64).saturating_mul(PIXELS_PER_BYTE);
+    let pixels = (height as u64).saturating_mul(width as u64);
+    if pixels > most || pixels == 0 {
+        let (path, bytes) = (path.to_owned(), bytes.len());
+        return Err(DataError::ImplausibleImage { path, row, size: [height, width], bytes });
+    }
+    let decoded = decoder.total_bytes();
+    check_justified(path, bytes.len() as u64, decoded, OF_A_PICTURE)?;
+    if is_cut(bytes, format) {
+        return Err(DataError::TruncatedImage { path: path.to_owned(), row });
+    }
+    in_turn(decoded, || {
+        let grey = decoder.is_grey();
+        let image = decoder.pixels().map_err(corrupt)?;
+        if matches!(image, DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_)) {
+            return Err(DataError::NotAnImage { path: path.to_owned(), row });
+        }
+        Ok(planes(image, grey, resize))
+    })
+}
+
+/// Whether a file ends before its image does, where the decoder would not mind.
+fn is_cut(bytes: &[u8], format: ImageFormat) -> bool {
+    match format {
+        ImageFormat::Jpeg => !jpeg::has_end(bytes),
+        // `RIFF`, then the length of the rest.
+        ImageFormat::WebP => {
+            let length = bytes.get(4..8).and_then(|length| length.try_into().ok());
+            let length = length.map_or(u64::MAX, |length| u32::from_le_bytes(length).into());
+            (bytes.len() as u64) < length + 8
+        }
+        _ => false,
+    }
+}
+
+/// An image whose header was read.
+enum Decoder<'a> {
+    Jpeg(jpeg::Header<'a>),
+    Other(Box<dyn ImageDecoder + 'a>),
+}
+
+fn reader(bytes: &[u8], format: ImageFormat) -> Result<Box<dyn ImageDecoder + '_>, ImageError> {
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(match format {
+        ImageFormat::Png => BESIDE_THE_PIXELS,
+        _ => 4 * OF_A_PICTURE.max(bytes.len() as u64),
+    });
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits);
+    Ok(Box::new(reader.into_decoder()?))
+}
+
+impl Decoder<'_> {
+    /// `[height, width]`.
+    fn size(&self) -> [usize; 2] {
+        match self {
+            Self::Jpeg(header) => header.size,
+            Self::Other(decoder) => {
+                let (width, height) = decoder.dimensions();
+                [height as usize, width as usize]
+            }
         }
     }
-    let decoder = reader.into_decoder().map_err(corrupt)?;
-    let (width, height) = decoder.dimensions();
-    let most = (bytes.len() as u64).saturating_mul(PIXELS_PER_BYTE);
-    if u64::from(width) * u64::from(height) > most || width == 0 || height == 0 {
-        let size = [height as usize, width as usize];
-        let (path, bytes) = (path.to_owned(), bytes.len());
-        return Err(DataError::ImplausibleImage { path, row, size, bytes });
+
+    fn total_bytes(&self) -> u64 {
+        match self {
+            Self::Jpeg(header) => header.total_bytes(),
+            Self::Other(decoder) => decoder.total_bytes(),
+        }
     }
-    check_justified(path, bytes.len() as u64, decoder.total_bytes(), OF_A_PICTURE)?;
-    let grey = matches!(
-        decoder.original_color_type(),
-        ExtendedColorType::L1
-            | ExtendedColorType::L2
-            | ExtendedColorType::L4
-            | ExtendedColorType::La1
-            | ExtendedColorType::La2
-            | ExtendedColorType::La4
-    ) || matches!(
-        decoder.color_type(),
-        ColorType::L8 | ColorType::La8 | ColorType::L16 | ColorType::La16
-    );
-    let mut image = DynamicImage::from_decoder(decoder).map_err(corrupt)?;
-    image = if grey { image.into_luma8().into() } else { image.into_rgb8().into() };
+
+    fn is_grey(&self) -> bool {
+        let decoder = match self {
+            Self::Jpeg(header) => return header.grey,
+            Self::Other(decoder) => decoder,
+        };
+        matches!(
+            decoder.original_color_type(),
+            ExtendedColorType::L1
+                | ExtendedColorType::L2
+                | ExtendedColorType::L4
+                | ExtendedColorType::La1
+                | ExtendedColorType::La2
+                | ExtendedColorType::La4
+        ) || matches!(
+            decoder.color_type(),
+            ColorType::L8 | ColorType::La8 | ColorType::L16 | ColorType::La16
+        )
+    }
+
+    fn pixels(self) -> Result<DynamicImage, ImageError> {
+        match self {
+            Self::Jpeg(header) => header.pixels(),
+            Self::Other(decoder) => DynamicImage::from_decoder(decoder),
+        }
+    }
+}
+
+/// 8 bits a channel, scaled, plane by plane.
+fn planes(image: DynamicImage, grey: bool, resize: Option<[usize; 2]>) -> Picture {
+    let mut image: DynamicImage =
+        if grey { image.into_luma8().into() } else { image.into_rgb8().into() };
     if let Some([height, width]) = resize
         && [image.height() as usize, image.width() as usize] != [height, width]
     {
@@ -118,7 +218,7 @@ fn decode_trusting(
         let plane = |channel| interleaved.iter().skip(channel).step_by(3).copied();
         (0..3).flat_map(plane).collect()
     };
-    Ok(Picture { channels, size, pixels })
+    Picture { channels, size, pixels }
 }
 
 /// Pictures of one size and their labels, collected in order.
@@ -164,6 +264,10 @@ impl Gather {
         self.labels.is_empty()
     }
 
+    pub(crate) fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
     fn make_colour(&mut self) {
         if self.channels == 1 {
             let area = self.size[0] * self.size[1];
@@ -177,16 +281,12 @@ impl Gather {
     }
 }
 
-/// Makes the sets of the training and the test part; if one is in colour, both become so.
-pub(crate) fn into_sets(
-    mut train: Gather,
-    mut test: Option<Gather>,
-) -> Result<(ImageSet, Option<ImageSet>), DataError> {
-    if train.channels == 3 || test.as_ref().is_some_and(|test| test.channels == 3) {
-        train.make_colour();
-        test.as_mut().map(Gather::make_colour).unwrap_or_default();
+/// Makes the sets of all splits; if one is in colour, all become so.
+pub(crate) fn into_sets(mut splits: Splits<Gather>) -> Result<Splits<ImageSet>, DataError> {
+    if splits.iter().any(|gather| gather.channels == 3) {
+        splits.iter_mut().for_each(Gather::make_colour);
     }
-    Ok((train.into_set()?, test.map(Gather::into_set).transpose()?))
+    splits.try_map(Gather::into_set)
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use faculty_data::{
-    Augmentation, BatchLoader, Dataset, Format, LoaderConfig, Normalisation, Part, ReadOptions,
+    Augmentation, BatchLoader, Dataset, Format, LoaderConfig, Normalisation, OnBadImage, Part,
+    ReadOptions,
 };
 use faculty_nets::weights::WeightFile;
 use faculty_nets::{MapShape, Network};
@@ -317,11 +318,27 @@ impl CheckedRun {
 /// When it is missing, damaged or not recognised.
 pub fn open_dataset(data: &recipe::Data) -> Result<Dataset> {
     let format = data.format.as_deref().map(str::parse::<Format>).transpose()?;
+    let validation = match &data.validation {
+        recipe::Validation::Split(name) => Some(name.clone()),
+        recipe::Validation::Share(share) if *share == 0.0 => Some("none".to_owned()),
+        recipe::Validation::Share(_) => None,
+    };
+    let on_bad_image = match data.on_bad_image {
+        recipe::OnBadImage::Stop => OnBadImage::Stop,
+        recipe::OnBadImage::Skip => OnBadImage::Skip,
+    };
     let options = ReadOptions {
         format,
+        classes: data.classes.clone(),
+        first_label: data.first_label,
         label_column: data.label_column.clone(),
+        image_column: data.image_column.clone(),
+        train: data.train.clone(),
+        validation,
+        test: data.test.clone(),
         resize: data.resize,
-        ..ReadOptions::default()
+        on_bad_image,
+        follow_links: data.follow_links,
     };
     Ok(Dataset::open(&data.path, &options)?)
 }

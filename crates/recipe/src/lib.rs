@@ -24,6 +24,7 @@ mod section;
 mod setting;
 mod term;
 mod tree;
+mod validation;
 
 #[cfg(test)]
 mod tests;
@@ -38,7 +39,8 @@ pub use problems::{Location, Problem, RecipeError};
 pub use range::Range;
 pub use schema::milestones as default_milestones;
 pub use schema::{
-    Cache, CacheDtype, CacheMaps, Data, Device, HeadTraining, LabelNoise, Optimizer, OutputType,
-    Plan, PlanKind, Recipe, Schedule, Student, Teacher, Train,
+    Cache, CacheDtype, CacheMaps, Data, Device, HeadTraining, LabelNoise, OnBadImage, Optimizer,
+    OutputType, Plan, PlanKind, Recipe, Schedule, Student, Teacher, Train,
 };
 pub use term::{MethodTerm, TERM_WEIGHTS};
+pub use validation::Validation;

@@ -8,11 +8,14 @@ use super::method::Method;
 use super::range::Range;
 use super::section::{Section as _, section};
 use super::setting::words;
+use super::validation::Validation;
 
 /// Every count: far above any use, far below what a float holds exactly.
 const COUNT: Range = Range::between(1.0, 1e12);
+/// A label.
+const LABEL: Range = Range::between(0.0, 1e9);
 const SHARE: Range = Range::between(0.0, 1.0);
-const FORMATS: &[&str] = &["idx", "cifar-binary", "parquet", "folder"];
+const FORMATS: &[&str] = &["idx", "cifar-binary", "cifar-python", "parquet", "folder", "list"];
 
 section! {
     /// Everything that a run is made of, as plain data.
@@ -53,21 +56,40 @@ section! {
     pub struct Data {
         /// File or folder of the data set.
         path: PathBuf;
-        /// How the data set is stored: `idx`, `cifar-binary`, `parquet` or `folder`.
+        /// How the data set is stored: `idx`, `cifar-binary`, `cifar-python`, `parquet`, `folder` or
+        /// `list`.
         #[within(Range::Words(FORMATS))]
         format: Option<String> = None, "recognised from the files";
+        /// Split to train on: its name, or the path of its folder or file, taken from `data.path`.
+        train: Option<String> = None, "the split called `train` or `training`";
+        /// What the best epoch is chosen by: a split by its name or path, as `val`; or the share of
+        /// the training split that is held out where the data set has no validation split of its own
+        /// (`val`, `valid`, `validation`, `dev`). With 0 there is none, and the last epoch counts as
+        /// the best.
+        #[within(Range::below(0.0, 0.9))]
+        validation: Validation = Validation::Share(0.1), "faculty's choice";
+        /// Split that gives the final numbers: its name or path, or `none`.
+        test: Option<String> = None, "the split called `test`, `testing` or `t10k`";
+        /// Names of the classes in the order of their labels.
+        classes: Option<Vec<String>> = None, "those in the data, or numbers";
+        /// Label of the first class, for data sets that count from 1.
+        #[within(LABEL)]
+        first_label: Option<u32> = None, "0";
         /// Column that holds the labels, for data sets with several.
         label_column: Option<String> = None, "recognised from the files";
+        /// Column that holds the images (of a list: their paths), for data sets with several.
+        image_column: Option<String> = None, "recognised from the files";
+        /// What to do with an image that cannot be read: `stop`, or `skip` it and say so.
+        #[within(Range::Words(OnBadImage::NAMES))]
+        on_bad_image: OnBadImage = OnBadImage::Stop, "faculty's choice";
+        /// Read through links that lead out of the data set's folder.
+        follow_links: bool = false, "faculty's choice";
         /// Height and width in pixels that every image is scaled to.
         #[within(Range::between(1.0, 4096.0))]
         resize: Option<[usize; 2]> = None, "images stay as they are";
         /// Use only this many samples of the training part.
         #[within(COUNT)]
         train_samples: Option<usize> = None, "all";
-        /// Share of the training part that is held out to choose the best epoch; with 0 none is,
-        /// and the last epoch counts as the best.
-        #[within(Range::below(0.0, 0.9))]
-        validation: f64 = 0.1, "faculty's choice";
         /// Share of the training labels that are replaced by random wrong ones, to make a bad
         /// teacher on purpose.
         #[within(SHARE)]
@@ -333,6 +355,17 @@ words! {
         Probabilities = "probabilities",
         /// As a sigmoid gives them: each class between 0 and 1 by itself.
         Sigmoid = "sigmoid",
+    }
+}
+
+words! {
+    /// `data.on_bad_image`: what to do with an image that cannot be read.
+    pub enum OnBadImage {
+        /// The data set is refused.
+        #[default]
+        Stop = "stop",
+        /// It is left out and listed.
+        Skip = "skip",
     }
 }
 

@@ -188,8 +188,10 @@ fn explanations_serialise_with_value_and_origin() {
             "key": "data.validation",
             "value": 0.1,
             "origin": "default (faculty's choice)",
-            "help": "share of the training part that is held out to choose the best epoch; \
-                     with 0 none is, and the last epoch counts as the best",
+            "help": "what the best epoch is chosen by: a split by its name or path, as `val`; or the \
+                     share of the training split that is held out where the data set has no \
+                     validation split of its own (`val`, `valid`, `validation`, `dev`). With 0 there \
+                     is none, and the last epoch counts as the best",
         })
     );
     assert_eq!(entry(&loaded, "data.mean").value_text(), "[0.5071, 0.4867, 0.4408]");

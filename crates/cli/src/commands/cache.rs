@@ -5,11 +5,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use faculty_distill::cache::{Built, CacheEvent, CachePlan, CacheSize, Estimate, verify};
-use faculty_distill::open_dataset;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{heads, load_recipe, shown, stop_on_interrupt, use_threads};
+use super::{heads, load_recipe, open_data, shown, stop_on_interrupt, use_threads};
 use crate::arguments::CacheOptions;
 use crate::failure::Failure;
 use crate::progress::{duration, print_json};
@@ -29,7 +28,7 @@ pub(crate) fn run(options: &CacheOptions) -> Result<(), Failure> {
     }
     use_threads(recipe.train.threads)?;
     let stop = stop_on_interrupt();
-    let dataset = open_dataset(&recipe.data)?;
+    let dataset = open_data(&recipe)?;
     let recipe = heads::mount(&recipe, &dataset, &stop, options.json)?;
     let plan = CachePlan::new(&recipe, &dataset)?;
     if options.verify.is_some() || options.dry_run {

@@ -7,17 +7,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use faculty_data::Dataset;
+use faculty_distill::Error;
 use faculty_distill::comparison::{
     CheckedComparison, Comparison, ComparisonPlan, MethodNote, Single, Spread, mount_heads,
 };
 use faculty_distill::recipe::Recipe;
-use faculty_distill::{Error, open_dataset};
 use faculty_escape as escape;
 use faculty_files::write_atomically;
 use serde_json::json;
 
 use super::{
-    beside, cache, heads, load_recipe, report, shown, stop_on_interrupt, sweep, use_threads,
+    beside, cache, heads, load_recipe, open_data, report, shown, stop_on_interrupt, sweep,
+    use_threads,
 };
 use crate::arguments::CompareOptions;
 use crate::failure::Failure;
@@ -43,7 +44,7 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
         overwrite: options.overwrite,
     };
     let stop = stop_on_interrupt();
-    let dataset = open_dataset(&recipe.data)?;
+    let dataset = open_data(&recipe)?;
     let mut progress = heads::Progress::new(options.json);
     let mounted = mount_heads(&recipe, &dataset, &plan, &stop, &mut |event| progress.show(&event));
     progress.finish();

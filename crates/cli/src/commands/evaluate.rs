@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use faculty_data::{Dataset, Format, Normalisation, Part, ReadOptions};
+use faculty_data::{Dataset, Normalisation, Part};
 use faculty_distill::evaluate::network_quality;
 use faculty_distill::methods::specs;
 use faculty_distill::metrics::Quality;
-use faculty_distill::open_dataset;
 use faculty_distill::recipe::Recipe;
 use faculty_nets::weights::{self, WeightFile};
 use faculty_nets::{MapShape, Network};
 
+use super::{open_data, show_findings};
 use crate::arguments::{EvaluateOptions, PartName};
 use crate::failure::Failure;
 use crate::progress::print_json;
@@ -20,10 +20,9 @@ pub(crate) fn run(options: &EvaluateOptions) -> Result<(), Failure> {
     let (weight_file, dataset) = match (&options.run, &options.weights, &options.data) {
         (Some(run), ..) => of_run(run)?,
         (None, Some(weights), Some(data)) => {
-            let format = options.format.as_deref().map(str::parse::<Format>).transpose()?;
-            let label_column = options.label_column.clone();
-            let read = ReadOptions { format, label_column, ..ReadOptions::default() };
-            (weights.clone(), Dataset::open(data, &read)?)
+            let dataset = Dataset::open(data, &options.reading.read_options()?)?;
+            show_findings(&dataset);
+            (weights.clone(), dataset)
         }
         _ => unreachable!("the command line asks for a run, or for weights and data"),
     };
@@ -83,7 +82,7 @@ fn of_run(run: &Path) -> Result<(PathBuf, Dataset), Failure> {
         });
     }
     let recipe = Recipe::load(&recipe, &[], &specs())?.recipe;
-    Ok((weights, open_dataset(&recipe.data)?))
+    Ok((weights, open_data(&recipe)?))
 }
 
 fn normalisation(
@@ -110,11 +109,15 @@ fn normalisation(
 }
 
 fn part(name: PartName, dataset: &Dataset) -> Result<Part, Failure> {
-    match name {
-        PartName::Train => Ok(dataset.train_part()),
-        PartName::Test => dataset.test_part().ok_or_else(|| Failure::Usage {
-            what: format!("data set `{}` has no test part", dataset.name()),
-            hint: "measure on `--part train`, or add test images".to_owned(),
-        }),
-    }
+    let (found, what, others) = match name {
+        PartName::Train => return Ok(dataset.train_part()),
+        PartName::Validation => (dataset.validation_part(), "validation", "test"),
+        PartName::Test => (dataset.test_part(), "test", "validation"),
+    };
+    found.ok_or_else(|| Failure::Usage {
+        what: format!("data set `{}` has no {what} split", dataset.name()),
+        hint: format!(
+            "measure on `--part {others}` or `--part train`, or name a split with `--{what} SPLIT`"
+        ),
+    })
 }

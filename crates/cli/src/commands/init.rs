@@ -5,7 +5,7 @@ mod text;
 
 use std::path::{Path, PathBuf};
 
-use faculty_data::{Dataset, ReadOptions};
+use faculty_data::Dataset;
 use faculty_distill::methods::{METHODS, specs};
 use faculty_distill::recipe::Recipe;
 use faculty_files::write_atomically;
@@ -13,7 +13,7 @@ use faculty_nets::{MapShape, NETWORKS, graph_of, smaller};
 use serde_json::json;
 
 use self::teachers::{Found, Source};
-use super::{show_warnings, shown};
+use super::{show_findings, show_warnings, shown};
 use crate::arguments::InitOptions;
 use crate::failure::Failure;
 use crate::progress::print_json;
@@ -41,10 +41,8 @@ pub(crate) fn run(options: &InitOptions) -> Result<(), Failure> {
             hint: "give `--overwrite` to replace it, or another file with `--output`".to_owned(),
         });
     }
-    let resize = options.resize.as_deref().and_then(|size| size.try_into().ok());
-    let label_column = options.label_column.clone();
-    let read = ReadOptions { label_column, resize, ..ReadOptions::default() };
-    let dataset = Dataset::open(&options.data, &read)?;
+    let dataset = Dataset::open(&options.data, &options.reading.read_options()?)?;
+    show_findings(&dataset);
     let [channels, height, width] = dataset.shape();
     let input = MapShape::new(channels, height, width);
     let teachers = teachers::look_at(&options.weights, input, options.weights_key.as_deref())?;

@@ -2,13 +2,13 @@
 
 use std::io::Write as _;
 
-use faculty_data::{Dataset, Format, ReadOptions, formats};
+use faculty_data::{Dataset, formats};
 use faculty_distill::methods::{METHODS, MethodInfo};
 use faculty_distill::recipe::OptionSpec;
 use faculty_nets::{MapShape, NETWORKS};
 use serde_json::json;
 
-use crate::arguments::{DatasetsOptions, ListOptions, MethodsOptions};
+use crate::arguments::{DataOptions, DatasetsOptions, ListOptions, MethodsOptions};
 use crate::failure::Failure;
 use crate::progress::print_json;
 use crate::table::{self, Align};
@@ -177,15 +177,17 @@ pub(crate) fn networks(options: &ListOptions) -> Result<(), Failure> {
 
 pub(crate) fn datasets(options: &DatasetsOptions) -> Result<(), Failure> {
     if let Some(path) = &options.path {
-        let format = options.format.as_deref().map(str::parse::<Format>).transpose()?;
-        let label_column = options.label_column.clone();
-        let resize = options.resize.map(|size| size.0);
-        let read = ReadOptions { format, label_column, resize, ..ReadOptions::default() };
-        let dataset = Dataset::open(path, &read)?;
+        let dataset = Dataset::open(path, &options.reading.read_options()?)?;
         if options.ids {
             return Ok(list_ids(&dataset)?);
         }
         return Ok(inspect(&dataset, options.json)?);
+    }
+    if options.reading != DataOptions::default() {
+        return Err(Failure::Usage {
+            what: "these options say how a data set is read, and none is given".to_owned(),
+            hint: "give the path of one: `faculty datasets PATH`".to_owned(),
+        });
     }
     if options.json {
         print_json(&json!({"formats": formats()}));
@@ -204,7 +206,12 @@ pub(crate) fn datasets(options: &DatasetsOptions) -> Result<(), Failure> {
 fn list_ids(dataset: &Dataset) -> std::io::Result<()> {
     let mut out = crate::terminal::stdout();
     writeln!(out, "part,index,id,label")?;
-    for (part, set) in [("train", Some(dataset.train())), ("test", dataset.test())] {
+    let splits = [
+        ("train", Some(dataset.train())),
+        ("validation", dataset.validation()),
+        ("test", dataset.test()),
+    ];
+    for (part, set) in splits {
         let samples = set.into_iter().flat_map(|set| set.ids().iter().zip(set.labels()));
         for (index, (id, label)) in samples.enumerate() {
             writeln!(out, "{part},{index},{id},{label}")?;
@@ -222,7 +229,12 @@ fn inspect(dataset: &Dataset, json: bool) -> std::io::Result<()> {
     let mut out = crate::terminal::stdout();
     let (channels, height, width) = (info.channels, info.height, info.width);
     writeln!(out, "{} ({}): images {channels}×{height}×{width}", info.name, info.format)?;
-    for (name, part) in [("training", Some(&info.train)), ("test", info.test.as_ref())] {
+    let splits = [
+        ("training", Some(&info.train)),
+        ("validation", info.validation.as_ref()),
+        ("test", info.test.as_ref()),
+    ];
+    for (name, part) in splits {
         match part {
             Some(part) => writeln!(
                 out,
@@ -233,5 +245,11 @@ fn inspect(dataset: &Dataset, json: bool) -> std::io::Result<()> {
         }
     }
     writeln!(out, "{} classes: {}", info.classes.len(), info.classes.join(", "))?;
+    for note in &info.findings.notes {
+        writeln!(out, "note: {note}")?;
+    }
+    for skipped in &info.findings.skipped {
+        writeln!(out, "skipped: {}", skipped.reason)?;
+    }
     writeln!(out, "fingerprint: {}", dataset.fingerprint())
 }

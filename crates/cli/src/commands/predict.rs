@@ -65,7 +65,7 @@ fn image_files(given: &[PathBuf]) -> (Vec<PathBuf>, bool) {
             Ok(_) => {
                 failed = true;
                 eprintln!(
-                    "error: folder `{}` has no PNG or JPEG files\n  hint: give the folder that \
+                    "error: folder `{}` has no image files\n  hint: give the folder that \
                      holds them; folders inside it are not looked into",
                     path.display()
                 );
@@ -86,10 +86,8 @@ fn images_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let known = |e: &std::ffi::OsStr| {
-            ["png", "jpg", "jpeg"].iter().any(|known| e.eq_ignore_ascii_case(known))
-        };
-        if path.extension().is_some_and(known) && path.is_file() {
+        let name = path.file_name().and_then(std::ffi::OsStr::to_str);
+        if name.is_some_and(faculty_data::has_image_name) && path.is_file() {
             files.push(path);
         }
     }
@@ -121,7 +119,9 @@ fn complain(image: &Path, error: &Error) {
         Error::Data(_) if !image.exists() => {
             (format!("there is no image `{}`", image.display()), "check the path")
         }
-        Error::Data(error) => (error.to_string(), "give a whole PNG or JPEG file"),
+        Error::Data(error) => {
+            (error.to_string(), "give a whole image file: PNG, JPEG, WebP, GIF or BMP")
+        }
         error => (format!("image `{}`: {error}", image.display()), "check the model"),
     };
     eprintln!("error: {what}");

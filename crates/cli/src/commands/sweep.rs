@@ -4,15 +4,15 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
+use faculty_distill::Error;
 use faculty_distill::methods::specs;
 use faculty_distill::recipe::Recipe;
 use faculty_distill::sweep::{Candidate, CheckedSweep, Sweep, SweepPlan, Tried, usual_axes};
-use faculty_distill::{Error, open_dataset};
 use faculty_escape as escape;
 use faculty_files::write_atomically;
 use serde_json::json;
 
-use super::{beside, cache, load_recipe, shown, stop_on_interrupt, use_threads};
+use super::{beside, cache, load_recipe, open_data, shown, stop_on_interrupt, use_threads};
 use crate::arguments::CompareOptions;
 use crate::failure::Failure;
 use crate::progress::{RunsProgress, print_json};
@@ -42,7 +42,7 @@ pub(crate) fn run(options: &CompareOptions, wanted: &[String]) -> Result<(), Fai
         overwrite: options.overwrite,
     };
     let stop = stop_on_interrupt();
-    let dataset = open_dataset(&recipe.data)?;
+    let dataset = open_data(&recipe)?;
     let checked = CheckedSweep::new(plan, &dataset)?;
     let (rounds, epochs) = checked.rounds();
     let runs = rounds.iter().map(|own| own.settings).sum::<usize>() * options.seeds as usize;

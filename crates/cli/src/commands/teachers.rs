@@ -8,9 +8,9 @@ use faculty_distill::ablation::{Ablation, AblationPlan, ablate, check_ablation};
 use faculty_distill::preflight::{Diversity, Report, TeacherReport};
 use faculty_distill::recipe::Recipe;
 use faculty_distill::run::{Ranked, Ranking, inspect_teachers, rank_teachers};
-use faculty_distill::{Event, Start, open_dataset};
+use faculty_distill::{Event, Start};
 
-use super::{beside, heads, load_recipe, shown, stop_on_interrupt, use_threads};
+use super::{beside, heads, load_recipe, open_data, shown, stop_on_interrupt, use_threads};
 use crate::arguments::TeachersOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, print_json};
@@ -33,7 +33,7 @@ pub(crate) fn run(options: &TeachersOptions) -> Result<(), Failure> {
     use_threads(recipe.train.threads)?;
     // Measuring takes seconds and leaves nothing behind: there Ctrl-C ends at once.
     let stop = if options.ablate { stop_on_interrupt() } else { Arc::default() };
-    let dataset = open_dataset(&recipe.data)?;
+    let dataset = open_data(&recipe)?;
     let samples = options.samples.map(|samples| samples as usize);
     if options.rank {
         let ranking = rank_teachers(&recipe, &dataset, samples)?;

@@ -10,12 +10,13 @@ use faculty_distill::metrics::Quality;
 use faculty_distill::recipe::{self, Recipe};
 use faculty_distill::record::{RunCard, StudentResult};
 use faculty_distill::run::{MemoryNeed, RunData};
-use faculty_distill::{CheckedRun, RunFolder, Start, open_dataset, train};
+use faculty_distill::{CheckedRun, RunFolder, Start, train};
 use serde_json::json;
 
 use super::teachers::warn_of_same_teachers;
 use super::{
-    cache, heads, load_recipe, plan, report, show_warnings, shown, stop_on_interrupt, use_threads,
+    cache, heads, load_recipe, open_data, plan, report, show_warnings, shown, stop_on_interrupt,
+    use_threads,
 };
 use crate::arguments::RunOptions;
 use crate::failure::Failure;
@@ -59,7 +60,7 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     RunFolder::at(&output).check_start(start)?;
     let stop = stop_on_interrupt();
     let reading = Instant::now();
-    let dataset = open_dataset(&recipe.data)?;
+    let dataset = open_data(&recipe)?;
     if let Some(plan) = plan {
         if !changed.is_empty() {
             return Err(Failure::Usage {

@@ -6,6 +6,7 @@ mod cache;
 mod cifar100;
 mod commands;
 mod compare;
+mod data;
 mod edges;
 mod export;
 mod init;

@@ -263,3 +263,54 @@ fn a_bomb_is_refused_before_it_is_unpacked() {
     assert!(matches!(error, DataError::Bomb { decoded: 81_000_016, .. }), "{error}");
     assert!(error.hint().unwrap().contains("do not use it"));
 }
+
+#[test]
+fn the_folders_of_torchvision_are_read_and_two_of_them_asked_about() {
+    let folder = written();
+    let fingerprint = open(&folder).unwrap().fingerprint();
+    let raw = tempfile::tempdir().unwrap();
+    let into = raw.path().join("MNIST/raw");
+    fs::create_dir_all(into.parent().unwrap()).unwrap();
+    fs::rename(folder.path(), &into).unwrap();
+    for path in [raw.path(), into.parent().unwrap(), &into] {
+        let dataset = Dataset::open(path, &ReadOptions::default()).unwrap();
+        assert_eq!(dataset.fingerprint(), fingerprint, "{}", path.display());
+    }
+    let other = raw.path().join("FashionMNIST/raw");
+    fs::create_dir_all(&other).unwrap();
+    fs::copy(into.join("train-images-idx3-ubyte.gz"), other.join("train-images-idx3-ubyte.gz"))
+        .unwrap();
+    let error = Dataset::open(raw.path(), &ReadOptions::default()).unwrap_err();
+    assert!(matches!(&error, DataError::SeveralDatasets { folders, .. } if folders.len() == 2));
+    fs::create_dir(folder.path()).unwrap();
+}
+
+#[test]
+fn the_test_split_may_choose_instead_and_a_split_that_is_not_there_is_named() {
+    let folder = written();
+    let options = |validation: &str| ReadOptions {
+        validation: Some(validation.to_owned()),
+        ..ReadOptions::default()
+    };
+    let dataset = Dataset::open(folder.path(), &options("t10k")).unwrap();
+    assert!(dataset.test().is_none() && dataset.validation().is_some());
+    let error = Dataset::open(folder.path(), &options("val")).unwrap_err();
+    assert!(matches!(&error, DataError::NoSplit { key: "validation", .. }), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_list_of_names_that_links_out_of_the_folder_is_not_read() {
+    use std::os::unix::fs::symlink;
+    let folder = written();
+    let names = folder.path().join("classes.txt");
+    for target in ["/etc/passwd", "/dev/zero"] {
+        fs::remove_file(&names).unwrap();
+        symlink(target, &names).unwrap();
+        let error = open(&folder).unwrap_err();
+        assert!(matches!(&error, DataError::LinkOutside { path, .. } if *path == names), "{error}");
+    }
+    let options = ReadOptions { follow_links: true, ..ReadOptions::default() };
+    let error = Dataset::open(folder.path(), &options).unwrap_err();
+    assert!(matches!(error, DataError::NotAFile { kind: "a device", .. }), "{error}");
+}

@@ -13,9 +13,9 @@ use ::parquet::errors::{ParquetError, Result};
 use ::parquet::file::reader::{ChunkReader, Length};
 use bytes::Bytes;
 
-/// The most bytes of a page for one compressed byte: that of deflate, the highest of the supported
-/// codecs.
-const MOST_RATIO: u64 = 1032;
+/// The most bytes of a page for one compressed byte: that of deflate. Zstandard could give more, but
+/// images and labels do not.
+pub(super) const MOST_RATIO: u64 = 1032;
 
 /// The most values in all pages: runs of one value take next to no bytes, but there is an end to
 /// what a column of labels or logits needs.

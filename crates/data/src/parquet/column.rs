@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use ::parquet::basic::Type;
-use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use ::parquet::basic::{Compression, ConvertedType, LogicalType, Type};
+use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use ::parquet::data_type::{ByteArray, DataType, DoubleType, FloatType};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::FileMetaData;
@@ -12,7 +13,9 @@ use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use rayon::prelude::*;
 
 use super::bounded::BoundedFile;
+use super::zstd;
 use crate::DataError;
+use crate::files::open_regular;
 
 /// Rows read at a time.
 const CHUNK: usize = 1024;
@@ -21,6 +24,8 @@ const CHUNK: usize = 1024;
 pub(crate) struct Table {
     path: PathBuf,
     reader: SerializedFileReader<BoundedFile>,
+    /// Once more, for the pages that the reader cannot decompress.
+    pages: Arc<BoundedFile>,
     rows: usize,
     file_bytes: u64,
 }
@@ -31,21 +36,27 @@ pub(crate) struct Leaf {
     pub(crate) index: usize,
     pub(crate) name: String,
     pub(crate) physical: Type,
+    /// Whether its bytes are UTF-8 texts.
+    pub(crate) is_text: bool,
     max_definition: i16,
 }
 
 impl Table {
     /// Opens the file and checks that what its footer says can be in it.
     pub(crate) fn open(path: &Path) -> Result<Self, DataError> {
-        let io = |source| DataError::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(io)?;
-        let length = file.metadata().map_err(io)?.len();
+        Self::of_file(path, open_regular(path)?)
+    }
+
+    /// The same of a file that is open, with its length.
+    pub(crate) fn of_file(path: &Path, (file, length): (File, u64)) -> Result<Self, DataError> {
         let footer = |source| DataError::Parquet {
             path: path.to_owned(),
             column: "footer".to_owned(),
             row: 0,
             source,
         };
+        let io = |source| DataError::Io { path: path.to_owned(), source };
+        let pages = Arc::new(BoundedFile::new(file.try_clone().map_err(io)?, length));
         let reader = SerializedFileReader::new(BoundedFile::new(file, length)).map_err(footer)?;
         let mut rows = 0_usize;
         for group in reader.metadata().row_groups() {
@@ -76,7 +87,7 @@ impl Table {
             let text = format!("{rows} rows in {length} bytes");
             return Err(footer(ParquetError::General(text)));
         }
-        Ok(Self { path: path.to_owned(), reader, rows, file_bytes: length })
+        Ok(Self { path: path.to_owned(), reader, pages, rows, file_bytes: length })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -105,6 +116,8 @@ impl Table {
                 index,
                 name: column.path().parts().join("."),
                 physical: column.physical_type(),
+                is_text: column.converted_type() == ConvertedType::UTF8
+                    || column.logical_type_ref() == Some(&LogicalType::String),
                 max_definition: column.max_def_level(),
             })
         };
@@ -121,7 +134,13 @@ impl Table {
                 && matches!(physical, Type::FLOAT | Type::DOUBLE)
                 && column.path().parts().first().is_some_and(|first| first == name);
             let max_definition = column.max_def_level();
-            fits.then(|| Leaf { index, name: name.to_owned(), physical, max_definition })
+            fits.then(|| Leaf {
+                index,
+                name: name.to_owned(),
+                physical,
+                is_text: false,
+                max_definition,
+            })
         })
     }
 
@@ -198,6 +217,20 @@ impl Table {
         })
     }
 
+    /// Calls `take(row, text)` for each row of a column of UTF-8 texts.
+    pub(crate) fn texts(
+        &self,
+        leaf: &Leaf,
+        mut take: impl FnMut(u64, &str) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        self.images(leaf, |first_row, values| {
+            (first_row..).zip(values).try_for_each(|(row, value)| match value.as_utf8() {
+                Ok(text) => take(row, text),
+                Err(source) => Err(self.error(leaf, row, source)),
+            })
+        })
+    }
+
     /// Calls `take(first row, values)` for chunk after chunk of a column of bytes.
     pub(crate) fn images(
         &self,
@@ -220,9 +253,7 @@ impl Table {
         let mut first_row = 0;
         for index in 0..self.reader.num_row_groups() {
             let reader = self
-                .reader
-                .get_row_group(index)
-                .and_then(|group| group.get_column_reader(leaf.index))
+                .column_reader(leaf, index)
                 .map_err(|source| self.error(leaf, first_row, source))?;
             // Not negative: `open` checked it.
             let rows = self.reader.metadata().row_group(index).num_rows().unsigned_abs();
@@ -230,6 +261,16 @@ impl Table {
             first_row += rows;
         }
         Ok(())
+    }
+
+    fn column_reader(&self, leaf: &Leaf, group: usize) -> Result<ColumnReader, ParquetError> {
+        let chunk = self.reader.metadata().row_group(group).column(leaf.index);
+        if !matches!(chunk.compression(), Compression::ZSTD(_)) {
+            return self.reader.get_row_group(group)?.get_column_reader(leaf.index);
+        }
+        let rows = self.reader.metadata().row_group(group).num_rows();
+        let pages = zstd::Pages::new(Arc::clone(&self.pages), chunk, rows)?;
+        Ok(get_column_reader(chunk.column_descr_ptr(), Box::new(pages)))
     }
 
     fn each_chunk<T: DataType>(

@@ -65,57 +65,81 @@ fn class_labels(table: &Table) -> Result<Vec<ClassLabel>, DataError> {
         .collect())
 }
 
-fn choose_image(table: &Table, leaves: &[Leaf], wanted: Option<&str>) -> Result<Leaf, DataError> {
-    let candidates: Vec<(&str, &Leaf)> = leaves
+/// Names by which a column of images is known without metadata.
+const IMAGE_NAMES: [&str; 6] = ["image", "img", "images", "picture", "jpg", "png"];
+/// Likewise of labels.
+const LABEL_NAMES: [&str; 6] = ["label", "labels", "class", "target", "category", "y"];
+
+fn choose_image(table: &Table, leaves: &[Leaf], given: Option<&str>) -> Result<Leaf, DataError> {
+    let bytes = |leaf: &&Leaf| leaf.physical == Type::BYTE_ARRAY;
+    // Structs { bytes, path } are images; plain bytes may be.
+    let structs: Vec<(&str, &Leaf)> = leaves
         .iter()
-        .filter(|leaf| leaf.physical == Type::BYTE_ARRAY)
+        .filter(bytes)
         .filter_map(|leaf| Some((leaf.name.strip_suffix(".bytes")?, leaf)))
         .collect();
-    let found = match wanted {
-        Some(wanted) => candidates.iter().find(|(name, _)| *name == wanted),
-        None if candidates.len() == 1 => candidates.first(),
-        None => None,
+    let plain =
+        leaves.iter().filter(bytes).filter(|leaf| !leaf.is_text && !leaf.name.contains('.'));
+    let plain: Vec<(&str, &Leaf)> = plain.map(|leaf| (leaf.name.as_str(), leaf)).collect();
+    let all = || structs.iter().chain(&plain);
+    let found = match (given, structs.as_slice(), plain.as_slice()) {
+        (Some(given), ..) => all().find(|(name, _)| *name == given),
+        (None, [only], _) | (None, [], [only]) => Some(only),
+        (None, [], several) => only_named(several, &IMAGE_NAMES),
+        _ => None,
     };
     found.map(|(_, leaf)| (*leaf).clone()).ok_or_else(|| DataError::Column {
         path: table.path().to_owned(),
-        problem: problem("image", wanted, candidates.len()),
-        candidates: listed("image", candidates.iter().map(|(name, _)| *name)),
+        problem: problem("image", given, all().count()),
+        candidates: listed("image", all().map(|(name, _)| *name)),
         key: "image_column",
     })
+}
+
+/// The only one of some columns with one of these names.
+fn only_named<'a, 'l>(
+    columns: &'a [(&'l str, &'l Leaf)],
+    names: &[&str],
+) -> Option<&'a (&'l str, &'l Leaf)> {
+    let mut known = columns.iter().filter(|(name, _)| names.contains(name));
+    known.next().filter(|_| known.next().is_none())
 }
 
 fn choose_label(
     table: &Table,
     leaves: &[Leaf],
     class_labels: &[ClassLabel],
-    wanted: Option<&str>,
+    given: Option<&str>,
 ) -> Result<Leaf, DataError> {
-    let whole = |leaf: &&Leaf| matches!(leaf.physical, Type::INT32 | Type::INT64);
-    let numbers: Vec<&Leaf> = leaves.iter().filter(whole).collect();
-    let is_class = |leaf: &&&Leaf| class_labels.iter().any(|(name, _)| *name == leaf.name);
-    let classes: Vec<&Leaf> = numbers.iter().filter(is_class).copied().collect();
-    let named = |columns: &[&Leaf], name: &str| {
-        columns.iter().find(|leaf| leaf.name == name).map(|leaf| (*leaf).clone())
+    let can_be = |leaf: &&Leaf| {
+        matches!(leaf.physical, Type::INT32 | Type::INT64)
+            || leaf.is_text && !leaf.name.contains('.')
     };
-    let found = match (wanted, classes.as_slice()) {
-        (Some(wanted), _) => named(&numbers, wanted),
-        (None, [only]) => Some((*only).clone()),
-        (None, [_, _]) if named(&classes, "coarse_label").is_some() => {
-            named(&classes, "fine_label")
+    let columns: Vec<(&str, &Leaf)> =
+        leaves.iter().filter(can_be).map(|leaf| (leaf.name.as_str(), leaf)).collect();
+    let is_class = |(name, _): &&(&str, &Leaf)| class_labels.iter().any(|(known, _)| known == name);
+    let classes: Vec<(&str, &Leaf)> = columns.iter().filter(is_class).copied().collect();
+    let named = |name: &str| columns.iter().find(|(known, _)| *known == name);
+    let found = match (given, classes.as_slice()) {
+        (Some(given), _) => named(given),
+        (None, [only]) => Some(only),
+        (None, [_, _]) if classes.iter().any(|(name, _)| *name == "coarse_label") => {
+            classes.iter().find(|(name, _)| *name == "fine_label")
         }
+        (None, []) => only_named(&columns, &LABEL_NAMES),
         (None, _) => None,
     };
-    found.ok_or_else(|| DataError::Column {
+    found.map(|(_, leaf)| (*leaf).clone()).ok_or_else(|| DataError::Column {
         path: table.path().to_owned(),
-        problem: problem("label", wanted, classes.len()),
-        candidates: listed("whole-number", numbers.iter().map(|leaf| leaf.name.as_str())),
+        problem: problem("label", given, classes.len()),
+        candidates: listed("whole-number and text", columns.iter().map(|(name, _)| *name)),
         key: "label_column",
     })
 }
 
-fn problem(kind: &str, wanted: Option<&str>, count: usize) -> String {
-    match (wanted, count) {
-        (Some(wanted), _) => format!("no {kind} column `{wanted}`"),
+fn problem(kind: &str, given: Option<&str>, count: usize) -> String {
+    match (given, count) {
+        (Some(given), _) => format!("no {kind} column `{given}`"),
         (None, 0) => format!("no column is marked as {kind}"),
         (None, _) => format!("several columns could be the {kind}"),
     }

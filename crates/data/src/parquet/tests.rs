@@ -172,28 +172,82 @@ fn shards_are_read_in_order_and_a_missing_one_is_named() {
     );
 }
 
+fn labelled(labels: [i64; 3]) -> Vec<u8> {
+    let labels = vec![("label", labels.map(Some).to_vec())];
+    Contents { labels, ..Contents::default() }.bytes()
+}
+
 #[test]
-fn the_test_part_is_test_before_validation_or_the_one_asked_for() {
-    let part = |label| {
-        let labels = vec![("label", vec![Some(label); 3])];
-        Contents { labels, ..Contents::default() }.bytes()
-    };
+fn each_split_has_the_role_of_its_name_and_one_without_labels_is_left_out() {
     let validation = "validation-00000-of-00001.parquet";
-    let folder = files(&[(TRAIN, part(0)), (TEST, part(-1)), (validation, part(1))]);
-    // Unlabelled, as the test part of ImageNet.
-    let error = open(&folder).unwrap_err();
-    assert!(matches!(&error, DataError::LabelOutOfRange { label: -1, row: 0, .. }));
-    assert!(error.hint().unwrap().contains("test_part"));
-    let options = ReadOptions { test_part: Some("validation".into()), ..ReadOptions::default() };
-    let dataset = Dataset::open(folder.path(), &options).unwrap();
+    let folder = files(&[
+        (TRAIN, labelled([1, 0, 1])),
+        (TEST, labelled([-1; 3])),
+        (validation, labelled([1, 1, 1])),
+    ]);
+    // Unlabelled, as the test split of ImageNet.
+    let dataset = open(&folder).unwrap();
+    assert_eq!(dataset.validation().unwrap().labels(), [1, 1, 1]);
+    assert!(dataset.test().is_none());
+    assert_eq!(dataset.findings().notes[0], "`test` is not used: its images have no labels");
+    let options = |test: &str| ReadOptions { test: Some(test.into()), ..ReadOptions::default() };
+    let dataset = Dataset::open(folder.path(), &options("validation")).unwrap();
     assert_eq!(dataset.test().unwrap().labels(), [1, 1, 1]);
-    let options = ReadOptions { test_part: Some("none".into()), ..ReadOptions::default() };
-    assert!(matches!(
-        Dataset::open(folder.path(), &options),
-        Err(DataError::MissingFile { path }) if path.ends_with("none-*.parquet")
-    ));
-    fs::remove_file(folder.path().join(TEST)).unwrap();
-    assert_eq!(open(&folder).unwrap().test().unwrap().labels(), [1, 1, 1]);
+    assert!(dataset.validation().is_none());
+    let error = Dataset::open(folder.path(), &options("test")).unwrap_err();
+    assert!(matches!(&error, DataError::Unlabelled { key: "test", .. }), "{error}");
+    let error = Dataset::open(folder.path(), &options("absent")).unwrap_err();
+    assert!(matches!(&error, DataError::NoSplit { key: "test", .. }), "{error}");
+    // Some labels missing are an error.
+    fs::write(folder.path().join(TEST), labelled([0, -1, 1])).unwrap();
+    let error = open(&folder).unwrap_err();
+    assert!(matches!(error, DataError::LabelOutOfRange { row: 1, label: -1, .. }), "{error}");
+    assert!(error.hint().unwrap().contains("`test = \"none\"`"));
+}
+
+#[test]
+fn the_hubs_own_conversion_and_cache_are_read() {
+    let bytes = || Contents::default().bytes();
+    for config in ["default", "plain_text", "snapshots/0123abc", "snapshots/0123abc/data"] {
+        let at = |file: &str| format!("{config}/{file}");
+        let (first, second, test) =
+            (at("train/0000.parquet"), at("train/0001.parquet"), at("test/0000.parquet"));
+        let folder = files(&[(&first, bytes()), (&second, bytes()), (&test, bytes())]);
+        let dataset = open(&folder).unwrap();
+        assert_eq!((dataset.train().len(), dataset.test().unwrap().len()), (6, 3), "{config}");
+        fs::rename(folder.path().join(second), folder.path().join(at("train/0002.parquet")))
+            .unwrap();
+        let error = open(&folder).unwrap_err();
+        assert!(
+            matches!(&error, DataError::MissingFile { path } if path.ends_with("0001.parquet"))
+        );
+    }
+}
+
+#[test]
+fn a_split_may_be_a_file_elsewhere() {
+    let (folder, other) = (only(&Contents::default()), only(&Contents::default()));
+    let path = other.path().join(TRAIN).to_str().unwrap().to_owned();
+    let options = ReadOptions { validation: Some(path), ..ReadOptions::default() };
+    assert_eq!(Dataset::open(folder.path(), &options).unwrap().validation().unwrap().len(), 3);
+}
+
+#[test]
+fn zstandard_is_read_in_both_versions_of_pages() {
+    for bytes in [
+        &include_bytes!("../../tests/files/zstd.parquet")[..],
+        include_bytes!("../../tests/files/zstd-v2.parquet"),
+    ] {
+        let dataset = open(&files(&[(TRAIN, bytes.to_vec())])).unwrap();
+        assert_eq!((dataset.shape(), dataset.train().labels()), ([1, 4, 5], &[0, 1, 1, 0][..]));
+        assert_eq!(dataset.train().image(2)[..3], [2, 5, 8]);
+        // Metadata may change without harm; nothing else, and nothing panics.
+        for at in 0..bytes.len() {
+            let mut bad = bytes.to_vec();
+            bad[at] ^= 0x55;
+            drop(open(&files(&[(TRAIN, bad)])));
+        }
+    }
 }
 
 #[test]
@@ -218,14 +272,14 @@ fn fine_labels_are_preferred_to_coarse_ones_and_both_can_be_named() {
 
 #[test]
 fn a_label_column_that_cannot_be_told_lists_the_candidates() {
-    let labels = || vec![("a", vec![Some(0); 3]), ("b", vec![Some(1); 3])];
+    let labels = || vec![("a", vec![Some(0); 3]), ("b", vec![Some(1), Some(0), Some(1)])];
     for metadata in [None, class_label(&[("a", &["x", "y"]), ("b", &["x", "y"])])] {
         let contents = Contents { labels: labels(), metadata, ..Contents::default() };
         let error = refuse(&contents);
         assert!(error.to_string().contains("`a`, `b`"), "{error}");
         assert!(error.hint().unwrap().contains("label_column"));
         let dataset = Dataset::open(only(&contents).path(), &with_label("b")).unwrap();
-        assert_eq!(dataset.train().labels(), [1, 1, 1]);
+        assert_eq!(dataset.train().labels(), [1, 0, 1]);
         let error = Dataset::open(only(&contents).path(), &with_label("c")).unwrap_err();
         assert!(error.to_string().contains("no label column `c`"), "{error}");
     }

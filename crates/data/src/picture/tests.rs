@@ -129,17 +129,18 @@ fn one_colour_image_makes_all_colour_in_any_order() {
 }
 
 #[test]
-fn a_grey_part_follows_a_colour_part() {
+fn grey_splits_follow_one_in_colour() {
     let gather = |bytes: &[u8]| {
         let mut gather = Gather::default();
         gather.push(decoded(bytes).unwrap(), 0, Path::new("f"), None).unwrap();
         gather
     };
     let (grey, colour) = (png_grey(2, 2, 0), png_colour(2, 2, 0));
-    let (train, test) = into_sets(gather(&grey), Some(gather(&colour))).unwrap();
-    assert_eq!((train.channels(), test.unwrap().channels()), (3, 3));
-    let (train, test) = into_sets(gather(&grey), None).unwrap();
-    assert_eq!((train.channels(), test), (1, None));
+    let splits = |test| Splits { train: gather(&grey), validation: Some(gather(&grey)), test };
+    let sets = into_sets(splits(Some(gather(&colour)))).unwrap();
+    assert!(sets.iter().all(|set| set.channels() == 3));
+    let sets = into_sets(splits(None)).unwrap();
+    assert!(sets.iter().all(|set| set.channels() == 1) && sets.test.is_none());
 }
 
 #[test]
@@ -148,4 +149,81 @@ fn a_bomb_is_refused_before_it_is_unpacked() {
     assert!(decoded(&flat(1000)).is_ok());
     let error = decoded(&flat(8200)).unwrap_err();
     assert!(matches!(error, DataError::Bomb { decoded: 67_240_000, .. }), "{error}");
+}
+
+/// 24×24 pixels of noise, by PIL.
+const JPEGS: [(&str, &[u8]); 4] = [
+    ("baseline", include_bytes!("../../tests/files/baseline.jpg")),
+    ("progressive", include_bytes!("../../tests/files/progressive.jpg")),
+    ("restart markers", include_bytes!("../../tests/files/restart.jpg")),
+    ("CMYK", include_bytes!("../../tests/files/cmyk.jpg")),
+];
+
+#[test]
+fn whole_jpegs_give_the_pixels_of_the_image_crate() {
+    for (name, bytes) in JPEGS {
+        let lenient = image::load_from_memory(bytes).unwrap().into_rgb8();
+        let picture = decoded(bytes).unwrap();
+        assert_eq!(picture.size, [24, 24], "{name}");
+        let red: Vec<u8> = lenient.pixels().map(|pixel| pixel[0]).collect();
+        assert_eq!(picture.pixels[..576], red, "{name}");
+        // What follows the end does not matter.
+        assert!(decoded(&[bytes, b"more"].concat()).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn a_jpeg_cut_anywhere_is_refused() {
+    for (name, bytes) in JPEGS {
+        for cut in 0..bytes.len() {
+            assert!(decoded(&bytes[..cut]).is_err(), "{name} cut at {cut}");
+        }
+        let error = decoded(&bytes[..bytes.len() - 2]).unwrap_err();
+        assert!(matches!(error, DataError::TruncatedImage { .. }), "{name}: {error}");
+    }
+}
+
+/// 16×16 pixels: red grows to the right, green downwards, blue is 90.
+const OTHERS: [(&str, &[u8]); 4] = [
+    ("lossless WebP", include_bytes!("../../tests/files/small.webp")),
+    ("lossy WebP", include_bytes!("../../tests/files/lossy.webp")),
+    ("GIF", include_bytes!("../../tests/files/small.gif")),
+    ("BMP", include_bytes!("../../tests/files/small.bmp")),
+];
+
+#[test]
+fn webp_gif_and_bmp_are_read() {
+    for (name, bytes) in OTHERS {
+        let picture = decoded(bytes).unwrap();
+        assert_eq!((picture.channels, picture.size), (3, [16, 16]), "{name}");
+        let allowed = if name == "lossy WebP" { 24 } else { 0 };
+        for (at, &value) in picture.pixels.iter().enumerate() {
+            let expected = [at % 16 * 16, at / 16 % 16 * 16, 90][at / 256];
+            assert!(value.abs_diff(expected as u8) <= allowed, "{name}: {value} at {at}");
+        }
+    }
+}
+
+#[test]
+fn webp_gif_and_bmp_cut_short_are_refused_and_no_changed_byte_panics() {
+    for (name, bytes) in OTHERS {
+        // A GIF's last bytes hold no pixels: they end the picture, its blocks and the file.
+        let end = if name == "GIF" { bytes.len() - 4 } else { bytes.len() };
+        for cut in 0..end {
+            assert!(decoded(&bytes[..cut]).is_err(), "{name} cut at {cut} of {}", bytes.len());
+        }
+        for at in 0..bytes.len() {
+            let mut bad = bytes.to_vec();
+            bad[at] ^= 0x55;
+            drop(decoded(&bad));
+        }
+    }
+}
+
+#[test]
+fn files_without_content_and_other_files_are_told_apart() {
+    assert!(matches!(decoded(b""), Err(DataError::EmptyFile { row: Some(3), .. })));
+    for bytes in [&b"text"[..], b"II*\0 a TIFF", &[0; 99]] {
+        assert!(matches!(decoded(bytes), Err(DataError::NotAnImage { row: Some(3), .. })));
+    }
 }

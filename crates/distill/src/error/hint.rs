@@ -100,14 +100,14 @@ impl Error {
                 Some(format!("{first}, or set `allow_weak = true` on teacher `{teacher}`"))
             }
             Self::NeedsValidation { .. } => {
-                Some("set `data.validation` above 0, or choose another `method.name`".to_owned())
+                Some("set `data.validation` above 0 or to a split, or choose another `method.name`".to_owned())
             }
             Self::NothingToLeaveOut { .. } => Some(
                 "add `[[teachers]]`, or choose another `method.name`; one teacher alone compares \
                  with `--set method.name=ce`"
                     .to_owned(),
             ),
-            Self::NothingToMeasureOn => Some("set `data.validation` above 0".to_owned()),
+            Self::NothingToMeasureOn => Some("set `data.validation` above 0, or to a split".to_owned()),
             Self::Combination { .. } => {
                 Some("remove that `[[method.terms]]`, or choose another method".to_owned())
             }

@@ -1,13 +1,13 @@
 //! The parts of the data set as a run uses them.
 
 use faculty_data::{
-    DEFAULT_SPLIT_SEED, Dataset, LabelNoise, Normalisation, Part, split_validation, subset,
-    with_label_noise,
+    DEFAULT_SPLIT_SEED, DataError, Dataset, LabelNoise, Normalisation, Part, split_validation,
+    subset, with_label_noise,
 };
 
 use super::RunData;
 use crate::error::{Error, Result};
-use crate::recipe::{self, Recipe};
+use crate::recipe::{self, Recipe, Validation};
 
 pub(crate) fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData> {
     let settings = &recipe.data;
@@ -15,7 +15,23 @@ pub(crate) fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData
     if let Some(count) = settings.train_samples {
         whole = subset(&whole, count)?;
     }
-    let (train, validation) = split_validation(&whole, settings.validation, DEFAULT_SPLIT_SEED)?;
+    let (train, validation) = match (dataset.validation_part(), &settings.validation) {
+        (_, Validation::Share(0.0)) => (whole, None),
+        // What the data set holds for this is never ignored in favour of a share.
+        (Some(own), _) => (whole, Some(own)),
+        (None, Validation::Share(share)) => {
+            let (train, held_out) = split_validation(&whole, *share, DEFAULT_SPLIT_SEED)?;
+            (train, Some(held_out).filter(|part| !part.is_empty()))
+        }
+        (None, Validation::Split(name)) => {
+            return Err(Error::Data(DataError::NoSplit {
+                path: settings.path.clone(),
+                key: "validation",
+                name: name.clone(),
+                found: Vec::new(),
+            }));
+        }
+    };
     let normalisation = normalisation(recipe, &train)?;
     check_enough(&train, recipe)?;
     let train = if settings.label_noise > 0.0 {
@@ -29,7 +45,6 @@ pub(crate) fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData
     } else {
         train
     };
-    let validation = Some(validation).filter(|part| !part.is_empty());
     Ok(RunData { train, validation, test: dataset.test_part(), normalisation })
 }
 
@@ -79,4 +94,48 @@ pub(super) fn check_channels(key: &str, values: &[f32], channels: usize) -> Resu
         return Ok(());
     }
     Err(Error::Channels { key: key.to_owned(), found: values.len(), expected: channels })
+}
+
+#[cfg(test)]
+mod tests {
+    use faculty_data::{Format, ImageSet};
+
+    use super::*;
+    use crate::methods::specs;
+
+    fn images(count: u8, seed: u8) -> ImageSet {
+        let labels = (0..u32::from(count)).map(|i| i % 2).collect();
+        let pixels = (0..count).flat_map(|i| [i, seed]).collect();
+        ImageSet::new(1, 1, 2, pixels, labels).unwrap()
+    }
+
+    fn sizes(validation: &str, own: bool) -> Result<[usize; 3]> {
+        let classes = vec!["a".to_owned(), "b".to_owned()];
+        let mut dataset =
+            Dataset::new("d", Format::Folder, classes, images(100, 1), Some(images(9, 2))).unwrap();
+        if own {
+            dataset = dataset.with_validation(images(7, 3)).unwrap();
+        }
+        let text = format!(
+            "[data]\npath = \"d\"\nvalidation = {validation}\n[student]\nnetwork = \"resnet8\"\n\
+             [method]\nname = \"ce\"\n[train]\nbatch_size = 4\n"
+        );
+        let recipe = Recipe::from_str(&text, "r.toml", &[], &specs()).unwrap().recipe;
+        let data = prepare_data(&recipe, &dataset)?;
+        let len = |part: &Option<Part>| part.as_ref().map_or(0, Part::len);
+        Ok([data.train.len(), len(&data.validation), len(&data.test)])
+    }
+
+    #[test]
+    fn a_validation_split_of_its_own_is_used_and_nothing_held_out() {
+        for validation in ["0.1", "0.5", "\"val\""] {
+            assert_eq!(sizes(validation, true).unwrap(), [100, 7, 9], "{validation}");
+        }
+        assert_eq!(sizes("0", true).unwrap(), [100, 0, 9]);
+        assert_eq!(sizes("0.0", false).unwrap(), [100, 0, 9]);
+        let [train, held_out, test] = sizes("0.2", false).unwrap();
+        assert!(held_out > 0 && train + held_out == 100 && test == 9);
+        let error = sizes("\"val\"", false).unwrap_err();
+        assert!(matches!(error, Error::Data(DataError::NoSplit { key: "validation", .. })));
+    }
 }

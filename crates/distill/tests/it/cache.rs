@@ -253,7 +253,7 @@ fn another_origin_is_refused_and_named() {
     let (message, _) = refused(&recipe, &make(renamed, 240));
     assert!(message.contains("(cache: middle; recipe: centre)"), "{message}");
     let mut more = recipe.clone();
-    more.data.validation = 0.05;
+    more.data.validation = 0.05.into();
     // Measured on more samples it would differ first.
     let own = CachePlan::new(&recipe, &whole).unwrap().manifest().normalisation.clone();
     (more.data.mean, more.data.std) = (Some(own.mean), Some(own.std));
@@ -555,7 +555,7 @@ fn values_that_half_precision_cannot_hold_and_weak_teachers_stop_the_build() {
     std::fs::remove_dir_all(folder.path().join("cache")).unwrap();
     let mut weak = recipe;
     weak.teachers[0].allow_weak = false;
-    weak.data.validation = 0.0;
+    weak.data.validation = 0.0.into();
     let error = build(&weak).unwrap_err();
     assert!(matches!(error, Error::WeakTeacher { .. }), "{error}");
     let logits = folder.path().join("cache/teachers/t0/logits");

@@ -258,7 +258,7 @@ fn misfits_are_refused_before_anything_is_written() {
     weak.teachers[0].weights = Some(path);
     weak.teachers[0].allow_weak = false;
     // Measured on the test part then, which is balanced: right on exactly a third.
-    weak.data.validation = 0.0;
+    weak.data.validation = 0.0.into();
     let error = refused(&weak);
     assert!(matches!(&error, Error::WeakTeacher { .. }), "{error}");
     assert!(error.hint().unwrap().contains("allow_weak"), "{error}");

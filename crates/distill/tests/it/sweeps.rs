@@ -103,7 +103,7 @@ fn settings_that_break_down_are_last_and_those_that_a_sweep_cannot_vary_are_refu
     let error = run(plan(folder.path(), &to, &[&[]], 1), &go, &mut |_| {}).unwrap_err();
     assert!(matches!(error, Error::NothingToSweep { .. }));
     let mut blind = plan(folder.path(), &to, &settings, 1);
-    blind.candidates.iter_mut().for_each(|own| own.recipe.data.validation = 0.0);
+    blind.candidates.iter_mut().for_each(|own| own.recipe.data.validation = 0.0.into());
     let error = run(blind, &go, &mut |_| {}).unwrap_err();
     assert!(matches!(error, Error::NothingToMeasureOn), "{error}");
 }

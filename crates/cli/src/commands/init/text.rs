@@ -7,7 +7,7 @@ use faculty_data::Normalisation;
 
 use super::Plan;
 use super::teachers::{Found, Source};
-use crate::arguments::InitOptions;
+use crate::arguments::{DataOptions, InitOptions};
 use crate::failure::Failure;
 
 /// Samples of a step, where there are enough.
@@ -59,13 +59,7 @@ fn data(
     text.push_str("\n[data]\n");
     let what = format!("{format}: {classes} classes, images {channels}×{height}×{width}");
     line(text, "path", path(&plan.data, folder)?, &what);
-    if let Some(column) = &options.label_column {
-        line(text, "label_column", quoted(column), "the column with the labels");
-    }
-    if options.resize.is_some() {
-        let size = format!("[{height}, {width}]");
-        line(text, "resize", size, "height and width that images are scaled to");
-    }
+    reading(text, &options.reading, [height, width]);
     let shared = normalisation(plan);
     if let Some((normalisation, why)) = &shared {
         line(text, "mean", list(&normalisation.mean), &format!("of each channel; {why}"));
@@ -79,6 +73,43 @@ fn data(
         line(text, "views", 4, why);
     }
     Ok(shared.map(|(normalisation, _)| normalisation))
+}
+
+/// The keys of `[data]` that were given as options.
+fn reading(text: &mut String, given: &DataOptions, size: [usize; 2]) {
+    for (key, value, why) in [
+        ("format", &given.format, "how the data is stored"),
+        ("train", &given.train, "the split to train on"),
+        ("validation", &given.validation, "the split to choose the best epoch by"),
+        ("test", &given.test, "the split for the final numbers"),
+        ("label_column", &given.label_column, "the column with the labels"),
+        ("image_column", &given.image_column, "the column with the images"),
+    ] {
+        match value.as_deref() {
+            None => {}
+            // Of the recipe's key a share.
+            Some("none") if key == "validation" => line(text, key, 0, "no validation split"),
+            Some(value) => line(text, key, quoted(value), why),
+        }
+    }
+    if let Some(classes) = &given.classes {
+        let names: Vec<String> = classes.iter().map(|name| quoted(name)).collect();
+        line(text, "classes", format!("[{}]", names.join(", ")), "in the order of their labels");
+    }
+    if let Some(first) = given.first_label {
+        line(text, "first_label", first, "the label of the first class");
+    }
+    if given.resize.is_some() {
+        let [height, width] = size;
+        let size = format!("[{height}, {width}]");
+        line(text, "resize", size, "height and width that images are scaled to");
+    }
+    if given.skip_bad_images {
+        line(text, "on_bad_image", quoted("skip"), "images that cannot be read are left out");
+    }
+    if given.follow_links {
+        line(text, "follow_links", true, "also out of the data's folder");
+    }
 }
 
 /// What all teachers' files say, or what the published networks of such data were trained with.

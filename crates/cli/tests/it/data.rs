@@ -1,0 +1,114 @@
+//! Data sets as people have them, by the program.
+
+use crate::project::Project;
+
+/// A BMP of 8×8 pixels in one colour.
+fn bmp(colour: [u8; 3]) -> Vec<u8> {
+    let mut bytes = b"BM".to_vec();
+    bytes.extend((54_u32 + 192).to_le_bytes());
+    for number in [0_u32, 54, 40, 8, 8, 24 << 16 | 1, 0, 192, 0, 0, 0, 0] {
+        bytes.extend(number.to_le_bytes());
+    }
+    (0..64).for_each(|_| bytes.extend(colour));
+    bytes
+}
+
+/// 40 training images of two classes, 8 for validation, and test images without labels.
+fn photos(project: &Project) {
+    for (split, count) in [("train", 20), ("val", 4)] {
+        for (class, blue) in [("cat", 20), ("dog", 200)] {
+            for index in 0..count {
+                let colour = [blue, index, split.len() as u8];
+                project.write(&format!("photos/{split}/{class}/{index}.bmp"), bmp(colour));
+            }
+        }
+    }
+    project.write("photos/test/1.bmp", bmp([0; 3]));
+    project.write("photos/train/cat/readme.txt", "cats");
+}
+
+#[test]
+fn datasets_shows_splits_notes_and_what_was_skipped() {
+    let project = Project::new();
+    photos(&project);
+    let shown = project.run(&["datasets", "photos"]).expect(0).stdout;
+    for line in [
+        "training: 40 images, 20 to 20 a class",
+        "validation: 8 images, 4 to 4 a class",
+        "test: none",
+        "note: `test` is not used: its images have no labels",
+        "note: text files among the images are left out",
+    ] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    project.write("photos/train/cat/cut.bmp", &bmp([1; 3])[..100]);
+    let refused = project.run(&["datasets", "photos"]).expect(2).stderr;
+    assert!(refused.contains("cut.bmp") && refused.contains("on_bad_image"), "{refused}");
+    let json = project.run(&["datasets", "photos", "--skip-bad-images", "--json"]).expect(0).json();
+    let skipped = json["dataset"]["skipped"].as_array().unwrap();
+    assert!(skipped.len() == 1 && skipped[0]["reason"].as_str().unwrap().contains("cut.bmp"));
+    assert_eq!(json["dataset"]["validation"]["samples"], 8);
+    let usage = project.run(&["datasets", "--test", "val"]).expect(2).stderr;
+    assert!(usage.contains("`faculty datasets PATH`"), "{usage}");
+}
+
+#[test]
+fn the_users_validation_split_chooses_the_epoch_and_gives_no_test_numbers() {
+    let project = Project::new();
+    photos(&project);
+    project.run(&["init", "photos", "--output", "mine.toml", "--student", "resnet8x0.5"]).expect(0);
+    let sets = ["--set", "train.epochs=1", "--set", "train.batch_size=8"];
+    let ran =
+        project.run(&[&["train", "mine.toml", "--output", "run"], &sets[..]].concat()).expect(0);
+    assert!(ran.stderr.contains("40 training, 8 validation, 0 test images"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("note: data: there is no test split"), "{}", ran.stderr);
+    let quality =
+        project.run(&["evaluate", "run", "--part", "validation", "--json"]).expect(0).json();
+    assert_eq!(quality["samples"], 8);
+    let refused = project.run(&["evaluate", "run"]).expect(2).stderr;
+    assert!(
+        refused.contains("no test split") && refused.contains("--part validation"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn init_writes_how_the_data_is_read() {
+    let project = Project::new();
+    photos(&project);
+    let options = ["--test", "val", "--classes", "dog,cat", "--resize", "4,4", "--skip-bad-images"];
+    project.run(&[&["init", "photos", "--output", "mine.toml"], &options[..]].concat()).expect(0);
+    let recipe = std::fs::read_to_string(project.path("mine.toml")).unwrap();
+    for key in [
+        "test = \"val\"",
+        "classes = [\"dog\", \"cat\"]",
+        "resize = [4, 4]",
+        "on_bad_image = \"skip\"",
+    ] {
+        assert!(recipe.contains(key), "{key}: {recipe}");
+    }
+    let explained = project.run(&["explain", "mine.toml"]).expect(0).stdout;
+    assert!(explained.contains("data.image_column"), "{explained}");
+}
+
+/// Each key that a hint about data names must be one of `[data]`, with a value that it takes.
+#[test]
+fn every_key_of_data_that_hints_name_can_be_set() {
+    let project = Project::new();
+    for set in [
+        "data.train=train",
+        "data.validation=val",
+        "data.test=none",
+        "data.classes=[\"a\", \"b\"]",
+        "data.first_label=1",
+        "data.label_column=label",
+        "data.image_column=image",
+        "data.on_bad_image=skip",
+        "data.follow_links=true",
+        "data.resize=[8, 8]",
+        "data.format=cifar-python",
+        "data.format=list",
+    ] {
+        project.run(&["explain", "recipe.toml", "--set", set]).expect(0);
+    }
+}

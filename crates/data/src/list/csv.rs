@@ -1,0 +1,105 @@
+//! Comma-separated values, RFC 4180, with a header.
+
+/// A table of texts; every row has as many fields as the header.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) header: Vec<String>,
+    /// With the line, from 1, on which the row begins.
+    pub(super) rows: Vec<(usize, Vec<String>)>,
+}
+
+impl Table {
+    /// The error is a line, from 1, and what is wrong there.
+    pub(super) fn parse(text: &str) -> Result<Self, (usize, String)> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let first = text.lines().next().unwrap_or_default();
+        let separator = [',', ';', '\t'].into_iter().max_by_key(|&c| {
+            // Of equals the last one would win: commas before others.
+            (first.matches(c).count(), c == ',')
+        });
+        let mut rows = fields(text, separator.unwrap_or(','))?.into_iter();
+        let (_, header) = rows.next().ok_or_else(|| (1, "it is empty".to_owned()))?;
+        let header: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
+        let rows: Vec<_> = rows.collect();
+        match rows.iter().find(|(_, fields)| fields.len() != header.len()) {
+            Some((line, fields)) => {
+                let (found, expected) = (fields.len(), header.len());
+                Err((*line, format!("{found} fields, the header has {expected}")))
+            }
+            None => Ok(Self { header, rows }),
+        }
+    }
+
+    /// The column of this name, without regard to case.
+    pub(super) fn column(&self, name: &str) -> Option<usize> {
+        self.header.iter().position(|known| known.eq_ignore_ascii_case(name))
+    }
+}
+
+/// The fields of each row that is not empty, with its first line.
+fn fields(text: &str, separator: char) -> Result<Vec<(usize, Vec<String>)>, (usize, String)> {
+    let mut rows = Vec::new();
+    let (mut row, mut field) = (Vec::new(), String::new());
+    let (mut line, mut first_line, mut quoted) = (1, 1, None);
+    let mut letters = text.chars().peekable();
+    let mut end_row = |row: &mut Vec<String>, field: &mut String, first: usize| {
+        row.push(std::mem::take(field));
+        let row = std::mem::take(row);
+        if row != [""] {
+            rows.push((first, row));
+        }
+    };
+    while let Some(letter) = letters.next() {
+        line += usize::from(letter == '\n');
+        if quoted.is_some() {
+            match letter {
+                '"' if letters.next_if_eq(&'"').is_some() => field.push('"'),
+                '"' => quoted = None,
+                letter => field.push(letter),
+            }
+            continue;
+        }
+        match letter {
+            '"' if field.is_empty() => quoted = Some(line),
+            letter if letter == separator => row.push(std::mem::take(&mut field)),
+            '\r' if letters.peek().is_none_or(|&next| next == '\n') => {}
+            '\n' => {
+                end_row(&mut row, &mut field, first_line);
+                first_line = line;
+            }
+            letter => field.push(letter),
+        }
+    }
+    if let Some(line) = quoted {
+        return Err((line, "a quotation mark is not closed".to_owned()));
+    }
+    end_row(&mut row, &mut field, first_line);
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_split_and_quotes_taken_off() {
+        let text = "\u{feff}id, Label\r\n1.png,\"a, \"\"b\"\"\nc\"\r\n\r\n2.png,d";
+        let table = Table::parse(text).unwrap();
+        assert_eq!(table.header, ["id", "Label"]);
+        let row =
+            |line, first: &str, second: &str| (line, vec![first.to_owned(), second.to_owned()]);
+        assert_eq!(table.rows, [row(2, "1.png", "a, \"b\"\nc"), row(5, "2.png", "d")]);
+        assert_eq!((table.column("LABEL"), table.column("x")), (Some(1), None));
+        for separator in [";", "\t"] {
+            let text = ["a", "b\n1", "2,3\n"].join(separator);
+            assert_eq!(Table::parse(&text).unwrap().rows, [row(2, "1", "2,3")], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        for (text, line) in [("", 1), ("a,b\n1,2\n3\n", 3), ("a,b\n1,\"2\n", 2)] {
+            assert_eq!(Table::parse(text).unwrap_err().0, line, "{text:?}");
+        }
+    }
+}
