@@ -23,7 +23,6 @@ pub mod learner;
 pub mod losses;
 pub mod methods;
 
-pub mod optimizer;
 pub mod plan;
 pub mod predict;
 pub mod preflight;
@@ -36,7 +35,6 @@ pub mod schedule;
 
 mod student;
 pub mod sweep;
-pub mod tap;
 pub mod teacher;
 mod trainer;
 pub mod weighting;
@@ -44,6 +42,17 @@ pub mod weighting;
 pub use error::{Error, Result};
 pub use faculty_escape as escape;
 pub use faculty_recipe as recipe;
+
+/// Optimisers, as [`faculty_nets`] has them.
+pub mod optimizer {
+    pub use faculty_nets::{Adjoint, OptimizerConfig, OptimizerState};
+}
+
+/// Places in a network, as [`faculty_nets`] names them.
+pub mod tap {
+    pub use faculty_nets::Tap;
+}
+
 pub use faculty_records::{quality as metrics, run as record, statistics};
 pub use run::{CheckedRun, open_dataset};
 pub use run_folder::{RunFolder, Start};

@@ -15,6 +15,8 @@ use faculty_nets::{Graph, Inference, MapShape, Network, ValueId};
 use crate::error::Result;
 use crate::tap::Tap;
 
+pub use faculty_nets::{FrozenClassifier, TeacherOutputs};
+
 mod as_logits;
 mod classes;
 mod input;
@@ -52,24 +54,6 @@ impl TeacherBatch<'_> {
     /// Changed pixels that are no view of the sample at all, to try how a teacher would do on them.
     /// A source that keeps outputs must compute these anew and not keep them.
     pub const PROBE_VIEW: u64 = u64::MAX - 1;
-}
-
-/// What a teacher says about a batch.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TeacherOutputs {
-    /// `[batch, classes]`, raw.
-    pub logits: Vec<f32>,
-    /// One `[batch, channels, height, width]` for each tap that was asked for, in that order.
-    pub maps: Vec<Vec<f32>>,
-}
-
-/// A frozen classifier behind global average pooling, owned.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FrozenClassifier {
-    /// Row-major `[classes, channels]`.
-    pub weight: Vec<f32>,
-    /// `[classes]`.
-    pub bias: Vec<f32>,
 }
 
 /// A frozen teacher. Outputs depend on the sample and its view only, never on the batch around it.

@@ -1,6 +1,7 @@
 //! Places in a network whose values methods read.
 
-use faculty_nets::{Graph, ValueId};
+use crate::graph::Graph;
+use crate::parameter::ValueId;
 
 /// A place in a network, named without knowing the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,7 +62,7 @@ impl std::fmt::Display for Tap {
 
 #[cfg(test)]
 mod tests {
-    use faculty_nets::{MapShape, NETWORKS, find};
+    use crate::{MapShape, NETWORKS, find};
 
     use super::*;
 
