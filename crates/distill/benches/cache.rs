@@ -20,6 +20,7 @@ use faculty_distill::optimizer::OptimizerConfig;
 use faculty_distill::recipe::Recipe;
 use faculty_distill::run::Teacher;
 use faculty_distill::tap::Tap;
+use faculty_distill::teacher::traits_of;
 use faculty_distill::teacher::{KeptInMemory, TeacherBatch, TeacherOutputs, TeacherSource};
 use faculty_nets::{MapShape, Network, weights};
 
@@ -137,7 +138,7 @@ fn steps(folder: &Path, dataset: &Dataset) -> Result<(), Box<dyn std::error::Err
         order_of_ids = order(&plan);
         let teachers = plan.teachers()?;
         let traits: Vec<TeacherTraits> =
-            teachers.iter().map(|t| TeacherTraits::of(t.source.as_ref(), taps)).collect();
+            teachers.iter().map(|t| traits_of(t.source.as_ref(), taps)).collect();
         let method = (find(&recipe.method.name).build)(&recipe.method);
         let student = Network::new("resnet8", IMAGE, CLASSES, 1)?;
         let what = if maps { "logits and maps" } else { "logits" };

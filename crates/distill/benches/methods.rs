@@ -3,7 +3,7 @@
 //! Student resnet20 on 3×32×32 images, batch 64, 100 classes; three teachers resnet20 (fewer where
 //! the method takes fewer) whose outputs are given, as from a cache. Works take turns, and the
 //! median of the rounds counts, each one the mean of ten steps with whatever the method does between
-//! them. Prints the rows of `src/methods/costs.rs`.
+//! them. Prints the rows of `crates/methods/src/costs.rs`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its result")]
 
 use std::time::Instant;
@@ -11,11 +11,12 @@ use std::time::Instant;
 use faculty_data::SampleId;
 use faculty_distill::class_cost::ClassCost;
 use faculty_distill::compute::Compute;
-use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits, TrainingSamples};
+use faculty_distill::learner::{Learner, LearnerBatch, TrainingSamples};
 use faculty_distill::methods::{METHODS, MethodInfo};
 use faculty_distill::optimizer::OptimizerConfig;
 use faculty_distill::preflight::TeacherProfile;
 use faculty_distill::tap::Tap;
+use faculty_distill::teacher::traits_of;
 use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource as _};
 use faculty_nets::{MapShape, Network};
 
@@ -84,7 +85,7 @@ fn prepare(info: &MethodInfo) -> Work {
     for k in 0..count {
         let mut teacher = NetworkTeacher::new(&network(10 + k as u64), None, &taps);
         outputs.push(teacher.outputs(&batch, &taps).expect("networks in process do not fail"));
-        traits.push(TeacherTraits::of(&teacher, &taps));
+        traits.push(traits_of(&teacher, &taps));
     }
     method.prepare(&profiles(count));
     let cost = || ClassCost::new(CLASSES, class_cost(), &vec![Vec::new(); CLASSES]);

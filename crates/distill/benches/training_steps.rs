@@ -17,6 +17,7 @@ use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
 use faculty_distill::methods::{CaMkd, Ce, Method};
 use faculty_distill::optimizer::OptimizerConfig;
 use faculty_distill::tap::Tap;
+use faculty_distill::teacher::traits_of;
 use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource};
 use faculty_nets::{Error, MapShape, Network};
 
@@ -119,7 +120,7 @@ fn prepare((kind, student, teachers): (&str, &str, &str)) -> Result<Work, Error>
         sources.push(NetworkTeacher::new(&teacher, None, TAPS));
     }
     let traits: Vec<TeacherTraits> =
-        sources.iter().map(|teacher| TeacherTraits::of(teacher, TAPS)).collect();
+        sources.iter().map(|teacher| traits_of(teacher, TAPS)).collect();
     let method: Box<dyn Method> =
         if kind == "ce" { Box::new(Ce) } else { Box::new(CaMkd::default()) };
     let mut learner = Learner::new(network, method, &traits, BATCH, 1, &Compute::Kernels);

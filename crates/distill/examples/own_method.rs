@@ -20,6 +20,7 @@ use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
 use faculty_distill::losses::{mean_cross_entropy, weighted_kl};
 use faculty_distill::methods::{Loss, Method, Needs, Step, TeacherWeights, Term};
 use faculty_distill::optimizer::OptimizerConfig;
+use faculty_distill::teacher::traits_of;
 use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherSource as _};
 use faculty_nets::{MapShape, Network};
 
@@ -79,7 +80,7 @@ fn train(
         let file = demo.join(format!("teachers/{name}.safetensors"));
         teachers.push(NetworkTeacher::new(&Network::load(network, input, 10, &file)?, None, &[]));
     }
-    let traits: Vec<TeacherTraits> = teachers.iter().map(|t| TeacherTraits::of(t, &[])).collect();
+    let traits: Vec<TeacherTraits> = teachers.iter().map(|t| traits_of(t, &[])).collect();
 
     let student = Network::new("resnet8x0.5", input, 10, 1)?;
     let method = Box::new(OnlyRight { temperature: 4.0 });

@@ -544,7 +544,7 @@ fn is_unfit(error: &Error) -> bool {
         error,
         Error::MissingPart { .. }
             | Error::Batches { .. }
-            | Error::Combination { .. }
+            | Error::Method(_)
             | Error::FixedTeacher { .. }
             | Error::NeedsValidation { .. }
             | Error::NoPlaceForHeads { .. }

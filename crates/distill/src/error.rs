@@ -28,6 +28,15 @@ pub enum Error {
     /// A network or weight file cannot be used.
     #[error(transparent)]
     Network(#[from] faculty_nets::Error),
+    /// A method that cannot be used so.
+    #[error(transparent)]
+    Method(#[from] faculty_methods::MethodError),
+    /// A file of class costs that cannot be used.
+    #[error(transparent)]
+    ClassCost(#[from] faculty_contract::ClassCostError),
+    /// A learner that cannot be made.
+    #[error(transparent)]
+    Learner(#[from] faculty_learner::LearnerError),
     /// A teacher whose classes are not those of the data.
     #[error("teacher `{teacher}` (`{}`) does not fit the data: {problem}", path.display())]
     TeacherClasses {
@@ -195,16 +204,6 @@ pub enum Error {
         /// Epochs of the run.
         epochs: usize,
     },
-    /// A term that cannot stand beside a method.
-    #[error("the term of `{term}` cannot stand beside method `{method}`: {why}")]
-    Combination {
-        /// Name of the method.
-        method: &'static str,
-        /// Name of the term.
-        term: &'static str,
-        /// Why.
-        why: &'static str,
-    },
     /// A teacher whose outputs are not what they are taken for.
     #[error("teacher `{teacher}`: {problem}")]
     TeacherOutputs {
@@ -323,12 +322,6 @@ pub enum Error {
         /// Whether most of it are teacher outputs that are kept.
         outputs: bool,
     },
-    /// A device that this program was built without.
-    #[error("this program was built without the device `{device}`")]
-    DeviceNotBuilt {
-        /// Its name.
-        device: &'static str,
-    },
     /// A run folder that already holds a run.
     #[error("`{}` already holds a run", path.display())]
     FolderInUse {
@@ -432,14 +425,6 @@ pub enum Error {
     NoClassCost {
         /// Name in the recipe.
         teacher: String,
-    },
-    /// A file of costs between classes that cannot be used.
-    #[error("class costs in `{}` cannot be used: {reason}", path.display())]
-    ClassCostFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
     },
     /// The building of a cache was stopped from outside.
     #[error("stopped building `{}`", path.display())]

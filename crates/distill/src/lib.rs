@@ -11,17 +11,12 @@ pub mod ablation;
 pub mod bench_model;
 pub mod cache;
 pub mod checkpoint;
-pub mod class_cost;
 pub mod comparison;
-pub mod compute;
 mod error;
 pub mod evaluate;
 pub mod export;
 mod found;
 pub mod heads;
-pub mod learner;
-pub mod losses;
-pub mod methods;
 
 pub mod plan;
 pub mod predict;
@@ -37,11 +32,19 @@ mod student;
 pub mod sweep;
 pub mod teacher;
 mod trainer;
-pub mod weighting;
 
 pub use error::{Error, Result};
+pub use faculty_contract::{class_cost, losses};
 pub use faculty_escape as escape;
+pub use faculty_learner as learner;
+pub use faculty_methods as methods;
+pub use faculty_methods::weighting;
 pub use faculty_recipe as recipe;
+
+/// Where the student's steps are computed, as [`faculty_learner`] has it.
+pub mod compute {
+    pub use faculty_learner::Compute;
+}
 
 /// Optimisers, as [`faculty_nets`] has them.
 pub mod optimizer {

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 pub use faculty_records::quality::predictions as answers;
 
+pub use faculty_contract::TeacherProfile;
+
 use crate::error::Result;
 use crate::evaluate::{for_each_batch, mean_of_probabilities};
 use crate::metrics::{Quality, QualityMeter};
@@ -33,22 +35,6 @@ pub use normalisation::{NormalisationCheck, TriedNormalisation, check_normalisat
 pub(crate) use soundness::unusable;
 pub use soundness::{LARGEST_LOGIT, Soundness};
 pub use temperature::{FittedTemperature, TEMPERATURE_BOUNDS, fit_temperature};
-
-/// A method may weigh teachers by this; measured on the validation part before training.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TeacherProfile {
-    /// Name in the recipe.
-    pub name: String,
-    /// Accuracy, percent.
-    pub top1: f64,
-    /// The temperature at which its probabilities fit best, see [`fit_temperature`].
-    pub temperature: f64,
-    /// Accuracy on the samples of each class, percent, `[classes]`; where the part has no sample of
-    /// a class, the accuracy on all.
-    pub class_accuracy: Vec<f64>,
-    /// Samples of each class, `[classes]`.
-    pub class_samples: Vec<usize>,
-}
 
 /// Logits of several teachers on the plain images of one part, in the order of the part.
 #[derive(Clone, Debug)]

@@ -15,7 +15,9 @@ use crate::checkpoint::{Identity, check_allowed};
 use crate::compute::Compute;
 use crate::error::{Error, Result};
 use crate::heads;
-use crate::learner::{self, Exam, Learner, TeacherTraits, TrainingSamples};
+use faculty_contract::Shapes;
+
+use crate::learner::{Exam, Learner, TeacherTraits, TrainingSamples};
 use crate::methods::{self, Method, Needs};
 use crate::optimizer::OptimizerConfig;
 use crate::recipe::{self, Recipe};
@@ -23,6 +25,7 @@ use crate::record::{RunCard, StudentResult};
 use crate::schedule::{Schedule, Shape};
 use crate::tap::Tap;
 use crate::teacher::TeacherSource;
+use crate::teacher::traits_of;
 
 mod costs;
 mod data;
@@ -195,11 +198,11 @@ impl CheckedRun {
             cards.push(card);
         }
         let traits_at = |teachers: &[Teacher], taps: &[Tap]| -> Vec<TeacherTraits> {
-            let of = |teacher: &Teacher| TeacherTraits::of(teacher.source.as_ref(), taps);
+            let of = |teacher: &Teacher| traits_of(teacher.source.as_ref(), taps);
             teachers.iter().map(of).collect()
         };
         let traits = traits_at(&teachers, &whole.teacher_taps);
-        method.choose_maps(&learner::shapes(&student, &traits, recipe.train.batch_size));
+        method.choose_maps(&Shapes::of(&student, &traits, recipe.train.batch_size));
         let whole = needs_of_run(method.as_ref(), recipe.train.epochs);
         teachers::check_parts(info.spec.name, &whole, &student, &teachers, &cards)?;
         let names: Vec<String> = teachers.iter().map(|teacher| teacher.name.clone()).collect();
@@ -228,7 +231,7 @@ impl CheckedRun {
 
         let traits = traits_at(&teachers, &whole.teacher_taps);
         let student = method.student(student, &traits, recipe.seed)?;
-        let shapes = learner::shapes(&student, &traits, recipe.train.batch_size);
+        let shapes = Shapes::of(&student, &traits, recipe.train.batch_size);
         methods::check_combination(&recipe.method, &shapes, recipe.train.epochs)?;
         method.fit_to(&shapes);
         let compute = Compute::of(recipe.train.device)?;

@@ -12,14 +12,15 @@
 use faculty_data::SampleId;
 use faculty_nets::{Graph, Inference, MapShape, Network, ValueId};
 
+use faculty_contract::TeacherTraits;
+
 use crate::error::Result;
 use crate::tap::Tap;
 
-pub use faculty_nets::{FrozenClassifier, TeacherOutputs};
+pub use faculty_nets::{FrozenClassifier, Renormalise, TeacherInput, TeacherOutputs};
 
 mod as_logits;
 mod classes;
-mod input;
 mod mapped;
 mod memory;
 mod onnx;
@@ -28,7 +29,6 @@ mod table;
 
 pub use as_logits::AsLogits;
 pub use classes::{ClassMap, ClassProblem, Declared, MISSING_BELOW};
-pub use input::{Renormalise, TeacherInput};
 pub use mapped::Mapped;
 pub use memory::{KeptInMemory, bytes_needed};
 pub(crate) use onnx::Activation;
@@ -99,6 +99,14 @@ impl<T: TeacherSource + ?Sized> TeacherSource for Box<T> {
     fn outputs(&mut self, batch: &TeacherBatch<'_>, taps: &[Tap]) -> Result<TeacherOutputs> {
         (**self).outputs(batch, taps)
     }
+}
+
+/// What a method may know of a teacher beforehand: its classifier, and its shapes at as many of `taps`
+/// as it has.
+#[must_use]
+pub fn traits_of(teacher: &dyn TeacherSource, taps: &[Tap]) -> TeacherTraits {
+    let shapes = taps.iter().filter_map(|&tap| Some((tap, teacher.tap_shape(tap)?)));
+    TeacherTraits { taps: shapes.collect(), classifier: teacher.classifier() }
 }
 
 /// A network of this program, run in inference mode.

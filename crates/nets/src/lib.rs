@@ -24,6 +24,7 @@ mod run;
 mod shape;
 mod smaller;
 mod tap;
+mod teacher_input;
 pub mod weights;
 
 pub use builder::{Conv2dConfig, ConvStart, GraphBuilder};
@@ -42,3 +43,4 @@ pub use run::{BurnRun, Inference, Run, TrainingRun};
 pub use shape::{MapShape, Window};
 pub use smaller::smaller;
 pub use tap::Tap;
+pub use teacher_input::{Renormalise, TeacherInput};

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use super::Error;
 use faculty_files::LockError;
+use faculty_learner::LearnerError;
+use faculty_methods::MethodError;
 use faculty_records::run::Change;
 
 use crate::checkpoint::check_allowed;
@@ -22,6 +24,7 @@ impl Error {
         match self {
             // Each recipe problem carries its own hint.
             Self::Recipe(_) => None,
+            Self::ClassCost(error) => error.hint(),
             Self::Data(error) => error.hint(),
             Self::Network(error) => error.hint(),
             Self::TeacherClasses { problem, .. } => Some(problem.hint()),
@@ -108,7 +111,7 @@ impl Error {
                     .to_owned(),
             ),
             Self::NothingToMeasureOn => Some("set `data.validation` above 0, or to a split".to_owned()),
-            Self::Combination { .. } => {
+            Self::Method(MethodError::Combination { .. }) => {
                 Some("remove that `[[method.terms]]`, or choose another method".to_owned())
             }
             Self::FixedTeacher { mend, .. } => Some(mend.clone()),
@@ -131,7 +134,7 @@ impl Error {
                 "lower `train.batch_size`, choose a smaller student, or end other programs"
                     .to_owned(),
             ),
-            Self::DeviceNotBuilt { device } => Some(format!(
+            Self::Learner(LearnerError::DeviceNotBuilt { device }) => Some(format!(
                 "build it with `--features {device}`, or leave `train.device` out to use the CPU"
             )),
             Self::FolderInUse { finished: true, .. } => Some(
@@ -184,11 +187,6 @@ impl Error {
                 "give `class_cost = \"FILE.safetensors\"` to teacher `{teacher}`, with costs or \
                  with embeddings of both lists of classes"
             )),
-            Self::ClassCostFile { .. } => Some(
-                "give `cost` [its classes, the data's], or embeddings `teacher` and `data`, a row \
-                 for each class"
-                    .to_owned(),
-            ),
             Self::CannotChange { .. } => Some(
                 "keys of `train` and `method` can change, but neither the method, the optimiser \
                  nor the length of a first training; start a new run for anything else"
@@ -219,7 +217,7 @@ impl Error {
                 Some("name a new folder, or an empty one".to_owned())
             }
             // A lock file that cannot be used says why itself.
-            Self::Folder(_) => None,
+            Self::Folder(_) | Self::Method(_) | Self::Learner(_) => None,
             Self::Interrupted { kept, .. } => Some(kept_hint(kept, "")),
             Self::NothingToCompare { .. } => {
                 Some("name some in `--methods`; `faculty methods` lists them".to_owned())

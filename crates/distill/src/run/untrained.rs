@@ -6,10 +6,13 @@ use faculty_nets::{MapShape, Network};
 use super::teachers::{check_batches, check_parts};
 use super::{RunData, Teacher, needs_of_run};
 use crate::error::{Error, Result};
-use crate::learner::{self, TeacherTraits};
+use faculty_contract::Shapes;
+
+use crate::learner::TeacherTraits;
 use crate::methods;
 use crate::recipe::Recipe;
 use crate::teacher::NetworkTeacher;
+use crate::teacher::traits_of;
 
 /// Whether the recipe's student can learn from its only teacher by its method; of the teacher only
 /// the name of its network is looked at.
@@ -33,13 +36,13 @@ pub(crate) fn check_untrained(recipe: &Recipe, data: &RunData, dataset: &Dataset
     check_batches(info.spec.name, &needs, &recipe.train)?;
     let traits: Vec<TeacherTraits> = teachers
         .iter()
-        .map(|teacher| TeacherTraits::of(teacher.source.as_ref(), &needs.teacher_taps))
+        .map(|teacher| traits_of(teacher.source.as_ref(), &needs.teacher_taps))
         .collect();
-    method.choose_maps(&learner::shapes(&student, &traits, recipe.train.batch_size));
+    method.choose_maps(&Shapes::of(&student, &traits, recipe.train.batch_size));
     let needs = needs_of_run(method.as_ref(), recipe.train.epochs);
     check_parts(info.spec.name, &needs, &student, &teachers, &[])?;
     let student = method.student(student, &traits, recipe.seed)?;
-    let shapes = learner::shapes(&student, &traits, recipe.train.batch_size);
+    let shapes = Shapes::of(&student, &traits, recipe.train.batch_size);
     methods::check_combination(&recipe.method, &shapes, recipe.train.epochs)?;
     if method.needs_profiles() && data.validation.is_none() {
         return Err(Error::NeedsValidation { method: info.spec.name });

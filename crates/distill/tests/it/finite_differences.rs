@@ -16,6 +16,7 @@ use faculty_distill::methods::{
 use faculty_distill::optimizer::OptimizerConfig;
 use faculty_distill::preflight::TeacherProfile;
 use faculty_distill::tap::Tap;
+use faculty_distill::teacher::traits_of;
 use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource};
 use faculty_nets::Network;
 
@@ -61,7 +62,7 @@ impl Setup {
         let there = |tap: &Tap| sources.iter().all(|teacher| teacher.tap_shape(*tap).is_some());
         let taps: Vec<Tap> = taps.iter().copied().filter(there).collect();
         let labels = (0..BATCH).map(|i| (i % classes) as u32).collect();
-        let traits = sources.iter().map(|teacher| TeacherTraits::of(teacher, &taps)).collect();
+        let traits = sources.iter().map(|teacher| traits_of(teacher, &taps)).collect();
         let ids = (0..BATCH as u64).map(SampleId).collect();
         let setup = Self { classes, ids, images, labels, outputs: Vec::new(), traits };
         Self { outputs: setup.outputs_at(teacher_count, &taps), ..setup }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use faculty_data::{BatchLoader, LoaderConfig, Normalisation};
 use faculty_distill::compute::Compute;
-use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
+use faculty_distill::learner::{Learner, LearnerBatch};
 use faculty_distill::methods::{Method, Mmkd, MmkdConfig};
 use faculty_distill::optimizer::{OptimizerConfig, OptimizerState};
 use faculty_distill::tap::Tap;
+use faculty_distill::teacher::traits_of;
 use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherSource as _};
 use faculty_nets::{Network, weights};
 
@@ -60,7 +61,7 @@ fn weights_move_toward_the_useful_teacher() {
     let shape = network(1).graph().input_shape();
     let teacher = Network::load("resnet8x0.5", shape, CLASSES, &path).unwrap();
     let mut teacher = NetworkTeacher::new(&teacher, None, &[Tap::Map]);
-    let traits = TeacherTraits::of(&teacher, &[Tap::Map]);
+    let traits = traits_of(&teacher, &[Tap::Map]);
 
     let config = MmkdConfig {
         meta_every: 1,

@@ -492,6 +492,12 @@ fn a_device_that_was_not_built_is_refused_with_the_way_to_build_it() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = recipe(folder.path(), "ce", 0, &["train.device=\"vulkan\""]);
     let error = CheckedRun::new(&recipe, &dataset()).err().unwrap();
-    assert!(matches!(error, Error::DeviceNotBuilt { device: "vulkan" }), "{error}");
+    assert!(
+        matches!(
+            error,
+            Error::Learner(faculty_learner::LearnerError::DeviceNotBuilt { device: "vulkan" })
+        ),
+        "{error}"
+    );
     assert!(error.hint().unwrap().contains("--features vulkan"));
 }

@@ -12,6 +12,7 @@ use faculty_distill::learner::{Learner, TeacherTraits, TrainingSamples};
 use faculty_distill::methods::{METHODS, MethodInfo};
 use faculty_distill::tap::Tap;
 use faculty_distill::teacher::NetworkTeacher;
+use faculty_distill::teacher::traits_of;
 use faculty_nets::weights::StateDict;
 use faculty_nets::{GraphBuilder, MapShape, Network};
 
@@ -84,7 +85,7 @@ fn traits(info: &MethodInfo, count: usize) -> Vec<TeacherTraits> {
     let taps = needs.reduce(|a, b| a.union(b)).unwrap().teacher_taps;
     let teacher = Network::new("resnet8x4", IMAGE, 10, 9).unwrap();
     let source = NetworkTeacher::new(&teacher, None, &taps);
-    let mut all = vec![TeacherTraits::of(&source, &taps); count];
+    let mut all = vec![traits_of(&source, &taps); count];
     for (tap, shape) in all.iter_mut().skip(1).flat_map(|own| &mut own.taps) {
         if *tap != Tap::Pooled {
             (shape.height, shape.width) = (2 * shape.height, 2 * shape.width);

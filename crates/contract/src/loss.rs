@@ -1,0 +1,67 @@
+//! What a method computes of one batch.
+
+use burn::Tensor;
+use faculty_nets::FrozenClassifier;
+
+use crate::losses::maps::MapValues;
+
+/// One named part of a loss; the loss is `Σ weight · value`.
+#[derive(Clone, Debug)]
+pub struct Term {
+    /// Name in logs: `task`, `kd`, `intermediate`.
+    pub name: &'static str,
+    /// Its constant.
+    pub weight: f64,
+    /// Its value before weighting, `[1]`.
+    pub value: Tensor<1>,
+}
+
+/// Weights that a method gave to its teachers, for the log.
+#[derive(Clone, Debug)]
+pub struct TeacherWeights {
+    /// Where they act: `kd` or `intermediate`.
+    pub level: &'static str,
+    /// `[teachers, batch]`.
+    pub weights: Tensor<2>,
+}
+
+/// A method's result for one batch.
+#[derive(Clone, Debug)]
+pub struct Loss {
+    /// Parts of the loss.
+    pub terms: Vec<Term>,
+    /// Teacher weights at each level that has them.
+    pub teacher_weights: Vec<TeacherWeights>,
+}
+
+/// The maps of one batch where they lie, for [`Method::map_terms`].
+#[derive(Clone, Debug)]
+pub struct MapStep<'a> {
+    /// Current epoch, from 1.
+    pub epoch: usize,
+    /// `[batch]`.
+    pub labels: &'a [u32],
+    /// The results of [`Method::connectors`].
+    pub connected: Vec<MapValues<'a>>,
+    /// For each teacher its values at each of [`Needs::teacher_taps`].
+    pub teachers: Vec<Vec<&'a [f32]>>,
+    /// Each teacher's logits, `[batch, classes]`.
+    pub teacher_logits: Vec<&'a [f32]>,
+    /// One a teacher, of those that have one.
+    pub classifiers: &'a [FrozenClassifier],
+}
+
+/// A term of the loss that brings its own gradient.
+#[derive(Clone, Debug)]
+pub struct MapTerm {
+    /// Name in logs.
+    pub name: &'static str,
+    /// Its constant.
+    pub weight: f64,
+    /// Its value before weighting.
+    pub value: f64,
+    /// For each connector the gradient of `weight · value` by its result.
+    pub gradients: Vec<Vec<f32>>,
+    /// Teacher weights `[teachers, batch]` for the log.
+    pub teacher_weights: Vec<f64>,
+}

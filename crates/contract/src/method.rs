@@ -1,0 +1,161 @@
+//! The method itself.
+
+use std::sync::Arc;
+
+use faculty_nets::{Network, ParameterSpec};
+
+use crate::class_cost::ClassCost;
+use crate::facts::{Shapes, TeacherProfile, TeacherTraits};
+use crate::loss::{Loss, MapStep, MapTerm};
+use crate::needs::Needs;
+use crate::parts::{Connector, Write};
+use crate::sandbox::AfterStep;
+use crate::step::Step;
+
+/// A distillation method with its constants.
+pub trait Method: Send + std::fmt::Debug {
+    /// What the method reads in `epoch` (from 1).
+    fn needs(&self, epoch: usize) -> Needs;
+
+    /// Told first of all which maps there are: a method that takes all of them decides here, and
+    /// [`Method::needs`] names those that it takes from then on; before, all that it might take.
+    /// Teachers' shapes are those at the taps of [`Method::needs`], as far as they have them.
+    fn choose_maps(&mut self, shapes: &Shapes) {
+        let _ = shapes;
+    }
+
+    /// Told before training, and before its objective is shown, which sizes it has to do with.
+    fn fit_to(&mut self, shapes: &Shapes) {
+        let _ = shapes;
+    }
+
+    /// The network that is trained and delivered, made of the recipe's student at the start of a
+    /// run; a function of its arguments.
+    ///
+    /// # Errors
+    /// When it cannot be made of this student.
+    fn student(
+        &self,
+        student: Network,
+        teachers: &[TeacherTraits],
+        seed: u64,
+    ) -> faculty_nets::Result<Network> {
+        let _ = (teachers, seed);
+        Ok(student)
+    }
+
+    /// Epochs of a first training, after which student and connectors begin anew, with a learning
+    /// rate that does so too; [`Method::parameters`] and [`Method::memory`] stay. The result is the
+    /// student of the second training.
+    fn restart_after(&self) -> Option<usize> {
+        None
+    }
+
+    /// Small trainable networks on the student's maps, trained with the student.
+    ///
+    /// They read [`Needs::connector_taps`], which the run has checked to be there.
+    fn connectors(&self, shapes: &Shapes) -> Vec<Connector> {
+        let _ = shapes;
+        Vec::new()
+    }
+
+    /// Trained values that are no network of their own, as [`Step::parameters`]; trained with the
+    /// student by the same optimiser.
+    fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
+        let _ = shapes;
+        Vec::new()
+    }
+
+    /// Arrays that the method remembers from step to step, as [`Step::memory`]; no gradient reaches
+    /// them. `samples` is the number of training samples.
+    fn memory(&self, shapes: &Shapes, samples: usize) -> Vec<ParameterSpec> {
+        let _ = (shapes, samples);
+        Vec::new()
+    }
+
+    /// Floats that the loss of a full batch and its gradient hold at a time beside what they read;
+    /// for the estimate of a run's memory, by methods in which they grow faster than the batch.
+    fn temporaries(&self, shapes: &Shapes) -> usize {
+        let _ = shapes;
+        0
+    }
+
+    /// What the method does after each update, if anything: the only thing that changes
+    /// [`Method::parameters`] that are frozen.
+    fn after_step(&self, shapes: &Shapes) -> Option<Box<dyn AfterStep>> {
+        let _ = shapes;
+        None
+    }
+
+    /// Whether heads are mounted on all stages of all networks where a recipe names none.
+    fn mounts_heads(&self) -> bool {
+        false
+    }
+
+    /// Share of the training part that is held out for [`crate::Sandbox::exam`].
+    fn exam_share(&self) -> f64 {
+        0.0
+    }
+
+    /// Whether the method needs [`Method::prepare`], and so a validation part.
+    fn needs_profiles(&self) -> bool {
+        false
+    }
+
+    /// Told once before training what the teachers did on the validation part, in their order; not
+    /// called without such a part.
+    fn prepare(&mut self, teachers: &[TeacherProfile]) {
+        let _ = teachers;
+    }
+
+    /// Whether teachers keep classes of their own: then nothing is matched to the data's classes,
+    /// logits come as [`Step::own_logits`], and [`Method::prepare_classes`] is called.
+    fn own_classes(&self) -> bool {
+        false
+    }
+
+    /// Told once before training how far each teacher's classes are from the data's.
+    fn prepare_classes(&mut self, costs: Vec<ClassCost>) {
+        let _ = costs;
+    }
+
+    /// The loss of one batch.
+    fn loss(&self, step: &Step) -> Loss;
+
+    /// The same with what the update after it writes to [`Method::memory`].
+    fn loss_and_writes(&self, step: &Step) -> (Loss, Vec<Write>) {
+        (self.loss(step), Vec::new())
+    }
+
+    /// What the student's logits should be on average over the training samples, `[classes]`, where
+    /// the loss leaves that open; made from the arrays of [`Method::memory`]. The student's last bias
+    /// is set by it before every measurement, and so before the student is delivered. The loss must
+    /// not change when a number is added to all logits of a class.
+    fn mean_logits(&self, memory: &[Arc<Vec<f32>>]) -> Option<Vec<f32>> {
+        let _ = memory;
+        None
+    }
+
+    /// A term on maps that is computed with its gradient, off the tape; called when
+    /// [`Needs::map_terms`].
+    /// `buffers` hold gradients of earlier steps, to be written over.
+    fn map_terms(&self, step: &MapStep<'_>, buffers: &mut Vec<Vec<f32>>) -> Vec<MapTerm> {
+        let _ = (step, buffers);
+        Vec::new()
+    }
+
+    /// Whether teacher weights depend on the teachers' maps. If not, they can be looked at on images
+    /// of which only the logits are known.
+    fn weights_read_maps(&self) -> bool {
+        true
+    }
+
+    /// The objective in one line with all constants, for the run log; `teachers` is K.
+    fn objective(&self, teachers: usize) -> String;
+}
+
+/// Everything that a method asks for in any of its first `epochs`.
+#[must_use]
+pub fn needs_of_run(method: &dyn Method, epochs: usize) -> Needs {
+    (1..=epochs).map(|epoch| method.needs(epoch)).fold(Needs::default(), Needs::union)
+}

@@ -1,0 +1,79 @@
+//! What a method reads in one epoch.
+
+use faculty_nets::Tap;
+
+/// What a method reads in one epoch. The trainer computes nothing that is not asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Teacher logits.
+    pub teacher_logits: bool,
+    /// Teacher logits over each teacher's own classes, see [`Method::own_classes`].
+    pub own_logits: bool,
+    /// Each teacher's classifier.
+    pub teacher_classifiers: bool,
+    /// Each teacher's values at these places.
+    pub teacher_taps: Vec<Tap>,
+    /// The student's values at these places, beside its logits.
+    pub student_taps: Vec<Tap>,
+    /// The student's places that its connectors read.
+    pub connector_taps: Vec<Tap>,
+    /// Whether [`Method::connectors`] and [`Method::parameters`] take part and are trained.
+    pub trained_parts: bool,
+    /// Whether [`Method::map_terms`] reads the connectors' results and the teachers' maps; then
+    /// [`Step`] has neither.
+    pub map_terms: bool,
+    /// Whether [`Step`] has connectors' results and teachers' maps all the same.
+    pub maps_on_tape: bool,
+    /// Whether [`Method::parameters`] stay as they are this epoch; [`Method::connectors`] go on.
+    pub frozen_parameters: bool,
+    /// Whether every batch must be full: trained parts are as wide as the batch.
+    pub full_batches: bool,
+    /// Whether [`Step::sample_numbers`] are filled in.
+    pub sample_numbers: bool,
+    /// Whether the teachers are trained too: networks of the learner, not sources that say what they
+    /// always say.
+    pub learning_teachers: bool,
+    /// Fewest samples of a batch; 2 or more where samples are compared with each other.
+    pub min_batch: usize,
+}
+
+impl Needs {
+    /// Whether [`Step`] has the maps.
+    #[must_use]
+    pub fn on_tape(&self) -> bool {
+        !self.map_terms || self.maps_on_tape
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        let both = |mut own: Vec<Tap>, other: Vec<Tap>| {
+            own.extend(other);
+            own.sort_unstable();
+            own.dedup();
+            own
+        };
+        Self {
+            teacher_logits: self.teacher_logits || other.teacher_logits,
+            own_logits: self.own_logits || other.own_logits,
+            teacher_classifiers: self.teacher_classifiers || other.teacher_classifiers,
+            teacher_taps: both(self.teacher_taps, other.teacher_taps),
+            student_taps: both(self.student_taps, other.student_taps),
+            connector_taps: both(self.connector_taps, other.connector_taps),
+            trained_parts: self.trained_parts || other.trained_parts,
+            map_terms: self.map_terms || other.map_terms,
+            maps_on_tape: self.maps_on_tape || other.maps_on_tape,
+            frozen_parameters: self.frozen_parameters || other.frozen_parameters,
+            full_batches: self.full_batches || other.full_batches,
+            sample_numbers: self.sample_numbers || other.sample_numbers,
+            learning_teachers: self.learning_teachers || other.learning_teachers,
+            min_batch: self.min_batch.max(other.min_batch),
+        }
+    }
+
+    /// Whether teachers are run at all.
+    #[must_use]
+    pub fn teachers(&self) -> bool {
+        self.teacher_logits || self.own_logits || !self.teacher_taps.is_empty()
+    }
+}

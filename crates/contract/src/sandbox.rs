@@ -1,0 +1,118 @@
+//! What a method does between two steps of the student: it may try things on the student, and
+//! afterwards the student is as it was.
+
+use burn::Tensor;
+use faculty_nets::weights::StateDict;
+use faculty_nets::{Adjoint, Network, OptimizerState};
+
+use crate::step::{LearnerBatch, Step};
+
+/// What a method does after each update, beside its loss; its memory is part of checkpoints.
+pub trait AfterStep: Send + std::fmt::Debug {
+    /// Called after every update. Numbers that it names must be finite, or the run stops.
+    fn after_step(&mut self, sandbox: &mut dyn Sandbox<'_>) -> Vec<(&'static str, f64)>;
+
+    /// Whether it goes to [`Sandbox::go_to_earlier`].
+    fn reads_earlier(&self) -> bool {
+        false
+    }
+
+    /// Everything that later calls depend on.
+    fn state(&self) -> StateDict;
+
+    /// Takes [`AfterStep::state`] back.
+    ///
+    /// # Errors
+    /// When tensors are missing or of another shape, in words.
+    fn set_state(&mut self, state: StateDict) -> std::result::Result<(), String>;
+}
+
+/// Student and connectors with their optimisers' memory at one moment.
+#[derive(Debug)]
+pub struct Point(pub Vec<(Network, OptimizerState)>);
+
+/// A student that can be moved and measured. Student, connectors, their running statistics and the
+/// memory of their optimisers are put back at the end; only [`Sandbox::parameters_mut`] and
+/// [`Sandbox::teach`] change anything for good.
+///
+/// Gradients and directions have one vector for each parameter of the student, then of each connector
+/// that takes part.
+pub trait Sandbox<'a> {
+    /// The batch of the step.
+    #[must_use]
+    fn batch(&self) -> LearnerBatch<'a>;
+
+    /// Positions of the samples that the student got wrong in the step, before its update.
+    #[must_use]
+    fn missed(&self) -> &[usize];
+
+    /// Samples as the method's loss would see them with the student as it is now. Parameters of
+    /// the method carry gradients even if they are frozen.
+    fn step(&mut self, batch: &LearnerBatch<'_>) -> Step;
+
+    /// The gradient of a loss on these samples.
+    fn gradient(
+        &mut self,
+        batch: &LearnerBatch<'_>,
+        loss: &mut dyn FnMut(&Step) -> Tensor<1>,
+    ) -> Vec<Vec<f32>>;
+
+    /// Mean cross-entropy on samples `[batch, channels, height, width]`, and its gradient by the
+    /// student alone.
+    fn cross_entropy(&mut self, images: &[f32], own: &[u32]) -> (f64, Vec<Vec<f32>>);
+
+    /// Moves student and connectors by `factor · direction`; those that it does not reach stay.
+    fn shift(&mut self, direction: &[Vec<f32>], factor: f32);
+
+    /// A step of the run's optimiser along the last [`Sandbox::gradient`], at the run's learning rate
+    /// and clipped as its steps are.
+    fn descend(&mut self);
+
+    /// The gradient of a later loss by the student as it is now, for [`Sandbox::pull_back`].
+    #[must_use]
+    fn adjoint(&mut self, by_parameters: Vec<Vec<f32>>) -> Vec<Adjoint>;
+
+    /// Back through the [`Sandbox::descend`] that began at `before` with `gradient`: the result is the
+    /// later loss's gradient by that gradient, and `adjoint` becomes that by the student before, at a
+    /// constant gradient.
+    fn pull_back(
+        &mut self,
+        adjoint: &mut [Adjoint],
+        before: &Point,
+        gradient: &[Vec<f32>],
+    ) -> Vec<Vec<f32>>;
+
+    /// Where everything is now.
+    #[must_use]
+    fn point(&mut self) -> Point;
+
+    /// Puts student and connectors to where they were.
+    fn go_to(&mut self, point: &Point);
+
+    /// Puts them to where they were before the update.
+    ///
+    /// # Panics
+    /// When [`AfterStep::reads_earlier`] does not say so, or there was no update.
+    fn go_to_earlier(&mut self);
+
+    /// Puts them back to where they were at first.
+    fn restore(&mut self);
+
+    /// The method's own parameters, which stay changed.
+    fn parameters_mut(&mut self) -> &mut [Vec<f32>];
+
+    /// Held-out training samples, as many as the batch has if there are so many; another draw at every
+    /// batch. `None` without teachers that learn.
+    #[must_use]
+    fn exam(&self) -> Option<(Vec<f32>, Vec<u32>)>;
+
+    /// Gradient by the parameters of learning teacher `k` from that by its logits on the batch,
+    /// `[batch, classes]`.
+    ///
+    /// # Panics
+    /// When the batch is not the one that the teacher saw last.
+    fn teacher_gradient(&mut self, k: usize, by_logits: &[f32]) -> &[Vec<f32>];
+
+    /// A step of AdamW of teacher `k` along its last gradient, for good.
+    fn teach(&mut self, k: usize, rate: f32);
+}

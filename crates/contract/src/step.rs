@@ -1,0 +1,107 @@
+//! One batch as a method and as the learner sees it.
+
+use std::sync::Arc;
+
+use burn::Tensor;
+use burn::tensor::Int;
+use faculty_data::SampleId;
+use faculty_nets::TeacherOutputs;
+
+use crate::facts::TrainingSamples;
+
+/// One teacher's frozen classifier: weight `[classes, channels]`, bias `[classes]`.
+#[derive(Clone, Debug)]
+pub struct ClassifierTensors {
+    /// `[classes, channels]`.
+    pub weight: Tensor<2>,
+    /// `[classes]`.
+    pub bias: Tensor<1>,
+}
+
+/// Everything a method sees of one batch. `student_logits`, `student_maps`, `connected_maps` and
+/// `parameters` carry gradients.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Current epoch, from 1.
+    pub epoch: usize,
+    /// Another number for every batch of a run; the start of whatever a method draws at random.
+    pub draw: u64,
+    /// `[batch]`, in `0..classes`.
+    pub labels: Tensor<1, Int>,
+    /// All training samples by number.
+    pub samples: Arc<TrainingSamples>,
+    /// The batch's among them, `[batch]`; empty unless [`Needs::sample_numbers`].
+    pub sample_numbers: Vec<usize>,
+    /// The arrays of [`Method::memory`], flat.
+    pub memory: Vec<Arc<Vec<f32>>>,
+    /// `[batch, classes]`.
+    pub student_logits: Tensor<2>,
+    /// The student's values at each of [`Needs::student_taps`], `[batch, channels, height, width]`.
+    pub student_maps: Vec<Tensor<4>>,
+    /// The results of [`Method::connectors`], `[batch, channels, height, width]`; empty unless
+    /// [`Needs::trained_parts`].
+    pub connected_maps: Vec<Tensor<4>>,
+    /// [`Method::parameters`], flat; empty unless [`Needs::trained_parts`].
+    pub parameters: Vec<Tensor<1>>,
+    /// `[teachers, batch, classes]`; absent unless asked for.
+    pub teacher_logits: Option<Tensor<3>>,
+    /// `[teachers, batch]`: how the terms of a combination weigh the teachers; `None` for 1/K.
+    pub term_weights: Option<Tensor<2>>,
+    /// For each teacher `[batch, its own classes]`; empty unless asked for.
+    pub own_logits: Vec<Tensor<2>>,
+    /// For each teacher its values at each of [`Needs::teacher_taps`],
+    /// `[batch, channels, height, width]`.
+    pub teacher_maps: Vec<Vec<Tensor<4>>>,
+    /// One a teacher; empty unless asked for.
+    pub teacher_classifiers: Vec<ClassifierTensors>,
+}
+
+impl Step {
+    /// A step of logits alone; teacher logits are `[teachers, batch, classes]`.
+    #[must_use]
+    pub fn of_logits(labels: Tensor<1, Int>, student: Tensor<2>, teachers: Tensor<3>) -> Self {
+        Self {
+            epoch: 1,
+            draw: 0,
+            labels,
+            samples: Arc::default(),
+            sample_numbers: Vec::new(),
+            memory: Vec::new(),
+            student_logits: student,
+            student_maps: Vec::new(),
+            connected_maps: Vec::new(),
+            parameters: Vec::new(),
+            teacher_logits: Some(teachers),
+            term_weights: None,
+            own_logits: Vec::new(),
+            teacher_maps: Vec::new(),
+            teacher_classifiers: Vec::new(),
+        }
+    }
+
+    /// Teacher logits of a method that asked for them.
+    ///
+    /// # Panics
+    /// When [`crate::Needs::teacher_logits`] did not ask for them.
+    #[must_use]
+    pub fn given_logits(&self) -> &Tensor<3> {
+        self.teacher_logits.as_ref().expect("the trainer provides what `needs` asks for")
+    }
+}
+
+/// One batch as the learner wants it.
+#[derive(Clone, Copy, Debug)]
+pub struct LearnerBatch<'a> {
+    /// Current epoch, from 1.
+    pub epoch: usize,
+    /// Another number for every batch of a run.
+    pub draw: u64,
+    /// `[batch]`; read by methods that number the samples.
+    pub ids: &'a [SampleId],
+    /// `[batch, channels, height, width]`.
+    pub images: &'a [f32],
+    /// `[batch]`.
+    pub labels: &'a [u32],
+    /// One a teacher; what [`Method::needs`] asks for is filled in.
+    pub teachers: &'a [TeacherOutputs],
+}

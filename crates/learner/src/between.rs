@@ -1,0 +1,215 @@
+//! What a method does between two steps of the student: it may try things on the student, and
+//! afterwards the student is as it was.
+
+use burn::Tensor;
+use faculty_kernels::softmax_kl::cross_entropy_rows;
+
+use super::tape::{Leaves, labels, missed, tensor2, values};
+use super::{Learner, clip_factor, norm};
+use faculty_contract::losses::mean_cross_entropy;
+use faculty_contract::{LearnerBatch, Needs, Point, Sandbox, Step};
+use faculty_nets::{Adjoint, OptimizerConfig};
+
+/// A student that can be moved and measured. Student, connectors, their running statistics and the
+/// memory of their optimisers are put back at the end; only [`Sandbox::parameters_mut`] and
+/// [`Sandbox::teach`] change anything for good.
+///
+/// Gradients and directions have one vector for each parameter of the student, then of each connector
+/// that takes part.
+#[derive(Debug)]
+pub struct Between<'a> {
+    learner: &'a mut Learner,
+    batch: LearnerBatch<'a>,
+    optimizer: OptimizerConfig,
+    rate: f32,
+    clip: Option<f64>,
+    missed: Vec<usize>,
+    /// Where everything was, once anything has been tried.
+    saved: Option<Point>,
+}
+
+impl<'a> Between<'a> {
+    /// After an update with these constants.
+    #[must_use]
+    pub fn new(
+        learner: &'a mut Learner,
+        batch: LearnerBatch<'a>,
+        optimizer: &OptimizerConfig,
+        rate: f32,
+        clip: Option<f64>,
+    ) -> Self {
+        // The values of the step's own forward pass are still there.
+        let output = learner.student.network.graph().output();
+        let missed = missed(learner.student.run.value(output), batch.labels);
+        Self { learner, batch, optimizer: *optimizer, rate, clip, missed, saved: None }
+    }
+
+    fn leaves(&mut self, batch: &LearnerBatch<'_>) -> (Needs, Leaves) {
+        self.save();
+        let needs = Needs { frozen_parameters: false, ..self.learner.method.needs(batch.epoch) };
+        self.learner.forward(batch, &needs);
+        let leaves = self.learner.leaves(batch.labels.len(), &needs);
+        (needs, leaves)
+    }
+
+    fn save(&mut self) {
+        if self.saved.is_none() {
+            self.saved = Some(self.point());
+        }
+    }
+}
+
+impl<'a> Sandbox<'a> for Between<'a> {
+    fn batch(&self) -> LearnerBatch<'a> {
+        self.batch
+    }
+
+    fn missed(&self) -> &[usize] {
+        &self.missed
+    }
+
+    fn step(&mut self, batch: &LearnerBatch<'_>) -> Step {
+        let (needs, leaves) = self.leaves(batch);
+        self.learner.step(batch, &needs, &leaves)
+    }
+
+    fn gradient(
+        &mut self,
+        batch: &LearnerBatch<'_>,
+        loss: &mut dyn FnMut(&Step) -> Tensor<1>,
+    ) -> Vec<Vec<f32>> {
+        let (needs, leaves) = self.leaves(batch);
+        let step = self.learner.step(batch, &needs, &leaves);
+        let gradients = leaves.gradients(loss(&step));
+        self.learner.backward(gradients, &needs, &mut Vec::new());
+        let epoch = self.batch.epoch;
+        self.learner.stepped_mut(epoch).flat_map(|own| own.gradients().to_vec()).collect()
+    }
+
+    fn cross_entropy(&mut self, images: &[f32], own: &[u32]) -> (f64, Vec<Vec<f32>>) {
+        self.save();
+        let device = self.learner.device.clone();
+        let student = &mut self.learner.student;
+        let output = student.network.graph().output();
+        student.run.forward(&mut student.network, images, own.len());
+        let shape = [own.len(), student.network.classes()];
+        let logits = tensor2(student.run.value(output), shape, &device).require_grad();
+        let loss = mean_cross_entropy(&logits, &labels(own, &device));
+        let costs = cross_entropy_rows(shape[1], student.run.value(output), own);
+        let value = costs.iter().sum::<f64>() / own.len() as f64;
+        let gradient = logits.grad(&loss.backward()).map(values);
+        let by_value = gradient.map(|gradient| (output, gradient));
+        student.run.backward(&student.network, by_value, false);
+        (value, student.run.gradients().to_vec())
+    }
+
+    fn shift(&mut self, direction: &[Vec<f32>], factor: f32) {
+        self.save();
+        let all = self.learner.stepped_mut(self.batch.epoch);
+        let parameters = all.flat_map(|own| own.network.parameters_mut()).flatten();
+        parameters.zip(direction.iter().flatten()).for_each(|(w, d)| *w += factor * d);
+    }
+
+    fn descend(&mut self) {
+        self.save();
+        let (optimizer, rate, clip) = (self.optimizer, self.rate, self.clip);
+        self.learner.take_step(&optimizer, rate, clip, self.batch.epoch);
+    }
+
+    fn adjoint(&mut self, by_parameters: Vec<Vec<f32>>) -> Vec<Adjoint> {
+        let mut rest = by_parameters.into_iter();
+        let all = self.learner.stepped_mut(self.batch.epoch);
+        all.map(|own| {
+            let count = own.network.parameters().len();
+            Adjoint::new(&self.optimizer, rest.by_ref().take(count).collect())
+        })
+        .collect()
+    }
+
+    fn pull_back(
+        &mut self,
+        adjoint: &mut [Adjoint],
+        before: &Point,
+        gradient: &[Vec<f32>],
+    ) -> Vec<Vec<f32>> {
+        let length = norm(gradient);
+        let factor = self.clip.map_or(1.0, |limit| clip_factor(limit, length));
+        // What the optimiser got.
+        let used = |g: &Vec<f32>| g.iter().map(|&g| g * factor as f32).collect();
+        let mut used: Vec<Vec<f32>> =
+            if factor < 1.0 { gradient.iter().map(used).collect() } else { gradient.to_vec() };
+        let mut result = Vec::new();
+        let all = self.learner.stepped_mut(self.batch.epoch).zip(&before.0).zip(adjoint);
+        for ((own, (_, state)), adjoint) in all {
+            let rest = used.split_off(own.network.parameters().len());
+            let used = std::mem::replace(&mut used, rest);
+            let is_trained = own.is_trained();
+            result.extend(adjoint.pull_back(is_trained, &self.optimizer, self.rate, state, &used));
+        }
+        if factor < 1.0 {
+            // The factor shrinks as the gradient grows.
+            let along = inner_product(&result, gradient) / (length * (length + 1e-6));
+            for (by_g, g) in result.iter_mut().flatten().zip(gradient.iter().flatten()) {
+                *by_g = (factor * (f64::from(*by_g) - along * f64::from(*g))) as f32;
+            }
+        }
+        result
+    }
+
+    fn point(&mut self) -> Point {
+        point_of(self.learner, self.batch.epoch)
+    }
+
+    fn go_to(&mut self, point: &Point) {
+        let all = self.learner.stepped_mut(self.batch.epoch).zip(&point.0);
+        for (own, (network, optimizer)) in all {
+            own.network.clone_from(network);
+            own.optimizer.clone_from(optimizer);
+        }
+    }
+
+    fn go_to_earlier(&mut self) {
+        self.save();
+        let earlier = self.learner.earlier.take().expect("the update before kept the student");
+        self.go_to(&earlier);
+        self.learner.earlier = Some(earlier);
+    }
+
+    fn restore(&mut self) {
+        if let Some(saved) = self.saved.take() {
+            self.go_to(&saved);
+            self.saved = Some(saved);
+        }
+    }
+
+    fn parameters_mut(&mut self) -> &mut [Vec<f32>] {
+        match &mut self.learner.parameters {
+            Some(parameters) => parameters.network.parameters_mut(),
+            None => &mut [],
+        }
+    }
+
+    fn exam(&self) -> Option<(Vec<f32>, Vec<u32>)> {
+        let exam = self.learner.exam.as_ref()?;
+        Some(exam.drawn(self.batch.draw, self.batch.labels.len()))
+    }
+
+    fn teacher_gradient(&mut self, k: usize, by_logits: &[f32]) -> &[Vec<f32>] {
+        self.learner.teachers[k].gradient(by_logits)
+    }
+
+    fn teach(&mut self, k: usize, rate: f32) {
+        self.learner.teachers[k].update(rate);
+    }
+}
+
+fn inner_product(a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
+    let pairs = a.iter().flatten().zip(b.iter().flatten());
+    pairs.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+}
+
+/// Where student and connectors are now.
+pub(super) fn point_of(learner: &mut Learner, epoch: usize) -> Point {
+    let all = learner.stepped_mut(epoch);
+    Point(all.map(|own| (own.network.clone(), own.optimizer.clone())).collect())
+}

@@ -1,0 +1,324 @@
+//! A method with terms of other methods beside its own: `[[method.terms]]`.
+//!
+//! ```text
+//! L = L_method + Σ_t β_t mean_b Σ_k w_t[k,b] term_t(b, k)
+//! ```
+//! Each term t is the feature or relation term of a method (`fitnet`, `at`, `sp`, …) without that
+//! method's CE and output term; `w_t` is 1/K, or a weighting rule's weights for each sample,
+//! constants that sum to 1 over the teachers. A term that compares the samples of a batch with each
+//! other (`sp`, `rkd`, `pkt`) counts for a sample what it compares that sample with.
+
+use std::sync::Arc;
+
+use faculty_nets::{Network, ParameterSpec};
+
+use crate::error::{MethodError, Result};
+use crate::weighting::{Confidence, Entropy, MaxProbability, Weighting};
+use crate::{Connector, Loss, MapStep, MapTerm, Method, Needs, Shapes, Step, TeacherWeights, find};
+use faculty_contract::ClassCost;
+use faculty_contract::TeacherProfile;
+use faculty_contract::{TeacherTraits, Write};
+use faculty_nets::Tap;
+use faculty_recipe::{self as recipe, OptionValue};
+
+/// The method of a recipe, with its terms.
+///
+/// # Panics
+/// When the recipe's check has not been passed.
+#[must_use]
+pub fn build(wanted: &recipe::Method) -> Box<dyn Method> {
+    let base = (find(&wanted.name).build)(wanted);
+    if wanted.terms.is_empty() {
+        return base;
+    }
+    let terms = wanted.terms.iter().map(TermPart::new).collect();
+    Box::new(Combination { base: Part::new(base), terms })
+}
+
+/// Refuses terms that cannot stand beside this method.
+///
+/// # Errors
+/// [`MethodError::Combination`].
+pub fn check(wanted: &recipe::Method, shapes: &Shapes, epochs: usize) -> Result<()> {
+    let mut base = (find(&wanted.name).build)(wanted);
+    base.choose_maps(shapes);
+    let holds = (1..=epochs).any(|epoch| base.needs(epoch).frozen_parameters);
+    for term in &wanted.terms {
+        let mut part = TermPart::new(term);
+        part.part.method.choose_maps(shapes);
+        let trains = !part.part.method.parameters(shapes).is_empty();
+        let why = if base.after_step(shapes).is_some() {
+            "it tries steps of its own, which leave no room for other terms"
+        } else if part.part.method.after_step(shapes).is_some() {
+            "the term comes with steps of its own"
+        } else if holds && trains {
+            "it holds its trained values in some epochs, and the term trains some too"
+        } else if base.own_classes() && part.rule.is_some() {
+            "its teachers answer over classes of their own, so nobody can say how right they are"
+        } else {
+            continue;
+        };
+        return Err(MethodError::Combination {
+            method: find(&wanted.name).spec.name,
+            term: part.name,
+            why,
+        });
+    }
+    Ok(())
+}
+
+/// One method among others, and which trained parts are its own.
+#[derive(Debug)]
+struct Part {
+    method: Box<dyn Method>,
+    connectors: usize,
+    parameters: usize,
+    memory: usize,
+}
+
+impl Part {
+    fn new(method: Box<dyn Method>) -> Self {
+        Self { method, connectors: 0, parameters: 0, memory: 0 }
+    }
+
+    fn fit_to(&mut self, shapes: &Shapes) {
+        self.method.fit_to(shapes);
+        self.connectors = self.method.connectors(shapes).len();
+        self.parameters = self.method.parameters(shapes).len();
+        self.memory = self.method.memory(shapes, 0).len();
+    }
+}
+
+#[derive(Debug)]
+struct TermPart {
+    name: &'static str,
+    part: Part,
+    /// `None`: all teachers count the same.
+    rule: Option<Box<dyn Weighting>>,
+    rule_name: &'static str,
+}
+
+impl TermPart {
+    fn new(term: &recipe::MethodTerm) -> Self {
+        let info = find(&term.method.name);
+        // Without the output term, which the term's options leave out.
+        let mut options = recipe::Method::with_defaults(&info.spec);
+        options.options.extend(term.method.options.clone());
+        options.options.insert("alpha".to_owned(), OptionValue::Number(0.0));
+        let rule: Option<Box<dyn Weighting>> = match term.teacher_weights {
+            "confidence" => Some(Box::new(Confidence)),
+            "entropy" => Some(Box::new(Entropy)),
+            "max-probability" => Some(Box::new(MaxProbability)),
+            _ => None,
+        };
+        Self {
+            name: info.spec.name,
+            part: Part::new((info.build)(&options)),
+            rule,
+            rule_name: term.teacher_weights,
+        }
+    }
+
+    fn needs(&self, epoch: usize) -> Needs {
+        let needs = self.part.method.needs(epoch);
+        Needs { teacher_logits: needs.teacher_logits || self.rule.is_some(), ..needs }
+    }
+}
+
+/// A method and terms of others.
+#[derive(Debug)]
+struct Combination {
+    base: Part,
+    terms: Vec<TermPart>,
+}
+
+impl Combination {
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        std::iter::once(&self.base).chain(self.terms.iter().map(|term| &term.part))
+    }
+
+    /// Arrays of all parts; those of terms are named after them.
+    fn named(&self, arrays: impl Fn(&dyn Method) -> Vec<ParameterSpec>) -> Vec<ParameterSpec> {
+        let mut all = arrays(self.base.method.as_ref());
+        for term in &self.terms {
+            let own = arrays(term.part.method.as_ref()).into_iter();
+            all.extend(own.map(|spec| ParameterSpec {
+                name: format!("{}.{}", term.name, spec.name),
+                ..spec
+            }));
+        }
+        all
+    }
+
+    /// What part number `at` sees of a step.
+    fn own_step(&self, at: usize, own: &Needs, step: &Step) -> Step {
+        let all = self.needs(step.epoch);
+        let mut parts = self.parts();
+        let (mut connectors, mut parameters, mut memory) = (0, 0, 0);
+        for part in parts.by_ref().take(at) {
+            connectors += part.connectors;
+            parameters += part.parameters;
+            memory += part.memory;
+        }
+        let part = parts.next().expect("a part of this combination");
+        // Parts that rest in this epoch have none.
+        let connected = connectors..connectors + part.connectors;
+        let parameters = parameters..parameters + part.parameters;
+        Step {
+            student_maps: picked(&step.student_maps, &all.student_taps, &own.student_taps),
+            connected_maps: step.connected_maps.get(connected).unwrap_or_default().to_vec(),
+            parameters: step.parameters.get(parameters).unwrap_or_default().to_vec(),
+            memory: step.memory[memory..memory + part.memory].to_vec(),
+            teacher_maps: step
+                .teacher_maps
+                .iter()
+                .map(|maps| picked(maps, &all.teacher_taps, &own.teacher_taps))
+                .collect(),
+            ..step.clone()
+        }
+    }
+}
+
+/// Of the values at the taps `all` those at `own`.
+fn picked<T: Clone>(values: &[T], all: &[Tap], own: &[Tap]) -> Vec<T> {
+    let at = |tap: &Tap| all.iter().position(|other| other == tap);
+    own.iter().filter_map(at).filter_map(|at| values.get(at).cloned()).collect()
+}
+
+impl Method for Combination {
+    fn needs(&self, epoch: usize) -> Needs {
+        let base = self.base.method.needs(epoch);
+        let terms = self.terms.iter().map(|term| term.needs(epoch));
+        let terms = terms.fold(Needs::default(), Needs::union);
+        let on_tape = !terms.teacher_taps.is_empty() || terms.trained_parts;
+        Needs { maps_on_tape: on_tape, ..base.union(terms) }
+    }
+
+    fn choose_maps(&mut self, shapes: &Shapes) {
+        self.base.method.choose_maps(shapes);
+        self.terms.iter_mut().for_each(|term| term.part.method.choose_maps(shapes));
+    }
+
+    fn fit_to(&mut self, shapes: &Shapes) {
+        self.base.fit_to(shapes);
+        self.terms.iter_mut().for_each(|term| term.part.fit_to(shapes));
+    }
+
+    fn connectors(&self, shapes: &Shapes) -> Vec<Connector> {
+        self.parts().flat_map(|part| part.method.connectors(shapes)).collect()
+    }
+
+    fn student(
+        &self,
+        student: Network,
+        teachers: &[TeacherTraits],
+        seed: u64,
+    ) -> faculty_nets::Result<Network> {
+        self.base.method.student(student, teachers, seed)
+    }
+
+    fn restart_after(&self) -> Option<usize> {
+        self.base.method.restart_after()
+    }
+
+    fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
+        self.named(|method| method.parameters(shapes))
+    }
+
+    fn memory(&self, shapes: &Shapes, samples: usize) -> Vec<ParameterSpec> {
+        self.named(|method| method.memory(shapes, samples))
+    }
+
+    fn needs_profiles(&self) -> bool {
+        self.base.method.needs_profiles()
+    }
+
+    fn prepare(&mut self, teachers: &[TeacherProfile]) {
+        self.base.method.prepare(teachers);
+    }
+
+    fn weights_read_maps(&self) -> bool {
+        self.base.method.weights_read_maps()
+    }
+
+    fn mounts_heads(&self) -> bool {
+        self.base.method.mounts_heads()
+    }
+
+    fn own_classes(&self) -> bool {
+        self.base.method.own_classes()
+    }
+
+    fn prepare_classes(&mut self, costs: Vec<ClassCost>) {
+        self.base.method.prepare_classes(costs);
+    }
+
+    fn loss(&self, step: &Step) -> Loss {
+        self.loss_and_writes(step).0
+    }
+
+    fn loss_and_writes(&self, step: &Step) -> (Loss, Vec<Write>) {
+        let needs = self.base.method.needs(step.epoch);
+        let (mut loss, mut writes) =
+            self.base.method.loss_and_writes(&self.own_step(0, &needs, step));
+        let mut arrays = self.base.memory;
+        for (index, term) in self.terms.iter().enumerate() {
+            let needs = term.needs(step.epoch);
+            let weights = term
+                .rule
+                .as_ref()
+                .map(|rule| rule.weights(step.given_logits(), &step.labels).detach());
+            let own = self.own_step(1 + index, &needs, step);
+            let own = Step { term_weights: weights.clone(), ..own };
+            let (own_loss, own_writes) = term.part.method.loss_and_writes(&own);
+            let moved = |write: Write| Write { array: arrays + write.array, ..write };
+            writes.extend(own_writes.into_iter().map(moved));
+            arrays += term.part.memory;
+            let terms = own_loss.terms.into_iter();
+            let mut terms: Vec<_> = terms.filter(|term| term.name != "task").collect();
+            if let [single] = terms.as_mut_slice() {
+                single.name = term.name;
+            }
+            loss.terms.extend(terms);
+            loss.teacher_weights
+                .extend(weights.map(|weights| TeacherWeights { level: term.name, weights }));
+        }
+        (loss, writes)
+    }
+
+    /// The base's: its terms compare maps and vectors, which the last bias does not reach.
+    fn mean_logits(&self, memory: &[Arc<Vec<f32>>]) -> Option<Vec<f32>> {
+        self.base.method.mean_logits(&memory[..self.base.memory])
+    }
+
+    fn map_terms(&self, step: &MapStep<'_>, buffers: &mut Vec<Vec<f32>>) -> Vec<MapTerm> {
+        let (all, own) = (self.needs(step.epoch), self.base.method.needs(step.epoch));
+        let teachers = step.teachers.iter();
+        let own = MapStep {
+            connected: step.connected.iter().take(self.base.connectors).copied().collect(),
+            teachers: teachers
+                .map(|maps| picked(maps, &all.teacher_taps, &own.teacher_taps))
+                .collect(),
+            ..step.clone()
+        };
+        self.base.method.map_terms(&own, buffers)
+    }
+
+    fn temporaries(&self, shapes: &Shapes) -> usize {
+        let of_parts = self.parts().map(|part| part.method.temporaries(shapes));
+        of_parts.fold(0, usize::saturating_add)
+    }
+
+    fn objective(&self, teachers: usize) -> String {
+        let mut line = self.base.method.objective(teachers);
+        for term in &self.terms {
+            let own = term.part.method.objective(teachers);
+            let own = own.strip_prefix("CE + ").unwrap_or(&own);
+            line += &format!("; + {own}");
+            if teachers > 1 && term.rule.is_some() {
+                line += &format!(" (mean_k by {})", term.rule_name);
+            }
+        }
+        line
+    }
+}

@@ -1,0 +1,20 @@
+//! What methods can refuse.
+
+/// Result with this crate's [`MethodError`].
+pub(crate) type Result<T> = std::result::Result<T, MethodError>;
+
+/// A method that cannot be used so.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MethodError {
+    /// A term that cannot stand beside a method.
+    #[error("the term of `{term}` cannot stand beside method `{method}`: {why}")]
+    Combination {
+        /// Name of the method.
+        method: &'static str,
+        /// Name of the term.
+        term: &'static str,
+        /// Why.
+        why: &'static str,
+    },
+}

@@ -1,0 +1,130 @@
+//! Calibrated confidence: CA-MKD's weights on teachers that are equally honest about themselves.
+//!
+//! ```text
+//! T_k    = argmin_T (mean of -log σ(z_k/T)[y] on the validation part)
+//! w[k,b] = (1 - softmax_k(CE_b(z_k/T_k))) / (K - 1)
+//! L      = mean_b CE_b(z_S) + α mean_b Σ_k w[k,b] τ² KL(σ(z_k/τ) ‖ σ(z_S/τ))
+//! ```
+//! CA-MKD compares cross-entropies of different networks. A teacher that is surer than it should be
+//! looks more right than it is where it is right, and is punished too hard where it is wrong; one
+//! temperature a teacher, fitted beforehand, takes that out of the comparison.
+//! # Shapes
+//! student logits `[batch, classes]`, teacher logits `[teachers, batch, classes]`, labels `[batch]`.
+//! # Gradient
+//! through the student only; weights and temperatures are constants.
+//! # Paper and code
+//! none: the output part of CA-MKD (Zhang, Chen, Wang, ICASSP 2022) after the temperature scaling
+//! of Guo et al., ICML 2017. The targets stay uncalibrated, so that only the weights differ from
+//! `ca-mkd` with `intermediate = false`; `calibrate_targets` divides them by `T_k` too.
+//! # Limits
+//! needs a validation part. With one teacher every weight is 1.
+
+use crate::shared::options::{ALPHA, TEMPERATURE, flag, number, option};
+use crate::shared::output_layer::task_and_kd;
+use crate::weighting::{CalibratedConfidence as Rule, Weighting as _};
+use crate::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights};
+use faculty_contract::TeacherProfile;
+use faculty_contract::losses::weighted_kl;
+use faculty_recipe::{MethodSpec, OptionValue, Range};
+
+/// Constants of [`CalibratedConfidence`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CalibratedConfidenceConfig {
+    /// Softening of both distributions, > 0. Default 4.
+    pub temperature: f32,
+    /// Weight of the distillation term, ≥ 0. Default 1.
+    pub alpha: f64,
+    /// Divide the targets by the fitted temperatures too. Default false.
+    pub calibrate_targets: bool,
+}
+
+impl Default for CalibratedConfidenceConfig {
+    fn default() -> Self {
+        Self { temperature: 4.0, alpha: 1.0, calibrate_targets: false }
+    }
+}
+
+/// CA-MKD's output part on calibrated confidences.
+#[derive(Clone, Debug, Default)]
+pub struct CalibratedConfidence {
+    config: CalibratedConfidenceConfig,
+    rule: Option<Rule>,
+}
+
+impl CalibratedConfidence {
+    /// With these constants; [`Method::prepare`] brings the temperatures.
+    #[must_use]
+    pub const fn new(config: CalibratedConfidenceConfig) -> Self {
+        Self { config, rule: None }
+    }
+}
+
+impl Method for CalibratedConfidence {
+    fn needs(&self, _epoch: usize) -> Needs {
+        Needs { teacher_logits: true, ..Needs::default() }
+    }
+
+    fn needs_profiles(&self) -> bool {
+        true
+    }
+
+    fn prepare(&mut self, teachers: &[TeacherProfile]) {
+        let temperatures = teachers.iter().map(|teacher| teacher.temperature).collect();
+        self.rule = Some(Rule { temperatures });
+    }
+
+    fn loss(&self, step: &Step) -> Loss {
+        let CalibratedConfidenceConfig { temperature, alpha, calibrate_targets } = self.config;
+        let rule = self.rule.as_ref().expect(crate::PREPARED);
+        let teachers = step.given_logits();
+        let weights = rule.weights(teachers, &step.labels);
+        let targets = if calibrate_targets { rule.calibrate(teachers) } else { teachers.clone() };
+        let kd = weighted_kl(&targets, &step.student_logits, &weights, temperature);
+        Loss {
+            teacher_weights: vec![TeacherWeights { level: "kd", weights }],
+            ..task_and_kd(step, alpha, kd)
+        }
+    }
+
+    fn objective(&self, teachers: usize) -> String {
+        let CalibratedConfidenceConfig { temperature, alpha, calibrate_targets } = self.config;
+        let fitted = self.rule.as_ref().map_or_else(String::new, |rule| {
+            let all: Vec<String> = rule.temperatures.iter().map(|t| format!("{t:.3}")).collect();
+            format!(" = {}", all.join(", "))
+        });
+        let targets = if calibrate_targets { "z_k/T_k" } else { "z_k" };
+        format!(
+            "CE + {alpha} τ² Σ_k w(z_k/T_k) KL({targets}), τ = {temperature}, T_k{fitted}, \
+             K = {teachers}, Σ_k w = 1"
+        )
+    }
+}
+
+pub(crate) const ROW: MethodInfo = MethodInfo {
+    spec: MethodSpec {
+        name: "calibrated-confidence",
+        help: "CA-MKD's output weights after each teacher's confidence is calibrated",
+        options: &[
+            TEMPERATURE,
+            ALPHA,
+            option(
+                "calibrate_targets",
+                OptionValue::Flag(false),
+                Range::Any,
+                "faculty's choice",
+                "also divide the targets by the fitted temperatures",
+            ),
+        ],
+        min_teachers: 1,
+        max_teachers: None,
+    },
+    paper: "-",
+    status: Status::Exact,
+    build: |options| {
+        Box::new(CalibratedConfidence::new(CalibratedConfidenceConfig {
+            temperature: number(options, "temperature") as f32,
+            alpha: number(options, "alpha"),
+            calibrate_targets: flag(options, "calibrate_targets"),
+        }))
+    },
+};

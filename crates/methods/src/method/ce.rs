@@ -1,0 +1,50 @@
+//! CE: plain training on the labels, without any teacher.
+//!
+//! ```text
+//! L = mean_b CE_b(z_S)
+//! ```
+//! # Shapes
+//! student logits `[batch, classes]`, labels `[batch]`; the loss is a scalar.
+//! # Gradient
+//! through the student.
+//! # Paper and code
+//! none: the baseline beside every other method.
+//! # Limits
+//! teachers in the recipe are not used.
+
+use crate::{Loss, Method, MethodInfo, Needs, Status, Step, Term};
+use faculty_contract::losses::mean_cross_entropy;
+use faculty_recipe::MethodSpec;
+
+/// Plain cross-entropy training.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ce;
+
+/// Row of this method.
+pub(crate) const ROW: MethodInfo = MethodInfo {
+    spec: MethodSpec {
+        name: "ce",
+        help: "plain training on the labels; teachers are not used",
+        options: &[],
+        min_teachers: 0,
+        max_teachers: Some(0),
+    },
+    paper: "-",
+    status: Status::Exact,
+    build: |_| Box::new(Ce),
+};
+
+impl Method for Ce {
+    fn needs(&self, _epoch: usize) -> Needs {
+        Needs::default()
+    }
+
+    fn loss(&self, step: &Step) -> Loss {
+        let value = mean_cross_entropy(&step.student_logits, &step.labels);
+        Loss { terms: vec![Term { name: "task", weight: 1.0, value }], teacher_weights: Vec::new() }
+    }
+
+    fn objective(&self, _teachers: usize) -> String {
+        "CE".to_owned()
+    }
+}

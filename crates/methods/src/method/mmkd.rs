@@ -1,0 +1,354 @@
+//! MMKD: teacher weights from two small networks that learn from the student's hard samples.
+//!
+//! Zhang, Chen, Wang, "Adaptive multi-teacher knowledge distillation with meta-learning", 2023,
+//! <https://arxiv.org/abs/2306.06634>.
+//!
+//! ```text
+//! w^l[·,b] = softmax_k( N_l([z_1[b], …, z_K[b], z_S[b]]) )               N: Linear, ReLU, Linear
+//! w^f[·,b] = softmax_k( N_f([S_1[b], …, S_K[b], S_S[b]]) ),   S = X Xᵀ,  X = unit rows of the flat map
+//! G_k      = ReLU(BN(Conv1×1(F_S)))                 the larger of F_S and F_k pooled to the other's size
+//! L_match  = α mean_b Σ_k w^l τ² KL(σ(z_k/τ) ‖ σ(z_S/τ)) + β mean_b Σ_k w^f mean_chw (G_k - F_k)²
+//! L        = mean_b CE_b(z_S) + L_match
+//! ```
+//! After every fifth batch a meta step on a batch drawn from a buffer of hard samples, with θ student and
+//! connectors:
+//! ```text
+//! θ_1, θ_2 = two steps of the run's optimiser on L_match from θ_0 = θ,   θ_3 = one more on mean CE
+//! L_meta   = mean CE(θ_3)
+//! ∂L_meta/∂w_j[k,b] = 1/B ⟨∇ℓ_k,b(θ_j), d_j⟩,   d_j = ∂L_meta/∂g_j,   g_j the gradient of step j at θ_j
+//! ```
+//! ℓ being what w multiplies in L, and from there back into both networks, which take a step of Adam.
+//! Student, connectors, the optimiser's memory and running statistics are put back.
+//! # Shapes
+//! student logits `[batch, classes]`, teacher logits `[teachers, batch, classes]`, last maps
+//! `[batch, channels, height, width]`, labels `[batch]`.
+//! # Gradient
+//! through student and connectors; the weights are constants there. The networks N get theirs from meta
+//! steps only: through all inner steps, with momentum, weight decay and clipping as the run has them,
+//! each at the point where it began ([`crate::probe_step`]: two passes of the student stand for a second
+//! derivative). What the weights themselves read of the student is constant, as released.
+//! # Paper and code
+//! as released (Rorozhl/MMKD): the buffer takes whole batches until it is full, then each sample that the
+//! student missed takes the place of another at random; inner steps move the connectors too and go on
+//! from the optimiser's memory; all of a meta step runs on the same samples; networks and connectors
+//! start as PyTorch's `Linear` and `Conv2d` do, uniform up to 1/√fan-in. Different: rows of X have length 1,
+//! so that maps of different scale compare (`products = "official"`: X as it is); the released backward
+//! pass takes Nesterov steps for plain momentum, here they are what they are, as are AdamW's; a meta step
+//! comes with every fifth batch of the run, the first included, in the released loop with every fifth of an epoch
+//! and its last; its last forward pass leaves its mark in the running statistics there. Connectors are
+//! the released default; its example (`--convs`) has three convolutions. Adam has PyTorch's weight decay
+//! (added to the gradient).
+//! # Limits
+//! the networks are as wide as the batch, so every batch must be full (`train.drop_last`), and a buffer
+//! holds a batch at least. It holds its samples with the teachers' logits and maps, in memory and in checkpoints:
+//! 256 times an image and K maps. A meta step costs about nine steps of the student. With one teacher
+//! its weight is 1.
+
+use burn::Tensor;
+use burn::tensor::activation::{relu, softmax};
+use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, Initial, MapShape, ParameterSpec};
+
+use crate::method::ca_mkd::{map_errors, weighted_sum};
+use crate::shared::features::{rows, unit_rows};
+use crate::shared::layers::{Parameters, parameter, resize};
+use crate::shared::options::{ALPHA, OURS, TEMPERATURE, count, number, option, temperature, word};
+use crate::shared::output_layer::{OutputConfig, task_and_weighted_kd};
+use crate::{
+    Connector, Loss, Method, MethodInfo, Needs, Shapes, Status, Step, TeacherWeights, Term,
+};
+use faculty_contract::AfterStep;
+use faculty_contract::losses::{kl_divergence, numbers, weighted_kl};
+use faculty_nets::Tap;
+use faculty_recipe::{MethodSpec, OptionSpec, OptionValue, Range};
+use meta_steps::MetaSteps;
+
+mod buffer;
+mod meta_steps;
+
+const PAPER: &str = "MMKD paper";
+
+/// Constants of [`Mmkd`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MmkdConfig {
+    /// Of the output term. Default weight 1, temperature 4 (paper).
+    pub output: OutputConfig,
+    /// Weight of the map term, ≥ 0. Default 100 (paper).
+    pub beta: f64,
+    /// Products of flat maps as they are, not of unit rows. Default false.
+    pub raw_products: bool,
+    /// Batches between meta steps, ≥ 1. Default 5 (paper).
+    pub meta_every: usize,
+    /// Inner steps on the matching loss, ≥ 1. Default 2 (paper).
+    pub meta_steps: usize,
+    /// Hard samples that are kept, a batch at least. Default 256 (paper).
+    pub buffer: usize,
+    /// Learning rate of the weight networks, > 0. Default 1e-3 (paper).
+    pub meta_rate: f64,
+    /// Their weight decay, ≥ 0. Default 1e-4 (paper).
+    pub meta_decay: f64,
+}
+
+impl Default for MmkdConfig {
+    fn default() -> Self {
+        Self {
+            output: OutputConfig::default(),
+            beta: 100.0,
+            raw_products: false,
+            meta_every: 5,
+            meta_steps: 2,
+            buffer: 256,
+            meta_rate: 1e-3,
+            meta_decay: 1e-4,
+        }
+    }
+}
+
+/// Distillation with weights that are learnt from hard samples.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mmkd {
+    config: MmkdConfig,
+}
+
+const fn whole(key: &'static str, default: i64, help: &'static str) -> OptionSpec {
+    option(key, OptionValue::Integer(default), Range::between(1.0, 1e6), PAPER, help)
+}
+
+/// Row of this method.
+pub(crate) const ROW: MethodInfo = MethodInfo {
+    spec: MethodSpec {
+        name: "mmkd",
+        help: "teacher weights from small networks that learn from hard samples",
+        options: &[
+            TEMPERATURE,
+            ALPHA,
+            option(
+                "beta",
+                OptionValue::Number(100.0),
+                Range::at_least(0.0),
+                PAPER,
+                "weight of the map term",
+            ),
+            option(
+                "products",
+                OptionValue::Word("normalised"),
+                Range::Words(&["normalised", "official"]),
+                OURS,
+                "normalised: cosines between the maps of a batch; official: their plain products",
+            ),
+            whole("meta_every", 5, "batches from one meta step to the next"),
+            whole("meta_steps", 2, "steps on the matching loss that a meta step tries"),
+            whole("buffer", 256, "hard samples that are kept for meta steps; a batch at least"),
+            option(
+                "meta_rate",
+                OptionValue::Number(1e-3),
+                Range::above(0.0),
+                PAPER,
+                "learning rate of the weight networks (Adam)",
+            ),
+            option(
+                "meta_decay",
+                OptionValue::Number(1e-4),
+                Range::at_least(0.0),
+                PAPER,
+                "weight decay of the weight networks",
+            ),
+        ],
+        min_teachers: 1,
+        max_teachers: None,
+    },
+    paper: "Zhang, Chen, Wang, 2023, arXiv 2306.06634",
+    status: Status::Reimplementation,
+    build: |options| {
+        Box::new(Mmkd::new(MmkdConfig {
+            output: OutputConfig {
+                temperature: temperature(options),
+                alpha: number(options, "alpha"),
+            },
+            beta: number(options, "beta"),
+            raw_products: word(options, "products") == "official",
+            meta_every: count(options, "meta_every"),
+            meta_steps: count(options, "meta_steps"),
+            buffer: count(options, "buffer"),
+            meta_rate: number(options, "meta_rate"),
+            meta_decay: number(options, "meta_decay"),
+        }))
+    },
+};
+
+/// Both networks' weights, `[teachers, batch]` each.
+struct Weights {
+    logits: Tensor<2>,
+    maps: Tensor<2>,
+}
+
+impl Weights {
+    /// As constants.
+    fn detach(self) -> Self {
+        Self { logits: self.logits.detach(), maps: self.maps.detach() }
+    }
+}
+
+impl Mmkd {
+    /// With these constants.
+    #[must_use]
+    pub const fn new(config: MmkdConfig) -> Self {
+        Self { config }
+    }
+
+    /// With the gradient by the networks' parameters, if these carry one.
+    fn weights(&self, step: &Step) -> Weights {
+        let teachers = step.given_logits();
+        let [count, batch, classes] = teachers.dims();
+        let mut parameters = Parameters::new(&step.parameters);
+        let mut inputs: Vec<Tensor<2>> = (0..count)
+            .map(|k| {
+                teachers.clone().slice([k..k + 1, 0..batch, 0..classes]).reshape([batch, classes])
+            })
+            .collect();
+        inputs.push(step.student_logits.clone().detach());
+        let logits = network(Tensor::cat(inputs, 1), count, &mut parameters);
+        let maps = step.teacher_maps.iter().map(|maps| maps[0].clone());
+        let products = maps
+            .chain([step.student_maps[0].clone().detach()])
+            .map(|map| {
+                let rows = rows(map);
+                let rows = if self.config.raw_products { rows } else { unit_rows(rows) };
+                rows.clone().matmul(rows.transpose())
+            })
+            .collect();
+        let maps = network(Tensor::cat(products, 1), count, &mut parameters);
+        Weights { logits, maps }
+    }
+
+    /// `mean_chw (G_k - F_k)²`, `[teachers, batch]`.
+    fn map_errors(step: &Step) -> Tensor<2> {
+        let sized = |(own, maps): (&Tensor<4>, &Vec<Tensor<4>>)| {
+            let [_, _, height, width] = own.dims();
+            resize(maps[0].clone(), height, width)
+        };
+        let targets: Vec<Tensor<4>> =
+            step.connected_maps.iter().zip(&step.teacher_maps).map(sized).collect();
+        map_errors(&step.connected_maps, &targets)
+    }
+
+    /// `L_match`; the weights are constants.
+    fn matching(&self, step: &Step, weights: &Weights) -> Tensor<1> {
+        let MmkdConfig { output: OutputConfig { temperature, alpha }, beta, .. } = self.config;
+        let student = &step.student_logits;
+        let kd = weighted_kl(step.given_logits(), student, &weights.logits, temperature);
+        kd * alpha + weighted_sum(&weights.maps, &Self::map_errors(step)) * beta
+    }
+
+    /// What the weights multiply in `L`: of outputs and of maps, `[teachers, batch]` each.
+    fn weighted_values(&self, step: &Step) -> [Vec<f64>; 2] {
+        let MmkdConfig { output: OutputConfig { temperature, alpha }, beta, .. } = self.config;
+        let teachers = step.given_logits();
+        let [count, batch, classes] = teachers.dims();
+        let divergences = (0..count).flat_map(|k| {
+            let own =
+                teachers.clone().slice([k..k + 1, 0..batch, 0..classes]).reshape([batch, classes]);
+            numbers(&kl_divergence(own, step.student_logits.clone().detach(), temperature))
+        });
+        let scaled = |factor: f64| move |value: f32| factor * f64::from(value);
+        let divergences = divergences.map(scaled(alpha)).collect();
+        let errors = numbers(&Self::map_errors(step)).into_iter().map(scaled(beta)).collect();
+        [divergences, errors]
+    }
+}
+
+impl Method for Mmkd {
+    fn needs(&self, _epoch: usize) -> Needs {
+        Needs {
+            teacher_logits: true,
+            teacher_taps: vec![Tap::Map],
+            student_taps: vec![Tap::Map],
+            connector_taps: vec![Tap::Map],
+            trained_parts: true,
+            frozen_parameters: true,
+            full_batches: true,
+            min_batch: 2,
+            ..Needs::default()
+        }
+    }
+
+    fn connectors(&self, shapes: &Shapes) -> Vec<Connector> {
+        let student = shapes.student[&Tap::Map];
+        let teachers = shapes.teachers.iter().map(|taps| taps[&Tap::Map]);
+        teachers
+            .map(|teacher| Connector { tap: Tap::Map, graph: connector(student, teacher) })
+            .collect()
+    }
+
+    fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
+        let count = shapes.teachers.len();
+        let mut specs = Vec::new();
+        for (net, columns) in [("logits", shapes.classes), ("maps", shapes.batch_size)] {
+            let inputs = columns * (count + 1);
+            let hidden = hidden_width(inputs);
+            for (layer, inputs, outputs) in [("0", inputs, hidden), ("1", hidden, count)] {
+                let name = |kind: &str| format!("{net}.{layer}.{kind}");
+                let initial = Initial::UniformFanIn { fan_in: inputs };
+                specs.push(parameter(name("weight"), &[outputs, inputs], initial));
+                specs.push(parameter(name("bias"), &[outputs], initial));
+            }
+        }
+        specs
+    }
+
+    fn after_step(&self, shapes: &Shapes) -> Option<Box<dyn AfterStep>> {
+        Some(Box::new(MetaSteps::new(*self, self.parameters(shapes), shapes)))
+    }
+
+    fn loss(&self, step: &Step) -> Loss {
+        let MmkdConfig { output: OutputConfig { temperature, alpha }, beta, .. } = self.config;
+        let Weights { logits, maps } = self.weights(step).detach();
+        let value = weighted_sum(&maps, &Self::map_errors(step));
+        let mut loss = task_and_weighted_kd(step, logits, alpha, temperature);
+        loss.terms.push(Term { name: "intermediate", weight: beta, value });
+        loss.teacher_weights.push(TeacherWeights { level: "intermediate", weights: maps });
+        loss
+    }
+
+    fn objective(&self, teachers: usize) -> String {
+        let MmkdConfig { output: OutputConfig { temperature, alpha }, beta, .. } = self.config;
+        let every = self.config.meta_every;
+        format!(
+            "CE + {alpha} τ² Σ_k w KL + {beta} Σ_k w MSE, w learnt on hard samples every {every} \
+             batches, τ = {temperature}, K = {teachers}, Σ_k w = 1"
+        )
+    }
+}
+
+/// `ReLU(BN(Conv1×1))` at the smaller of both sizes.
+fn connector(student: MapShape, teacher: MapShape) -> Graph {
+    let (mut graph, input) = GraphBuilder::new(student);
+    let (height, width) = (student.height.min(teacher.height), student.width.min(teacher.width));
+    let resized = graph.resize(input, height, width);
+    let config = Conv2dConfig::new(teacher.channels, 1, 1).with_bias();
+    let projected = graph
+        .conv2d("conv", resized, config)
+        .expect("a 1×1 kernel fits every map with at least one position");
+    graph.batch_norm("bn", projected, None, true);
+    graph.finish()
+}
+
+fn hidden_width(inputs: usize) -> usize {
+    (inputs / 2).max(1)
+}
+
+/// `softmax(Linear(ReLU(Linear(x))))` as `[teachers, batch]`, from x `[batch, inputs]`.
+fn network(x: Tensor<2>, teachers: usize, parameters: &mut Parameters<'_>) -> Tensor<2> {
+    let inputs = x.dims()[1];
+    let mut linear = |x: Tensor<2>, inputs: usize, outputs: usize| {
+        let weight = parameters.next([outputs, inputs]);
+        x.matmul(weight.transpose()) + parameters.next([outputs]).unsqueeze::<2>()
+    };
+    let hidden = hidden_width(inputs);
+    let x = relu(linear(x, inputs, hidden));
+    softmax(linear(x, hidden, teachers), 1).transpose()
+}
+
+#[cfg(test)]
+mod exact;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! The table of methods: one row each.
+
+use faculty_recipe::MethodSpec;
+
+use crate::info::MethodInfo;
+use crate::method::{
+    aekd, aekd_f, amtml_kd, at, aver, best_teacher, ca_mkd, calibrated_confidence, ce, ckd,
+    class_reliability, crd, dih, dist, dkd, dpk, ebkd, fitnet, fitnet_mkd, ikd, kd,
+    max_probability, mean_of_logits, mean_of_probabilities, mmkd, ot, pkt, random_teacher,
+    reviewkd, rkd, semckd, simkd, sp, vid,
+};
+
+/// Every method, in the order of tables.
+pub const METHODS: &[MethodInfo] = &[
+    ce::ROW,
+    kd::ROW,
+    ca_mkd::ROW,
+    aver::ROW,
+    ebkd::ROW,
+    aekd::ROW,
+    aekd_f::ROW,
+    fitnet_mkd::ROW,
+    amtml_kd::ROW,
+    mmkd::ROW,
+    ikd::ROW,
+    max_probability::ROW,
+    calibrated_confidence::ROW,
+    class_reliability::ROW,
+    best_teacher::ROW,
+    random_teacher::ROW,
+    mean_of_probabilities::ROW,
+    mean_of_logits::ROW,
+    dih::ROW,
+    dkd::ROW,
+    dist::ROW,
+    fitnet::ROW,
+    at::ROW,
+    sp::ROW,
+    rkd::ROW,
+    pkt::ROW,
+    crd::ROW,
+    vid::ROW,
+    semckd::ROW,
+    reviewkd::ROW,
+    simkd::ROW,
+    dpk::ROW,
+    ckd::ROW,
+    ot::ROW,
+];
+
+/// The specifications alone, as recipes are read with them.
+#[must_use]
+pub fn specs() -> Vec<MethodSpec> {
+    METHODS.iter().map(|info| info.spec).collect()
+}
+
+/// The row of a method.
+///
+/// # Panics
+/// When there is none: a checked recipe names a known method.
+#[must_use]
+pub fn find(name: &str) -> &'static MethodInfo {
+    METHODS
+        .iter()
+        .find(|info| info.spec.name == name)
+        .expect("the recipe check refuses unknown methods")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Method;
+    use crate::{
+        Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Crd, Dih, Dist, Dkd, Dpk, Ebkd, Fitnet,
+        FitnetMkd, Ikd, Kd, MaxProbability, MeanOfLogits, MeanOfProbabilities, Mmkd, Ot, Pkt,
+        RandomTeacher, ReviewKd, Rkd, SemCkd, SimKd, Sp, Vid,
+    };
+    use crate::{BestTeacher, CalibratedConfidence, ClassReliability};
+
+    /// What the documentation of each method must have.
+    const HEADINGS: [&str; 4] = ["# Shapes", "# Gradient", "# Paper and code", "# Limits"];
+
+    fn source(name: &str) -> String {
+        let file = format!("src/method/{}.rs", name.replace('-', "_"));
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    }
+
+    #[test]
+    fn every_method_is_documented_and_builds_with_its_defaults() {
+        let mut names: Vec<&str> = METHODS.iter().map(|info| info.spec.name).collect();
+        for info in METHODS {
+            let name = info.spec.name;
+            assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{name}");
+            let text = source(name);
+            for heading in HEADINGS {
+                assert!(text.contains(&format!("//! {heading}")), "{name} has no `{heading}`");
+            }
+            let method = info.with_defaults();
+            assert!(!method.objective(3).is_empty(), "{name}");
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), METHODS.len(), "names are unique");
+    }
+
+    #[test]
+    fn defaults_of_recipes_are_those_of_the_library() {
+        let of_library: &[(&str, Box<dyn Method>)] = &[
+            ("ce", Box::new(Ce)),
+            ("kd", Box::<Kd>::default()),
+            ("aver", Box::<Aver>::default()),
+            ("ca-mkd", Box::<CaMkd>::default()),
+            ("ebkd", Box::<Ebkd>::default()),
+            ("aekd", Box::<Aekd>::default()),
+            ("max-probability", Box::<MaxProbability>::default()),
+            ("random-teacher", Box::<RandomTeacher>::default()),
+            ("mean-of-probabilities", Box::<MeanOfProbabilities>::default()),
+            ("mean-of-logits", Box::<MeanOfLogits>::default()),
+            ("aekd-f", Box::<AekdF>::default()),
+            ("fitnet-mkd", Box::<FitnetMkd>::default()),
+            ("dih", Box::<Dih>::default()),
+            ("ot", Box::<Ot>::default()),
+            ("dkd", Box::<Dkd>::default()),
+            ("dist", Box::<Dist>::default()),
+            ("fitnet", Box::<Fitnet>::default()),
+            ("at", Box::<At>::default()),
+            ("sp", Box::<Sp>::default()),
+            ("rkd", Box::<Rkd>::default()),
+            ("pkt", Box::<Pkt>::default()),
+            ("vid", Box::<Vid>::default()),
+            ("amtml-kd", Box::<AmtmlKd>::default()),
+            ("ikd", Box::<Ikd>::default()),
+            ("mmkd", Box::<Mmkd>::default()),
+            ("reviewkd", Box::<ReviewKd>::default()),
+            ("simkd", Box::<SimKd>::default()),
+            ("crd", Box::<Crd>::default()),
+            ("dpk", Box::<Dpk>::default()),
+            ("ckd", Box::<Ckd>::default()),
+            ("semckd", Box::<SemCkd>::default()),
+            ("best-teacher", Box::<BestTeacher>::default()),
+            ("calibrated-confidence", Box::<CalibratedConfidence>::default()),
+            ("class-reliability", Box::<ClassReliability>::default()),
+        ];
+        for info in METHODS {
+            let name = info.spec.name;
+            let found = of_library.iter().find(|(own, _)| *own == name);
+            let (_, own) = found.unwrap_or_else(|| panic!("`{name}` is not in this test's list"));
+            assert_eq!(format!("{:?}", info.with_defaults()), format!("{own:?}"), "{name}");
+        }
+    }
+}

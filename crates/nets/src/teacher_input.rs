@@ -1,0 +1,122 @@
+//! Images as a teacher wants them: its own size and normalisation, from the student's.
+
+use crate::shape::MapShape;
+use faculty_kernels::resize::{ResizeShape, resize_bilinear};
+
+/// From the student's normalisation to the teacher's: `scale x + shift` per channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Renormalise {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+impl Renormalise {
+    /// `None` when both normalisations are the same. All slices have one value a channel.
+    #[must_use]
+    pub fn between(student: (&[f32], &[f32]), teacher: (&[f32], &[f32])) -> Option<Self> {
+        if student == teacher {
+            return None;
+        }
+        let ((mean_s, std_s), (mean_t, std_t)) = (student, teacher);
+        let scale = std_s.iter().zip(std_t).map(|(s, t)| s / t).collect();
+        let shift = mean_s
+            .iter()
+            .zip(mean_t)
+            .zip(std_t)
+            .map(|((mean_s, mean_t), std_t)| (mean_s - mean_t) / std_t)
+            .collect();
+        Some(Self { scale, shift })
+    }
+
+    pub fn apply(&self, images: &[f32], positions: usize, out: &mut Vec<f32>) {
+        let channels = self.scale.len();
+        out.clear();
+        out.extend(images.chunks_exact(positions).enumerate().flat_map(|(plane, pixels)| {
+            let (scale, shift) = (self.scale[plane % channels], self.shift[plane % channels]);
+            pixels.iter().map(move |x| x * scale + shift)
+        }));
+    }
+}
+
+/// From the student's images to a teacher's: renormalised, then resized bilinearly (half-pixel
+/// centres, no antialiasing, as PyTorch's `interpolate`). Each image is changed by itself.
+#[derive(Clone, Debug)]
+pub struct TeacherInput {
+    from: MapShape,
+    to: MapShape,
+    renormalise: Option<Renormalise>,
+    renormalised: Vec<f32>,
+    resized: Vec<f32>,
+}
+
+impl TeacherInput {
+    /// From images of the shape `from` to images of the same channels and of the size
+    /// `[height, width]`; `None` leaves them as they are.
+    #[must_use]
+    pub fn new(from: MapShape, renormalise: Option<Renormalise>, size: Option<[usize; 2]>) -> Self {
+        let [height, width] = size.unwrap_or([from.height, from.width]);
+        let to = MapShape { height, width, ..from };
+        Self { from, to, renormalise, renormalised: Vec::new(), resized: Vec::new() }
+    }
+
+    /// Shape of the images that the teacher sees.
+    #[must_use]
+    pub fn shape(&self) -> MapShape {
+        self.to
+    }
+
+    /// `[batch, channels, height, width]` of the student to the teacher's.
+    ///
+    /// # Panics
+    /// If `images` are not of the student's shape.
+    pub fn prepare<'a>(&'a mut self, images: &'a [f32]) -> &'a [f32] {
+        let Self { from, to, renormalise, renormalised, resized } = self;
+        let images = match renormalise {
+            None => images,
+            Some(renormalise) => {
+                renormalise.apply(images, from.positions(), renormalised);
+                renormalised
+            }
+        };
+        if to == from {
+            return images;
+        }
+        let planes = images.len() / from.positions();
+        resized.resize(planes * to.positions(), 0.0);
+        let shape =
+            ResizeShape { planes, input: [from.height, from.width], output: [to.height, to.width] };
+        resize_bilinear(&shape, images, resized);
+        resized
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renormalised_pixels_are_those_of_the_other_normalisation() {
+        let (mean_s, std_s, mean_t, std_t) = ([0.5, 0.4], [0.25, 0.2], [0.1, 0.3], [0.5, 0.125]);
+        let renormalise = Renormalise::between((&mean_s, &std_s), (&mean_t, &std_t)).unwrap();
+        let raw = [0.0_f32, 0.3, 1.0, 0.7];
+        let normalised = |mean: &[f32; 2], std: &[f32; 2]| -> Vec<f32> {
+            raw.iter().enumerate().map(|(i, x)| (x - mean[i / 2]) / std[i / 2]).collect()
+        };
+        let mut input = TeacherInput::new(MapShape::new(2, 1, 2), Some(renormalise), None);
+        let student = normalised(&mean_s, &std_s);
+        for (got, want) in input.prepare(&student).iter().zip(normalised(&mean_t, &std_t)) {
+            assert!((got - want).abs() < 1e-5, "{got} instead of {want}");
+        }
+        assert_eq!(Renormalise::between((&mean_s, &std_s), (&mean_s, &std_s)), None);
+    }
+
+    #[test]
+    fn images_are_scaled_to_the_teachers_size_one_by_one() {
+        let mut input = TeacherInput::new(MapShape::new(1, 1, 2), None, Some([2, 4]));
+        assert_eq!(input.shape(), MapShape::new(1, 2, 4));
+        let row = [0.0, 0.25, 0.75, 1.0];
+        let both = input.prepare(&[0.0, 1.0, 4.0, 4.0]).to_vec();
+        assert_eq!(both, [row, row, [4.0; 4], [4.0; 4]].concat());
+        assert_eq!(input.prepare(&[0.0, 1.0]), both[..8].to_vec());
+    }
+}
