@@ -1,7 +1,7 @@
 //! A finished student, native or exported, on image files.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use faculty_data::{Augmentation, Normalisation, Renderer, SampleId, View, read_image};
 use faculty_nets::MapShape;
@@ -31,6 +31,7 @@ pub struct Predictor {
     renderer: Renderer,
     class_names: Vec<String>,
     activation: Activation,
+    path: PathBuf,
 }
 
 impl Predictor {
@@ -51,7 +52,7 @@ impl Predictor {
         })?;
         let source = Box::new(NetworkTeacher::new(&student.network, None, &[]));
         let names = student.class_names.clone();
-        Self::new(source, student.shape(), normalisation, names, Activation::Softmax)
+        Self::new(model, source, student.shape(), normalisation, names, Activation::Softmax)
     }
 
     fn of_onnx(path: &Path, choice: &StudentChoice) -> Result<Self> {
@@ -79,10 +80,11 @@ impl Predictor {
         let activation = teacher.activation();
         let names = names.unwrap_or_else(|| (0..classes).map(|n| n.to_string()).collect());
         let shape = [channels, height, width];
-        Self::new(Box::new(teacher), shape, &normalisation, names, activation)
+        Self::new(path, Box::new(teacher), shape, &normalisation, names, activation)
     }
 
     fn new(
+        path: &Path,
         source: Box<dyn TeacherSource>,
         shape: [usize; 3],
         normalisation: &Normalisation,
@@ -90,7 +92,7 @@ impl Predictor {
         activation: Activation,
     ) -> Result<Self> {
         let renderer = Renderer::new(shape, Augmentation::NONE, normalisation, 0)?;
-        Ok(Self { source, shape, renderer, class_names, activation })
+        Ok(Self { source, shape, renderer, class_names, activation, path: path.to_owned() })
     }
 
     /// `[channels, height, width]` that images are brought to.
@@ -102,7 +104,7 @@ impl Predictor {
     /// The `top` likeliest classes of an image file, likeliest first; equal ones in label order.
     ///
     /// # Errors
-    /// When the file is no whole PNG or JPEG image, or the network fails on it.
+    /// When the file is no whole PNG or JPEG image, or the network fails on it or gives NaN.
     pub fn predict(&mut self, image: &Path, top: usize) -> Result<Vec<Guess>> {
         let pixels = read_image(image, self.shape)?;
         let mut rendered = vec![0.0; self.renderer.view_len()];
@@ -110,6 +112,14 @@ impl Predictor {
         self.renderer.render_into(&pixels, View { id, number: 0 }, &mut rendered);
         let view = TeacherBatch { ids: &[id], view: TeacherBatch::PROBE_VIEW, images: &rendered };
         let logits = self.source.outputs(&view, &[])?.logits;
+        if logits.iter().any(|z| !z.is_finite()) {
+            return Err(Error::Student {
+                path: self.path.clone(),
+                reason: "its outputs are not finite numbers",
+                hint: "look at its weights, and at the pixels that it expects; a run that diverged \
+                       leaves such a student",
+            });
+        }
         let probabilities = self.activation.apply(&logits);
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
         order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
