@@ -49,11 +49,20 @@ fn sizes(name: &str, values: &[i64]) -> TensorProto {
 
 /// `x`, an image, to `y`.
 fn write(path: &Path, nodes: Vec<NodeProto>, initializer: Vec<TensorProto>) -> PathBuf {
+    write_with(path, nodes, initializer, &["y"])
+}
+
+fn write_with(
+    path: &Path,
+    nodes: Vec<NodeProto>,
+    initializer: Vec<TensorProto>,
+    outputs: &[&str],
+) -> PathBuf {
     let graph = GraphProto {
         node: nodes,
         initializer,
         input: vec![value("x", &[1, 1, 2, 2])],
-        output: vec![value("y", &[1, 4])],
+        output: outputs.iter().map(|name| value(name, &[1, 4])).collect(),
         ..GraphProto::default()
     };
     let model = ModelProto { ir_version: Some(8), graph: Some(graph), ..ModelProto::default() };
@@ -103,6 +112,27 @@ fn a_chain_as_long_as_allowed_runs_and_longer_ones_are_refused() {
     }
     let text = refused(&chain(&path, "Identity", 100_000));
     assert!(text.contains("100001 operators"), "{text}");
+}
+
+#[test]
+fn of_label_and_probabilities_the_chosen_one_is_read_as_logits_and_the_other_not_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("two.onnx");
+    // The runtime has no Hardmax.
+    let nodes = vec![
+        node("Flatten", &["x"], "z"),
+        node("Softmax", &["z"], "probabilities"),
+        node("Hardmax", &["z"], "label"),
+    ];
+    write_with(&path, nodes, Vec::new(), &["label", "probabilities"]);
+    assert!(refused(&path).contains("2 outputs `label`, `probabilities`"));
+    let choice = OnnxChoice { output: Some("probabilities".to_owned()), map: None };
+    let input = TeacherInput::new(IMAGE, None, None);
+    let mut teacher = OnnxTeacher::load(&path, &choice, input).unwrap();
+    assert!(teacher.notes()[0].contains("softmax"), "{:?}", teacher.notes());
+    let image = [-1.0, 2.0, 3.0, -4.0];
+    let batch = TeacherBatch { ids: &[SampleId(0)], view: 0, images: &image };
+    assert_eq!(teacher.outputs(&batch, &[]).unwrap().logits, image);
 }
 
 #[test]

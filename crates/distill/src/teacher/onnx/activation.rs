@@ -143,3 +143,46 @@ pub(super) fn log_of(outputs: &mut [f32], classes: usize) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_activation_explains_its_own_outputs_and_no_others() {
+        let logits = [2.0_f32, -1.0, 0.5, 30.0, 0.0, -30.0];
+        let outputs = |activation: Activation| -> Vec<f32> {
+            logits.chunks(3).flat_map(|row| activation.apply(row)).map(|p| p as f32).collect()
+        };
+        for activation in [Activation::Softmax, Activation::Sigmoid] {
+            let before =
+                BeforeActivation { logits: String::new(), activation, tolerance: (1e-3, 1e-7) };
+            let own = outputs(activation);
+            assert!(before.explain(&logits, &own, 2));
+            let mut other = own.clone();
+            other[1] += 0.01;
+            assert!(!before.explain(&logits, &other, 2));
+            assert!(!before.explain(&logits, &own[..3], 2));
+            assert!(!before.explain(&[f32::NAN; 6], &own, 2));
+        }
+        assert_ne!(outputs(Activation::Softmax), outputs(Activation::Sigmoid));
+    }
+
+    #[test]
+    fn probabilities_and_percentages_are_told_from_logits() {
+        assert!(are_probabilities(&[0.2, 0.8, 1.0, 0.0], 2));
+        assert!(are_probabilities(&[20.0, 80.0], 2));
+        for outputs in [&[0.2, 0.9][..], &[-0.2, 1.2], &[f32::NAN, 1.0], &[0.2, 0.8, 0.2, 0.7], &[]]
+        {
+            assert!(!are_probabilities(outputs, 2), "{outputs:?}");
+        }
+        assert!(!are_probabilities(&[1.0, 1.0], 1));
+        let mut outputs = [25.0, 75.0, 0.0, 100.0];
+        log_of(&mut outputs, 2);
+        let want = [0.25_f32.ln(), 0.75_f32.ln(), 1e-7_f32.ln(), 0.0];
+        assert!(
+            outputs.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-6),
+            "{outputs:?}"
+        );
+    }
+}
