@@ -96,6 +96,25 @@ impl MethodSpec {
 }
 
 impl OptionSpec {
+    /// Its meaning with its other defaults: `weight of the term (0.6 for resnet20)`.
+    #[must_use]
+    pub fn help_with_exceptions(&self) -> String {
+        let one = |own: &Exception| {
+            let mut text = own.default.to_value().to_string();
+            if let Some(student) = own.student {
+                text += &format!(" for {student}");
+            }
+            if let Some((key, is)) = own.option {
+                text += &format!(" with {key} = {}", is.to_value());
+            }
+            text
+        };
+        let others: Vec<String> = self.exceptions.iter().map(one).collect();
+        let more =
+            if others.is_empty() { String::new() } else { format!(" ({})", others.join(", ")) };
+        format!("{}{more}", self.help)
+    }
+
     /// The default in this method, given the options before it, and where it is from.
     fn default_in(&self, method: &Method) -> (OptionValue, &'static str) {
         let holds = |exception: &&Exception| {

@@ -111,7 +111,7 @@ fn method(info: &MethodInfo) -> std::io::Result<()> {
             default,
             own.range.to_string(),
             own.source.to_owned(),
-            own.help.to_owned(),
+            own.help_with_exceptions(),
         ]
     };
     let rows: Vec<Vec<String>> = spec.options.iter().map(row).collect();

@@ -118,7 +118,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
                     OptionValue::Number(5.0),
                     Range::at_least(0.0),
                     REVIEWKD_CODE,
-                    "weight of the term; the default is the released one of the student's network",
+                    "weight of the term; by default the released one of the student's network",
                 )
             },
             option(

@@ -205,10 +205,12 @@ fn a_hint_compares_directions_at_every_position_with_the_pooled_vector() {
 }
 
 #[test]
-fn every_default_of_a_student_is_within_its_range() {
+fn exceptions_name_networks_and_options_that_there_are_and_are_told() {
     for info in METHODS {
         for option in info.spec.options {
+            let told = option.help_with_exceptions();
             for exception in option.exceptions {
+                assert!(exception.student.is_none_or(|name| told.contains(name)), "{told}");
                 assert!(
                     exception.student.is_none_or(|name| faculty_nets::find(name).is_ok()),
                     "{}: {exception:?}",

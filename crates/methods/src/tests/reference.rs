@@ -89,7 +89,7 @@ fn section(info: &MethodInfo) -> String {
             default.trim_matches('"'),
             option.range,
             option.source,
-            option.help
+            option.help_with_exceptions()
         );
     }
     page + "\n"
