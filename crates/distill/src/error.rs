@@ -266,7 +266,7 @@ pub enum Error {
         /// Where it was measured.
         part: &'static str,
         /// What seems to be wrong with it.
-        suspicion: Option<Suspicion>,
+        suspicion: Option<Box<Suspicion>>,
     },
     /// A method that weighs teachers by their validation accuracy, and no validation part.
     #[error("method `{method}` measures its teachers on the validation part, and there is none")]

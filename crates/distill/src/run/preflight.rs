@@ -83,7 +83,7 @@ pub(crate) fn measure_teachers(
         }
         own.class_order = Some(class_order(&predictions, at, classes));
         return Err(Error::WeakTeacher {
-            suspicion: own.suspicion(),
+            suspicion: own.suspicion().map(Box::new),
             only_answer: own.only_answer.and_then(|class| classes.get(class as usize).cloned()),
             teacher: own.name,
             top1: own.quality.top1,

@@ -56,6 +56,9 @@ pub struct OutputMeter {
     most: f64,
     /// Different numbers, three at most.
     values: Vec<f32>,
+    first_row: Vec<f32>,
+    /// Whether any row differs from the first.
+    rows_differ: bool,
     /// Of the rows' sums.
     sum: f64,
     least_sum: f64,
@@ -81,7 +84,9 @@ impl OutputMeter {
         if first {
             (least, most) = (f64::INFINITY, f64::NEG_INFINITY);
             (self.least_sum, self.most_sum) = (sum, sum);
+            self.first_row = row.to_vec();
         }
+        self.rows_differ |= self.first_row != row;
         for &value in row {
             (least, most) = (least.min(f64::from(value)), most.max(f64::from(value)));
             if self.values.len() < 3 && !self.values.contains(&value) {
@@ -169,7 +174,8 @@ impl OutputMeter {
     }
 
     fn raw(&self, output_type: OutputType, scale: f64) -> RawOutputs {
-        let two_valued = self.rows > 1 && self.values.len() == 2;
+        // A teacher that always says the same says no labels either.
+        let two_valued = self.rows_differ && self.values.len() == 2;
         RawOutputs { output_type, scale, two_valued, overruled: None, declared: false }
     }
 }
@@ -248,7 +254,7 @@ impl RawOutputs {
                 *value = f32::NAN;
                 continue;
             }
-            if p < -ROUNDING || p > 1.0 + ROUNDING {
+            if !(-ROUNDING..=1.0 + ROUNDING).contains(&p) {
                 return Err(format!("an output is {value:.4}"));
             }
             *value = (logarithm(p, SMALLEST) - logarithm(1.0 - p, SMALLEST_COMPLEMENT)) as f32;

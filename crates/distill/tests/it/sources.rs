@@ -276,7 +276,7 @@ fn logits_that_no_loss_can_use_stop_before_the_run_and_name_the_teacher() {
             assert_eq!(teacher, "t");
             assert!(soundness.unusable > 0 && soundness.unusable < soundness.samples);
             assert!(error.to_string().contains(shown), "{error}");
-            assert!(error.to_string().contains(" % of "), "{error}");
+            assert!(error.to_string().contains(" samples ("), "{error}");
             assert!(error.hint().unwrap().contains("1e6"), "{:?}", error.hint());
             assert!(!out.exists(), "nothing was written");
         }

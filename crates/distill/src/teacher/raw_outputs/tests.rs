@@ -147,6 +147,8 @@ fn labels_carry_no_dark_knowledge_and_that_is_told() {
     assert!(got.iter().all(|z| z.is_finite()), "{got:?}");
     let soft = rounded(&probabilities(8, 3), |p| p as f32);
     assert_eq!(seen(&soft, 3).recognise().notes().len(), 1, "soft answers do");
+    let constant = [3.0, 0.0, 3.0, 0.0];
+    assert!(seen(&constant, 2).recognise().notes().is_empty(), "no labels, but one answer");
 }
 
 #[test]
