@@ -135,7 +135,7 @@ def main():
     torch.save(checkpoint(), folder / "checkpoint.pth")
     torch.save(mixed(), folder / "mixed.pth")
     torch.save(plain, folder / "legacy.pth", _use_new_zipfile_serialization=False)
-    torch.save(mixed(), folder / "legacy0.pth", pickle_protocol=0, _use_new_zipfile_serialization=False)
+    torch.save(mixed(), folder / "legacy1.pth", pickle_protocol=1, _use_new_zipfile_serialization=False)
     ema = {"state_dict": net(8).state_dict(), "state_dict_ema": plain}
     torch.save(ema, folder / "ema.pth.tar")
     head = net(head=nn.Sequential(nn.Dropout(), nn.Linear(2, 3)))

@@ -9,7 +9,8 @@ use faculty_distill::heads::Head;
 use faculty_distill::recipe::{Classes, Recipe};
 use faculty_distill::run::inspect_teachers;
 use faculty_distill::teacher::{OnnxChoice, OnnxTeacher, TeacherInput};
-use faculty_nets::{MapShape, weights};
+use faculty_nets::weights::{self, WeightFile};
+use faculty_nets::{MapShape, Network};
 
 use crate::runs::Project;
 use crate::{Scratch, files};
@@ -22,6 +23,12 @@ pub(crate) fn pytorch(bytes: &[u8]) -> bool {
 
 fn accepts_weights(path: &Path) -> bool {
     let read = weights::read(path);
+    let image = MapShape::new(1, 8, 8);
+    if let Ok(mut file) = WeightFile::open(path, None)
+        && let Ok((network, _)) = Network::from_file("resnet8x0.5", image, None, &mut file)
+    {
+        assert!(network.classes() > 0);
+    }
     for array in read.iter().flat_map(|state| state.values()) {
         assert_eq!(array.values.len(), array.shape.iter().product::<usize>());
         assert!(array.values.iter().all(|value| value.is_finite()));

@@ -104,14 +104,14 @@ pub enum Error {
         /// The reader's reason.
         source: safetensors::SafeTensorError,
     },
-    /// A file whose tensors would take far more memory than any real file of its size.
-    #[error("`{}` holds {stored} bytes that claim to be tensors of {decoded}", path.display())]
+    /// A file whose contents would take far more memory than those of any real file of its size.
+    #[error("`{}` holds {stored} bytes that would take {decoded} or more of memory", path.display())]
     Bomb {
         /// The file.
         path: PathBuf,
         /// Its bytes.
         stored: u64,
-        /// Those of its tensors.
+        /// Those that it would take, as far as it was read.
         decoded: u64,
     },
     /// A file without any tensor.
@@ -218,7 +218,7 @@ impl Error {
             Self::Bomb { .. } => {
                 Some("the file is damaged or made to fill the memory; do not use it".to_owned())
             }
-            Self::TensorType { .. } => Some("convert the weights to float32".to_owned()),
+            Self::TensorType { .. } => Some("save the weights as float32 tensors".to_owned()),
             Self::NotFinite { .. } => {
                 Some("that training run broke down; use an earlier checkpoint".to_owned())
             }

@@ -33,10 +33,12 @@ pub fn recognise(file: &WeightFile, input: MapShape) -> Result<Vec<Recognised>> 
         let Ok(graph) = network.graph(input, 1) else { continue };
         let fits = match file.fits(&graph) {
             Ok(fits) => fits,
-            Err(error) => {
+            // Another network may have weights there.
+            Err(error @ Error::UnknownSet { .. }) => {
                 unknown_set.get_or_insert(error);
                 continue;
             }
+            Err(error) => return Err(error),
         };
         let problems = fits.problems;
         if fits.sets.is_empty()

@@ -75,9 +75,11 @@ pub fn file_hash(path: &Path) -> Result<String> {
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// PyTorch's count of the batches that a batch norm has seen: no weight.
-fn is_batch_counter(name: &str) -> bool {
-    name.ends_with("num_batches_tracked")
+/// What PyTorch (the batches that a batch norm has seen) and thop (operations and parameters) count
+/// in each module: no weights, and no loss.
+fn is_counter(name: &str) -> bool {
+    const COUNTERS: [&str; 3] = ["num_batches_tracked", "total_ops", "total_params"];
+    COUNTERS.contains(&name.rsplit('.').next().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ fn missing_truncated_and_foreign_weight_files() {
     project.write("cut.safetensors", &whole[..whole.len() / 2]);
     refused_recipe(&project, &text("cut.safetensors"), &["cut.safetensors", "cut short"]);
     project.write("text.pth", "this is no network");
-    refused_recipe(&project, &text("text.pth"), &["text.pth", "PyTorch"]);
+    refused_recipe(&project, &text("text.pth"), &["text.pth", "of no known format", "torch.save"]);
     let other = text("good/student.safetensors").replacen(
         "name = \"a\"\nnetwork = \"resnet8x0.5\"",
         "name = \"a\"\nnetwork = \"resnet14x0.5\"",

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::contents::Stored;
 use super::file::WeightFile;
 use super::kind::Kind;
-use super::{StateDict, is_batch_counter};
+use super::{StateDict, is_counter};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::network::shortened;
@@ -98,7 +98,8 @@ impl WeightFile {
     /// Every set of weights that fits `graph`.
     ///
     /// # Errors
-    /// When the key that was given leads to none of the sets.
+    /// When the key that was given leads to none of the sets; when a set that fits holds no plain
+    /// numbers.
     pub(crate) fn fits(&self, graph: &Graph) -> Result<Fits> {
         let spec = Spec::of(graph);
         let mut groups = self.groups(&spec);
@@ -128,16 +129,14 @@ impl WeightFile {
                 (prefix, checked)
             })
             .collect();
-        let fitting: Vec<&str> = candidates
-            .iter()
-            .filter(|(_, checked)| checked.problems.is_empty())
-            .map(|(prefix, _)| prefix.as_str())
-            .collect();
-        if fitting.is_empty() {
+        if candidates.iter().all(|(_, checked)| !checked.problems.is_empty()) {
             let problems = candidates.into_iter().map(|(_, checked)| checked.problems);
             let nearest = problems.min_by_key(Vec::len);
             let all = || spec.shapes.keys().map(|name| format!("`{name}` is missing")).collect();
             return Ok(Fits { sets: Vec::new(), problems: nearest.unwrap_or_else(all) });
+        }
+        for (_, checked) in candidates.iter().filter(|(_, one)| one.problems.is_empty()) {
+            self.check_numbers(&checked.names)?;
         }
         let mut seen = BTreeSet::new();
         let mut sets = Vec::new();
@@ -187,14 +186,14 @@ impl WeightFile {
         groups
     }
 
-    /// Names of tensors below a prefix, apart from counters of batches.
+    /// Names of tensors below a prefix, apart from counters.
     fn weights_below(&self, prefix: &str) -> impl Iterator<Item = &String> {
         let start = if prefix.is_empty() { String::new() } else { format!("{prefix}.") };
         let tensors = self.contents.tensors.range(start.clone()..);
         tensors
             .map(|(name, _)| name)
             .take_while(move |name| name.starts_with(&start))
-            .filter(|name| !is_batch_counter(name))
+            .filter(|name| !is_counter(name))
     }
 
     /// What keeps a group from being the network.
@@ -219,8 +218,8 @@ impl WeightFile {
             }
             match names.get(name).and_then(|full| self.contents.tensors.get(full)) {
                 None => problems.push(format!("`{name}` is missing")),
-                // What it is instead, the reader says.
-                Some(stored) if !stored.is_float() => {}
+                // Of NumPy arrays and the like the shape is not known; see `check_numbers`.
+                Some(stored) if !stored.is_float() && stored.shape.is_empty() => {}
                 Some(stored) if stored.shape != expected => problems.push(format!(
                     "`{name}` has shape {:?}, the network wants {expected:?}",
                     stored.shape
@@ -231,9 +230,12 @@ impl WeightFile {
         let used: BTreeSet<&String> = names.values().collect();
         let start = if prefix.is_empty() { 0 } else { prefix.len() + 1 };
         for full in self.weights_below(prefix).filter(|full| !used.contains(full)) {
-            let first = own_keys(&full[start..]).first().map_or("", |&(_, key)| key);
+            let keys = own_keys(&full[start..]);
+            let [first, last] = [keys.first(), keys.last()].map(|key| key.map_or("", |key| key.1));
             let stored = &self.contents.tensors[full];
-            if spec.stems.contains(stem(first)) && stored.is_float() && stored.elements() > 0 {
+            // In the network's own modules only buffers that hold no weights are no loss.
+            let is_weight = stored.is_float() && stored.elements() > 0 || spec.kinds.contains(last);
+            if spec.stems.contains(stem(first)) && is_weight {
                 problems.push(format!("`{full}` is unexpected"));
             }
         }
@@ -274,6 +276,14 @@ impl WeightFile {
         Some(DeeperHead { names, note })
     }
 
+    fn check_numbers(&self, names: &BTreeMap<String, String>) -> Result<()> {
+        let other = names.values().find(|full| !self.contents.tensors[*full].is_float());
+        other.map_or(Ok(()), |tensor| {
+            let found = self.contents.tensors[tensor].dtype.clone();
+            Err(Error::TensorType { path: self.path.clone(), tensor: tensor.clone(), found })
+        })
+    }
+
     /// Where the numbers of a set lie.
     fn places(&self, names: &BTreeMap<String, String>) -> Vec<(&str, u64, &Option<Vec<usize>>)> {
         let place = |full: &String| {
@@ -292,17 +302,13 @@ impl WeightFile {
         let mut shown: Vec<String> = left_out
             .iter()
             .map(|(branch, tensors)| match tensors.as_slice() {
-                [one] => format!("`{}`", one.escape_debug()),
-                several => format!("`{}` ({} tensors)", branch.escape_debug(), several.len()),
+                [one] => format!("`{}`", plain(one)),
+                several => format!("`{}` ({} tensors)", plain(branch), several.len()),
             })
             .collect();
         // What comes of optimisers and schedulers in words of their classes.
         let objects = self.contents.objects.iter().filter(|(name, _)| !name.is_empty());
-        shown.extend(
-            objects.map(|(name, class)| {
-                format!("`{}` ({})", name.escape_debug(), class.escape_debug())
-            }),
-        );
+        shown.extend(objects.map(|(name, class)| format!("`{}` ({})", plain(name), plain(class))));
         let mut notes: Vec<String> = checked.note.iter().cloned().collect();
         if !shown.is_empty() {
             notes.push(format!("left out of the weight file: {}", shortened(shown).join(", ")));
@@ -319,6 +325,8 @@ struct Spec {
     classifier: Option<[String; 2]>,
     /// The first keys of its names, without numbers at their ends.
     stems: BTreeSet<String>,
+    /// The last keys: `weight`, `bias`, ….
+    kinds: BTreeSet<String>,
     /// Most keys of a name.
     deepest: usize,
 }
@@ -332,8 +340,10 @@ impl Spec {
         let classifier = graph.classifier().map(|ids| [name(ids.weight), name(ids.bias)]);
         let first = |name: &String| stem(name.split('.').next().unwrap_or_default()).to_owned();
         let stems = shapes.keys().map(first).collect();
+        let last = |name: &String| name.rsplit('.').next().unwrap_or_default().to_owned();
+        let kinds = shapes.keys().map(last).collect();
         let deepest = shapes.keys().map(|name| name.split('.').count()).max().unwrap_or(0);
-        Self { shapes, classifier, stems, deepest }
+        Self { shapes, classifier, stems, kinds, deepest }
     }
 }
 
@@ -393,6 +403,11 @@ fn shortest_key<'a>(prefix: &'a str, all: &[&str]) -> &'a str {
     let ends = prefix.match_indices('.').map(|(end, _)| end).chain([prefix.len()]);
     let mut keys = ends.map(|end| &prefix[..end]);
     keys.find(|key| select(key, all.iter().copied()).eq([prefix])).unwrap_or(prefix)
+}
+
+/// A name of a file on one line.
+fn plain(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// A name as far as its first key that is not one of the prefix.

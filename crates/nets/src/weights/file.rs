@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::budget::Budget;
 use super::contents::{Contents, Stored};
 use super::kind::Kind;
-use super::{StateDict, is_batch_counter, legacy, pytorch, safetensors, tar};
+use super::{StateDict, is_counter, legacy, pytorch, safetensors, tar};
 use crate::error::{Error, Result};
 
 /// A weight file whose tensors are known and not yet read.
@@ -50,7 +50,7 @@ impl WeightFile {
         } else {
             return Err(not_weights());
         };
-        if contents.tensors.keys().all(|name| is_batch_counter(name)) {
+        if contents.tensors.keys().all(|name| is_counter(name)) {
             return Err(Error::NoWeights { path: path.to_owned() });
         }
         let key = key.map(|key| key.trim_end_matches('.').to_owned());
@@ -91,7 +91,7 @@ impl WeightFile {
     /// When one cannot be read, or holds a NaN or an infinity.
     pub fn read_all(&mut self) -> Result<StateDict> {
         let is_weight =
-            |(name, stored): &(&String, &Stored)| stored.is_float() && !is_batch_counter(name);
+            |(name, stored): &(&String, &Stored)| stored.is_float() && !is_counter(name);
         let names: Vec<String> =
             self.contents.tensors.iter().filter(is_weight).map(|(name, _)| name.clone()).collect();
         self.read(names.iter().map(|name| (name, name)))

@@ -83,6 +83,7 @@ pub(super) fn kind(pickle: &Pickle<'_>, id: Id) -> String {
         Object::Text(_) => "string",
         Object::None => "None",
         Object::Global(module, name) => return format!("{module}.{name}"),
+        Object::Call(call) if global(pickle, call.of).0 == "torch._utils" => "tensor",
         Object::Call(call) => return class(pickle, call),
         Object::Bool(_) | Object::Opaque | Object::Persistent(_) => "plain value",
     };
@@ -162,7 +163,7 @@ impl Walk<'_, '_> {
     }
 
     fn below(&mut self, parent: Id, key: &str, id: Id) -> Result<(), Fault> {
-        if self.above.len() == DEEPEST || self.above.contains(&id) {
+        if self.above.len() == DEEPEST || id == parent || self.above.contains(&id) {
             return Ok(());
         }
         let length = self.name.len();

@@ -44,10 +44,9 @@ pub(super) fn open(
         if key.is_none() && !["data.pkl", "byteorder"].contains(&name) {
             continue;
         }
-        let extent = member
-            .extent(file, length)
-            .map_err(read_error)?
-            .ok_or_else(|| damaged(format!("`{}` cannot be read in it", member.name)))?;
+        let extent = member.extent(file, length).map_err(read_error)?.ok_or_else(|| {
+            damaged(format!("`{}` in it is misplaced, encrypted or oddly packed", member.name))
+        })?;
         if let Some(key) = key {
             contents.storages.insert(key.to_owned(), extent);
             continue;

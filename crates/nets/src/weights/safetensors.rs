@@ -6,10 +6,11 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use half::{bf16, f16};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::SafeTensorError;
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView};
 
 use super::contents::{Contents, Extent, Stored};
-use super::{Array, StateDict, is_batch_counter};
+use super::{Array, StateDict, is_counter};
 use crate::error::{Error, Result};
 
 /// The one storage of such a file.
@@ -38,7 +39,7 @@ pub fn parse_safetensors(
     let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
     let mut state = StateDict::new();
     for (name, view) in file.iter() {
-        if is_batch_counter(name) {
+        if is_counter(name) {
             continue;
         }
         let values = match view.dtype() {
@@ -86,22 +87,22 @@ pub(super) fn is_safetensors(start: &[u8]) -> bool {
     start.get(8) == Some(&b'{')
 }
 
-fn header(
-    path: &Path,
-    file: &mut File,
-    length: u64,
-) -> Result<(u64, safetensors::tensor::Metadata)> {
+/// Where the data begin, and what the header says; its offsets and shapes fit each other then.
+fn header(path: &Path, file: &mut File, length: u64) -> Result<(u64, Metadata)> {
     let read_error = |source| Error::Read { path: path.to_owned(), source };
-    let mut bytes = vec![0; 8];
+    let mut size = [0; 8];
     file.seek(SeekFrom::Start(0)).map_err(read_error)?;
-    file.read_exact(&mut bytes).map_err(read_error)?;
-    let size = bytes.iter().rev().fold(0, |size: u64, &byte| size << 8 | u64::from(byte));
+    file.read_exact(&mut size).map_err(read_error)?;
+    let size = u64::from_le_bytes(size);
     if size > length - 8 {
         return Err(Error::CutShort { path: path.to_owned() });
     }
+    let mut bytes = Vec::new();
     file.take(size).read_to_end(&mut bytes).map_err(read_error)?;
-    let damaged = |source| Error::Safetensors { path: path.to_owned(), source };
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
+    let header = serde_json::from_slice(&bytes).map_err(|source| Error::Safetensors {
+        path: path.to_owned(),
+        source: SafeTensorError::InvalidHeaderDeserialization(source),
+    })?;
     Ok((8 + size, header))
 }
 

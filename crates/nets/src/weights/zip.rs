@@ -134,7 +134,9 @@ impl Member {
         let deflated = (self.method == Method::Deflated).then_some(self.packed);
         let stored = deflated.is_some() || self.packed == self.length;
         let inside = offset.checked_add(self.packed).is_some_and(|end| end <= file_length);
-        let extent = Extent { offset, length: self.length, deflated, crc32: Some(self.crc32) };
+        // PyTorch writes 0 where it was told to compute none.
+        let crc32 = Some(self.crc32).filter(|&crc32| crc32 != 0);
+        let extent = Extent { offset, length: self.length, deflated, crc32 };
         Ok((inside && stored).then_some(extent))
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use safetensors::tensor::{Dtype, TensorView};
+
 use faculty_nets::weights::{self, Array, Kind, StateDict, WeightFile};
 use faculty_nets::{
     Conv2dConfig, Error, Graph, GraphBuilder, MapShape, NETWORKS, Network, recognise,
@@ -73,7 +75,7 @@ fn renamed(folder: &tempfile::TempDir, name: impl Fn(&str) -> String, beside: &[
 
 #[test]
 fn every_format_of_pytorch_gives_the_same_numbers() {
-    for name in ["legacy.pth", "legacy0.pth", "mixed.pth", "tar.pth"] {
+    for name in ["legacy.pth", "legacy1.pth", "mixed.pth", "tar.pth"] {
         let (state, notes) = read(&stored(name), None).unwrap();
         assert_eq!(state, values(0), "{name}");
         assert!(notes.is_empty(), "{name}: {notes:?}");
@@ -128,11 +130,12 @@ fn sets_may_have_any_names_and_lie_inside_each_other() {
         assert!(matches!(error, Error::SeveralSets { .. }), "{first}, {second}: {error}");
         assert_eq!(read(&path, Some(first)).unwrap().0, values(0), "{first} of {second}");
         assert_eq!(read(&path, Some(second)).unwrap().0, values(8), "{second} beside {first}");
+        // The keys that are listed lead to both.
         let Error::SeveralSets { sets, .. } = error else { unreachable!("matched above") };
-        for (key, first_value) in sets.iter().zip([0, 8]) {
-            let key = key.trim_matches('`');
-            assert_eq!(read(&path, Some(key)).unwrap().0, values(first_value), "{key}");
-        }
+        let listed = sets.iter().map(|key| read(&path, Some(key.trim_matches('`'))).unwrap().0);
+        let listed: Vec<StateDict> = listed.collect();
+        assert_eq!(listed.len(), 2, "{sets:?}");
+        assert!([values(0), values(8)].iter().all(|own| listed.contains(own)), "{sets:?}");
     }
 }
 
@@ -224,6 +227,38 @@ fn what_belongs_to_a_larger_network_is_not_left_out() {
         let error = read(&path, None).unwrap_err().to_string();
         assert!(error.contains(&format!("`model.{extra}` is unexpected")), "{error}");
     }
+}
+
+#[test]
+fn weights_that_are_no_plain_numbers_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let as_bytes = |names: &[&str]| {
+        let state = values(0);
+        let data: Vec<Vec<u8>> = state
+            .values()
+            .map(|array| array.values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            .collect();
+        let views = state.iter().zip(&data).map(|((name, array), bytes)| {
+            let numbers = if names.contains(&name.as_str()) { Dtype::I32 } else { Dtype::F32 };
+            (name, TensorView::new(numbers, array.shape.clone(), bytes).unwrap())
+        });
+        written(&folder, "x.safetensors", &safetensors::serialize(views, None).unwrap())
+    };
+    assert_eq!(read(&as_bytes(&[]), None).unwrap().0, values(0));
+    let error = read(&as_bytes(&["fc.weight"]), None).unwrap_err();
+    assert_eq!(error.hint().unwrap(), "save the weights as float32 tensors");
+    assert!(error.to_string().contains("tensor `fc.weight` in "), "{error}");
+}
+
+#[test]
+fn buffers_that_hold_no_weights_are_left_out_of_the_networks_own_modules() {
+    let folder = tempfile::tempdir().unwrap();
+    let counters = ["total_ops", "layer1.0.total_params", "layer1.1.num_batches_tracked"];
+    let path = renamed(&folder, str::to_owned, &counters);
+    assert_eq!(read(&path, None).unwrap(), (values(0), Vec::new()));
+    // One that does is another network.
+    let path = renamed(&folder, str::to_owned, &["layer1.0.gamma"]);
+    assert!(read(&path, None).unwrap_err().to_string().contains("`layer1.0.gamma` is unexpected"));
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn unknown_keys() {
                 want: &[[
                     "unknown key `a\\nb` in `[student]`",
                     "recipes/x.toml:9, student.a\\nb",
-                    "known here: `network`, `weights`",
+                    "known here: `network`, `weights`, `weights_key`",
                 ]],
             },
             Case {
