@@ -119,11 +119,13 @@ impl Machine<'_> {
             let operation = self.number::<1>()?;
             match operation as u8 {
                 // Protocol, frame.
-                0x80 => drop(self.take(1)?),
-                0x95 => drop(self.take(8)?),
+                0x80 => self.skip(1)?,
+                0x95 => self.skip(8)?,
                 b'(' => self.push(Value::Mark)?,
                 b'.' => return self.pop(),
-                b'0' => drop(self.pop()?),
+                b'0' => {
+                    self.pop()?;
+                }
                 b'N' => self.push(Value::Nothing)?,
                 0x88 => self.push(Value::Bool(true))?,
                 0x89 => self.push(Value::Bool(false))?,
@@ -142,7 +144,7 @@ impl Machine<'_> {
                     self.push(Value::Int(number.ok_or("a number is too large")?))?;
                 }
                 b'G' => {
-                    self.take(8)?;
+                    self.skip(8)?;
                     self.push(Value::Float)?;
                 }
                 b'U' | b'C' | 0x8c => self.text::<1>()?,
@@ -224,6 +226,10 @@ impl Machine<'_> {
         let end = end.filter(|&end| end <= self.bytes.len());
         let end = end.ok_or_else(|| format!("it is cut short at byte {}", self.bytes.len()))?;
         Ok(std::mem::replace(&mut self.at, end)..end)
+    }
+
+    fn skip(&mut self, length: u64) -> Result<(), String> {
+        self.take(length).map(|_| ())
     }
 
     /// A little-endian number of `N` bytes.

@@ -96,7 +96,7 @@ fn decode_trusting(
     };
     let corrupt = |source| DataError::CorruptImage { path: path.to_owned(), row, source };
     let header = match format {
-        ImageFormat::Jpeg => jpeg::Header::read(bytes).map(Decoder::Jpeg),
+        ImageFormat::Jpeg => jpeg::Header::read(bytes).map(Box::new).map(Decoder::Jpeg),
         _ => reader(bytes, format).map(Decoder::Other),
     };
     let decoder = header.map_err(corrupt)?;
@@ -138,7 +138,7 @@ fn is_cut(bytes: &[u8], format: ImageFormat) -> bool {
 
 /// An image whose header was read.
 enum Decoder<'a> {
-    Jpeg(jpeg::Header<'a>),
+    Jpeg(Box<jpeg::Header<'a>>),
     Other(Box<dyn ImageDecoder + 'a>),
 }
 

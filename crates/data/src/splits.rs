@@ -39,7 +39,7 @@ impl Role {
     /// The role of a split with this name.
     pub(crate) fn of(name: &str) -> Option<Self> {
         let is_called = |known: &&str| name.eq_ignore_ascii_case(known);
-        Self::ALL.into_iter().find(|role| role.names().iter().any(|known| is_called(&known)))
+        Self::ALL.into_iter().find(|role| role.names().iter().any(is_called))
     }
 
     /// The key of a recipe that names the split.

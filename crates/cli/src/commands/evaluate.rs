@@ -12,11 +12,17 @@ use faculty_nets::weights::{self, WeightFile};
 use faculty_nets::{MapShape, Network};
 
 use super::{open_data, show_findings};
-use crate::arguments::{EvaluateOptions, PartName};
+use crate::arguments::{DataOptions, EvaluateOptions, PartName};
 use crate::failure::Failure;
 use crate::progress::print_json;
 
 pub(crate) fn run(options: &EvaluateOptions) -> Result<(), Failure> {
+    if options.run.is_some() && options.reading != DataOptions::default() {
+        return Err(Failure::Usage {
+            what: "a run's data is read as its recipe says".to_owned(),
+            hint: "leave out the options of reading, or give `--weights` and `--data`".to_owned(),
+        });
+    }
     let (weight_file, dataset) = match (&options.run, &options.weights, &options.data) {
         (Some(run), ..) => of_run(run)?,
         (None, Some(weights), Some(data)) => {

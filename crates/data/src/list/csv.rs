@@ -1,16 +1,19 @@
 //! Comma-separated values, RFC 4180, with a header.
 
+/// The line, from 1, on which a row begins, and its fields.
+type Row = (usize, Vec<String>);
+/// A line, from 1, and what is wrong there.
+type Wrong = (usize, String);
+
 /// A table of texts; every row has as many fields as the header.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) header: Vec<String>,
-    /// With the line, from 1, on which the row begins.
-    pub(super) rows: Vec<(usize, Vec<String>)>,
+    pub(super) rows: Vec<Row>,
 }
 
 impl Table {
-    /// The error is a line, from 1, and what is wrong there.
-    pub(super) fn parse(text: &str) -> Result<Self, (usize, String)> {
+    pub(super) fn parse(text: &str) -> Result<Self, Wrong> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let first = text.lines().next().unwrap_or_default();
         let separator = [',', ';', '\t'].into_iter().max_by_key(|&c| {
@@ -37,7 +40,7 @@ impl Table {
 }
 
 /// The fields of each row that is not empty, with its first line.
-fn fields(text: &str, separator: char) -> Result<Vec<(usize, Vec<String>)>, (usize, String)> {
+fn fields(text: &str, separator: char) -> Result<Vec<Row>, Wrong> {
     let mut rows = Vec::new();
     let (mut row, mut field) = (Vec::new(), String::new());
     let (mut line, mut first_line, mut quoted) = (1, 1, None);

@@ -1,6 +1,7 @@
 //! What damaged or hostile images may cost; a process of its own, since the peak of memory is one
 //! number for all threads.
 #![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::fs;
 use std::io::Write as _;
