@@ -39,7 +39,7 @@ use super::features::rows;
 use super::layers::{Parameters, parameter, resize};
 use super::options::{OURS, count, number, option, temperature};
 use super::output_layer::task;
-use super::rkd::{angle_difference, distance_difference, relation_temporaries};
+use super::rkd::{COPIES, angle_difference, distance_difference, relation_temporaries};
 use super::{
     Connector, Loss, Method, MethodInfo, Needs, Shapes, Status, Step, TeacherWeights, Term,
 };
@@ -243,7 +243,7 @@ impl Method for AmtmlKd {
     }
 
     fn temporaries(&self, shapes: &Shapes) -> usize {
-        relation_temporaries(shapes, [&shapes.student, &shapes.student])
+        relation_temporaries(shapes, [&shapes.student, &shapes.student], COPIES)
     }
 
     fn objective(&self, teachers: usize) -> String {
