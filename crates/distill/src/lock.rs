@@ -43,6 +43,7 @@ impl FolderLock {
             Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {}
             Err(TryLockError::Error(error)) => return Err(Error::io("lock", path)(error)),
         }
+        files::remove_partial(folder);
         let owner = format!("process {} on {}\n", std::process::id(), host());
         // Only a help for people: a lock without a name is a lock all the same.
         let _ = file.set_len(0).and_then(|()| file.write_all(owner.as_bytes()));
