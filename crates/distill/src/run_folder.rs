@@ -12,7 +12,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use faculty_files::{self as files, is_partial, write_atomically};
+use faculty_files::{self as files, remove_partial, write_atomically};
 
 use crate::checkpoint::{CheckpointPair, Progress};
 use crate::error::{Error, Result};
@@ -146,13 +146,7 @@ impl RunFolder {
 
     /// Removes what a process that was killed had begun to write.
     fn remove_partial(&self) {
-        for folder in [self.path.clone(), self.checkpoint_folder(), self.peer_folder()] {
-            let entries = entries(&folder).unwrap_or_default();
-            for path in entries.into_iter().filter(|path| is_partial(path)) {
-                // Only untidy if it stays.
-                let _ = files::remove(&path);
-            }
-        }
+        [self.checkpoint_folder(), self.peer_folder()].iter().for_each(|own| remove_partial(own));
     }
 
     /// Its path.

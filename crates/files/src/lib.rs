@@ -217,6 +217,19 @@ fn sync_folder(path: &Path) {
     }
 }
 
+/// Removes from a folder what a process that was killed had begun to write; only whoever writes there
+/// alone may do so.
+pub fn remove_partial(folder: &Path) {
+    if folder.is_symlink() {
+        return;
+    }
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for path in entries.map(|entry| entry.path()).filter(|path| is_partial(path)) {
+        // Only untidy if it stays.
+        let _ = remove(&path);
+    }
+}
+
 /// Whether `path` is that of a file that was not finished, by its name.
 #[must_use]
 pub fn is_partial(path: &Path) -> bool {

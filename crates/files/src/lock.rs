@@ -5,7 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::{FileError, create_folder, failed, is_partial, open_or_create};
+use crate::{FileError, create_folder, failed, is_partial, open_or_create, remove_partial};
 
 const FILE: &str = "lock";
 
@@ -68,6 +68,7 @@ impl FolderLock {
             Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {}
             Err(TryLockError::Error(error)) => return Err(failed("lock", path)(error).into()),
         }
+        remove_partial(folder);
         let owner = format!("process {} on {}\n", std::process::id(), host());
         // Only a help for people: a lock without a name is a lock all the same.
         let _ = file.set_len(0).and_then(|()| file.write_all(owner.as_bytes()));

@@ -78,16 +78,6 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_numbered_by_id_whatever_their_order() {
-        let ids = [7_u64, 3, 9].map(SampleId);
-        let samples = TrainingSamples::new(ids.into_iter().zip([0, 1, 2]));
-        let other = TrainingSamples::new(ids.into_iter().zip([0, 1, 2]).rev());
-        assert_eq!(samples, other);
-        assert_eq!(ids.map(|id| samples.number(id)), [Some(1), Some(0), Some(2)]);
-        assert_eq!((samples.labels(), samples.number(SampleId(4))), (&[1, 0, 2][..], None));
-    }
-
-    #[test]
     fn rows_are_written_at_the_update_and_only_those_of_the_last_step() {
         let mut own = memory();
         let write = |row: usize, value: f32| Write {

@@ -28,6 +28,7 @@ impl Renormalise {
         Some(Self { scale, shift })
     }
 
+    /// `images` (planes of `positions` values, `[batch, channels, positions]`) in its own normalisation.
     pub fn apply(&self, images: &[f32], positions: usize, out: &mut Vec<f32>) {
         let channels = self.scale.len();
         out.clear();

@@ -244,7 +244,14 @@ impl<'a> CachePlan<'a> {
         let mut classifier_missing = false;
         if let Some(expected) = &entry.classifier {
             if classifier_path.exists() {
-                classifier = Some(read_classifier(&classifier_path, expected)?);
+                match read_classifier(&classifier_path, expected) {
+                    Ok(own) => classifier = Some(own),
+                    Err(error) if known.is_some() => return Err(error),
+                    Err(_) => {
+                        of_another_origin += 1;
+                        classifier_missing = true;
+                    }
+                }
             } else {
                 classifier_missing = true;
             }

@@ -129,8 +129,10 @@ impl Build<'_> {
         for set in &teacher.sets {
             let folder = self.plan.set_folder(&teacher.name, set.kind);
             files::create_inside(&self.plan.folder, &folder)
-                .map_err(Error::io("create", folder))?;
+                .map_err(Error::io("create", &folder))?;
+            files::remove_partial(&folder);
         }
+        files::remove_partial(&self.plan.teacher_folder(&teacher.name));
         if teacher.classifier_missing
             && let Some(classifier) = self.plan.load(teacher.index, &[])?.source.classifier()
         {

@@ -245,25 +245,21 @@ fn table<const N: usize>(text: &mut String, rows: [(&str, String); N]) {
 }
 
 /// Keys of a recipe whose values are paths.
-const PATHS: [&str; 7] = ["path", "output", "weights", "onnx", "logits", "head", "class_cost"];
+const PATHS: [&str; 8] =
+    ["path", "output", "weights", "onnx", "logits", "head", "class_cost", "classes"];
 
 /// The recipe with the names of files alone: where they lie says something of its owner's machine
 /// and nothing of the student.
 fn recipe_without_folders(recipe: &str) -> String {
-    fn walk(value: &mut toml::Value, is_path: bool) {
-        match value {
-            toml::Value::String(text) if is_path => *text = file_name(text).to_owned(),
-            toml::Value::Array(items) => items.iter_mut().for_each(|own| walk(own, is_path)),
-            toml::Value::Table(table) => {
-                table.iter_mut().for_each(|(key, own)| walk(own, PATHS.contains(&key.as_str())));
-            }
-            _ => {}
-        }
-    }
-    let Ok(table) = recipe.parse::<toml::Table>() else { return without_folders(recipe) };
-    let mut value = toml::Value::Table(table);
-    walk(&mut value, false);
-    toml::to_string(&value).unwrap_or_else(|_| without_folders(recipe))
+    // As the program writes it, a key has a line of its own.
+    let short = |line: &str| {
+        let table: toml::Table = line.parse().ok()?;
+        let (key, value) = table.iter().next()?;
+        let path = value.as_str().filter(|_| PATHS.contains(&key.as_str()))?;
+        Some(format!("{key} = {}\n", toml::Value::from(file_name(path))))
+    };
+    let lines = recipe.lines().map(|line| short(line).unwrap_or_else(|| format!("{line}\n")));
+    lines.collect()
 }
 
 fn file_name(path: &str) -> &str {

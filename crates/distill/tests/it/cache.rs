@@ -12,6 +12,7 @@ use faculty_distill::teacher::{TeacherBatch, TeacherSource as _};
 use faculty_distill::{CheckedRun, Error};
 use faculty_nets::weights;
 use safetensors::{Dtype, SafeTensors};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::data::{dataset, network, unit};
 use crate::runs::{recipe, run, student, timeless};
@@ -417,7 +418,7 @@ fn records_of_one_teacher_never_pass_for_those_of_another() {
     assert!(build(&other).unwrap().shards > 0);
     let now = files(&cache);
     for (path, bytes) in &good {
-        let of_t0 = path.starts_with("teachers/t0") && !path.ends_with("classifier.safetensors");
+        let of_t0 = path.starts_with("teachers/t0");
         assert_eq!(
             now[path] != *bytes,
             of_t0 || path.ends_with("manifest.json"),
@@ -532,11 +533,35 @@ fn verification_computes_records_again_and_sees_a_wrong_one() {
     let path = folder.path().join("teacher0.safetensors");
     weights::write(&path, &network(99).state_dict(), &BTreeMap::new()).unwrap();
     build(&recipe).unwrap();
-    std::fs::write(cache.join("teachers/t0/logits/00000.safetensors"), stolen).unwrap();
+    let shard = cache.join("teachers/t0/logits/00000.safetensors");
+    let forged = relabelled(&stolen, &std::fs::read(&shard).unwrap());
+    std::fs::write(&shard, forged).unwrap();
     let dataset = dataset();
     let found = verify(&CachePlan::new(&recipe, &dataset).unwrap(), 200, 5).unwrap();
     assert!(found.different > 5 && found.largest_difference > 0.01, "{found:?}");
     assert!(found.first.unwrap().contains("teacher `t0`, logits of view"));
+}
+
+/// The records of one shard of 50 samples and 2 views under the header of another, with all hashes as
+/// they would have to be.
+fn relabelled(records: &[u8], of: &[u8]) -> Vec<u8> {
+    let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
+    let start = 8 + word(&of[..8]) as usize;
+    let header = String::from_utf8(of[..start].to_vec()).unwrap();
+    let hash = |key: &str| {
+        let (_, rest) = header.split_once(&format!("\"{key}\":\"")).unwrap();
+        rest[..16].to_owned()
+    };
+    let origin = u64::from_str_radix(&hash("origin"), 16).unwrap();
+    let (ids, rest) = records[start..].split_at(8 * 50);
+    let records = &rest[8 * 100..];
+    let mut index = ids.to_vec();
+    for (at, record) in records.chunks(records.len() / 100).enumerate() {
+        let seed = word(&ids[8 * (at / 2)..][..8]) ^ (at % 2) as u64 ^ origin;
+        index.extend(xxh3_64_with_seed(record, seed).to_le_bytes());
+    }
+    let header = header.replace(&hash("index"), &format!("{:016x}", xxh3_64(&index)));
+    [header.as_bytes(), &index, records].concat()
 }
 
 #[test]

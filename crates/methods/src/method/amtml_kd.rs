@@ -38,7 +38,7 @@ use burn::Tensor;
 use burn::tensor::activation::log_softmax;
 use faculty_nets::{Conv2dConfig, GraphBuilder, Initial, ParameterSpec};
 
-use crate::method::rkd::{angle_difference, distance_difference, relation_temporaries};
+use crate::method::rkd::{COPIES, angle_difference, distance_difference, relation_temporaries};
 use crate::shared::features::rows;
 use crate::shared::layers::{Parameters, parameter};
 use crate::shared::options::{OURS, count, number, option, temperature};
@@ -273,7 +273,7 @@ impl Method for AmtmlKd {
     }
 
     fn temporaries(&self, shapes: &Shapes) -> usize {
-        relation_temporaries(shapes, [&shapes.student, &shapes.student])
+        relation_temporaries(shapes, [&shapes.student, &shapes.student], COPIES)
     }
 
     fn objective(&self, teachers: usize) -> String {
