@@ -13,6 +13,7 @@ fn student(seed: u64) -> FinishedStudent {
         class_names: ["a", "b", "c", "d"].map(str::to_owned).into(),
         data: None,
         unfinished_epoch: None,
+        notes: Vec::new(),
     }
 }
 
