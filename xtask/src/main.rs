@@ -59,7 +59,8 @@ fn check() -> ExitCode {
         Step { name: "tests", arguments: TEST_COMMAND, environment: &[] },
     ];
     let named = || documented_crates().and_then(|()| readme_names_the_test_command());
-    if let Err(problem) = licences::check(&root()).and_then(|_| named()) {
+    let arrows = || arrows::find(&root()).and_then(|found| found.check());
+    if let Err(problem) = licences::check(&root()).and_then(|_| named()).and_then(|()| arrows()) {
         eprintln!("check: {problem}");
         return ExitCode::FAILURE;
     }
