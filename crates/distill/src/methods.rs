@@ -50,6 +50,7 @@ mod mean_of_logits;
 mod mean_of_probabilities;
 mod mmkd;
 mod mt_bert;
+pub(crate) mod objective;
 mod options;
 mod ot;
 mod output_layer;

@@ -16,7 +16,7 @@ use crate::compute::Compute;
 use crate::error::{Error, Result};
 use crate::heads;
 use crate::learner::{self, Exam, Learner, TeacherTraits, TrainingSamples};
-use crate::methods::{self, Method, Needs};
+use crate::methods::{self, Method, Needs, objective};
 use crate::optimizer::OptimizerConfig;
 use crate::recipe::{self, Recipe};
 use crate::record::{RunCard, StudentResult};
@@ -253,7 +253,7 @@ impl CheckedRun {
             kernels: faculty_kernels::isa::name().to_owned(),
             seed: recipe.seed,
             method: info.spec.name.to_owned(),
-            objective: method.objective(teachers.len()),
+            objective: objective::tidy(&method.objective(teachers.len())),
             data: dataset.name().to_owned(),
             data_fingerprint: dataset.fingerprint(),
             classes: dataset.classes().to_vec(),
