@@ -4,6 +4,8 @@ mod data;
 mod examples;
 mod export;
 mod size;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
@@ -300,13 +302,13 @@ pub(crate) struct EvaluateOptions {
     /// A finished run folder; its student, data and normalisation are used
     #[arg(required_unless_present = "weights", conflicts_with_all = ["weights", "network"])]
     pub(crate) run: Option<PathBuf>,
-    /// Weight file: .pth, .pt or .safetensors
+    /// A file instead of a run: weights (.pth, .pt, .safetensors) or an ONNX file
     #[arg(long, value_name = "FILE", requires = "data")]
     pub(crate) weights: Option<PathBuf>,
     /// Which of several sets of weights in that file: `state_dict_ema` [default: the only one]
     #[arg(long, value_name = "KEY", requires = "weights")]
     pub(crate) weights_key: Option<String>,
-    /// Network of the weights [default: the one named in a .safetensors file of faculty]
+    /// Network of the weights [default: the one that the file names, else recognised by its tensors]
     #[arg(long, value_name = "NAME")]
     pub(crate) network: Option<String>,
     /// Data set
@@ -315,7 +317,7 @@ pub(crate) struct EvaluateOptions {
     #[command(flatten)]
     pub(crate) reading: DataOptions,
     /// Split of the data set to measure on
-    #[arg(long, value_enum, default_value_t = PartName::Test)]
+    #[arg(long, value_enum, ignore_case = true, default_value_t = PartName::Test)]
     pub(crate) part: PartName,
     /// Mean of each channel over pixel / 255, comma-separated [default: from the weight file, else
     /// the published ones of CIFAR-100, else measured on the training part]

@@ -66,6 +66,19 @@ fn show_warnings<'a>(warnings: impl IntoIterator<Item = &'a Problem>) {
     }
 }
 
+/// Says so where a recipe is given in place of its run.
+fn refuse_recipe(path: &std::path::Path) -> Result<(), Failure> {
+    if !path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml")) {
+        return Ok(());
+    }
+    let run = Recipe::load(path, &[], &specs()).ok().and_then(|loaded| loaded.recipe.output);
+    let hint = match run {
+        Some(run) if run.is_dir() => format!("give the folder of its run: `{}`", shown(&run)),
+        _ => "give the folder of a run; `faculty distill RECIPE` makes one".to_owned(),
+    };
+    Err(Failure::Usage { what: format!("`{}` is a recipe, no run", path.display()), hint })
+}
+
 /// A path as short as it can be said from the current folder.
 fn shown(path: &std::path::Path) -> std::path::Display<'_> {
     let here = std::env::current_dir().unwrap_or_default();

@@ -2,10 +2,14 @@
 
 use std::fmt::Write as _;
 
+use clap::CommandFactory as _;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use faculty_data::DataError;
 use faculty_distill::Error;
-use faculty_distill::recipe::{Problem, RecipeError};
+use faculty_distill::methods::METHODS;
+use faculty_distill::recipe::{Problem, Recipe, RecipeError, nearest};
 
+use crate::arguments::Arguments;
 use crate::exit::Exit;
 use crate::terminal;
 
@@ -103,11 +107,56 @@ impl Failure {
 }
 
 /// Prints what clap says of the arguments, or the help that was asked for; gives the exit code.
-pub(crate) fn of_arguments(error: &clap::Error) -> i32 {
+pub(crate) fn of_arguments(mut error: clap::Error) -> i32 {
+    if let Some(tip) = set_instead(&error) {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
     match error.print().and_then(|()| terminal::finish()) {
         Ok(()) => error.exit_code(),
         Err(lost) => Failure::from(lost).report() as i32,
     }
+}
+
+/// What to write for an unknown flag that is a key of the recipe.
+fn set_instead(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|own| own.to_string_lossy().into_owned()).collect();
+    let program = Arguments::command();
+    let command = program.find_subcommand(arguments.first()?)?;
+    command.get_arguments().find(|own| own.get_long() == Some("set"))?;
+    let flag = flag.split('=').next()?;
+    let key = key_of_flag(flag)?;
+    let place = arguments.iter().position(|own| own.split('=').next() == Some(flag));
+    let value = place.and_then(|at| match arguments[at].split_once('=') {
+        Some((_, value)) => Some(value),
+        None => arguments.get(at + 1).map(String::as_str).filter(|own| !own.starts_with('-')),
+    });
+    let value = value.map_or("VALUE", |own| if own.contains(['`', '\n']) { "VALUE" } else { own });
+    Some(format!("`--set {key}={value}` sets that value of the recipe"))
+}
+
+/// `train.epochs` for `--epochs`, `--train.epochs` and `--Epochs`.
+fn key_of_flag(flag: &str) -> Option<String> {
+    let word = flag.trim_start_matches('-').replace('-', "_").to_lowercase();
+    let options = METHODS.iter().flat_map(|info| info.spec.options);
+    let options = options.map(|option| format!("method.{}", option.key));
+    // Those of a teacher need its name.
+    let keys = Recipe::keys().into_iter().filter(|key| !key.starts_with("teachers."));
+    // What trains the student is meant before what trains a head.
+    let (first, others): (Vec<String>, Vec<String>) =
+        keys.chain(options).partition(|key| key.starts_with("train."));
+    let all: Vec<String> = first.into_iter().chain(others).collect();
+    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
+    let exact = all.iter().find(|key| **key == word || last(key) == word);
+    exact.cloned().or_else(|| {
+        let lasts: Vec<String> = all.iter().map(|key| last(key)).collect();
+        let near = nearest(&word, lasts.iter().map(String::as_str))?;
+        all.iter().find(|key| last(key) == near).cloned()
+    })
 }
 
 fn exit_code(error: &Error) -> Exit {
@@ -158,4 +207,27 @@ pub(crate) fn labelled(label: &str, problem: &Problem) -> String {
     }
     let _ = writeln!(text, "  hint: {}", problem.hint);
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_that_are_keys_are_found_whatever_their_spelling() {
+        let cases = [
+            ("--epochs", Some("train.epochs")),
+            ("--Epochs", Some("train.epochs")),
+            ("--batch-size", Some("train.batch_size")),
+            ("--lr", Some("train.learning_rate")),
+            ("--learning-rat", Some("train.learning_rate")),
+            ("--temperature", Some("method.temperature")),
+            ("--data.views", Some("data.views")),
+            ("--seed", Some("seed")),
+            ("--xyzzy", None),
+        ];
+        for (flag, key) in cases {
+            assert_eq!(key_of_flag(flag).as_deref(), key, "{flag}");
+        }
+    }
 }

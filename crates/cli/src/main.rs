@@ -26,7 +26,7 @@ fn main() {
     interrupt::keep_ignored();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => std::process::exit(failure::of_arguments(&error)),
+        Err(error) => std::process::exit(failure::of_arguments(error)),
     };
     let result = match &arguments.command {
         Command::Demo(options) => commands::demo::run(options),

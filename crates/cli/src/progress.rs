@@ -71,16 +71,90 @@ impl RunsProgress {
     }
 }
 
+/// Shows how far runs in programs of their own are, all together.
+pub(crate) struct JobsProgress {
+    runs: usize,
+    epochs: usize,
+    bar: Option<ProgressBar>,
+    started: Instant,
+    looked: Instant,
+    last_line: Instant,
+}
+
+/// How often the files of the other programs are read.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+impl JobsProgress {
+    /// For `runs` runs of so many epochs each.
+    pub(crate) fn new(runs: usize, epochs: impl Iterator<Item = usize>) -> Self {
+        let epochs = epochs.sum();
+        let now = Instant::now();
+        let bar = bar("runs");
+        Self { runs, epochs, bar, started: now, looked: now, last_line: now }
+    }
+
+    /// `finished` runs are done; `epochs` counts the epochs of all runs, `before` of them from an
+    /// earlier start.
+    pub(crate) fn show(&mut self, finished: usize, epochs: impl Fn() -> usize, before: usize) {
+        if self.looked.elapsed() < LOOK_EVERY {
+            return;
+        }
+        self.looked = Instant::now();
+        let (done, all) = (epochs(), self.epochs);
+        let eta = match done.saturating_sub(before) {
+            0 => String::new(),
+            new => {
+                let each = self.started.elapsed().as_secs_f64() / new as f64;
+                format!("  ETA {}", duration(each * all.saturating_sub(done) as f64))
+            }
+        };
+        let message = format!("{finished} of {} finished  epochs {done}/{all}{eta}", self.runs);
+        if let Some(bar) = &self.bar {
+            bar.set_length(all as u64);
+            bar.set_position(done as u64);
+            bar.set_message(message);
+        } else if self.last_line.elapsed() >= LINE_EVERY {
+            self.line(&format!("runs: {message}"));
+        }
+    }
+
+    /// A line above the bar.
+    pub(crate) fn line(&mut self, text: &str) {
+        self.last_line = Instant::now();
+        above(self.bar.as_ref(), text);
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A bar, where stderr is a terminal.
+fn bar(label: &str) -> Option<ProgressBar> {
+    std::io::stderr().is_terminal().then(|| {
+        let style = ProgressStyle::with_template("{prefix} [{bar:24}] {msg}")
+            .expect("the template is a constant of ours")
+            .progress_chars("=> ");
+        ProgressBar::new(0).with_style(style).with_prefix(escape::name(label).into_owned())
+    })
+}
+
+/// A line above a bar.
+fn above(bar: Option<&ProgressBar>, text: &str) {
+    match bar {
+        Some(bar) => bar.suspend(|| eprintln!("{text}")),
+        None => eprintln!("{text}"),
+    }
+}
+
 impl Progress {
     /// For a run of `epochs` epochs. `label` stands in front of lines and events; `epoch_lines`
     /// keeps one line an epoch.
     pub(crate) fn new(label: &str, epochs: usize, json: bool, epoch_lines: bool) -> Self {
-        let bar = (!json && std::io::stderr().is_terminal()).then(|| {
-            let style = ProgressStyle::with_template("{prefix} [{bar:24}] {msg}")
-                .expect("the template is a constant of ours")
-                .progress_chars("=> ");
-            ProgressBar::new(0).with_style(style).with_prefix(escape::name(label).into_owned())
-        });
+        let bar = if json { None } else { bar(label) };
         let now = Instant::now();
         Self {
             epochs,
@@ -160,10 +234,7 @@ impl Progress {
 
     fn line(&mut self, text: &str) {
         self.last_line = Instant::now();
-        match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
-        }
+        above(self.bar.as_ref(), text);
     }
 
     fn eta(&self, epochs_done: f64) -> String {

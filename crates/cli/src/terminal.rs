@@ -4,6 +4,7 @@
 use std::io::{self, ErrorKind, Write};
 use std::sync::Mutex;
 
+use clap::builder::styling::{AnsiColor, Styles};
 use faculty_escape as escape;
 
 /// The first error of a line that could not be written while the work went on.
@@ -20,9 +21,39 @@ macro_rules! eprintln {
     ($($message:tt)*) => { $crate::terminal::tell(&(format!($($message)*) + "\n")) };
 }
 
-/// Writes to stderr.
+/// Writes to stderr, labels in the colours of clap's messages where it is a terminal that shows them
+/// and `NO_COLOR` does not forbid it.
 pub(crate) fn tell(text: &str) {
-    let _ = io::stderr().lock().write_all(escape::terminal(text).as_bytes());
+    let text = painted(&escape::terminal(text));
+    let _ = anstream::stderr().lock().write_all(text.as_bytes());
+}
+
+/// The labels at the starts of lines, in colour.
+fn painted(text: &str) -> String {
+    let styles = Styles::styled();
+    let labels = [
+        ("error:", *styles.get_error()),
+        ("warning:", AnsiColor::Yellow.on_default().bold()),
+        ("note:", AnsiColor::Cyan.on_default().bold()),
+        ("  hint:", *styles.get_valid()),
+    ];
+    let line = |line: &str| {
+        let label = labels.iter().find_map(|&(label, style)| {
+            line.strip_prefix(label).map(|rest| format!("{style}{label}{style:#}{rest}"))
+        });
+        label.unwrap_or_else(|| line.to_owned())
+    };
+    text.split_inclusive('\n').map(line).collect()
+}
+
+/// Characters of a line where nobody says how wide the terminal is.
+const WIDTH: usize = 80;
+
+/// Characters of a line: of the terminal; of a pipe what `COLUMNS` says.
+pub(crate) fn width() -> usize {
+    let said = std::env::var("COLUMNS").ok().and_then(|own| own.parse().ok());
+    let terminal = terminal_size::terminal_size_of(io::stdout());
+    said.or(terminal.map(|(width, _)| usize::from(width.0))).unwrap_or(WIDTH)
 }
 
 /// stdout for text.
@@ -72,4 +103,19 @@ pub(crate) fn finish() -> io::Result<()> {
 /// Whether nobody reads stdout any more, which is no error.
 pub(crate) fn is_closed(error: &io::Error) -> bool {
     error.kind() == ErrorKind::BrokenPipe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_painted_and_nothing_else() {
+        let text = "error: no `error:` here\n  hint: mend it\nplain error: text\n";
+        let painted = painted(text);
+        assert!(painted.starts_with("\u{1b}["), "{painted:?}");
+        assert_eq!(painted.matches("\u{1b}[0m").count(), 2, "{painted:?}");
+        assert!(painted.ends_with("\nplain error: text\n"), "{painted:?}");
+        assert_eq!(anstream::adapter::strip_str(&painted).to_string(), text);
+    }
 }

@@ -16,6 +16,7 @@ mod error;
 pub mod evaluate;
 pub mod export;
 mod found;
+mod objective;
 pub mod heads;
 
 pub mod plan;

@@ -3,16 +3,18 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use faculty_data::{Augmentation, Normalisation, Renderer, SampleId, View, read_image};
+use faculty_data::{Augmentation, Normalisation, Part, Renderer, SampleId, View, read_image};
 use faculty_nets::MapShape;
 
 use crate::error::{Error, Result};
+use crate::evaluate::teachers_quality;
 use crate::export::{INPUT, PIXELS};
+use crate::metrics::Quality;
 use crate::recipe::OutputType;
 use crate::student::{FinishedStudent, StudentChoice, stored};
 use crate::teacher::{
-    Activation, NetworkTeacher, OnnxChoice, OnnxTeacher, OutputMeter, RawOutputs, TeacherBatch,
-    TeacherInput, TeacherSource,
+    Activation, AsLogits, NetworkTeacher, OnnxChoice, OnnxTeacher, OutputMeter, RawOutputs,
+    TeacherBatch, TeacherInput, TeacherSource,
 };
 
 /// A class that an image may be of.
@@ -156,6 +158,58 @@ fn onnx_normalisation(metadata: &HashMap<String, String>, channels: usize) -> No
     match (stored(metadata, "mean"), stored(metadata, "std")) {
         (Some(mean), Some(std)) if !inside => Normalisation { mean, std },
         _ => Normalisation::identity(channels),
+    }
+}
+
+/// An ONNX file, opened to be measured on images of one shape.
+pub struct OnnxNetwork {
+    source: AsLogits<OnnxTeacher>,
+    /// What its input wants, as far as the file says; else pixel / 255.
+    pub normalisation: Normalisation,
+    /// What to know about it.
+    pub notes: Vec<String>,
+}
+
+impl OnnxNetwork {
+    /// Opens it for images `[channels, height, width]`, which are scaled where it wants others.
+    ///
+    /// # Errors
+    /// When it cannot be read or run, or is for other channels.
+    pub fn open(path: &Path, [channels, height, width]: [usize; 3]) -> Result<Self> {
+        let shape = MapShape::new(channels, height, width);
+        let about = OnnxTeacher::describe(path)?;
+        let [_, own_height, own_width] = about.sizes;
+        let size = own_height.zip(own_width).map(|(height, width)| [height, width]);
+        let size = size.filter(|&size| size != [height, width]);
+        let input = TeacherInput::new(shape, None, size);
+        let mut teacher = OnnxTeacher::load(path, &OnnxChoice::default(), input)?;
+        // Made-up pixels of the data's size: the teacher itself scales them.
+        let raw = look_at_outputs(&mut teacher, shape)?;
+        let normalisation = match about.bytes {
+            true => Normalisation::bytes(channels),
+            false => onnx_normalisation(&about.metadata, channels),
+        };
+        let mut notes = teacher.notes().to_vec();
+        if let Some([height, width]) = size {
+            notes.push(format!("images are scaled to {height}×{width} for it"));
+        }
+        let source = AsLogits::new(&path.display().to_string(), teacher, raw);
+        Ok(Self { source, normalisation, notes })
+    }
+
+    /// Length of its output.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.source.classes()
+    }
+
+    /// Its quality; `None` for an empty part.
+    ///
+    /// # Errors
+    /// When the images do not fit the normalisation, or it fails on a batch.
+    pub fn quality(&mut self, part: &Part) -> Result<Option<Quality>> {
+        let measured = teachers_quality(&mut [&mut self.source], part, &self.normalisation)?;
+        Ok(measured.map(|(each, _)| each[0]))
     }
 }
 

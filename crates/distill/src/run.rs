@@ -19,6 +19,7 @@ use faculty_contract::Shapes;
 
 use crate::learner::{Exam, Learner, TeacherTraits, TrainingSamples};
 use crate::methods::{self, Method, Needs};
+use crate::objective;
 use crate::optimizer::OptimizerConfig;
 use crate::recipe::{self, Recipe};
 use crate::record::{RunCard, StudentResult};
@@ -256,7 +257,7 @@ impl CheckedRun {
             kernels: faculty_kernels::isa::name().to_owned(),
             seed: recipe.seed,
             method: info.spec.name.to_owned(),
-            objective: method.objective(teachers.len()),
+            objective: objective::tidy(&method.objective(teachers.len())),
             data: dataset.name().to_owned(),
             data_fingerprint: dataset.fingerprint(),
             classes: dataset.classes().to_vec(),

@@ -168,11 +168,11 @@ pub fn graph_of(name: &str, input: MapShape, classes: usize) -> Result<Graph> {
 /// When there is none of that name; the error names the nearest.
 pub fn find(name: &str) -> Result<&'static NetworkInfo> {
     NETWORKS.iter().find(|info| info.name == name).ok_or_else(|| {
+        let plain = name.to_lowercase().replace('_', "-");
+        let distance = |own: &str| strsim::damerau_levenshtein(&plain, own);
         let nearest = NETWORKS
             .iter()
-            .max_by(|a, b| {
-                strsim::jaro_winkler(name, a.name).total_cmp(&strsim::jaro_winkler(name, b.name))
-            })
+            .min_by_key(|info| distance(info.name))
             .map_or("resnet20", |info| info.name);
         Error::UnknownNetwork { name: name.to_owned(), nearest }
     })

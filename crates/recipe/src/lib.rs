@@ -35,7 +35,7 @@ pub use explain::{Entry, Origin};
 pub use heads::Heads;
 pub use load::LoadedRecipe;
 pub use method::{Exception, Method, MethodSpec, OptionSpec, OptionValue};
-pub use problems::{Location, Problem, RecipeError};
+pub use problems::{Location, Problem, RecipeError, nearest};
 pub use range::Range;
 pub use schema::milestones as default_milestones;
 pub use schema::{

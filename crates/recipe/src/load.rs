@@ -35,6 +35,13 @@ impl LoadedRecipe {
 }
 
 impl Recipe {
+    /// Every key that a recipe can have except the options of methods, without the places in lists:
+    /// `train.epochs`, `teachers.name`.
+    #[must_use]
+    pub fn keys() -> Vec<String> {
+        paths_of_all_keys().iter().map(|path| path.replace("[0]", "")).collect()
+    }
+
     /// Reads a recipe file, then replaces what `sets` say: each one is `key.path=value`.
     ///
     /// `methods` are the known methods with their options. Relative paths of the file are taken
@@ -48,6 +55,9 @@ impl Recipe {
         methods: &[MethodSpec],
     ) -> Result<LoadedRecipe, RecipeError> {
         let path = path.as_ref();
+        if path.is_dir() {
+            return Err(RecipeError { problems: vec![folder(path)], source: None });
+        }
         match std::fs::read_to_string(path) {
             Ok(text) => Self::from_str(&text, path, sets, methods),
             Err(error) => {
@@ -256,18 +266,10 @@ impl Reader<'_> {
 
     /// The section, or else the methods, that have a key of this name.
     fn home_of(&self, key: &str) -> Option<String> {
-        let mut home = None;
-        let recipe = Recipe {
-            teachers: vec![Teacher::default()],
-            cache: Some(Cache::default()),
-            plan: Some(Plan::default()),
-            heads: Some(HeadTraining::default()),
-            ..Recipe::default()
-        };
-        recipe.visit("", &[], &mut |path, spec, _| {
-            if spec.key == key && home.is_none() {
-                home = Some(heading(path.rsplit_once('.').map_or("", |(section, _)| section)));
-            }
+        let keys = paths_of_all_keys();
+        let home = keys.iter().find_map(|path| {
+            let (section, last) = path.rsplit_once('.').unwrap_or(("", path.as_str()));
+            (last == key).then(|| heading(section))
         });
         let has = |method: &&MethodSpec| method.options.iter().any(|option| option.key == key);
         let methods: Vec<&str> = self.methods.iter().filter(has).map(|m| m.name).collect();
@@ -383,4 +385,33 @@ fn found(content: &Content) -> String {
         Content::Value(Value::Datetime(date)) => format!("the date `{date}`"),
         Content::Value(value) => format!("`{value}`"),
     }
+}
+
+/// Where a folder is given for a recipe; that of a run has one.
+fn folder(path: &Path) -> Problem {
+    let inside = path.join("recipe.toml");
+    let hint = match inside.is_file() {
+        true => format!(
+            "it is a run: its recipe is `{}`; `faculty report`, `evaluate`, `export` and `predict` \
+             take its folder",
+            inside.display()
+        ),
+        false => "name a TOML file; `faculty init DATA` writes one".to_owned(),
+    };
+    let what = "a folder is no recipe".to_owned();
+    Problem { what, location: whole(path), key: String::new(), hint }
+}
+
+/// Of a recipe with every section: `train.epochs`, `teachers[0].name`.
+fn paths_of_all_keys() -> Vec<String> {
+    let recipe = Recipe {
+        teachers: vec![Teacher::default()],
+        cache: Some(Cache::default()),
+        plan: Some(Plan::default()),
+        heads: Some(HeadTraining::default()),
+        ..Recipe::default()
+    };
+    let mut paths = Vec::new();
+    recipe.visit("", &[], &mut |path, _, _| paths.push(path.to_owned()));
+    paths
 }

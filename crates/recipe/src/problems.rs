@@ -163,11 +163,11 @@ pub(super) fn shown(text: &str) -> String {
     shown
 }
 
-/// The one of `known` that was probably meant by `word`.
+/// The one of `known` that was probably meant by `word`, whatever its case.
 ///
 /// Near means: at most a third of the letters differ, or `word` is made of the initials of its
 /// words (`lr`, `wd`).
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace('-', "_");
     let word = plain(word);
     known

@@ -107,4 +107,5 @@ Examples:
 pub(super) const EVALUATE_EXAMPLES: &str = "\
 Examples:
   faculty evaluate runs/recipe
-  faculty evaluate --weights resnet20.pth --network resnet20 --data data/cifar100 --json";
+  faculty evaluate --weights resnet20.pth --data data/cifar100 --json
+  faculty evaluate --weights big.onnx --data photos --resize 64,64";

@@ -170,15 +170,15 @@ type Header = Vec<(&'static str, Align)>;
 fn cells(comparison: &Comparison) -> (Header, Vec<Vec<String>>) {
     let header = vec![
         ("", Align::Left),
-        ("part", Align::Left),
+        ("verdict", Align::Left),
         ("top-1", Align::Right),
-        ("NLL", Align::Right),
-        ("ECE", Align::Right),
         ("difference", Align::Right),
         ("interval", Align::Right),
+        ("NLL", Align::Right),
+        ("ECE", Align::Right),
         ("bootstrap", Align::Right),
-        ("verdict", Align::Left),
         ("s/epoch", Align::Right),
+        ("part", Align::Left),
     ];
     let blank = String::new;
     let mut rows = Vec::new();
@@ -189,10 +189,18 @@ fn cells(comparison: &Comparison) -> (Header, Vec<Vec<String>>) {
         };
         let part = comparison.teachers_part.clone().unwrap_or_default();
         let quality = own.quality;
-        let numbers =
-            [percent(quality.top1), format!("{:.3}", quality.nll), format!("{:.3}", quality.ece)];
-        let rest = [blank(), blank(), blank(), blank(), blank()];
-        rows.push([who, part].into_iter().chain(numbers).chain(rest).collect());
+        rows.push(vec![
+            who,
+            blank(),
+            percent(quality.top1),
+            blank(),
+            blank(),
+            format!("{:.3}", quality.nll),
+            format!("{:.3}", quality.ece),
+            blank(),
+            blank(),
+            part,
+        ]);
     }
     let spread = |own: Spread, digits: usize, unit: &str| {
         let deviation = own.deviation.map_or_else(blank, |d| format!(" ± {d:.digits$}"));
@@ -213,15 +221,15 @@ fn cells(comparison: &Comparison) -> (Header, Vec<Vec<String>>) {
         };
         rows.push(vec![
             format!("student {}", row.method),
-            comparison.part.clone(),
+            verdict,
             spread(row.top1, 2, " %"),
-            spread(row.nll, 3, ""),
-            spread(row.ece, 3, ""),
             difference,
             own,
+            spread(row.nll, 3, ""),
+            spread(row.ece, 3, ""),
             bootstrap,
-            verdict,
             format!("{:.2}", row.seconds_per_epoch),
+            comparison.part.clone(),
         ]);
     }
     (header, rows)

@@ -7,14 +7,16 @@ use faculty_data::{Dataset, Normalisation, Part};
 use faculty_distill::evaluate::network_quality;
 use faculty_distill::methods::specs;
 use faculty_distill::metrics::Quality;
+use faculty_distill::predict::OnnxNetwork;
 use faculty_distill::recipe::Recipe;
 use faculty_nets::weights::{self, WeightFile};
-use faculty_nets::{MapShape, Network};
+use faculty_nets::{MapShape, Network, recognise};
 
-use super::{open_data, show_findings};
+use super::{open_data, refuse_recipe, show_findings};
 use crate::arguments::{DataOptions, EvaluateOptions, PartName};
 use crate::failure::Failure;
 use crate::progress::print_json;
+use crate::table::shows_top5;
 
 pub(crate) fn run(options: &EvaluateOptions) -> Result<(), Failure> {
     if options.run.is_some() && options.reading != DataOptions::default() {
@@ -23,7 +25,7 @@ pub(crate) fn run(options: &EvaluateOptions) -> Result<(), Failure> {
             hint: "leave out the options of reading, or give `--weights` and `--data`".to_owned(),
         });
     }
-    let (weight_file, dataset) = match (&options.run, &options.weights, &options.data) {
+    let (file, dataset) = match (&options.run, &options.weights, &options.data) {
         (Some(run), ..) => of_run(run)?,
         (None, Some(weights), Some(data)) => {
             let dataset = Dataset::open(data, &options.reading.read_options()?)?;
@@ -32,35 +34,20 @@ pub(crate) fn run(options: &EvaluateOptions) -> Result<(), Failure> {
         }
         _ => unreachable!("the command line asks for a run, or for weights and data"),
     };
-    let metadata = weights::metadata(&weight_file)?;
-    let name =
-        options.network.clone().or_else(|| metadata.get("network").cloned()).ok_or_else(|| {
-            Failure::Usage {
-                what: format!("`{}` does not say which network it is", weight_file.display()),
-                hint: "name it with `--network`; `faculty networks` lists all".to_owned(),
-            }
-        })?;
-    let [channels, height, width] = dataset.shape();
-    let input = MapShape::new(channels, height, width);
-    let mut file = WeightFile::open(&weight_file, options.weights_key.as_deref())?;
-    let classes = Some(dataset.classes().len());
-    let (network, notes) = Network::from_file(&name, input, classes, &mut file)?;
-    let (normalisation, origin) = normalisation(options, &metadata, &dataset)?;
-    let part = part(options.part, &dataset)?;
-    if !options.json {
-        eprintln!("normalisation: {origin}");
-        notes.iter().for_each(|note| eprintln!("note: {note}"));
-    }
-    let quality = network_quality(&network, &part, &normalisation)?
-        .expect("the readers refuse data sets with an empty part");
+    let onnx = file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx"));
+    let quality = if onnx {
+        of_onnx(options, &file, &dataset)?
+    } else {
+        of_weights(options, &file, &dataset)?
+    };
     if options.json {
         print_json(&quality);
     } else {
-        show(&quality)?;
+        show(&quality, dataset.classes().len())?;
     }
     if !quality.is_finite() {
         return Err(Failure::Answer {
-            what: format!("the outputs of `{}` are not all numbers", weight_file.display()),
+            what: format!("the outputs of `{}` are not all numbers", file.display()),
             hint: "train it again with a lower `train.learning_rate`; check the normalisation"
                 .to_owned(),
         });
@@ -68,17 +55,100 @@ pub(crate) fn run(options: &EvaluateOptions) -> Result<(), Failure> {
     Ok(())
 }
 
-fn show(quality: &Quality) -> std::io::Result<()> {
+fn of_weights(
+    options: &EvaluateOptions,
+    path: &Path,
+    dataset: &Dataset,
+) -> Result<Quality, Failure> {
+    let metadata = weights::metadata(path)?;
+    let [channels, height, width] = dataset.shape();
+    let input = MapShape::new(channels, height, width);
+    let mut file = WeightFile::open(path, options.weights_key.as_deref())?;
+    let name = match options.network.clone().or_else(|| metadata.get("network").cloned()) {
+        Some(name) => name,
+        None => recognised(&file, input, options.json)?,
+    };
+    let classes = Some(dataset.classes().len());
+    let (network, notes) = Network::from_file(&name, input, classes, &mut file)?;
+    let (normalisation, origin) = normalisation(options, &metadata, dataset)?;
+    if !options.json {
+        eprintln!("normalisation: {origin}");
+        notes.iter().for_each(|note| eprintln!("note: {note}"));
+    }
+    let part = part(options.part, dataset)?;
+    let quality = network_quality(&network, &part, &normalisation)?;
+    Ok(quality.expect("the readers refuse data sets with an empty part"))
+}
+
+/// The network that a file's tensors are of.
+fn recognised(file: &WeightFile, input: MapShape, json: bool) -> Result<String, Failure> {
+    let fitting = recognise(file, input)?;
+    let names: Vec<&str> = fitting.iter().map(|one| one.network.name).collect();
+    if !json {
+        eprintln!("network: {}, by its tensors", names[0]);
+        if names.len() > 1 {
+            let all = names.join(", ");
+            eprintln!("note: they fit several networks: {all}; choose with `--network`");
+        }
+    }
+    Ok(names[0].to_owned())
+}
+
+fn of_onnx(options: &EvaluateOptions, path: &Path, dataset: &Dataset) -> Result<Quality, Failure> {
+    for (flag, given) in
+        [("--network", options.network.is_some()), ("--weights-key", options.weights_key.is_some())]
+    {
+        if given {
+            return Err(Failure::Usage {
+                what: format!("`{flag}` has no effect on an ONNX file"),
+                hint: "leave it out".to_owned(),
+            });
+        }
+    }
+    let mut network = OnnxNetwork::open(path, dataset.shape())?;
+    let (found, expected) = (network.classes(), dataset.classes().len());
+    if found != expected {
+        return Err(Failure::Usage {
+            what: format!("`{}` has {found} classes, the data has {expected}", path.display()),
+            hint: "name it as a teacher in a recipe, where `classes` says which are which: \
+                   `faculty teachers RECIPE` measures it"
+                .to_owned(),
+        });
+    }
+    let origin = match (&options.mean, &options.std) {
+        (Some(mean), Some(std)) => {
+            network.normalisation = Normalisation { mean: mean.clone(), std: std.clone() };
+            "as given"
+        }
+        _ => "from the file, else pixel / 255",
+    };
+    if !options.json {
+        eprintln!("normalisation: {origin}");
+        network.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    }
+    let quality = network.quality(&part(options.part, dataset)?)?;
+    Ok(quality.expect("the readers refuse data sets with an empty part"))
+}
+
+fn show(quality: &Quality, classes: usize) -> std::io::Result<()> {
     use std::io::Write as _;
     let Quality { top1, top5, nll, ece, samples } = quality;
+    let top5 = if shows_top5(classes) { format!(", top-5 {top5:.2} %") } else { String::new() };
     writeln!(
         crate::terminal::stdout(),
-        "top-1 {top1:.2} %, top-5 {top5:.2} %, NLL {nll:.4} nats, ECE {ece:.4} ({samples} images)"
+        "top-1 {top1:.2} %{top5}, NLL {nll:.4} nats, ECE {ece:.4} ({samples} images)"
     )
 }
 
 /// The student of a run and the data that its recipe names.
 fn of_run(run: &Path) -> Result<(PathBuf, Dataset), Failure> {
+    refuse_recipe(run)?;
+    if run.is_file() {
+        return Err(Failure::Usage {
+            what: format!("`{}` is a file, a run is a folder", run.display()),
+            hint: "measure a file with `--weights FILE --data DATA`".to_owned(),
+        });
+    }
     let recipe = run.join("recipe.toml");
     let weights = run.join("student.safetensors");
     if !recipe.exists() || !weights.exists() {

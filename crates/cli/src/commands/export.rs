@@ -8,7 +8,7 @@ use faculty_distill::export::{
 use faculty_distill::{FinishedStudent, StudentChoice};
 use serde_json::{Map, Value, json};
 
-use super::shown;
+use super::{refuse_recipe, shown};
 use crate::arguments::ExportOptions;
 use crate::failure::{Failure, message};
 use crate::progress::print_json;
@@ -22,6 +22,7 @@ pub(crate) fn run(options: &ExportOptions) -> Result<(), Failure> {
                 .to_owned(),
         });
     }
+    options.run.as_deref().map_or(Ok(()), refuse_recipe)?;
     let mut written = Map::new();
     if onnx.is_some() || safetensors.is_some() {
         let student = open(options)?;

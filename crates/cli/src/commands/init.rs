@@ -13,6 +13,7 @@ use faculty_nets::{MapShape, NETWORKS, graph_of, smaller};
 use serde_json::json;
 
 use self::teachers::{Found, Source};
+use super::lists::no_method;
 use super::{show_findings, show_warnings, shown};
 use crate::arguments::InitOptions;
 use crate::failure::Failure;
@@ -108,10 +109,7 @@ fn method(options: &InitOptions, teachers: usize) -> Result<(String, String), Fa
         if METHODS.iter().any(|info| info.spec.name == name) {
             return Ok((name.clone(), "as given".to_owned()));
         }
-        return Err(Failure::Usage {
-            what: format!("there is no method `{name}`"),
-            hint: "`faculty methods` lists them".to_owned(),
-        });
+        return Err(no_method(name));
     }
     let (name, why) = match teachers {
         0 => ("ce", "labels alone, as there is no teacher"),

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use faculty_data::{Dataset, formats};
 use faculty_distill::methods::{METHODS, MethodInfo};
-use faculty_distill::recipe::OptionSpec;
+use faculty_distill::recipe::{OptionSpec, nearest};
 use faculty_nets::{MapShape, NETWORKS};
 use serde_json::json;
 
@@ -18,9 +18,7 @@ const LEFT: Align = Align::Left;
 pub(crate) fn methods(options: &MethodsOptions) -> Result<(), Failure> {
     if let Some(name) = &options.name {
         let Some(info) = METHODS.iter().find(|info| info.spec.name == name) else {
-            let known = METHODS.iter().map(|info| info.spec.name).collect::<Vec<_>>().join(", ");
-            let what = format!("there is no method `{name}`");
-            return Err(Failure::Usage { what, hint: format!("give one of {known}") });
+            return Err(no_method(name));
         };
         if options.json {
             print_json(&json!({"method": method_row(info)}));
@@ -63,6 +61,15 @@ pub(crate) fn methods(options: &MethodsOptions) -> Result<(), Failure> {
          teachers)\noptions: `faculty methods NAME`; all in docs/methods.md"
     )?;
     Ok(())
+}
+
+/// For a name that no method has.
+pub(crate) fn no_method(name: &str) -> Failure {
+    let hint = match nearest(name, METHODS.iter().map(|info| info.spec.name)) {
+        Some(near) => format!("did you mean `{near}`? `faculty methods` lists all"),
+        None => "`faculty methods` lists them".to_owned(),
+    };
+    Failure::Usage { what: format!("there is no method `{name}`"), hint }
 }
 
 fn method_row(info: &MethodInfo) -> serde_json::Value {

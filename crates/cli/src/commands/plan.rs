@@ -56,7 +56,7 @@ pub(super) fn run(
     if as_json {
         print_json(&json!({"event": "result", "folder": folder, "card": card, "plan": plan}));
     } else {
-        show(&plan)?;
+        show(&plan, card.classes.len())?;
         summary(&card, folder)?;
     }
     Ok(())
@@ -88,7 +88,7 @@ impl Shown {
         if self.as_json {
             print_json(&json!({"event": "kept", "run": name, "card": card}));
         } else {
-            let best = qualities(card.best.test, card.best.validation);
+            let best = qualities(card.best.test, card.best.validation, card.classes.len());
             eprintln!("{name}: finished already and kept: {best}");
         }
     }
@@ -110,7 +110,7 @@ impl Shown {
 }
 
 /// All students at their best epochs, on stdout.
-fn show(plan: &PlanCard) -> std::io::Result<()> {
+fn show(plan: &PlanCard, classes: usize) -> std::io::Result<()> {
     let header = [
         ("student", Align::Left),
         ("network", Align::Left),
@@ -139,7 +139,7 @@ fn show(plan: &PlanCard) -> std::io::Result<()> {
     let mut out = crate::terminal::stdout();
     table::write(&mut out, &header, &rows)?;
     if let Some(together) = plan.ensemble {
-        let both = qualities(together.test, together.validation);
+        let both = qualities(together.test, together.validation, classes);
         writeln!(out, "all {} together: {both}", plan.students.len())?;
     }
     Ok(())

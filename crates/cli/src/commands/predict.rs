@@ -8,7 +8,7 @@ use faculty_distill::recipe::OutputType;
 use faculty_distill::{Error, StudentChoice};
 use serde_json::json;
 
-use super::shown;
+use super::{refuse_recipe, shown};
 use crate::arguments::PredictOptions;
 use crate::failure::Failure;
 use crate::progress::print_json;
@@ -20,6 +20,7 @@ pub(crate) fn run(options: &PredictOptions) -> Result<(), Failure> {
         size: options.size.map(|size| size.0),
         weights_key: options.weights_key.clone(),
     };
+    refuse_recipe(&options.model)?;
     let mut predictor = Predictor::open(&options.model, &choice)?;
     predictor.notes().iter().for_each(|note| eprintln!("note: {note}"));
     let output_type = predictor.output_type();

@@ -9,7 +9,7 @@ use faculty_report::tensorboard::EventFile;
 use faculty_report::{Error, Report, charts, html, tables, text};
 use serde_json::json;
 
-use super::shown;
+use super::{refuse_recipe, shown};
 use crate::arguments::ReportOptions;
 use crate::failure::Failure;
 use crate::progress::print_json;
@@ -17,10 +17,8 @@ use crate::progress::print_json;
 /// The page's name in a folder.
 const PAGE: &str = "report.html";
 
-/// Characters of a line where nobody says how wide the terminal is.
-const WIDTH: usize = 80;
-
 pub(crate) fn run(options: &ReportOptions) -> Result<(), Failure> {
+    options.runs.iter().try_for_each(|run| refuse_recipe(run))?;
     let report = Report::load(&options.runs)?;
     let ReportOptions { text, markdown, latex, csv, .. } = *options;
     let instead = text || markdown || latex || csv || options.svg.is_some();
@@ -43,7 +41,7 @@ pub(crate) fn run(options: &ReportOptions) -> Result<(), Failure> {
     let mut out = crate::terminal::stdout();
     let all = || tables::all(&report);
     if text {
-        write!(out, "{}", text::view(&report, width()))?;
+        write!(out, "{}", text::view(&report, crate::terminal::width()))?;
     } else if markdown {
         write!(out, "{}", all().iter().map(|t| t.markdown()).collect::<Vec<_>>().join("\n"))?;
     } else if latex {
@@ -113,13 +111,6 @@ fn write_charts(report: &Report, folder: &Path) -> Result<Vec<PathBuf>, Error> {
         written.push(path);
     }
     Ok(written)
-}
-
-/// Of the terminal; of a pipe what `COLUMNS` says.
-fn width() -> usize {
-    let said = std::env::var("COLUMNS").ok().and_then(|own| own.parse().ok());
-    let terminal = terminal_size::terminal_size_of(std::io::stdout());
-    said.or(terminal.map(|(width, _)| usize::from(width.0))).unwrap_or(WIDTH)
 }
 
 /// TensorBoard events of runs, one after another. They are for looking at: where they cannot be

@@ -3,6 +3,9 @@
 use std::io::Write as _;
 
 use clap::CommandFactory as _;
+use clap::builder::PossibleValuesParser;
+use faculty_distill::methods::METHODS;
+use faculty_nets::NETWORKS;
 
 use crate::arguments::{Arguments, CompletionsOptions};
 use crate::failure::Failure;
@@ -10,9 +13,33 @@ use crate::failure::Failure;
 pub(crate) fn completions(options: &CompletionsOptions) -> Result<(), Failure> {
     // The generator cannot say that nobody reads any more; a whole text can.
     let mut text = Vec::new();
-    let mut command = Arguments::command();
+    let mut command = with_names(Arguments::command());
     clap_complete::generate(options.shell, &mut command, "faculty", &mut text);
     Ok(crate::terminal::stdout().write_all(&text)?)
+}
+
+/// The program with the methods and networks as values of the arguments that take one. Only for
+/// completions: where a name is read, more is allowed (`resnet8+simkd256`) and better told.
+fn with_names(mut program: clap::Command) -> clap::Command {
+    let networks: Vec<&str> = NETWORKS.iter().map(|info| info.name).collect();
+    let methods: Vec<&str> = METHODS.iter().map(|info| info.spec.name).collect();
+    let several: Vec<&str> = methods.iter().copied().chain(["all"]).collect();
+    for (command, argument, names) in [
+        ("methods", "name", &methods),
+        ("init", "method", &methods),
+        ("init", "student", &networks),
+        ("compare", "methods", &several),
+        ("compare", "against", &methods),
+        ("evaluate", "network", &networks),
+        ("export", "network", &networks),
+        ("predict", "network", &networks),
+    ] {
+        let names = PossibleValuesParser::new(names.clone());
+        program = program.mut_subcommand(command, |command| {
+            command.mut_arg(argument, |argument| argument.value_parser(names))
+        });
+    }
+    program
 }
 
 /// One page: the program, then each command with its options.
@@ -31,4 +58,23 @@ pub(crate) fn man() -> Result<(), Failure> {
         page.render_extra_section(&mut text)?;
     }
     Ok(crate::terminal::stdout().write_all(&text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn completions_of_every_shell_know_methods_and_networks() {
+        use clap_complete::Shell::{Bash, Fish, Zsh};
+        for shell in [Bash, Fish, Zsh] {
+            let mut text = Vec::new();
+            let mut command = with_names(Arguments::command());
+            clap_complete::generate(shell, &mut command, "faculty", &mut text);
+            let text = String::from_utf8(text).unwrap();
+            for name in ["ca-mkd", "reviewkd", "resnet32x4"] {
+                assert!(text.contains(name), "{shell}: {name}");
+            }
+        }
+    }
 }

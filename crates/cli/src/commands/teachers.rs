@@ -14,7 +14,7 @@ use super::{beside, heads, load_recipe, open_data, shown, stop_on_interrupt, use
 use crate::arguments::TeachersOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, print_json};
-use crate::table::{self, Align, percent};
+use crate::table::{self, Align, percent, shows_top5};
 
 /// Classes shown in the table of classes.
 const CONTESTED: usize = 8;
@@ -222,13 +222,16 @@ fn show(report: &Report, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
+/// The column that few classes do without.
+const TOP5: &str = "top-5";
+
 fn show_teachers(report: &Report, out: &mut impl Write) -> io::Result<()> {
-    let header = [
+    let mut header = vec![
         ("teacher", Align::Left),
         ("network", Align::Left),
         ("top-1", Align::Right),
         ("balanced", Align::Right),
-        ("top-5", Align::Right),
+        (TOP5, Align::Right),
         ("NLL", Align::Right),
         ("ECE", Align::Right),
         ("confidence", Align::Right),
@@ -279,6 +282,12 @@ fn show_teachers(report: &Report, out: &mut impl Write) -> io::Result<()> {
         ];
         row.resize(header.len(), String::new());
         rows.push(row);
+    }
+    if let Some(at) = header.iter().position(|(title, _)| *title == TOP5)
+        && !shows_top5(report.classes.len())
+    {
+        header.remove(at);
+        rows.iter_mut().for_each(|row| drop(row.remove(at)));
     }
     table::write(out, &header, &rows)
 }

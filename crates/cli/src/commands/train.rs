@@ -21,7 +21,7 @@ use super::{
 use crate::arguments::RunOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, duration, print_json};
-use crate::table::percent;
+use crate::table::{percent, shows_top5};
 
 /// Which of the two commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,7 +189,8 @@ pub(super) fn describe(card: &RunCard, memory: Option<&MemoryNeed>) {
 /// The final numbers, on stdout.
 pub(super) fn summary(card: &RunCard, folder: &Path) -> std::io::Result<()> {
     let mut out = crate::terminal::stdout();
-    let line = |result: &StudentResult| qualities(result.test, result.validation);
+    let line =
+        |result: &StudentResult| qualities(result.test, result.validation, card.classes.len());
     writeln!(out, "last epoch ({}): {}", card.last.epoch, line(&card.last))?;
     writeln!(out, "best validation epoch ({}): {}", card.best.epoch, line(&card.best))?;
     writeln!(
@@ -201,13 +202,16 @@ pub(super) fn summary(card: &RunCard, folder: &Path) -> std::io::Result<()> {
 }
 
 /// `test top-1 …; validation top-1 …`, as far as there are such parts.
-pub(super) fn qualities(test: Option<Quality>, validation: Option<Quality>) -> String {
+pub(super) fn qualities(
+    test: Option<Quality>,
+    validation: Option<Quality>,
+    classes: usize,
+) -> String {
     let of = |name: &str, quality: Option<Quality>| {
-        quality.map(|q| {
-            format!(
-                "{name} top-1 {:.2} %, top-5 {:.2} %, NLL {:.3}, ECE {:.3}",
-                q.top1, q.top5, q.nll, q.ece
-            )
+        quality.map(|Quality { top1, top5, nll, ece, .. }| {
+            let top5 =
+                if shows_top5(classes) { format!(", top-5 {top5:.2} %") } else { String::new() };
+            format!("{name} top-1 {top1:.2} %{top5}, NLL {nll:.3}, ECE {ece:.3}")
         })
     };
     let parts = [of("test", test), of("validation", validation)];

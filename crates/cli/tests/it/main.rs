@@ -15,3 +15,4 @@ mod project;
 mod reliability;
 mod report;
 mod teachers;
+mod usage;

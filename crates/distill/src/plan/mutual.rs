@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::network_quality;
 use crate::learner::{Learner, LearnerBatch, StepRecord, TeacherTraits};
 use crate::methods::{Dml, Method as _};
+use crate::objective;
 use crate::recipe::{Plan, Recipe};
 use crate::record::{EpochRecord, RunCard};
 use crate::run::{CheckedRun, RunData, Settings, epoch_batches};
@@ -76,7 +77,7 @@ impl Cohort {
             peers: names.iter().filter(|other| **other != name).cloned().collect(),
             card: RunCard {
                 method: "dml".to_owned(),
-                objective: Dml.objective(plan.networks.len()),
+                objective: objective::tidy(&Dml.objective(plan.networks.len())),
                 student: network.name().to_owned(),
                 student_parameters: network.graph().parameter_count(),
                 student_notes: match name.as_str() {

@@ -46,7 +46,7 @@ pub enum ClassProblem {
         /// Classes of the data.
         expected: usize,
     },
-    /// Names that only one of the two has, and no map that explains them.
+    /// Names that only the data has, and no map that explains them.
     #[error("{}", difference(.only_teacher, .only_data))]
     Names {
         /// Names that the data does not have.
@@ -92,8 +92,10 @@ impl ClassProblem {
     pub fn hint(&self) -> String {
         match self {
             Self::Count { .. } | Self::Names { .. } => "say what its outputs stand for with \
-                `classes = { own = \"data class\" }` (what it does not name is matched by equal \
-                names, the rest left out), or use another teacher"
+                `classes` on that teacher: a list of their names in its order (`-` for those the \
+                data lacks, other names that it lacks are left out too), a table `{ own = \"data \
+                class\" }`, or a JSON file with such a list or with {\"names\": [..], \"map\": \
+                {..}}; or use another teacher"
                 .to_owned(),
             Self::ListLength { expected, .. } => {
                 format!("give {expected} names in the teacher's order, `-` for none of the data's")
@@ -311,7 +313,8 @@ fn log_sum_exp(sources: &[(usize, f32)], row: &[f32]) -> f32 {
     (largest + values.map(|z| (z - largest).exp()).sum::<f64>().ln()) as f32
 }
 
-/// Each output is one class of the data or none; all classes of the data must be named.
+/// Each output is one class of the data or none; all classes of the data must be named. A name that
+/// the data lacks is a class of the teacher's own, as in a list of 1,000 names for four of them.
 fn by_list(
     own: usize,
     list: &[Option<String>],
@@ -326,10 +329,12 @@ fn by_list(
     let only_teacher: Vec<String> = named.iter().copied().filter(unknown).cloned().collect();
     let only_data: Vec<String> =
         data.iter().filter(|name| !named.contains(name)).cloned().collect();
-    if !only_teacher.is_empty() || !only_data.is_empty() {
+    if !only_data.is_empty() {
         return Err(ClassProblem::Names { only_teacher, only_data });
     }
-    let target = |name: &Option<String>| name.iter().map(|name| places[name.as_str()]).collect();
+    let target = |name: &Option<String>| {
+        name.iter().filter_map(|name| places.get(name.as_str()).copied()).collect()
+    };
     Ok(list.iter().map(target).collect())
 }
 
@@ -343,12 +348,9 @@ fn by_map(
     let places = places(data);
     let own_places = names.map(self::places).unwrap_or_default();
     let unknown = |name: &str, whose, known: Vec<&String>| {
-        let near = |known: &&&String| strsim::damerau_levenshtein(known, name) <= name.len() / 3;
-        ClassProblem::Unknown {
-            name: name.to_owned(),
-            whose,
-            nearest: known.iter().find(near).map(|n| (**n).clone()),
-        }
+        let known = known.into_iter().map(String::as_str);
+        let nearest = crate::recipe::nearest(name, known).map(str::to_owned);
+        ClassProblem::Unknown { name: name.to_owned(), whose, nearest }
     };
     let mut targets: Vec<Option<Vec<usize>>> = vec![None; own];
     for (key, classes) in map {

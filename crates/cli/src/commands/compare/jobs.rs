@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use faculty_distill::Error;
 use faculty_distill::comparison::MissingRun;
 use faculty_distill::recipe::Recipe;
+use faculty_distill::{Error, RunFolder};
 use faculty_files::{self as files, write_atomically};
 
 use crate::commands::shown;
 use crate::failure::Failure;
 use crate::interrupt::{JOB, PATIENCE, lifeline};
+use crate::progress::JobsProgress;
 
 /// How often finished programs are looked for.
 const POLL: Duration = Duration::from_millis(50);
@@ -53,6 +54,10 @@ pub(super) fn run(
     let mut waiting = runs.iter();
     let mut working: Vec<Job<'_>> = Vec::new();
     let mut done = 0;
+    let mut progress =
+        JobsProgress::new(runs.len(), runs.iter().map(|run| run.recipe.train.epochs));
+    // Epochs of runs that go on are not the work of this start.
+    let before: usize = runs.iter().filter(|run| run.begun).map(epochs_done).sum();
     loop {
         let stopped = stop.load(Ordering::Relaxed);
         while working.len() < jobs && !stopped {
@@ -70,13 +75,15 @@ pub(super) fn run(
                 Some(status) if status.success() => {
                     done += 1;
                     let (name, seconds) = (&job.run.name, job.started.elapsed().as_secs());
-                    eprintln!("{name}: finished in {seconds} s ({done} of {})", runs.len());
+                    let count = runs.len();
+                    progress.line(&format!("{name}: finished in {seconds} s ({done} of {count})"));
                 }
                 Some(_) if stop.load(Ordering::Relaxed) => {}
                 Some(status) => return Err(failed(&job, status.code())),
             }
         }
         working = still;
+        progress.show(done, || runs.iter().map(epochs_done).sum(), before);
         if stopped {
             // Ctrl-C reaches the programs as well, a signal to this one alone does not.
             working.iter().for_each(|job| ask_to_stop(&job.child));
@@ -89,11 +96,19 @@ pub(super) fn run(
             break;
         }
     }
+    progress.finish();
     if stop.load(Ordering::Relaxed) {
         let (path, runs) = (folder.to_owned(), runs.len());
         return Err(Error::ComparisonStopped { path, done, runs }.into());
     }
     Ok(())
+}
+
+/// Epochs of a run that are done, by the lines of its metrics.
+fn epochs_done(run: &MissingRun) -> usize {
+    // What an earlier program left of a run that begins anew goes away when it starts.
+    let text = fs::read_to_string(RunFolder::at(&run.folder).metrics()).unwrap_or_default();
+    text.lines().count().min(run.recipe.train.epochs)
 }
 
 fn start<'a>(run: &'a MissingRun, logs: &Path, threads: usize) -> Result<Job<'a>, Failure> {
@@ -111,6 +126,8 @@ fn start<'a>(run: &'a MissingRun, logs: &Path, threads: usize) -> Result<Job<'a>
     let program = std::env::current_exe().map_err(io("find the program of", &log))?;
     let child = Command::new(program)
         .env(JOB, "1")
+        // What it says is read below.
+        .env("NO_COLOR", "1")
         .arg("distill")
         .arg(&recipe)
         .arg("--output")

@@ -57,6 +57,23 @@ fn a_superset_is_renormalised_over_what_is_shared() {
 }
 
 #[test]
+fn a_list_of_all_names_is_enough_for_data_of_some_of_its_classes() {
+    let mut own: Vec<String> = (0..1000).map(|n| format!("x{n}")).collect();
+    own[1] = "n01443537".to_owned();
+    own[999] = "n01440764".to_owned();
+    let data = names("n01440764 n01443537");
+    let list =
+        Declared { list: Some(own.iter().cloned().map(Some).collect()), ..Declared::default() };
+    let in_its_file = Declared { names: Some(own), ..Declared::default() };
+    let logits: Vec<f32> = (0..1000).map(|n| n as f32).collect();
+    for declared in [list, in_its_file] {
+        let map = ClassMap::between(1000, &declared, &data).unwrap().unwrap();
+        assert_eq!(map.logits(&logits), [999.0, 1.0]);
+        assert_eq!(map.summary(), "2 of 2 classes, 998 of its own left out");
+    }
+}
+
+#[test]
 fn merged_classes_add_their_probabilities() {
     let data = names("animal car");
     let declared = map(&[("0", "animal"), ("1", "car"), ("2", "animal")], None);
@@ -132,9 +149,11 @@ fn undeclared_mismatches_are_refused_with_the_differences() {
     let many: Vec<String> = (0..20).map(|i| format!("c{i:02}")).collect();
     let text = refused(20, &Declared { names: Some(many), ..Declared::default() }).to_string();
     assert!(text.contains("`c07` and 12 more"), "{text}");
-    for problem in [refused(3, &Declared::default()), refused(3, &named("cat dog"))] {
-        assert!(!problem.hint().is_empty());
+    // All forms that work.
+    for form in ["`-`", "own = ", "\"names\"", "\"map\""] {
+        assert!(refused(3, &Declared::default()).hint().contains(form), "{form}");
     }
+    assert!(!refused(3, &named("cat dog")).hint().is_empty());
 }
 
 #[test]
