@@ -15,6 +15,7 @@ use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits, TrainingSam
 use faculty_distill::methods::{METHODS, MethodInfo};
 use faculty_distill::optimizer::OptimizerConfig;
 use faculty_distill::preflight::TeacherProfile;
+use faculty_distill::tap::Tap;
 use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource as _};
 use faculty_nets::{MapShape, Network};
 
