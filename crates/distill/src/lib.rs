@@ -16,8 +16,8 @@ mod error;
 pub mod evaluate;
 pub mod export;
 mod found;
-mod objective;
 pub mod heads;
+mod objective;
 
 pub mod plan;
 pub mod predict;

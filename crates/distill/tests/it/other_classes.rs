@@ -50,7 +50,8 @@ fn a_teacher_of_other_classes_teaches_live_and_from_a_cache() {
     let at = folder.path();
     teacher(at, "coarse", &merged(), &[]);
     let cache = format!("cache.path={}", at.join("cache").display());
-    let cached = recipe(at, "ot", &entry("coarse"), &["data.views=2", &cache]);
+    // A teacher that lumps two classes together draws them together in the student, too.
+    let cached = recipe(at, "ot", &entry("coarse"), &["data.views=2", "method.lambda=1", &cache]);
     let live = Recipe { cache: None, ..cached.clone() };
     let card = run(&live, &at.join("live")).unwrap();
     assert_eq!(card.teachers[0].classes, "2 classes of its own");
