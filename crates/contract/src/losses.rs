@@ -83,6 +83,9 @@ pub fn with_gradient(value: f64, of: &Tensor<2>, gradient: Vec<f32>) -> Tensor<1
 }
 
 /// The values of a tensor, row-major.
+///
+/// # Panics
+/// When it holds other than `f32`, which no tensor of a loss does.
 pub fn numbers<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
     tensor.to_data().try_to_vec::<f32>().expect("every tensor of a loss holds f32")
 }

@@ -13,6 +13,7 @@ use std::io::Write as _;
 pub struct Telling;
 
 /// Ends the program if there is no memory.
+#[expect(clippy::exit, reason = "nothing else can be done without memory")]
 fn told(memory: *mut u8, bytes: usize) -> *mut u8 {
     if memory.is_null() {
         // Neither takes memory.

@@ -12,11 +12,17 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, Unexpected, 
 use serde::ser::{Serialize, Serializer};
 
 /// Writes a number, or what holds numbers.
+///
+/// # Errors
+/// The serialiser's own.
 pub fn serialize<T: Numbers, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
     value.written().serialize(to)
 }
 
 /// Reads what [`serialize`] has written.
+///
+/// # Errors
+/// When it is no number, or the deserialiser's own.
 pub fn deserialize<'de, T: Numbers, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
     T::Written::deserialize(from).map(T::read)
 }

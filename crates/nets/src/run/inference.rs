@@ -73,17 +73,13 @@ impl Inference {
         let mut steps = Vec::new();
         for (index, node) in graph.nodes.iter().enumerate().skip(1) {
             // Deferred to the norm that alone reads it.
-            if folds.into_next(index) {
+            if folds.is_deferred(index) {
                 continue;
             }
-            let before = node.inputs[0].0;
-            let folded = (before > 0 && folds.into_next(before)).then(|| {
-                let norm = node.op.as_norm(values).expect("only norms are folded into");
-                graph.nodes[before].op.fold(&norm, values).expect("only what folds is deferred")
-            });
+            let folded = folds.fold(&graph, index, values);
             let mut inputs = node.inputs.clone();
             if folded.is_some() {
-                inputs[0] = graph.nodes[before].inputs[0];
+                inputs[0] = graph.nodes[inputs[0].0].inputs[0];
             }
             let op = folded.unwrap_or_else(|| node.op.freeze(values));
             let held = held.iter().find(|(id, _)| id.0 == index).map(|(_, place)| *place);
@@ -180,7 +176,7 @@ impl Inference {
 
 /// Which operations are computed as one with the norm behind them.
 struct Folds {
-    into_next: Vec<bool>,
+    deferred: Vec<bool>,
 }
 
 impl Folds {
@@ -191,16 +187,27 @@ impl Folds {
         for id in inputs.chain(outside.iter().copied()) {
             readers[id.0] += 1;
         }
-        let mut into_next = vec![false; graph.nodes.len()];
+        let mut deferred = vec![false; graph.nodes.len()];
         for node in graph.nodes.iter().skip(1).filter(|node| node.op.is_norm()) {
             let before = node.inputs[0].0;
-            into_next[before] = readers[before] == 1 && graph.nodes[before].op.folds();
+            deferred[before] = readers[before] == 1 && graph.nodes[before].op.folds();
         }
-        Self { into_next }
+        Self { deferred }
     }
 
-    fn into_next(&self, node: usize) -> bool {
-        self.into_next[node]
+    /// A norm as one with what is deferred to it.
+    fn fold(&self, graph: &Graph, node: usize, values: Values<'_>) -> Option<Box<dyn FrozenOp>> {
+        let before = graph.nodes[node].inputs[0].0;
+        if before == 0 || !self.is_deferred(before) {
+            return None;
+        }
+        let norm = graph.nodes[node].op.as_norm(values).expect("only norms are folded into");
+        let folded = graph.nodes[before].op.fold(&norm, values);
+        Some(folded.expect("only what folds is deferred"))
+    }
+
+    fn is_deferred(&self, node: usize) -> bool {
+        self.deferred[node]
     }
 }
 
