@@ -28,7 +28,7 @@ pub(crate) fn write(
     write_within(terminal::width(), out, header, rows)
 }
 
-/// [`write`] for lines of `width` characters.
+/// [`write()`] for lines of `width` characters.
 fn write_within(
     width: usize,
     out: &mut impl Write,

@@ -34,16 +34,16 @@ pub struct Loss {
     pub teacher_weights: Vec<TeacherWeights>,
 }
 
-/// The maps of one batch where they lie, for [`Method::map_terms`].
+/// The maps of one batch where they lie, for [`Method::map_terms`](crate::Method::map_terms).
 #[derive(Clone, Debug)]
 pub struct MapStep<'a> {
     /// Current epoch, from 1.
     pub epoch: usize,
     /// `[batch]`.
     pub labels: &'a [u32],
-    /// The results of [`Method::connectors`].
+    /// The results of [`Method::connectors`](crate::Method::connectors).
     pub connected: Vec<MapValues<'a>>,
-    /// For each teacher its values at each of [`Needs::teacher_taps`].
+    /// For each teacher its values at each of [`Needs::teacher_taps`](crate::Needs::teacher_taps).
     pub teachers: Vec<Vec<&'a [f32]>>,
     /// Each teacher's logits, `[batch, classes]`.
     pub teacher_logits: Vec<&'a [f32]>,

@@ -7,7 +7,7 @@ use faculty_nets::Tap;
 pub struct Needs {
     /// Teacher logits.
     pub teacher_logits: bool,
-    /// Teacher logits over each teacher's own classes, see [`Method::own_classes`].
+    /// Teacher logits over each teacher's own classes, see [`Method::own_classes`](crate::Method::own_classes).
     pub own_logits: bool,
     /// Each teacher's classifier.
     pub teacher_classifiers: bool,
@@ -17,18 +17,18 @@ pub struct Needs {
     pub student_taps: Vec<Tap>,
     /// The student's places that its connectors read.
     pub connector_taps: Vec<Tap>,
-    /// Whether [`Method::connectors`] and [`Method::parameters`] take part and are trained.
+    /// Whether [`Method::connectors`](crate::Method::connectors) and [`Method::parameters`](crate::Method::parameters) take part and are trained.
     pub trained_parts: bool,
-    /// Whether [`Method::map_terms`] reads the connectors' results and the teachers' maps; then
-    /// [`Step`] has neither.
+    /// Whether [`Method::map_terms`](crate::Method::map_terms) reads the connectors' results and the teachers' maps; then
+    /// [`Step`](crate::Step) has neither.
     pub map_terms: bool,
-    /// Whether [`Step`] has connectors' results and teachers' maps all the same.
+    /// Whether [`Step`](crate::Step) has connectors' results and teachers' maps all the same.
     pub maps_on_tape: bool,
-    /// Whether [`Method::parameters`] stay as they are this epoch; [`Method::connectors`] go on.
+    /// Whether [`Method::parameters`](crate::Method::parameters) stay as they are this epoch; [`Method::connectors`](crate::Method::connectors) go on.
     pub frozen_parameters: bool,
     /// Whether every batch must be full: trained parts are as wide as the batch.
     pub full_batches: bool,
-    /// Whether [`Step::sample_numbers`] are filled in.
+    /// Whether [`Step::sample_numbers`](crate::Step::sample_numbers) are filled in.
     pub sample_numbers: bool,
     /// Whether the teachers are trained too: networks of the learner, not sources that say what they
     /// always say.
@@ -38,7 +38,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// Whether [`Step`] has the maps.
+    /// Whether [`Step`](crate::Step) has the maps.
     #[must_use]
     pub fn on_tape(&self) -> bool {
         !self.map_terms || self.maps_on_tape

@@ -30,18 +30,18 @@ pub struct Step {
     pub labels: Tensor<1, Int>,
     /// All training samples by number.
     pub samples: Arc<TrainingSamples>,
-    /// The batch's among them, `[batch]`; empty unless [`Needs::sample_numbers`].
+    /// The batch's among them, `[batch]`; empty unless [`Needs::sample_numbers`](crate::Needs::sample_numbers).
     pub sample_numbers: Vec<usize>,
-    /// The arrays of [`Method::memory`], flat.
+    /// The arrays of [`Method::memory`](crate::Method::memory), flat.
     pub memory: Vec<Arc<Vec<f32>>>,
     /// `[batch, classes]`.
     pub student_logits: Tensor<2>,
-    /// The student's values at each of [`Needs::student_taps`], `[batch, channels, height, width]`.
+    /// The student's values at each of [`Needs::student_taps`](crate::Needs::student_taps), `[batch, channels, height, width]`.
     pub student_maps: Vec<Tensor<4>>,
-    /// The results of [`Method::connectors`], `[batch, channels, height, width]`; empty unless
-    /// [`Needs::trained_parts`].
+    /// The results of [`Method::connectors`](crate::Method::connectors), `[batch, channels, height, width]`; empty unless
+    /// [`Needs::trained_parts`](crate::Needs::trained_parts).
     pub connected_maps: Vec<Tensor<4>>,
-    /// [`Method::parameters`], flat; empty unless [`Needs::trained_parts`].
+    /// [`Method::parameters`](crate::Method::parameters), flat; empty unless [`Needs::trained_parts`](crate::Needs::trained_parts).
     pub parameters: Vec<Tensor<1>>,
     /// `[teachers, batch, classes]`; absent unless asked for.
     pub teacher_logits: Option<Tensor<3>>,
@@ -49,7 +49,7 @@ pub struct Step {
     pub term_weights: Option<Tensor<2>>,
     /// For each teacher `[batch, its own classes]`; empty unless asked for.
     pub own_logits: Vec<Tensor<2>>,
-    /// For each teacher its values at each of [`Needs::teacher_taps`],
+    /// For each teacher its values at each of [`Needs::teacher_taps`](crate::Needs::teacher_taps),
     /// `[batch, channels, height, width]`.
     pub teacher_maps: Vec<Vec<Tensor<4>>>,
     /// One a teacher; empty unless asked for.
@@ -102,6 +102,6 @@ pub struct LearnerBatch<'a> {
     pub images: &'a [f32],
     /// `[batch]`.
     pub labels: &'a [u32],
-    /// One a teacher; what [`Method::needs`] asks for is filled in.
+    /// One a teacher; what [`Method::needs`](crate::Method::needs) asks for is filled in.
     pub teachers: &'a [TeacherOutputs],
 }

@@ -230,7 +230,7 @@ impl<'a> CheckedComparison<'a> {
     /// Makes the folder this process's own, until the comparison is done.
     ///
     /// # Errors
-    /// [`Error::FolderLocked`], and when it cannot be written.
+    /// [`Error::Folder`], and when it cannot be written.
     pub fn lock(&mut self) -> Result<()> {
         if self.lock.is_none() {
             self.lock = Some(FolderLock::take(&self.plan.folder, "compares in")?);

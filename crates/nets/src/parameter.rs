@@ -1,22 +1,22 @@
 //! Names of the values, parameters and running statistics of a graph, and how they start out.
 
-/// Names one intermediate result of a [`Graph`].
+/// Names one intermediate result of a [`Graph`](crate::Graph).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ValueId(pub(crate) usize);
 
-/// Names one trainable parameter of a [`Graph`].
+/// Names one trainable parameter of a [`Graph`](crate::Graph).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParameterId(pub(crate) usize);
 
 impl ParameterId {
-    /// Its place in [`Graph::parameters`].
+    /// Its place in [`Graph::parameters`](crate::Graph::parameters).
     #[must_use]
     pub const fn index(self) -> usize {
         self.0
     }
 }
 
-/// Names one buffer (running statistic) of a [`Graph`].
+/// Names one buffer (running statistic) of a [`Graph`](crate::Graph).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferId(pub(crate) usize);
 

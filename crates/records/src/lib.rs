@@ -1,7 +1,7 @@
 //! What the files of runs, comparisons and measurements say, and the statistics behind them.
 //!
 //! Plain data with serde on both sides: [`run`] holds `metrics.jsonl` and `card.json`,
-//! [`report_data`] `report.json`, [`comparison`] `comparison.json`, [`plan`] `plan.json`, [`bench`]
+//! [`report_data`] `report.json`, [`comparison`] `comparison.json`, [`plan`] `plan.json`, [`mod@bench`]
 //! `bench.json`. Nothing here knows networks, tensors or methods.
 
 pub mod bench;
