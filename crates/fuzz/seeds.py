@@ -140,11 +140,12 @@ def idx():
 
 
 def cifar():
-    def records(count, labels):
-        return b"".join(bytes(labels) + rng.integers(0, 255, 3072, dtype=np.uint8).tobytes() for _ in range(count))
+    def records(*labels):
+        return b"".join(bytes(own) + rng.integers(0, 255, 3072, dtype=np.uint8).tobytes() for own in labels)
 
-    write("cifar", "hundred", SEPARATOR.join([b"cat\ndog\n", records(2, [0, 1]), records(1, [1, 0])]))
-    write("cifar", "ten", SEPARATOR.join([b"1cat\ndog\n", records(2, [1]), records(1, [0])]))
+    # Samples of one class alone are refused.
+    write("cifar", "hundred", SEPARATOR.join([b"cat\ndog\n", records([0, 1], [0, 0]), records([1, 0])]))
+    write("cifar", "ten", SEPARATOR.join([b"1cat\ndog\n", records([1], [0]), records([0])]))
 
 
 def onnx_models():

@@ -115,7 +115,7 @@ fn killed_twice_and_started_again_it_gives_the_table_of_an_undisturbed_compariso
     let csv = std::fs::read_to_string(project.path("killed/comparison.csv")).unwrap();
     assert_eq!(csv.lines().count(), 16);
     let markdown = std::fs::read_to_string(project.path("killed/comparison.md")).unwrap();
-    assert!(markdown.contains("| student ca-mkd | test | "), "{markdown}");
+    assert!(markdown.contains("| student ca-mkd | no evidence"), "{markdown}");
     let other = [&to("killed")[..], &["--set", "train.epochs=3"]].concat();
     let ran = project.run(&other).expect(2);
     assert!(ran.stderr.contains("`train.epochs` (then 2, now 3)"), "{}", ran.stderr);

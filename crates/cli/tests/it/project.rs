@@ -95,6 +95,8 @@ impl Project {
 pub(crate) fn run_in(folder: &Path, arguments: &[&str]) -> Ran {
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_faculty"))
         .args(arguments)
+        // Wide enough that no line of a table is broken.
+        .env("COLUMNS", "400")
         .current_dir(folder)
         .output()
         .unwrap();

@@ -40,7 +40,7 @@ fn names_are_suggested_whatever_their_case() {
     for (arguments, name) in [
         (&["methods", "CA_MKD"][..], "`ca-mkd`"),
         (&["methods", "revewkd"], "`reviewkd`"),
-        (&["init", "bands", "--method", "Aver"], "`aver`"),
+        (&["init", "bands", "--output", "new.toml", "--method", "Aver"], "`aver`"),
         (&["train", "recipe.toml", "--set", "student.network=ResNet20"], "`resnet20`"),
         (&["train", "recipe.toml", "--set", "train.Epochs=3"], "`epochs`"),
     ] {

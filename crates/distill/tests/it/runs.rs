@@ -247,7 +247,7 @@ fn misfits_are_refused_before_anything_is_written() {
     wrong.teachers[0].weights = Some(path);
     let error = refused(&wrong);
     assert!(error.to_string().contains("it has 5 classes, the data has 3"), "{error}");
-    assert!(error.hint().unwrap().contains("`classes = {"), "{error}");
+    assert!(error.hint().unwrap().contains("`classes` on that teacher"), "{error}");
 
     // A teacher that always says the first class, without permission.
     let mut state = network(1).state_dict();
