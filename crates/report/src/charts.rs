@@ -11,7 +11,7 @@ use crate::load::{Report, Run};
 use crate::results::{Entry, Kind, teachers_part};
 pub use crate::svg::Chart;
 use crate::svg::{
-    Bar, Line, LineChart, Reliability, Stack, areas, bars, calibration, dots, matrix, shares,
+    Bar, Line, LineChart, Reliability, Scale, Stack, areas, bars, calibration, dots, matrix, shares,
 };
 
 mod trade_off;
@@ -26,6 +26,11 @@ const MOST_ROWS: usize = 30;
 /// A teacher's colour and its mark for filters.
 pub(crate) fn teacher_ink(at: usize) -> (usize, String) {
     (1 + at % 6, format!("teacher-{at}"))
+}
+
+/// What belongs to a group of runs, for switching it off.
+pub(crate) fn run_mark(at: usize) -> String {
+    format!("run-{at}")
 }
 
 /// A level of teacher weights in words.
@@ -59,7 +64,8 @@ fn chart(
     draw: impl FnOnce(&str) -> Option<String>,
 ) -> Option<Chart> {
     let svg = draw(&format!("{title}. {caption}"))?;
-    Some(Chart { id: id.to_owned(), title: title.to_owned(), caption: caption.to_owned(), svg })
+    let (id, title, caption) = (id.to_owned(), title.to_owned(), caption.to_owned());
+    Some(Chart { id, title, caption, svg, log: None })
 }
 
 /// Accuracy of everybody, and of a comparison the differences.
@@ -159,6 +165,7 @@ fn group_lines(report: &Report, value: impl Fn(&EpochRecord) -> Option<f64>) -> 
             points: epochs.iter().map(|(&x, own)| (x as f64, mean(own))).collect(),
             band: if most > 1 { band.collect() } else { Vec::new() },
             colour: at % 8,
+            mark: if groups.len() > 1 { run_mark(at) } else { String::new() },
             ..Line::default()
         }
     });
@@ -173,12 +180,17 @@ pub(crate) fn learning(report: &Report) -> Vec<Chart> {
     } else {
         ""
     };
-    let epochs = |y_title: &str, lines, digits, from_zero| LineChart {
+    let epochs = |y_title: &str, lines, digits, scale| LineChart {
         y_title: y_title.to_owned(),
         x_title: "epoch".to_owned(),
         lines,
-        from_zero,
+        scale,
         digits,
+    };
+    let both = |id: &str, title: &str, caption: &str, curves: &LineChart| {
+        let drawn = chart(id, title, caption, |words| curves.draw(words))?;
+        let log = curves.log(&format!("{title}, logarithmic axis. {caption}"));
+        Some(Chart { log, ..drawn })
     };
     let mut charts = Vec::new();
     let accuracy = |record: &EpochRecord| record.validation.map(|own| own.top1);
@@ -197,22 +209,20 @@ pub(crate) fn learning(report: &Report) -> Vec<Chart> {
                 .to_owned();
     }
     charts.extend(chart("learning", "Accuracy over the epochs", &(caption + seeds), |words| {
-        epochs("top-1 accuracy, %", lines, 1, false).draw(words)
+        epochs("top-1 accuracy, %", lines, 1, Scale::Close).draw(words)
     }));
     let lines = group_lines(report, |record| record.validation.map(|own| own.nll));
     let caption = format!(
         "Negative log-likelihood of the true class on the validation part; lower is better.{seeds}"
     );
-    charts.extend(chart("nll", "Likelihood over the epochs", &caption, |words| {
-        epochs("NLL, nats", lines, 3, false).draw(words)
-    }));
+    let curves = epochs("NLL, nats", lines, 3, Scale::Close);
+    charts.extend(both("nll", "Likelihood over the epochs", &caption, &curves));
     let lines = group_lines(report, |record| Some(record.loss));
     let caption = format!(
         "All terms together, on training images. Losses of different methods do not compare.{seeds}"
     );
-    charts.extend(chart("loss", "Training loss", &caption, |words| {
-        epochs("loss", lines, 2, true).draw(words)
-    }));
+    let curves = epochs("loss", lines, 2, Scale::FromZero);
+    charts.extend(both("loss", "Training loss", &caption, &curves));
     charts.extend(loss_shares(report));
     charts
 }
@@ -400,7 +410,7 @@ pub(crate) fn teachers(run: &Run) -> Vec<Chart> {
             y_title: "mean weight".to_owned(),
             x_title: "epoch".to_owned(),
             lines,
-            from_zero: true,
+            scale: Scale::FromZero,
             digits: 2,
         };
         let (id, name) = (format!("weights-{}", plain(level)), level_name(level));

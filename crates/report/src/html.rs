@@ -29,7 +29,12 @@ pub fn page(report: &Report) -> String {
             sections.push((id, title, body));
         }
     };
-    section("learning", "Learning", figures(&charts::learning(report)));
+    let curves = figures(&charts::learning(report));
+    section(
+        "learning",
+        "Learning",
+        if curves.is_empty() { curves } else { switches(report) + &curves },
+    );
     if let Some(run) = report.focus() {
         section("teachers", "Teachers", explorer::section(report, run));
         section("classes", "Classes", classes(run));
@@ -136,6 +141,24 @@ fn details(report: &Report) -> String {
     text
 }
 
+/// Switches runs off and on in all curves; shown by the script alone.
+fn switches(report: &Report) -> String {
+    let groups = report.groups();
+    if groups.len() < 2 {
+        return String::new();
+    }
+    let switch = |(at, (name, _)): (usize, &(&str, _))| {
+        format!(
+            "<label class=\"s{}\"><input type=\"checkbox\" checked=\"\" value=\"{}\"/>{}</label>",
+            at % 8,
+            charts::run_mark(at),
+            escape(name)
+        )
+    };
+    let switches: String = groups.iter().enumerate().map(switch).collect();
+    format!("<form id=\"runs\" class=\"runs\" hidden=\"\">{switches}</form>\n")
+}
+
 /// A table that is closed at first.
 fn folded(title: &str, table: &Table) -> String {
     format!("<details><summary>{}</summary>{}</details>\n", escape(title), table.html())
@@ -146,10 +169,16 @@ fn figures(charts: &[Chart]) -> String {
     if charts.is_empty() {
         return String::new();
     }
-    let figure = |Chart { id, title, caption, svg }: &Chart| {
+    let figure = |Chart { id, title, caption, svg, log }: &Chart| {
+        let log = log.as_ref().map_or_else(String::new, |log| {
+            let log = log.replacen("<svg ", "<svg hidden=\"\" ", 1);
+            format!(
+                "{log}<button class=\"log\" aria-pressed=\"false\" hidden=\"\">log scale</button>"
+            )
+        });
         format!(
             "<figure id=\"chart-{id}\"><figcaption><strong>{}</strong><span>{}</span></figcaption>{svg}\
-             </figure>\n",
+             {log}</figure>\n",
             escape(title),
             escape(caption)
         )

@@ -12,7 +12,7 @@ mod stacked;
 
 pub(crate) use bars::{Bar, bars, dots};
 pub(crate) use calibration::{Reliability, calibration};
-pub(crate) use lines::{Line, LineChart};
+pub(crate) use lines::{Line, LineChart, Scale};
 pub(crate) use matrix::matrix;
 pub(crate) use scatter::{Point, scatter};
 pub(crate) use stacked::{Stack, areas, shares};
@@ -39,6 +39,8 @@ pub struct Chart {
     pub caption: String,
     /// The drawing.
     pub svg: String,
+    /// The same on a logarithmic axis, where that can show more.
+    pub log: Option<String>,
 }
 
 /// Text for HTML and XML, in elements and in quoted attributes. Characters that XML forbids become
@@ -117,12 +119,29 @@ impl Ink {
 #[derive(Debug)]
 pub(crate) struct Canvas {
     height: f64,
+    plot: Option<Plot>,
     body: String,
+}
+
+/// Where epochs lie in a drawing, for who reads it with a pointer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plot {
+    /// First and last epoch.
+    pub(crate) epochs: (f64, f64),
+    /// Their places.
+    pub(crate) across: (f64, f64),
+    /// Upper and lower end.
+    pub(crate) down: (f64, f64),
 }
 
 impl Canvas {
     pub(crate) fn new(height: f64) -> Self {
-        Self { height, body: String::new() }
+        Self { height, plot: None, body: String::new() }
+    }
+
+    /// What [`Canvas::series`] draws can be read at each epoch.
+    pub(crate) fn readable(&mut self, plot: Plot) {
+        self.plot = Some(plot);
     }
 
     pub(crate) fn text(&mut self, x: f64, y: f64, anchor: Anchor, ink: Ink, text: &str) {
@@ -138,6 +157,13 @@ impl Canvas {
              fill=\"{colour}\">{}</text>",
             escape(text)
         );
+    }
+
+    /// Upright text that reads upwards from its place.
+    pub(crate) fn upwards(&mut self, x: f64, y: f64, ink: Ink, text: &str) {
+        let _ = write!(self.body, "<g transform=\"rotate(-90 {x:.1} {y:.1})\">");
+        self.text(x, y, Anchor::Start, ink, text);
+        self.body += "</g>";
     }
 
     pub(crate) fn line(&mut self, from: (f64, f64), to: (f64, f64), width: f64, ink: Ink) {
@@ -207,11 +233,31 @@ impl Canvas {
 
     /// What is drawn by `draw` belongs to `mark` (`teacher-0`); a pointer over it shows `title`.
     pub(crate) fn group(&mut self, mark: &str, title: &str, draw: impl FnOnce(&mut Self)) {
+        self.group_of(mark, "", title, draw);
+    }
+
+    /// A [`Canvas::group`] whose values `(epoch, value)` a pointer can read.
+    pub(crate) fn series(
+        &mut self,
+        (mark, name): (&str, &str),
+        points: &[(f64, f64)],
+        digits: usize,
+        title: &str,
+        draw: impl FnOnce(&mut Self),
+    ) {
+        let finite = points.iter().filter(|(_, y)| y.is_finite());
+        let points: Vec<String> = finite.map(|(x, y)| format!("{x}:{y:.digits$}")).collect();
+        let values =
+            format!(" data-name=\"{}\" data-points=\"{}\"", escape(name), points.join(" "));
+        self.group_of(mark, &values, title, draw);
+    }
+
+    fn group_of(&mut self, mark: &str, values: &str, title: &str, draw: impl FnOnce(&mut Self)) {
         let mark = match mark {
             "" => String::new(),
             mark => format!(" data-mark=\"{}\"", escape(mark)),
         };
-        let _ = write!(self.body, "<g{mark}>");
+        let _ = write!(self.body, "<g{mark}{values}>");
         if !title.is_empty() {
             let _ = write!(self.body, "<title>{}</title>", escape(title));
         }
@@ -221,8 +267,14 @@ impl Canvas {
 
     /// The whole drawing, told in `words` to those who cannot see it.
     pub(crate) fn finish(self, words: &str) -> String {
+        let plot = self.plot.map_or_else(String::new, |Plot { epochs, across, down }| {
+            format!(
+                " data-plot=\"{} {} {:.1} {:.1} {:.1} {:.1}\"",
+                epochs.0, epochs.1, across.0, across.1, down.0, down.1
+            )
+        });
         format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {:.0}\" role=\"img\" \
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {:.0}\"{plot} role=\"img\" \
              aria-label=\"{}\" font-family=\"system-ui, -apple-system, Segoe UI, Roboto, Helvetica, \
              Arial, sans-serif\" font-size=\"12\">{}</svg>",
             self.height,

@@ -32,7 +32,7 @@ impl Table {
     #[must_use]
     pub fn html(&self) -> String {
         let mut text = format!(
-            "<div class=\"scroll\"><table><caption>{}</caption><thead><tr>",
+            "<div class=\"scroll\"><table><caption><span>{}</span></caption><thead><tr>",
             html(&self.caption)
         );
         let class = |number: bool| if number { " class=\"n\"" } else { "" };

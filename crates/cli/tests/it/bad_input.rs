@@ -110,7 +110,11 @@ fn teachers_without_a_usable_source() {
     refused_recipe(
         &project,
         &other,
-        &["only the teacher has `floor`", "only the data has `bottom`", "`classes` on that teacher"],
+        &[
+            "only the teacher has `floor`",
+            "only the data has `bottom`",
+            "`classes` on that teacher",
+        ],
     );
     let typo = text(&format!("{network}classes = {{ bottom = \"botom\" }}"));
     refused_recipe(&project, &typo, &["`botom`, which is no class of the data", "`bottom`?"]);

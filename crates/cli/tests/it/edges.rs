@@ -85,7 +85,14 @@ fn a_full_disk_under_stdout_is_an_error_of_every_command() {
         &[&compare[..], &["comparison"], &small].concat(),
         &[&compare[..], &["comparison-json", "--json"], &small].concat(),
         &[
-            &["compare", "own.toml", "--sweep", "train.learning_rate=0.05,0.1", "--output", "sweep"],
+            &[
+                "compare",
+                "own.toml",
+                "--sweep",
+                "train.learning_rate=0.05,0.1",
+                "--output",
+                "sweep",
+            ],
             &small[..],
         ]
         .concat(),

@@ -70,17 +70,53 @@ fn gallery(run: &Run, detail: &TeachersDetail, names: &[String]) -> String {
     let mut levels: Vec<&str> = detail.weights.iter().map(|own| own.level.as_str()).collect();
     levels.dedup();
     let mut text = format!(
-        "<h3>Where the teachers disagree</h3><p>From each class the images of the {} part on which the \
-         teachers contradict each other most. Confidence: the probability of the answer; weight: \
+        "<h3>Where the teachers disagree</h3><p>Images of the {} part on which the teachers contradict \
+         each other; first those where good teachers do (one near chance hardly counts). Confidence: the probability of the answer; weight: \
          what {} gave the teacher for this image at the end of the training.</p>\
          <div id=\"examples\" class=\"examples\">",
         escape(&detail.part),
         escape(&run.name)
     );
-    for example in &detail.examples {
+    let trust = trust(detail);
+    let mut examples: Vec<&Example> = detail.examples.iter().collect();
+    // Stable: equal ones stay as the run has ordered them.
+    examples.sort_by(|a, b| contradiction(b, &trust).total_cmp(&contradiction(a, &trust)));
+    for example in examples {
         text += &card(example, classes, names, &levels);
     }
-    text + "</div>\n<p id=\"no-examples\" hidden=\"\">No image fits these filters.</p>\n"
+    text + "</div>\n<button id=\"more-examples\" hidden=\"\">more</button>\n<p id=\"no-examples\" hidden=\"\">No image fits these filters.</p>\n"
+}
+
+/// How much each teacher's word counts: 1 for the best, 0 at the share of the largest class, and
+/// evenly between.
+fn trust(detail: &TeachersDetail) -> Vec<f64> {
+    let share = |right: f64| right / detail.samples.max(1) as f64;
+    let accuracy: Vec<f64> = detail
+        .teachers
+        .iter()
+        .map(|own| {
+            let right = own.per_class.iter();
+            share(right.map(|c| c.top1.unwrap_or(0.0) / 100.0 * c.samples as f64).sum())
+        })
+        .collect();
+    let largest = detail.student_per_class.iter().map(|own| own.samples).max().unwrap_or(0);
+    let chance = share(largest as f64);
+    let best = accuracy.iter().copied().fold(chance, f64::max);
+    let scaled = |own: &f64| ((own - chance) / (best - chance).max(1e-9)).clamp(0.0, 1.0);
+    accuracy.iter().map(scaled).collect()
+}
+
+/// Over all pairs of teachers with different answers: how surely both say so, and how much their
+/// words count.
+fn contradiction(example: &Example, trust: &[f64]) -> f64 {
+    let said: Vec<(u32, f64)> = example
+        .teachers
+        .iter()
+        .zip(trust)
+        .filter_map(|(own, trust)| own.map(|own| (own.class, trust * own.confidence)))
+        .collect();
+    let pairs = said.iter().enumerate().flat_map(|(i, a)| said[..i].iter().map(move |b| (a, b)));
+    pairs.filter(|(a, b)| a.0 != b.0).map(|(a, b)| a.1 * b.1).sum()
 }
 
 fn card(example: &Example, classes: &[String], names: &[String], levels: &[&str]) -> String {
@@ -153,6 +189,34 @@ fn is_picture(address: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn contradictions_among_good_teachers_count_and_those_of_a_bad_one_do_not() {
+        let class = |samples, top1: f64| serde_json::json!({"samples": samples, "top1": top1, "interval": null});
+        let teacher = |name: &str, top1: f64| {
+            let per_class = [class(10, top1), class(10, top1)];
+            serde_json::json!({"name": name, "calibration": [], "per_class": per_class})
+        };
+        let detail: TeachersDetail = serde_json::from_value(serde_json::json!({
+            "part": "validation", "samples": 20, "ensemble_calibration": [], "weights": [],
+            "teachers": [teacher("good", 90.0), teacher("fair", 70.0), teacher("bad", 40.0)],
+            "student_per_class": [class(10, 80.0), class(10, 80.0)], "examples": []
+        }))
+        .unwrap();
+        let trust = trust(&detail);
+        assert!((trust[0] - 1.0).abs() < 1e-9 && (trust[1] - 0.5).abs() < 1e-9, "{trust:?}");
+        assert_eq!(trust[2], 0.0);
+        let example = |said: [u32; 3]| -> Example {
+            let said = said.map(|class| Answer { class, confidence: 0.8, of_label: 0.1 });
+            serde_json::from_value(serde_json::json!({
+                "id": "x", "label": 0, "image": "", "student": null, "teachers": said, "weights": {}
+            }))
+            .unwrap()
+        };
+        let of = |said| contradiction(&example(said), &trust);
+        assert!((of([0, 1, 0]) - 0.32).abs() < 1e-9, "{}", of([0, 1, 0]));
+        assert_eq!((of([0, 0, 1]), of([0, 0, 0])), (0.0, 0.0));
+    }
 
     #[test]
     fn only_pictures_of_the_page_itself_are_shown() {

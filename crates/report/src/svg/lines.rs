@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    Anchor, Canvas, DASHES, Ink, WIDTH, short, spread_out, text_width, tick_labels, ticks,
+    Anchor, Canvas, DASHES, Ink, Plot, WIDTH, short, spread_out, text_width, tick_labels, ticks,
 };
 
 /// One curve.
@@ -23,6 +23,18 @@ pub(crate) struct Line {
     pub(crate) mark: String,
 }
 
+/// What the vertical axis does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// Shows what there is.
+    #[default]
+    Close,
+    /// Begins at 0.
+    FromZero,
+    /// Equal steps are equal factors; only for values above 0.
+    Log,
+}
+
 /// Curves with their axes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LineChart {
@@ -32,8 +44,8 @@ pub(crate) struct LineChart {
     pub(crate) x_title: String,
     /// The curves.
     pub(crate) lines: Vec<Line>,
-    /// Whether the vertical axis begins at 0.
-    pub(crate) from_zero: bool,
+    /// The vertical axis.
+    pub(crate) scale: Scale,
     /// Digits of numbers in labels.
     pub(crate) digits: usize,
 }
@@ -45,6 +57,15 @@ const HEIGHT: f64 = 240.0;
 const MOST_LABELS: usize = 12;
 
 impl LineChart {
+    /// The same on a logarithmic axis; none where a value is not above 0 or all are much alike.
+    pub(crate) fn log(&self, words: &str) -> Option<String> {
+        let points = self.lines.iter().flat_map(|line| line.points.iter().map(|&(_, y)| y));
+        let bands = self.lines.iter().flat_map(|line| line.band.iter().map(|&(_, low, _)| low));
+        let (low, high) = range(points.chain(bands))?;
+        let told = low > 0.0 && high > 1.2 * low;
+        told.then(|| Self { scale: Scale::Log, ..self.clone() }.draw(words))?
+    }
+
     /// Draws it; nothing without a single number.
     pub(crate) fn draw(&self, words: &str) -> Option<String> {
         let finite = |line: &Line| {
@@ -58,13 +79,13 @@ impl LineChart {
             all.iter().map(|&(_, y)| y).chain(of_bands).filter(|y| y.is_finite())
         };
         let (low_x, high_x) = range(all.iter().map(|&(x, _)| x))?;
-        let (mut low, mut high) = range(ys())?;
-        if self.from_zero {
-            low = low.min(0.0);
-        }
-        let pad = 0.06 * (high - low).max(high.abs() * 1e-3).max(1e-9);
-        low = if self.from_zero { low } else { low - pad };
-        high += pad;
+        let on_axis = |y: f64| if self.scale == Scale::Log { y.ln() } else { y };
+        let (low, high) = range(ys())?;
+        let low = if self.scale == Scale::FromZero { low.min(0.0) } else { low };
+        let (mut bottom, mut top) = (on_axis(low), on_axis(high));
+        let pad = 0.06 * (top - bottom).max(top.abs() * 1e-3).max(1e-9);
+        bottom = if self.scale == Scale::FromZero { bottom } else { bottom - pad };
+        top += pad;
 
         let label = |line: &Line| {
             let last = finite(line).last().map_or(f64::NAN, |&(_, y)| y);
@@ -72,8 +93,14 @@ impl LineChart {
         };
         let labelled: Vec<&Line> =
             self.lines.iter().filter(|line| !finite(line).is_empty()).take(MOST_LABELS).collect();
-        let y_ticks = ticks(low, high, 4.0);
-        let y_labels = tick_labels(&y_ticks);
+        let (y_ticks, y_labels) = match self.scale {
+            Scale::Log => log_ticks(bottom.exp(), top.exp()),
+            _ => {
+                let ticks = ticks(bottom, top, 4.0);
+                let labels = tick_labels(&ticks);
+                (ticks, labels)
+            }
+        };
         let left = 12.0 + y_labels.iter().map(|own| text_width(own)).fold(0.0, f64::max);
         let widest = labelled.iter().map(|line| text_width(&label(line))).fold(0.0, f64::max);
         let right = WIDTH - 12.0 - widest.min(0.42 * WIDTH);
@@ -81,9 +108,16 @@ impl LineChart {
             true => left + (x - low_x) / (high_x - low_x) * (right - left - 8.0),
             false => f64::midpoint(left, right),
         };
-        let y_of = |y: f64| HEIGHT - BOTTOM - (y - low) / (high - low) * (HEIGHT - TOP - BOTTOM);
+        let y_of = |y: f64| {
+            HEIGHT - BOTTOM - (on_axis(y) - bottom) / (top - bottom) * (HEIGHT - TOP - BOTTOM)
+        };
 
         let mut canvas = Canvas::new(HEIGHT);
+        canvas.readable(Plot {
+            epochs: (low_x, high_x),
+            across: (x_of(low_x), x_of(high_x)),
+            down: (TOP, HEIGHT - BOTTOM),
+        });
         canvas.text(0.0, 12.0, Anchor::Start, Ink::Faint, &self.y_title);
         for (&value, text) in y_ticks.iter().zip(&y_labels) {
             canvas.line((left, y_of(value)), (right, y_of(value)), 1.0, Ink::Grid);
@@ -106,7 +140,8 @@ impl LineChart {
         for (at, line) in self.lines.iter().enumerate() {
             let ink = Ink::Series(line.colour);
             let title = format!("{}: {}", line.name, told(&line.points, self.digits));
-            canvas.group(&line.mark, &title, |canvas| {
+            let who = (&line.mark[..], &line.name[..]);
+            canvas.series(who, &line.points, self.digits, &title, |canvas| {
                 if line.band.len() > 1 {
                     canvas.area(&band_path(&line.band, x_of, y_of), ink, 0.14);
                 }
@@ -130,6 +165,28 @@ impl LineChart {
         }
         Some(canvas.finish(words))
     }
+}
+
+/// Round numbers in steps of equal factors, as few as can be read.
+fn log_ticks(low: f64, high: f64) -> (Vec<f64>, Vec<String>) {
+    let decades = (high / low).log10();
+    let factors: &[f64] = match decades {
+        own if own > 3.0 => &[1.0],
+        own if own > 0.9 => &[1.0, 2.0, 5.0],
+        _ => return (ticks(low, high, 4.0), tick_labels(&ticks(low, high, 4.0))),
+    };
+    let first = low.log10().floor() as i32;
+    let last = high.log10().ceil() as i32;
+    let step = (usize::try_from(last - first).unwrap_or(1) / 6).max(1);
+    let all = (first..=last).step_by(step);
+    let all = all.flat_map(|power| factors.iter().map(move |factor| factor * 10_f64.powi(power)));
+    let ticks: Vec<f64> = all.filter(|own| (low..=high).contains(own)).collect();
+    let label = |own: &f64| match own.log10() {
+        power if power < -4.0 || power > 6.0 => format!("{own:.0e}"),
+        power => format!("{own:.*}", (-power.floor()).max(0.0) as usize),
+    };
+    let labels = ticks.iter().map(label).collect();
+    (ticks, labels)
 }
 
 /// Smallest and largest of finite numbers.

@@ -20,8 +20,11 @@ pub(crate) fn matrix(
     let widest = classes.iter().map(|name| text_width(name)).fold(0.0, f64::max);
     let left = if named { (widest + 8.0).clamp(24.0, 0.3 * WIDTH) } else { 26.0 };
     let letters = ((left - 8.0) / LETTER) as usize;
-    let top = 34.0;
     let side = (WIDTH - left - 4.0) / count as f64;
+    // Names that are wider than their column stand upright, up to this many letters.
+    let upright = named && widest + 2.0 > side;
+    let longest = classes.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(14);
+    let top = if upright { 28.0 + LETTER * longest as f64 } else { 34.0 };
     // Rows need no more height than their numbers.
     let height = if named { side.min(26.0) } else { side };
     let mut canvas = Canvas::new(top + height * count as f64 + 8.0);
@@ -30,10 +33,11 @@ pub(crate) fn matrix(
     canvas.bar((left, top), frame, Ink::Grid, 0.35);
     for (at, name) in classes.iter().enumerate().filter(|_| named) {
         let middle = (at as f64 + 0.5) * side;
-        let columns = ((side - 2.0) / LETTER).max(2.0) as usize;
         canvas.group("", name, |canvas| {
-            let text = short(name, columns);
-            canvas.text(left + middle, top - 6.0, Anchor::Middle, Ink::Faint, &text);
+            match upright {
+                true => canvas.upwards(left + middle + 4.0, top - 6.0, Ink::Text, &short(name, 14)),
+                false => canvas.text(left + middle, top - 6.0, Anchor::Middle, Ink::Text, name),
+            }
             let y = top + (at as f64 + 0.5) * height + 4.0;
             canvas.text(left - 6.0, y, Anchor::End, Ink::Text, &short(name, letters));
         });

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    Anchor, Canvas, Ink, LETTER, WIDTH, short, spread_out, text_width, tick_labels, ticks,
+    Anchor, Canvas, Ink, LETTER, Plot, WIDTH, short, spread_out, text_width, tick_labels, ticks,
 };
 
 /// One part of the whole.
@@ -17,6 +17,8 @@ pub(crate) struct Stack {
     pub(crate) colour: usize,
 }
 
+/// How dark a part of a bar is: words stand on it.
+const SHADE: f64 = 0.4;
 const HEIGHT: f64 = 240.0;
 const TOP: f64 = 26.0;
 const BOTTOM: f64 = 34.0;
@@ -41,6 +43,8 @@ pub(crate) fn areas(stacks: &[Stack], at: &[f64], words: &str) -> Option<String>
     };
     let y_of = |share: f64| HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM);
     let mut canvas = Canvas::new(HEIGHT);
+    let (epochs, across) = ((first, last), (x_of(first), x_of(last)));
+    canvas.readable(Plot { epochs, across, down: (TOP, HEIGHT - BOTTOM) });
     canvas.text(0.0, 12.0, Anchor::Start, Ink::Faint, "share of the loss, %");
     let share = |own: &Stack, k: usize| own.shares.get(k.min(at.len() - 1)).copied().unwrap_or(0.0);
     let mut below = vec![0.0; places.len()];
@@ -56,7 +60,9 @@ pub(crate) fn areas(stacks: &[Stack], at: &[f64], words: &str) -> Option<String>
             let _ = write!(path, "L{x:.1} {:.1}", y_of(below[k]));
         }
         let title = format!("{}: {}", own.name, label(own));
-        canvas.group("", &title, |canvas| {
+        let values = at.iter().zip(&own.shares).map(|(&x, share)| (x, 100.0 * share));
+        let values: Vec<(f64, f64)> = values.collect();
+        canvas.series(("", &own.name), &values, 1, &title, |canvas| {
             canvas.area(&(path + "Z"), Ink::Series(own.colour), 0.55);
         });
         let end = places.len() - 1;
@@ -95,29 +101,53 @@ pub(crate) fn shares(rows: &[SharesRow], words: &str) -> Option<String> {
     let letters = ((left - 10.0) / LETTER).round() as usize;
     let whole = WIDTH - left - 6.0;
     let row_height = 26.0;
-    let mut canvas = Canvas::new(20.0 + row_height * rows.len() as f64);
-    canvas.text(left, 12.0, Anchor::Start, Ink::Faint, "share of the loss, %");
+    let key = key(rows);
+    let head = 18.0 + 18.0 * key.iter().map(|own| own.1.1).fold(0.0, f64::max) + 18.0;
+    let mut canvas = Canvas::new(head + 2.0 + row_height * rows.len() as f64);
+    canvas.text(0.0, 12.0, Anchor::Start, Ink::Faint, "share of the loss, %");
+    for ((name, colour), (x, line)) in &key {
+        let y = 30.0 + 18.0 * line;
+        canvas.bar((*x, y - 9.0), (10.0, 10.0), Ink::Series(*colour), SHADE);
+        canvas.text(x + 15.0, y, Anchor::Start, Ink::Text, &short(name, 24));
+    }
     for (at, (name, parts)) in rows.iter().enumerate() {
-        let top = 18.0 + row_height * at as f64;
+        let top = head + row_height * at as f64;
+        let mark = crate::charts::run_mark(at);
         canvas.text(left - 8.0, top + 16.0, Anchor::End, Ink::Text, &short(name, letters));
         let mut x = left;
         for (part, share, colour) in parts {
             let width = whole * share;
             let title = format!("{name}: {part} {:.1} %", 100.0 * share);
-            canvas.group("", &title, |canvas| {
-                canvas.bar(
-                    (x, top + 3.0),
-                    (width - 1.0, row_height - 7.0),
-                    Ink::Series(*colour),
-                    0.4,
-                );
-                let text = format!("{part} {:.0}", 100.0 * share);
-                if text_width(&text) + 6.0 < width {
-                    canvas.text(x + 5.0, top + 16.0, Anchor::Start, Ink::Text, &text);
+            canvas.group(&mark, &title, |canvas| {
+                let size = (width - 1.0, row_height - 7.0);
+                canvas.bar((x, top + 3.0), size, Ink::Series(*colour), SHADE);
+                let text = format!("{:.0}", 100.0 * share);
+                if text_width(&text) + 4.0 < width {
+                    canvas.text(x + 4.0, top + 16.0, Anchor::Start, Ink::Text, &text);
                 }
             });
             x += width;
         }
     }
     Some(canvas.finish(words))
+}
+
+/// Each term once with its colour, and where it stands: its place in a line, and which line.
+fn key(rows: &[SharesRow]) -> Vec<((&str, usize), (f64, f64))> {
+    let mut terms: Vec<(&str, usize)> =
+        rows.iter().flat_map(|row| &row.1).map(|own| (own.0.as_str(), own.2)).collect();
+    terms.sort_by_key(|own| own.1);
+    terms.dedup();
+    let (mut x, mut line) = (0.0, 0.0);
+    let place = |term: (&'_ str, usize)| {
+        let width = 29.0 + text_width(&short(term.0, 24));
+        if x > 0.0 && x + width > WIDTH {
+            (x, line) = (0.0, line + 1.0);
+        }
+        let own = (x, line);
+        x += width;
+        own
+    };
+    let places: Vec<(f64, f64)> = terms.iter().copied().map(place).collect();
+    terms.into_iter().zip(places).collect()
 }

@@ -20,6 +20,7 @@ window.addEventListener("load", function () {
   };
   seen.form = form.getBoundingClientRect().height > 0;
   seen.all = visible().length;
+  seen.total = document.querySelectorAll("#examples article").length;
   choose("class", "0");
   seen.classes = visible().map(function (own) { return own.dataset.class; });
   choose("class", "");
@@ -29,7 +30,19 @@ window.addEventListener("load", function () {
   seen.dimmed = document.querySelectorAll("#teachers [data-mark='teacher-1'].chosen").length;
   seen.count = form.elements.count.value;
   form.reset();
+  const logs = document.querySelectorAll("button.log");
+  if (logs.length > 0) { logs[0].click(); }
+  const plot = document.querySelector("svg[data-plot]");
+  if (plot) {
+    plot.focus();
+    plot.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true }));
+  }
+  const title = document.querySelector("th button");
+  if (title) { title.click(); }
+  seen.plots = document.querySelectorAll("svg[data-plot]").length;
   setTimeout(function () {
+    seen.reading = Array.from(document.querySelectorAll(".reading")).map(function (own) { return own.textContent; }).join(" ");
+    seen.sorted = document.querySelectorAll("th[aria-sort]").length;
     seen.again = visible().length;
     seen.charts = Array.from(document.querySelectorAll("figure svg")).filter(function (own) {
       const box = own.getBoundingClientRect();
@@ -105,12 +118,20 @@ fn the_page_works_in_chromium_without_errors_or_requests() {
         assert_eq!(seen["wide"], false, "the page is wider than the window: {seen}");
         assert!(seen["charts"].as_u64().unwrap() >= 10, "{seen}");
         let all = seen["all"].as_u64().unwrap();
-        assert!(all > 0 && seen["again"] == all, "{seen}");
+        let total = seen["total"].as_u64().unwrap();
+        assert!(all > 0 && all == total.min(12) && seen["again"] == all, "{seen}");
         assert!(list("classes").iter().all(|class| class == "0"), "{seen}");
-        assert!((list("classes").len() as u64) < all, "{seen}");
+        assert!((list("classes").len() as u64) < total, "{seen}");
         let wrong = list("wrong");
         assert!(!wrong.is_empty() && wrong.iter().all(|own| own == "1-wrong"), "{seen}");
-        assert_eq!(seen["count"], format!("{} of {all} images", wrong.len()));
+        let count = seen["count"].as_str().unwrap();
+        assert!(count.contains(&format!(" of {total} images")), "{seen}");
+        // Twelve are shown at first.
+        let found: usize = count.split(' ').next().and_then(|own| own.parse().ok()).unwrap();
+        assert_eq!(wrong.len(), found.min(12), "{seen}");
+        assert!(seen["plots"].as_u64().unwrap() > 0, "{seen}");
+        assert!(seen["reading"].as_str().unwrap().contains("poch"), "{seen}");
+        assert!(seen["sorted"].as_u64().unwrap() > 0, "{seen}");
         assert!(seen["dimmed"].as_u64().unwrap() > 3, "{seen}");
     }
 }
