@@ -129,6 +129,14 @@ fn every_format_is_text_and_goes_where_it_belongs() {
 
     let text = project.run(&["report", "run", "--text"]).expect(0).stdout;
     assert!(text.contains("teacher weight at the output") && text.contains('█'), "{text}");
+    // As wide as a terminal that nothing is known of.
+    let narrow = std::process::Command::new(env!("CARGO_BIN_EXE_faculty"))
+        .args(["report", "run", "--text"])
+        .current_dir(project.path("."))
+        .env_remove("COLUMNS")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(narrow.stdout).unwrap();
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
 
     let ran = project.run(&["report", "run", "--svg", "figures", "--csv"]).expect(0);
