@@ -182,7 +182,7 @@ fn log_ticks(low: f64, high: f64) -> (Vec<f64>, Vec<String>) {
     let all = all.flat_map(|power| factors.iter().map(move |factor| factor * 10_f64.powi(power)));
     let ticks: Vec<f64> = all.filter(|own| (low..=high).contains(own)).collect();
     let label = |own: &f64| match own.log10() {
-        power if power < -4.0 || power > 6.0 => format!("{own:.0e}"),
+        power if !(-4.0..=6.0).contains(&power) => format!("{own:.0e}"),
         power => format!("{own:.*}", (-power.floor()).max(0.0) as usize),
     };
     let labels = ticks.iter().map(label).collect();

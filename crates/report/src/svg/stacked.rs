@@ -132,8 +132,11 @@ pub(crate) fn shares(rows: &[SharesRow], words: &str) -> Option<String> {
     Some(canvas.finish(words))
 }
 
+/// A term with the number of its colour; where its label begins, and in which line.
+type Entry<'a> = ((&'a str, usize), (f64, f64));
+
 /// Each term once with its colour, and where it stands: its place in a line, and which line.
-fn key(rows: &[SharesRow]) -> Vec<((&str, usize), (f64, f64))> {
+fn key(rows: &[SharesRow]) -> Vec<Entry<'_>> {
     let mut terms: Vec<(&str, usize)> =
         rows.iter().flat_map(|row| &row.1).map(|own| (own.0.as_str(), own.2)).collect();
     terms.sort_by_key(|own| own.1);
