@@ -143,7 +143,7 @@ impl Known {
         };
         if let Some(rest) = quoted.strip_prefix("faculty ") {
             let name = rest.split(' ').next().unwrap_or_default();
-            // A placeholder.
+            // `faculty COMMAND` stands for every command.
             if name.starts_with(|c: char| !c.is_ascii_lowercase()) {
                 return None;
             }
