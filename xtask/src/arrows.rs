@@ -97,12 +97,7 @@ fn circles(krate: &Crate, files: &Graph) -> Vec<String> {
             format!("{}: {} files import each other in a circle:", krate.package, circle.len());
         for &from in &circle {
             for to in files.of(from).filter(|to| circle.contains(to)) {
-                let names = krate.names(from, to).join(", ");
-                let _ = write!(
-                    text,
-                    "\n    {} -> {}: {names}",
-                    krate.files[from].name, krate.files[to].name
-                );
+                text += &krate.arrow(from, to);
             }
         }
         found.push(text);
@@ -132,12 +127,7 @@ fn circles(krate: &Crate, files: &Graph) -> Vec<String> {
         for (from, room) in rooms.iter().enumerate() {
             for to in files.of(from) {
                 if *room != rooms[to] && list.contains(room) && list.contains(&rooms[to]) {
-                    let taken = krate.names(from, to).join(", ");
-                    let _ = write!(
-                        text,
-                        "\n    {} -> {}: {taken}",
-                        krate.files[from].name, krate.files[to].name
-                    );
+                    text += &krate.arrow(from, to);
                 }
             }
         }

@@ -74,8 +74,14 @@ impl Crate {
         graph
     }
 
+    /// A line of who takes what from whom.
+    pub(super) fn arrow(&self, from: usize, to: usize) -> String {
+        let [of, at] = [from, to].map(|file| &self.files[file].name);
+        format!("\n    {of} -> {at}: {}", self.names(from, to).join(", "))
+    }
+
     /// The names that one file takes from another.
-    pub(super) fn names(&self, from: usize, to: usize) -> Vec<String> {
+    fn names(&self, from: usize, to: usize) -> Vec<String> {
         let paths = self.files[from].paths.iter();
         let taken = paths.filter(|path| self.resolve(from, path, 0) == Some(to));
         let names = taken.map(|path| path.last().cloned().unwrap_or_default());
