@@ -13,6 +13,8 @@
 //! [`SMALLEST`] puts it 27.6 below a certain class, as far as logits of networks reach, so that
 //! methods that compare logits themselves are not ruled by it.
 
+use faculty_contract::class_cost::probabilities;
+
 use crate::recipe::OutputType;
 
 /// A probability below this counts as this.
@@ -215,16 +217,10 @@ impl RawOutputs {
     /// logits, and probabilities as they are.
     #[must_use]
     pub fn probabilities(&self, row: &[f32]) -> Vec<f64> {
-        let values = row.iter().copied().map(f64::from);
         match self.output_type {
-            OutputType::Logits => {
-                let largest = values.clone().fold(f64::NEG_INFINITY, f64::max);
-                let powers: Vec<f64> = values.map(|z| (z - largest).exp()).collect();
-                let sum: f64 = powers.iter().sum();
-                powers.iter().map(|power| power / sum).collect()
-            }
+            OutputType::Logits => probabilities(row),
             OutputType::Probabilities | OutputType::Sigmoid => {
-                values.map(|value| value / self.scale).collect()
+                row.iter().map(|&value| f64::from(value) / self.scale).collect()
             }
         }
     }

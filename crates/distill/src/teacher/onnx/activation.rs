@@ -4,6 +4,7 @@
 //! logits. Here they are found by the shape of the graph; whether the activation of them gives what
 //! the file gives is tried out on made-up images before anyone believes it.
 
+use faculty_contract::class_cost::probabilities;
 use rten_onnx::onnx::GraphProto;
 
 use super::graph::{Index, kind, node};
@@ -26,13 +27,7 @@ impl Activation {
     /// Of one sample's logits.
     pub(crate) fn apply(self, logits: &[f32]) -> Vec<f64> {
         match self {
-            Self::Softmax => {
-                let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                let powers: Vec<f64> =
-                    logits.iter().map(|&z| f64::from(z - largest).exp()).collect();
-                let sum: f64 = powers.iter().sum();
-                powers.iter().map(|power| power / sum).collect()
-            }
+            Self::Softmax => probabilities(logits),
             Self::Sigmoid => logits.iter().map(|&z| 1.0 / (1.0 + (-f64::from(z)).exp())).collect(),
         }
     }
