@@ -4,9 +4,11 @@
 //! discloses a file of this machine in reports and class names, a pipe blocks for ever, and
 //! `/dev/zero` fills the memory.
 
-use std::fs::{self, File, FileType};
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+
+use faculty_files::NotReadable;
 
 use crate::DataError;
 use crate::listing::{Entry, list};
@@ -20,13 +22,15 @@ pub(crate) const MOST_BYTES: u64 = 2 << 30;
 /// [`DataError::MissingFile`], [`DataError::BrokenLink`], [`DataError::NotAFile`] for a folder, a
 /// named pipe, a socket or a device, which are not opened; [`DataError::Io`].
 pub fn open_regular(path: &Path) -> Result<(File, u64), DataError> {
-    check_regular(path, &metadata(path)?)?;
-    let io = |source| DataError::Io { path: path.to_owned(), source };
-    let file = File::open(path).map_err(io)?;
-    // Once more, of what was really opened.
-    let opened = file.metadata().map_err(io)?;
-    check_regular(path, &opened)?;
-    Ok((file, opened.len()))
+    faculty_files::open_regular(path).map_err(|error| match error {
+        NotReadable::NotAFile(kind) => {
+            DataError::NotAFile { path: path.to_owned(), kind: kind.name() }
+        }
+        // A link to a file that may not be read is not broken.
+        NotReadable::Io(source) if fs::metadata(path).is_err() => missing(path, source),
+        NotReadable::Io(source) => DataError::Io { path: path.to_owned(), source },
+        other => DataError::Io { path: path.to_owned(), source: io::Error::other(other) },
+    })
 }
 
 /// A folder whose files are read; what lies outside is not, unless links are followed.
@@ -104,10 +108,6 @@ fn read_at_most(file: File, length: u64, path: &Path, most: u64) -> Result<Vec<u
     }
 }
 
-fn metadata(path: &Path) -> Result<fs::Metadata, DataError> {
-    fs::metadata(path).map_err(|source| missing(path, source))
-}
-
 fn resolve(path: &Path) -> Result<PathBuf, DataError> {
     path.canonicalize().map_err(|source| missing(path, source))
 }
@@ -120,30 +120,6 @@ fn missing(path: &Path, source: io::Error) -> DataError {
         Err(_) if source.kind() == io::ErrorKind::NotFound => DataError::MissingFile { path },
         Err(_) => DataError::Io { path, source },
     }
-}
-
-fn check_regular(path: &Path, metadata: &fs::Metadata) -> Result<(), DataError> {
-    if metadata.is_file() {
-        return Ok(());
-    }
-    Err(DataError::NotAFile { path: path.to_owned(), kind: kind(metadata.file_type()) })
-}
-
-#[cfg(unix)]
-fn kind(of: FileType) -> &'static str {
-    use std::os::unix::fs::FileTypeExt as _;
-    match of {
-        of if of.is_dir() => "a folder",
-        of if of.is_fifo() => "a named pipe",
-        of if of.is_socket() => "a socket",
-        of if of.is_char_device() || of.is_block_device() => "a device",
-        _ => "something else",
-    }
-}
-
-#[cfg(not(unix))]
-fn kind(of: FileType) -> &'static str {
-    if of.is_dir() { "a folder" } else { "something else" }
 }
 
 #[cfg(all(test, unix))]

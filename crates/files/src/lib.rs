@@ -13,9 +13,11 @@ use std::path::{Path, PathBuf};
 mod error;
 pub mod faults;
 mod lock;
+mod regular;
 
 pub use error::{FileError, failed};
 pub use lock::{FolderLock, LockError, check_place};
+pub use regular::{Kind, NotReadable, open_regular};
 
 use faults::{Operation, check};
 

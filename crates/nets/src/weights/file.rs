@@ -1,8 +1,10 @@
 //! A weight file: opened, with its tensors listed and none of them read.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+
+use faculty_files::NotReadable;
 
 use super::budget::Budget;
 use super::contents::{Contents, Stored};
@@ -100,16 +102,12 @@ impl WeightFile {
 
 /// A file and its length; a pipe is not waited for.
 pub(super) fn open(path: &Path) -> Result<(File, u64)> {
-    let read_error = |source| Error::Read { path: path.to_owned(), source };
-    let not_weights = |kind| Err(Error::NotWeights { path: path.to_owned(), kind });
-    let about = fs::metadata(path).map_err(read_error)?;
-    if about.is_dir() {
-        return not_weights(Kind::Folder);
-    }
-    if !about.is_file() {
-        return not_weights(Kind::Device);
-    }
-    Ok((File::open(path).map_err(read_error)?, about.len()))
+    let not_weights = |kind| Error::NotWeights { path: path.to_owned(), kind };
+    faculty_files::open_regular(path).map_err(|error| match error {
+        NotReadable::Io(source) => Error::Read { path: path.to_owned(), source },
+        NotReadable::NotAFile(faculty_files::Kind::Folder) => not_weights(Kind::Folder),
+        _ => not_weights(Kind::Device),
+    })
 }
 
 /// Its first bytes, which tell what it is.

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
+use faculty_files::{NotReadable, open_regular};
 use faculty_nets::MapShape;
 use rten_onnx::onnx::{
     DataLocation, Dimension, GraphProto, ModelProto, TensorProto, ValueInfoProto,
@@ -164,18 +165,19 @@ fn read_bounded(path: &Path) -> Outcome<Vec<u8>> {
     let failed = |error: std::io::Error| {
         (format!("it cannot be read: {error}"), "check the path and its permissions")
     };
-    let metadata = std::fs::metadata(path).map_err(failed)?;
-    if !metadata.is_file() {
-        let hint = "give a regular file; a copy of it is one";
-        return Err(("it is a folder, a device or a pipe, no regular file".to_owned(), hint));
-    }
+    let (file, length) = open_regular(path).map_err(|error| match error {
+        NotReadable::Io(error) => failed(error),
+        _ => {
+            let hint = "give a regular file; a copy of it is one";
+            ("it is a folder, a device or a pipe, no regular file".to_owned(), hint)
+        }
+    })?;
     let mut bytes = Vec::new();
-    if metadata.len() <= MOST_BYTES {
+    if length <= MOST_BYTES {
         // Files of the system may hold more than they say.
-        let file = std::fs::File::open(path).map_err(failed)?;
         file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     }
-    if metadata.len().max(bytes.len() as u64) > MOST_BYTES {
+    if length.max(bytes.len() as u64) > MOST_BYTES {
         return Err(("it holds more than 2 GiB".to_owned(), "export a smaller network"));
     }
     Ok(bytes)
