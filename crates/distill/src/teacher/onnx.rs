@@ -31,9 +31,10 @@ use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value};
 use rten_tensor::Layout as _;
 
 use self::activation::{are_probabilities, log_of};
-use self::file::{OnnxFile, Outcome};
+use self::file::OnnxFile;
 use self::image::Layout;
 use self::limits::STACK_BYTES;
+use self::outcome::Outcome;
 use super::{FrozenClassifier, TeacherBatch, TeacherInput, TeacherOutputs, TeacherSource};
 use crate::error::{Error, Result};
 use crate::tap::Tap;
@@ -47,6 +48,7 @@ mod image;
 mod limits;
 mod lowering;
 mod nesting;
+mod outcome;
 
 pub(crate) use self::activation::Activation;
 pub(crate) use self::description::OnnxDescription;

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use rten_onnx::onnx::StringStringEntryProto;
 
-use super::file::{Outcome, parse};
+use super::file::parse;
 use super::image::ImageInput;
+use super::outcome::Outcome;
 
 /// Metadata and input of an ONNX file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -19,15 +19,10 @@ use super::image::{ImageInput, Layout};
 use super::limits::check_limits;
 use super::lowering::lower;
 use super::nesting::check_nesting;
+use super::outcome::{DAMAGED, Outcome, list};
 
 /// Model and external data together.
 const MOST_BYTES: u64 = 2 << 30;
-
-/// What went wrong, and how to mend it.
-pub(super) type Outcome<T> = Result<T, (String, &'static str)>;
-
-pub(super) const DAMAGED: &str =
-    "the file is damaged or its download was cut: fetch or export it again";
 
 /// What a recipe says about the tensors of an ONNX file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -262,11 +257,4 @@ fn the_output(graph: &GraphProto, wanted: Option<&str>) -> Outcome<String> {
             Err((text, "name the one with the logits, or else the probabilities: `output = …`"))
         }
     }
-}
-
-pub(super) fn list<'a>(names: impl Iterator<Item = Option<&'a str>>) -> String {
-    const SHOWN: usize = 8;
-    let names: Vec<String> =
-        names.take(SHOWN).map(|n| format!("`{}`", n.unwrap_or_default())).collect();
-    if names.is_empty() { String::new() } else { format!(" {}", names.join(", ")) }
 }

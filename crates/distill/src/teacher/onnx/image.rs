@@ -6,8 +6,8 @@ use rten_onnx::onnx::{
     DataType, Dimension, GraphProto, TensorShapeProto, TypeProto, TypeProtoTensor, ValueInfoProto,
 };
 
-use super::file::{Outcome, list};
 use super::graph::{float_tensor, int_attribute, ints_attribute, node};
+use super::outcome::{Outcome, list};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {

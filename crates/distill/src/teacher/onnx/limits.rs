@@ -8,8 +8,8 @@ use std::collections::HashMap;
 
 use rten_onnx::onnx::{GraphProto, NodeProto, TensorProto};
 
-use super::file::Outcome;
 use super::graph::{Index, attribute, inner_graphs, integers, kind, operator, reads};
+use super::outcome::{DAMAGED, Outcome};
 
 /// Nodes on a path from input to output. The largest networks for images have some thousands.
 pub(super) const LONGEST_PATH: usize = 10_000;
@@ -87,7 +87,7 @@ fn check_longest_path(graph: &GraphProto) -> Outcome<()> {
         }
     }
     if done < graph.node.len() {
-        return Err(("an operator waits for its own output".to_owned(), super::file::DAMAGED));
+        return Err(("an operator waits for its own output".to_owned(), DAMAGED));
     }
     Ok(())
 }

@@ -12,8 +12,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use rten_onnx::onnx::{AttributeProto, DataType, GraphProto, NodeProto, TensorProto};
 
-use super::file::Outcome;
 use super::graph::{attribute, float_tensor, int_attribute, integers, kind, node, operator};
+use super::outcome::Outcome;
 
 mod float;
 mod quantised;

@@ -4,10 +4,10 @@
 use rten_onnx::onnx::{AttributeProto, DataType, NodeProto};
 
 use super::Lowering;
-use crate::teacher::onnx::file::Outcome;
 use crate::teacher::onnx::graph::{
     attribute, float, int_attribute, integer, ints_attribute, kind, operator,
 };
+use crate::teacher::onnx::outcome::Outcome;
 
 /// Way out for networks that were exported as they train.
 const EVAL: &str = "export it for inference: `net.eval()`, without `training=`";

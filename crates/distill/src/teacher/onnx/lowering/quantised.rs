@@ -9,10 +9,10 @@
 use rten_onnx::onnx::{AttributeProto, DataType, NodeProto};
 
 use super::Lowering;
-use crate::teacher::onnx::file::Outcome;
 use crate::teacher::onnx::graph::{
     attribute, float, float_attribute, float_tensor, int_attribute, integer, operator,
 };
+use crate::teacher::onnx::outcome::Outcome;
 
 impl Lowering<'_> {
     /// Lowers an operator on quantised tensors; others are given back.
