@@ -8,6 +8,7 @@ use faculty_data::DataError;
 use faculty_distill::Error;
 use faculty_distill::methods::METHODS;
 use faculty_distill::recipe::{Problem, Recipe, RecipeError, nearest};
+use faculty_teachers::TeacherError;
 
 use crate::arguments::Arguments;
 use crate::exit::Exit;
@@ -54,6 +55,12 @@ impl From<RecipeError> for Failure {
 
 impl From<faculty_nets::Error> for Failure {
     fn from(error: faculty_nets::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<TeacherError> for Failure {
+    fn from(error: TeacherError) -> Self {
         Error::from(error).into()
     }
 }
@@ -162,7 +169,7 @@ fn key_of_flag(flag: &str) -> Option<String> {
 fn exit_code(error: &Error) -> Exit {
     match error {
         Error::Interrupted { .. }
-        | Error::CacheStopped { .. }
+        | Error::Teacher(TeacherError::CacheStopped { .. })
         | Error::HeadsStopped { .. }
         | Error::ComparisonStopped { .. } => Exit::Interrupted,
         Error::NotFinite { .. }

@@ -5,6 +5,7 @@
 //! The learner provides all this and knows no method by name; methods know no learner.
 
 pub mod class_cost;
+mod class_space;
 mod facts;
 mod loss;
 pub mod losses;
@@ -16,6 +17,7 @@ mod scale;
 mod step;
 
 pub use class_cost::{ClassCost, ClassCostError};
+pub use class_space::ClassSpace;
 pub use facts::{Shapes, TapShapes, TeacherProfile, TeacherTraits, TrainingSamples};
 pub use loss::{Loss, MapStep, MapTerm, TeacherWeights, Term};
 pub use method::{Method, needs_of_run};

@@ -12,17 +12,17 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use faculty_data::{Dataset, Format, ImageSet, SampleId};
-use faculty_distill::cache::CachePlan;
+use faculty_distill::cache::plan as plan_cache;
 use faculty_distill::compute::Compute;
 use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
 use faculty_distill::methods::{find, specs};
 use faculty_distill::optimizer::OptimizerConfig;
 use faculty_distill::recipe::Recipe;
-use faculty_distill::run::Teacher;
 use faculty_distill::tap::Tap;
-use faculty_distill::teacher::traits_of;
-use faculty_distill::teacher::{KeptInMemory, TeacherBatch, TeacherOutputs, TeacherSource};
 use faculty_nets::{MapShape, Network, weights};
+use faculty_teachers::Teacher;
+use faculty_teachers::traits_of;
+use faculty_teachers::{MemoryCachedTeacher, TeacherBatch, TeacherOutputs, TeacherSource};
 
 const SAMPLES: usize = 2048;
 const CLASSES: usize = 100;
@@ -48,13 +48,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{:<32}{:>9}{:>11}", "64 records", "min µs", "median µs");
     for dtype in ["f32", "f16"] {
         let recipe = recipe(folder.path(), "ca-mkd", 1, dtype)?;
-        CachePlan::new(&recipe, &dataset)?.build(&AtomicBool::new(false), &mut |_| {})?;
-        let plan = CachePlan::new(&recipe, &dataset)?;
+        plan_cache(&recipe, &dataset)?.build(&AtomicBool::new(false), &mut |_| {})?;
+        let plan = plan_cache(&recipe, &dataset)?;
         let order = order(&plan);
         for (what, taps) in [("logits", &[][..]), ("logits and map", &[Tap::Map])] {
             let mut cached = plan.teachers()?.remove(0).source;
             reads(&format!("{dtype} {what}, cache"), cached.as_mut(), &order, taps)?;
-            let mut kept = KeptInMemory::new(cached);
+            let mut kept = MemoryCachedTeacher::new(cached);
             reads(&format!("{dtype} {what}, memory"), &mut kept, &order, taps)?;
         }
     }
@@ -81,7 +81,7 @@ fn recipe(
     Ok(Recipe::from_str(&text, folder.join("r.toml"), &[], &specs())?.recipe)
 }
 
-fn order(plan: &CachePlan<'_>) -> Vec<SampleId> {
+fn order(plan: &faculty_teachers::cache::CachePlan<'_>) -> Vec<SampleId> {
     let part = &plan.data().train;
     part.epoch_order(1, 1).into_iter().map(|position| part.id(position)).collect()
 }
@@ -122,7 +122,7 @@ struct Work {
 
 fn steps(folder: &Path, dataset: &Dataset) -> Result<(), Box<dyn std::error::Error>> {
     let all = recipe(folder, "ca-mkd", 5, "f32")?;
-    CachePlan::new(&all, dataset)?.build(&AtomicBool::new(false), &mut |_| {})?;
+    plan_cache(&all, dataset)?.build(&AtomicBool::new(false), &mut |_| {})?;
     let mut order_of_ids = Vec::new();
     let mut works = Vec::new();
     for (count, maps) in
@@ -134,7 +134,7 @@ fn steps(folder: &Path, dataset: &Dataset) -> Result<(), Box<dyn std::error::Err
             let off = faculty_distill::recipe::OptionValue::Flag(false);
             recipe.method.options.insert("intermediate".to_owned(), off);
         }
-        let plan = CachePlan::new(&recipe, dataset)?;
+        let plan = plan_cache(&recipe, dataset)?;
         order_of_ids = order(&plan);
         let teachers = plan.teachers()?;
         let traits: Vec<TeacherTraits> =

@@ -16,9 +16,9 @@ use faculty_distill::methods::{METHODS, MethodInfo};
 use faculty_distill::optimizer::OptimizerConfig;
 use faculty_distill::preflight::TeacherProfile;
 use faculty_distill::tap::Tap;
-use faculty_distill::teacher::traits_of;
-use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource as _};
 use faculty_nets::{MapShape, Network};
+use faculty_teachers::traits_of;
+use faculty_teachers::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource as _};
 
 const BATCH: usize = 64;
 const CLASSES: usize = 100;

@@ -17,9 +17,9 @@ use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
 use faculty_distill::methods::{CaMkd, Ce, Method};
 use faculty_distill::optimizer::OptimizerConfig;
 use faculty_distill::tap::Tap;
-use faculty_distill::teacher::traits_of;
-use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource};
 use faculty_nets::{Error, MapShape, Network};
+use faculty_teachers::traits_of;
+use faculty_teachers::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource};
 
 const BATCH: usize = 64;
 /// What CA-MKD asks of its teachers.

@@ -20,9 +20,9 @@ use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
 use faculty_distill::losses::{mean_cross_entropy, weighted_kl};
 use faculty_distill::methods::{Loss, Method, Needs, Step, TeacherWeights, Term};
 use faculty_distill::optimizer::OptimizerConfig;
-use faculty_distill::teacher::traits_of;
-use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherSource as _};
 use faculty_nets::{MapShape, Network};
+use faculty_teachers::traits_of;
+use faculty_teachers::{NetworkTeacher, TeacherBatch, TeacherSource as _};
 
 /// Learns from the teachers that are right.
 #[derive(Debug)]

@@ -13,11 +13,12 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::metrics::Quality;
 use crate::recipe::Recipe;
-use crate::run::{CheckedRun, TeacherPool};
+use crate::run::CheckedRun;
 use crate::run_folder::{RunFolder, Start};
-use crate::trainer::{Event, train};
+use crate::train::{Event, train};
 use crate::{methods, record};
 use faculty_files::FolderLock;
+use faculty_teachers::TeacherPool;
 
 /// How an ablation is run.
 #[derive(Clone, Debug)]

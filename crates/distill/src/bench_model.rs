@@ -16,12 +16,15 @@ use faculty_nets::{Graph, MapShape, Network, graph_of};
 use faculty_records::bench::{BENCH_FILE, MeasuredModel, ModelBench, THROUGHPUT_BATCH};
 
 use crate::error::Result;
+use crate::heads::mounted_if_trained;
 use crate::methods::specs;
 use crate::recipe::{self, Recipe};
-use crate::run::{Labels, load_teacher, mounted_if_trained, open_dataset, prepare_data};
+use crate::run::open_dataset;
 use crate::run_folder::RunFolder;
 use crate::student::{FinishedStudent, StudentChoice};
-use crate::teacher::{NetworkTeacher, TeacherBatch, TeacherSource};
+use faculty_contract::ClassSpace;
+use faculty_teachers::{NetworkTeacher, TeacherBatch, TeacherSource};
+use faculty_teachers::{load_teacher, prepare_data};
 
 /// Runs before those that count: caches fill, memory is allocated.
 const WARM_UP: usize = 3;
@@ -75,8 +78,8 @@ fn measure_all(recipe: &Recipe, dataset: &Dataset, student: &Network) -> Result<
             left_out.push(format!("{}: a table of logits computes nothing", wanted.name));
             continue;
         }
-        let labels = Labels::Data;
-        let (mut teacher, card) = load_teacher(wanted, &data, dataset.classes(), &[], labels)?;
+        let class_space = ClassSpace::Dataset;
+        let (mut teacher, card) = load_teacher(wanted, &data, dataset.classes(), &[], class_space)?;
         let graph = teacher_graph(wanted, shape, teacher.source.classes())?;
         let source = teacher.source.as_mut();
         models.push(measure(&wanted.name, &card.network, graph.as_ref(), source, shape)?);

@@ -1,61 +1,104 @@
-//! The cache: every teacher's outputs for every view of every training sample, computed once and
-//! kept in files.
-//!
-//! ```text
-//! CACHE/manifest.json                         what it was made from: data, views, teachers
-//! CACHE/samples.safetensors                   ids of the samples that have records
-//! CACHE/teachers/NAME/logits/00000.safetensors   views of a block of samples, a file a block
-//! CACHE/teachers/NAME/map/00000.safetensors      likewise for each tap that a method reads
-//! CACHE/teachers/NAME/plain/00000.safetensors    plain images that the teachers are measured on
-//! CACHE/teachers/NAME/classifier.safetensors     the frozen classifier
-//! ```
-//! `docs/cache.md` describes the files and what they promise. [`CachePlan`] says what a recipe
-//! needs and what of it is missing, and builds it; a run opens a complete cache by itself.
+//! What the methods of a recipe read from its cache.
 
-mod classifier;
-mod identity;
-mod manifest;
-mod pixels;
-mod plan;
-mod shard;
-mod source;
-mod verify;
-mod work;
+use faculty_contract::{ClassSpace, Method, needs_of_run};
+use faculty_data::Dataset;
+use faculty_nets::Tap;
+use faculty_recipe::{self as recipe, CacheMaps, Recipe};
+use faculty_records::run::TeacherCard;
+use faculty_teachers::cache::{CacheNeeds, CachePlan};
+use faculty_teachers::{RunData, Teacher, prepare_data};
 
-pub use identity::TeacherIdentity;
-pub use manifest::{DataEntry, Manifest, SamplesEntry, TeacherEntry, ViewsEntry};
-pub(crate) use plan::check_maps;
-pub use plan::{CachePlan, CacheSize, Estimate};
-pub use source::CachedTeacher;
-pub use verify::{Verification, verify};
-pub use work::{Built, CacheEvent};
+use crate::error::{Error, Result};
+use crate::methods;
 
-use crate::tap::Tap;
-
-/// Version of the folder's layout.
-const FORMAT: u32 = 2;
-
-/// The version before, whose records do not say of what they are: the manifest alone does.
-const WITHOUT_ORIGIN: u32 = 1;
-
-/// One set of shards of a teacher.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// Logits of plain images.
-    Plain,
-    /// Logits of every view.
-    Logits,
-    /// Values of every view at a tap.
-    Tap(Tap),
+/// The cache of a recipe: looks at its data and its cache folder; nothing is written.
+///
+/// # Errors
+/// When the recipe is wrong or has no cache, the folder holds the cache of something else or is
+/// damaged, or a teacher cannot be loaded.
+pub fn plan<'a>(recipe: &'a Recipe, dataset: &'a Dataset) -> Result<CachePlan<'a>> {
+    recipe.check(&methods::specs())?;
+    plan_for_methods(recipe, std::slice::from_ref(&recipe.method), dataset)
 }
 
-impl Kind {
-    /// Name of its folder.
-    fn folder(self) -> String {
-        match self {
-            Self::Plain => "plain".to_owned(),
-            Self::Logits => "logits".to_owned(),
-            Self::Tap(tap) => tap.to_string(),
+/// The cache that serves all these methods, in place of the recipe's own.
+///
+/// # Errors
+/// As [`plan`], and [`Error::CacheLabels`].
+pub fn plan_for_methods<'a>(
+    recipe: &'a Recipe,
+    methods: &[recipe::Method],
+    dataset: &'a Dataset,
+) -> Result<CachePlan<'a>> {
+    let data = prepare_data(recipe, dataset)?;
+    Ok(CachePlan::new(recipe, needs(recipe, methods)?, dataset, data)?)
+}
+
+/// The teachers of a recipe's complete cache, in the order of the recipe, with their cards; no
+/// network is loaded.
+pub(crate) fn open(
+    recipe: &Recipe,
+    dataset: &Dataset,
+    data: RunData,
+) -> Result<Vec<(Teacher, TeacherCard)>> {
+    let needs = needs(recipe, std::slice::from_ref(&recipe.method))?;
+    check_maps(&recipe.method, recipe.train.epochs, maps(recipe))?;
+    Ok(CachePlan::new(recipe, needs, dataset, data)?.open()?)
+}
+
+fn needs(recipe: &Recipe, methods: &[recipe::Method]) -> Result<CacheNeeds> {
+    let taps = wanted_taps(methods, recipe.train.epochs, maps(recipe));
+    Ok(CacheNeeds { class_space: class_space(methods)?, taps })
+}
+
+fn maps(recipe: &Recipe) -> CacheMaps {
+    recipe.cache.as_ref().map_or_else(CacheMaps::default, |cache| cache.maps)
+}
+
+/// What the teachers are asked for beside their logits: that, and what class costs are made of.
+pub(crate) fn taps_of_run(method: &dyn Method, epochs: usize) -> Vec<Tap> {
+    let mut taps = needs_of_run(method, epochs).teacher_taps;
+    if method.own_classes() && !taps.contains(&Tap::Pooled) {
+        taps.push(Tap::Pooled);
+    }
+    taps
+}
+
+/// Refuses a method that reads what `cache.maps` leaves out.
+pub(crate) fn check_maps(method: &recipe::Method, epochs: usize, maps: CacheMaps) -> Result<()> {
+    let kept = wanted_taps(std::slice::from_ref(method), epochs, maps);
+    let read = wanted_taps(std::slice::from_ref(method), epochs, CacheMaps::Auto);
+    let missing = read.iter().find(|tap| !kept.contains(tap));
+    missing.map_or(Ok(()), |tap| {
+        let method = method.name.clone();
+        Err(Error::CacheMaps { method, tap: tap.to_string(), maps: maps.name() })
+    })
+}
+
+/// What all these methods read the teachers' logits over: a cache holds one of the two.
+fn class_space(own: &[recipe::Method]) -> Result<ClassSpace> {
+    let of = |own: &recipe::Method| ClassSpace::of(methods::build(own).as_ref());
+    let first = own.first().map_or(ClassSpace::Dataset, of);
+    match own.iter().find(|own| of(own) != first) {
+        None => Ok(first),
+        Some(other) => {
+            let methods = [&own[0].name, &other.name].map(Clone::clone);
+            Err(Error::CacheLabels { methods })
         }
     }
+}
+
+/// The taps to keep beside the logits.
+fn wanted_taps(own: &[recipe::Method], epochs: usize, maps: CacheMaps) -> Vec<Tap> {
+    let needs = |own: &recipe::Method| taps_of_run(methods::build(own).as_ref(), epochs);
+    let needed: Vec<Tap> = own.iter().flat_map(needs).collect();
+    let mut taps = match maps {
+        CacheMaps::Auto => needed,
+        CacheMaps::Full => [needed, vec![Tap::Map, Tap::Pooled]].concat(),
+        CacheMaps::Pooled => vec![Tap::Pooled],
+        CacheMaps::None => Vec::new(),
+    };
+    taps.sort_unstable();
+    taps.dedup();
+    taps
 }

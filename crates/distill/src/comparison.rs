@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use faculty_data::Dataset;
 
-use crate::cache::{CachePlan, check_maps};
+use crate::cache::taps_of_run;
+use crate::cache::{self, check_maps};
 use crate::checkpoint::Identity;
 use crate::error::{Error, Result};
 use crate::found::{Found, find_run};
@@ -25,11 +26,14 @@ use crate::heads::{self, HeadsEvent, HeadsPlan};
 use crate::methods::{self, METHODS};
 use crate::recipe::{self, CacheDtype, Method, Recipe, method_warm_ups};
 use crate::record::{RunCard, TeacherCard};
-use crate::run::{CheckedRun, Labels, TeacherPool, needs_of_run, taps_of_run};
+use crate::run::CheckedRun;
 use crate::run_folder::{RunFolder, Start};
 use crate::tap::Tap;
-use crate::trainer::{Event, train};
+use crate::train::{Event, train};
+use faculty_contract::{ClassSpace, needs_of_run};
 use faculty_files::{FolderLock, LockError};
+use faculty_teachers::TeacherPool;
+use faculty_teachers::cache::CachePlan;
 
 mod table;
 
@@ -273,7 +277,7 @@ impl<'a> CheckedComparison<'a> {
     /// [`CheckedComparison::run`].
     ///
     /// # Errors
-    /// As [`CachePlan::for_methods`].
+    /// As [`cache::plan_for_methods`].
     pub fn cache(&self) -> Result<Option<CachePlan<'_>>> {
         let cached = |own: &&Compared| !own.teachers.is_empty() && own.live.is_none();
         let methods = self.methods.iter().filter(cached).map(|own| own.method.clone());
@@ -281,7 +285,7 @@ impl<'a> CheckedComparison<'a> {
         if self.recipe.cache.is_none() || methods.is_empty() {
             return Ok(None);
         }
-        CachePlan::for_methods(&self.widest, methods, self.dataset).map(Some)
+        cache::plan_for_methods(&self.widest, &methods, self.dataset).map(Some)
     }
 
     /// Removes earlier runs, if they are to be replaced; they are not removed a second time.
@@ -484,13 +488,13 @@ fn mark_live(compared: &mut [Compared], epochs: usize) {
     let kind = |own: &Compared| {
         let method = methods::build(&own.method);
         let learns = needs_of_run(method.as_ref(), epochs).learning_teachers;
-        (own.teachers.is_empty(), learns, Labels::of(method.as_ref()))
+        (own.teachers.is_empty(), learns, ClassSpace::of(method.as_ref()))
     };
-    let shared = compared.iter().map(kind).any(|own| own == (false, false, Labels::Data));
+    let shared = compared.iter().map(kind).any(|own| own == (false, false, ClassSpace::Dataset));
     for own in compared {
         own.live = match kind(own) {
             (false, true, _) => Some("it trains its teachers".to_owned()),
-            (false, false, Labels::Own) if shared => {
+            (false, false, ClassSpace::Teacher) if shared => {
                 Some("it reads the teachers' logits over their own classes".to_owned())
             }
             _ => None,

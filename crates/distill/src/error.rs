@@ -2,13 +2,11 @@
 
 use std::path::PathBuf;
 
-use faculty_data::SampleId;
 use faculty_files::{FileError, LockError};
 
-use crate::preflight::{Soundness, Suspicion};
 use crate::recipe::RecipeError;
-use crate::teacher::ClassProblem;
 use faculty_records::run::Change;
+use faculty_teachers::TeacherError;
 
 mod hint;
 
@@ -37,26 +35,9 @@ pub enum Error {
     /// A learner that cannot be made.
     #[error(transparent)]
     Learner(#[from] faculty_learner::LearnerError),
-    /// A teacher whose classes are not those of the data.
-    #[error("teacher `{teacher}` (`{}`) does not fit the data: {problem}", path.display())]
-    TeacherClasses {
-        /// Name in the recipe.
-        teacher: String,
-        /// Its file.
-        path: PathBuf,
-        /// What does not fit.
-        problem: ClassProblem,
-    },
-    /// An ONNX file that cannot be used.
-    #[error("ONNX file `{}`: {reason}", path.display())]
-    Onnx {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-        /// How to mend it.
-        hint: String,
-    },
+    /// Teachers, what they are measured on, or their cache cannot be used.
+    #[error(transparent)]
+    Teacher(TeacherError),
     /// A finished student that cannot be used.
     #[error("student `{}`: {reason}", path.display())]
     Student {
@@ -84,34 +65,6 @@ pub enum Error {
     SecondRuntime {
         /// The runtime's reason.
         reason: String,
-    },
-    /// A file of class names or a class map that cannot be used.
-    #[error("class file `{}`: {reason}", path.display())]
-    ClassFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// A table of logits without some of the samples.
-    #[error(
-        "teacher `{teacher}` (`{}`) lacks {missing} of {samples} samples of the {part} part, first {}",
-        path.display(),
-        listed(first)
-    )]
-    MissingSamples {
-        /// Name in the recipe.
-        teacher: String,
-        /// The table.
-        path: PathBuf,
-        /// The part of the data set.
-        part: &'static str,
-        /// How many it lacks.
-        missing: usize,
-        /// Samples of the part.
-        samples: usize,
-        /// The first of them.
-        first: Vec<SampleId>,
     },
     /// A method that needs a part of a teacher which that teacher does not have.
     #[error("method `{method}` needs {what}, and {who} has none")]
@@ -146,14 +99,6 @@ pub enum Error {
         head: String,
         /// Where it would lie.
         path: PathBuf,
-    },
-    /// A head file that cannot be used.
-    #[error("head file `{}` cannot be used: {reason}", path.display())]
-    HeadFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
     },
     /// A head whose loss broke down.
     #[error("the loss of head `{head}` became {value} in epoch {epoch}")]
@@ -204,31 +149,6 @@ pub enum Error {
         /// Epochs of the run.
         epochs: usize,
     },
-    /// A teacher whose outputs are not what they are taken for.
-    #[error("teacher `{teacher}`: {problem}")]
-    TeacherOutputs {
-        /// Name in the recipe.
-        teacher: String,
-        /// What was seen.
-        problem: String,
-    },
-    /// A teacher that gives what no loss can use.
-    #[error(
-        "teacher `{teacher}` gives {} among its logits on {} of {} samples ({:.2} %) of the {part} \
-         part",
-        shown_value(.soundness.example),
-        soundness.unusable,
-        soundness.samples,
-        100.0 * soundness.unusable as f64 / soundness.samples.max(1) as f64
-    )]
-    UnusableTeacher {
-        /// Name in the recipe.
-        teacher: String,
-        /// Where it was measured.
-        part: &'static str,
-        /// On how many samples.
-        soundness: Soundness,
-    },
     /// A teacher whose values broke down while it taught.
     #[error("teacher `{teacher}` gives {value} in its {what} in epoch {epoch}, batch {batch}")]
     TeacherBroke {
@@ -244,29 +164,6 @@ pub enum Error {
         batch: usize,
         /// The last good checkpoint, if one was written.
         kept: Option<PathBuf>,
-    },
-    /// A teacher that has learnt next to nothing about these classes.
-    #[error(
-        "teacher `{teacher}` is right on {top1:.1} % of the {part} part{}, little more than chance \
-         ({chance:.1} %: always the most frequent class); mean over the classes {balanced:.1} %{}",
-        only_answer.as_ref().map_or_else(String::new, |own| format!(", says `{own}` on all of it")),
-        suspicion.as_ref().map_or_else(String::new, |own| format!("; {}", own.what))
-    )]
-    WeakTeacher {
-        /// Name in the recipe.
-        teacher: String,
-        /// Its accuracy, percent.
-        top1: f64,
-        /// Mean over the classes of its accuracy on them, percent.
-        balanced: f64,
-        /// The class that it names on every sample, if that is so.
-        only_answer: Option<String>,
-        /// Accuracy of always naming the most frequent class, percent.
-        chance: f64,
-        /// Where it was measured.
-        part: &'static str,
-        /// What seems to be wrong with it.
-        suspicion: Option<Box<Suspicion>>,
     },
     /// A method that weighs teachers by their validation accuracy, and no validation part.
     #[error("method `{method}` measures its teachers on the validation part, and there is none")]
@@ -288,27 +185,6 @@ pub enum Error {
         least: usize,
         /// Whether the method does not look at them at all.
         unused: bool,
-    },
-    /// No images to measure teachers on.
-    #[error("there is neither a validation nor a test part to measure teachers on")]
-    NothingToMeasureOn,
-    /// Normalisation constants for another number of channels.
-    #[error("`{key}` has {found} values, the images have {expected} channels")]
-    Channels {
-        /// Recipe key.
-        key: String,
-        /// Values given.
-        found: usize,
-        /// Channels of the images.
-        expected: usize,
-    },
-    /// Too little data for one batch.
-    #[error("the training part has {samples} samples, too few for one batch of {batch_size}")]
-    TooFewSamples {
-        /// Samples of the training part.
-        samples: usize,
-        /// `train.batch_size`.
-        batch_size: usize,
     },
     /// A run that does not fit into memory.
     #[error(
@@ -363,37 +239,6 @@ pub enum Error {
         /// Whether the command that resumes it could be told to go on all the same.
         can_allow: bool,
     },
-    /// A recipe without a cache, where one is asked for.
-    #[error("the recipe has no `[cache]`")]
-    NoCache,
-    /// A cache that was made from something else.
-    #[error("`{}` does not fit the recipe: {field} differs (cache: {cache}; recipe: {recipe})", path.display())]
-    CacheMismatch {
-        /// Its folder or manifest.
-        path: PathBuf,
-        /// What differs.
-        field: String,
-        /// Its value there.
-        cache: String,
-        /// The value now.
-        recipe: String,
-    },
-    /// A file of a cache that was changed or cut short.
-    #[error("`{}` is damaged: {reason}", path.display())]
-    CacheDamaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Something that should be in a cache and is not.
-    #[error("`{}` is not complete: {what} is missing", path.display())]
-    CacheIncomplete {
-        /// Its folder.
-        path: PathBuf,
-        /// What is missing.
-        what: String,
-    },
     /// A method that reads what the recipe's cache does not keep.
     #[error(
         "method `{method}` reads `{tap}` of the teachers, and `cache.maps = \"{maps}\"` leaves it out"
@@ -425,26 +270,6 @@ pub enum Error {
     NoClassCost {
         /// Name in the recipe.
         teacher: String,
-    },
-    /// The building of a cache was stopped from outside.
-    #[error("stopped building `{}`", path.display())]
-    CacheStopped {
-        /// Its folder.
-        path: PathBuf,
-    },
-    /// A teacher's value that the cache cannot hold.
-    #[error(
-        "teacher `{teacher}` gives {value} in its {what}, which is no number that {dtype} holds"
-    )]
-    CacheValue {
-        /// Name in the recipe.
-        teacher: String,
-        /// `logits` or the tap.
-        what: String,
-        /// The value.
-        value: f32,
-        /// Type of the cache.
-        dtype: &'static str,
     },
     /// An answer that says nothing.
     #[error("the network's output for `{}` is {value}", path.display())]
@@ -573,6 +398,19 @@ impl Error {
     }
 }
 
+/// What a teacher's error shares with a run's is told as the run's.
+impl From<TeacherError> for Error {
+    fn from(error: TeacherError) -> Self {
+        match error {
+            TeacherError::Data(error) => Self::Data(error),
+            TeacherError::Network(error) => Self::Network(error),
+            TeacherError::Folder(error) => Self::Folder(error),
+            TeacherError::Io { action, path, source } => Self::Io { action, path, source },
+            error => Self::Teacher(error),
+        }
+    }
+}
+
 impl From<FileError> for Error {
     fn from(FileError { action, path, source, .. }: FileError) -> Self {
         Self::Io { action, path, source }
@@ -588,18 +426,8 @@ impl From<LockError> for Error {
     }
 }
 
-fn shown_value(value: Option<f32>) -> String {
-    value.map_or_else(String::new, |value| {
-        if value.is_finite() { format!("{value:e}") } else { value.to_string() }
-    })
-}
-
 fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-fn listed(ids: &[SampleId]) -> String {
-    ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// `train.epochs` (then 3, now 60), …

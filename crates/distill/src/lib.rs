@@ -1,27 +1,28 @@
-//! Knowledge distillation from several teachers: recipes, methods, weighting, trainer.
+//! Knowledge distillation from several teachers: runs that are set up, trained, resumed, compared.
 //!
 //! ```text
 //! recipe.toml -> Recipe -> CheckedRun -> train -> run folder
 //! ```
 //! [`recipe`] reads what a run shall do; [`CheckedRun`] loads and checks everything; [`train`] runs
-//! it. [`methods`] holds one file a method, [`weighting`] one a rule, [`teacher`] the sources of
+//! it. [`methods`] holds one file a method, [`weighting`] one a rule, [`teachers`] the sources of
 //! teacher outputs, [`learner`] the gradient step. Nothing here prints or exits.
 
 pub mod ablation;
 pub mod bench_model;
 pub mod cache;
+mod changeable;
 pub mod checkpoint;
 pub mod comparison;
 mod error;
 pub mod evaluate;
 pub mod export;
+mod fit;
 mod found;
 pub mod heads;
 mod objective;
 
 pub mod plan;
 pub mod predict;
-pub mod preflight;
 
 mod epoch_sums;
 pub mod report_data;
@@ -29,10 +30,10 @@ pub mod run;
 pub mod run_folder;
 pub mod schedule;
 
+mod settings;
 mod student;
 pub mod sweep;
-pub mod teacher;
-mod trainer;
+mod train;
 
 pub use error::{Error, Result};
 pub use faculty_contract::{class_cost, losses};
@@ -41,6 +42,8 @@ pub use faculty_learner as learner;
 pub use faculty_methods as methods;
 pub use faculty_methods::weighting;
 pub use faculty_recipe as recipe;
+pub use faculty_teachers as teachers;
+pub use faculty_teachers::preflight;
 
 /// Where the student's steps are computed, as [`faculty_learner`] has it.
 pub mod compute {
@@ -61,4 +64,4 @@ pub use faculty_records::{quality as metrics, run as record, statistics};
 pub use run::{CheckedRun, open_dataset};
 pub use run_folder::{RunFolder, Start};
 pub use student::{FinishedStudent, StudentChoice};
-pub use trainer::{Event, headline, train};
+pub use train::{Event, headline, train};

@@ -16,25 +16,22 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use faculty_data::{Dataset, Part};
-use faculty_nets::{MapShape, Network};
-use faculty_records::plan::{Ensemble, PlanCard};
+use faculty_data::Dataset;
+use faculty_records::plan::PlanCard;
 
 use crate::error::Result;
-use crate::evaluate::teachers_quality;
-use crate::metrics::Quality;
 use crate::recipe::{Plan, PlanKind, Recipe};
 use crate::record::RunCard;
-use crate::run::RunData;
 use crate::run_folder::{RunFolder, Start};
-use crate::teacher::{NetworkTeacher, TeacherSource};
-use crate::trainer::Event;
 
 mod chain;
+mod event;
 mod mutual;
+mod students;
 
 use chain::Chain;
-use mutual::Cohort;
+pub use event::PlanEvent;
+use mutual::Mutual;
 
 /// A plan in which every student can be trained; nothing has been written yet.
 pub struct CheckedPlan<'a> {
@@ -44,23 +41,7 @@ pub struct CheckedPlan<'a> {
 
 enum Way<'a> {
     Chain(Box<Chain<'a>>),
-    Mutual(Box<Cohort>),
-}
-
-/// What a plan tells while it goes on.
-#[derive(Debug)]
-pub enum PlanEvent<'a> {
-    /// A student is about to be trained, or in mutual learning all of them.
-    Student {
-        /// What is known before its first epoch.
-        card: &'a RunCard,
-        /// The data.
-        data: &'a RunData,
-    },
-    /// A student was finished by an earlier call.
-    Kept(&'a RunCard),
-    /// From the training.
-    Run(Event<'a>),
+    Mutual(Box<Mutual>),
 }
 
 impl<'a> CheckedPlan<'a> {
@@ -71,7 +52,7 @@ impl<'a> CheckedPlan<'a> {
     pub fn new(recipe: &Recipe, plan: &Plan, dataset: &'a Dataset) -> Result<Self> {
         recipe.check(&crate::methods::specs())?;
         let way = match plan.kind {
-            PlanKind::Mutual => Way::Mutual(Box::new(Cohort::new(recipe, plan, dataset)?)),
+            PlanKind::Mutual => Way::Mutual(Box::new(Mutual::new(recipe, plan, dataset)?)),
             _ => Way::Chain(Box::new(Chain::new(recipe, plan, dataset)?)),
         };
         Ok(Self { kind: plan.kind, way })
@@ -111,29 +92,4 @@ impl<'a> CheckedPlan<'a> {
         folder.write_card(&card)?;
         Ok((card, plan))
     }
-}
-
-/// What the students give together.
-fn ensemble(networks: &[Network], data: &RunData) -> Result<Ensemble> {
-    let of = |part: &Option<Part>| -> Result<Option<Quality>> {
-        let Some(part) = part else { return Ok(None) };
-        let mut teachers: Vec<NetworkTeacher> =
-            networks.iter().map(|network| NetworkTeacher::new(network, None, &[])).collect();
-        let mut sources: Vec<&mut dyn TeacherSource> =
-            teachers.iter_mut().map(|teacher| teacher as _).collect();
-        let measured = teachers_quality(&mut sources, part, &data.normalisation)?;
-        Ok(measured.map(|(_, ensemble)| ensemble))
-    };
-    Ok(Ensemble { validation: of(&data.validation)?, test: of(&data.test)? })
-}
-
-/// Images as the networks get them.
-fn input(data: &RunData) -> MapShape {
-    let [channels, height, width] = data.train.shape();
-    MapShape::new(channels, height, width)
-}
-
-/// `1-resnet14`: names of files, each another one.
-fn numbered(at: usize, network: &str) -> String {
-    format!("{}-{network}", at + 1)
 }

@@ -7,12 +7,12 @@ use faculty_data::{Augmentation, Normalisation, Part, Renderer, SampleId, View, 
 use faculty_nets::MapShape;
 
 use crate::error::{Error, Result};
-use crate::evaluate::teachers_quality;
 use crate::export::{INPUT, PIXELS};
 use crate::metrics::Quality;
 use crate::recipe::OutputType;
 use crate::student::{FinishedStudent, StudentChoice, stored};
-use crate::teacher::{
+use faculty_teachers::teachers_quality;
+use faculty_teachers::{
     Activation, AsLogits, NetworkTeacher, OnnxChoice, OnnxTeacher, OutputMeter, RawOutputs,
     TeacherBatch, TeacherInput, TeacherSource,
 };

@@ -10,15 +10,18 @@ use faculty_records::report_data::{
 };
 
 use crate::error::Result;
-use crate::evaluate::{for_each_batch, mean_of_probabilities};
 use crate::learner::{Learner, LearnerBatch};
 use crate::metrics::QualityMeter;
 use crate::preflight::{ClassAccuracy, answers, class_accuracies};
-use crate::run::{RunData, Teacher};
-use crate::teacher::{TeacherBatch, TeacherOutputs};
+use faculty_teachers::{RunData, Teacher};
+use faculty_teachers::{TeacherBatch, TeacherError, TeacherOutputs};
+use faculty_teachers::{for_each_batch, mean_of_probabilities};
 
 mod examples;
+mod seen;
 mod spread;
+
+use seen::Seen;
 
 /// Version of [`ReportData`].
 const FORMAT: u32 = 1;
@@ -99,17 +102,6 @@ fn student_detail(
     })
 }
 
-/// What one pass over the part gave, samples in the order of the part.
-#[derive(Default)]
-struct Seen {
-    labels: Vec<u32>,
-    student: Vec<Option<Answer>>,
-    /// `[teachers][samples]`
-    teachers: Vec<Vec<Option<Answer>>>,
-    /// Level and weights `[teachers][samples]`, NaN where a batch had none.
-    weights: Vec<(&'static str, Vec<Vec<f64>>)>,
-}
-
 fn teachers_detail(subject: Subject<'_>, part: &Part, name: &str) -> Result<TeachersDetail> {
     let Subject { learner, teachers, data, student, epochs, batch_size } = subject;
     let classes = student.classes();
@@ -127,7 +119,7 @@ fn teachers_detail(subject: Subject<'_>, part: &Part, name: &str) -> Result<Teac
         let outputs = teachers
             .iter_mut()
             .map(|teacher| teacher.source.outputs(&view, &[]))
-            .collect::<Result<Vec<TeacherOutputs>>>()?;
+            .collect::<std::result::Result<Vec<TeacherOutputs>, TeacherError>>()?;
         for (at, output) in outputs.iter().enumerate() {
             meters[at].add(&output.logits, &batch.labels);
             seen.teachers[at].extend(examples::judge(&output.logits, &batch.labels, classes));
@@ -169,47 +161,4 @@ fn teachers_detail(subject: Subject<'_>, part: &Part, name: &str) -> Result<Teac
         weights: spread::levels(&seen, classes),
         examples: examples::choose(&seen, part, classes),
     })
-}
-
-impl Seen {
-    /// Takes the weights `[teachers, batch]` of the next `samples` samples.
-    fn add_weights(&mut self, levels: Vec<(&'static str, Vec<f64>)>, samples: usize) {
-        let before = self.labels.len();
-        let teachers = self.teachers.len();
-        for (level, weights) in levels {
-            let at = self.weights.iter().position(|(known, _)| *known == level);
-            let at = at.unwrap_or_else(|| {
-                self.weights.push((level, vec![Vec::new(); teachers]));
-                self.weights.len() - 1
-            });
-            for (own, new) in self.weights[at].1.iter_mut().zip(weights.chunks(samples.max(1))) {
-                own.resize(before, f64::NAN);
-                own.extend_from_slice(new);
-            }
-        }
-        for own in self.weights.iter_mut().flat_map(|(_, own)| own) {
-            own.resize(before + samples, f64::NAN);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn weights_of_batches_stay_with_their_samples() {
-        let mut seen = Seen { teachers: vec![Vec::new(); 2], ..Seen::default() };
-        seen.add_weights(vec![("kd", vec![0.25, 0.5, 0.75, 0.5])], 2);
-        seen.labels.extend([0, 0]);
-        // A last batch that the method cannot work on.
-        seen.add_weights(Vec::new(), 1);
-        seen.labels.push(0);
-        let (level, weights) = &seen.weights[0];
-        assert_eq!(
-            (*level, &weights[0][..2], &weights[1][..2]),
-            ("kd", &[0.25, 0.5][..], &[0.75, 0.5][..])
-        );
-        assert!(weights.iter().all(|own| own.len() == 3 && own[2].is_nan()));
-    }
 }

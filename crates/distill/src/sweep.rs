@@ -9,23 +9,27 @@
 //! recipe itself always stay in, so that the gain is known. Settings are chosen by top-1 on the
 //! validation part (ties by NLL); the test part is not looked at.
 
+use faculty_teachers::TeacherError;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use faculty_data::Dataset;
 use serde::{Deserialize, Serialize};
 
-use crate::cache::CachePlan;
+use crate::cache;
 use crate::error::{Error, Result};
 use crate::found::{Found, find_run};
 use crate::methods::{self, METHODS};
 use crate::recipe::{Method, OptionValue, Recipe};
 use crate::record::RunCard;
-use crate::run::{CheckedRun, TeacherPool, needs_of_run};
+use crate::run::CheckedRun;
 use crate::run_folder::{RunFolder, Start};
 use crate::statistics::mean;
-use crate::trainer::{Event, train};
+use crate::train::{Event, train};
+use faculty_contract::needs_of_run;
 use faculty_files::FolderLock;
+use faculty_teachers::TeacherPool;
+use faculty_teachers::cache::CachePlan;
 
 /// One of so many settings goes on to the next round, for so many times the epochs.
 pub const FACTOR: usize = 3;
@@ -215,7 +219,7 @@ impl<'a> CheckedSweep<'a> {
         first.cache = None;
         let checked = CheckedRun::sharing(&first, dataset, &mut pool)?;
         if checked.data.validation.is_none() {
-            return Err(Error::NothingToMeasureOn);
+            return Err(Error::Teacher(TeacherError::NothingToMeasureOn));
         }
         Ok(Self { plan, dataset, pool })
     }
@@ -233,14 +237,15 @@ impl<'a> CheckedSweep<'a> {
     /// [`CheckedSweep::run`].
     ///
     /// # Errors
-    /// As [`CachePlan::for_methods`].
+    /// As [`cache::plan_for_methods`].
     pub fn cache(&self) -> Result<Option<CachePlan<'_>>> {
         let recipe = &self.plan.candidates[0].recipe;
         if recipe.cache.is_none() {
             return Ok(None);
         }
-        let methods = self.plan.candidates.iter().map(|own| own.recipe.method.clone()).collect();
-        CachePlan::for_methods(recipe, methods, self.dataset).map(Some)
+        let candidates = self.plan.candidates.iter();
+        let methods: Vec<_> = candidates.map(|own| own.recipe.method.clone()).collect();
+        cache::plan_for_methods(recipe, &methods, self.dataset).map(Some)
     }
 
     /// Trains what is missing; `observe` gets each run's name with its events.
@@ -304,7 +309,10 @@ impl<'a> CheckedSweep<'a> {
             }
             match self.one(number, round, at, seed, stop, observe) {
                 Ok(card) => {
-                    let quality = card.last.validation.ok_or(Error::NothingToMeasureOn)?;
+                    let quality = card
+                        .last
+                        .validation
+                        .ok_or(Error::Teacher(TeacherError::NothingToMeasureOn))?;
                     samples = quality.samples;
                     own.top1.push(quality.top1);
                     own.nll.push(quality.nll);

@@ -6,11 +6,12 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, OnceLock};
 
 use faculty_data::{Dataset, ImageSet, idx};
-use faculty_distill::cache::{CachePlan, Manifest, verify};
+use faculty_distill::cache::plan;
 use faculty_distill::recipe::Recipe;
 use faculty_distill::{CheckedRun, Start, checkpoint, methods, open_dataset, train};
 use faculty_nets::weights;
 use faculty_report::Report;
+use faculty_teachers::cache::{Manifest, verify};
 
 use crate::{SEPARATOR, Scratch, files};
 
@@ -89,8 +90,8 @@ impl Project {
                     weights = \"teacher.safetensors\"\nallow_weak = true\n\
                     [cache]\npath = \"cache\"\n";
         let (recipe, dataset) = self.recipe("kd", text);
-        CachePlan::new(&recipe, &dataset)
-            .and_then(|plan| plan.build(&AtomicBool::new(false), &mut |_| {}))
+        plan(&recipe, &dataset)
+            .and_then(|plan| Ok(plan.build(&AtomicBool::new(false), &mut |_| {})?))
             .expect("the cache can be built");
         (recipe, dataset)
     }
@@ -194,7 +195,7 @@ pub(crate) fn cache(bytes: &[u8]) -> bool {
         .map(|manifest| manifest.to_bytes());
     let before = fs::read(&path).expect("the cache is complete");
     fs::write(&path, sealed.as_deref().unwrap_or(content)).expect("a temporary file");
-    let read = CachePlan::new(recipe, dataset).and_then(|plan| verify(&plan, 4, 0));
+    let read = plan(recipe, dataset).and_then(|plan| Ok(verify(&plan, 4, 0)?));
     let used = CheckedRun::new(recipe, dataset).is_ok();
     fs::write(&path, before).expect("a temporary file can be written");
     read.is_ok_and(|found| found.different == 0) && used

@@ -5,12 +5,12 @@ use std::sync::OnceLock;
 
 use faculty_data::{Dataset, LogitTable};
 use faculty_distill::class_cost::ClassCost;
-use faculty_distill::heads::Head;
 use faculty_distill::recipe::{Classes, Recipe};
 use faculty_distill::run::inspect_teachers;
-use faculty_distill::teacher::{OnnxChoice, OnnxTeacher, TeacherInput};
 use faculty_nets::weights::{self, WeightFile};
 use faculty_nets::{MapShape, Network};
+use faculty_teachers::Head;
+use faculty_teachers::{OnnxChoice, OnnxTeacher, TeacherInput};
 
 use crate::runs::Project;
 use crate::{Scratch, files};

@@ -4,7 +4,8 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
-use faculty_distill::cache::{Built, CacheEvent, CachePlan, CacheSize, Estimate, verify};
+use faculty_distill::cache::plan;
+use faculty_teachers::cache::{Built, CacheEvent, CachePlan, CacheSize, Estimate, verify};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -30,7 +31,7 @@ pub(crate) fn run(options: &CacheOptions) -> Result<(), Failure> {
     let stop = stop_on_interrupt();
     let dataset = open_data(&recipe)?;
     let recipe = heads::mount(&recipe, &dataset, &stop, options.json)?;
-    let plan = CachePlan::new(&recipe, &dataset)?;
+    let plan = plan(&recipe, &dataset)?;
     if options.verify.is_some() || options.dry_run {
         warn(&plan, options.json);
     }

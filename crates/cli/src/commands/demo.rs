@@ -10,13 +10,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use faculty_data::{Dataset, Part};
-use faculty_distill::evaluate::teachers_quality;
 use faculty_distill::methods::find;
 use faculty_distill::metrics::Quality;
 use faculty_distill::recipe::{self, Recipe};
-use faculty_distill::teacher::{NetworkTeacher, TeacherSource};
 use faculty_distill::{CheckedRun, Error, Event, Start, headline, open_dataset, train};
 use faculty_nets::{MapShape, Network};
+use faculty_teachers::teachers_quality;
+use faculty_teachers::{NetworkTeacher, TeacherSource};
 use serde_json::json;
 
 use super::{load_recipe, report, shown, stop_on_interrupt, use_threads};

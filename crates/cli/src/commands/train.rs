@@ -4,13 +4,14 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
-use faculty_distill::cache::CachePlan;
+use faculty_distill::cache::plan as plan_cache;
 use faculty_distill::methods::{find, specs};
 use faculty_distill::metrics::Quality;
 use faculty_distill::recipe::{self, Recipe};
 use faculty_distill::record::{RunCard, StudentResult};
-use faculty_distill::run::{MemoryNeed, RunData};
+use faculty_distill::run::MemoryNeed;
 use faculty_distill::{CheckedRun, RunFolder, Start, train};
+use faculty_teachers::RunData;
 use serde_json::json;
 
 use super::teachers::warn_of_same_teachers;
@@ -75,7 +76,7 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     let uses_teachers = recipe.method.uses_teachers(&find(&recipe.method.name).spec);
     let recipe = heads::mount(&recipe, &dataset, &stop, options.json)?;
     if recipe.cache.is_some() && uses_teachers {
-        cache::complete(CachePlan::new(&recipe, &dataset)?, &stop, options.json)?;
+        cache::complete(plan_cache(&recipe, &dataset)?, &stop, options.json)?;
     }
     let run = CheckedRun::new(&recipe, &dataset)?.allowing(changed)?;
     if options.json {

@@ -10,12 +10,9 @@ use toml::{Table, Value};
 
 use faculty_records::run::Change;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::recipe::{self, CacheDtype, CacheMaps, Recipe, default_milestones};
 use crate::record::TeacherCard;
-
-/// Keys of `train` and `method` that decide what a checkpoint holds, or which training it is of.
-const FIXED: [&str; 3] = ["method.name", "method.learn_epochs", "train.optimizer"];
 
 /// What a run is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,15 +87,6 @@ impl Identity {
         let follows = |key: &str| follows && key == "train.milestones";
         changes.retain(|change| !(is_allowed(&change.key) || follows(&change.key)));
         changes
-    }
-}
-
-/// Refuses keys that no run can change in its middle.
-pub(crate) fn check_allowed(keys: &[String]) -> Result<()> {
-    let may = |key: &str| key.starts_with("train.") || key.starts_with("method.");
-    match keys.iter().find(|key| !may(key) || FIXED.contains(&key.as_str())) {
-        Some(key) => Err(Error::CannotChange { key: key.clone() }),
-        None => Ok(()),
     }
 }
 

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use faculty_files as files;
 
-use super::{Checkpoint, Progress, Saved, save};
+use super::file::{Checkpoint, save};
+use super::progress::Progress;
+use super::state::Saved;
 use crate::error::{Error, Result};
 use crate::optimizer::OptimizerConfig;
 

@@ -9,12 +9,12 @@
 //! Each behind the prefix of the student, where there are several.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use faculty_nets::Network;
 use faculty_nets::weights::{Array, StateDict};
 
-use super::{Checkpoint, Saved, damaged};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::optimizer::OptimizerConfig;
 
@@ -22,7 +22,19 @@ const BETWEEN: &str = "between/";
 const MEMORY: &str = "memory/";
 const BEST: &str = "best/";
 
-pub(super) fn gather(
+/// One student of a checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Saved<'a> {
+    /// Before its tensors' names; the student itself has none.
+    pub(crate) prefix: &'a str,
+    /// Its state.
+    pub(crate) learner: &'a Learner,
+    /// Its network of the best epoch.
+    pub(crate) best: Option<&'a Network>,
+}
+
+/// Adds the state of a student to a checkpoint's tensors and optimiser steps.
+pub(super) fn collect_state(
     student: &Saved<'_>,
     optimizer: &OptimizerConfig,
     tensors: &mut StateDict,
@@ -52,13 +64,15 @@ pub(super) fn gather(
     }
 }
 
-pub(super) fn put_back(
-    checkpoint: &Checkpoint,
+/// Puts the state of a student from a checkpoint's tensors into its learner; gives its network of
+/// the best epoch.
+pub(super) fn restore_state(
+    path: &Path,
+    (tensors, steps): (&StateDict, &BTreeMap<String, u64>),
     prefix: &str,
     learner: &mut Learner,
     optimizer: &OptimizerConfig,
 ) -> Result<Option<Network>> {
-    let Checkpoint { path, tensors, steps, .. } = checkpoint;
     for (name, trained) in learner.trained_mut() {
         let name = format!("{prefix}{name}");
         trained.network.set_state_dict(&below(tensors, &format!("{name}/")), path)?;
@@ -107,4 +121,8 @@ fn below(tensors: &StateDict, prefix: &str) -> StateDict {
     let own = tensors.range(prefix.to_owned()..);
     own.map_while(|(key, array)| Some((key.strip_prefix(prefix)?.to_owned(), array.clone())))
         .collect()
+}
+
+pub(super) fn damaged(path: &Path, reason: String) -> Error {
+    Error::Checkpoint { path: path.to_owned(), reason }
 }

@@ -8,8 +8,7 @@ use faculty_learner::LearnerError;
 use faculty_methods::MethodError;
 use faculty_records::run::Change;
 
-use crate::checkpoint::check_allowed;
-use crate::preflight::LARGEST_LOGIT;
+use crate::changeable::unchangeable;
 
 impl Error {
     /// How to mend it, if there is a way worth naming.
@@ -27,8 +26,7 @@ impl Error {
             Self::ClassCost(error) => error.hint(),
             Self::Data(error) => error.hint(),
             Self::Network(error) => error.hint(),
-            Self::TeacherClasses { problem, .. } => Some(problem.hint()),
-            Self::Onnx { hint, .. } => Some(hint.clone()),
+            Self::Teacher(error) => error.hint(),
             Self::Student { hint, .. } => Some((*hint).to_owned()),
             Self::ExportDiffers { relative, .. } if relative.is_finite() => Some(
                 "use `--safetensors`, and report it with the network's name: at most 1e-4 is \
@@ -41,15 +39,6 @@ impl Error {
             Self::SecondRuntime { .. } => {
                 Some("use `--safetensors`, and report it with the network's name".to_owned())
             }
-            Self::ClassFile { .. } => Some(
-                "give a JSON list or object of names, or a text file with one name a line"
-                    .to_owned(),
-            ),
-            Self::MissingSamples { .. } => Some(
-                "list the ids with `faculty datasets DATA --ids` and write the table for all of \
-                 them; the data must be read as in the recipe (same `resize`, labels and classes)"
-                    .to_owned(),
-            ),
             Self::MissingPart { method, who, .. } => {
                 let options = crate::methods::find(method).spec.options;
                 let without = match options.iter().any(|option| option.key == "intermediate") {
@@ -71,36 +60,17 @@ impl Error {
                 "`faculty distill` trains it before the run, the library with `heads::mount`"
                     .to_owned(),
             ),
-            Self::HeadFile { .. } => {
-                Some("delete that file: the next run trains the head again".to_owned())
-            }
             Self::HeadNotFinite { .. } => Some("lower `heads.learning_rate`".to_owned()),
             Self::HeadsStopped { .. } => Some(
                 "heads of finished teachers are kept: the same command goes on with the others"
                     .to_owned(),
             ),
-            Self::TeacherOutputs { teacher, .. } => Some(format!(
-                "say what it gives with `output_type` on teacher `{teacher}`: `logits`, \
-                 `probabilities` or `sigmoid`"
-            )),
-            Self::UnusableTeacher { .. } => Some(format!(
-                "a loss needs finite logits within ±{LARGEST_LOGIT:e}: check its weights and its \
-                 normalisation (`mean`, `std`), whether half precision overflowed where it was \
-                 made, and in a table the rows of these samples"
-            )),
             Self::TeacherBroke { kept, .. } => {
                 let on = kept_hint(kept, "");
                 Some(format!(
                     "the learning rate is not to blame: check that teacher (`faculty teachers`), or \
                      leave the batch out with `--set train.skip_bad_batches=…`; {on}"
                 ))
-            }
-            Self::WeakTeacher { teacher, suspicion, .. } => {
-                let first = suspicion.as_ref().map_or_else(
-                    || "check its normalisation (`mean`, `std`) and class order".to_owned(),
-                    |own| own.mend.clone(),
-                );
-                Some(format!("{first}, or set `allow_weak = true` on teacher `{teacher}`"))
             }
             Self::NeedsValidation { .. } => {
                 Some("set `data.validation` above 0 or to a split, or choose another `method.name`".to_owned())
@@ -110,7 +80,6 @@ impl Error {
                  with `--set method.name=ce`"
                     .to_owned(),
             ),
-            Self::NothingToMeasureOn => Some("set `data.validation` above 0, or to a split".to_owned()),
             Self::Method(MethodError::Combination { .. }) => {
                 Some("remove that `[[method.terms]]`, or choose another method".to_owned())
             }
@@ -120,12 +89,6 @@ impl Error {
                 "set `train.epochs` above {first}, which counts both trainings, or lower \
                  `method.learn_epochs`"
             )),
-            Self::Channels { expected, .. } => {
-                Some(format!("give {expected} values, or leave the key out to measure them"))
-            }
-            Self::TooFewSamples { .. } => {
-                Some("lower `train.batch_size`, or use more samples".to_owned())
-            }
             Self::Memory { outputs: true, .. } => Some(
                 "add `[cache]`, which keeps the teachers' outputs in files, or lower `data.views`"
                     .to_owned(),
@@ -150,29 +113,13 @@ impl Error {
                 let keys: Vec<String> =
                     changes.iter().map(|change| change.key.clone()).collect();
                 let ways = "undo the change, or start a new run with `--output` or `--overwrite`";
-                let may = *can_allow && check_allowed(&keys).is_ok();
+                let may = *can_allow && unchangeable(&keys).is_none();
                 Some(match changes.as_slice() {
                     [Change { key, now, .. }, ..] if may => {
                         format!("{ways}; `--resume-with {key}={now}` goes on with the change")
                     }
                     _ => ways.to_owned(),
                 })
-            }
-            Self::NoCache => Some("add `[cache]`, and `views = 4` to `[data]`".to_owned()),
-            Self::CacheMismatch { field, cache, .. } => Some(match field.as_str() {
-                "`data.view_seed`" => format!(
-                    "set `data.view_seed = {cache}`, so that runs of all seeds share the cache, or \
-                     name another folder as `cache.path`"
-                ),
-                _ => "undo the change, or name another folder as `cache.path`".to_owned(),
-            }),
-            Self::CacheDamaged { .. } => Some(
-                "delete that file and run `faculty cache` with the recipe: nothing else is \
-                 computed again"
-                    .to_owned(),
-            ),
-            Self::CacheIncomplete { .. } => {
-                Some("run `faculty cache` with the recipe: it computes what is missing".to_owned())
             }
             Self::CacheMaps { .. } => {
                 Some("set `cache.maps = \"auto\"`, or use a method that reads logits".to_owned())
@@ -192,13 +139,6 @@ impl Error {
                  nor the length of a first training; start a new run for anything else"
                     .to_owned(),
             ),
-            Self::CacheStopped { .. } => {
-                Some("what is finished is kept: the same command goes on from there".to_owned())
-            }
-            Self::CacheValue { dtype: "f16", .. } => Some("set `cache.dtype = \"f32\"`".to_owned()),
-            Self::CacheValue { .. } => {
-                Some("check the teacher's weights and normalisation".to_owned())
-            }
             Self::NotFinite { kept: Some(kept), .. } => Some(format!(
                 "`{}` is kept: go on from it with a lower rate, `--resume-with \
                  train.learning_rate=…`, or without the batch, `--resume --set \

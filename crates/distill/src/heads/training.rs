@@ -6,19 +6,21 @@ use std::time::Instant;
 use faculty_data::Batch;
 use faculty_nets::{GraphBuilder, MapShape, Network};
 
-use super::file::Head;
-use super::{HeadsPlan, Planned};
+use super::plan::{HeadsPlan, Planned};
 use crate::compute::Compute;
 use crate::error::{Error, Result};
 use crate::learner::{Learner, LearnerBatch};
 use crate::methods::Ce;
 use crate::optimizer::OptimizerConfig;
 use crate::recipe::{HeadTraining, Teacher};
-use crate::run::{KEEP_IN_MEMORY_BYTES, RunData, Settings, epoch_batches, open_backbone, settings};
 use crate::schedule::{Schedule, Shape};
+use crate::settings::{Settings, epoch_batches};
 use crate::tap::Tap;
-use crate::teacher::{KeptInMemory, TeacherBatch, TeacherSource, bytes_needed};
 use faculty_files::FolderLock;
+use faculty_teachers::{
+    Head, KEEP_IN_MEMORY_BYTES, MemoryCachedTeacher, RunData, TeacherBatch, TeacherSource,
+    bytes_needed, open_backbone,
+};
 
 /// Start of the random numbers of every head: runs of all seeds share their heads.
 const SEED: u64 = 1;
@@ -107,7 +109,7 @@ impl HeadsPlan<'_> {
             // The network is frozen: each view of each sample goes through it once.
             let samples = data.train.len().saturating_mul(views as usize);
             if bytes_needed(source.as_ref(), &taps, samples) <= KEEP_IN_MEMORY_BYTES {
-                source = Box::new(KeptInMemory::new(source).with_taps(taps.clone()));
+                source = Box::new(MemoryCachedTeacher::new(source).with_taps(taps.clone()));
             }
         }
         let shape = |tap| source.tap_shape(tap).expect("the plan names taps of the network");
@@ -187,7 +189,7 @@ impl HeadsPlan<'_> {
                 restart_after: None,
             },
             clip: None,
-            ..settings(self.recipe, String::new())
+            ..Settings::of(self.recipe, String::new())
         }
     }
 }

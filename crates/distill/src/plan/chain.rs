@@ -8,15 +8,17 @@ use faculty_nets::Network;
 
 use faculty_records::plan::{Ensemble, PlannedStudent};
 
-use super::{PlanEvent, ensemble, input, numbered};
+use super::event::PlanEvent;
+use super::students::{ensemble, input, numbered};
 use crate::error::{Error, Result};
 use crate::found::{Found, check_same_recipe, find_run};
 use crate::methods;
 use crate::recipe::{Method, Plan, PlanKind, Recipe, Teacher};
 use crate::record::RunCard;
-use crate::run::{CheckedRun, RunData, check_untrained};
+use crate::run::{CheckedRun, check_untrained};
 use crate::run_folder::{RunFolder, Start};
-use crate::trainer::train;
+use crate::train::train;
+use faculty_teachers::RunData;
 
 /// Born-again generations, or assistants and a student.
 pub(super) struct Chain<'a> {

@@ -3,7 +3,7 @@
 use faculty_data::{Part, thumbnail};
 use faculty_records::report_data::{Answer, Example};
 
-use super::Seen;
+use super::seen::Seen;
 use crate::preflight::answers;
 
 /// Most examples of a run; a data set of more classes shows one of as many classes.

@@ -2,7 +2,7 @@
 
 use faculty_records::report_data::{LevelWeights, TeacherWeightsSeen, WeightSpread};
 
-use super::Seen;
+use super::seen::Seen;
 use crate::statistics::mean;
 
 pub(super) fn levels(seen: &Seen, classes: usize) -> Vec<LevelWeights> {

@@ -1,11 +1,11 @@
 //! How far teachers' classes are from the data's, from files or from the teachers themselves.
 
-use super::{RunData, Teacher, epoch_batches, same_classes, settings};
 use crate::class_cost::ClassCost;
 use crate::error::{Error, Result};
 use crate::recipe::{self, Recipe};
+use crate::settings::{Settings, epoch_batches};
 use crate::tap::Tap;
-use crate::teacher::{FrozenClassifier, TeacherBatch};
+use faculty_teachers::{FrozenClassifier, RunData, Teacher, TeacherBatch, same_classes};
 
 /// One a teacher of the recipe, which are given in its order.
 ///
@@ -72,7 +72,7 @@ fn means(
     }
     let mut counts = vec![0_usize; classes];
     // Every sample, in the order of the first epoch.
-    let settings = super::Settings { drop_last: false, ..settings(recipe, String::new()) };
+    let settings = Settings { drop_last: false, ..Settings::of(recipe, String::new()) };
     let mut loader = epoch_batches(data, &settings, 1, 0)?;
     while let Some(batch) = loader.next() {
         let batch = batch?;

@@ -5,9 +5,9 @@ use std::fs;
 
 use faculty_nets::TrainingRun;
 
-use super::Settings;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
+use crate::settings::Settings;
 
 /// Batches that the loader holds, and copies of what losses read: as leaves of the tape, their
 /// gradients, and one more while the tape runs.

@@ -9,16 +9,18 @@
 use faculty_data::{Dataset, Part};
 use serde::{Deserialize, Serialize};
 
-use super::preflight::{check_own_classes, limited, mounted_if_trained};
-use super::teachers::shown_name;
-use super::{Labels, RunData, Teacher, class_costs, load_teacher, prepare_data, same_classes};
+use super::class_costs;
 use crate::class_cost::{ClassCost, probabilities};
 use crate::error::Result;
-use crate::evaluate::for_each_batch;
+use crate::heads::mounted_if_trained;
 use crate::methods::{self, label_cost};
 use crate::recipe::Recipe;
 use crate::tap::Tap;
-use crate::teacher::TeacherBatch;
+use faculty_contract::ClassSpace;
+use faculty_teachers::{
+    RunData, Teacher, TeacherBatch, check_own_classes, for_each_batch, limited, load_teacher,
+    prepare_data, same_classes, shown_name,
+};
 
 /// One teacher's place.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,7 +68,9 @@ pub fn rank_teachers(
     let mut teachers: Vec<Teacher> = recipe
         .teachers
         .iter()
-        .map(|wanted| Ok(load_teacher(wanted, &data, classes, &[Tap::Pooled], Labels::Own)?.0))
+        .map(|wanted| {
+            Ok(load_teacher(wanted, &data, classes, &[Tap::Pooled], ClassSpace::Teacher)?.0)
+        })
         .collect::<Result<_>>()?;
     check_own_classes(&data, &mut teachers)?;
     let costs = class_costs(recipe, classes, &data, &mut teachers)?;

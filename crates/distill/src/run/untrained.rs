@@ -3,16 +3,15 @@
 use faculty_data::Dataset;
 use faculty_nets::{MapShape, Network};
 
-use super::teachers::{check_batches, check_parts};
-use super::{RunData, Teacher, needs_of_run};
 use crate::error::{Error, Result};
+use crate::fit::{check_batches, check_parts};
 use faculty_contract::Shapes;
+use faculty_contract::needs_of_run;
 
 use crate::learner::TeacherTraits;
 use crate::methods;
 use crate::recipe::Recipe;
-use crate::teacher::NetworkTeacher;
-use crate::teacher::traits_of;
+use faculty_teachers::{NetworkTeacher, RunData, Teacher, traits_of};
 
 /// Whether the recipe's student can learn from its only teacher by its method; of the teacher only
 /// the name of its network is looked at.

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use faculty_data::{Dataset, Format};
-use faculty_distill::cache::{Built, CacheEvent, CachePlan, verify};
+use faculty_distill::cache::plan as plan_cache;
 use faculty_distill::recipe::Recipe;
-use faculty_distill::teacher::{TeacherBatch, TeacherSource as _};
 use faculty_distill::{CheckedRun, Error};
 use faculty_nets::weights;
+use faculty_teachers::TeacherError;
+use faculty_teachers::cache::{Built, CacheEvent, verify};
+use faculty_teachers::{TeacherBatch, TeacherSource as _};
 use safetensors::{Dtype, SafeTensors};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -26,7 +28,7 @@ fn cached(folder: &Path, method: &str, teachers: usize, sets: &[&str]) -> Recipe
 
 fn build(recipe: &Recipe) -> Result<Built, Error> {
     let dataset = dataset();
-    CachePlan::new(recipe, &dataset)?.build(&AtomicBool::new(false), &mut |_| {})
+    plan_cache(recipe, &dataset)?.build(&AtomicBool::new(false), &mut |_| {}).map_err(Error::from)
 }
 
 fn checked(recipe: &Recipe) -> Result<CheckedRun, Error> {
@@ -126,7 +128,7 @@ fn maps_can_follow_logits() {
     build(&logits).unwrap();
     let maps = cached(folder.path(), "ca-mkd", 1, &[]);
     let error = checked(&maps).err().unwrap();
-    assert!(matches!(&error, Error::CacheIncomplete { .. }), "{error}");
+    assert!(matches!(&error, Error::Teacher(TeacherError::CacheIncomplete { .. })), "{error}");
     let built = build(&maps).unwrap();
     // The training part of 240 samples in blocks of 50, and nothing else.
     assert_eq!(built.shards, 5);
@@ -151,7 +153,7 @@ fn a_stopped_build_goes_on_to_the_same_bytes_without_computing_anything_twice() 
         let stop = AtomicBool::new(false);
         let mut seen = 0;
         let before = files_or_none(&cache);
-        let built = CachePlan::new(&recipe, &dataset).unwrap().build(&stop, &mut |event| {
+        let built = plan_cache(&recipe, &dataset).unwrap().build(&stop, &mut |event| {
             let CacheEvent::Images { total, done, .. } = event;
             assert!(done <= total);
             seen += 1;
@@ -165,7 +167,7 @@ fn a_stopped_build_goes_on_to_the_same_bytes_without_computing_anything_twice() 
                 shards += built.shards;
                 break;
             }
-            Err(error) => assert!(matches!(error, Error::CacheStopped { .. }), "{error}"),
+            Err(error) => assert!(matches!(error, TeacherError::CacheStopped { .. }), "{error}"),
         }
         stops += 1;
     }
@@ -200,9 +202,9 @@ fn another_origin_is_refused_and_named() {
     let before = files(&folder.path().join("cache"));
     let refused = |recipe: &Recipe, dataset: &Dataset| {
         let run = CheckedRun::new(recipe, dataset).err().unwrap();
-        let plan = CachePlan::new(recipe, dataset).err().unwrap();
+        let plan = plan_cache(recipe, dataset).err().unwrap();
         assert_eq!(run.to_string(), plan.to_string());
-        assert!(matches!(plan, Error::CacheMismatch { .. }), "{plan}");
+        assert!(matches!(plan, Error::Teacher(TeacherError::CacheMismatch { .. })), "{plan}");
         assert!(plan.hint().is_some());
         (plan.to_string(), plan.hint().unwrap())
     };
@@ -232,7 +234,7 @@ fn another_origin_is_refused_and_named() {
         change(&mut other);
         if expected.contains("std") {
             let mean =
-                CachePlan::new(&recipe, &dataset()).unwrap().manifest().normalisation.mean.clone();
+                plan_cache(&recipe, &dataset()).unwrap().manifest().normalisation.mean.clone();
             other.teachers[1].mean = Some(mean);
         }
         let (message, hint) = refused(&other, &dataset());
@@ -259,7 +261,7 @@ fn another_origin_is_refused_and_named() {
     let mut more = recipe.clone();
     more.data.validation = 0.05.into();
     // Measured on more samples it would differ first.
-    let own = CachePlan::new(&recipe, &whole).unwrap().manifest().normalisation.clone();
+    let own = plan_cache(&recipe, &whole).unwrap().manifest().normalisation.clone();
     (more.data.mean, more.data.std) = (Some(own.mean), Some(own.std));
     let (message, _) = refused(&more, &dataset());
     assert!(message.contains("samples for training"), "{message}");
@@ -309,8 +311,11 @@ fn a_flipped_byte_anywhere_is_refused() {
                 Ok(()) => assert!(harmless, "{}: byte {place}", name.display()),
                 Err(error) => {
                     let text = error.to_string();
-                    let refusal =
-                        matches!(error, Error::CacheDamaged { .. } | Error::CacheMismatch { .. });
+                    let refusal = matches!(
+                        error,
+                        Error::Teacher(TeacherError::CacheDamaged { .. })
+                            | Error::Teacher(TeacherError::CacheMismatch { .. })
+                    );
                     assert!(refusal, "{}: byte {place}: {text}", name.display());
                     assert!(text.contains(&*name.file_name().unwrap().to_string_lossy()), "{text}");
                 }
@@ -336,8 +341,15 @@ fn a_file_cut_short_or_missing_is_refused_and_mended_alone() {
         for keep in [0, 7, 8, 60, bytes.len() / 2, bytes.len() - 1] {
             std::fs::write(&path, &bytes[..keep]).unwrap();
             let error = checked(&recipe).err().unwrap();
-            assert!(matches!(error, Error::CacheDamaged { .. }), "{}: {error}", name.display());
-            assert!(matches!(build(&recipe).unwrap_err(), Error::CacheDamaged { .. }));
+            assert!(
+                matches!(error, Error::Teacher(TeacherError::CacheDamaged { .. })),
+                "{}: {error}",
+                name.display()
+            );
+            assert!(matches!(
+                build(&recipe).unwrap_err(),
+                Error::Teacher(TeacherError::CacheDamaged { .. })
+            ));
         }
         std::fs::remove_file(&path).unwrap();
         if name.ends_with("samples.safetensors") {
@@ -346,13 +358,17 @@ fn a_file_cut_short_or_missing_is_refused_and_mended_alone() {
             continue;
         }
         let error = checked(&recipe).err().unwrap();
-        assert!(matches!(error, Error::CacheIncomplete { .. }), "{}: {error}", name.display());
+        assert!(
+            matches!(error, Error::Teacher(TeacherError::CacheIncomplete { .. })),
+            "{}: {error}",
+            name.display()
+        );
         assert!(build(&recipe).unwrap().shards <= 1);
         assert!(files(&cache) == good, "{}", name.display());
     }
     // Cut while it is in use: an error, not a signal.
     let dataset = dataset();
-    let plan = CachePlan::new(&recipe, &dataset).unwrap();
+    let plan = plan_cache(&recipe, &dataset).unwrap();
     let mut sources = plan.teachers().unwrap();
     let part = plan.data().train.clone();
     let ids = part.ids();
@@ -386,7 +402,10 @@ fn records_of_one_teacher_never_pass_for_those_of_another() {
     ] {
         swap(a, b);
         for error in [checked(&recipe).err().unwrap(), build(&recipe).unwrap_err()] {
-            assert!(matches!(error, Error::CacheDamaged { .. }), "{a}: {error}");
+            assert!(
+                matches!(error, Error::Teacher(TeacherError::CacheDamaged { .. })),
+                "{a}: {error}"
+            );
             assert!(error.to_string().contains("of something else"), "{a}: {error}");
         }
         swap(a, b);
@@ -401,7 +420,7 @@ fn records_of_one_teacher_never_pass_for_those_of_another() {
     swap("t0/logits", "t1/logits");
     std::fs::remove_file(cache.join("manifest.json")).unwrap();
     let data = dataset();
-    let warnings = CachePlan::new(&recipe, &data).unwrap().warnings();
+    let warnings = plan_cache(&recipe, &data).unwrap().warnings();
     assert!(warnings[0].contains("computed again"), "{warnings:?}");
     let written = build(&recipe).unwrap().shards;
     assert_eq!(
@@ -409,7 +428,7 @@ fn records_of_one_teacher_never_pass_for_those_of_another() {
         good.keys().filter(|path| path.starts_with("teachers/t0/logits")).count() * 2
     );
     assert!(files(&cache) == good);
-    assert!(CachePlan::new(&recipe, &data).unwrap().warnings().is_empty());
+    assert!(plan_cache(&recipe, &data).unwrap().warnings().is_empty());
 
     // The weights of a teacher are exchanged and the manifest is deleted, as a hint may say.
     let mut other = recipe.clone();
@@ -457,7 +476,7 @@ fn a_record_follows_its_sample_through_every_order_and_subset() {
     let recipe = cached(folder.path(), "ca-mkd", 1, &["cache.block=7"]);
     build(&recipe).unwrap();
     let whole = dataset();
-    let plan = CachePlan::new(&recipe, &whole).unwrap();
+    let plan = plan_cache(&recipe, &whole).unwrap();
     let mut source = plan.teachers().unwrap().remove(0).source;
     let taps = [faculty_distill::tap::Tap::Map];
     let ids = plan.data().train.ids();
@@ -496,7 +515,7 @@ fn a_record_follows_its_sample_through_every_order_and_subset() {
         whole.test().map(|test| (**test).clone()),
     )
     .unwrap();
-    assert!(CachePlan::new(&recipe, &reversed).unwrap().is_complete());
+    assert!(plan_cache(&recipe, &reversed).unwrap().is_complete());
     // A recipe on fewer of the samples reads the records of those, if its normalisation is given.
     let given = ["data.mean=[0.4]", "data.std=[0.25]", "cache.block=7"];
     let folder = tempfile::tempdir().unwrap();
@@ -504,7 +523,7 @@ fn a_record_follows_its_sample_through_every_order_and_subset() {
     build(&large).unwrap();
     let mut small = large;
     small.data.train_samples = Some(100);
-    assert!(CachePlan::new(&small, &whole).unwrap().is_complete());
+    assert!(plan_cache(&small, &whole).unwrap().is_complete());
     let (live, from_cache) = (folder.path().join("live"), folder.path().join("small"));
     run(&small, &from_cache).unwrap();
     small.cache = None;
@@ -521,7 +540,7 @@ fn verification_computes_records_again_and_sees_a_wrong_one() {
         recipe.cache.as_mut().unwrap().path = Some(folder.path().join(dtype));
         build(&recipe).unwrap();
         let dataset = dataset();
-        let found = verify(&CachePlan::new(&recipe, &dataset).unwrap(), 40, 5).unwrap();
+        let found = verify(&plan_cache(&recipe, &dataset).unwrap(), 40, 5).unwrap();
         assert_eq!((found.records, found.different, found.first), (40, 0, None), "{dtype}");
     }
     // Records of another teacher under this one's name, with everything else right.
@@ -537,7 +556,7 @@ fn verification_computes_records_again_and_sees_a_wrong_one() {
     let forged = relabelled(&stolen, &std::fs::read(&shard).unwrap());
     std::fs::write(&shard, forged).unwrap();
     let dataset = dataset();
-    let found = verify(&CachePlan::new(&recipe, &dataset).unwrap(), 200, 5).unwrap();
+    let found = verify(&plan_cache(&recipe, &dataset).unwrap(), 200, 5).unwrap();
     assert!(found.different > 5 && found.largest_difference > 0.01, "{found:?}");
     assert!(found.first.unwrap().contains("teacher `t0`, logits of view"));
 }
@@ -573,7 +592,10 @@ fn values_that_half_precision_cannot_hold_and_weak_teachers_stop_the_build() {
     state.get_mut("fc.bias").unwrap().values[1] = 1e5;
     weights::write(&path, &state, &BTreeMap::new()).unwrap();
     let error = build(&recipe).unwrap_err();
-    assert!(matches!(&error, Error::CacheValue { dtype: "f16", .. }), "{error}");
+    assert!(
+        matches!(&error, Error::Teacher(TeacherError::CacheValue { dtype: "f16", .. })),
+        "{error}"
+    );
     assert!(error.hint().unwrap().contains("f32"));
 
     // Always the first class; told after the plain images, before the views.
@@ -585,7 +607,7 @@ fn values_that_half_precision_cannot_hold_and_weak_teachers_stop_the_build() {
     weak.teachers[0].allow_weak = false;
     weak.data.validation = 0.0.into();
     let error = build(&weak).unwrap_err();
-    assert!(matches!(error, Error::WeakTeacher { .. }), "{error}");
+    assert!(matches!(error, Error::Teacher(TeacherError::WeakTeacher { .. })), "{error}");
     let logits = folder.path().join("cache/teachers/t0/logits");
     assert_eq!(std::fs::read_dir(logits).unwrap().count(), 0);
 }

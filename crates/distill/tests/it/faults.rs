@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use faculty_distill::cache::plan as plan_cache;
 use faculty_distill::checkpoint::Checkpoint;
 use faculty_distill::recipe::Recipe;
 use faculty_distill::{Error, Event, Start};
 use faculty_files::LockError;
 use faculty_files::faults::{self, Operation};
+use faculty_teachers::TeacherError;
 
 use crate::resume::{resumed, run_until};
 use crate::runs::{recipe, run, run_with, student, timeless};
@@ -157,7 +159,7 @@ fn cached(folder: &Path, block: usize) -> Recipe {
     let sets = ["data.views=2", "train.epochs=2", &block, &path];
     let recipe = recipe(folder, "ca-mkd", 2, &sets);
     let dataset = crate::data::dataset();
-    let plan = faculty_distill::cache::CachePlan::new(&recipe, &dataset).unwrap();
+    let plan = plan_cache(&recipe, &dataset).unwrap();
     plan.build(&AtomicBool::new(false), &mut |_| {}).unwrap();
     recipe
 }
@@ -204,7 +206,7 @@ fn a_cache_shard_that_goes_bad_in_mid_run_stops_it_with_its_batches_kept() {
         bytes[end / 2..].iter_mut().for_each(|byte| *byte ^= 0x40);
         std::fs::write(path, bytes).unwrap();
     });
-    assert!(matches!(error, Error::CacheDamaged { .. }), "{error}");
+    assert!(matches!(error, Error::Teacher(TeacherError::CacheDamaged { .. })), "{error}");
     assert!(error.hint().unwrap().contains("`faculty cache`"));
 }
 
@@ -212,7 +214,7 @@ fn a_cache_shard_that_goes_bad_in_mid_run_stops_it_with_its_batches_kept() {
 fn a_cache_shard_that_vanishes_before_it_is_opened_stops_the_run_with_its_batches_kept() {
     // 54 shards, of which the first batch of 32 has opened 32 at most; those stay readable.
     let error = with_shards_spoilt(4, 1, &|path, _| std::fs::remove_file(path).unwrap());
-    assert!(matches!(error, Error::CacheIncomplete { .. }), "{error}");
+    assert!(matches!(error, Error::Teacher(TeacherError::CacheIncomplete { .. })), "{error}");
     assert!(told(&error).contains("shard "), "{}", told(&error));
     assert!(error.hint().unwrap().contains("`faculty cache`"));
 }

@@ -16,9 +16,9 @@ use faculty_distill::methods::{
 use faculty_distill::optimizer::OptimizerConfig;
 use faculty_distill::preflight::TeacherProfile;
 use faculty_distill::tap::Tap;
-use faculty_distill::teacher::traits_of;
-use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource};
 use faculty_nets::Network;
+use faculty_teachers::traits_of;
+use faculty_teachers::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource};
 
 use crate::data::{CLASSES, SIDE, network, network_of, unit};
 

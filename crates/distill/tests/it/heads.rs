@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use faculty_distill::cache::CachePlan;
-use faculty_distill::heads::{Head, HeadsEvent, HeadsPlan, mount};
+use faculty_distill::cache::plan as plan_cache;
+use faculty_distill::heads::{HeadsEvent, HeadsPlan, mount};
 use faculty_distill::methods::specs;
 use faculty_distill::recipe::{Heads, Recipe};
 use faculty_distill::run::inspect_teachers;
 use faculty_distill::{CheckedRun, Error, Event, Start};
+use faculty_teachers::Head;
+use faculty_teachers::TeacherError;
 
 use crate::data::dataset;
 use crate::runs::{recipe, run, run_with, student, timeless};
@@ -121,7 +123,7 @@ fn stopping_leaves_whole_heads_or_none() {
     // A damaged file is told, not used.
     std::fs::write(&kept[0], &std::fs::read(&kept[0]).unwrap()[..100]).unwrap();
     let error = mounted(&recipe).unwrap_err();
-    assert!(matches!(error, Error::HeadFile { .. }), "{error}");
+    assert!(matches!(error, Error::Teacher(TeacherError::HeadFile { .. })), "{error}");
     // So is the head of something else under its name.
     std::fs::copy(&kept[1], &kept[0]).unwrap();
     let error = mounted(&recipe).unwrap_err().to_string();
@@ -151,10 +153,10 @@ fn a_run_with_heads_resumes_and_trains_from_a_cache_bit_for_bit() {
     assert!(student(&parts) == student(&whole), "students differ");
     assert_eq!(timeless(&parts), timeless(&whole));
 
-    let plan = CachePlan::new(&cached, &dataset()).map(|plan| plan.folder().to_owned());
+    let plan = plan_cache(&cached, &dataset()).map(|plan| plan.folder().to_owned());
     assert_eq!(plan.unwrap(), folder.path().join("cache"));
     let dataset = dataset();
-    let built = CachePlan::new(&cached, &dataset).unwrap();
+    let built = plan_cache(&cached, &dataset).unwrap();
     built.build(&AtomicBool::new(false), &mut |_| {}).unwrap();
     let from_cache = run(&cached, &folder.path().join("cached")).unwrap();
     assert!(student(&folder.path().join("cached")) == student(&whole), "students differ");

@@ -8,9 +8,9 @@ use faculty_distill::learner::{Learner, LearnerBatch};
 use faculty_distill::methods::{Method, Mmkd, MmkdConfig};
 use faculty_distill::optimizer::{OptimizerConfig, OptimizerState};
 use faculty_distill::tap::Tap;
-use faculty_distill::teacher::traits_of;
-use faculty_distill::teacher::{NetworkTeacher, TeacherBatch, TeacherSource as _};
 use faculty_nets::{Network, weights};
+use faculty_teachers::traits_of;
+use faculty_teachers::{NetworkTeacher, TeacherBatch, TeacherSource as _};
 
 use crate::data::{CLASSES, dataset, network};
 use crate::finite_differences::{BATCH, Setup};

@@ -9,12 +9,12 @@ use faculty_distill::methods::specs;
 use faculty_distill::recipe::Recipe;
 use faculty_distill::record::{EpochRecord, TeacherCard, TermRecord};
 use faculty_distill::tap::Tap;
-use faculty_distill::teacher::{
+use faculty_distill::{CheckedRun, Error, Start, train};
+use faculty_nets::{MapShape, Network};
+use faculty_teachers::{
     NetworkTeacher, OnnxChoice, OnnxTeacher, TeacherBatch, TeacherInput, TeacherOutputs,
     TeacherSource,
 };
-use faculty_distill::{CheckedRun, Error, Start, train};
-use faculty_nets::{MapShape, Network};
 
 use crate::data::{CLASSES, SIDE, dataset, unit};
 
@@ -30,7 +30,7 @@ fn input() -> TeacherInput {
 }
 
 fn load(name: &str, choice: &OnnxChoice) -> Result<OnnxTeacher, Error> {
-    OnnxTeacher::load(&file(name), choice, input())
+    Ok(OnnxTeacher::load(&file(name), choice, input())?)
 }
 
 fn images(count: usize) -> Vec<f32> {

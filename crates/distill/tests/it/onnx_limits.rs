@@ -4,10 +4,8 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use faculty_data::SampleId;
-use faculty_distill::teacher::{
-    OnnxChoice, OnnxTeacher, TeacherBatch, TeacherInput, TeacherSource as _,
-};
 use faculty_nets::MapShape;
+use faculty_teachers::{OnnxChoice, OnnxTeacher, TeacherBatch, TeacherInput, TeacherSource as _};
 use rten_onnx::onnx::{
     DataLocation, DataType, Dimension, GraphProto, ModelProto, NodeProto, StringStringEntryProto,
     TensorProto, TensorShapeProto, TypeProto, TypeProtoTensor, ValueInfoProto,

@@ -5,10 +5,8 @@ use std::path::Path;
 
 use faculty_data::SampleId;
 use faculty_distill::Error;
-use faculty_distill::teacher::{
-    OnnxChoice, OnnxTeacher, TeacherBatch, TeacherInput, TeacherSource as _,
-};
 use faculty_nets::MapShape;
+use faculty_teachers::{OnnxChoice, OnnxTeacher, TeacherBatch, TeacherInput, TeacherSource as _};
 use safetensors::SafeTensors;
 
 const IMAGE: MapShape = MapShape::new(2, 5, 6);

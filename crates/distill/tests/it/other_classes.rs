@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use faculty_data::Dataset;
-use faculty_distill::cache::CachePlan;
+use faculty_distill::cache::plan as plan_cache;
 use faculty_distill::methods::specs;
 use faculty_distill::recipe::Recipe;
 use faculty_distill::run::rank_teachers;
 use faculty_distill::{CheckedRun, Error, Start, train};
 use faculty_nets::weights::{self, Array};
+use faculty_teachers::TeacherError;
 
 use crate::data::{dataset, relabelled};
 use crate::runs::{run, student, timeless};
@@ -66,7 +67,7 @@ fn a_teacher_of_other_classes_teaches_live_and_from_a_cache() {
     assert!(values[5] < values[0], "the student comes nearer: {values:?}");
 
     let data = dataset();
-    let plan = CachePlan::new(&cached, &data).unwrap();
+    let plan = plan_cache(&cached, &data).unwrap();
     plan.build(&AtomicBool::new(false), &mut |_| {}).unwrap();
     run(&cached, &at.join("cached")).unwrap();
     assert!(student(&at.join("live")) == student(&at.join("cached")), "students differ");
@@ -74,7 +75,7 @@ fn a_teacher_of_other_classes_teaches_live_and_from_a_cache() {
 
     // Where classes have to match, the same teacher does not.
     let error = run(&recipe(at, "aver", &entry("coarse"), &[]), &at.join("aver")).unwrap_err();
-    assert!(matches!(error, Error::TeacherClasses { .. }), "{error}");
+    assert!(matches!(error, Error::Teacher(TeacherError::TeacherClasses { .. })), "{error}");
 }
 
 #[test]

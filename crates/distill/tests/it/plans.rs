@@ -426,7 +426,7 @@ fn a_peer_in_training_is_a_constant_of_the_other_ones_loss() {
     let alone = LearnerBatch { teachers: &[], ..setup.batch() };
     let logits = peer.predict(&alone).to_vec();
     own.predict(&alone);
-    let outputs = [faculty_distill::teacher::TeacherOutputs { logits, maps: Vec::new() }];
+    let outputs = [faculty_teachers::TeacherOutputs { logits, maps: Vec::new() }];
     let live = own.gradients_of_prediction(&LearnerBatch { teachers: &outputs, ..alone });
     let before = peer.student.gradients().to_vec();
     let mut again = fresh(5);

@@ -11,6 +11,7 @@ use faculty_distill::record::{EpochRecord, RunCard};
 use faculty_distill::run::inspect_teachers;
 use faculty_distill::{CheckedRun, Error, Event, Start, train};
 use faculty_nets::weights;
+use faculty_teachers::TeacherError;
 
 use crate::data::{dataset, network};
 
@@ -261,19 +262,22 @@ fn misfits_are_refused_before_anything_is_written() {
     // Measured on the test part then, which is balanced: right on exactly a third.
     weak.data.validation = 0.0.into();
     let error = refused(&weak);
-    assert!(matches!(&error, Error::WeakTeacher { .. }), "{error}");
+    assert!(matches!(&error, Error::Teacher(TeacherError::WeakTeacher { .. })), "{error}");
     assert!(error.hint().unwrap().contains("allow_weak"), "{error}");
 
     // Normalisation for colour images.
     let mut colour = good.clone();
     colour.data.mean = Some(vec![0.5; 3]);
     colour.data.std = Some(vec![0.25; 3]);
-    assert!(matches!(refused(&colour), Error::Channels { found: 3, expected: 1, .. }));
+    assert!(matches!(
+        refused(&colour),
+        Error::Teacher(TeacherError::Channels { found: 3, expected: 1, .. })
+    ));
 
     // Fewer samples than a batch.
     let mut large = good.clone();
     large.train.batch_size = 10_000;
-    assert!(matches!(refused(&large), Error::TooFewSamples { .. }));
+    assert!(matches!(refused(&large), Error::Teacher(TeacherError::TooFewSamples { .. })));
 
     // NaN in the weights.
     let mut state = network(1).state_dict();
@@ -305,7 +309,7 @@ fn a_teacher_with_other_constants_is_told_which() {
     recipe.teachers[0].allow_weak = false;
     let out = folder.path().join("run");
     let error = run(&recipe, &out).unwrap_err();
-    assert!(matches!(error, Error::WeakTeacher { .. }), "{error}");
+    assert!(matches!(error, Error::Teacher(TeacherError::WeakTeacher { .. })), "{error}");
     assert!(error.to_string().contains("with pixels from 0 to 255"), "{error}");
     let hint = error.hint().unwrap();
     assert!(hint.contains("set `mean = [0.0]` and `std = [0.003921569]` on it"), "{hint}");

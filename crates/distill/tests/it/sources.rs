@@ -11,6 +11,7 @@ use faculty_distill::record::RunCard;
 use faculty_distill::run::inspect_teachers;
 use faculty_distill::{CheckedRun, Error, Start, train};
 use faculty_nets::weights::{self, Array};
+use faculty_teachers::TeacherError;
 
 use crate::data::{dataset, network};
 
@@ -99,7 +100,9 @@ fn a_table_without_some_samples_is_refused_before_the_run() {
     write_table(&folder.path().join("t.npy"), |index| index % 10 != 0);
     let out = folder.path().join("run");
     let error = run(&recipe(folder.path(), "kd", "logits = \"t.npy\""), &out).unwrap_err();
-    let Error::MissingSamples { missing, first, part, .. } = &error else { panic!("{error}") };
+    let Error::Teacher(TeacherError::MissingSamples { missing, first, part, .. }) = &error else {
+        panic!("{error}")
+    };
     assert!((10..=24).contains(missing) && first.len() == 3, "{error}");
     assert_eq!(*part, "training");
     assert!(error.to_string().contains(&format!("`{}`", first[0])), "{error}");
@@ -270,7 +273,8 @@ fn logits_that_no_loss_can_use_stop_before_the_run_and_name_the_teacher() {
             let out = folder.path().join("run");
             let source = format!("logits = \"t.npy\"\n{more}");
             let error = run(&recipe(folder.path(), method, &source), &out).unwrap_err();
-            let Error::UnusableTeacher { teacher, soundness, .. } = &error else {
+            let Error::Teacher(TeacherError::UnusableTeacher { teacher, soundness, .. }) = &error
+            else {
                 panic!("{method}: {error}")
             };
             assert_eq!(teacher, "t");

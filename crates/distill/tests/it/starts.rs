@@ -11,10 +11,10 @@ use faculty_distill::compute::Compute;
 use faculty_distill::learner::{Learner, TeacherTraits, TrainingSamples};
 use faculty_distill::methods::{METHODS, MethodInfo};
 use faculty_distill::tap::Tap;
-use faculty_distill::teacher::NetworkTeacher;
-use faculty_distill::teacher::traits_of;
 use faculty_nets::weights::StateDict;
 use faculty_nets::{GraphBuilder, MapShape, Network};
+use faculty_teachers::NetworkTeacher;
+use faculty_teachers::traits_of;
 
 const BATCH: usize = 64;
 const IMAGE: MapShape = MapShape::new(1, 16, 16);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use faculty_distill::recipe::Recipe;
 use faculty_distill::sweep::{Candidate, CheckedSweep, Sweep, SweepPlan};
 use faculty_distill::{Error, Event};
+use faculty_teachers::TeacherError;
 
 use crate::data::dataset;
 use crate::runs::recipe;
@@ -105,5 +106,5 @@ fn settings_that_break_down_are_last_and_those_that_a_sweep_cannot_vary_are_refu
     let mut blind = plan(folder.path(), &to, &settings, 1);
     blind.candidates.iter_mut().for_each(|own| own.recipe.data.validation = 0.0.into());
     let error = run(blind, &go, &mut |_| {}).unwrap_err();
-    assert!(matches!(error, Error::NothingToMeasureOn), "{error}");
+    assert!(matches!(error, Error::Teacher(TeacherError::NothingToMeasureOn)), "{error}");
 }

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use faculty_data::{LogitTable, Normalisation};
-use faculty_distill::teacher::{OnnxChoice, OnnxTeacher, TeacherInput, TeacherSource as _};
 use faculty_nets::weights::{self, WeightFile};
 use faculty_nets::{MapShape, Network, recognise};
+use faculty_teachers::{OnnxChoice, OnnxTeacher, TeacherInput, TeacherSource as _};
 
 use crate::failure::Failure;
 

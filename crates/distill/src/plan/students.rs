@@ -1,0 +1,34 @@
+//! The students of a plan: their names, their images, and what they give together.
+
+use faculty_data::Part;
+use faculty_nets::{MapShape, Network};
+use faculty_records::plan::Ensemble;
+use faculty_records::quality::Quality;
+use faculty_teachers::{NetworkTeacher, RunData, TeacherSource, teachers_quality};
+
+use crate::error::Result;
+
+/// What the students give together.
+pub(super) fn ensemble(networks: &[Network], data: &RunData) -> Result<Ensemble> {
+    let of = |part: &Option<Part>| -> Result<Option<Quality>> {
+        let Some(part) = part else { return Ok(None) };
+        let mut teachers: Vec<NetworkTeacher> =
+            networks.iter().map(|network| NetworkTeacher::new(network, None, &[])).collect();
+        let mut sources: Vec<&mut dyn TeacherSource> =
+            teachers.iter_mut().map(|teacher| teacher as _).collect();
+        let measured = teachers_quality(&mut sources, part, &data.normalisation)?;
+        Ok(measured.map(|(_, ensemble)| ensemble))
+    };
+    Ok(Ensemble { validation: of(&data.validation)?, test: of(&data.test)? })
+}
+
+/// Images as the networks get them.
+pub(super) fn input(data: &RunData) -> MapShape {
+    let [channels, height, width] = data.train.shape();
+    MapShape::new(channels, height, width)
+}
+
+/// `1-resnet14`: names of files, each another one.
+pub(super) fn numbered(at: usize, network: &str) -> String {
+    format!("{}-{network}", at + 1)
+}

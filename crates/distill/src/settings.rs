@@ -1,0 +1,118 @@
+//! How a run trains, and the batches of its epochs.
+
+use std::time::Duration;
+
+use faculty_data::{Augmentation, BatchLoader, LoaderConfig};
+use faculty_recipe::{self as recipe, Recipe};
+use faculty_teachers::RunData;
+
+use crate::error::Result;
+use crate::optimizer::OptimizerConfig;
+use crate::schedule::{Schedule, Shape};
+
+/// How the run trains.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Start of every random number.
+    pub(crate) seed: u64,
+    /// Start of the random numbers of the views.
+    pub(crate) view_seed: u64,
+    /// Samples a step.
+    pub(crate) batch_size: usize,
+    /// Leave out a last batch that is not full.
+    pub(crate) drop_last: bool,
+    /// Padding of the random crop, pixels.
+    pub(crate) crop_padding: usize,
+    /// Random mirror images.
+    pub(crate) flip: bool,
+    /// Number of views, if limited.
+    pub(crate) views: Option<u32>,
+    /// Optimiser with its constants.
+    pub(crate) optimizer: OptimizerConfig,
+    /// Learning rate and number of epochs.
+    pub(crate) schedule: Schedule,
+    /// Largest norm of the gradient.
+    pub(crate) clip: Option<f64>,
+    /// Epochs between measurements on the validation part.
+    pub(crate) evaluate_every: usize,
+    /// Epochs between checkpoints.
+    pub(crate) checkpoint_every: usize,
+    /// Time between checkpoints in the middle of an epoch.
+    pub(crate) checkpoint_after: Duration,
+    /// Batches that may be left out.
+    pub(crate) skip_bad_batches: usize,
+    /// The resolved recipe as text.
+    pub(crate) recipe: String,
+}
+
+impl Settings {
+    /// Those of a recipe, whose text is `text`.
+    pub(crate) fn of(recipe: &Recipe, text: String) -> Self {
+        let train = &recipe.train;
+        let optimizer = match train.optimizer {
+            recipe::Optimizer::Sgd => OptimizerConfig::Sgd {
+                momentum: train.momentum as f32,
+                nesterov: train.nesterov,
+                weight_decay: train.weight_decay as f32,
+            },
+            recipe::Optimizer::AdamW => OptimizerConfig::AdamW {
+                betas: train.betas.map(|beta| beta as f32),
+                epsilon: train.epsilon as f32,
+                weight_decay: train.weight_decay as f32,
+            },
+        };
+        let shape = match train.schedule {
+            recipe::Schedule::Constant => Shape::Constant,
+            recipe::Schedule::Step => {
+                Shape::Step { milestones: train.milestones.clone(), decay: train.decay }
+            }
+            recipe::Schedule::Cosine => Shape::Cosine,
+            recipe::Schedule::OneCycle => Shape::OneCycle,
+        };
+        Self {
+            seed: recipe.seed,
+            view_seed: recipe.data.view_seed.unwrap_or(recipe.seed),
+            batch_size: train.batch_size,
+            drop_last: train.drop_last,
+            crop_padding: recipe.data.crop_padding,
+            flip: recipe.data.flip,
+            views: recipe.data.views,
+            optimizer,
+            schedule: Schedule {
+                base: train.learning_rate,
+                shape,
+                warmup_epochs: train.warmup_epochs,
+                epochs: train.epochs,
+                restart_after: None,
+            },
+            clip: train.clip_gradient_norm,
+            evaluate_every: train.evaluate_every,
+            checkpoint_every: train.checkpoint_every,
+            // A time beyond all clocks is never.
+            checkpoint_after: Duration::try_from_secs_f64(60.0 * train.checkpoint_minutes)
+                .unwrap_or(Duration::MAX),
+            skip_bad_batches: train.skip_bad_batches,
+            recipe: text,
+        }
+    }
+}
+
+/// The batches of an epoch (from 1) after its first `done` samples: its order, and its view of each
+/// sample.
+pub(crate) fn epoch_batches(
+    data: &RunData,
+    settings: &Settings,
+    epoch: usize,
+    done: usize,
+) -> Result<BatchLoader> {
+    // Epochs count from 1, views from 0; with a limited number they repeat.
+    let view = u32::try_from(epoch - 1).unwrap_or(u32::MAX);
+    let view = settings.views.map_or(view, |views| view % views.max(1));
+    let augmentation = Augmentation { pad: settings.crop_padding, flip: settings.flip };
+    let config = LoaderConfig::new(settings.batch_size, data.normalisation.clone())
+        .with_drop_last(settings.drop_last)
+        .with_views(augmentation, settings.view_seed, view);
+    let order = data.train.epoch_order(settings.seed, epoch as u64);
+    let left = order[done.min(order.len())..].to_vec();
+    Ok(BatchLoader::new(&data.train, left, config)?)
+}

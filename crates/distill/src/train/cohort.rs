@@ -1,0 +1,344 @@
+//! The training loop: students that learn in step on the same batches, one in an ordinary run.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use faculty_data::Batch;
+use faculty_data::rng::{Purpose, draw};
+
+use super::checks::{OUTPUTS, broken, broken_quality};
+use super::event::{Event, Observer};
+use super::member::Member;
+use super::student_file::write_or_remove_best;
+use super::teacher_fault::TeacherFault;
+use crate::checkpoint::{Identity, Progress};
+use crate::error::{Error, Result};
+use crate::evaluate::{mean_logits, network_quality};
+use crate::learner::{LearnerBatch, StepRecord};
+use crate::record::EpochRecord;
+use crate::run_folder::{RunFolder, Start, StudentFiles};
+use crate::settings::{Settings, epoch_batches};
+use faculty_teachers::{RunData, Teacher, TeacherBatch, TeacherError, TeacherOutputs};
+
+/// Students at work, and what they share.
+pub(crate) struct Cohort<'a> {
+    /// The student of the recipe first.
+    pub(crate) members: Vec<Member>,
+    /// Frozen ones, which the only member reads.
+    pub(crate) teachers: Vec<Teacher>,
+    pub(crate) data: RunData,
+    pub(crate) settings: Settings,
+    pub(crate) folder: RunFolder,
+    /// What the members share; their own part of it is brought up to date when it is saved.
+    pub(crate) progress: Progress,
+    stop: &'a AtomicBool,
+    /// When the last checkpoint was written, or the run began.
+    pub(super) saved: Instant,
+}
+
+impl<'a> Cohort<'a> {
+    /// Takes the folder.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    #[expect(clippy::too_many_arguments, reason = "what a run is made of, each thing once")]
+    pub(crate) fn open(
+        members: Vec<Member>,
+        teachers: Vec<Teacher>,
+        data: RunData,
+        settings: Settings,
+        identity: Identity,
+        folder: &Path,
+        stop: &'a AtomicBool,
+        start: Start,
+    ) -> Result<Self> {
+        let folder = RunFolder::open(folder, start)?;
+        let (progress, saved) = (Progress::start(identity), Instant::now());
+        Ok(Self { members, teachers, data, settings, folder, progress, stop, saved })
+    }
+
+    /// All epochs that are left.
+    ///
+    /// # Errors
+    /// When a number breaks down, the training is stopped, or a file cannot be read or written.
+    pub(crate) fn train(&mut self, observe: Observer<'_>) -> Result<()> {
+        let (epoch, batch) = (self.progress.epoch + 1, self.batch());
+        observe(&self.members[0].name, Event::Started { epoch, batch });
+        while self.progress.epoch < self.settings.schedule.epochs {
+            self.epoch(observe)?;
+        }
+        Ok(())
+    }
+
+    /// The next epoch, or what is left of it.
+    fn epoch(&mut self, observe: Observer<'_>) -> Result<()> {
+        let epoch = self.progress.epoch + 1;
+        let restart = self.settings.schedule.restart_after == Some(self.progress.epoch);
+        if restart && self.batch() == 0 {
+            self.restart()?;
+        }
+        self.batches(epoch, observe)?;
+        let evaluating = Instant::now();
+        let is_last = epoch == self.settings.schedule.epochs;
+        let measured = is_last || epoch.is_multiple_of(self.settings.evaluate_every);
+        let mut measures = Vec::new();
+        for at in 0..self.members.len() {
+            if measured {
+                self.set_mean_logits(at, epoch)?;
+            }
+            measures.push(match &self.data.validation {
+                Some(part) if measured => {
+                    network_quality(self.members[at].network(), part, &self.data.normalisation)?
+                }
+                _ => None,
+            });
+        }
+        let seconds = self.members[0].part().times.training + evaluating.elapsed().as_secs_f64();
+        let mut records: Vec<EpochRecord> = Vec::new();
+        for (at, validation) in measures.into_iter().enumerate() {
+            let files = self.files(at);
+            let member = &mut self.members[at];
+            let part = member.done.part.clone().unwrap_or_default();
+            let record = part.record(epoch, &member.sources, validation, seconds);
+            member.done.metrics_bytes = files.append_metrics(&record, member.done.metrics_bytes)?;
+            records.push(record);
+        }
+        for (at, record) in records.iter().enumerate() {
+            if let Some(value) = broken_quality(record.validation) {
+                return Err(self.not_finite(at, OUTPUTS.to_owned(), value));
+            }
+        }
+        for (at, record) in records.iter().enumerate() {
+            let files = self.files(at);
+            self.members[at].done.part = None;
+            self.members[at].keep_best(&files, record)?;
+        }
+        self.progress.epoch = epoch;
+        self.progress.seconds += seconds;
+        if is_last || epoch.is_multiple_of(self.settings.checkpoint_every) {
+            self.save()?;
+        }
+        for (member, record) in self.members.iter_mut().zip(&records) {
+            observe(&member.name, Event::Epoch(record));
+            if let Some(warning) = member.dominant_term(record) {
+                observe(&member.name, Event::Warning(warning));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a member the mean logits that its method asks for, by its last bias: over the views of
+    /// the epoch, as those were trained on that the method knows. The method's loss does not see
+    /// what is changed here, so that training goes on as it would have.
+    fn set_mean_logits(&mut self, at: usize, epoch: usize) -> Result<()> {
+        let learner = &mut self.members[at].learner;
+        let Some(expected) = learner.mean_logits() else { return Ok(()) };
+        let all = Settings { drop_last: false, ..self.settings.clone() };
+        let student = &mut learner.student.network;
+        let found = mean_logits(student, epoch_batches(&self.data, &all, epoch, 0)?)?;
+        let bias = student.output_bias_mut().expect("every named network ends in a linear layer");
+        for ((bias, expected), found) in bias.iter_mut().zip(expected).zip(found) {
+            *bias += (f64::from(expected) - found) as f32;
+        }
+        Ok(())
+    }
+
+    /// Begins the second training of a method that has two; the best student of the first one is
+    /// none of the second.
+    fn restart(&mut self) -> Result<()> {
+        for at in 0..self.members.len() {
+            let files = self.files(at);
+            let member = &mut self.members[at];
+            member.learner.restart();
+            (member.best, member.done.best) = (None, None);
+            write_or_remove_best(&files, None, &member.card)?;
+        }
+        Ok(())
+    }
+
+    /// The batches of an epoch that are not done yet.
+    fn batches(&mut self, epoch: usize, observe: Observer<'_>) -> Result<()> {
+        let before = self.members[0].part().clone();
+        let mut loader = epoch_batches(&self.data, &self.settings, epoch, before.samples)?;
+        let batches = before.batches + loader.batches_left();
+        let started = Instant::now();
+        self.pause_if_asked(epoch)?;
+        while let Some(batch) = loader.next() {
+            let inputs = batch.map_err(Error::from);
+            let inputs = inputs.and_then(|batch| Ok((self.outputs(epoch, &batch)?, batch)));
+            let (outputs, batch) = inputs.map_err(|error| self.keep_after(error, observe))?;
+            self.step(epoch, batches, &batch, &outputs, observe)?;
+            let training = before.times.training + started.elapsed().as_secs_f64();
+            let data_wait = before.times.data_wait + loader.data_wait().as_secs_f64();
+            for member in &mut self.members {
+                let losses = member.learner.take_loss_time().as_secs_f64();
+                let times = &mut member.part().times;
+                (times.training, times.data_wait) = (training, data_wait);
+                times.losses += losses;
+            }
+            let part = self.members[0].part();
+            let (number, loss) = (part.batches, part.sums.loss());
+            let images_per_second = part.sums.samples() as f64 / training;
+            observe(
+                &self.members[0].name,
+                Event::Batch { epoch, batch: number, batches, loss, images_per_second },
+            );
+            loader.recycle(batch);
+            self.pause_if_asked(epoch)?;
+            // The end of the epoch writes its own.
+            if number < batches && self.saved.elapsed() >= self.settings.checkpoint_after {
+                self.save()?;
+            }
+        }
+        self.check_weights()
+    }
+
+    /// What the teachers say of a batch.
+    fn outputs(&mut self, epoch: usize, batch: &Batch) -> Result<Vec<TeacherOutputs>> {
+        let learner = &mut self.members[0].learner;
+        let needs = learner.method().needs(epoch);
+        let live = needs.learning_teachers || !self.teachers.is_empty();
+        if !needs.teachers() || !live {
+            return Ok(Vec::new());
+        }
+        let started = Instant::now();
+        let outputs = if needs.learning_teachers {
+            learner.teacher_outputs(&batch.images, batch.len())
+        } else {
+            let view = TeacherBatch {
+                ids: &batch.ids,
+                view: u64::from(batch.view_number),
+                images: &batch.images,
+            };
+            self.teachers
+                .iter_mut()
+                .map(|teacher| teacher.source.outputs(&view, &needs.teacher_taps))
+                .collect::<std::result::Result<Vec<TeacherOutputs>, TeacherError>>()?
+        };
+        self.members[0].part().times.teachers += started.elapsed().as_secs_f64();
+        Ok(outputs)
+    }
+
+    /// One batch: all members forward, then the gradients of each with its teachers' outputs, which
+    /// may be the others', then all updates, so that a batch is left out for all or for none.
+    fn step(
+        &mut self,
+        epoch: usize,
+        batches: usize,
+        batch: &Batch,
+        outputs: &[TeacherOutputs],
+        observe: Observer<'_>,
+    ) -> Result<()> {
+        let Self { members, teachers, settings, progress, .. } = self;
+        let number = members[0].part().batches + 1;
+        let inputs = LearnerBatch {
+            epoch,
+            draw: draw(Purpose::Method, settings.seed, epoch as u64, number as u64, 0),
+            ids: &batch.ids,
+            images: &batch.images,
+            labels: &batch.labels,
+            teachers: outputs,
+        };
+        let may_skip = progress.skipped_batches < settings.skip_bad_batches;
+        let statistics: Option<Vec<_>> =
+            may_skip.then(|| members.iter().map(|own| own.learner.running_statistics()).collect());
+        let needs = members[0].learner.method().needs(epoch);
+        // Learning ones break down with the student.
+        let frozen = if needs.learning_teachers { &[] } else { teachers.as_slice() };
+        let fault = TeacherFault::find(frozen, outputs, &needs.teacher_taps);
+        let peers: Vec<Vec<TeacherOutputs>> = match members.as_mut_slice() {
+            [only] => {
+                only.learner.predict(&inputs);
+                Vec::new()
+            }
+            all => others(&all.iter_mut().map(|own| own.predict(&inputs)).collect::<Vec<_>>()),
+        };
+        let inputs_of = |at: usize| LearnerBatch {
+            teachers: peers.get(at).map_or(outputs, Vec::as_slice),
+            ..inputs
+        };
+        let mut steps: Vec<StepRecord> = Vec::new();
+        let mut bad = fault.as_ref().map(|fault| (0, fault.described()));
+        for (at, member) in members.iter_mut().enumerate() {
+            let step = member.learner.gradients_of_prediction(&inputs_of(at));
+            let broke = broken(&step).or_else(|| member.learner.broken_gradient(epoch));
+            bad = bad.or(broke.map(|what| (at, what)));
+            steps.push(step);
+            let part = member.part();
+            part.batches = number;
+            part.samples += batch.len();
+        }
+        match (bad, statistics) {
+            (None, _) => {}
+            (Some((at, (what, value))), None) => {
+                return Err(match fault {
+                    Some(fault) => self.teacher_broke(fault),
+                    None => self.not_finite(at, what, value),
+                });
+            }
+            (Some((at, (what, value))), Some(statistics)) => {
+                progress.skipped_batches += 1;
+                let (skipped, limit) = (progress.skipped_batches, settings.skip_bad_batches);
+                let whose = match members.len() {
+                    1 => String::new(),
+                    _ => format!(" of `{}`", members[at].name),
+                };
+                let warning = format!(
+                    "batch {number} of epoch {epoch} is left out, since {what}{whose} became \
+                     {value} ({skipped} of {limit} that may be left out)"
+                );
+                observe(&members[0].name, Event::Warning(warning));
+                for (member, own) in members.iter_mut().zip(statistics) {
+                    member.learner.set_running_statistics(own);
+                    member.part().skipped += 1;
+                }
+                return Ok(());
+            }
+        }
+        let learning_rate = settings.schedule.rate(epoch, number - 1, batches);
+        let (rate, clip) = (learning_rate as f32, settings.clip);
+        let mut broke = None;
+        for (at, (member, step)) in members.iter_mut().zip(&steps).enumerate() {
+            let part = member.part();
+            part.learning_rate = learning_rate;
+            let learner = &mut member.learner;
+            learner.update(&settings.optimizer, rate, clip, epoch);
+            let numbers = learner.after_step(&inputs_of(at), &settings.optimizer, rate, clip);
+            let bad = numbers.into_iter().find(|(_, value)| !value.is_finite());
+            broke = broke.or(bad.map(|(name, value)| (at, name, value)));
+            member.part().sums.add(step, batch.len());
+        }
+        match broke {
+            Some((at, name, value)) => Err(self.not_finite(at, format!("`{name}`"), value)),
+            None => Ok(()),
+        }
+    }
+
+    /// Saves and ends the training if it was asked to stop.
+    fn pause_if_asked(&mut self, epoch: usize) -> Result<()> {
+        if !self.stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let batch = self.batch();
+        if batch > 0 {
+            self.save()?;
+        }
+        Err(Error::Interrupted { epoch, batch, kept: self.kept() })
+    }
+
+    /// Finished batches of the epoch in work.
+    pub(super) fn batch(&self) -> usize {
+        self.members[0].done.part.as_ref().map_or(0, |part| part.batches)
+    }
+
+    /// Where a member's results lie.
+    pub(crate) fn files(&self, at: usize) -> StudentFiles {
+        if at == 0 { self.folder.own_files() } else { self.folder.peer(&self.members[at].name) }
+    }
+}
+
+/// For each of some outputs the others, in their order.
+fn others(outputs: &[TeacherOutputs]) -> Vec<Vec<TeacherOutputs>> {
+    (0..outputs.len()).map(|at| [&outputs[..at], &outputs[at + 1..]].concat()).collect()
+}

@@ -1,0 +1,119 @@
+//! Batches that break down, with a teacher that gives what no file can hold.
+
+use super::*;
+use crate::error::Error;
+use crate::learner::Learner;
+use crate::methods::specs;
+use crate::recipe::Recipe;
+use crate::record::EpochRecord;
+use crate::tap::Tap;
+use faculty_data::{Dataset, Format, ImageSet, SampleId};
+use faculty_nets::MapShape;
+use faculty_teachers::{FrozenClassifier, Teacher, TeacherBatch, TeacherOutputs, TeacherSource};
+
+/// Knows the label of each sample, and says NaN of one of them.
+struct Faulty {
+    labels: std::collections::HashMap<SampleId, u32>,
+    bad: Vec<SampleId>,
+}
+
+impl TeacherSource for Faulty {
+    fn classes(&self) -> usize {
+        2
+    }
+
+    fn tap_shape(&self, _tap: Tap) -> Option<MapShape> {
+        None
+    }
+
+    fn classifier(&self) -> Option<FrozenClassifier> {
+        None
+    }
+
+    fn outputs(
+        &mut self,
+        batch: &TeacherBatch<'_>,
+        _taps: &[Tap],
+    ) -> faculty_teachers::Result<TeacherOutputs> {
+        let row = |id: &SampleId| {
+            let sure = if self.bad.contains(id) { f32::NAN } else { 3.0 };
+            if self.labels[id] == 0 { [sure, 0.0] } else { [0.0, sure] }
+        };
+        Ok(TeacherOutputs { logits: batch.ids.iter().flat_map(row).collect(), maps: Vec::new() })
+    }
+}
+
+fn dataset() -> Dataset {
+    let pixels = (0..64 * 64).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let labels = (0..64).map(|i| i % 2).collect();
+    let train = ImageSet::new(1, 8, 8, pixels, labels).unwrap();
+    let classes = vec!["a".to_owned(), "b".to_owned()];
+    Dataset::new("noise", Format::Folder, classes, train, None).unwrap()
+}
+
+/// Trains two epochs of eight batches with so many bad samples.
+fn trained(folder: &Path, bad: usize, skip: usize) -> (Result<RunCard>, Vec<String>) {
+    let text = format!(
+        "[data]\npath = \"noise\"\nvalidation = 0\n[student]\nnetwork = \"resnet8x0.5\"\n\
+         [method]\nname = \"ce\"\n[train]\nepochs = 2\nbatch_size = 8\nskip_bad_batches = {skip}\n"
+    );
+    let recipe = Recipe::from_str(&text, folder.join("recipe.toml"), &[], &specs()).unwrap().recipe;
+    let mut run = CheckedRun::new(&recipe, &dataset()).unwrap();
+    let part = &run.data.train;
+    let labels: std::collections::HashMap<SampleId, u32> =
+        (0..part.len()).map(|at| (part.id(at), part.label(at))).collect();
+    // In the first batches of the first epoch, one each.
+    let order = part.epoch_order(recipe.seed, 1);
+    let bad = (0..bad).map(|batch| part.id(order[8 * batch])).collect();
+    // The run was checked without a teacher; the method is put in together with it.
+    let method = (crate::methods::find("aver").build)(&crate::recipe::Method::with_defaults(
+        &crate::methods::find("aver").spec,
+    ));
+    let traits = [crate::learner::TeacherTraits { taps: Default::default(), classifier: None }];
+    let student = run.learner.student.network.clone();
+    let compute = crate::compute::Compute::Kernels;
+    run.learner = Learner::new(student, method, &traits, 8, recipe.seed, &compute);
+    run.teachers =
+        vec![Teacher { name: "faulty".to_owned(), source: Box::new(Faulty { labels, bad }) }];
+    let mut warnings = Vec::new();
+    let go = AtomicBool::new(false);
+    let card = train(run, &folder.join("run"), Start::Overwrite, &go, &mut |event| {
+        if let Event::Warning(text) = event {
+            warnings.push(text);
+        }
+    });
+    (card, warnings)
+}
+
+#[test]
+fn a_teacher_that_breaks_down_stops_a_run_and_is_named_instead_of_the_learning_rate() {
+    let folder = tempfile::tempdir().unwrap();
+    let (result, warnings) = trained(folder.path(), 1, 0);
+    let error = result.unwrap_err();
+    let text = "teacher `faulty` gives NaN in its logits in epoch 1, batch 1";
+    assert_eq!(error.to_string(), text);
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("the learning rate is not to blame"), "{hint}");
+    assert!(warnings.is_empty());
+}
+
+#[test]
+fn bad_batches_are_left_out_up_to_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    // Two bad samples: two batches of the first epoch, one or two of the second.
+    let (result, warnings) = trained(folder.path(), 2, 4);
+    result.unwrap();
+    assert!(warnings[0].starts_with("batch 1 of epoch 1 is left out"), "{warnings:?}");
+    assert!(warnings[1].contains("logits of teacher `faulty` became NaN (2 of 4"), "{warnings:?}");
+    let text = std::fs::read_to_string(folder.path().join("run/metrics.jsonl")).unwrap();
+    let records: Vec<EpochRecord> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(records[0].skipped_batches, 2);
+    assert_eq!(records[0].skipped_batches + records[1].skipped_batches, warnings.len());
+    assert!(records.iter().all(|record| record.loss.is_finite()));
+    // One more than the limit.
+    let (result, warnings) = trained(folder.path(), 2, 1);
+    let error = result.unwrap_err();
+    assert!(matches!(error, Error::TeacherBroke { epoch: 1, batch: 2, .. }), "{error}");
+    assert_eq!(warnings.len(), 1);
+}

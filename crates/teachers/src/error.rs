@@ -1,0 +1,329 @@
+//! What is wrong with a teacher, with what it is asked about, or with what it said earlier.
+
+use std::path::PathBuf;
+
+use faculty_data::SampleId;
+use faculty_files::{FileError, LockError};
+
+use crate::class_map::ClassProblem;
+use crate::soundness::{LARGEST_LOGIT, Soundness};
+use crate::suspicion::Suspicion;
+
+/// Result with this crate's [`TeacherError`].
+pub type Result<T> = std::result::Result<T, TeacherError>;
+
+/// Teachers that cannot be opened, measured, asked or kept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TeacherError {
+    /// The data set cannot be used.
+    #[error(transparent)]
+    Data(#[from] faculty_data::DataError),
+    /// A network or weight file cannot be used.
+    #[error(transparent)]
+    Network(#[from] faculty_nets::Error),
+    /// A folder that another process writes.
+    #[error(transparent)]
+    Folder(LockError),
+    /// A teacher whose classes are not those of the data.
+    #[error("teacher `{teacher}` (`{}`) does not fit the data: {problem}", path.display())]
+    TeacherClasses {
+        /// Name in the recipe.
+        teacher: String,
+        /// Its file.
+        path: PathBuf,
+        /// What does not fit.
+        problem: ClassProblem,
+    },
+    /// An ONNX file that cannot be used.
+    #[error("ONNX file `{}`: {reason}", path.display())]
+    Onnx {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+        /// How to mend it.
+        hint: String,
+    },
+    /// A file of class names or a class map that cannot be used.
+    #[error("class file `{}`: {reason}", path.display())]
+    ClassFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A table of logits without some of the samples.
+    #[error(
+        "teacher `{teacher}` (`{}`) lacks {missing} of {samples} samples of the {part} part, first {}",
+        path.display(),
+        listed(first)
+    )]
+    MissingSamples {
+        /// Name in the recipe.
+        teacher: String,
+        /// The table.
+        path: PathBuf,
+        /// The part of the data set.
+        part: &'static str,
+        /// How many it lacks.
+        missing: usize,
+        /// Samples of the part.
+        samples: usize,
+        /// The first of them.
+        first: Vec<SampleId>,
+    },
+    /// A head file that cannot be used.
+    #[error("head file `{}` cannot be used: {reason}", path.display())]
+    HeadFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A teacher whose outputs are not what they are taken for.
+    #[error("teacher `{teacher}`: {problem}")]
+    TeacherOutputs {
+        /// Name in the recipe.
+        teacher: String,
+        /// What was seen.
+        problem: String,
+    },
+    /// A teacher that gives what no loss can use.
+    #[error(
+        "teacher `{teacher}` gives {} among its logits on {} of {} samples ({:.2} %) of the {part} \
+         part",
+        shown_value(.soundness.example),
+        soundness.unusable,
+        soundness.samples,
+        100.0 * soundness.unusable as f64 / soundness.samples.max(1) as f64
+    )]
+    UnusableTeacher {
+        /// Name in the recipe.
+        teacher: String,
+        /// Where it was measured.
+        part: &'static str,
+        /// On how many samples.
+        soundness: Soundness,
+    },
+    /// A teacher that has learnt next to nothing about these classes.
+    #[error(
+        "teacher `{teacher}` is right on {top1:.1} % of the {part} part{}, little more than chance \
+         ({chance:.1} %: always the most frequent class); mean over the classes {balanced:.1} %{}",
+        only_answer.as_ref().map_or_else(String::new, |own| format!(", says `{own}` on all of it")),
+        suspicion.as_ref().map_or_else(String::new, |own| format!("; {}", own.what))
+    )]
+    WeakTeacher {
+        /// Name in the recipe.
+        teacher: String,
+        /// Its accuracy, percent.
+        top1: f64,
+        /// Mean over the classes of its accuracy on them, percent.
+        balanced: f64,
+        /// The class that it names on every sample, if that is so.
+        only_answer: Option<String>,
+        /// Accuracy of always naming the most frequent class, percent.
+        chance: f64,
+        /// Where it was measured.
+        part: &'static str,
+        /// What seems to be wrong with it.
+        suspicion: Option<Box<Suspicion>>,
+    },
+    /// No images to measure teachers on.
+    #[error("there is neither a validation nor a test part to measure teachers on")]
+    NothingToMeasureOn,
+    /// Normalisation constants for another number of channels.
+    #[error("`{key}` has {found} values, the images have {expected} channels")]
+    Channels {
+        /// Recipe key.
+        key: String,
+        /// Values given.
+        found: usize,
+        /// Channels of the images.
+        expected: usize,
+    },
+    /// Too little data for one batch.
+    #[error("the training part has {samples} samples, too few for one batch of {batch_size}")]
+    TooFewSamples {
+        /// Samples of the training part.
+        samples: usize,
+        /// `train.batch_size`.
+        batch_size: usize,
+    },
+    /// A recipe without a cache, where one is asked for.
+    #[error("the recipe has no `[cache]`")]
+    NoCache,
+    /// A cache that was made from something else.
+    #[error("`{}` does not fit the recipe: {field} differs (cache: {cache}; recipe: {recipe})", path.display())]
+    CacheMismatch {
+        /// Its folder or manifest.
+        path: PathBuf,
+        /// What differs.
+        field: String,
+        /// Its value there.
+        cache: String,
+        /// The value now.
+        recipe: String,
+    },
+    /// A file of a cache that was changed or cut short.
+    #[error("`{}` is damaged: {reason}", path.display())]
+    CacheDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something that should be in a cache and is not.
+    #[error("`{}` is not complete: {what} is missing", path.display())]
+    CacheIncomplete {
+        /// Its folder.
+        path: PathBuf,
+        /// What is missing.
+        what: String,
+    },
+    /// The building of a cache was stopped from outside.
+    #[error("stopped building `{}`", path.display())]
+    CacheStopped {
+        /// Its folder.
+        path: PathBuf,
+    },
+    /// A teacher's value that the cache cannot hold.
+    #[error(
+        "teacher `{teacher}` gives {value} in its {what}, which is no number that {dtype} holds"
+    )]
+    CacheValue {
+        /// Name in the recipe.
+        teacher: String,
+        /// `logits` or the tap.
+        what: String,
+        /// The value.
+        value: f32,
+        /// Type of the cache.
+        dtype: &'static str,
+    },
+    /// A file or folder of the run cannot be read or written.
+    #[error("cannot {action} `{}`", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+impl TeacherError {
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// How to fix it, if there is a way worth naming.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Data(error) => error.hint(),
+            Self::Network(error) => error.hint(),
+            Self::TeacherClasses { problem, .. } => Some(problem.hint()),
+            Self::Onnx { hint, .. } => Some(hint.clone()),
+            Self::ClassFile { .. } => Some(
+                "give a JSON list or object of names, or a text file with one name a line"
+                    .to_owned(),
+            ),
+            Self::MissingSamples { .. } => Some(
+                "list the ids with `faculty datasets DATA --ids` and write the table for all of \
+                 them; the data must be read as in the recipe (same `resize`, labels and classes)"
+                    .to_owned(),
+            ),
+            Self::HeadFile { .. } => {
+                Some("delete that file: the next run trains the head again".to_owned())
+            }
+            Self::TeacherOutputs { teacher, .. } => Some(format!(
+                "say what it gives with `output_type` on teacher `{teacher}`: `logits`, \
+                 `probabilities` or `sigmoid`"
+            )),
+            Self::UnusableTeacher { .. } => Some(format!(
+                "a loss needs finite logits within ±{LARGEST_LOGIT:e}: check its weights and its \
+                 normalisation (`mean`, `std`), whether half precision overflowed where it was \
+                 made, and in a table the rows of these samples"
+            )),
+            Self::WeakTeacher { teacher, suspicion, .. } => {
+                let first = suspicion.as_ref().map_or_else(
+                    || "check its normalisation (`mean`, `std`) and class order".to_owned(),
+                    |own| own.mend.clone(),
+                );
+                Some(format!("{first}, or set `allow_weak = true` on teacher `{teacher}`"))
+            }
+            Self::NothingToMeasureOn => {
+                Some("set `data.validation` above 0, or to a split".to_owned())
+            }
+            Self::Channels { expected, .. } => {
+                Some(format!("give {expected} values, or leave the key out to measure them"))
+            }
+            Self::TooFewSamples { .. } => {
+                Some("lower `train.batch_size`, or use more samples".to_owned())
+            }
+            Self::NoCache => Some("add `[cache]`, and `views = 4` to `[data]`".to_owned()),
+            Self::CacheMismatch { field, cache, .. } => Some(match field.as_str() {
+                "`data.view_seed`" => format!(
+                    "set `data.view_seed = {cache}`, so that runs of all seeds share the cache, or \
+                     name another folder as `cache.path`"
+                ),
+                _ => "undo the change, or name another folder as `cache.path`".to_owned(),
+            }),
+            Self::CacheDamaged { .. } => Some(
+                "delete that file and run `faculty cache` with the recipe: nothing else is \
+                 computed again"
+                    .to_owned(),
+            ),
+            Self::CacheIncomplete { .. } => {
+                Some("run `faculty cache` with the recipe: it computes what is missing".to_owned())
+            }
+            Self::CacheStopped { .. } => {
+                Some("what is finished is kept: the same command goes on from there".to_owned())
+            }
+            Self::CacheValue { dtype: "f16", .. } => Some("set `cache.dtype = \"f32\"`".to_owned()),
+            Self::CacheValue { .. } => {
+                Some("check the teacher's weights and normalisation".to_owned())
+            }
+            Self::Folder(LockError::Held { .. }) => {
+                Some("wait for it to end, or use another folder".to_owned())
+            }
+            Self::Folder(LockError::Foreign { .. }) => {
+                Some("name a new folder, or an empty one".to_owned())
+            }
+            // A lock file that cannot be used says why itself.
+            Self::Folder(_) => None,
+            Self::Io { .. } => Some("check the path, its permissions and free space".to_owned()),
+        }
+    }
+}
+
+impl From<FileError> for TeacherError {
+    fn from(FileError { action, path, source, .. }: FileError) -> Self {
+        Self::Io { action, path, source }
+    }
+}
+
+impl From<LockError> for TeacherError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::File(error) => error.into(),
+            error => Self::Folder(error),
+        }
+    }
+}
+
+fn shown_value(value: Option<f32>) -> String {
+    value.map_or_else(String::new, |value| {
+        if value.is_finite() { format!("{value:e}") } else { value.to_string() }
+    })
+}
+
+fn listed(ids: &[SampleId]) -> String {
+    ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
+}

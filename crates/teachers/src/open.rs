@@ -1,0 +1,433 @@
+//! Teachers of a recipe, opened for the data of a run.
+
+use std::path::{Path, PathBuf};
+
+use faculty_data::{LogitTable, Normalisation};
+use faculty_nets::weights::{WeightFile, file_hash};
+use faculty_nets::{MapShape, Network, graph_of};
+
+use crate::as_logits::AsLogits;
+use crate::class_file;
+use crate::class_map::{ClassMap, ClassProblem, Declared};
+use crate::class_mapped::ClassMappedTeacher;
+use crate::error::{Result, TeacherError};
+use crate::evaluate::for_each_batch;
+use crate::head::Head;
+use crate::identity::TeacherIdentity;
+use crate::network::NetworkTeacher;
+use crate::onnx::{OnnxChoice, OnnxTeacher};
+use crate::raw_outputs::{OutputMeter, RawOutputs};
+use crate::run_data::RunData;
+use crate::run_data::check_channels;
+use crate::run_data::limited;
+use crate::source::Teacher;
+use crate::source::{TeacherBatch, TeacherSource};
+use crate::table::TableTeacher;
+use faculty_contract::ClassSpace;
+use faculty_nets::Tap;
+use faculty_nets::{Renormalise, TeacherInput};
+use faculty_recipe::{self as recipe, OutputType};
+use faculty_records::run::TeacherCard;
+
+/// Loads one teacher of a recipe for `data`, whose classes are `classes`: any source, with its own
+/// input size, normalisation and classes. Values at `taps` can be asked for, as far as it has them.
+///
+/// # Errors
+/// When its file cannot be used, its classes do not match, or a table lacks samples of the training
+/// part or of the part that teachers are measured on.
+pub fn load_teacher(
+    wanted: &recipe::Teacher,
+    data: &RunData,
+    classes: &[String],
+    taps: &[Tap],
+    class_space: ClassSpace,
+) -> Result<(Teacher, TeacherCard)> {
+    let (teacher, identity) = open_teacher(wanted, data, classes, taps, class_space)?;
+    let card = identity.card(&teacher.name);
+    Ok((teacher, card))
+}
+
+/// The same with what the teacher's outputs depend on.
+///
+/// # Errors
+/// As [`load_teacher`].
+pub fn open_teacher(
+    wanted: &recipe::Teacher,
+    data: &RunData,
+    classes: &[String],
+    taps: &[Tap],
+    class_space: ClassSpace,
+) -> Result<(Teacher, TeacherIdentity)> {
+    let declared = class_file::declared(wanted.classes.as_ref())?;
+    let Opened { source, beside, names, mut notes, reading } = match (&wanted.onnx, &wanted.logits)
+    {
+        (Some(path), _) => open_onnx(wanted, path, data)?,
+        (None, Some(path)) => open_table(wanted, path, data)?,
+        (None, None) => open_network(wanted, data, taps)?,
+    };
+    let (source, raw) = match reading.is_empty() {
+        true => as_logits(wanted, source, data)?,
+        // The file's own logits are read already, whatever the recipe says of its outputs.
+        false => (source, RawOutputs::LOGITS),
+    };
+    notes.extend(raw.notes());
+    let map = match class_space {
+        ClassSpace::Teacher => None,
+        ClassSpace::Dataset => ClassMap::between(
+            source.classes(),
+            &with_names(declared, wanted, names, classes),
+            classes,
+        )
+        .map_err(|problem| class_error(wanted, problem))?,
+    };
+    let known = identify_teacher(wanted, data, class_space)?;
+    let mut identity = TeacherIdentity {
+        beside_sha256: hashes(&beside)?,
+        classes: map.as_ref().map(ClassMap::summary).unwrap_or_default(),
+        notes,
+        outputs: known.outputs + &reading,
+        ..known
+    };
+    if raw.output_type() != OutputType::Logits {
+        identity.outputs += &format!(", {}", raw.output_type().name());
+    }
+    let source = match map {
+        None => source,
+        Some(map) => Box::new(ClassMappedTeacher::new(source, map)),
+    };
+    Ok((Teacher { name: wanted.name.clone(), source }, identity))
+}
+
+/// Its outputs as logits, whatever they are: as the recipe says, or as they look.
+fn as_logits(
+    wanted: &recipe::Teacher,
+    mut source: Box<dyn TeacherSource>,
+    data: &RunData,
+) -> Result<(Box<dyn TeacherSource>, RawOutputs)> {
+    // Networks of this program end in a linear layer.
+    if wanted.network.is_some() {
+        return Ok((source, RawOutputs::LOGITS));
+    }
+    let meter = look_at_outputs(source.as_mut(), data)?;
+    let raw = match wanted.output_type {
+        None => meter.recognise(),
+        Some(given) => meter.declared(given).map_err(|problem| TeacherError::TeacherOutputs {
+            teacher: wanted.name.clone(),
+            problem: format!("`output_type = \"{}\"`, but {problem}", given.name()),
+        })?,
+    };
+    match raw.output_type() {
+        OutputType::Logits => Ok((source, raw)),
+        _ => Ok((Box::new(AsLogits::new(&wanted.name, source, raw)), raw)),
+    }
+}
+
+/// Some outputs of a teacher that computes; all of one that only has to look them up.
+fn look_at_outputs(source: &mut dyn TeacherSource, data: &RunData) -> Result<OutputMeter> {
+    const COMPUTED: usize = 32;
+    const AT_ONCE: usize = 1024;
+    let classes = source.classes();
+    let mut meter = OutputMeter::default();
+    if !source.is_lookup() {
+        let part = data.validation.as_ref().unwrap_or(&data.train);
+        let few = limited(part, Some(COMPUTED))?;
+        for_each_batch(&few, &data.normalisation, |batch| {
+            let (ids, images) = (&batch.ids, &batch.images);
+            let view = TeacherBatch { ids, view: TeacherBatch::PLAIN_VIEW, images };
+            meter.add(&source.outputs(&view, &[])?.logits, classes);
+            Ok(())
+        })?;
+        return Ok(meter);
+    }
+    let measured = data.validation.as_ref().or(data.test.as_ref());
+    for part in measured.into_iter().chain([&data.train]) {
+        for ids in part.ids().chunks(AT_ONCE) {
+            let view = TeacherBatch { ids, view: TeacherBatch::PLAIN_VIEW, images: &[] };
+            meter.add(&source.outputs(&view, &[])?.logits, classes);
+        }
+    }
+    Ok(meter)
+}
+
+/// What is declared of a teacher's classes, with the names in its file.
+fn with_names(
+    declared: Declared,
+    wanted: &recipe::Teacher,
+    names: Option<Vec<String>>,
+    classes: &[String],
+) -> Declared {
+    // A head was trained on classes of its own; what is declared speaks of the whole network.
+    let declared = if wanted.head.is_some() { Declared::default() } else { declared };
+    // Names of numbers only say that the file knew no names.
+    let named = |names: &[String]| names.iter().enumerate().any(|(i, n)| *n != i.to_string());
+    let known = names.filter(|names| named(names) && (named(classes) || names == classes));
+    Declared { names: declared.names.clone().or(known), ..declared }
+}
+
+fn class_error(wanted: &recipe::Teacher, problem: ClassProblem) -> TeacherError {
+    let (teacher, path) = (wanted.name.clone(), main_file(wanted).to_owned());
+    TeacherError::TeacherClasses { teacher, path, problem }
+}
+
+/// For each of a teacher's `own` classes those of the data that it is, as far as names tell. No
+/// network is built.
+///
+/// # Errors
+/// When its files cannot be read, or what the recipe says of its classes does not fit.
+pub fn same_classes(
+    wanted: &recipe::Teacher,
+    data: &RunData,
+    classes: &[String],
+    own: usize,
+) -> Result<Vec<Vec<usize>>> {
+    let names = match (&wanted.onnx, &wanted.logits) {
+        (Some(path), _) => open_onnx(wanted, path, data)?.names,
+        (None, Some(path)) => LogitTable::read(path)?.class_names().map(<[String]>::to_vec),
+        (None, None) => stored_names(wanted.head.as_deref().unwrap_or(main_file(wanted)))?,
+    };
+    let declared = class_file::declared(wanted.classes.as_ref())?;
+    with_names(declared, wanted, names, classes)
+        .same_classes(own, classes)
+        .map_err(|problem| class_error(wanted, problem))
+}
+
+/// What is known of a teacher from the recipe and its main file alone.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn identify_teacher(
+    wanted: &recipe::Teacher,
+    data: &RunData,
+    class_space: ClassSpace,
+) -> Result<TeacherIdentity> {
+    let path = main_file(wanted);
+    let own = own_normalisation(wanted, data)?;
+    let source = match (&wanted.onnx, &wanted.logits, &wanted.head) {
+        (Some(_), ..) => "onnx",
+        (None, Some(_), _) => "logits",
+        (None, None, Some(_)) => "head",
+        (None, None, None) => "network",
+    };
+    let outputs = match (&wanted.onnx, &wanted.weights_key) {
+        (None, None) => String::new(),
+        (None, Some(key)) => format!("of the weights below {key:?}"),
+        (Some(_), _) => format!("{:?}, map {:?}", wanted.output, wanted.map),
+    };
+    let declared = class_file::declared(wanted.classes.as_ref())?;
+    Ok(TeacherIdentity {
+        source: source.to_owned(),
+        network: shown_name(wanted),
+        weights_sha256: file_hash(path)?,
+        beside_sha256: wanted.head.as_deref().map(file_hash).transpose()?.unwrap_or_default(),
+        mean: own.mean,
+        std: own.std,
+        input_size: wanted.input_size,
+        outputs,
+        declared_classes: match class_space {
+            ClassSpace::Teacher => "its own".to_owned(),
+            ClassSpace::Dataset if declared == Declared::default() => "by name".to_owned(),
+            ClassSpace::Dataset => format!("{declared:?}"),
+        },
+        classes: String::new(),
+        notes: Vec::new(),
+    })
+}
+
+/// What is known of a teacher that no network has to be built for; ONNX files and tables are opened
+/// and closed.
+///
+/// # Errors
+/// When its files cannot be read.
+pub fn identity_of(
+    wanted: &recipe::Teacher,
+    data: &RunData,
+    classes: &[String],
+    class_space: ClassSpace,
+) -> Result<TeacherIdentity> {
+    if wanted.onnx.is_none() && wanted.logits.is_none() {
+        return identify_teacher(wanted, data, class_space);
+    }
+    open_teacher(wanted, data, classes, &[], class_space).map(|(_, identity)| identity)
+}
+
+/// A teacher as people name it: its network, or its file.
+#[must_use]
+pub fn shown_name(wanted: &recipe::Teacher) -> String {
+    wanted.network.clone().unwrap_or_else(|| {
+        let path = main_file(wanted);
+        path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+    })
+}
+
+/// The file that a teacher is in; the check of the recipe saw to it that there is one.
+fn main_file(wanted: &recipe::Teacher) -> &Path {
+    let given = wanted.onnx.as_ref().or(wanted.logits.as_ref()).or(wanted.weights.as_ref());
+    given.map_or(Path::new(""), PathBuf::as_path)
+}
+
+/// A teacher before its classes are matched.
+struct Opened {
+    source: Box<dyn TeacherSource>,
+    /// Files that belong to the main one.
+    beside: Vec<PathBuf>,
+    /// The class names that its file gives.
+    names: Option<Vec<String>>,
+    notes: Vec<String>,
+    /// How its outputs are made logits, if they are none; empty otherwise.
+    reading: String,
+}
+
+fn open_network(wanted: &recipe::Teacher, data: &RunData, taps: &[Tap]) -> Result<Opened> {
+    // The check of the recipe saw to it that both are given.
+    let name = wanted.network.clone().unwrap_or_default();
+    let path = wanted.weights.clone().unwrap_or_default();
+    let input = own_input(wanted, data)?;
+    let mut file = WeightFile::open(&path, wanted.weights_key.as_deref())?;
+    let (network, mut notes) = Network::from_file(&name, input.shape(), None, &mut file)?;
+    let Some(head) = &wanted.head else {
+        let names = stored_names(&path)?;
+        let source = Box::new(NetworkTeacher::with_input(&network, input, taps));
+        let (beside, reading) = (Vec::new(), String::new());
+        return Ok(Opened { source, beside, names, notes, reading });
+    };
+    let head = Head::read(head)?;
+    let network = head.on(&network)?;
+    // In the middle of the network no method finds its map or pooled vector.
+    let source = Box::new(NetworkTeacher::with_input(&network, input, &[]));
+    notes.push(format!("a classifier head on `{}` of the network", head.tap));
+    let (beside, names) = (vec![head.path], Some(head.class_names));
+    Ok(Opened { source, beside, names, notes, reading: String::new() })
+}
+
+/// A teacher that is a network, whatever its classes, for its values at `taps`.
+///
+/// # Errors
+/// When its files cannot be used.
+pub fn open_backbone(
+    wanted: &recipe::Teacher,
+    data: &RunData,
+    taps: &[Tap],
+) -> Result<Box<dyn TeacherSource>> {
+    Ok(open_network(wanted, data, taps)?.source)
+}
+
+/// The feature maps of a network teacher, f0 first. Its weights are not read.
+///
+/// # Errors
+/// When the network is not known or too deep for the images.
+pub fn stage_taps(wanted: &recipe::Teacher, data: &RunData) -> Result<Vec<Tap>> {
+    let name = wanted.network.clone().unwrap_or_default();
+    let graph = faculty_nets::find(&name)?.graph(own_input(wanted, data)?.shape(), 1)?;
+    Ok(Tap::features(&graph).collect())
+}
+
+/// Those of `taps` that a network teacher has, without reading its weights; all of them of a teacher
+/// that only its file knows.
+///
+/// # Errors
+/// When the network is not known or too deep for the images.
+pub fn taps_there(wanted: &recipe::Teacher, data: &RunData, taps: &[Tap]) -> Result<Vec<Tap>> {
+    let Some(name) = &wanted.network else { return Ok(taps.to_vec()) };
+    let graph = graph_of(name, own_input(wanted, data)?.shape(), 1)?;
+    Ok(taps.iter().copied().filter(|tap| tap.value(&graph).is_some()).collect())
+}
+
+/// `class_names` of a safetensors file, as this program writes it.
+fn stored_names(path: &Path) -> Result<Option<Vec<String>>> {
+    let metadata = faculty_nets::weights::metadata(path)?;
+    Ok(metadata.get("class_names").and_then(|text| serde_json::from_str(text).ok()))
+}
+
+fn open_onnx(wanted: &recipe::Teacher, path: &Path, data: &RunData) -> Result<Opened> {
+    let input = own_input(wanted, data)?;
+    let choice = OnnxChoice { output: wanted.output.clone(), map: wanted.map.clone() };
+    let teacher = OnnxTeacher::load(path, &choice, input)?;
+    Ok(Opened {
+        beside: teacher.files()[1..].to_vec(),
+        names: teacher.class_names().map(<[String]>::to_vec),
+        notes: teacher.notes().to_vec(),
+        reading: teacher.reading(),
+        source: Box::new(teacher),
+    })
+}
+
+/// A network of a recipe once more with its images' shape, to be trained; `classes` are the data's.
+///
+/// # Errors
+/// When its file cannot be used.
+pub fn learnable_network(
+    wanted: &recipe::Teacher,
+    data: &RunData,
+    classes: usize,
+) -> Result<(Network, TeacherInput)> {
+    let name = wanted.network.clone().unwrap_or_default();
+    let input = own_input(wanted, data)?;
+    let mut file = WeightFile::open(main_file(wanted), wanted.weights_key.as_deref())?;
+    let (network, _) = Network::from_file(&name, input.shape(), Some(classes), &mut file)?;
+    Ok((network, input))
+}
+
+/// Of the files that belong to the main one: they count as much as it.
+fn hashes(files: &[PathBuf]) -> Result<String> {
+    let hashes = files.iter().map(|file| file_hash(file));
+    Ok(hashes.collect::<faculty_nets::Result<Vec<_>>>()?.join("+"))
+}
+
+fn open_table(wanted: &recipe::Teacher, path: &Path, data: &RunData) -> Result<Opened> {
+    let table = LogitTable::read(path)?;
+    let names = table.class_names().map(<[String]>::to_vec);
+    let beside = table.files()[1..].to_vec();
+    let teacher = TableTeacher::new(&wanted.name, path.to_owned(), table);
+    teacher.check_covers(&data.train.ids(), "training")?;
+    match (&data.validation, &data.test) {
+        (Some(part), _) => teacher.check_covers(&part.ids(), "validation")?,
+        (None, Some(part)) => teacher.check_covers(&part.ids(), "test")?,
+        (None, None) => {}
+    }
+    Ok(Opened {
+        source: Box::new(teacher),
+        beside,
+        names,
+        notes: vec!["a table of logits: the same for every augmented view of a sample".to_owned()],
+        reading: String::new(),
+    })
+}
+
+/// How the student's images become this teacher's.
+fn own_input(wanted: &recipe::Teacher, data: &RunData) -> Result<TeacherInput> {
+    let student = &data.normalisation;
+    let own = own_normalisation(wanted, data)?;
+    let [channels, height, width] = data.train.shape();
+    let renormalise = Renormalise::between((&student.mean, &student.std), (&own.mean, &own.std));
+    Ok(TeacherInput::new(MapShape::new(channels, height, width), renormalise, wanted.input_size))
+}
+
+fn own_normalisation(wanted: &recipe::Teacher, data: &RunData) -> Result<Normalisation> {
+    let mut own = data.normalisation.clone();
+    for (key, given, value) in
+        [("mean", &wanted.mean, &mut own.mean), ("std", &wanted.std, &mut own.std)]
+    {
+        if let Some(given) = given {
+            let channels = data.train.shape()[0];
+            check_channels(&format!("teachers.{}.{key}", wanted.name), given, channels)?;
+            value.clone_from(given);
+        }
+    }
+    let Some(path) = &wanted.onnx else { return Ok(own) };
+    if OnnxTeacher::describe(path)?.bytes {
+        let bytes = Normalisation::bytes(own.mean.len());
+        let given = wanted.mean.is_some() || wanted.std.is_some();
+        if given && own != bytes {
+            return Err(TeacherError::Onnx {
+                path: path.clone(),
+                reason: "its pixels are bytes from 0 to 255, the recipe says otherwise".to_owned(),
+                hint: format!(
+                    "leave out `mean` and `std` of teacher `{}`: it is given bytes",
+                    wanted.name
+                ),
+            });
+        }
+        return Ok(bytes);
+    }
+    Ok(own)
+}

@@ -1,0 +1,170 @@
+//! The splits of the data set as a run uses them.
+
+use faculty_data::{
+    DEFAULT_SPLIT_SEED, DataError, Dataset, LabelNoise, Normalisation, Part, split_validation,
+    subset, with_label_noise,
+};
+
+use crate::error::{Result, TeacherError};
+use faculty_recipe::{self as recipe, Recipe, Validation};
+
+/// The splits of the data set as a run uses them.
+#[derive(Clone, Debug)]
+pub struct RunData {
+    /// What is learnt from, label noise included.
+    pub train: Part,
+    /// What chooses the best epoch.
+    pub validation: Option<Part>,
+    /// What gives the final numbers, and nothing else.
+    pub test: Option<Part>,
+    /// Of the student's input.
+    pub normalisation: Normalisation,
+}
+
+/// The splits that a recipe asks for, with its label noise and normalisation.
+///
+/// # Errors
+/// When a split is missing or empty, fewer samples are left than a batch needs, or constants of the
+/// normalisation are not one a channel.
+pub fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData> {
+    let settings = &recipe.data;
+    let mut whole = dataset.train_part();
+    if let Some(count) = settings.train_samples {
+        whole = subset(&whole, count)?;
+    }
+    let (train, validation) = match (dataset.validation_part(), &settings.validation) {
+        (_, Validation::Share(0.0)) => (whole, None),
+        // What the data set holds for this is never ignored in favour of a share.
+        (Some(own), _) => (whole, Some(own)),
+        (None, Validation::Share(share)) => {
+            let (train, held_out) = split_validation(&whole, *share, DEFAULT_SPLIT_SEED)?;
+            (train, Some(held_out).filter(|part| !part.is_empty()))
+        }
+        (None, Validation::Split(name)) => {
+            return Err(TeacherError::Data(DataError::NoSplit {
+                path: settings.path.clone(),
+                key: "validation",
+                name: name.clone(),
+                found: Vec::new(),
+            }));
+        }
+    };
+    let normalisation = normalisation(recipe, &train)?;
+    check_enough(&train, recipe)?;
+    let train = if settings.label_noise > 0.0 {
+        let kind = match settings.label_noise_kind {
+            recipe::LabelNoise::Uniform => LabelNoise::Uniform,
+            recipe::LabelNoise::Pair => LabelNoise::Pair,
+        };
+        let classes = dataset.classes().len();
+        let seed = settings.label_noise_seed.unwrap_or(recipe.seed);
+        with_label_noise(&train, settings.label_noise, kind, seed, classes)?
+    } else {
+        train
+    };
+    Ok(RunData { train, validation, test: dataset.test_part(), normalisation })
+}
+
+fn check_enough(train: &Part, recipe: &Recipe) -> Result<()> {
+    if recipe.train.drop_last && train.len() < recipe.train.batch_size {
+        return Err(TeacherError::TooFewSamples {
+            samples: train.len(),
+            batch_size: recipe.train.batch_size,
+        });
+    }
+    Ok(())
+}
+
+/// The split seed of exams; another one than the validation part's, which has taken all samples below
+/// its share already.
+const EXAM_SPLIT_SEED: u64 = DEFAULT_SPLIT_SEED + 1;
+
+/// Takes a share of the training split out of it.
+///
+/// # Errors
+/// When too few samples are left for a batch.
+pub fn hold_out(data: &mut RunData, share: f64, recipe: &Recipe) -> Result<Part> {
+    let (train, exam) = split_validation(&data.train, share, EXAM_SPLIT_SEED)?;
+    check_enough(&train, recipe)?;
+    data.train = train;
+    Ok(exam)
+}
+
+fn normalisation(recipe: &Recipe, train: &Part) -> Result<Normalisation> {
+    let settings = &recipe.data;
+    let mut result = if settings.mean.is_some() && settings.std.is_some() {
+        Normalisation::identity(train.shape()[0])
+    } else {
+        Normalisation::measure(train.set(), train.indices())?
+    };
+    for (key, given, own) in [
+        ("data.mean", &settings.mean, &mut result.mean),
+        ("data.std", &settings.std, &mut result.std),
+    ] {
+        if let Some(given) = given {
+            check_channels(key, given, train.shape()[0])?;
+            own.clone_from(given);
+        }
+    }
+    Ok(result)
+}
+
+pub(crate) fn check_channels(key: &str, values: &[f32], channels: usize) -> Result<()> {
+    if values.len() == channels {
+        return Ok(());
+    }
+    Err(TeacherError::Channels { key: key.to_owned(), found: values.len(), expected: channels })
+}
+
+/// The `samples` of a split that [`subset`] takes; all of them without a number.
+///
+/// # Errors
+/// When no sample is asked for.
+pub fn limited(part: &Part, samples: Option<usize>) -> Result<Part> {
+    let count = samples.unwrap_or(part.len()).min(part.len());
+    Ok(if count == part.len() { part.clone() } else { subset(part, count)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use faculty_data::{Format, ImageSet};
+
+    use super::*;
+    use faculty_methods::specs;
+
+    fn images(count: u8, seed: u8) -> ImageSet {
+        let labels = (0..u32::from(count)).map(|i| i % 2).collect();
+        let pixels = (0..count).flat_map(|i| [i, seed]).collect();
+        ImageSet::new(1, 1, 2, pixels, labels).unwrap()
+    }
+
+    fn sizes(validation: &str, own: bool) -> Result<[usize; 3]> {
+        let classes = vec!["a".to_owned(), "b".to_owned()];
+        let mut dataset =
+            Dataset::new("d", Format::Folder, classes, images(100, 1), Some(images(9, 2))).unwrap();
+        if own {
+            dataset = dataset.with_validation(images(7, 3)).unwrap();
+        }
+        let text = format!(
+            "[data]\npath = \"d\"\nvalidation = {validation}\n[student]\nnetwork = \"resnet8\"\n\
+             [method]\nname = \"ce\"\n[train]\nbatch_size = 4\n"
+        );
+        let recipe = Recipe::from_str(&text, "r.toml", &[], &specs()).unwrap().recipe;
+        let data = prepare_data(&recipe, &dataset)?;
+        let len = |part: &Option<Part>| part.as_ref().map_or(0, Part::len);
+        Ok([data.train.len(), len(&data.validation), len(&data.test)])
+    }
+
+    #[test]
+    fn a_validation_split_of_its_own_is_used_and_nothing_held_out() {
+        for validation in ["0.1", "0.5", "\"val\""] {
+            assert_eq!(sizes(validation, true).unwrap(), [100, 7, 9], "{validation}");
+        }
+        assert_eq!(sizes("0", true).unwrap(), [100, 0, 9]);
+        assert_eq!(sizes("0.0", false).unwrap(), [100, 0, 9]);
+        let [train, held_out, test] = sizes("0.2", false).unwrap();
+        assert!(held_out > 0 && train + held_out == 100 && test == 9);
+        let error = sizes("\"val\"", false).unwrap_err();
+        assert!(matches!(error, TeacherError::Data(DataError::NoSplit { key: "validation", .. })));
+    }
+}
