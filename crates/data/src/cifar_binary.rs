@@ -12,11 +12,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::dataset::check_labels;
+use crate::classes::{check_labels, read_class_names};
 use crate::files::{FileRoot, MOST_BYTES};
 use crate::findings::Findings;
-use crate::listing::read_class_names;
-use crate::splits::choose;
+use crate::splits::choice::choose;
 use crate::{DataError, Dataset, Format, ImageSet, ReadOptions};
 
 const SIDE: usize = 32;

@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 use crate::cifar_binary::{
     FineOrCoarse, check_label_column, class_names, fine_or_coarse, names_with_test,
 };
-use crate::dataset::check_labels;
+use crate::classes::check_labels;
 use crate::files::{FileRoot, MOST_BYTES};
 use crate::findings::Findings;
 use crate::pickle::Pickle;
-use crate::splits::choose;
+use crate::splits::choice::choose;
 use crate::{DataError, Dataset, Format, ImageSet, ReadOptions};
 
 const SIDE: usize = 32;

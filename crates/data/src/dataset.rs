@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::classes::{check_class_names, check_labels};
 use crate::findings::Findings;
-use crate::format::dataset_name;
 use crate::splits::Splits;
-use crate::{DataError, Format, ImageSet, Part, ReadOptions, format};
+use crate::{DataError, Format, ImageSet, Part};
 
 /// Class names shown in a note.
 const SHOWN: usize = 5;
@@ -65,15 +65,6 @@ pub struct PartInfo {
 }
 
 impl Dataset {
-    /// Reads the dataset in the folder `path`, in the format of the options or in the one
-    /// recognised.
-    ///
-    /// # Errors
-    /// Whatever is wrong with the files: see [`DataError`].
-    pub fn open(path: &Path, options: &ReadOptions) -> Result<Self, DataError> {
-        format::open(path, options)
-    }
-
     /// Puts a dataset together; the readers end here.
     ///
     /// # Errors
@@ -294,32 +285,12 @@ impl Dataset {
     }
 }
 
-/// Refuses no names, empty names and names that stand there twice.
-pub(crate) fn check_class_names(classes: &[String], path: &Path) -> Result<(), DataError> {
-    if classes.is_empty() {
-        return Err(DataError::NoClasses { path: path.to_owned() });
-    }
-    let mut sorted: Vec<&String> = classes.iter().collect();
-    sorted.sort_unstable();
-    let twice = sorted.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
-    let empty = sorted.first().copied().filter(|name| name.trim().is_empty());
-    match empty.or(twice) {
-        Some(name) => Err(DataError::BadClassName { path: path.to_owned(), name: name.clone() }),
-        None => Ok(()),
-    }
-}
-
-/// Refuses the first label that is not below `classes`.
-pub(crate) fn check_labels(labels: &[u32], classes: usize, path: &Path) -> Result<(), DataError> {
-    match labels.iter().position(|&label| label as usize >= classes) {
-        None => Ok(()),
-        Some(row) => Err(DataError::LabelOutOfRange {
-            path: path.to_owned(),
-            row: row as u64,
-            label: i64::from(labels[row]),
-            classes,
-        }),
-    }
+/// The name of a dataset: the last part of its path.
+fn dataset_name(path: &Path) -> String {
+    let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    whole
+        .file_name()
+        .map_or_else(|| "dataset".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

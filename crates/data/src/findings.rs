@@ -4,18 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::{DataError, ReadOptions};
-
-/// What to do with an image that cannot be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnBadImage {
-    /// The data set is refused.
-    #[default]
-    Stop,
-    /// It is left out, and listed in [`Findings::skipped`].
-    Skip,
-}
+use crate::{DataError, OnBadImage, ReadOptions};
 
 /// An image that was left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -20,7 +20,8 @@ use crate::findings::Findings;
 use crate::image_file::{has_image_name, read_images};
 use crate::listing::{Entry, MOST_NAMES_BYTES, composed, list};
 use crate::picture::{self, Gather};
-use crate::splits::{Chosen, Role, Splits, choose};
+use crate::splits::choice::choose;
+use crate::splits::{Chosen, Role, Splits};
 use crate::{DataError, Dataset, Format, ReadOptions};
 
 /// The folder that Tiny-ImageNet and others put between a class, or a split, and its images.
@@ -106,7 +107,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
         train_classes.sort_by_key(at);
     }
     let classes = names_of(&train_classes);
-    crate::dataset::check_class_names(&classes, &train_folder)?;
+    crate::classes::check_class_names(&classes, &train_folder)?;
     let train = read_classes(&train_files, &train_classes, &classes, options, &mut findings)?;
     let mut read_other = |split: Option<&Chosen>| -> Result<Option<Gather>, DataError> {
         let Some(split) = split else { return Ok(None) };

@@ -19,11 +19,11 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
 use crate::bounds::{OF_A_PICTURE, check_justified};
-use crate::dataset::{check_class_names, check_labels};
+use crate::classes::{check_class_names, check_labels, read_class_names};
 use crate::files::FileRoot;
 use crate::findings::Findings;
-use crate::listing::{list, read_class_names};
-use crate::splits::choose;
+use crate::listing::list;
+use crate::splits::choice::choose;
 use crate::{DataError, Dataset, Format, ImageSet, ReadOptions};
 
 const IMAGES_MAGIC: u32 = 0x0803;

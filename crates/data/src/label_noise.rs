@@ -45,7 +45,7 @@ pub fn with_label_noise(
         }
     })? - 1;
     let labels = part.true_labels();
-    crate::dataset::check_labels(&labels, classes, std::path::Path::new("labels"))?;
+    crate::classes::check_labels(&labels, classes, std::path::Path::new("labels"))?;
     let noisy = labels.iter().enumerate().map(|(position, &label)| {
         let id = part.id(position).0;
         if unit(draw(Purpose::LabelNoise, seed, id, 0, 0)) >= fraction {

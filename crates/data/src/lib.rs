@@ -15,12 +15,12 @@
 //!   more than a file of that size can hold: see [`DataError`].
 //!
 //! One format is one file: [`idx`], [`cifar_binary`], [`cifar_python`], [`parquet`], [`folder`],
-//! [`list`]. [`LogitTable`] reads what a
-//! teacher of elsewhere said about the samples.
+//! [`list`]. [`LogitTable`] reads what a teacher of elsewhere said about the samples.
 
 mod bounds;
 pub mod cifar_binary;
 pub mod cifar_python;
+mod classes;
 mod dataset;
 mod error;
 mod files;
@@ -36,11 +36,12 @@ mod listing;
 mod loader;
 mod logit_table;
 mod normalisation;
+mod open;
+mod options;
 pub mod parquet;
 mod part;
 mod pickle;
 mod picture;
-
 mod sample_id;
 pub mod split;
 mod splits;
@@ -51,14 +52,16 @@ pub use dataset::{Dataset, DatasetInfo, PartInfo};
 pub use error::DataError;
 pub use faculty_random as rng;
 pub use files::{FileRoot, open_regular};
-pub use findings::{Findings, OnBadImage, Skipped};
-pub use format::{Format, FormatInfo, ReadOptions, formats, recognise};
+pub use findings::{Findings, Skipped};
+pub use format::{Format, FormatInfo, formats};
 pub use image_file::{has_image_name, read_image};
 pub use image_set::ImageSet;
 pub use label_noise::{LabelNoise, with_label_noise};
 pub use loader::{Batch, BatchLoader, LoaderConfig};
 pub use logit_table::LogitTable;
 pub use normalisation::Normalisation;
+pub use open::recognise;
+pub use options::{OnBadImage, ReadOptions};
 pub use part::Part;
 pub use sample_id::SampleId;
 pub use split::{DEFAULT_SPLIT_SEED, split_validation, subset};

@@ -22,7 +22,8 @@ use crate::findings::Findings;
 use crate::image_file::read_images;
 use crate::listing::{Entry, MOST_NAMES_BYTES, composed, list};
 use crate::picture::{self, Gather};
-use crate::splits::{Chosen, Role, choose};
+use crate::splits::choice::choose;
+use crate::splits::{Chosen, Role};
 use crate::{DataError, Dataset, Format, ReadOptions};
 
 mod csv;
@@ -283,7 +284,7 @@ impl Classes {
             let names = options.classes.clone();
             let names =
                 names.unwrap_or_else(|| labels.iter().map(|&label| label.to_owned()).collect());
-            crate::dataset::check_class_names(&names, path)?;
+            crate::classes::check_class_names(&names, path)?;
             let numbers = names.iter().cloned().zip(0..).collect();
             return Ok(Self { names, numbers });
         };

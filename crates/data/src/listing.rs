@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::DataError;
-use crate::files::FileRoot;
 
 /// The most bytes of a list of class names or labels: a million of 64 letters.
 pub(crate) const MOST_NAMES_BYTES: u64 = 64 << 20;
@@ -75,14 +74,4 @@ pub(crate) fn describe(entries: &[Entry]) -> String {
 /// A name in Unicode's composed form (NFC).
 pub(crate) fn composed(name: &str) -> String {
     name.nfc().collect()
-}
-
-/// Reads class names, one a line; blank lines at the end are no names.
-pub(crate) fn read_class_names(files: &FileRoot, path: &Path) -> Result<Vec<String>, DataError> {
-    let Ok(text) = String::from_utf8(files.read(path, MOST_NAMES_BYTES)?) else {
-        return Err(DataError::NotUtf8 { path: path.to_owned() });
-    };
-    let names: Vec<String> = text.trim_end().lines().map(|line| composed(line.trim())).collect();
-    crate::dataset::check_class_names(&names, path)?;
-    Ok(names)
 }

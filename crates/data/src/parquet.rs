@@ -33,7 +33,8 @@ use crate::files::FileRoot;
 use crate::findings::Findings;
 use crate::listing::{Entry, composed, list};
 use crate::picture::{self, Gather};
-use crate::splits::{Chosen, Role, Splits, choose};
+use crate::splits::choice::choose;
+use crate::splits::{Chosen, Role, Splits};
 use crate::{DataError, Dataset, Format, ReadOptions};
 
 use self::column::Table;
@@ -262,7 +263,7 @@ impl Reader<'_> {
         }
         if let (Some(first), false) = (files.first(), names.is_empty()) {
             let names: Vec<String> = names.into_iter().collect();
-            crate::dataset::check_class_names(&names, first)?;
+            crate::classes::check_class_names(&names, first)?;
             self.names = Some((names, first.clone()));
         }
         Ok(())
@@ -407,7 +408,7 @@ impl Reader<'_> {
             }
             (Some(given), _, None) => self.names = Some((given.clone(), "classes".into())),
             (None, Some(names), None) => {
-                crate::dataset::check_class_names(names, path)?;
+                crate::classes::check_class_names(names, path)?;
                 self.names = Some((names.clone(), path.to_owned()));
             }
             (None, Some(names), Some((first, first_path))) if names != first => {

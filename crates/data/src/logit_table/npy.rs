@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use half::f16;
 
-use super::{Columns, numbers, problem, read_bytes};
+use super::columns::{Columns, numbers, problem, read_bytes};
 use crate::{DataError, SampleId};
 
 /// `NAME.npy` gives `NAME.ids.txt`.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Columns, class_names, problem};
+use super::columns::{Columns, class_names, problem};
 use crate::parquet::column::Table;
 use crate::{DataError, SampleId};
 

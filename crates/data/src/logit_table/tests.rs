@@ -5,7 +5,9 @@ use ::parquet::file::metadata::KeyValue;
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::parser::parse_message_type;
-use safetensors::serialize;
+use ::safetensors::serialize;
+use ::safetensors::tensor::{Dtype, TensorView};
+use half::f16;
 
 use super::*;
 

@@ -1,0 +1,165 @@
+//! Which format a folder has, and its reader.
+
+use std::path::Path;
+
+use crate::classes::check_class_names;
+use crate::listing::{composed, describe, list as entries_of};
+use crate::{
+    DataError, Dataset, Format, ReadOptions, cifar_binary, cifar_python, folder, formats, idx,
+    list, parquet,
+};
+
+impl Dataset {
+    /// Reads the dataset in the folder `path`, in the format of the options or in the one
+    /// recognised.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the files: see [`DataError`].
+    pub fn open(path: &Path, options: &ReadOptions) -> Result<Self, DataError> {
+        let format = match options.format {
+            Some(format) => {
+                check_folder(path)?;
+                format
+            }
+            None => recognise(path)?,
+        };
+        options.check(format, path)?;
+        if let Some(classes) = &options.classes {
+            check_class_names(classes, Path::new("classes"))?;
+        }
+        let composed =
+            options.classes.as_ref().map(|names| names.iter().map(|name| composed(name)));
+        let options = &ReadOptions { classes: composed.map(Iterator::collect), ..options.clone() };
+        match format {
+            Format::Parquet => parquet::read(path, options),
+            Format::CifarBinary => cifar_binary::read(path, options),
+            Format::CifarPython => cifar_python::read(path, options),
+            Format::Idx => idx::read(path, options),
+            Format::Folder => folder::read(path, options),
+            Format::List => list::read(path, options),
+        }
+    }
+}
+
+/// The format of the dataset in the folder `path`; reads names only.
+///
+/// # Errors
+/// [`DataError::NotFound`], [`DataError::NotAFolder`], [`DataError::NotRecognised`] (says what is
+/// there and what each format looks for), [`DataError::Ambiguous`] or [`DataError::Io`].
+pub fn recognise(path: &Path) -> Result<Format, DataError> {
+    check_folder(path)?;
+    let mut recognised = Vec::new();
+    for info in formats() {
+        if recognises(info.format, path)? {
+            recognised.push(info.format);
+        }
+    }
+    let named = |name: &str| format!("`{name}`");
+    match recognised.as_slice() {
+        [format] => Ok(*format),
+        [] => {
+            let looked_for: Vec<String> = formats()
+                .iter()
+                .map(|info| format!("{} ({})", info.recognises, info.name))
+                .collect();
+            Err(DataError::NotRecognised {
+                path: path.to_owned(),
+                found: describe(&entries_of(path)?),
+                looked_for: looked_for.join("; "),
+            })
+        }
+        several => Err(DataError::Ambiguous {
+            path: path.to_owned(),
+            formats: several.iter().map(|format| named(format.name())).collect(),
+        }),
+    }
+}
+
+fn check_folder(path: &Path) -> Result<(), DataError> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(DataError::NotAFolder { path: path.to_owned() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(DataError::NotFound { path: path.to_owned() })
+        }
+        Err(source) => Err(DataError::Io { path: path.to_owned(), source }),
+    }
+}
+
+fn recognises(format: Format, path: &Path) -> Result<bool, DataError> {
+    match format {
+        Format::Parquet => parquet::recognises(path),
+        Format::CifarBinary => cifar_binary::recognises(path),
+        Format::CifarPython => cifar_python::recognises(path),
+        Format::Idx => idx::recognises(path),
+        Format::Folder => folder::recognises(path),
+        Format::List => list::recognises(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn an_unknown_folder_says_what_is_there_and_what_was_looked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("data.csv"), "").unwrap();
+        fs::create_dir(folder.path().join("notes")).unwrap();
+        let error = recognise(folder.path()).unwrap_err();
+        assert!(matches!(error, DataError::NotRecognised { .. }));
+        let text = error.to_string();
+        for part in ["`data.csv`, `notes/`", "train-*.parquet", "(idx)", "class folders"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn an_empty_missing_or_plain_path_is_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = recognise(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("found nothing"), "{error}");
+        let missing = recognise(&folder.path().join("no")).unwrap_err();
+        assert!(matches!(missing, DataError::NotFound { .. }));
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        let plain = recognise(&file).unwrap_err();
+        assert!(matches!(plain, DataError::NotAFolder { .. }));
+        assert!(plain.hint().unwrap().contains(folder.path().to_str().unwrap()));
+    }
+
+    #[test]
+    fn two_formats_in_one_folder_are_refused_with_both_names() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("train-0.parquet"), "").unwrap();
+        fs::write(folder.path().join("train-images-idx3-ubyte.gz"), "").unwrap();
+        let error = recognise(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("could be `parquet` or `idx`"), "{error}");
+        assert!(error.hint().unwrap().contains("format"));
+    }
+
+    #[test]
+    fn an_option_of_no_use_is_refused_not_ignored() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = ReadOptions {
+            format: Some(Format::Idx),
+            resize: Some([8, 8]),
+            ..ReadOptions::default()
+        };
+        assert!(matches!(
+            Dataset::open(folder.path(), &options),
+            Err(DataError::UnusedOption { key: "resize", format: "idx", .. })
+        ));
+        let options = ReadOptions {
+            format: Some(Format::Folder),
+            resize: Some([0, 8]),
+            ..ReadOptions::default()
+        };
+        assert!(matches!(
+            Dataset::open(folder.path(), &options),
+            Err(DataError::OutOfRange { name: "`resize`", .. })
+        ));
+    }
+}

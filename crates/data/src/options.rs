@@ -1,0 +1,87 @@
+//! How a dataset is read.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::{DataError, Format};
+
+/// What to do with an image that cannot be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnBadImage {
+    /// The data set is refused.
+    #[default]
+    Stop,
+    /// It is left out, and listed in [`crate::Findings::skipped`].
+    Skip,
+}
+
+/// How to read a dataset; the default recognises everything.
+///
+/// An option that the format cannot use is an error, never ignored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// The format; default: the one recognised.
+    pub format: Option<Format>,
+    /// Class names in label order; default: those of the dataset. For `folder` they choose the
+    /// order of the folders.
+    pub classes: Option<Vec<String>>,
+    /// The number of the first class, for `parquet`, `idx` and `list`; default: 0. Labels that start
+    /// higher are refused unless this says so.
+    pub first_label: Option<u32>,
+    /// The column with the labels, for `parquet`, `list`, and CIFAR; default: the only one, or
+    /// `fine_label`.
+    pub label_column: Option<String>,
+    /// The column with the images, for `parquet`, or with their paths, for `list`; default: the only
+    /// one.
+    pub image_column: Option<String>,
+    /// The split to train on: its name, or, for `parquet`, `folder` and `list`, the path of its folder
+    /// or file, from that of the dataset; default: the one called `train` or `training`.
+    pub train: Option<String>,
+    /// The split to choose by, likewise, or `none`; default: the one called `val`, `valid`,
+    /// `validation` or `dev`, if there is one.
+    pub validation: Option<String>,
+    /// The split to test on, likewise, or `none`; default: the one called `test`, `testing` or `t10k`,
+    /// if there is one.
+    pub test: Option<String>,
+    /// Scale all images to `[height, width]`, for `parquet`, `folder` and `list`; default: they must
+    /// have one size.
+    pub resize: Option<[usize; 2]>,
+    /// What to do with an image that cannot be read.
+    pub on_bad_image: OnBadImage,
+    /// Read through links that lead out of the dataset's folder.
+    pub follow_links: bool,
+}
+
+impl ReadOptions {
+    /// Refuses options of no use for `format`, and values that no data set can have.
+    pub(crate) fn check(&self, format: Format, path: &Path) -> Result<(), DataError> {
+        use Format::{CifarBinary, CifarPython, Folder, Idx, List, Parquet};
+        let columns = &[Parquet, List, CifarBinary, CifarPython][..];
+        let skips = self.on_bad_image == OnBadImage::Skip;
+        let given = [
+            ("label_column", self.label_column.is_some(), columns),
+            ("image_column", self.image_column.is_some(), &[Parquet, List]),
+            ("first_label", self.first_label.is_some(), &[Parquet, List, Idx]),
+            ("resize", self.resize.is_some(), &[Parquet, Folder, List]),
+            ("on_bad_image", skips, &[Parquet, Folder, List]),
+        ];
+        for (key, given, formats) in given {
+            if given && !formats.contains(&format) {
+                let (path, format) = (path.to_owned(), format.name());
+                return Err(DataError::UnusedOption { path, key, format });
+            }
+        }
+        if let Some([height, width]) = self.resize
+            && !((1..=4096).contains(&height) && (1..=4096).contains(&width))
+        {
+            return Err(DataError::OutOfRange {
+                name: "`resize`",
+                found: format!("[{height}, {width}]"),
+                range: "between 1 and 4096 in both places".to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
