@@ -1,16 +1,17 @@
 //! What is wrong with a recipe as a whole: ranges, and keys that contradict each other.
 
-use toml::Value;
-
 use super::heads::Heads;
-use super::method::{self, Method, MethodSpec, OptionValue};
+use super::key_path::join;
+use super::method::Method;
 use super::problems::{Location, Problem, Problems, RecipeError, nearest, shown};
-use super::range::{KeySpec, Range, quoted};
+use super::range::quoted;
+use super::reader::check_range;
 use super::schema::{Optimizer, PlanKind, Recipe, Schedule, Student, Teacher, Train, milestones};
-use super::section::{Section as _, join};
-use super::term;
+use super::section::Section as _;
+use super::spec::{self, MethodSpec, OptionValue};
 
 mod plan;
+mod terms;
 
 /// Key of a method's warm-up.
 const WARM_UP: &str = "warmup_epochs";
@@ -35,35 +36,11 @@ impl Recipe {
     }
 }
 
-/// Reports `value` if it is out of the range of its key.
-pub(super) fn range(path: &str, spec: &KeySpec, value: &Value, problems: &mut Problems) {
-    if spec.range.allows(value) {
-        return;
-    }
-    let (what, hint) = match (value, spec.range) {
-        (Value::String(text), Range::Words(words)) => {
-            let hint = match nearest(text, words.iter().copied()) {
-                Some(word) => format!("did you mean `{word}`?"),
-                None => spec.mend(&format!("give one of {}", quoted(words))),
-            };
-            (format!("`{path}` is `{}`, which is not known", shown(text)), hint)
-        }
-        (Value::String(_), _) => {
-            (format!("`{path}` is empty"), spec.mend(&format!("give some text: {}", spec.brief())))
-        }
-        (value, range) => (
-            format!("`{path}` is {}, but must be {range}", shown(&value.to_string())),
-            spec.mend(&format!("give a value that is {range}")),
-        ),
-    };
-    problems.add(path, what, hint);
-}
-
 /// Everything that makes a recipe unusable.
 pub(super) fn problems(recipe: &Recipe, methods: &[MethodSpec], problems: &mut Problems) {
     recipe.visit("", methods, &mut |path, spec, value| {
         if let Some(value) = value {
-            range(path, &spec, &value, problems);
+            check_range(path, &spec, &value, problems);
         }
     });
     normalisation("data", &recipe.data.mean, &recipe.data.std, problems);
@@ -237,7 +214,7 @@ fn heads(at: &str, teacher: &Teacher, problems: &mut Problems) {
 /// Method, options and number of teachers.
 fn fit(recipe: &Recipe, methods: &[MethodSpec], problems: &mut Problems) {
     let name = recipe.method.name.as_str();
-    let Some(spec) = method::find(methods, name) else {
+    let Some(spec) = spec::find(methods, name) else {
         let names: Vec<&str> = methods.iter().map(|method| method.name).collect();
         let hint = match nearest(name, names.iter().copied()) {
             Some(name) => format!("did you mean `{name}`?"),
@@ -262,7 +239,7 @@ fn fit(recipe: &Recipe, methods: &[MethodSpec], problems: &mut Problems) {
             );
         }
     }
-    term::problems(&recipe.method, methods, problems);
+    terms::problems(&recipe.method, methods, problems);
     // Of "all" heads nobody knows the number before the network is built; a run checks again.
     let heads = |teacher: &Teacher| teacher.heads.as_ref().map_or(0, Heads::least);
     let count = recipe.teachers.iter().map(|teacher| 1 + heads(teacher)).sum();
@@ -307,7 +284,7 @@ fn of_teachers(count: usize) -> String {
 /// Everything that is allowed, but probably not meant.
 pub(super) fn warnings(recipe: &Recipe, methods: &[MethodSpec], warnings: &mut Problems) {
     let Recipe { teachers, train, .. } = recipe;
-    let spec = method::find(methods, &recipe.method.name);
+    let spec = spec::find(methods, &recipe.method.name);
     if spec.is_some_and(|spec| !recipe.method.uses_teachers(spec)) && !teachers.is_empty() {
         warnings.add(
             "teachers",
@@ -380,7 +357,7 @@ pub struct MethodWarmUp {
 
 impl MethodWarmUp {
     fn of(at: &str, method: &Method, methods: &[MethodSpec], run: usize) -> Option<Self> {
-        let spec = method::find(methods, &method.name)?;
+        let spec = spec::find(methods, &method.name)?;
         let option = spec.options.iter().find(|own| own.key == WARM_UP)?;
         let OptionValue::Integer(default) = option.default else { return None };
         Some(Self {

@@ -6,10 +6,10 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use toml::Value;
 
-use super::method::MethodSpec;
 use super::problems::Location;
 use super::schema::Recipe;
 use super::section::Section as _;
+use super::spec::MethodSpec;
 
 /// One key of a recipe, explained. Serialises to an object with these fields.
 #[derive(Clone, Debug, PartialEq, Serialize)]

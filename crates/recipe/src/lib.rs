@@ -14,15 +14,17 @@ mod check;
 mod classes;
 mod explain;
 mod heads;
+mod key_path;
 mod load;
 mod method;
 mod overrides;
 mod problems;
 mod range;
+mod reader;
 mod schema;
 mod section;
 mod setting;
-mod term;
+mod spec;
 mod tree;
 mod validation;
 
@@ -34,7 +36,7 @@ pub use classes::Classes;
 pub use explain::{Entry, Origin};
 pub use heads::Heads;
 pub use load::LoadedRecipe;
-pub use method::{Exception, Method, MethodSpec, OptionSpec, OptionValue};
+pub use method::{Method, MethodTerm, TERM_WEIGHTS};
 pub use problems::{Location, Problem, RecipeError, nearest};
 pub use range::Range;
 pub use schema::milestones as default_milestones;
@@ -42,5 +44,5 @@ pub use schema::{
     Cache, CacheDtype, CacheMaps, Data, Device, HeadTraining, LabelNoise, OnBadImage, Optimizer,
     OutputType, Plan, PlanKind, Recipe, Schedule, Student, Teacher, Train,
 };
-pub use term::{MethodTerm, TERM_WEIGHTS};
+pub use spec::{Exception, MethodSpec, OptionSpec, OptionValue};
 pub use validation::Validation;

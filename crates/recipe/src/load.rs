@@ -1,17 +1,17 @@
-//! From text to [`Recipe`]: layers, types, required and unknown keys.
+//! From text to [`Recipe`]: layers, required keys, checks.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use toml::Value;
 
 use super::explain::{Entry, entries};
-use super::method::MethodSpec;
-use super::problems::{Location, Problem, Problems, RecipeError, nearest, shown};
-use super::range::{KeySpec, Range, quoted};
+use super::problems::{Location, Problem, Problems, RecipeError};
+use super::range::quoted;
+use super::reader::Reader;
 use super::schema::{Cache, HeadTraining, Plan, Recipe, Teacher};
-use super::section::{Section as _, join};
-use super::setting::Setting;
+use super::section::Section as _;
+use super::setting::Setting as _;
+use super::spec::MethodSpec;
 use super::tree::{Content, Node};
 use super::{check, overrides, tree};
 
@@ -129,7 +129,8 @@ impl Recipe {
             problems.add("", "the recipe is empty".to_owned(), what_a_recipe_needs());
         }
         let student = student_of(&tree);
-        let mut reader = Reader { methods, problems, folder: folder_of(name), student };
+        let (folder, keys) = (folder_of(name), paths_of_all_keys());
+        let mut reader = Reader { methods, problems, folder, keys, student };
         let mut recipe = Self::read(&mut reader, "", Some(&tree));
         if recipe.output.is_none() {
             let stem = name.file_stem().unwrap_or(name.as_os_str());
@@ -201,190 +202,6 @@ fn what_a_recipe_needs() -> String {
         }
     });
     format!("give at least {}", quoted(&required))
-}
-
-/// Reads keys from tables, and notes where each was given and what is wrong with it.
-pub(super) struct Reader<'a> {
-    pub(super) methods: &'a [MethodSpec],
-    pub(super) problems: Problems,
-    folder: PathBuf,
-    /// Name of the student's network, if there is one.
-    pub(super) student: String,
-}
-
-type Table = BTreeMap<String, Node>;
-
-impl Reader<'_> {
-    /// Gives `read` a reader whose notes nobody looks at.
-    pub(super) fn blank<T>(read: impl FnOnce(&mut Reader<'_>) -> T) -> T {
-        let problems = Problems::new(Location::Code);
-        read(&mut Reader { methods: &[], problems, folder: PathBuf::new(), student: String::new() })
-    }
-
-    /// Notes where the value at the key path `at` was given.
-    pub(super) fn place(&mut self, at: &str, node: Option<&Node>) {
-        if let Some(node) = node {
-            self.problems.places.insert(at.to_owned(), node.location.clone());
-        }
-    }
-
-    /// The node as a table, if it is there.
-    pub(super) fn table<'n>(&mut self, at: &str, node: Option<&'n Node>) -> Option<&'n Table> {
-        let node = node?;
-        self.place(at, Some(node));
-        if let Content::Table(table) = &node.content {
-            return Some(table);
-        }
-        let what = format!("`{at}` must be a table, found {}", found(&node.content));
-        self.problems.add(at, what, format!("write `[{at}]`, then its keys below"));
-        None
-    }
-
-    /// Reports the keys of `table` that are not `known`.
-    pub(super) fn refuse_unknown(&mut self, at: &str, table: Option<&Table>, known: &[&str]) {
-        for (key, node) in table.into_iter().flatten() {
-            if known.contains(&key.as_str()) {
-                continue;
-            }
-            let path = join(at, &shown(key));
-            self.place(&path, Some(node));
-            let hint = if let Some(name) = nearest(key, known.iter().copied()) {
-                // A key that is only spelt wrong is not missing as well.
-                if table.is_some_and(|table| !table.contains_key(name)) {
-                    self.problems.settle(&join(at, name));
-                }
-                format!("did you mean `{name}`?")
-            } else if let Some(home) = self.home_of(key) {
-                format!("`{key}` belongs to {home}")
-            } else {
-                format!("known here: {}", quoted(known))
-            };
-            let what = format!("unknown key `{}` in {}", shown(key), heading(at));
-            self.problems.add(&path, what, hint);
-        }
-    }
-
-    /// The section, or else the methods, that have a key of this name.
-    fn home_of(&self, key: &str) -> Option<String> {
-        let keys = paths_of_all_keys();
-        let home = keys.iter().find_map(|path| {
-            let (section, last) = path.rsplit_once('.').unwrap_or(("", path.as_str()));
-            (last == key).then(|| heading(section))
-        });
-        let has = |method: &&MethodSpec| method.options.iter().any(|option| option.key == key);
-        let methods: Vec<&str> = self.methods.iter().filter(has).map(|m| m.name).collect();
-        home.or_else(|| (!methods.is_empty()).then(|| format!("method {}", quoted(&methods))))
-    }
-
-    /// The value of one key: the given one, or the default.
-    pub(super) fn key<T: Setting>(
-        &mut self,
-        at: &str,
-        table: Option<&Table>,
-        spec: KeySpec,
-        default: Option<T>,
-    ) -> T {
-        let path = join(at, spec.key);
-        let Some(node) = table.and_then(|table| table.get(spec.key)) else {
-            if default.is_none() {
-                let what = format!("`{path}` is missing");
-                self.problems.add(
-                    &path,
-                    what,
-                    format!("add `{} = …` to {}: {}", spec.key, heading(at), spec.brief()),
-                );
-            }
-            return default.unwrap_or_default();
-        };
-        self.place(&path, Some(node));
-        let read = match &node.content {
-            Content::Value(value) => T::read(value).or_else(|| T::read(&typed(&node.location)?)),
-            Content::Table(table) => T::read(&plain(table)),
-            Content::Tables(_) => None,
-        };
-        if let Some(value) = read {
-            return match node.location {
-                Location::Set { .. } => value.rebased(Path::new(".")),
-                _ => value.rebased(&self.folder),
-            };
-        }
-        match &node.content {
-            // -1 for a count, or a word that is none of an enum's: the range tells more.
-            Content::Value(value @ (Value::Integer(_) | Value::Float(_) | Value::String(_)))
-                if !spec.range.allows(value) =>
-            {
-                check::range(&path, &spec, value, &mut self.problems);
-            }
-            content => {
-                let expected = match spec.range {
-                    Range::Words(_) => spec.range.to_string(),
-                    _ => T::expected(),
-                };
-                let what = format!("`{path}` must be {expected}, found {}", found(content));
-                self.problems.add(&path, what, spec.mend(&format!("give {expected}")));
-            }
-        }
-        default.unwrap_or_default()
-    }
-
-    /// The word of `spec`'s range that `text` is; reported if it is none.
-    pub(super) fn word(&mut self, at: &str, spec: &KeySpec, text: &str) -> Option<&'static str> {
-        let Range::Words(words) = spec.range else {
-            return None;
-        };
-        let word = words.iter().find(|word| **word == text);
-        if word.is_none() {
-            let value = Value::String(text.to_owned());
-            check::range(&join(at, spec.key), spec, &value, &mut self.problems);
-        }
-        word.copied()
-    }
-}
-
-/// A table of plain values as one value, for the keys that take one.
-fn plain(table: &Table) -> Value {
-    let value = |node: &Node| match &node.content {
-        Content::Value(value) => Some(value.clone()),
-        Content::Table(_) | Content::Tables(_) => None,
-    };
-    // What is no plain value becomes one that no key takes.
-    let entry = |(key, node): (&String, &Node)| {
-        (key.clone(), value(node).unwrap_or_else(|| Value::Table(toml::Table::new())))
-    };
-    Value::Table(table.iter().map(entry).collect())
-}
-
-/// The value of `--set name=2026` as it was typed: a text after all, where a text is wanted.
-fn typed(location: &Location) -> Option<Value> {
-    let Location::Set { argument } = location else {
-        return None;
-    };
-    let (_, text) = argument.split_once('=')?;
-    let text = text.trim();
-    (!text.starts_with(['[', '{'])).then(|| Value::String(text.to_owned()))
-}
-
-/// `[data]`, `[[teachers]]`
-fn heading(at: &str) -> String {
-    match at.split_once('[') {
-        Some((list, _)) => format!("`[[{list}]]`"),
-        None if at.is_empty() => "the top level".to_owned(),
-        None => format!("`[{at}]`"),
-    }
-}
-
-/// What was given, for messages.
-fn found(content: &Content) -> String {
-    match content {
-        Content::Table(_) => "a table".to_owned(),
-        Content::Tables(_) => "a list of tables".to_owned(),
-        Content::Value(Value::String(text)) => format!("the text `{}`", shown(text)),
-        Content::Value(Value::Array(items)) => {
-            format!("the list `{}`", shown(&Value::Array(items.clone()).to_string()))
-        }
-        Content::Value(Value::Datetime(date)) => format!("the date `{date}`"),
-        Content::Value(value) => format!("`{value}`"),
-    }
 }
 
 /// Where a folder is given for a recipe; that of a run has one.

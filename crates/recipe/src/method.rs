@@ -1,134 +1,17 @@
-//! `[method]`: its keys are those of the method that it names.
+//! `[method]`: its keys are those of the method that it names; and `[[method.terms]]`, terms of other
+//! methods beside its own.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use toml::Value;
 
-use super::load::Reader;
+use super::key_path::join;
 use super::range::{KeySpec, Range};
-use super::section::{Section, Visitor, join};
-use super::setting::Setting;
-use super::term::MethodTerm;
+use super::reader::Reader;
+use super::section::{Section, Visitor};
+use super::setting::Setting as _;
+use super::spec::{MethodSpec, OUTPUT_TERM, OptionSpec, OptionValue, find};
 use super::tree::Node;
-
-/// What recipes may say of one method.
-#[derive(Clone, Copy, Debug)]
-pub struct MethodSpec {
-    /// Name in `method.name`, kebab-case.
-    pub name: &'static str,
-    /// What it does, in one line.
-    pub help: &'static str,
-    /// Its options, in the order of explanations.
-    pub options: &'static [OptionSpec],
-    /// Fewest teachers that it works with.
-    pub min_teachers: usize,
-    /// Most teachers that it works with. With 0, teachers are allowed but not used.
-    pub max_teachers: Option<usize>,
-}
-
-/// One option of a method.
-#[derive(Clone, Copy, Debug)]
-pub struct OptionSpec {
-    /// Key in `[method]`.
-    pub key: &'static str,
-    /// Its default; the values that it takes are of the same kind.
-    pub default: OptionValue,
-    /// The values that it takes.
-    pub range: Range,
-    /// Where the default is from.
-    pub source: &'static str,
-    /// Meaning and unit, in one line.
-    pub help: &'static str,
-    /// Other defaults under other options; the first one that holds.
-    pub exceptions: &'static [Exception],
-}
-
-/// The default of an option for a certain student, while another option has a certain value, or both.
-#[derive(Clone, Copy, Debug)]
-pub struct Exception {
-    /// Name of the student's network; any if `None`.
-    pub student: Option<&'static str>,
-    /// The other option, which must come first in [`MethodSpec::options`], and its value.
-    pub option: Option<(&'static str, OptionValue)>,
-    /// The default then.
-    pub default: OptionValue,
-    /// Where that default is from.
-    pub source: &'static str,
-}
-
-/// The value of an option.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum OptionValue {
-    /// Yes or no.
-    Flag(bool),
-    /// A count.
-    Integer(i64),
-    /// Any other number.
-    Number(f64),
-    /// One of the words of a [`Range::Words`].
-    Word(&'static str),
-}
-
-impl OptionValue {
-    fn to_value(self) -> Value {
-        match self {
-            Self::Flag(flag) => Value::Boolean(flag),
-            Self::Integer(number) => Value::Integer(number),
-            Self::Number(number) => Value::Float(number),
-            Self::Word(word) => Value::String(word.to_owned()),
-        }
-    }
-
-    fn same_kind(self, other: Self) -> bool {
-        std::mem::discriminant(&self) == std::mem::discriminant(&other)
-    }
-}
-
-impl MethodSpec {
-    /// Whether it works with `count` teachers.
-    #[must_use]
-    pub fn takes(&self, count: usize) -> bool {
-        count >= self.min_teachers
-            && self.max_teachers.is_none_or(|most| most == 0 || count <= most)
-    }
-}
-
-impl OptionSpec {
-    /// Its meaning with its other defaults: `weight of the term (0.6 for resnet20)`.
-    #[must_use]
-    pub fn help_with_exceptions(&self) -> String {
-        let one = |own: &Exception| {
-            let mut text = own.default.to_value().to_string();
-            if let Some(student) = own.student {
-                text += &format!(" for {student}");
-            }
-            if let Some((key, is)) = own.option {
-                text += &format!(" with {key} = {}", is.to_value());
-            }
-            text
-        };
-        let others: Vec<String> = self.exceptions.iter().map(one).collect();
-        let more =
-            if others.is_empty() { String::new() } else { format!(" ({})", others.join(", ")) };
-        format!("{}{more}", self.help)
-    }
-
-    /// The default in this method, given the options before it, and where it is from.
-    fn default_in(&self, method: &Method) -> (OptionValue, &'static str) {
-        let holds = |exception: &&Exception| {
-            exception.student.is_none_or(|name| method.student == name)
-                && exception.option.is_none_or(|(key, is)| method.options.get(key) == Some(&is))
-        };
-        let found = self.exceptions.iter().find(holds);
-        found.map_or((self.default, self.source), |holds| (holds.default, holds.source))
-    }
-
-    fn spec(&self, source: &'static str) -> KeySpec {
-        KeySpec { key: self.key, help: self.help, range: self.range, source: Some(source) }
-    }
-}
 
 /// `[method]`: the method and its options.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -154,6 +37,19 @@ impl PartialEq for Method {
     }
 }
 
+/// One `[[method.terms]]`: the feature or relation term of another method.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MethodTerm {
+    /// The method that the term is from, and its options, without those of an output term.
+    #[serde(flatten)]
+    pub method: Method,
+    /// How its teachers are weighed for each sample, one of [`TERM_WEIGHTS`].
+    pub teacher_weights: &'static str,
+}
+
+/// Rules that weigh the teachers of a term for each sample.
+pub const TERM_WEIGHTS: &[&str] = &["uniform", "confidence", "entropy", "max-probability"];
+
 impl Method {
     /// The method with the defaults of all its options.
     #[must_use]
@@ -164,10 +60,10 @@ impl Method {
     /// The same for a student's network.
     #[must_use]
     pub fn for_student(spec: &MethodSpec, student: &str) -> Self {
-        let (name, student) = (spec.name.to_owned(), student.to_owned());
-        let mut method = Self { name, student, ..Self::default() };
+        let (name, network) = (spec.name.to_owned(), student.to_owned());
+        let mut method = Self { name, student: network, ..Self::default() };
         for option in spec.options {
-            let (default, _) = option.default_in(&method);
+            let (default, _) = option.default_in(student, &method.options);
             method.options.insert(option.key.to_owned(), default);
         }
         method
@@ -234,7 +130,7 @@ impl Method {
         wanted: impl Iterator<Item = &'static OptionSpec>,
     ) {
         for option in wanted {
-            let (default, source) = option.default_in(self);
+            let (default, source) = option.default_in(&self.student, &self.options);
             let spec = option.spec(source);
             let value = match default {
                 OptionValue::Flag(flag) => {
@@ -263,16 +159,11 @@ impl Method {
         see: &mut Visitor<'_>,
     ) {
         for option in options {
-            let (_, source) = option.default_in(self);
+            let (_, source) = option.default_in(&self.student, &self.options);
             let value = self.options.get(option.key).map(|value| value.to_value());
             see(&join(at, option.key), option.spec(source), value);
         }
     }
-}
-
-/// The method of this name.
-pub(super) fn find<'m>(methods: &'m [MethodSpec], name: &str) -> Option<&'m MethodSpec> {
-    methods.iter().find(|method| method.name == name)
 }
 
 /// Key of the list of terms.
@@ -309,5 +200,62 @@ impl Section for Method {
         let options = find(methods, &self.name).map_or(&[][..], |method| method.options);
         self.visit_options(at, options.iter(), see);
         self.terms.visit(&join(at, TERMS), methods, see);
+    }
+}
+
+const WEIGHTS: KeySpec = KeySpec {
+    key: "teacher_weights",
+    help: "How the term weighs its teachers for each sample.",
+    range: Range::Words(TERM_WEIGHTS),
+    source: Some("faculty's choice"),
+};
+
+const TERM_NAME: KeySpec = KeySpec {
+    key: "name",
+    help: "Name of the method that the term is from.",
+    range: Range::Any,
+    source: None,
+};
+
+impl MethodTerm {
+    /// The term with the defaults of all its options.
+    ///
+    /// # Panics
+    /// When the method is no term: see [`MethodSpec::is_term`].
+    #[must_use]
+    pub fn with_defaults(spec: &MethodSpec) -> Self {
+        assert!(spec.is_term(), "`{}` is no feature or relation term", spec.name);
+        Self { method: alone(Method::with_defaults(spec)), teacher_weights: TERM_WEIGHTS[0] }
+    }
+}
+
+/// Without the output term.
+fn alone(mut method: Method) -> Method {
+    method.options.retain(|key, _| !OUTPUT_TERM.contains(&key.as_str()));
+    method
+}
+
+impl Section for MethodTerm {
+    fn read(reader: &mut Reader<'_>, at: &str, node: Option<&Node>) -> Self {
+        let table = reader.table(at, node);
+        let name: String = reader.key(at, table, TERM_NAME, None);
+        let word: String = reader.key(at, table, WEIGHTS, Some(TERM_WEIGHTS[0].to_owned()));
+        let teacher_weights = reader.word(at, &WEIGHTS, &word).unwrap_or(TERM_WEIGHTS[0]);
+        let mut method = Method { name, student: reader.student.clone(), ..Method::default() };
+        if let Some(spec) = find(reader.methods, &method.name).filter(|spec| spec.is_term()) {
+            let own = [TERM_NAME.key, WEIGHTS.key];
+            let known: Vec<&str> =
+                own.into_iter().chain(spec.term_options().map(|own| own.key)).collect();
+            reader.refuse_unknown(at, table, &known);
+            method.read_options(reader, at, table, spec.term_options());
+        }
+        Self { method, teacher_weights }
+    }
+
+    fn visit(&self, at: &str, methods: &[MethodSpec], see: &mut Visitor<'_>) {
+        see(&join(at, TERM_NAME.key), TERM_NAME, self.method.name.to_value());
+        see(&join(at, WEIGHTS.key), WEIGHTS, self.teacher_weights.to_owned().to_value());
+        let spec = find(methods, &self.method.name);
+        self.method.visit_options(at, spec.into_iter().flat_map(MethodSpec::term_options), see);
     }
 }

@@ -2,9 +2,9 @@
 
 use toml::Value;
 
-use super::load::Reader;
-use super::method::MethodSpec;
 use super::range::KeySpec;
+use super::reader::Reader;
+use super::spec::MethodSpec;
 use super::tree::{Content, Node};
 
 /// What [`Section::visit`] calls with each key: its path, what is known of it, its value.
@@ -60,11 +60,6 @@ impl<S: Section> Section for Option<S> {
     }
 }
 
-/// `data` and `path` give `data.path`.
-pub(super) fn join(at: &str, key: &str) -> String {
-    if at.is_empty() { key.to_owned() } else { format!("{at}.{key}") }
-}
-
 /// Declares a section.
 ///
 /// A key is `name: type = default, "where the default is from";`, required if it has no default.
@@ -101,13 +96,13 @@ macro_rules! section {
         impl Default for $name {
             /// All defaults; required keys are empty, which the check refuses.
             fn default() -> Self {
-                $crate::load::Reader::blank(|reader| Self::read(reader, "", None))
+                $crate::reader::Reader::blank(|reader| Self::read(reader, "", None))
             }
         }
 
         impl $crate::section::Section for $name {
             fn read(
-                reader: &mut $crate::load::Reader<'_>,
+                reader: &mut $crate::reader::Reader<'_>,
                 at: &str,
                 node: Option<&$crate::tree::Node>,
             ) -> Self {
@@ -125,7 +120,7 @@ macro_rules! section {
                 );)+
                 $($(let $part = $crate::section::Section::read(
                     reader,
-                    &$crate::section::join(at, stringify!($part)),
+                    &$crate::key_path::join(at, stringify!($part)),
                     table.and_then(|table| table.get(stringify!($part))),
                 );)+)?
                 Self { $($key,)+ $($($part,)+)? }
@@ -134,18 +129,18 @@ macro_rules! section {
             fn visit(
                 &self,
                 at: &str,
-                methods: &[$crate::method::MethodSpec],
+                methods: &[$crate::spec::MethodSpec],
                 see: &mut $crate::section::Visitor<'_>,
             ) {
                 let _ = methods;
                 $(see(
-                    &$crate::section::join(at, stringify!($key)),
+                    &$crate::key_path::join(at, stringify!($key)),
                     section!(@spec $key [$($help)+] [$($range)?] [$($source)?]),
                     $crate::setting::Setting::to_value(&self.$key),
                 );)+
                 $($($crate::section::Section::visit(
                     &self.$part,
-                    &$crate::section::join(at, stringify!($part)),
+                    &$crate::key_path::join(at, stringify!($part)),
                     methods,
                     see,
                 );)+)?

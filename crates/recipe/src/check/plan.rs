@@ -1,8 +1,8 @@
 //! `[plan]`: whether its keys, the method and the teachers go together.
 
 use super::{Problems, quoted};
-use crate::method::MethodSpec;
 use crate::schema::{Plan, PlanKind, Recipe};
+use crate::spec::MethodSpec;
 
 /// Everything but the method.
 pub(super) fn problems(recipe: &Recipe, problems: &mut Problems) {
