@@ -2,13 +2,15 @@
 //! afterwards the student is as it was.
 
 use burn::Tensor;
-use faculty_kernels::softmax_kl::cross_entropy_rows;
-
-use super::tape::{Leaves, labels, missed, tensor2, values};
-use super::{Learner, clip_factor, norm};
 use faculty_contract::losses::mean_cross_entropy;
 use faculty_contract::{LearnerBatch, Needs, Point, Sandbox, Step};
+use faculty_kernels::softmax_kl::cross_entropy_rows;
 use faculty_nets::{Adjoint, OptimizerConfig};
+
+use super::Learner;
+use super::step::missed;
+use super::tape::{Leaves, labels, tensor2, values};
+use super::trained::{clip_factor, norm};
 
 /// A student that can be moved and measured. Student, connectors, their running statistics and the
 /// memory of their optimisers are put back at the end; only [`Sandbox::parameters_mut`] and
@@ -26,6 +28,28 @@ pub struct Between<'a> {
     missed: Vec<usize>,
     /// Where everything was, once anything has been tried.
     saved: Option<Point>,
+}
+
+impl Learner {
+    /// Lets the method do what it does after [`Learner::update`] with the same batch and settings;
+    /// the student stays as it is. Gives numbers that must be finite.
+    ///
+    /// # Panics
+    /// When the batch is not that of the last [`Learner::gradients`].
+    pub fn after_step(
+        &mut self,
+        batch: &LearnerBatch<'_>,
+        config: &OptimizerConfig,
+        rate: f32,
+        clip: Option<f64>,
+    ) -> Vec<(&'static str, f64)> {
+        let Some(mut own) = self.between.take() else { return Vec::new() };
+        let mut between = Between::new(self, *batch, config, rate, clip);
+        let numbers = own.after_step(&mut between);
+        between.restore();
+        self.between = Some(own);
+        numbers
+    }
 }
 
 impl<'a> Between<'a> {
@@ -157,7 +181,7 @@ impl<'a> Sandbox<'a> for Between<'a> {
     }
 
     fn point(&mut self) -> Point {
-        point_of(self.learner, self.batch.epoch)
+        self.learner.point(self.batch.epoch)
     }
 
     fn go_to(&mut self, point: &Point) {
@@ -206,10 +230,4 @@ impl<'a> Sandbox<'a> for Between<'a> {
 fn inner_product(a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
     let pairs = a.iter().flatten().zip(b.iter().flatten());
     pairs.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
-}
-
-/// Where student and connectors are now.
-pub(super) fn point_of(learner: &mut Learner, epoch: usize) -> Point {
-    let all = learner.stepped_mut(epoch);
-    Point(all.map(|own| (own.network.clone(), own.optimizer.clone())).collect())
 }

@@ -1,12 +1,12 @@
 //! What a method would weigh its teachers on images that are not trained on.
 
-use faculty_nets::Inference;
-
-use super::Learner;
-use super::tape::{CHECKED, Leaves, tensor1, tensor2, tensor4, values};
 use faculty_contract::losses::maps::MapValues;
 use faculty_contract::{LearnerBatch, MapStep, Needs};
-use faculty_nets::TeacherOutputs;
+use faculty_nets::{Inference, TeacherOutputs};
+
+use super::Learner;
+use super::step::CHECKED;
+use super::tape::{Leaves, tensor1, tensor2, tensor4, values};
 
 /// Student and connectors as they are now, in inference mode, behind the method's own weights.
 #[derive(Debug)]

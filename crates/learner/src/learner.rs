@@ -1,0 +1,313 @@
+//! The student with whatever is trained beside it: how it is made, what a checkpoint holds of it, and
+//! its update.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use burn::tensor::Device;
+use faculty_contract::{
+    AfterStep, Method, Needs, Point, Shapes, TapShapes, TeacherTraits, TrainingSamples,
+};
+use faculty_kernels::in_pool;
+use faculty_nets::weights::StateDict;
+use faculty_nets::{FrozenClassifier, Graph, Network, OptimizerConfig, Tap, TeacherOutputs};
+
+use super::memory::Memory;
+use super::trained::{clip_factor, norm};
+use super::{Compute, Exam, LearningTeacher, Trained};
+
+/// The student with whatever is trained beside it.
+#[derive(Debug)]
+pub struct Learner {
+    /// The network that is wanted in the end.
+    pub student: Trained,
+    /// As it was before its first step, if it will begin anew.
+    pub(super) initial: Option<Network>,
+    pub(super) connectors: Vec<(Tap, Trained)>,
+    pub(super) parameters: Option<Trained>,
+    pub(super) teachers: Vec<LearningTeacher>,
+    pub(super) exam: Option<Exam>,
+    pub(super) method: Box<dyn Method>,
+    pub(super) between: Option<Box<dyn AfterStep>>,
+    /// Student and connectors before the last update, if `between` reads them.
+    pub(super) earlier: Option<Point>,
+    pub(super) memory: Memory,
+    pub(super) samples: Arc<TrainingSamples>,
+    pub(super) shapes: Shapes,
+    pub(super) seed: u64,
+    pub(super) classifiers: Vec<FrozenClassifier>,
+    pub(super) device: Device,
+    pub(super) on_losses: Duration,
+    /// Gradients of map terms, kept for the next step.
+    pub(super) buffers: Vec<Vec<f32>>,
+}
+
+impl Learner {
+    /// Builds the parts that `method` trains beside this student for these teachers.
+    #[must_use]
+    pub fn new(
+        student: Network,
+        mut method: Box<dyn Method>,
+        teachers: &[TeacherTraits],
+        batch_size: usize,
+        seed: u64,
+        compute: &Compute,
+    ) -> Self {
+        // Losses run on burn's CPU backend whatever else is compiled in.
+        let device = Device::flex().autodiff();
+        let shapes = Shapes::of(&student, teachers, batch_size);
+        method.choose_maps(&shapes);
+        method.fit_to(&shapes);
+        let connectors = connectors(method.as_ref(), &shapes, seed)
+            .map(|(tap, network)| (tap, Trained::new(network, compute)))
+            .collect();
+        let initial = method.restart_after().map(|_| student.clone());
+        let parameters = method.parameters(&shapes);
+        let parameters = (!parameters.is_empty()).then(|| {
+            let graph = Graph::of_parameters(parameters);
+            Trained::new(Network::from_graph("method", graph, seed), compute)
+        });
+        let classifiers =
+            teachers.iter().filter_map(|teacher| teacher.classifier.clone()).collect();
+        let student = Trained::new(student, compute);
+        let between = method.after_step(&shapes);
+        let samples = Arc::<TrainingSamples>::default();
+        let memory = Memory::new(method.memory(&shapes, 0), seed);
+        let (on_losses, buffers) = (Duration::ZERO, Vec::new());
+        Self {
+            student,
+            initial,
+            connectors,
+            parameters,
+            teachers: Vec::new(),
+            exam: None,
+            method,
+            between,
+            earlier: None,
+            memory,
+            samples,
+            shapes,
+            seed,
+            classifiers,
+            device,
+            on_losses,
+            buffers,
+        }
+    }
+
+    /// For training on `samples`; needed by methods that number them
+    /// ([`Needs::sample_numbers`]).
+    #[must_use]
+    pub fn with_samples(mut self, samples: TrainingSamples) -> Self {
+        self.memory = Memory::new(self.method.memory(&self.shapes, samples.len()), self.seed);
+        self.samples = Arc::new(samples);
+        self
+    }
+
+    /// With teachers that learn from the student ([`Needs::learning_teachers`]), and the samples that
+    /// show how well it learnt.
+    #[must_use]
+    pub fn with_teachers(mut self, teachers: Vec<LearningTeacher>, exam: Exam) -> Self {
+        (self.teachers, self.exam) = (teachers, Some(exam));
+        self
+    }
+
+    /// What the learning teachers say of images of the student, as they are now.
+    ///
+    /// # Panics
+    /// When the images do not fit the networks.
+    pub fn teacher_outputs(&mut self, images: &[f32], batch: usize) -> Vec<TeacherOutputs> {
+        let teachers = &mut self.teachers;
+        in_pool(|| teachers.iter_mut().map(|teacher| teacher.outputs(images, batch)).collect())
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &dyn Method {
+        self.method.as_ref()
+    }
+
+    /// Time since the last call that went into losses: the method's terms and their gradients by
+    /// logits, maps and parameters, without the networks themselves.
+    pub fn take_loss_time(&mut self) -> Duration {
+        std::mem::take(&mut self.on_losses)
+    }
+
+    /// Networks trained by this learner with their names in checkpoints.
+    pub fn trained(&self) -> impl Iterator<Item = (String, &Trained)> {
+        let connectors =
+            self.connectors.iter().enumerate().map(|(k, (_, c))| (format!("connector.{k}"), c));
+        let parameters = self.parameters.iter().map(|p| ("method".to_owned(), p));
+        let teachers =
+            self.teachers.iter().enumerate().map(|(k, t)| (format!("teacher.{k}"), &t.trained));
+        std::iter::once(("student".to_owned(), &self.student))
+            .chain(connectors)
+            .chain(parameters)
+            .chain(teachers)
+    }
+
+    /// The same, for loading a checkpoint.
+    pub fn trained_mut(&mut self) -> impl Iterator<Item = (String, &mut Trained)> {
+        let connectors =
+            self.connectors.iter_mut().enumerate().map(|(k, (_, c))| (format!("connector.{k}"), c));
+        let parameters = self.parameters.iter_mut().map(|p| ("method".to_owned(), p));
+        let teachers = self
+            .teachers
+            .iter_mut()
+            .enumerate()
+            .map(|(k, t)| (format!("teacher.{k}"), &mut t.trained));
+        std::iter::once(("student".to_owned(), &mut self.student))
+            .chain(connectors)
+            .chain(parameters)
+            .chain(teachers)
+    }
+
+    /// What the method does between steps, for checkpoints.
+    #[must_use]
+    pub fn between(&self) -> Option<&dyn AfterStep> {
+        self.between.as_deref()
+    }
+
+    /// The same, for loading a checkpoint.
+    pub fn between_mut(&mut self) -> Option<&mut (dyn AfterStep + 'static)> {
+        self.between.as_deref_mut()
+    }
+
+    /// What the method remembers from step to step, for checkpoints.
+    #[must_use]
+    pub fn memory(&self) -> StateDict {
+        self.memory.state()
+    }
+
+    /// Floats that a step needs beside the networks: what the teachers say of a batch, copies of it,
+    /// and what the loss makes of all.
+    pub fn loss_floats(&self, copies: usize) -> usize {
+        let Shapes { classes, batch_size, teachers, .. } = &self.shapes;
+        let of_teacher = |taps: &TapShapes| -> usize {
+            classes + taps.values().map(|shape| shape.elements()).sum::<usize>()
+        };
+        let said: usize = teachers.iter().map(of_teacher).sum();
+        let said = said.saturating_mul(*batch_size).saturating_mul(copies);
+        said.saturating_add(self.method.temporaries(&self.shapes))
+    }
+
+    /// Takes [`Learner::memory`] back.
+    ///
+    /// # Errors
+    /// When an array is missing or of another shape, in words.
+    pub fn set_memory(&mut self, state: StateDict) -> std::result::Result<(), String> {
+        self.memory.set_state(state)
+    }
+
+    /// What the method says of the student's mean logits, see [`Method::mean_logits`].
+    pub fn mean_logits(&self) -> Option<Vec<f32>> {
+        self.method.mean_logits(&self.memory.read())
+    }
+
+    /// Puts student and connectors back to where they began, for [`Method::restart_after`].
+    pub fn restart(&mut self) {
+        if let Some(initial) = &self.initial {
+            self.student.begin(initial.clone());
+        }
+        let connectors = connectors(self.method.as_ref(), &self.shapes, self.seed);
+        for ((_, own), (_, network)) in self.connectors.iter_mut().zip(connectors) {
+            own.begin(network);
+        }
+    }
+
+    /// Running statistics of student and connectors, which every forward pass moves.
+    pub fn running_statistics(&self) -> Vec<Vec<Vec<f32>>> {
+        self.trained().map(|(_, trained)| trained.network.buffers().to_vec()).collect()
+    }
+
+    /// Puts them back.
+    pub fn set_running_statistics(&mut self, statistics: Vec<Vec<Vec<f32>>>) {
+        for ((_, trained), own) in self.trained_mut().zip(statistics) {
+            trained.network.buffers_mut().clone_from_slice(&own);
+        }
+    }
+
+    /// The first gradient of the last [`Learner::gradients`] that is not a number.
+    pub fn broken_gradient(&self, epoch: usize) -> Option<(String, f64)> {
+        let needs = self.method.needs(epoch);
+        let mut trained = self.trained().filter(|(name, _)| takes_part(&needs, name));
+        trained.find_map(|(part, trained)| {
+            let specs = trained.network.graph().parameters();
+            let mut all = specs.iter().zip(trained.gradients());
+            all.find_map(|(spec, values)| {
+                let bad = values.iter().find(|value| !value.is_finite())?;
+                Some((format!("the gradient of `{}` of the {part}", spec.name), f64::from(*bad)))
+            })
+        })
+    }
+
+    /// Updates everything that the last [`Learner::gradients`] reached, at learning rate `rate`;
+    /// `clip` scales the gradients of all trained parts to that joint norm first.
+    pub fn update(&mut self, config: &OptimizerConfig, rate: f32, clip: Option<f64>, epoch: usize) {
+        let kept = self.between.as_ref().is_some_and(|between| between.reads_earlier());
+        self.earlier = kept.then(|| self.point(epoch));
+        in_pool(|| self.take_step(config, rate, clip, epoch));
+        self.memory.commit();
+    }
+
+    /// The update alone.
+    pub(super) fn take_step(
+        &mut self,
+        config: &OptimizerConfig,
+        rate: f32,
+        clip: Option<f64>,
+        epoch: usize,
+    ) {
+        let mut all: Vec<&mut Trained> = self.stepped_mut(epoch).collect();
+        let gradients = all.iter().flat_map(|trained| trained.gradients());
+        let factor = clip.map_or(1.0, |limit| clip_factor(limit, norm(gradients)));
+        if factor < 1.0 {
+            let gradients = all.iter_mut().flat_map(|trained| trained.gradients_mut());
+            gradients.flatten().for_each(|g| *g *= factor as f32);
+        }
+        for trained in all {
+            let is_trained = trained.is_trained();
+            let Trained { network, run, optimizer, off_tape, .. } = trained;
+            let gradients = if off_tape.is_empty() { run.gradients() } else { off_tape };
+            optimizer.update_where(is_trained, config, rate, network.parameters_mut(), gradients);
+        }
+    }
+
+    /// Where student and connectors are now.
+    pub(super) fn point(&mut self, epoch: usize) -> Point {
+        let all = self.stepped_mut(epoch);
+        Point(all.map(|own| (own.network.clone(), own.optimizer.clone())).collect())
+    }
+
+    /// What a step of this epoch moves.
+    pub(super) fn stepped_mut(&mut self, epoch: usize) -> impl Iterator<Item = &mut Trained> {
+        let needs = self.method.needs(epoch);
+        let all = self.trained_mut().filter(move |(name, _)| takes_part(&needs, name));
+        all.map(|(_, trained)| trained)
+    }
+}
+
+/// What `method` trains on the student's maps, before its first step.
+fn connectors(
+    method: &dyn Method,
+    shapes: &Shapes,
+    seed: u64,
+) -> impl Iterator<Item = (Tap, Network)> {
+    let all = method.connectors(shapes).into_iter().enumerate();
+    all.map(move |(k, connector)| {
+        // Its own seed, so that equal teachers do not start with equal connectors.
+        let seed = seed.wrapping_add(1 + k as u64);
+        (connector.tap, Network::from_graph(&format!("connector {k}"), connector.graph, seed))
+    })
+}
+
+/// Whether this part of the learner is trained in an epoch with these needs.
+fn takes_part(needs: &Needs, name: &str) -> bool {
+    match name {
+        "student" => true,
+        "method" => needs.trained_parts && !needs.frozen_parameters,
+        // Between steps, by an optimiser of their own.
+        teacher if teacher.starts_with("teacher.") => false,
+        _ => needs.trained_parts,
+    }
+}

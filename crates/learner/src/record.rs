@@ -1,0 +1,25 @@
+//! What one batch showed.
+
+/// A term of the loss at one batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TermValue {
+    /// Name of the term.
+    pub name: &'static str,
+    /// Its constant.
+    pub weight: f64,
+    /// Its value before weighting.
+    pub value: f64,
+}
+
+/// What one batch showed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepRecord {
+    /// `Σ weight · value`.
+    pub loss: f64,
+    /// Its parts.
+    pub terms: Vec<TermValue>,
+    /// Per level: each teacher's weight, mean over the batch.
+    pub teacher_weights: Vec<(&'static str, Vec<f64>)>,
+    /// Samples that the student got right in training mode.
+    pub correct: usize,
+}
