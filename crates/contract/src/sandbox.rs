@@ -2,6 +2,7 @@
 //! afterwards the student is as it was.
 
 use burn::Tensor;
+use faculty_data::{Input, Inputs};
 use faculty_nets::weights::StateDict;
 use faculty_nets::{Adjoint, Network, OptimizerState};
 
@@ -57,9 +58,9 @@ pub trait Sandbox<'a> {
         loss: &mut dyn FnMut(&Step) -> Tensor<1>,
     ) -> Vec<Vec<f32>>;
 
-    /// Mean cross-entropy on samples `[batch, channels, height, width]`, and its gradient by the
-    /// student alone.
-    fn cross_entropy(&mut self, images: &[f32], own: &[u32]) -> (f64, Vec<Vec<f32>>);
+    /// Mean cross-entropy on samples with these labels, `[batch]`, and its gradient by the student
+    /// alone.
+    fn cross_entropy(&mut self, inputs: Input<'_>, labels: &[u32]) -> (f64, Vec<Vec<f32>>);
 
     /// Moves student and connectors by `factor · direction`; those that it does not reach stay.
     fn shift(&mut self, direction: &[Vec<f32>], factor: f32);
@@ -104,7 +105,7 @@ pub trait Sandbox<'a> {
     /// Held-out training samples, as many as the batch has if there are so many; another draw at every
     /// batch. `None` without teachers that learn.
     #[must_use]
-    fn exam(&self) -> Option<(Vec<f32>, Vec<u32>)>;
+    fn exam(&self) -> Option<(Inputs, Vec<u32>)>;
 
     /// Gradient by the parameters of learning teacher `k` from that by its logits on the batch,
     /// `[batch, classes]`.

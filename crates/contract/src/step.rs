@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::Tensor;
 use burn::tensor::Int;
-use faculty_data::SampleId;
+use faculty_data::{Input, SampleId};
 use faculty_nets::TeacherOutputs;
 
 use crate::facts::TrainingSamples;
@@ -98,8 +98,8 @@ pub struct LearnerBatch<'a> {
     pub draw: u64,
     /// `[batch]`; read by methods that number the samples.
     pub ids: &'a [SampleId],
-    /// `[batch, channels, height, width]`.
-    pub images: &'a [f32],
+    /// What the student gets.
+    pub inputs: Input<'a>,
     /// `[batch]`.
     pub labels: &'a [u32],
     /// One a teacher; what [`Method::needs`](crate::Method::needs) asks for is filled in.

@@ -1,8 +1,8 @@
 //! Image datasets for distillation: read, split, augment and batch, as plain arrays.
 //!
 //! ```text
-//! folder on disk -> Dataset::open -> ImageSet (u8, CHW) -> Part (indices and labels over a shared set)
-//!                -> View { sample id, number } -> Renderer (f32, normalised) -> BatchLoader -> Batch
+//! folder on disk -> Dataset::open -> Samples (an ImageSet: u8, CHW) -> Part (indices and labels over them)
+//!                -> Collate (views as f32, normalised) -> BatchLoader -> Batch { ids, labels, Inputs }
 //! ```
 //!
 //! Three rules hold everywhere in this crate:
@@ -28,42 +28,42 @@ mod findings;
 pub mod folder;
 mod format;
 pub mod idx;
-mod image_file;
-mod image_set;
+mod image;
 pub mod label_noise;
 pub mod list;
 mod listing;
 mod loader;
 mod logit_table;
-mod normalisation;
 mod open;
 mod options;
 pub mod parquet;
 mod part;
 mod pickle;
-mod picture;
 mod sample_id;
+mod samples;
 pub mod split;
 mod splits;
-mod thumbnail;
 mod view;
 
 pub use dataset::{Dataset, DatasetInfo, PartInfo};
 pub use error::DataError;
+pub use faculty_inputs::{Input, Inputs};
 pub use faculty_random as rng;
 pub use files::{FileRoot, open_regular};
 pub use findings::{Findings, Skipped};
 pub use format::{Format, FormatInfo, formats};
-pub use image_file::{has_image_name, read_image};
-pub use image_set::ImageSet;
+pub use image::augmentation::{Augmentation, Placement, Renderer};
+pub use image::file::{has_image_name, read_image};
+pub use image::normalisation::Normalisation;
+pub use image::set::ImageSet;
+pub use image::thumbnail::thumbnail;
 pub use label_noise::{LabelNoise, with_label_noise};
 pub use loader::{Batch, BatchLoader, LoaderConfig};
 pub use logit_table::LogitTable;
-pub use normalisation::Normalisation;
 pub use open::recognise;
 pub use options::{OnBadImage, ReadOptions};
 pub use part::Part;
 pub use sample_id::SampleId;
+pub use samples::{Collate, Samples, ViewSettings};
 pub use split::{DEFAULT_SPLIT_SEED, split_validation, subset};
-pub use thumbnail::thumbnail;
-pub use view::{Augmentation, Placement, Renderer, View};
+pub use view::View;

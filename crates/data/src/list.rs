@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 
 use crate::files::FileRoot;
 use crate::findings::Findings;
-use crate::image_file::read_images;
+use crate::image::file::read_images;
+use crate::image::picture::{self, Gather};
 use crate::listing::{Entry, MOST_NAMES_BYTES, composed, list};
-use crate::picture::{self, Gather};
 use crate::splits::choice::choose;
 use crate::splits::{Chosen, Role};
 use crate::{DataError, Dataset, Format, ReadOptions};

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::error::panic_message;
-use crate::{Augmentation, DataError, Normalisation, Part, Renderer, SampleId, View};
+use crate::{DataError, Inputs, Part, SampleId, View, ViewSettings};
 
 /// Batches that wait ready; with the one in work, one more is in memory.
 const AHEAD: usize = 3;
@@ -17,28 +17,23 @@ pub struct LoaderConfig {
     pub batch_size: usize,
     /// Whether to leave out a last batch that is not full; default no.
     pub drop_last: bool,
-    /// The view of every sample; default 0.
-    pub view_number: u32,
-    /// The seed of the augmentation; default 0.
-    pub seed: u64,
-    /// What may happen to the images; default nothing.
-    pub augmentation: Augmentation,
-    /// Mean and deviation of each channel.
-    pub normalisation: Normalisation,
+    /// Which view of every sample; default [`View::Plain`].
+    pub view: View,
+    /// How samples become views.
+    pub views: ViewSettings,
 }
 
 impl LoaderConfig {
-    /// For evaluation: every sample, view 0, no augmentation.
+    /// For evaluation: every sample as it is.
     #[must_use]
-    pub fn new(batch_size: usize, normalisation: Normalisation) -> Self {
-        Self {
-            batch_size,
-            drop_last: false,
-            view_number: 0,
-            seed: 0,
-            augmentation: Augmentation::NONE,
-            normalisation,
-        }
+    pub fn new(batch_size: usize, views: ViewSettings) -> Self {
+        Self { batch_size, drop_last: false, view: View::Plain, views }
+    }
+
+    /// For training: the view of this number.
+    #[must_use]
+    pub fn training(batch_size: usize, views: ViewSettings, number: u32) -> Self {
+        Self { batch_size, drop_last: false, view: View::Train(number), views }
     }
 
     /// With a last batch that is not full left out, or not.
@@ -47,21 +42,12 @@ impl LoaderConfig {
         self.drop_last = drop_last;
         self
     }
-
-    /// With this augmentation, drawn for this seed and view number.
-    #[must_use]
-    pub fn with_views(mut self, augmentation: Augmentation, seed: u64, view_number: u32) -> Self {
-        self.augmentation = augmentation;
-        self.seed = seed;
-        self.view_number = view_number;
-        self
-    }
 }
 
 /// Some samples, ready for the network.
 ///
 /// # Shapes
-/// ids, labels, positions `[batch]`; images `[batch, channels, height, width]`
+/// ids, labels, positions `[batch]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// Which samples.
@@ -70,12 +56,10 @@ pub struct Batch {
     pub labels: Vec<u32>,
     /// Their positions in the part.
     pub positions: Vec<usize>,
-    /// Which view each image is.
-    pub view_number: u32,
-    /// Normalised views.
-    pub images: Vec<f32>,
-    /// `[channels, height, width]` of each image.
-    pub shape: [usize; 3],
+    /// Which view of them.
+    pub view: View,
+    /// What a network gets.
+    pub inputs: Inputs,
 }
 
 impl Batch {
@@ -100,11 +84,12 @@ impl Batch {
 /// # Example
 /// ```
 /// use std::sync::Arc;
-/// use faculty_data::{BatchLoader, ImageSet, LoaderConfig, Normalisation, Part};
+/// use faculty_data::{BatchLoader, ImageSet, LoaderConfig, Normalisation, Part, ViewSettings};
 ///
 /// let set = ImageSet::new(1, 2, 2, vec![0; 40], vec![0; 10])?;
 /// let part = Part::whole(Arc::new(set));
-/// let config = LoaderConfig::new(4, Normalisation::identity(1));
+/// let views = ViewSettings::plain(Normalisation::identity(1));
+/// let config = LoaderConfig::new(4, views);
 /// let mut loader = BatchLoader::new(&part, part.epoch_order(1, 0), config)?;
 /// let mut sizes = Vec::new();
 /// while let Some(batch) = loader.next() {
@@ -118,7 +103,7 @@ impl Batch {
 #[derive(Debug)]
 pub struct BatchLoader {
     batches: Option<Receiver<Batch>>,
-    buffers: Sender<Vec<f32>>,
+    buffers: Sender<Inputs>,
     worker: Option<JoinHandle<()>>,
     left: usize,
     data_wait: Duration,
@@ -129,9 +114,9 @@ impl BatchLoader {
     ///
     /// # Errors
     /// [`DataError::OutOfRange`] if the batch size is 0 or a position is not in the part; what
-    /// [`Renderer::new`] refuses; [`DataError::LoaderThread`] if no thread can be started.
+    /// [`Part::collator`] refuses; [`DataError::LoaderThread`] if no thread can be started.
     pub fn new(part: &Part, order: Vec<usize>, config: LoaderConfig) -> Result<Self, DataError> {
-        let LoaderConfig { batch_size, drop_last, view_number: number, .. } = config;
+        let LoaderConfig { batch_size, drop_last, view, views } = config;
         if batch_size == 0 {
             return Err(DataError::OutOfRange {
                 name: "the batch size",
@@ -140,34 +125,29 @@ impl BatchLoader {
             });
         }
         part.check_positions(&order)?;
-        let renderer =
-            Renderer::new(part.shape(), config.augmentation, &config.normalisation, config.seed)?;
+        let collator = part.collator(&views)?;
         let count =
             if drop_last { order.len() / batch_size } else { order.len().div_ceil(batch_size) };
         let part = part.clone();
-        Self::start(count, move |index, mut images| {
+        Self::start(count, move |index, mut inputs| {
             let end = order.len().min((index + 1) * batch_size);
             let positions = order[index * batch_size..end].to_vec();
-            images.resize(positions.len() * renderer.view_len(), 0.0);
+            let indices: Vec<usize> = positions.iter().map(|&at| part.indices()[at]).collect();
+            collator.collate(&indices, view, &mut inputs);
             let ids: Vec<SampleId> = positions.iter().map(|&at| part.id(at)).collect();
-            for ((&at, &id), out) in
-                positions.iter().zip(&ids).zip(images.chunks_exact_mut(renderer.view_len()))
-            {
-                renderer.render_into(part.image(at), View { id, number }, out);
-            }
             let labels = positions.iter().map(|&at| part.label(at)).collect();
-            Batch { ids, labels, positions, view_number: number, images, shape: part.shape() }
+            Batch { ids, labels, positions, view, inputs }
         })
     }
 
     /// Starts a thread that makes `count` batches with `make(index, buffer)`.
     fn start(
         count: usize,
-        make: impl Fn(usize, Vec<f32>) -> Batch + Send + 'static,
+        make: impl Fn(usize, Inputs) -> Batch + Send + 'static,
     ) -> Result<Self, DataError> {
         // One batch waits in the thread's hand when the channel is full.
         let (send, batches): (SyncSender<Batch>, _) = sync_channel(AHEAD);
-        let (buffers, free) = channel::<Vec<f32>>();
+        let (buffers, free) = channel::<Inputs>();
         let worker = std::thread::Builder::new()
             .name("faculty-batches".to_owned())
             .spawn(move || {
@@ -201,11 +181,11 @@ impl BatchLoader {
         self.data_wait
     }
 
-    /// Gives the image buffer of a batch back for later batches; not needed, but it saves
+    /// Gives the inputs of a batch back for later batches; not needed, but it saves
     /// allocations.
     pub fn recycle(&self, batch: Batch) {
         // An error means that the thread is done and needs no buffers.
-        drop(self.buffers.send(batch.images));
+        drop(self.buffers.send(batch.inputs));
     }
 
     /// Why the channel closed although batches are missing.
@@ -271,17 +251,16 @@ mod tests {
 
     use super::*;
     use crate::part::tests::numbered;
+    use crate::{Augmentation, Normalisation, Renderer};
 
     fn part(len: usize) -> Part {
         Part::whole(Arc::new(numbered(len)))
     }
 
     fn config(batch_size: usize) -> LoaderConfig {
-        LoaderConfig::new(batch_size, Normalisation::identity(1)).with_views(
-            Augmentation { pad: 2, flip: true },
-            3,
-            5,
-        )
+        let views = ViewSettings::plain(Normalisation::identity(1))
+            .with_augmentation(Augmentation { pad: 2, flip: true }, 3);
+        LoaderConfig::training(batch_size, views, 5)
     }
 
     fn collect(part: &Part, order: Vec<usize>, config: LoaderConfig) -> Vec<Batch> {
@@ -298,7 +277,7 @@ mod tests {
                 let got: Vec<usize> = batches.iter().flat_map(|b| b.positions.clone()).collect();
                 assert_eq!(got, order, "{len} samples in batches of {batch_size}");
                 assert_eq!(batches.len(), len.div_ceil(batch_size));
-                assert!(batches.iter().all(|b| b.images.len() == b.len() * 12));
+                assert!(batches.iter().all(|b| pixels(b).len() == b.len() * 12));
             }
         }
     }
@@ -320,18 +299,16 @@ mod tests {
     fn images_are_the_views_of_the_ids() {
         let part = part(30).with_labels((100..130).collect()).unwrap();
         let config = config(7);
-        let renderer =
-            Renderer::new([1, 3, 4], config.augmentation, &config.normalisation, config.seed)
-                .unwrap();
+        let ViewSettings { seed, augmentation, normalisation } = &config.views;
+        let renderer = Renderer::new([1, 3, 4], *augmentation, normalisation, *seed).unwrap();
         for batch in collect(&part, part.epoch_order(1, 0), config) {
-            assert_eq!((batch.view_number, batch.shape), (5, [1, 3, 4]));
+            assert_eq!(batch.view, View::Train(5));
             for (i, &position) in batch.positions.iter().enumerate() {
                 assert_eq!(batch.ids[i], part.id(position));
                 assert_eq!(batch.labels[i], 100 + position as u32);
                 let mut expected = vec![0.0; 12];
-                let view = View { id: batch.ids[i], number: 5 };
-                renderer.render_into(part.image(position), view, &mut expected);
-                assert_eq!(batch.images[i * 12..(i + 1) * 12], expected);
+                renderer.render_into(part.image(position), batch.ids[i], 5, &mut expected);
+                assert_eq!(pixels(&batch)[i * 12..(i + 1) * 12], expected);
             }
         }
     }
@@ -351,13 +328,13 @@ mod tests {
 
     #[test]
     fn dropping_early_stops_the_thread() {
-        let part = part(10_000);
+        let set = Arc::new(numbered(10_000));
+        let part = Part::whole(Arc::clone(&set));
         for taken in [0, 1, 5] {
             let mut loader = BatchLoader::new(&part, part.plain_order(), config(2)).unwrap();
             for _ in 0..taken {
                 loader.next().unwrap().unwrap();
             }
-            let set = Arc::clone(part.set());
             drop(loader);
             // The part of the thread is gone: the set is shared by `part` and `set` alone.
             assert_eq!(Arc::strong_count(&set), 2);
@@ -368,9 +345,9 @@ mod tests {
     fn prepares_ahead_but_not_without_bound() {
         let made = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&made);
-        let mut loader = BatchLoader::start(100, move |_, images| {
+        let mut loader = BatchLoader::start(100, move |_, inputs| {
             counter.fetch_add(1, Ordering::SeqCst);
-            empty_batch(images)
+            empty_batch(inputs)
         })
         .unwrap();
         loader.next().unwrap().unwrap();
@@ -381,9 +358,9 @@ mod tests {
 
     #[test]
     fn a_panic_of_the_thread_is_an_error_and_then_the_end() {
-        let mut loader = BatchLoader::start(5, |index, images| {
+        let mut loader = BatchLoader::start(5, |index, inputs| {
             assert!(index < 2, "no batch {index}");
-            empty_batch(images)
+            empty_batch(inputs)
         })
         .unwrap();
         assert!(loader.next().unwrap().is_ok());
@@ -396,15 +373,15 @@ mod tests {
     #[test]
     fn data_wait_counts_the_blocked_time_alone() {
         let slow = Duration::from_millis(20);
-        let mut loader = BatchLoader::start(3, move |_, images| {
+        let mut loader = BatchLoader::start(3, move |_, inputs| {
             std::thread::sleep(slow);
-            empty_batch(images)
+            empty_batch(inputs)
         })
         .unwrap();
         while loader.next().is_some() {}
         assert!(loader.data_wait() >= 2 * slow, "{:?}", loader.data_wait());
 
-        let mut loader = BatchLoader::start(3, |_, images| empty_batch(images)).unwrap();
+        let mut loader = BatchLoader::start(3, |_, inputs| empty_batch(inputs)).unwrap();
         while !loader.worker.as_ref().unwrap().is_finished() {
             std::thread::yield_now();
         }
@@ -426,14 +403,13 @@ mod tests {
         ));
     }
 
-    fn empty_batch(images: Vec<f32>) -> Batch {
-        Batch {
-            ids: vec![],
-            labels: vec![],
-            positions: vec![],
-            view_number: 0,
-            images,
-            shape: [1, 1, 1],
-        }
+    fn pixels(batch: &Batch) -> &[f32] {
+        let Inputs::Images(pixels) = &batch.inputs;
+        pixels
+    }
+
+    fn empty_batch(inputs: Inputs) -> Batch {
+        let view = View::Plain;
+        Batch { ids: vec![], labels: vec![], positions: vec![], view, inputs }
     }
 }

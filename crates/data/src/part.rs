@@ -1,18 +1,18 @@
-//! Samples of a shared image set, with labels of their own.
+//! Some of shared samples, with labels of their own.
 
 use std::sync::Arc;
 
-use crate::{DataError, ImageSet, SampleId};
+use crate::samples::{Collate, Samples, ViewSettings};
+use crate::{DataError, ImageSet, Normalisation, SampleId};
 use faculty_random::{Purpose, draw};
 
-/// Some samples of a shared [`ImageSet`], in some order, each with a label that may differ from the
-/// true one.
+/// Some of shared [`Samples`], in some order, each with a label that may differ from the true one.
 ///
-/// Positions (`0..len`) count within the part, indices within the set. A clone shares pixels,
+/// Positions (`0..len`) count within the part, indices within the set. A clone shares samples,
 /// indices and labels.
 #[derive(Clone, Debug)]
 pub struct Part {
-    set: Arc<ImageSet>,
+    set: Arc<dyn Samples>,
     indices: Arc<[usize]>,
     labels: Arc<[u32]>,
 }
@@ -20,8 +20,8 @@ pub struct Part {
 impl Part {
     /// All samples of a set, in its order, with their true labels.
     #[must_use]
-    pub fn whole(set: Arc<ImageSet>) -> Self {
-        let indices = (0..set.len()).collect();
+    pub fn whole<S: Samples + 'static>(set: Arc<S>) -> Self {
+        let indices = (0..set.ids().len()).collect();
         let labels = set.labels().into();
         Self { set, indices, labels }
     }
@@ -63,16 +63,42 @@ impl Part {
         self.indices.is_empty()
     }
 
-    /// The set with the pixels.
+    /// The samples as images, if they are.
     #[must_use]
-    pub fn set(&self) -> &Arc<ImageSet> {
-        &self.set
+    pub fn images(&self) -> Option<&ImageSet> {
+        self.set.images()
     }
 
     /// `[channels, height, width]` of every image.
+    ///
+    /// # Panics
+    /// If the samples are no images.
     #[must_use]
     pub fn shape(&self) -> [usize; 3] {
-        self.set.shape()
+        self.image_set().shape()
+    }
+
+    fn image_set(&self) -> &ImageSet {
+        self.images().expect("every kind of samples there is are images")
+    }
+
+    /// Mean and standard deviation of each channel, over the samples.
+    ///
+    /// # Errors
+    /// [`DataError::OutOfRange`] if there are no samples.
+    ///
+    /// # Panics
+    /// If the samples are no images.
+    pub fn normalisation(&self) -> Result<Normalisation, DataError> {
+        Normalisation::measure(self.image_set(), &self.indices)
+    }
+
+    /// What makes inputs of the samples; it counts by [`Part::indices`].
+    ///
+    /// # Errors
+    /// When the settings do not fit the samples.
+    pub fn collator(&self, settings: &ViewSettings) -> Result<Arc<dyn Collate>, DataError> {
+        Arc::clone(&self.set).collator(settings)
     }
 
     /// Index into the set of each sample, `[len]`.
@@ -120,10 +146,10 @@ impl Part {
     /// Pixels of one sample, `[channels, height, width]`.
     ///
     /// # Panics
-    /// If `position` is not below [`Part::len`].
+    /// If `position` is not below [`Part::len`], or the samples are no images.
     #[must_use]
     pub fn image(&self, position: usize) -> &[u8] {
-        self.set.image(self.indices[position])
+        self.image_set().image(self.indices[position])
     }
 
     /// Positions `0..len`, for evaluation.
@@ -215,7 +241,7 @@ pub(crate) mod tests {
         assert_eq!(some.true_labels(), [5, 3]);
         assert_eq!(some.ids(), [part.id(5), part.id(3)]);
         assert_eq!(some.image(1), part.image(3));
-        assert!(Arc::ptr_eq(some.set(), part.set()));
+        assert!(Arc::ptr_eq(&some.set, &part.set));
         assert!(matches!(part.select(&[20]), Err(DataError::OutOfRange { .. })));
         assert!(matches!(part.with_labels(vec![0]), Err(DataError::WrongShape { .. })));
     }

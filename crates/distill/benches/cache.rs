@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use faculty_data::View;
 use faculty_data::{Dataset, Format, ImageSet, SampleId};
 use faculty_distill::cache::plan as plan_cache;
 use faculty_distill::compute::Compute;
@@ -99,7 +100,7 @@ fn reads(
     for pass in 0..5 {
         for ids in order.chunks_exact(BATCH) {
             let started = Instant::now();
-            let batch = TeacherBatch { ids, view: 1, images: &images };
+            let batch = TeacherBatch { ids, view: View::Train(1), inputs: (&images).into() };
             std::hint::black_box(source.outputs(&batch, taps)?);
             if pass > 0 {
                 times.push(started.elapsed().as_secs_f64() * 1e6);
@@ -155,7 +156,7 @@ fn steps(folder: &Path, dataset: &Dataset) -> Result<(), Box<dyn std::error::Err
         let ids = &order_of_ids[round % batches * BATCH..][..BATCH];
         for work in &mut works {
             let started = Instant::now();
-            let batch = TeacherBatch { ids, view: 1, images: &images };
+            let batch = TeacherBatch { ids, view: View::Train(1), inputs: (&images).into() };
             let outputs = work
                 .teachers
                 .iter_mut()
@@ -166,7 +167,7 @@ fn steps(folder: &Path, dataset: &Dataset) -> Result<(), Box<dyn std::error::Err
                 epoch: 2,
                 draw: 0,
                 ids: &[],
-                images: &images,
+                inputs: (&images).into(),
                 labels: &labels,
                 teachers: &outputs,
             });

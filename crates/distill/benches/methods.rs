@@ -9,6 +9,7 @@
 use std::time::Instant;
 
 use faculty_data::SampleId;
+use faculty_data::View;
 use faculty_distill::class_cost::ClassCost;
 use faculty_distill::compute::Compute;
 use faculty_distill::learner::{Learner, LearnerBatch, TrainingSamples};
@@ -80,7 +81,7 @@ fn prepare(info: &MethodInfo) -> Work {
     let taps: Vec<Tap> = method.needs(EPOCH).teacher_taps.into_iter().filter(there).collect();
     let ids = ids();
     let images = images();
-    let batch = TeacherBatch { ids: &ids, view: 0, images: &images };
+    let batch = TeacherBatch { ids: &ids, view: View::Train(0), inputs: (&images).into() };
     let (mut outputs, mut traits) = (Vec::new(), Vec::new());
     for k in 0..count {
         let mut teacher = NetworkTeacher::new(&network(10 + k as u64), None, &taps);
@@ -107,7 +108,7 @@ fn measure(work: &mut Work, images: &[f32], labels: &[u32], steps: usize) -> f64
             epoch: EPOCH,
             draw: step as u64,
             ids: &ids,
-            images,
+            inputs: images.into(),
             labels,
             teachers: &work.outputs,
         };

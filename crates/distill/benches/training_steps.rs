@@ -12,6 +12,7 @@ use std::io::{BufRead as _, Write as _};
 use std::time::{Duration, Instant};
 
 use faculty_data::SampleId;
+use faculty_data::View;
 use faculty_distill::compute::Compute;
 use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
 use faculty_distill::methods::{CaMkd, Ce, Method};
@@ -126,7 +127,7 @@ fn prepare((kind, student, teachers): (&str, &str, &str)) -> Result<Work, Error>
     let mut learner = Learner::new(network, method, &traits, BATCH, 1, &Compute::Kernels);
     let ids: Vec<SampleId> = (0..BATCH as u64).map(SampleId).collect();
     let mut ask = move |images: &[f32]| -> Vec<TeacherOutputs> {
-        let batch = TeacherBatch { ids: &ids, view: 0, images };
+        let batch = TeacherBatch { ids: &ids, view: View::Train(0), inputs: images.into() };
         sources
             .iter_mut()
             .map(|teacher| teacher.outputs(&batch, TAPS).expect("networks in process do not fail"))
@@ -147,7 +148,7 @@ fn prepare((kind, student, teachers): (&str, &str, &str)) -> Result<Work, Error>
             epoch: 2,
             draw: 0,
             ids: &[],
-            images: &images,
+            inputs: (&images).into(),
             labels: &labels,
             teachers: outputs,
         });

@@ -13,6 +13,7 @@ use burn::Tensor;
 use burn::tensor::Int;
 use faculty_data::{
     Augmentation, BatchLoader, Dataset, LoaderConfig, Normalisation, Part, ReadOptions,
+    ViewSettings,
 };
 use faculty_distill::compute::Compute;
 use faculty_distill::evaluate::network_quality;
@@ -89,17 +90,17 @@ fn train(
     let sgd = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
     let part = first(&dataset, samples)?;
     let mut weights = vec![0.0; teachers.len()];
+    let augmentation = Augmentation { pad: 2, flip: true };
+    let views = ViewSettings::plain(normalisation.clone()).with_augmentation(augmentation, 1);
     for epoch in 1..=epochs {
-        let config = LoaderConfig::new(BATCH, normalisation.clone())
-            .with_drop_last(true)
-            .with_views(Augmentation { pad: 2, flip: true }, 1, epoch as u32);
+        let config =
+            LoaderConfig::training(BATCH, views.clone(), epoch as u32).with_drop_last(true);
         let order = part.epoch_order(1, epoch as u64);
         let mut steps = 0.0;
         weights.fill(0.0);
         for batch in BatchLoader::new(&part, order, config)? {
             let batch = batch?;
-            let view = u64::from(batch.view_number);
-            let seen = TeacherBatch { ids: &batch.ids, view, images: &batch.images };
+            let seen = TeacherBatch::from(&batch);
             let outputs = teachers
                 .iter_mut()
                 .map(|teacher| teacher.outputs(&seen, &[]))
@@ -108,7 +109,7 @@ fn train(
                 epoch,
                 draw: 0,
                 ids: &batch.ids,
-                images: &batch.images,
+                inputs: batch.inputs.view(),
                 labels: &batch.labels,
                 teachers: &outputs,
             });
@@ -121,7 +122,7 @@ fn train(
         weights.iter_mut().for_each(|sum| *sum /= steps);
     }
     let test = dataset.test_part().ok_or("the demo has test images")?;
-    let quality = network_quality(&learner.student.network, &test, &normalisation)?;
+    let quality = network_quality(&learner.student.network, &test, &views)?;
     Ok((weights, quality.ok_or("the test part has images")?.top1))
 }
 

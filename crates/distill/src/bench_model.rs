@@ -7,6 +7,7 @@
 //! Images are noise: speed does not depend on what they show. Everything runs on the threads that
 //! the program was given, one network after another.
 
+use faculty_data::View;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -121,7 +122,7 @@ fn measure(
         let images: Vec<f32> =
             (0..batch * shape.elements()).map(|i| (i as f32 * 0.37).sin()).collect();
         let ids: Vec<SampleId> = vec![SampleId(0); batch];
-        let view = TeacherBatch { ids: &ids, view: TeacherBatch::PROBE_VIEW, images: &images };
+        let view = TeacherBatch { ids: &ids, view: View::Probe, inputs: (&images).into() };
         for _ in 0..WARM_UP {
             source.outputs(&view, &[])?;
         }

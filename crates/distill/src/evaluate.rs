@@ -1,6 +1,6 @@
 //! Quality of networks on a split of a data set.
 
-use faculty_data::{BatchLoader, LoaderConfig, Normalisation, Part};
+use faculty_data::{BatchLoader, LoaderConfig, Part, ViewSettings};
 use faculty_nets::{Inference, Network};
 use faculty_records::quality::{Quality, QualityMeter};
 use faculty_teachers::for_each_batch;
@@ -17,12 +17,12 @@ const BATCH: usize = 128;
 pub fn network_quality(
     network: &Network,
     part: &Part,
-    normalisation: &Normalisation,
+    views: &ViewSettings,
 ) -> Result<Option<Quality>> {
     let mut plan = Inference::new(network, &[]);
     let mut meter = QualityMeter::default();
-    for_each_batch(part, normalisation, |batch| {
-        meter.add(plan.run(&batch.images, batch.len()), &batch.labels);
+    for_each_batch(part, views, |batch| {
+        meter.add(plan.run(&batch.inputs, batch.len()), &batch.labels);
         Ok(())
     })?;
     Ok(meter.quality())
@@ -37,7 +37,7 @@ pub(crate) fn mean_logits(network: &Network, mut batches: BatchLoader) -> Result
     let (mut sums, mut count) = (vec![0.0; network.classes()], 0.0);
     while let Some(batch) = batches.next() {
         let batch = batch?;
-        for row in plan.run(&batch.images, batch.len()).chunks_exact(sums.len()) {
+        for row in plan.run(&batch.inputs, batch.len()).chunks_exact(sums.len()) {
             sums.iter_mut().zip(row).for_each(|(sum, &z)| *sum += f64::from(z));
             count += 1.0;
         }
@@ -50,14 +50,14 @@ pub(crate) fn mean_logits(network: &Network, mut batches: BatchLoader) -> Result
 pub(crate) fn broken_output(
     network: &Network,
     part: &Part,
-    normalisation: &Normalisation,
+    views: &ViewSettings,
 ) -> Result<Option<f64>> {
-    let config = LoaderConfig::new(BATCH, normalisation.clone());
+    let config = LoaderConfig::new(BATCH, views.clone());
     let Some(batch) = BatchLoader::new(part, part.plain_order(), config)?.next() else {
         return Ok(None);
     };
     let batch = batch?;
     let mut plan = Inference::new(network, &[]);
-    let mut logits = plan.run(&batch.images, batch.len()).iter();
+    let mut logits = plan.run(&batch.inputs, batch.len()).iter();
     Ok(logits.find(|logit| !logit.is_finite()).map(|&logit| f64::from(logit)))
 }

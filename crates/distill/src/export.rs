@@ -8,7 +8,9 @@
 
 use std::path::Path;
 
-use faculty_data::{BatchLoader, ImageSet, LoaderConfig, Normalisation, Part};
+use faculty_data::{
+    BatchLoader, ImageSet, Inputs, LoaderConfig, Normalisation, Part, ViewSettings,
+};
 use faculty_files::write_atomically;
 use faculty_nets::weights::write;
 use faculty_nets::{Inference, OnnxOptions};
@@ -139,10 +141,11 @@ fn compare(got: &[f32], want: &[f32], images: usize) -> Parity {
 
 /// The images of a part, one after another.
 fn rendered(part: &Part, normalisation: &Normalisation) -> Result<Vec<f32>> {
-    let config = LoaderConfig::new(part.len(), normalisation.clone());
+    let config = LoaderConfig::new(part.len(), ViewSettings::plain(normalisation.clone()));
     let mut images = Vec::new();
     for batch in BatchLoader::new(part, part.plain_order(), config)? {
-        images.extend(batch?.images);
+        let Inputs::Images(pixels) = batch?.inputs;
+        images.extend(pixels);
     }
     Ok(images)
 }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use faculty_data::{Augmentation, Normalisation, Part, Renderer, SampleId, View, read_image};
+use faculty_data::{
+    Augmentation, Normalisation, Part, Renderer, SampleId, View, ViewSettings, read_image,
+};
 use faculty_nets::MapShape;
 
 use crate::error::{Error, Result};
@@ -129,8 +131,9 @@ impl Predictor {
         let pixels = read_image(image, self.shape)?;
         let mut rendered = vec![0.0; self.renderer.view_len()];
         let id = SampleId(0);
-        self.renderer.render_into(&pixels, View { id, number: 0 }, &mut rendered);
-        let view = TeacherBatch { ids: &[id], view: TeacherBatch::PROBE_VIEW, images: &rendered };
+        self.renderer.render_into(&pixels, id, 0, &mut rendered);
+        let inputs = (&rendered).into();
+        let view = TeacherBatch { ids: &[id], view: View::Probe, inputs };
         let logits = self.source.outputs(&view, &[])?.logits;
         if let Some(&value) = logits.iter().find(|logit| !logit.is_finite()) {
             return Err(Error::NoAnswer { path: image.to_owned(), value });
@@ -208,7 +211,8 @@ impl OnnxNetwork {
     /// # Errors
     /// When the images do not fit the normalisation, or it fails on a batch.
     pub fn quality(&mut self, part: &Part) -> Result<Option<Quality>> {
-        let measured = teachers_quality(&mut [&mut self.source], part, &self.normalisation)?;
+        let views = ViewSettings::plain(self.normalisation.clone());
+        let measured = teachers_quality(&mut [&mut self.source], part, &views)?;
         Ok(measured.map(|(each, _)| each[0]))
     }
 }
@@ -220,7 +224,7 @@ fn look_at_outputs(teacher: &mut OnnxTeacher, shape: MapShape) -> Result<RawOutp
     let pixel =
         |i: usize| f32::midpoint(1.0, (i as f32 * (0.1 + (i / shape.elements()) as f32)).sin());
     let images: Vec<f32> = (0..IMAGES * shape.elements()).map(pixel).collect();
-    let view = TeacherBatch { ids: &ids, view: TeacherBatch::PROBE_VIEW, images: &images };
+    let view = TeacherBatch { ids: &ids, view: View::Probe, inputs: (&images).into() };
     let mut meter = OutputMeter::default();
     meter.add(&teacher.outputs(&view, &[])?.logits, teacher.classes());
     Ok(meter.recognise())

@@ -3,7 +3,7 @@
 //! Computed once, at the end of the run: one more pass of the student over the part of the final
 //! numbers, and one of student and teachers over the part on which the teachers were measured.
 
-use faculty_data::{BatchLoader, LoaderConfig, Normalisation, Part};
+use faculty_data::{BatchLoader, LoaderConfig, Part, ViewSettings};
 use faculty_nets::{Inference, Network};
 use faculty_records::report_data::{
     Answer, Confusion, ReportData, StudentDetail, TeacherDetail, TeachersDetail,
@@ -43,12 +43,10 @@ pub(crate) struct Subject<'a> {
 /// # Errors
 /// When a batch cannot be prepared or a teacher fails.
 pub(crate) fn collect(subject: Subject<'_>) -> Result<ReportData> {
-    let RunData { validation, test, normalisation, .. } = subject.data;
+    let RunData { validation, test, views, .. } = subject.data;
     let student = match (test, validation) {
-        (Some(part), _) => Some(student_detail(subject.student, part, "test", normalisation)?),
-        (None, Some(part)) => {
-            Some(student_detail(subject.student, part, "validation", normalisation)?)
-        }
+        (Some(part), _) => Some(student_detail(subject.student, part, "test", views)?),
+        (None, Some(part)) => Some(student_detail(subject.student, part, "validation", views)?),
         (None, None) => None,
     };
     let measured = match (validation, test) {
@@ -71,14 +69,14 @@ fn student_detail(
     student: &Network,
     part: &Part,
     name: &str,
-    normalisation: &Normalisation,
+    views: &ViewSettings,
 ) -> Result<StudentDetail> {
     let classes = student.classes();
     let mut plan = Inference::new(student, &[]);
     let mut meter = QualityMeter::default();
     let (mut said, mut labels) = (Vec::new(), Vec::new());
-    for_each_batch(part, normalisation, |batch| {
-        let logits = plan.run(&batch.images, batch.len());
+    for_each_batch(part, views, |batch| {
+        let logits = plan.run(&batch.inputs, batch.len());
         meter.add(logits, &batch.labels);
         said.extend(answers(logits, classes));
         labels.extend_from_slice(&batch.labels);
@@ -110,12 +108,11 @@ fn teachers_detail(subject: Subject<'_>, part: &Part, name: &str) -> Result<Teac
     let mut meters = vec![QualityMeter::default(); teachers.len()];
     let mut ensemble = QualityMeter::default();
     let mut seen = Seen { teachers: vec![Vec::new(); teachers.len()], ..Seen::default() };
-    let config = LoaderConfig::new(batch_size, data.normalisation.clone());
+    let config = LoaderConfig::new(batch_size, data.views.clone());
     let mut loader = BatchLoader::new(part, part.plain_order(), config)?;
     while let Some(batch) = loader.next() {
         let batch = batch?;
-        let view =
-            TeacherBatch { ids: &batch.ids, view: TeacherBatch::PLAIN_VIEW, images: &batch.images };
+        let view = TeacherBatch::from(&batch);
         let outputs = teachers
             .iter_mut()
             .map(|teacher| teacher.source.outputs(&view, &[]))
@@ -127,14 +124,14 @@ fn teachers_detail(subject: Subject<'_>, part: &Part, name: &str) -> Result<Teac
         if let Some(logits) = mean_of_probabilities(&outputs, batch.len()) {
             ensemble.add(&logits, &batch.labels);
         }
-        let logits = plan.run(&batch.images, batch.len());
+        let logits = plan.run(&batch.inputs, batch.len());
         seen.student.extend(examples::judge(logits, &batch.labels, classes));
         if let Some(probe) = &mut probe {
             let learner_batch = LearnerBatch {
                 epoch: epochs,
                 draw: 0,
                 ids: &batch.ids,
-                images: &batch.images,
+                inputs: batch.inputs.view(),
                 labels: &batch.labels,
                 teachers: &outputs,
             };

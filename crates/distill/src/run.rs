@@ -187,8 +187,8 @@ impl CheckedRun {
             data: dataset.name().to_owned(),
             data_fingerprint: dataset.fingerprint(),
             classes: dataset.classes().to_vec(),
-            mean: data.normalisation.mean.clone(),
-            std: data.normalisation.std.clone(),
+            mean: data.views.normalisation.mean.clone(),
+            std: data.views.normalisation.std.clone(),
             student: student.name().to_owned(),
             student_parameters: student.graph().parameter_count(),
             student_notes,
@@ -204,7 +204,7 @@ impl CheckedRun {
         let mut learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute)
             .with_samples(TrainingSamples::of(&data.train));
         if let Some(exam) = exam {
-            learner = learner.with_teachers(learning, Exam::new(&exam, &data.normalisation)?);
+            learner = learner.with_teachers(learning, Exam::new(&exam, &data.views)?);
         }
         let mut settings = Settings::of(recipe, recipe_text);
         settings.schedule.restart_after = learner.method().restart_after();

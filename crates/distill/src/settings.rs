@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use faculty_data::{Augmentation, BatchLoader, LoaderConfig};
+use faculty_data::{BatchLoader, LoaderConfig};
 use faculty_recipe::{self as recipe, Recipe};
 use faculty_teachers::RunData;
 
@@ -15,16 +15,10 @@ use crate::schedule::{Schedule, Shape};
 pub(crate) struct Settings {
     /// Start of every random number.
     pub(crate) seed: u64,
-    /// Start of the random numbers of the views.
-    pub(crate) view_seed: u64,
     /// Samples a step.
     pub(crate) batch_size: usize,
     /// Leave out a last batch that is not full.
     pub(crate) drop_last: bool,
-    /// Padding of the random crop, pixels.
-    pub(crate) crop_padding: usize,
-    /// Random mirror images.
-    pub(crate) flip: bool,
     /// Number of views, if limited.
     pub(crate) views: Option<u32>,
     /// Optimiser with its constants.
@@ -71,11 +65,8 @@ impl Settings {
         };
         Self {
             seed: recipe.seed,
-            view_seed: recipe.data.view_seed.unwrap_or(recipe.seed),
             batch_size: train.batch_size,
             drop_last: train.drop_last,
-            crop_padding: recipe.data.crop_padding,
-            flip: recipe.data.flip,
             views: recipe.data.views,
             optimizer,
             schedule: Schedule {
@@ -108,10 +99,8 @@ pub(crate) fn epoch_batches(
     // Epochs count from 1, views from 0; with a limited number they repeat.
     let view = u32::try_from(epoch - 1).unwrap_or(u32::MAX);
     let view = settings.views.map_or(view, |views| view % views.max(1));
-    let augmentation = Augmentation { pad: settings.crop_padding, flip: settings.flip };
-    let config = LoaderConfig::new(settings.batch_size, data.normalisation.clone())
-        .with_drop_last(settings.drop_last)
-        .with_views(augmentation, settings.view_seed, view);
+    let config = LoaderConfig::training(settings.batch_size, data.views.clone(), view)
+        .with_drop_last(settings.drop_last);
     let order = data.train.epoch_order(settings.seed, epoch as u64);
     let left = order[done.min(order.len())..].to_vec();
     Ok(BatchLoader::new(&data.train, left, config)?)

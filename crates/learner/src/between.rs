@@ -4,6 +4,7 @@
 use burn::Tensor;
 use faculty_contract::losses::mean_cross_entropy;
 use faculty_contract::{LearnerBatch, Needs, Point, Sandbox, Step};
+use faculty_data::{Input, Inputs};
 use faculty_kernels::softmax_kl::cross_entropy_rows;
 use faculty_nets::{Adjoint, OptimizerConfig};
 
@@ -110,12 +111,12 @@ impl<'a> Sandbox<'a> for Between<'a> {
         self.learner.stepped_mut(epoch).flat_map(|own| own.gradients().to_vec()).collect()
     }
 
-    fn cross_entropy(&mut self, images: &[f32], own: &[u32]) -> (f64, Vec<Vec<f32>>) {
+    fn cross_entropy(&mut self, inputs: Input<'_>, own: &[u32]) -> (f64, Vec<Vec<f32>>) {
         self.save();
         let device = self.learner.device.clone();
         let student = &mut self.learner.student;
         let output = student.network.graph().output();
-        student.run.forward(&mut student.network, images, own.len());
+        student.run.forward(&mut student.network, inputs, own.len());
         let shape = [own.len(), student.network.classes()];
         let logits = tensor2(student.run.value(output), shape, &device).require_grad();
         let loss = mean_cross_entropy(&logits, &labels(own, &device));
@@ -213,9 +214,9 @@ impl<'a> Sandbox<'a> for Between<'a> {
         }
     }
 
-    fn exam(&self) -> Option<(Vec<f32>, Vec<u32>)> {
+    fn exam(&self) -> Option<(Inputs, Vec<u32>)> {
         let exam = self.learner.exam.as_ref()?;
-        Some(exam.drawn(self.batch.draw, self.batch.labels.len()))
+        exam.drawn(self.batch.draw, self.batch.labels.len())
     }
 
     fn teacher_gradient(&mut self, k: usize, by_logits: &[f32]) -> &[Vec<f32>] {

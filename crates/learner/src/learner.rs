@@ -1,6 +1,7 @@
 //! The student with whatever is trained beside it: how it is made, what a checkpoint holds of it, and
 //! its update.
 
+use faculty_data::Input;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,13 +113,13 @@ impl Learner {
         self
     }
 
-    /// What the learning teachers say of images of the student, as they are now.
+    /// What the learning teachers say of inputs of the student, as they are now.
     ///
     /// # Panics
-    /// When the images do not fit the networks.
-    pub fn teacher_outputs(&mut self, images: &[f32], batch: usize) -> Vec<TeacherOutputs> {
+    /// When the inputs do not fit the networks.
+    pub fn teacher_outputs(&mut self, inputs: Input<'_>, batch: usize) -> Vec<TeacherOutputs> {
         let teachers = &mut self.teachers;
-        in_pool(|| teachers.iter_mut().map(|teacher| teacher.outputs(images, batch)).collect())
+        in_pool(|| teachers.iter_mut().map(|teacher| teacher.outputs(inputs, batch)).collect())
     }
 
     /// The method.

@@ -138,7 +138,7 @@ impl Learner {
     pub(super) fn forward(&mut self, batch: &LearnerBatch<'_>, needs: &Needs) {
         let size = batch.labels.len();
         let Trained { network, run, .. } = &mut self.student;
-        run.forward(network, batch.images, size);
+        run.forward(network, batch.inputs, size);
         for (tap, connector) in self.connectors.iter_mut().filter(|_| needs.trained_parts) {
             let input = tap.value(network.graph()).expect(CHECKED);
             connector.run.forward(&mut connector.network, run.value(input), size);

@@ -1,6 +1,6 @@
 //! Teachers that learn while the student does, and the samples that tell them how.
 
-use faculty_data::{BatchLoader, LoaderConfig, Normalisation, Part};
+use faculty_data::{BatchLoader, Input, Inputs, LoaderConfig, Part, ViewSettings};
 use faculty_nets::{Network, Run, TrainingRun};
 use faculty_random::{Purpose, below, draw};
 
@@ -40,10 +40,10 @@ impl LearningTeacher {
         &self.trained.network
     }
 
-    /// Logits for images of the student.
-    pub fn outputs(&mut self, images: &[f32], batch: usize) -> TeacherOutputs {
+    /// Logits for inputs of the student.
+    pub fn outputs(&mut self, inputs: Input<'_>, batch: usize) -> TeacherOutputs {
         let Trained { network, run, .. } = &mut self.trained;
-        run.forward(network, self.input.prepare(images), batch);
+        run.forward(network, self.input.prepare(inputs), batch);
         let logits = run.value(network.graph().output()).to_vec();
         TeacherOutputs { logits, maps: Vec::new() }
     }
@@ -67,8 +67,8 @@ impl LearningTeacher {
 /// learn from.
 #[derive(Clone, Debug)]
 pub struct Exam {
-    /// `[samples, channels, height, width]`, plain, normalised for the student.
-    images: Vec<f32>,
+    /// Plain, as the student gets them; none without samples.
+    inputs: Option<Inputs>,
     /// `[samples]`.
     labels: Vec<u32>,
 }
@@ -83,32 +83,34 @@ impl Exam {
     /// All samples of a part.
     ///
     /// # Errors
-    /// When the images do not fit the normalisation.
-    pub fn new(part: &Part, normalisation: &Normalisation) -> Result<Self> {
-        let (mut images, mut labels) = (Vec::new(), Vec::new());
-        let config = LoaderConfig::new(BATCH, normalisation.clone());
+    /// When the settings do not fit the samples.
+    pub fn new(part: &Part, views: &ViewSettings) -> Result<Self> {
+        let (mut inputs, mut labels) = (None::<Inputs>, Vec::new());
+        let config = LoaderConfig::new(BATCH, views.clone());
         let mut loader = BatchLoader::new(part, part.plain_order(), config)?;
         while let Some(batch) = loader.next() {
             let batch = batch?;
-            images.extend_from_slice(&batch.images);
             labels.extend_from_slice(&batch.labels);
+            match &mut inputs {
+                Some(all) => all.append(batch.inputs.view()),
+                None => inputs = Some(batch.inputs.clone()),
+            }
             loader.recycle(batch);
         }
-        Ok(Self { images, labels })
+        Ok(Self { inputs, labels })
     }
 
-    /// `count` different samples drawn from `number`, or all if there are fewer.
-    pub fn drawn(&self, number: u64, count: usize) -> (Vec<f32>, Vec<u32>) {
+    /// `count` different samples drawn from `number`, or all if there are fewer; none of none.
+    pub fn drawn(&self, number: u64, count: usize) -> Option<(Inputs, Vec<u32>)> {
         let mut places: Vec<usize> = (0..self.labels.len()).collect();
-        let pixels = self.images.len() / self.labels.len().max(1);
-        let (mut images, mut labels) = (Vec::new(), Vec::new());
-        for i in 0..count.min(places.len()) {
+        let count = count.min(places.len());
+        for i in 0..count {
             let rest = (places.len() - i) as u64;
             let chosen = below(draw(Purpose::Method, number, EXAM, i as u64, 0), rest) as usize;
             places.swap(i, i + chosen);
-            images.extend_from_slice(&self.images[places[i] * pixels..][..pixels]);
-            labels.push(self.labels[places[i]]);
         }
-        (images, labels)
+        places.truncate(count);
+        let inputs = self.inputs.as_ref()?.view().select(&places, self.labels.len());
+        Some((inputs, places.into_iter().map(|place| self.labels[place]).collect()))
     }
 }

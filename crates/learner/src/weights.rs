@@ -63,7 +63,7 @@ impl WeightProbe<'_> {
         }
         let Self { learner, needs, student, connectors } = self;
         let graph = learner.student.network.graph();
-        student.run(batch.images, size);
+        student.run(batch.inputs, size);
         for ((tap, _), plan) in learner.connectors.iter().zip(connectors.iter_mut()) {
             plan.run(student.value(tap.value(graph).expect(CHECKED)), size);
         }

@@ -2,6 +2,7 @@
 
 use crate::network::Network;
 use crate::parameter::ValueId;
+use faculty_inputs::Input;
 
 mod burn;
 pub(crate) mod inference;
@@ -26,7 +27,12 @@ impl Run {
     ///
     /// # Panics
     /// When `input` does not have `batch` samples of the graph's input shape.
-    pub fn forward(&mut self, network: &mut Network, input: &[f32], batch: usize) {
+    pub fn forward<'a>(
+        &mut self,
+        network: &mut Network,
+        input: impl Into<Input<'a>>,
+        batch: usize,
+    ) {
         match self {
             Self::Kernels(run) => run.forward(network, input, batch),
             Self::Burn(run) => run.forward(network, input, batch),

@@ -1,6 +1,7 @@
 //! Images as a teacher wants them: its own size and normalisation, from the student's.
 
 use crate::shape::MapShape;
+use faculty_inputs::Input;
 use faculty_kernels::resize::{ResizeShape, resize_bilinear};
 
 /// From the student's normalisation to the teacher's: `scale x + shift` per channel.
@@ -66,11 +67,13 @@ impl TeacherInput {
         self.to
     }
 
-    /// `[batch, channels, height, width]` of the student to the teacher's.
+    /// The student's input to the teacher's: images `[batch, channels, height, width]` of its own
+    /// size and normalisation.
     ///
     /// # Panics
-    /// If `images` are not of the student's shape.
-    pub fn prepare<'a>(&'a mut self, images: &'a [f32]) -> &'a [f32] {
+    /// If the images are not of the student's shape.
+    pub fn prepare<'a>(&'a mut self, input: impl Into<Input<'a>>) -> Input<'a> {
+        let Input::Images(images) = input.into();
         let Self { from, to, renormalise, renormalised, resized } = self;
         let images = match renormalise {
             None => images,
@@ -80,14 +83,14 @@ impl TeacherInput {
             }
         };
         if to == from {
-            return images;
+            return Input::Images(images);
         }
         let planes = images.len() / from.positions();
         resized.resize(planes * to.positions(), 0.0);
         let shape =
             ResizeShape { planes, input: [from.height, from.width], output: [to.height, to.width] };
         resize_bilinear(&shape, images, resized);
-        resized
+        Input::Images(resized)
     }
 }
 
@@ -105,7 +108,8 @@ mod tests {
         };
         let mut input = TeacherInput::new(MapShape::new(2, 1, 2), Some(renormalise), None);
         let student = normalised(&mean_s, &std_s);
-        for (got, want) in input.prepare(&student).iter().zip(normalised(&mean_t, &std_t)) {
+        let Input::Images(got) = input.prepare(&student);
+        for (got, want) in got.iter().zip(normalised(&mean_t, &std_t)) {
             assert!((got - want).abs() < 1e-5, "{got} instead of {want}");
         }
         assert_eq!(Renormalise::between((&mean_s, &std_s), (&mean_s, &std_s)), None);
@@ -116,8 +120,8 @@ mod tests {
         let mut input = TeacherInput::new(MapShape::new(1, 1, 2), None, Some([2, 4]));
         assert_eq!(input.shape(), MapShape::new(1, 2, 4));
         let row = [0.0, 0.25, 0.75, 1.0];
-        let both = input.prepare(&[0.0, 1.0, 4.0, 4.0]).to_vec();
-        assert_eq!(both, [row, row, [4.0; 4], [4.0; 4]].concat());
-        assert_eq!(input.prepare(&[0.0, 1.0]), both[..8].to_vec());
+        let both = [row, row, [4.0; 4], [4.0; 4]].concat();
+        assert_eq!(input.prepare(&[0.0, 1.0, 4.0, 4.0]), (&both).into());
+        assert_eq!(input.prepare(&[0.0, 1.0]), both[..8].into());
     }
 }

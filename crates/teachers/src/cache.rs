@@ -13,9 +13,9 @@
 //! needs and what of it is missing, and builds it; a run opens a complete cache by itself.
 
 mod classifier;
+mod collate;
 mod kind;
 mod manifest;
-mod pixels;
 mod plan;
 mod shard;
 mod source;

@@ -1,6 +1,6 @@
 //! Quality of teachers, alone and together, on a split of a data set.
 
-use faculty_data::{BatchLoader, LoaderConfig, Normalisation, Part};
+use faculty_data::{BatchLoader, LoaderConfig, Part, ViewSettings};
 use faculty_nets::TeacherOutputs;
 
 use crate::error::Result;
@@ -11,20 +11,19 @@ use faculty_records::quality::{Quality, QualityMeter};
 const BATCH: usize = 128;
 
 /// Quality of each teacher, then of their ensemble (mean of probabilities); `None` for an empty
-/// part. `normalisation` is the student's, as in training.
+/// part. `views` are the student's, as in training.
 ///
 /// # Errors
 /// When a batch cannot be prepared or a teacher fails.
 pub fn teachers_quality(
     teachers: &mut [&mut dyn TeacherSource],
     part: &Part,
-    normalisation: &Normalisation,
+    views: &ViewSettings,
 ) -> Result<Option<(Vec<Quality>, Quality)>> {
     let mut meters = vec![QualityMeter::default(); teachers.len()];
     let mut ensemble = QualityMeter::default();
-    for_each_batch(part, normalisation, |batch| {
-        let view =
-            TeacherBatch { ids: &batch.ids, view: TeacherBatch::PLAIN_VIEW, images: &batch.images };
+    for_each_batch(part, views, |batch| {
+        let view = TeacherBatch::from(batch);
         let outputs = teachers
             .iter_mut()
             .map(|teacher| teacher.outputs(&view, &[]))
@@ -47,10 +46,10 @@ pub fn teachers_quality(
 /// When a batch cannot be prepared, and what `act` gives.
 pub fn for_each_batch(
     part: &Part,
-    normalisation: &Normalisation,
+    views: &ViewSettings,
     mut act: impl FnMut(&faculty_data::Batch) -> Result<()>,
 ) -> Result<()> {
-    let config = LoaderConfig::new(BATCH, normalisation.clone());
+    let config = LoaderConfig::new(BATCH, views.clone());
     let mut loader = BatchLoader::new(part, part.plain_order(), config)?;
     while let Some(batch) = loader.next() {
         let batch = batch?;

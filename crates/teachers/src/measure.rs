@@ -13,7 +13,7 @@ use crate::run_data::RunData;
 use crate::run_data::limited;
 use crate::soundness::Soundness;
 use crate::source::Teacher;
-use crate::source::{TeacherBatch, TeacherSource};
+use crate::source::TeacherSource;
 use faculty_contract::ClassSpace;
 use faculty_recipe::{self as recipe, Recipe};
 
@@ -108,7 +108,7 @@ fn measure(
 ) -> Result<Option<(Report, Predictions)>> {
     let mut sources: Vec<&mut dyn TeacherSource> =
         loaded.iter_mut().map(|teacher| &mut *teacher.source as _).collect();
-    let predictions = Predictions::collect(&mut sources, part, &data.normalisation)?;
+    let predictions = Predictions::collect(&mut sources, part, &data.views)?;
     for (wanted, &soundness) in recipe.teachers.iter().zip(&predictions.soundness) {
         check_sound(&wanted.name, soundness, name)?;
     }
@@ -131,10 +131,9 @@ pub fn check_own_classes(data: &RunData, teachers: &mut [Teacher]) -> Result<()>
     let Some((part, name)) = part(data) else { return Ok(()) };
     for teacher in teachers {
         let mut soundness = Soundness::default();
-        for_each_batch(part, &data.normalisation, |batch| {
-            let (ids, images) = (&batch.ids, &batch.images);
-            let view = TeacherBatch { ids, view: TeacherBatch::PLAIN_VIEW, images };
-            soundness.add(&teacher.source.outputs(&view, &[])?.logits, teacher.source.classes());
+        for_each_batch(part, &data.views, |batch| {
+            let logits = teacher.source.outputs(&batch.into(), &[])?.logits;
+            soundness.add(&logits, teacher.source.classes());
             Ok(())
         })?;
         check_sound(&teacher.name, soundness, name)?;
@@ -157,7 +156,7 @@ fn probe(
     teacher: &mut Teacher,
 ) -> Result<NormalisationCheck> {
     let few = limited(part, Some(PROBE_SAMPLES))?;
-    let student = &data.normalisation;
+    let student = &data.views.normalisation;
     let own = Normalisation {
         mean: wanted.mean.clone().unwrap_or_else(|| student.mean.clone()),
         std: wanted.std.clone().unwrap_or_else(|| student.std.clone()),

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use faculty_data::SampleId;
+use faculty_data::{SampleId, View};
 use faculty_nets::MapShape;
 
 use faculty_nets::{FrozenClassifier, TeacherOutputs};
@@ -19,7 +19,7 @@ pub struct MemoryCachedTeacher<T> {
     inner: T,
     /// What is kept beside the logits; asking for another tap starts again.
     taps: Vec<Tap>,
-    kept: HashMap<(SampleId, u64), TeacherOutputs>,
+    kept: HashMap<(SampleId, View), TeacherOutputs>,
 }
 
 /// Memory that keeping `samples × views` outputs takes, in bytes.
@@ -46,14 +46,9 @@ impl<T: TeacherSource> MemoryCachedTeacher<T> {
     }
 
     fn compute(&mut self, batch: &TeacherBatch<'_>, samples: &[usize]) -> Result<()> {
-        let pixels = batch.images.len() / batch.ids.len();
         let ids: Vec<SampleId> = samples.iter().map(|&i| batch.ids[i]).collect();
-        let images: Vec<f32> = samples
-            .iter()
-            .flat_map(|&i| &batch.images[i * pixels..(i + 1) * pixels])
-            .copied()
-            .collect();
-        let part = TeacherBatch { ids: &ids, images: &images, ..*batch };
+        let inputs = batch.inputs.select(samples, batch.ids.len());
+        let part = TeacherBatch { ids: &ids, inputs: inputs.view(), ..*batch };
         let outputs = self.inner.outputs(&part, &self.taps)?;
         let own = |all: &Vec<f32>, i: usize| {
             let each = all.len() / ids.len();
@@ -88,7 +83,7 @@ impl<T: TeacherSource> TeacherSource for MemoryCachedTeacher<T> {
     }
 
     fn outputs(&mut self, batch: &TeacherBatch<'_>, taps: &[Tap]) -> Result<TeacherOutputs> {
-        if batch.view == TeacherBatch::PROBE_VIEW {
+        if batch.view == View::Probe {
             return self.inner.outputs(batch, taps);
         }
         if taps.iter().any(|tap| !self.taps.contains(tap)) {
@@ -119,6 +114,8 @@ impl<T: TeacherSource> TeacherSource for MemoryCachedTeacher<T> {
 
 #[cfg(test)]
 mod tests {
+    use faculty_data::Input;
+
     use super::*;
 
     /// Answers with the image's first pixel and counts the samples it saw.
@@ -141,9 +138,10 @@ mod tests {
 
         fn outputs(&mut self, batch: &TeacherBatch<'_>, taps: &[Tap]) -> Result<TeacherOutputs> {
             self.seen += batch.ids.len();
+            let Input::Images(images) = batch.inputs;
             Ok(TeacherOutputs {
-                logits: batch.images.iter().step_by(2).copied().collect(),
-                maps: taps.iter().map(|_| batch.images.to_vec()).collect(),
+                logits: images.iter().step_by(2).copied().collect(),
+                maps: taps.iter().map(|_| images.to_vec()).collect(),
             })
         }
     }
@@ -153,27 +151,31 @@ mod tests {
         let mut teacher = MemoryCachedTeacher::new(Counting { seen: 0 });
         let ids = [SampleId(7), SampleId(3), SampleId(9)];
         let images = [7.0, 0.7, 3.0, 0.3, 9.0, 0.9];
-        let batch = TeacherBatch { ids: &ids, view: 0, images: &images };
+        let batch = TeacherBatch { ids: &ids, view: View::Train(0), inputs: (&images).into() };
         assert_eq!(teacher.outputs(&batch, &[]).unwrap().logits, [7.0, 3.0, 9.0]);
         assert_eq!(teacher.inner.seen, 3);
         let ids = [SampleId(9), SampleId(1), SampleId(7)];
         let images = [-1.0, -1.0, 1.0, 0.1, -1.0, -1.0];
-        let batch = TeacherBatch { ids: &ids, view: 0, images: &images };
+        let batch = TeacherBatch { ids: &ids, view: View::Train(0), inputs: (&images).into() };
         // Known samples come from memory, so their (wrong) pixels are not looked at.
         assert_eq!(teacher.outputs(&batch, &[]).unwrap().logits, [9.0, 1.0, 7.0]);
         assert_eq!(teacher.inner.seen, 4);
         // Changed pixels are looked at every time.
-        let probe = TeacherBatch { view: TeacherBatch::PROBE_VIEW, ..batch };
+        let probe = TeacherBatch { view: View::Probe, ..batch };
         assert_eq!(teacher.outputs(&probe, &[]).unwrap().logits, [-1.0, 1.0, -1.0]);
         assert_eq!(teacher.inner.seen, 7);
-        let other_view = TeacherBatch { view: 1, ..batch };
+        let other_view = TeacherBatch { view: View::Train(1), ..batch };
         assert_eq!(teacher.outputs(&other_view, &[]).unwrap().logits, [-1.0, 1.0, -1.0]);
     }
 
     #[test]
     fn a_later_need_for_maps_computes_them() {
         let mut teacher = MemoryCachedTeacher::new(Counting { seen: 0 });
-        let batch = TeacherBatch { ids: &[SampleId(7)], view: 0, images: &[7.0, 0.7] };
+        let batch = TeacherBatch {
+            ids: &[SampleId(7)],
+            view: View::Train(0),
+            inputs: (&[7.0, 0.7]).into(),
+        };
         assert!(teacher.outputs(&batch, &[]).unwrap().maps.is_empty());
         assert_eq!(teacher.outputs(&batch, &[Tap::Map]).unwrap().maps, [[7.0, 0.7]]);
         assert_eq!(teacher.outputs(&batch, &[Tap::Map]).unwrap().maps, [[7.0, 0.7]]);

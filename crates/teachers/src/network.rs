@@ -95,8 +95,8 @@ impl TeacherSource for NetworkTeacher {
     }
 
     fn outputs(&mut self, batch: &TeacherBatch<'_>, taps: &[Tap]) -> Result<TeacherOutputs> {
-        let images = self.input.prepare(batch.images);
-        let logits = self.plan.run(images, batch.ids.len()).to_vec();
+        let input = self.input.prepare(batch.inputs);
+        let logits = self.plan.run(input, batch.ids.len()).to_vec();
         let maps = taps
             .iter()
             .map(|&tap| match self.place(tap).expect("only taps with a shape are asked for") {

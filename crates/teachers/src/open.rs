@@ -1,5 +1,6 @@
 //! Teachers of a recipe, opened for the data of a run.
 
+use faculty_data::View;
 use std::path::{Path, PathBuf};
 
 use faculty_data::{LogitTable, Normalisation};
@@ -131,10 +132,8 @@ fn look_at_outputs(source: &mut dyn TeacherSource, data: &RunData) -> Result<Out
     if !source.is_lookup() {
         let part = data.validation.as_ref().unwrap_or(&data.train);
         let few = limited(part, Some(COMPUTED))?;
-        for_each_batch(&few, &data.normalisation, |batch| {
-            let (ids, images) = (&batch.ids, &batch.images);
-            let view = TeacherBatch { ids, view: TeacherBatch::PLAIN_VIEW, images };
-            meter.add(&source.outputs(&view, &[])?.logits, classes);
+        for_each_batch(&few, &data.views, |batch| {
+            meter.add(&source.outputs(&batch.into(), &[])?.logits, classes);
             Ok(())
         })?;
         return Ok(meter);
@@ -142,7 +141,7 @@ fn look_at_outputs(source: &mut dyn TeacherSource, data: &RunData) -> Result<Out
     let measured = data.validation.as_ref().or(data.test.as_ref());
     for part in measured.into_iter().chain([&data.train]) {
         for ids in part.ids().chunks(AT_ONCE) {
-            let view = TeacherBatch { ids, view: TeacherBatch::PLAIN_VIEW, images: &[] };
+            let view = TeacherBatch { ids, view: View::Plain, inputs: (&[]).into() };
             meter.add(&source.outputs(&view, &[])?.logits, classes);
         }
     }
@@ -395,7 +394,7 @@ fn open_table(wanted: &recipe::Teacher, path: &Path, data: &RunData) -> Result<O
 
 /// How the student's images become this teacher's.
 fn own_input(wanted: &recipe::Teacher, data: &RunData) -> Result<TeacherInput> {
-    let student = &data.normalisation;
+    let student = &data.views.normalisation;
     let own = own_normalisation(wanted, data)?;
     let [channels, height, width] = data.train.shape();
     let renormalise = Renormalise::between((&student.mean, &student.std), (&own.mean, &own.std));
@@ -403,7 +402,7 @@ fn own_input(wanted: &recipe::Teacher, data: &RunData) -> Result<TeacherInput> {
 }
 
 fn own_normalisation(wanted: &recipe::Teacher, data: &RunData) -> Result<Normalisation> {
-    let mut own = data.normalisation.clone();
+    let mut own = data.views.normalisation.clone();
     for (key, given, value) in
         [("mean", &wanted.mean, &mut own.mean), ("std", &wanted.std, &mut own.std)]
     {

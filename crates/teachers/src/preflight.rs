@@ -7,7 +7,7 @@
 //! normalisation or another order of the classes would make it much better. Between teachers: how
 //! far they agree and how much one knows that the others do not.
 
-use faculty_data::{Normalisation, Part};
+use faculty_data::{Part, ViewSettings};
 use serde::{Deserialize, Serialize};
 
 pub use faculty_records::quality::predictions as answers;
@@ -51,7 +51,7 @@ pub struct Predictions {
 }
 
 impl Predictions {
-    /// Runs the teachers over a part. `normalisation` is the student's, as in training.
+    /// Runs the teachers over a part. `views` are the student's, as in training.
     ///
     /// Keeps `teachers · samples · classes` floats.
     ///
@@ -60,7 +60,7 @@ impl Predictions {
     pub fn collect(
         teachers: &mut [&mut dyn TeacherSource],
         part: &Part,
-        normalisation: &Normalisation,
+        views: &ViewSettings,
     ) -> Result<Self> {
         let classes = teachers.first().map_or(0, |teacher| teacher.classes());
         let mut all = Self {
@@ -70,12 +70,8 @@ impl Predictions {
             soundness: vec![Soundness::default(); teachers.len()],
             ensemble: QualityMeter::default(),
         };
-        for_each_batch(part, normalisation, |batch| {
-            let view = TeacherBatch {
-                ids: &batch.ids,
-                view: TeacherBatch::PLAIN_VIEW,
-                images: &batch.images,
-            };
+        for_each_batch(part, views, |batch| {
+            let view = TeacherBatch::from(batch);
             let outputs = teachers
                 .iter_mut()
                 .map(|teacher| teacher.outputs(&view, &[]))

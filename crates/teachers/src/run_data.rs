@@ -1,8 +1,8 @@
 //! The splits of the data set as a run uses them.
 
 use faculty_data::{
-    DEFAULT_SPLIT_SEED, DataError, Dataset, LabelNoise, Normalisation, Part, split_validation,
-    subset, with_label_noise,
+    Augmentation, DEFAULT_SPLIT_SEED, DataError, Dataset, LabelNoise, Normalisation, Part,
+    ViewSettings, split_validation, subset, with_label_noise,
 };
 
 use crate::error::{Result, TeacherError};
@@ -17,8 +17,8 @@ pub struct RunData {
     pub validation: Option<Part>,
     /// What gives the final numbers, and nothing else.
     pub test: Option<Part>,
-    /// Of the student's input.
-    pub normalisation: Normalisation,
+    /// How the student gets the samples.
+    pub views: ViewSettings,
 }
 
 /// The splits that a recipe asks for, with its label noise and normalisation.
@@ -49,7 +49,9 @@ pub fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData> {
             }));
         }
     };
-    let normalisation = normalisation(recipe, &train)?;
+    let augmentation = Augmentation { pad: settings.crop_padding, flip: settings.flip };
+    let seed = settings.view_seed.unwrap_or(recipe.seed);
+    let views = ViewSettings { seed, augmentation, normalisation: normalisation(recipe, &train)? };
     check_enough(&train, recipe)?;
     let train = if settings.label_noise > 0.0 {
         let kind = match settings.label_noise_kind {
@@ -62,7 +64,7 @@ pub fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData> {
     } else {
         train
     };
-    Ok(RunData { train, validation, test: dataset.test_part(), normalisation })
+    Ok(RunData { train, validation, test: dataset.test_part(), views })
 }
 
 fn check_enough(train: &Part, recipe: &Recipe) -> Result<()> {
@@ -95,7 +97,7 @@ fn normalisation(recipe: &Recipe, train: &Part) -> Result<Normalisation> {
     let mut result = if settings.mean.is_some() && settings.std.is_some() {
         Normalisation::identity(train.shape()[0])
     } else {
-        Normalisation::measure(train.set(), train.indices())?
+        train.normalisation()?
     };
     for (key, given, own) in [
         ("data.mean", &settings.mean, &mut result.mean),

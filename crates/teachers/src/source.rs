@@ -3,7 +3,7 @@
 //! Outputs depend on the sample and its view only, never on the batch around it.
 
 use faculty_contract::TeacherTraits;
-use faculty_data::SampleId;
+use faculty_data::{Batch, Input, SampleId, View};
 use faculty_nets::{FrozenClassifier, MapShape, Tap, TeacherOutputs};
 
 use crate::error::Result;
@@ -16,24 +16,21 @@ pub struct Teacher {
     pub source: Box<dyn TeacherSource>,
 }
 
-/// Pixels of a batch as a teacher sees them arrive.
+/// A batch as a teacher sees it arrive.
 #[derive(Clone, Copy, Debug)]
 pub struct TeacherBatch<'a> {
     /// Identity of each sample.
     pub ids: &'a [SampleId],
-    /// Which augmented view of the samples this is.
-    pub view: u64,
-    /// `[batch, channels, height, width]`, normalised for the student.
-    pub images: &'a [f32],
+    /// Which view of the samples this is.
+    pub view: View,
+    /// What the student gets of them; a teacher makes its own of it.
+    pub inputs: Input<'a>,
 }
 
-impl TeacherBatch<'_> {
-    /// The view without augmentation, used to measure quality; no training view has this number.
-    pub const PLAIN_VIEW: u64 = u64::MAX;
-
-    /// Changed pixels that are no view of the sample at all, to try how a teacher would do on them.
-    /// A source that keeps outputs must compute these anew and not keep them.
-    pub const PROBE_VIEW: u64 = u64::MAX - 1;
+impl<'a> From<&'a Batch> for TeacherBatch<'a> {
+    fn from(batch: &'a Batch) -> Self {
+        Self { ids: &batch.ids, view: batch.view, inputs: batch.inputs.view() }
+    }
 }
 
 /// A frozen teacher. Outputs depend on the sample and its view only, never on the batch around it.

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use faculty_data::{Dataset, Part};
+use faculty_data::{Dataset, Part, ViewSettings};
 use faculty_distill::methods::find;
 use faculty_distill::metrics::Quality;
 use faculty_distill::recipe::{self, Recipe};
@@ -212,7 +212,7 @@ fn measure(
         mean: recipe.data.mean.clone().unwrap_or_default(),
         std: recipe.data.std.clone().unwrap_or_default(),
     };
-    Ok(teachers_quality(&mut sources, test, &normalisation)?
+    Ok(teachers_quality(&mut sources, test, &ViewSettings::plain(normalisation))?
         .expect("the embedded test part is not empty"))
 }
 

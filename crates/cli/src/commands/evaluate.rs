@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use faculty_data::{Dataset, Normalisation, Part};
+use faculty_data::{Dataset, Normalisation, Part, ViewSettings};
 use faculty_distill::evaluate::network_quality;
 use faculty_distill::methods::specs;
 use faculty_distill::metrics::Quality;
@@ -76,7 +76,7 @@ fn of_weights(
         notes.iter().for_each(|note| eprintln!("note: {note}"));
     }
     let part = part(options.part, dataset)?;
-    let quality = network_quality(&network, &part, &normalisation)?;
+    let quality = network_quality(&network, &part, &ViewSettings::plain(normalisation))?;
     Ok(quality.expect("the readers refuse data sets with an empty part"))
 }
 
@@ -180,7 +180,7 @@ fn normalisation(
         return Ok((Normalisation::cifar100(), "the published constants of CIFAR-100"));
     }
     let part = dataset.train_part();
-    let measured = Normalisation::measure(part.set(), part.indices())?;
+    let measured = part.normalisation()?;
     Ok((measured, "measured on the training part"))
 }
 

@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::*;
-use crate::picture::tests::{png_colour, png_grey};
+use crate::image::picture::tests::{png_colour, png_grey};
 
 /// Files with their contents in a new folder.
 fn files(files: &[(&str, &[u8])]) -> tempfile::TempDir {

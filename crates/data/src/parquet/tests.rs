@@ -9,7 +9,7 @@ use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::parser::parse_message_type;
 
 use super::*;
-use crate::picture::tests::{jpeg, png_colour, png_grey};
+use crate::image::picture::tests::{jpeg, png_colour, png_grey};
 
 /// What a test file is made of.
 struct Contents<'a> {

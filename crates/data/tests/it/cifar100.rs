@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use faculty_data::{
     BatchLoader, DEFAULT_SPLIT_SEED, Dataset, Format, LoaderConfig, Normalisation, ReadOptions,
-    split_validation,
+    ViewSettings, split_validation,
 };
 
 fn folder() -> Option<PathBuf> {
@@ -43,7 +43,7 @@ fn cifar100_is_read_as_published() {
     assert_eq!(dataset.fingerprint(), FINGERPRINT);
 
     let part = dataset.train_part();
-    let measured = Normalisation::measure(part.set(), part.indices()).unwrap();
+    let measured = part.normalisation().unwrap();
     let known = Normalisation::cifar100();
     // The known numbers are rounded, the second mean (0.48655) is off by 1.5e-4.
     for (got, want) in measured.mean.iter().zip(&known.mean) {
@@ -59,7 +59,8 @@ fn cifar100_is_read_as_published() {
     assert_eq!(training.len() + validation.len(), 50_000);
 
     let start = Instant::now();
-    let config = LoaderConfig::new(64, known).with_views(faculty_data::Augmentation::CIFAR, 1, 0);
+    let views = ViewSettings::plain(known).with_augmentation(faculty_data::Augmentation::CIFAR, 1);
+    let config = LoaderConfig::training(64, views, 0);
     let mut loader = BatchLoader::new(&part, part.epoch_order(1, 0), config).unwrap();
     let mut samples = 0;
     while let Some(batch) = loader.next() {

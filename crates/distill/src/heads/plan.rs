@@ -107,7 +107,10 @@ impl<'a> HeadsPlan<'a> {
             identify_teacher(teacher, data, ClassSpace::Dataset)?.card("").identity,
             format!("data {}", dataset.fingerprint()),
             format!("training samples {:016x}", xxh3_64(&samples)),
-            format!("normalised by {:?}, {:?}", data.normalisation.mean, data.normalisation.std),
+            format!(
+                "normalised by {:?}, {:?}",
+                data.views.normalisation.mean, data.views.normalisation.std
+            ),
             format!(
                 "views {:?}, padding {}, flip {}",
                 settings.views, settings.crop_padding, settings.flip

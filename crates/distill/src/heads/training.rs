@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use faculty_data::Batch;
+use faculty_data::{Batch, ViewSettings};
 use faculty_nets::{GraphBuilder, MapShape, Network};
 
 use super::plan::{HeadsPlan, Planned};
@@ -82,6 +82,8 @@ impl HeadsPlan<'_> {
         if self.is_complete() {
             return Ok(());
         }
+        let views = ViewSettings { seed: SEED, ..data.views.clone() };
+        let data = &RunData { views, ..data.clone() };
         let _lock = FolderLock::take(&self.folder(), "trains heads in")?;
         for (teacher, heads) in self.recipe.teachers.iter().zip(&self.heads) {
             // What another process finished before the lock was ours is there now.
@@ -173,7 +175,6 @@ impl HeadsPlan<'_> {
         let HeadTraining { epochs, learning_rate, .. } = self.training();
         Settings {
             seed: SEED,
-            view_seed: SEED,
             batch_size: BATCH,
             drop_last: false,
             optimizer: OptimizerConfig::AdamW {
@@ -204,8 +205,7 @@ fn learner(shape: MapShape, classes: usize) -> Learner {
 
 /// The frozen network's maps of one batch.
 fn maps(source: &mut dyn TeacherSource, batch: &Batch, taps: &[Tap]) -> Result<Vec<Vec<f32>>> {
-    let view =
-        TeacherBatch { ids: &batch.ids, view: u64::from(batch.view_number), images: &batch.images };
+    let view = TeacherBatch::from(batch);
     Ok(source.outputs(&view, taps)?.maps)
 }
 
@@ -223,7 +223,7 @@ fn step(
         epoch,
         draw: 0,
         ids: &batch.ids,
-        images: map,
+        inputs: map.into(),
         labels: &batch.labels,
         teachers: &[],
     };

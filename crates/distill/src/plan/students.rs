@@ -16,7 +16,7 @@ pub(super) fn ensemble(networks: &[Network], data: &RunData) -> Result<Ensemble>
             networks.iter().map(|network| NetworkTeacher::new(network, None, &[])).collect();
         let mut sources: Vec<&mut dyn TeacherSource> =
             teachers.iter_mut().map(|teacher| teacher as _).collect();
-        let measured = teachers_quality(&mut sources, part, &data.normalisation)?;
+        let measured = teachers_quality(&mut sources, part, &data.views)?;
         Ok(measured.map(|(_, ensemble)| ensemble))
     };
     Ok(Ensemble { validation: of(&data.validation)?, test: of(&data.test)? })

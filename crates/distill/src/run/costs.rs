@@ -76,11 +76,7 @@ fn means(
     let mut loader = epoch_batches(data, &settings, 1, 0)?;
     while let Some(batch) = loader.next() {
         let batch = batch?;
-        let view = TeacherBatch {
-            ids: &batch.ids,
-            view: u64::from(batch.view_number),
-            images: &batch.images,
-        };
+        let view = TeacherBatch::from(&batch);
         batch.labels.iter().for_each(|&label| counts[label as usize] += 1);
         let teachers = teachers.iter_mut().zip(classifiers).zip(&mut all);
         for ((teacher, _), sums) in teachers.filter(|((_, classifier), _)| classifier.is_some()) {

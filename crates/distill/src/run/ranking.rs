@@ -107,9 +107,8 @@ fn score(
     let own = cost.own_classes();
     let equal = vec![1.0 / own as f64; own];
     let (mut score, mut guessing) = (0.0, 0.0);
-    for_each_batch(part, &data.normalisation, |batch| {
-        let view =
-            TeacherBatch { ids: &batch.ids, view: TeacherBatch::PLAIN_VIEW, images: &batch.images };
+    for_each_batch(part, &data.views, |batch| {
+        let view = TeacherBatch::from(batch);
         let logits = teacher.source.outputs(&view, &[])?.logits;
         for (row, &label) in logits.chunks_exact(own).zip(&batch.labels) {
             let of = |p: &[f64]| label_cost(p, cost.values(), cost.classes(), label as usize);

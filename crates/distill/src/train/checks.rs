@@ -23,7 +23,7 @@ pub(crate) fn broken(step: &StepRecord) -> Option<(String, f64)> {
 /// that the maps they make are not: a checkpoint of such a student is good for nothing.
 pub(crate) fn broken_student(student: &Network, data: &RunData) -> Result<Option<f64>> {
     let part = data.validation.as_ref().filter(|part| !part.is_empty());
-    broken_output(student, part.unwrap_or(&data.train), &data.normalisation)
+    broken_output(student, part.unwrap_or(&data.train), &data.views)
 }
 
 /// The quality of a student whose answers are not all finite.

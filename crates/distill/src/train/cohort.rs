@@ -89,7 +89,7 @@ impl<'a> Cohort<'a> {
             }
             measures.push(match &self.data.validation {
                 Some(part) if measured => {
-                    network_quality(self.members[at].network(), part, &self.data.normalisation)?
+                    network_quality(self.members[at].network(), part, &self.data.views)?
                 }
                 _ => None,
             });
@@ -204,13 +204,9 @@ impl<'a> Cohort<'a> {
         }
         let started = Instant::now();
         let outputs = if needs.learning_teachers {
-            learner.teacher_outputs(&batch.images, batch.len())
+            learner.teacher_outputs(batch.inputs.view(), batch.len())
         } else {
-            let view = TeacherBatch {
-                ids: &batch.ids,
-                view: u64::from(batch.view_number),
-                images: &batch.images,
-            };
+            let view = TeacherBatch::from(batch);
             self.teachers
                 .iter_mut()
                 .map(|teacher| teacher.source.outputs(&view, &needs.teacher_taps))
@@ -236,7 +232,7 @@ impl<'a> Cohort<'a> {
             epoch,
             draw: draw(Purpose::Method, settings.seed, epoch as u64, number as u64, 0),
             ids: &batch.ids,
-            images: &batch.images,
+            inputs: batch.inputs.view(),
             labels: &batch.labels,
             teachers: outputs,
         };

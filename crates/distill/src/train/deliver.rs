@@ -21,7 +21,7 @@ impl Cohort<'_> {
         let Self { members, data, progress, .. } = self;
         let member = &mut members[at];
         let quality = |network: &Network, part: &Option<Part>| match part {
-            Some(part) => network_quality(network, part, &data.normalisation),
+            Some(part) => network_quality(network, part, &data.views),
             None => Ok(None),
         };
         let last = &member.learner.student.network;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use faculty_data::View;
 use faculty_data::{Dataset, Format};
 use faculty_distill::cache::plan as plan_cache;
 use faculty_distill::recipe::Recipe;
@@ -372,7 +373,7 @@ fn a_file_cut_short_or_missing_is_refused_and_mended_alone() {
     let mut sources = plan.teachers().unwrap();
     let part = plan.data().train.clone();
     let ids = part.ids();
-    let batch = TeacherBatch { ids: &ids, view: 1, images: &[] };
+    let batch = TeacherBatch { ids: &ids, view: View::Train(1), inputs: (&[]).into() };
     sources[0].source.outputs(&batch, &[]).unwrap();
     let path = cache.join("teachers/t0/logits/00001.safetensors");
     std::fs::write(&path, &good[Path::new("teachers/t0/logits/00001.safetensors")][..900]).unwrap();
@@ -480,8 +481,9 @@ fn a_record_follows_its_sample_through_every_order_and_subset() {
     let mut source = plan.teachers().unwrap().remove(0).source;
     let taps = [faculty_distill::tap::Tap::Map];
     let ids = plan.data().train.ids();
-    let mut outputs = |ids: &[_], view: u64| {
-        source.outputs(&TeacherBatch { ids, view, images: &[] }, &taps).unwrap()
+    let mut outputs = |ids: &[_], view: u32| {
+        let batch = TeacherBatch { ids, view: View::Train(view), inputs: (&[]).into() };
+        source.outputs(&batch, &taps).unwrap()
     };
     let all: Vec<_> = (0..2).map(|view| outputs(&ids, view)).collect();
     let own = |values: &[f32], place: usize, count: usize| -> Vec<u32> {
@@ -495,7 +497,7 @@ fn a_record_follows_its_sample_through_every_order_and_subset() {
             .map(|i| (unit(case * 1000 + i as u64, 2) * ids.len() as f64) as usize)
             .collect();
         let some: Vec<_> = places.iter().map(|&place| ids[place]).collect();
-        let view = case % 2;
+        let view = (case % 2) as u32;
         let got = outputs(&some, view);
         let all = &all[view as usize];
         for (index, &place) in places.iter().enumerate() {

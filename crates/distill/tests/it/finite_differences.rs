@@ -2,6 +2,7 @@
 //! differences of the loss that it reports.
 
 use faculty_data::SampleId;
+use faculty_data::View;
 use faculty_distill::class_cost::ClassCost;
 use faculty_distill::compute::Compute;
 use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits, TrainingSamples};
@@ -70,7 +71,8 @@ impl Setup {
 
     /// What the teachers say at other taps.
     pub(crate) fn outputs_at(&self, teacher_count: u64, taps: &[Tap]) -> Vec<TeacherOutputs> {
-        let batch = TeacherBatch { ids: &self.ids, view: 0, images: &self.images };
+        let batch =
+            TeacherBatch { ids: &self.ids, view: View::Train(0), inputs: (&self.images).into() };
         let mut sources = teachers(self.classes, teacher_count, taps);
         sources.iter_mut().map(|t| t.outputs(&batch, taps).unwrap()).collect()
     }
@@ -93,7 +95,7 @@ impl Setup {
             epoch: 2,
             draw: 0,
             ids: &self.ids,
-            images: &self.images,
+            inputs: (&self.images).into(),
             labels: &self.labels,
             teachers: &self.outputs,
         }

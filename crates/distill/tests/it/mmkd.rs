@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use faculty_data::{BatchLoader, LoaderConfig, Normalisation};
+use faculty_data::{BatchLoader, LoaderConfig, View, ViewSettings};
 use faculty_distill::compute::Compute;
 use faculty_distill::learner::{Learner, LearnerBatch};
 use faculty_distill::methods::{Method, Mmkd, MmkdConfig};
@@ -76,14 +76,15 @@ fn weights_of_outputs_move_toward_the_useful_teacher() {
         Learner::new(network(5), method, &[traits.clone(), traits], size, 5, &compute);
     let optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
     let part = dataset().train_part();
-    let normalisation = Normalisation::measure(part.set(), part.indices()).unwrap();
+    let views = ViewSettings::plain(part.normalisation().unwrap());
     // Of every batch the mean weight of the useful teacher's outputs.
     let mut useful: Vec<f64> = Vec::new();
     for epoch in 1..=10_u64 {
-        let config = LoaderConfig::new(size, normalisation.clone()).with_drop_last(true);
+        let config = LoaderConfig::new(size, views.clone()).with_drop_last(true);
         for batch in BatchLoader::new(&part, part.epoch_order(3, epoch), config).unwrap() {
             let batch = batch.unwrap();
-            let own = TeacherBatch { ids: &batch.ids, view: 0, images: &batch.images };
+            let own =
+                TeacherBatch { ids: &batch.ids, view: View::Train(0), inputs: batch.inputs.view() };
             let own = teacher.outputs(&own, &[Tap::Map]).unwrap();
             // The other one has the maps of other samples, and each sample's classes exchanged.
             let mut other = own.clone();
@@ -94,7 +95,7 @@ fn weights_of_outputs_move_toward_the_useful_teacher() {
                 epoch: 1,
                 draw: useful.len() as u64,
                 ids: &batch.ids,
-                images: &batch.images,
+                inputs: batch.inputs.view(),
                 labels: &batch.labels,
                 teachers: &[own, other],
             };

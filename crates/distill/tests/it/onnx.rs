@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use faculty_data::SampleId;
+use faculty_data::View;
 use faculty_distill::methods::specs;
 use faculty_distill::recipe::Recipe;
 use faculty_distill::record::{EpochRecord, TeacherCard, TermRecord};
@@ -40,7 +41,9 @@ fn images(count: usize) -> Vec<f32> {
 fn outputs(teacher: &mut dyn TeacherSource, images: &[f32], taps: &[Tap]) -> TeacherOutputs {
     let ids: Vec<SampleId> =
         (0..images.len() / (SIDE * SIDE)).map(|i| SampleId(i as u64)).collect();
-    teacher.outputs(&TeacherBatch { ids: &ids, view: 0, images }, taps).unwrap()
+    teacher
+        .outputs(&TeacherBatch { ids: &ids, view: View::Train(0), inputs: images.into() }, taps)
+        .unwrap()
 }
 
 fn assert_close(got: &[f32], want: &[f32], what: &str) {

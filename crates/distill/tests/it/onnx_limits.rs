@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use faculty_data::SampleId;
+use faculty_data::View;
 use faculty_nets::MapShape;
 use faculty_teachers::{OnnxChoice, OnnxTeacher, TeacherBatch, TeacherInput, TeacherSource as _};
 use rten_onnx::onnx::{
@@ -98,7 +99,8 @@ fn a_chain_as_long_as_allowed_runs_and_longer_ones_are_refused() {
     let outputs = std::thread::scope(|scope| {
         let run = || {
             let image = [-1.0, 2.0, 3.0, -4.0];
-            let batch = TeacherBatch { ids: &[SampleId(0)], view: 0, images: &image };
+            let batch =
+                TeacherBatch { ids: &[SampleId(0)], view: View::Train(0), inputs: (&image).into() };
             teacher.outputs(&batch, &[]).unwrap().logits
         };
         scope.spawn(run).join().unwrap()
@@ -129,7 +131,7 @@ fn of_label_and_probabilities_the_chosen_one_is_read_as_logits_and_the_other_not
     let mut teacher = OnnxTeacher::load(&path, &choice, input).unwrap();
     assert!(teacher.notes()[0].contains("softmax"), "{:?}", teacher.notes());
     let image = [-1.0, 2.0, 3.0, -4.0];
-    let batch = TeacherBatch { ids: &[SampleId(0)], view: 0, images: &image };
+    let batch = TeacherBatch { ids: &[SampleId(0)], view: View::Train(0), inputs: (&image).into() };
     assert_eq!(teacher.outputs(&batch, &[]).unwrap().logits, image);
 }
 

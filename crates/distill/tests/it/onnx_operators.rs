@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use faculty_data::SampleId;
+use faculty_data::View;
 use faculty_distill::Error;
 use faculty_nets::MapShape;
 use faculty_teachers::{OnnxChoice, OnnxTeacher, TeacherBatch, TeacherInput, TeacherSource as _};
@@ -59,8 +60,10 @@ impl Cases {
         let mut teacher = OnnxTeacher::load(&path, &OnnxChoice::default(), input)?;
         let images = self.floats(images);
         let ids: Vec<SampleId> = (0..IMAGES as u64).map(SampleId).collect();
-        let outputs =
-            teacher.outputs(&TeacherBatch { ids: &ids, view: 0, images: &images }, &[])?;
+        let outputs = teacher.outputs(
+            &TeacherBatch { ids: &ids, view: View::Train(0), inputs: (&images).into() },
+            &[],
+        )?;
         Ok((outputs.logits, teacher.notes().join("; ")))
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use faculty_data::Normalisation;
+use faculty_data::{Normalisation, ViewSettings};
 use faculty_distill::comparison::{CheckedComparison, ComparisonPlan};
 use faculty_distill::compute::Compute;
 use faculty_distill::evaluate::network_quality;
@@ -213,7 +213,8 @@ fn peers_learn_together_and_all_are_delivered() {
     for own in &plan.students {
         let input = MapShape::new(1, SIDE, SIDE);
         let network = Network::load(&own.network, input, CLASSES, &out.join(&own.weights)).unwrap();
-        let quality = network_quality(&network, &test, &constants).unwrap();
+        let quality =
+            network_quality(&network, &test, &ViewSettings::plain(constants.clone())).unwrap();
         assert_eq!(quality, own.best.test, "{}", own.name);
         assert!(own.best.test.unwrap().top1 > 80.0, "{own:?}");
         seen.push(network.parameters().to_vec());

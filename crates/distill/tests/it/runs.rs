@@ -349,7 +349,7 @@ fn the_student_of_simkd_is_one_network_with_its_teachers_classifier() {
     let network = faculty_nets::Network::load(&card.student, image, 3, &path).unwrap();
     let data = faculty_distill::CheckedRun::new(&recipe, &dataset()).unwrap();
     let part = dataset().test_part().unwrap();
-    let constants = &data.data().normalisation;
+    let constants = &data.data().views;
     let quality = faculty_distill::evaluate::network_quality(&network, &part, constants).unwrap();
     assert_eq!(quality, card.best.test);
 

@@ -205,8 +205,8 @@ struct Exams {
 
 impl AfterStep for Exams {
     fn after_step(&mut self, sandbox: &mut dyn Sandbox<'_>) -> Vec<(&'static str, f64)> {
-        let Some((images, labels)) = sandbox.exam() else { return Vec::new() };
-        let (loss, direction) = sandbox.cross_entropy(&images, &labels);
+        let Some((inputs, labels)) = sandbox.exam() else { return Vec::new() };
+        let (loss, direction) = sandbox.cross_entropy(inputs.view(), &labels);
         sandbox.restore();
         let mut readings = vec![("the exam's loss", loss)];
         if let Some(by_logits) = self.method.by_teacher_logits(sandbox, &direction) {

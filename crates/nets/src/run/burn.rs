@@ -7,6 +7,7 @@
 
 use burn::Tensor;
 use burn::tensor::{Device, TensorData};
+use faculty_inputs::Input;
 
 use crate::network::Network;
 use crate::op::BurnStep;
@@ -44,7 +45,13 @@ impl BurnRun {
     ///
     /// # Panics
     /// When `input` does not have `batch` samples of the graph's input shape.
-    pub fn forward(&mut self, network: &mut Network, input: &[f32], batch: usize) {
+    pub fn forward<'a>(
+        &mut self,
+        network: &mut Network,
+        input: impl Into<Input<'a>>,
+        batch: usize,
+    ) {
+        let Input::Images(input) = input.into();
         let graph = network.graph().clone();
         self.batch = batch;
         self.parameters = network

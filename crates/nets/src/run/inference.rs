@@ -2,6 +2,7 @@
 //! shortcut and ReLU applied as the convolution stores its result, memory reused as soon as a value
 //! has been read for the last time. Nothing is kept for a backward pass.
 
+use faculty_inputs::Input;
 use std::sync::Arc;
 
 use faculty_kernels::in_pool;
@@ -111,11 +112,13 @@ impl Inference {
         &self.graph
     }
 
-    /// Runs `input` (`[batch, channels, height, width]`) and returns the logits `[batch, classes]`.
+    /// Runs `input`, images `[batch, channels, height, width]`, and returns the logits
+    /// `[batch, classes]`.
     ///
     /// # Panics
     /// When `input` does not have `batch` samples of the graph's input shape.
-    pub fn run(&mut self, input: &[f32], batch: usize) -> &[f32] {
+    pub fn run<'a>(&mut self, input: impl Into<Input<'a>>, batch: usize) -> &[f32] {
+        let Input::Images(input) = input.into();
         let graph = self.graph.clone();
         let shape = graph.input_shape();
         assert_eq!(input.len(), batch * shape.elements(), "input must be [batch, {shape}]");

@@ -8,6 +8,7 @@
 mod backward;
 mod plan;
 
+use faculty_inputs::Input;
 use std::sync::Arc;
 
 use super::memory::Memory;
@@ -51,13 +52,19 @@ impl TrainingRun {
         Self { frozen_statistics: true, ..Self::default() }
     }
 
-    /// Runs `input` (`[batch, channels, height, width]`) forward with batch statistics, updates the
+    /// Runs `input`, images `[batch, channels, height, width]`, forward with batch statistics, updates the
     /// network's running statistics (unless they are frozen), and keeps what
     /// [`TrainingRun::backward`] needs.
     ///
     /// # Panics
     /// When `input` does not have `batch` samples of the graph's input shape.
-    pub fn forward(&mut self, network: &mut Network, input: &[f32], batch: usize) {
+    pub fn forward<'a>(
+        &mut self,
+        network: &mut Network,
+        input: impl Into<Input<'a>>,
+        batch: usize,
+    ) {
+        let Input::Images(input) = input.into();
         let plan = self.plan_for(network.graph());
         let graph = &plan.graph;
         assert_eq!(

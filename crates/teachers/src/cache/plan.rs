@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use faculty_data::{Dataset, SampleId};
+use faculty_data::{Augmentation, Dataset, SampleId, View, ViewSettings};
 use faculty_nets::MapShape;
 use serde::Serialize;
 
 use super::classifier::{classifier_hash, read_classifier};
+use super::collate::Collator;
 use super::kind::{FORMAT, Kind, WITHOUT_ORIGIN};
 use super::manifest::{DataEntry, Manifest, Samples, SamplesEntry, TeacherEntry, ViewsEntry};
-use super::pixels::Pixels;
 use super::shard::{Layout, Shard, ShardReader, find, of_another, shard_path};
 use super::source::CachedTeacher;
 use crate::error::{Result, TeacherError};
@@ -130,7 +130,7 @@ impl<'a> CachePlan<'a> {
             (None, None) => Vec::new(),
         };
         let samples = Samples::new(data.train.ids(), plain);
-        let own = manifest(recipe, dataset, &data, &samples, cache, views);
+        let own = manifest(dataset, &data, &samples, cache, views);
         let found = Manifest::read(&folder)?;
         let written = found.is_some();
         let (manifest, samples) = match found {
@@ -406,10 +406,9 @@ impl<'a> CachePlan<'a> {
                 })
                 .collect();
             let mut source = self.load(teacher.index, &taps)?.source;
-            let pixels = self.pixels()?;
-            let mut rendered = Vec::new();
-            pixels.render(&pixels.views, ids, 0, &mut rendered)?;
-            let batch = TeacherBatch { ids, view: 0, images: &rendered };
+            let view = View::Train(0);
+            let inputs = self.collator()?.collate(ids, view)?;
+            let batch = TeacherBatch { ids, view, inputs: inputs.view() };
             // The first run allocates.
             source.outputs(&batch, &taps)?;
             let started = Instant::now();
@@ -421,9 +420,13 @@ impl<'a> CachePlan<'a> {
         Ok(estimate)
     }
 
-    /// The images of its samples.
-    pub(super) fn pixels(&self) -> Result<Pixels> {
-        Pixels::new(self.dataset, &self.manifest.views, &self.data.normalisation)
+    /// What makes inputs of its samples.
+    pub(super) fn collator(&self) -> Result<Collator> {
+        let ViewsEntry { seed, crop_padding, flip, .. } = self.manifest.views;
+        let augmentation = Augmentation { pad: crop_padding, flip };
+        let normalisation = self.data.views.normalisation.clone();
+        let views = ViewSettings { seed, augmentation, normalisation };
+        Collator::new(self.dataset, &views)
     }
 
     /// Images that have to go through a teacher.
@@ -511,7 +514,6 @@ impl<'a> CachePlan<'a> {
 
 /// What a new cache of this recipe would say of itself, but for the teachers.
 fn manifest(
-    recipe: &Recipe,
     dataset: &Dataset,
     data: &RunData,
     samples: &Samples,
@@ -527,11 +529,11 @@ fn manifest(
         },
         views: ViewsEntry {
             count: views,
-            seed: recipe.data.view_seed.unwrap_or(recipe.seed),
-            crop_padding: recipe.data.crop_padding,
-            flip: recipe.data.flip,
+            seed: data.views.seed,
+            crop_padding: data.views.augmentation.pad,
+            flip: data.views.augmentation.flip,
         },
-        normalisation: data.normalisation.clone(),
+        normalisation: data.views.normalisation.clone(),
         dtype: cache.dtype.name().to_owned(),
         samples: SamplesEntry {
             train: samples.train.len(),

@@ -1,5 +1,6 @@
 //! A teacher that is read from a cache.
 
+use faculty_data::View;
 use faculty_nets::MapShape;
 
 use super::shard::ShardReader;
@@ -46,8 +47,12 @@ impl TeacherSource for CachedTeacher {
             logits: Vec::with_capacity(batch.ids.len() * self.classes),
             maps: Vec::with_capacity(taps.len()),
         };
-        let plain = batch.view == TeacherBatch::PLAIN_VIEW;
-        let view = if plain { 0 } else { usize::try_from(batch.view).unwrap_or(usize::MAX) };
+        // A probe is no record of any reader: they refuse the view that it stands for.
+        let (plain, view) = match batch.view {
+            View::Plain => (true, 0),
+            View::Train(number) => (false, number as usize),
+            View::Probe => (false, usize::MAX),
+        };
         let logits = if plain { &mut self.plain } else { &mut self.logits };
         for &id in batch.ids {
             logits.read_into(id, view, &mut outputs.logits)?;

@@ -1,10 +1,11 @@
 //! Checking a cache against its teachers: random records are computed again.
 
 use faculty_data::SampleId;
+use faculty_data::View;
 use faculty_data::rng::{Purpose, below, draw};
 
+use super::collate::Collator;
 use super::kind::Kind;
-use super::pixels::Pixels;
 use super::plan::{CachePlan, SetPlan, TeacherPlan};
 use crate::error::{Result, TeacherError};
 use crate::source::{TeacherBatch, TeacherSource};
@@ -46,7 +47,7 @@ pub fn verify(plan: &CachePlan<'_>, records: usize, seed: u64) -> Result<Verific
         .map(|(teacher, set)| (teacher, set, plan.ids(set.kind).len() * set.layout.views))
         .filter(|(.., count)| *count > 0)
         .collect();
-    let pixels = plan.pixels()?;
+    let collator = plan.collator()?;
     let mut found = Verification::default();
     for (index, (teacher, set, count)) in sets.iter().enumerate() {
         // As even as it can be, so that small N still looks at every teacher.
@@ -61,7 +62,6 @@ pub fn verify(plan: &CachePlan<'_>, records: usize, seed: u64) -> Result<Verific
         let mut source = plan.load(teacher.index, &taps)?.source;
         let mut reader = plan.reader(teacher, set);
         let exact = plan.manifest.teachers[&teacher.name].kernels == faculty_kernels::isa::name();
-        let mut images = Vec::new();
         for number in 0..own {
             let word = draw(Purpose::CacheCheck, seed, index as u64, number as u64, 0);
             let record = below(word, *count as u64) as usize;
@@ -69,7 +69,7 @@ pub fn verify(plan: &CachePlan<'_>, records: usize, seed: u64) -> Result<Verific
             let view = record % set.layout.views;
             let mut stored = Vec::new();
             reader.read_into(id, view, &mut stored)?;
-            let again = compute(&pixels, source.as_mut(), set, &taps, (id, view), &mut images)?;
+            let again = compute(&collator, source.as_mut(), set, &taps, (id, view))?;
             found.records += 1;
             let largest = again.iter().fold(f32::MIN_POSITIVE, |most, v| most.max(v.abs()));
             let difference =
@@ -93,18 +93,17 @@ pub fn verify(plan: &CachePlan<'_>, records: usize, seed: u64) -> Result<Verific
 
 /// One record, rounded as the cache rounds it.
 fn compute(
-    pixels: &Pixels,
+    collator: &Collator,
     source: &mut dyn TeacherSource,
     set: &SetPlan,
     taps: &[Tap],
     (id, view): (SampleId, usize),
-    images: &mut Vec<f32>,
 ) -> Result<Vec<f32>> {
     let plain = set.kind == Kind::Plain;
-    let renderer = if plain { &pixels.plain } else { &pixels.views };
-    pixels.render(renderer, &[id], view as u32, images)?;
-    let view = if plain { TeacherBatch::PLAIN_VIEW } else { view as u64 };
-    let mut outputs = source.outputs(&TeacherBatch { ids: &[id], view, images }, taps)?;
+    let view = if plain { View::Plain } else { View::Train(view as u32) };
+    let inputs = collator.collate(&[id], view)?;
+    let batch = TeacherBatch { ids: &[id], view, inputs: inputs.view() };
+    let mut outputs = source.outputs(&batch, taps)?;
     let mut values = outputs.maps.pop().unwrap_or(outputs.logits);
     if set.layout.dtype == CacheDtype::F16 {
         for value in &mut values {

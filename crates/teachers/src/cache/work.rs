@@ -1,13 +1,14 @@
 //! Building a cache: shard by shard, each complete or not there, so that it can be stopped and
 //! killed at any time and goes on where it was.
 
+use faculty_data::View;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use faculty_files as files;
 
 use super::classifier::write_classifier;
+use super::collate::Collator;
 use super::kind::Kind;
-use super::pixels::Pixels;
 use super::plan::{BATCH, CachePlan, SetPlan, TeacherPlan};
 use super::shard::{ShardWriter, shard_path};
 use crate::error::{Result, TeacherError};
@@ -72,7 +73,7 @@ impl CachePlan<'_> {
         }
         let mut build = Build {
             total: plan.teachers.iter().map(|teacher| plan.images(teacher)).sum(),
-            pixels: plan.pixels()?,
+            collator: plan.collator()?,
             plan: &plan,
             stop,
             built: Built::default(),
@@ -119,7 +120,7 @@ impl CachePlan<'_> {
 /// A build at work.
 struct Build<'p> {
     plan: &'p CachePlan<'p>,
-    pixels: Pixels,
+    collator: Collator,
     stop: &'p AtomicBool,
     built: Built,
     total: u64,
@@ -194,18 +195,15 @@ impl Build<'_> {
         }
         let largest = sets.iter().map(|set| set.layout.values() * views * size_of::<f32>()).max();
         let samples = (GATHERED_BYTES / largest.unwrap_or(1).max(1)).clamp(1, BATCH);
-        let mut images = Vec::new();
         let mut gathered = vec![Vec::new(); sets.len()];
         for ids in ids.chunks(samples) {
             for view in 0..views {
                 if self.stop.load(Ordering::Relaxed) {
                     return Err(TeacherError::CacheStopped { path: plan.folder.clone() });
                 }
-                let number = if plain { 0 } else { view as u32 };
-                let renderer = if plain { &self.pixels.plain } else { &self.pixels.views };
-                self.pixels.render(renderer, ids, number, &mut images)?;
-                let view_number = if plain { TeacherBatch::PLAIN_VIEW } else { u64::from(number) };
-                let batch = TeacherBatch { ids, view: view_number, images: &images };
+                let seen = if plain { View::Plain } else { View::Train(view as u32) };
+                let inputs = self.collator.collate(ids, seen)?;
+                let batch = TeacherBatch { ids, view: seen, inputs: inputs.view() };
                 let outputs = source.outputs(&batch, &taps)?;
                 let mut maps = outputs.maps.iter();
                 for (set, gathered) in sets.iter().zip(&mut gathered) {

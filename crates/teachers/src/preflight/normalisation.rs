@@ -1,6 +1,6 @@
 //! Whether a teacher was trained with another normalisation than the one that it is given.
 
-use faculty_data::{Normalisation, Part};
+use faculty_data::{Inputs, Normalisation, Part, View, ViewSettings};
 use serde::{Deserialize, Serialize};
 
 use super::answers;
@@ -193,19 +193,21 @@ impl Probe<'_> {
             .collect();
         let mut right = Vec::with_capacity(part.len());
         let classes = self.teacher.classes();
+        let [_, height, width] = part.shape();
+        let positions = height * width;
         let mut images = Vec::new();
-        for_each_batch(part, student, |batch| {
-            let positions = batch.shape[1] * batch.shape[2];
+        for_each_batch(part, &ViewSettings::plain(student.clone()), |batch| {
+            let Inputs::Images(pixels) = &batch.inputs;
             images.clear();
-            for image in batch.images.chunks_exact(channels * positions) {
+            for image in pixels.chunks_exact(channels * positions) {
                 for (c, &(scale, shift)) in factors.iter().enumerate() {
                     let from = if blue_first { channels - 1 - c } else { c };
                     let plane = &image[from * positions..(from + 1) * positions];
                     images.extend(plane.iter().map(|x| x * scale + shift));
                 }
             }
-            let view = TeacherBatch::PROBE_VIEW;
-            let probe = TeacherBatch { ids: &batch.ids, view, images: &images };
+            let view = View::Probe;
+            let probe = TeacherBatch { ids: &batch.ids, view, inputs: (&images).into() };
             let outputs = self.teacher.outputs(&probe, &[])?;
             let own = answers(&outputs.logits, classes);
             right.extend(own.iter().zip(&batch.labels).map(|(a, &label)| *a == Some(label)));
@@ -220,7 +222,7 @@ mod tests {
     use std::sync::Arc;
 
     use faculty_data::rng::{Purpose, below, draw};
-    use faculty_data::{ImageSet, SampleId};
+    use faculty_data::{ImageSet, Input, SampleId};
     use faculty_nets::MapShape;
 
     use super::*;
@@ -251,9 +253,10 @@ mod tests {
 
         fn outputs(&mut self, batch: &TeacherBatch<'_>, _taps: &[Tap]) -> Result<TeacherOutputs> {
             let channels = self.trained.mean.len();
-            let mut images = batch.images.to_vec();
+            let Input::Images(given) = batch.inputs;
+            let mut images = given.to_vec();
             if let Some(renormalise) = &self.renormalise {
-                renormalise.apply(batch.images, 4, &mut images);
+                renormalise.apply(given, 4, &mut images);
             }
             let logits = images
                 .chunks_exact(4 * channels)
@@ -353,13 +356,14 @@ mod tests {
                 batch: &TeacherBatch<'_>,
                 taps: &[Tap],
             ) -> Result<TeacherOutputs> {
-                let turned: Vec<f32> = batch
-                    .images
+                let Input::Images(given) = batch.inputs;
+                let turned: Vec<f32> = given
                     .chunks_exact(12)
                     .flat_map(|image| image.rchunks_exact(4).flatten().copied())
                     .collect();
                 let ids: &[SampleId] = batch.ids;
-                self.0.outputs(&TeacherBatch { ids, view: batch.view, images: &turned }, taps)
+                let inputs = (&turned).into();
+                self.0.outputs(&TeacherBatch { ids, view: batch.view, inputs }, taps)
             }
         }
         let trained = Normalisation { mean: vec![0.3; 3], std: vec![0.2; 3] };

@@ -49,19 +49,19 @@ fn learner_of(method: Ikd, student: u64) -> Learner {
 fn exam(method: Ikd, student: u64, teacher: &mut LearningTeacher) -> (f64, Vec<Vec<f32>>) {
     let mut learner = learner_of(method, student);
     let (images, own) = (numbers_of(student), labels(0));
-    let outputs: Vec<TeacherOutputs> = vec![teacher.outputs(&images, BATCH)];
+    let outputs: Vec<TeacherOutputs> = vec![teacher.outputs((&images).into(), BATCH)];
     let batch = LearnerBatch {
         epoch: 1,
         draw: 7,
         ids: &[],
-        images: &images,
+        inputs: (&images).into(),
         labels: &own,
         teachers: &outputs,
     };
     learner.gradients(&batch);
     learner.update(&PLAIN, RATE, None, 1);
     let mut between = Between::new(&mut learner, batch, &PLAIN, RATE, None);
-    let (loss, direction) = between.cross_entropy(&numbers_of(student + 100), &labels(1));
+    let (loss, direction) = between.cross_entropy((&numbers_of(student + 100)).into(), &labels(1));
     between.restore();
     let by_logits = method.by_teacher_logits(&mut between, &direction).unwrap();
     let gradients = teacher.gradient(&by_logits).to_vec();

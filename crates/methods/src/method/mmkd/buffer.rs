@@ -1,5 +1,6 @@
 //! The hard samples that MMKD's meta steps run on, with what the teachers say of them.
 
+use faculty_data::Input;
 use faculty_data::rng::{Purpose, below, draw};
 use faculty_nets::weights::{Array, StateDict};
 
@@ -48,7 +49,7 @@ impl Samples {
             epoch: other.epoch,
             draw: other.draw,
             ids: &[],
-            images: &self.images,
+            inputs: (&self.images).into(),
             labels: &self.labels,
             teachers: &self.teachers,
         }
@@ -70,8 +71,9 @@ impl Buffer {
 
     /// Takes samples of a batch: while there is room the first ones, then the missed ones.
     pub(super) fn keep(&mut self, batch: &LearnerBatch<'_>, missed: &[usize]) {
+        let Input::Images(images) = batch.inputs;
         let outputs = batch.teachers.iter().flat_map(|t| [t.logits.as_slice(), &t.maps[0]]);
-        let arrays: Vec<&[f32]> = std::iter::once(batch.images).chain(outputs).collect();
+        let arrays: Vec<&[f32]> = std::iter::once(images).chain(outputs).collect();
         let size = batch.labels.len();
         let room = self.capacity - self.labels.len();
         if room > 0 {

@@ -247,7 +247,7 @@ fn compared(rate: f32, clip: Option<f64>, seed: u64) -> Vec<[Vec<f64>; 2]> {
         epoch: 1,
         draw: 7,
         ids: &ids,
-        images: &images,
+        inputs: (&images).into(),
         labels: &labels,
         teachers: &teachers,
     };

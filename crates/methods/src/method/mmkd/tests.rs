@@ -37,7 +37,7 @@ impl Setup {
             epoch: 1,
             draw: 7,
             ids: &[],
-            images: &self.images,
+            inputs: (&self.images).into(),
             labels: &self.labels,
             teachers: &self.outputs,
         }
@@ -78,7 +78,14 @@ const OPTIMIZER: OptimizerConfig =
 /// Gradient of the meta loss by the networks' parameters, and that loss.
 fn meta(setup: &mut Setup, method: &Mmkd, rate: f32) -> MetaGradient {
     let Setup { learner, images, labels, outputs } = setup;
-    let batch = LearnerBatch { epoch: 1, draw: 7, ids: &[], images, labels, teachers: outputs };
+    let batch = LearnerBatch {
+        epoch: 1,
+        draw: 7,
+        ids: &[],
+        inputs: (&*images).into(),
+        labels,
+        teachers: outputs,
+    };
     learner.gradients(&batch);
     let mut between = Between::new(learner, batch, &OPTIMIZER, rate, Some(5.0));
     method.meta_gradient(&mut between, &batch)
@@ -127,7 +134,14 @@ fn probes_give_each_weight_the_gradient_of_a_backward_pass_of_its_own() {
         let method = Mmkd::new(MmkdConfig { output, beta, ..MmkdConfig::default() });
         let mut own = setup(method);
         let Setup { learner, images, labels, outputs } = &mut own;
-        let batch = LearnerBatch { epoch: 1, draw: 7, ids: &[], images, labels, teachers: outputs };
+        let batch = LearnerBatch {
+            epoch: 1,
+            draw: 7,
+            ids: &[],
+            inputs: (&*images).into(),
+            labels,
+            teachers: outputs,
+        };
         learner.gradients(&batch);
         let mut between = Between::new(learner, batch, &OPTIMIZER, 1e-3, None);
         let direction = between.gradient(&batch, &mut |step| {
@@ -182,7 +196,14 @@ fn weights_sum_to_one_and_stay_finite_at_huge_outputs() {
         }
         let Setup { mut learner, images, labels, outputs } = own;
         let (images, labels, outputs) = (&images, &labels, &outputs);
-        let batch = LearnerBatch { epoch: 1, draw: 7, ids: &[], images, labels, teachers: outputs };
+        let batch = LearnerBatch {
+            epoch: 1,
+            draw: 7,
+            ids: &[],
+            inputs: images.into(),
+            labels,
+            teachers: outputs,
+        };
         let record = learner.gradients(&batch);
         assert!(record.loss.is_finite(), "{record:?}");
         for (level, weights) in &record.teacher_weights {
@@ -271,7 +292,14 @@ fn meta_steps_come_with_every_fifth_batch_from_the_first_on_and_go_through_their
     let (images, labels, outputs) = (&images, &labels, &outputs);
     let mut due = Vec::new();
     for draw in 0..7 {
-        let batch = LearnerBatch { epoch: 1, draw, ids: &[], images, labels, teachers: outputs };
+        let batch = LearnerBatch {
+            epoch: 1,
+            draw,
+            ids: &[],
+            inputs: images.into(),
+            labels,
+            teachers: outputs,
+        };
         learner.gradients(&batch);
         learner.update(&OPTIMIZER, 0.01, None, 1);
         due.push(!learner.after_step(&batch, &OPTIMIZER, 0.01, None).is_empty());

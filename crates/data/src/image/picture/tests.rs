@@ -153,10 +153,10 @@ fn a_bomb_is_refused_before_it_is_unpacked() {
 
 /// 24×24 pixels of noise, by PIL.
 const JPEGS: [(&str, &[u8]); 4] = [
-    ("baseline", include_bytes!("../../tests/files/baseline.jpg")),
-    ("progressive", include_bytes!("../../tests/files/progressive.jpg")),
-    ("restart markers", include_bytes!("../../tests/files/restart.jpg")),
-    ("CMYK", include_bytes!("../../tests/files/cmyk.jpg")),
+    ("baseline", include_bytes!("../../../tests/files/baseline.jpg")),
+    ("progressive", include_bytes!("../../../tests/files/progressive.jpg")),
+    ("restart markers", include_bytes!("../../../tests/files/restart.jpg")),
+    ("CMYK", include_bytes!("../../../tests/files/cmyk.jpg")),
 ];
 
 #[test]
@@ -185,10 +185,10 @@ fn a_jpeg_cut_anywhere_is_refused() {
 
 /// 16×16 pixels: red grows to the right, green downwards, blue is 90.
 const OTHERS: [(&str, &[u8]); 4] = [
-    ("lossless WebP", include_bytes!("../../tests/files/small.webp")),
-    ("lossy WebP", include_bytes!("../../tests/files/lossy.webp")),
-    ("GIF", include_bytes!("../../tests/files/small.gif")),
-    ("BMP", include_bytes!("../../tests/files/small.bmp")),
+    ("lossless WebP", include_bytes!("../../../tests/files/small.webp")),
+    ("lossy WebP", include_bytes!("../../../tests/files/lossy.webp")),
+    ("GIF", include_bytes!("../../../tests/files/small.gif")),
+    ("BMP", include_bytes!("../../../tests/files/small.bmp")),
 ];
 
 #[test]

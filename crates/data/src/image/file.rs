@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::bounds::Budget;
 use crate::files::{FileRoot, MOST_BYTES, read_regular};
 use crate::findings::Findings;
-use crate::picture::{self, Gather};
+use crate::image::picture::{self, Gather};
 use crate::{DataError, ReadOptions};
 
 /// Files decoded at a time: bounds the memory beside the result.

@@ -1,0 +1,8 @@
+//! Images: sets of them in memory, their files, and how they become a network's input.
+
+pub(crate) mod augmentation;
+pub(crate) mod file;
+pub(crate) mod normalisation;
+pub(crate) mod picture;
+pub(crate) mod set;
+pub(crate) mod thumbnail;
