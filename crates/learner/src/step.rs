@@ -85,19 +85,28 @@ impl Learner {
             let output = graph.output();
             MapValues { values: connector.run.value(output), shape: graph.shape(output) }
         });
-        let step = MapStep {
+        let step = self.map_step(batch, connected.collect());
+        self.method.map_terms(&step, buffers)
+    }
+
+    /// What a term off the tape sees of a batch.
+    pub(super) fn map_step<'a>(
+        &'a self,
+        batch: &LearnerBatch<'a>,
+        connected: Vec<MapValues<'a>>,
+    ) -> MapStep<'a> {
+        let teachers = batch.teachers.iter();
+        MapStep {
             epoch: batch.epoch,
             labels: batch.labels,
-            connected: connected.collect(),
-            teachers: batch
-                .teachers
-                .iter()
-                .map(|teacher| teacher.maps.iter().map(Vec::as_slice).collect())
+            connected,
+            teachers: teachers
+                .clone()
+                .map(|t| t.maps.iter().map(Vec::as_slice).collect())
                 .collect(),
-            teacher_logits: batch.teachers.iter().map(|t| t.logits.as_slice()).collect(),
+            teacher_logits: teachers.map(|t| t.logits.as_slice()).collect(),
             classifiers: &self.classifiers,
-        };
-        self.method.map_terms(&step, buffers)
+        }
     }
 
     /// What the batch showed.

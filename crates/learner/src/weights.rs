@@ -1,7 +1,7 @@
 //! What a method would weigh its teachers on images that are not trained on.
 
 use faculty_contract::losses::maps::MapValues;
-use faculty_contract::{LearnerBatch, MapStep, Needs};
+use faculty_contract::{LearnerBatch, Needs};
 use faculty_nets::{Inference, TeacherOutputs};
 
 use super::Learner;
@@ -88,17 +88,7 @@ impl WeightProbe<'_> {
                 values: plan.value(plan.graph().output()),
                 shape: plan.graph().shape(plan.graph().output()),
             });
-            let step = MapStep {
-                epoch: batch.epoch,
-                labels: batch.labels,
-                connected: connected.collect(),
-                teachers: teachers
-                    .iter()
-                    .map(|teacher| teacher.maps.iter().map(Vec::as_slice).collect())
-                    .collect(),
-                teacher_logits: teachers.iter().map(|t| t.logits.as_slice()).collect(),
-                classifiers: &learner.classifiers,
-            };
+            let step = learner.map_step(&batch, connected.collect());
             let terms = learner.method.map_terms(&step, &mut Vec::new()).into_iter();
             let weighed = terms.filter(|term| !term.teacher_weights.is_empty());
             weights.extend(weighed.map(|term| (term.name, term.teacher_weights)));
