@@ -6,6 +6,7 @@ use faculty_nets::{GraphBuilder, Network};
 
 use super::tests::numbers_of;
 use super::*;
+use faculty_contract::losses::numbers;
 use faculty_contract::{LearnerBatch, Sandbox, TeacherTraits};
 use faculty_learner::Compute;
 use faculty_learner::{Between, Learner};

@@ -1,4 +1,4 @@
-//! What MMKD does sandbox steps: meta steps of the weight networks on hard samples.
+//! What MMKD does between steps: meta steps of the weight networks on hard samples.
 
 use burn::Tensor;
 use burn::tensor::TensorData;
@@ -6,7 +6,7 @@ use faculty_nets::ParameterSpec;
 use faculty_nets::weights::{Array, StateDict};
 
 use super::buffer::Buffer;
-use super::{Mmkd, MmkdConfig, Weights};
+use super::matching::{Mmkd, MmkdConfig, Weights};
 use crate::shared::bilevel::{gradient_by_weights, probe_step};
 use crate::{Shapes, Step};
 use faculty_contract::losses::{mean_cross_entropy, numbers};

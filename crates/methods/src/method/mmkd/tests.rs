@@ -7,6 +7,7 @@ use super::meta_steps::MetaGradient;
 use super::*;
 use crate::probe_step;
 use faculty_contract::Sandbox;
+use faculty_contract::losses::{kl_divergence, numbers};
 use faculty_contract::{LearnerBatch, TeacherTraits};
 use faculty_learner::Compute;
 use faculty_learner::{Between, Learner};
