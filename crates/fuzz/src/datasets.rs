@@ -2,7 +2,7 @@
 
 use faculty_data::{ReadOptions, cifar_binary, idx, parquet as hub, read_image};
 
-use crate::{Scratch, files};
+use crate::input::{Scratch, files};
 
 /// `train-images`, `train-labels`, then those of the test part; plain or gzip.
 pub(crate) fn idx(bytes: &[u8]) -> bool {

@@ -8,10 +8,9 @@
 //! not panic, run code, read outside its folder, or take memory that the file does not justify.
 
 mod datasets;
+mod input;
 mod runs;
 mod teachers;
-
-use std::path::{Path, PathBuf};
 
 #[cfg(feature = "libfuzzer")]
 #[doc(hidden)]
@@ -56,46 +55,6 @@ pub fn reader(name: &str) -> &'static Reader {
     own.unwrap_or_else(|| panic!("no reader `{name}`"))
 }
 
-/// Between the files of an input that is several files.
-const SEPARATOR: &[u8] = b"\n-----\n";
-
-/// The files of an input; missing ones are empty.
-fn files<const N: usize>(mut bytes: &[u8]) -> [&[u8]; N] {
-    let mut next = || {
-        let at = bytes.windows(SEPARATOR.len()).position(|own| own == SEPARATOR);
-        let (file, rest) = at.map_or((bytes, &[][..]), |at| {
-            let (file, rest) = bytes.split_at(at);
-            (file, &rest[SEPARATOR.len()..])
-        });
-        bytes = rest;
-        file
-    };
-    std::array::from_fn(|_| next())
-}
-
-/// A folder that goes away with its input. In memory where the system has such a place: fuzzing
-/// writes it thousands of times a second.
-struct Scratch(tempfile::TempDir);
-
-impl Scratch {
-    fn new() -> Self {
-        let memory = Path::new("/dev/shm");
-        let folder =
-            if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-        Self(folder.expect("the system has a place for temporary files"))
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.path().join(name);
-        std::fs::write(&path, bytes).expect("a temporary file can be written");
-        path
-    }
-}
-
 /// Before the first input: keeps libFuzzer from ending the program at every panic, also at those of
 /// other libraries that a reader catches and tells as an error of the file, and writes our own
 /// formats' files into the folder `FACULTY_OWN_FILES`.
@@ -108,7 +67,7 @@ pub fn prepare(name: &str) {
     std::panic::set_hook(Box::new(|_| {}));
     if let Some(folder) = std::env::var_os("FACULTY_OWN_FILES") {
         for (n, file) in (reader(name).own)().iter().enumerate() {
-            let path = Path::new(&folder).join(format!("own-{n}"));
+            let path = std::path::Path::new(&folder).join(format!("own-{n}"));
             std::fs::write(path, file).expect("the folder can be written");
         }
     }

@@ -13,7 +13,7 @@ use faculty_nets::weights;
 use faculty_report::Report;
 use faculty_teachers::cache::{Manifest, verify};
 
-use crate::{SEPARATOR, Scratch, files};
+use crate::input::{SEPARATOR, Scratch, files};
 
 /// A tiny data set of three classes, 8 × 8 grey, and recipes over it.
 pub(crate) struct Project(Scratch);

@@ -12,8 +12,8 @@ use faculty_nets::{MapShape, Network};
 use faculty_teachers::Head;
 use faculty_teachers::{OnnxChoice, OnnxTeacher, TeacherInput};
 
+use crate::input::{Scratch, files};
 use crate::runs::Project;
-use crate::{Scratch, files};
 
 /// `torch.save` in each of its containers.
 pub(crate) fn pytorch(bytes: &[u8]) -> bool {
