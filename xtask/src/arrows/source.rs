@@ -328,6 +328,7 @@ fn attributes(item: &Item) -> &[Attribute] {
 fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|own| {
         let tokens = own.meta.require_list().map(|list| list.tokens.to_string());
-        own.path().is_ident("cfg") && tokens.is_ok_and(|text| text == "test")
+        let tests = |text: String| text == "test" || text.replace(' ', "").starts_with("all(test,");
+        own.path().is_ident("cfg") && tokens.is_ok_and(tests)
     })
 }
