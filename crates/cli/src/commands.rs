@@ -13,6 +13,7 @@ pub(crate) mod lists;
 mod plan;
 pub(crate) mod predict;
 pub(crate) mod report;
+mod run_card;
 pub(crate) mod shell;
 mod sweep;
 pub(crate) mod teachers;

@@ -1,10 +1,9 @@
 //! How a data set is read, as options of every command that reads one without a recipe.
 
 use clap::Args;
-use faculty_data::{Format, OnBadImage, ReadOptions};
+use faculty_data::{DataError, Format, OnBadImage, ReadOptions};
 
 use super::Size;
-use crate::failure::Failure;
 
 /// Each is a key of `[data]` in a recipe.
 #[derive(Clone, Debug, Default, PartialEq, Args)]
@@ -47,7 +46,8 @@ pub(crate) struct DataOptions {
 }
 
 impl DataOptions {
-    pub(crate) fn read_options(&self) -> Result<ReadOptions, Failure> {
+    /// The same for whoever reads it; refuses a format that there is not.
+    pub(crate) fn read_options(&self) -> Result<ReadOptions, DataError> {
         let on_bad_image = if self.skip_bad_images { OnBadImage::Skip } else { OnBadImage::Stop };
         Ok(ReadOptions {
             format: self.format.as_deref().map(str::parse::<Format>).transpose()?,

@@ -1,9 +1,10 @@
 //! `faculty init`: a recipe from a data set and weight files.
 
+mod plan;
 mod teachers;
 mod text;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use faculty_data::Dataset;
 use faculty_distill::methods::{METHODS, specs};
@@ -12,6 +13,7 @@ use faculty_files::write_atomically;
 use faculty_nets::{MapShape, NETWORKS, graph_of, smaller};
 use serde_json::json;
 
+use self::plan::Plan;
 use self::teachers::{Found, Source};
 use super::lists::no_method;
 use super::{show_findings, show_warnings, shown};
@@ -21,18 +23,6 @@ use crate::progress::print_json;
 
 /// Side of the largest images that networks for small images are meant for.
 const SMALL_SIDE: usize = 64;
-
-/// What the recipe is made of.
-struct Plan {
-    data: PathBuf,
-    dataset: Dataset,
-    teachers: Vec<Found>,
-    student: String,
-    /// Why this one.
-    student_reason: String,
-    method: String,
-    method_reason: String,
-}
 
 pub(crate) fn run(options: &InitOptions) -> Result<(), Failure> {
     let output = &options.output;

@@ -13,7 +13,7 @@ use faculty_distill::{Event, Start};
 use faculty_records::plan::PlanCard;
 use serde_json::json;
 
-use super::train::{describe, describe_data, qualities, summary};
+use super::run_card::{describe, describe_data, qualities, summary};
 use crate::failure::Failure;
 use crate::progress::{Progress, duration, print_json};
 use crate::table::{self, Align, percent};

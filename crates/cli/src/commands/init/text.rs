@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use faculty_data::Normalisation;
 
-use super::Plan;
+use super::plan::Plan;
 use super::teachers::{Found, Source};
 use crate::arguments::{DataOptions, InitOptions};
 use crate::failure::Failure;
