@@ -8,6 +8,7 @@
 mod terminal;
 
 mod arguments;
+mod bar;
 mod commands;
 mod exit;
 mod failure;

@@ -1,28 +1,21 @@
 //! Progress while a run trains: a bar on a terminal, a line now and then elsewhere, JSON lines on
 //! request.
 
-use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use faculty_distill::Event;
 use faculty_distill::record::EpochRecord;
-use faculty_escape as escape;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use crate::bar::Bar;
 pub(crate) use crate::terminal::print_json;
-
-/// Without a terminal, a line at most this often within an epoch.
-const LINE_EVERY: Duration = Duration::from_secs(30);
 
 /// Shows the events of one run.
 pub(crate) struct Progress {
     epochs: usize,
-    label: String,
     json: bool,
-    bar: Option<ProgressBar>,
+    bar: Bar,
     started: Instant,
-    last_line: Instant,
     first_epoch: usize,
     epoch_lines: bool,
 }
@@ -75,10 +68,9 @@ impl RunsProgress {
 pub(crate) struct JobsProgress {
     runs: usize,
     epochs: usize,
-    bar: Option<ProgressBar>,
+    bar: Bar,
     started: Instant,
     looked: Instant,
-    last_line: Instant,
 }
 
 /// How often the files of the other programs are read.
@@ -89,8 +81,7 @@ impl JobsProgress {
     pub(crate) fn new(runs: usize, epochs: impl Iterator<Item = usize>) -> Self {
         let epochs = epochs.sum();
         let now = Instant::now();
-        let bar = bar("runs");
-        Self { runs, epochs, bar, started: now, looked: now, last_line: now }
+        Self { runs, epochs, bar: Bar::new("runs", false), started: now, looked: now }
     }
 
     /// `finished` runs are done; `epochs` counts the epochs of all runs, `before` of them from an
@@ -109,44 +100,17 @@ impl JobsProgress {
             }
         };
         let message = format!("{finished} of {} finished  epochs {done}/{all}{eta}", self.runs);
-        if let Some(bar) = &self.bar {
-            bar.set_length(all as u64);
-            bar.set_position(done as u64);
-            bar.set_message(message);
-        } else if self.last_line.elapsed() >= LINE_EVERY {
-            self.line(&format!("runs: {message}"));
-        }
+        self.bar.show(done as u64, all as u64, &message, false);
     }
 
     /// A line above the bar.
     pub(crate) fn line(&mut self, text: &str) {
-        self.last_line = Instant::now();
-        above(self.bar.as_ref(), text);
+        self.bar.line(text);
     }
 
     /// Takes the bar away.
     pub(crate) fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-/// A bar, where stderr is a terminal.
-fn bar(label: &str) -> Option<ProgressBar> {
-    std::io::stderr().is_terminal().then(|| {
-        let style = ProgressStyle::with_template("{prefix} [{bar:24}] {msg}")
-            .expect("the template is a constant of ours")
-            .progress_chars("=> ");
-        ProgressBar::new(0).with_style(style).with_prefix(escape::name(label).into_owned())
-    })
-}
-
-/// A line above a bar.
-fn above(bar: Option<&ProgressBar>, text: &str) {
-    match bar {
-        Some(bar) => bar.suspend(|| eprintln!("{text}")),
-        None => eprintln!("{text}"),
+        self.bar.finish();
     }
 }
 
@@ -154,18 +118,8 @@ impl Progress {
     /// For a run of `epochs` epochs. `label` stands in front of lines and events; `epoch_lines`
     /// keeps one line an epoch.
     pub(crate) fn new(label: &str, epochs: usize, json: bool, epoch_lines: bool) -> Self {
-        let bar = if json { None } else { bar(label) };
-        let now = Instant::now();
-        Self {
-            epochs,
-            label: label.to_owned(),
-            json,
-            bar,
-            started: now,
-            last_line: now,
-            first_epoch: 1,
-            epoch_lines,
-        }
+        let bar = Bar::new(label, json);
+        Self { epochs, json, bar, started: Instant::now(), first_epoch: 1, epoch_lines }
     }
 
     /// Takes an event.
@@ -178,13 +132,16 @@ impl Progress {
                         0 => String::new(),
                         batch => format!(" after batch {batch}"),
                     };
-                    self.line(&format!("{}: goes on with epoch {epoch}{after}", self.label));
+                    let label = self.bar.label();
+                    let text = format!("{label}: goes on with epoch {epoch}{after}");
+                    self.bar.line(&text);
                 }
             }
             Event::Warning(text) if self.json => {
-                print_json(&json!({"event": "warning", "run": self.label, "text": text}));
+                print_json(&json!({"event": "warning", "run": self.bar.label(), "text": text}));
             }
-            Event::Warning(text) => self.line(&format!("warning: {text}")),
+            Event::Warning(text) => self.bar.line(&format!("warning: {text}")),
+            Event::Batch { .. } if self.json => {}
             Event::Batch { epoch, batch, batches, loss, images_per_second } => {
                 let done = (epoch - self.first_epoch) as f64 + *batch as f64 / *batches as f64;
                 let message = format!(
@@ -192,15 +149,13 @@ impl Progress {
                     self.epochs,
                     self.eta(done)
                 );
-                if let Some(bar) = &self.bar {
-                    bar.set_length((*batches * self.epochs) as u64);
-                    bar.set_position(((epoch - 1) * batches + batch) as u64);
-                    bar.set_message(message);
-                } else if !self.json && self.last_line.elapsed() >= LINE_EVERY {
-                    self.line(&format!("{}: {message}", self.label));
-                }
+                let (done, all) = ((epoch - 1) * batches + batch, batches * self.epochs);
+                self.bar.show(done as u64, all as u64, &message, false);
             }
-            Event::Epoch(record) => self.epoch(&self.label.clone(), record),
+            Event::Epoch(record) => {
+                let label = self.bar.label().to_owned();
+                self.epoch(&label, record);
+            }
         }
     }
 
@@ -208,12 +163,12 @@ impl Progress {
     pub(crate) fn epoch(&mut self, label: &str, record: &EpochRecord) {
         if self.json {
             print_json(&json!({"event": "epoch", "run": label, "record": record}));
-        } else if self.epoch_lines || self.last_line.elapsed() >= LINE_EVERY {
+        } else if self.epoch_lines || self.bar.is_line_due() {
             let done = (record.epoch + 1 - self.first_epoch) as f64;
             let validation = record
                 .validation
                 .map_or_else(String::new, |q| format!("  validation {:.2} %", q.top1));
-            self.line(&format!(
+            self.bar.line(&format!(
                 "{label}: epoch {}/{}  loss {:.3}  train {:.2} %{validation}  {:.0} img/s  ETA {}",
                 record.epoch,
                 self.epochs,
@@ -227,14 +182,7 @@ impl Progress {
 
     /// Takes the bar away.
     pub(crate) fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-
-    fn line(&mut self, text: &str) {
-        self.last_line = Instant::now();
-        above(self.bar.as_ref(), text);
+        self.bar.finish();
     }
 
     fn eta(&self, epochs_done: f64) -> String {

@@ -1,22 +1,19 @@
 //! `faculty cache`: the outputs of a recipe's teachers, computed once and kept.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use faculty_distill::cache::plan;
 use faculty_teachers::cache::{Built, CacheEvent, CachePlan, CacheSize, Estimate, verify};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::{heads, load_recipe, open_data, shown, stop_on_interrupt, use_threads};
 use crate::arguments::CacheOptions;
+use crate::bar::Bar;
 use crate::failure::Failure;
 use crate::progress::{duration, print_json};
 use crate::table::{self, Align};
-
-/// Without a terminal, a line at most this often.
-const LINE_EVERY: Duration = Duration::from_secs(30);
 
 pub(crate) fn run(options: &CacheOptions) -> Result<(), Failure> {
     let recipe = load_recipe(&options.recipe, &options.sets)?.recipe;
@@ -172,56 +169,35 @@ fn size(bytes: u64) -> String {
 /// A bar on a terminal, a line now and then elsewhere, JSON lines on request.
 struct Progress {
     json: bool,
-    bar: Option<ProgressBar>,
+    bar: Bar,
     started: Instant,
-    last_line: Instant,
 }
 
 impl Progress {
     fn new(json: bool) -> Self {
-        let bar = (!json && std::io::stderr().is_terminal()).then(|| {
-            let style = ProgressStyle::with_template("cache [{bar:24}] {msg}")
-                .expect("the template is a constant of ours")
-                .progress_chars("=> ");
-            ProgressBar::new(0).with_style(style)
-        });
-        let now = Instant::now();
-        Self { json, bar, started: now, last_line: now }
+        Self { json, bar: Bar::new("cache", json), started: Instant::now() }
     }
 
     fn show(&mut self, event: CacheEvent<'_>) {
         let CacheEvent::Images { teacher, done, total } = event;
-        let due = self.last_line.elapsed() >= LINE_EVERY || done == total;
-        if self.bar.is_none() && !due {
-            return;
-        }
-        let seconds = self.started.elapsed().as_secs_f64();
-        let speed = done as f64 / seconds;
-        if self.json {
-            self.last_line = Instant::now();
+        let speed = done as f64 / self.started.elapsed().as_secs_f64();
+        let is_last = done == total;
+        if !self.json {
+            let left = duration((total - done) as f64 / speed);
+            let message =
+                format!("teacher {teacher}: image {done}/{total}  {speed:.0} img/s  ETA {left}");
+            self.bar.show(done, total, &message, is_last);
+        } else if is_last || self.bar.is_line_due() {
+            self.bar.line_is_out();
             print_json(&json!({
                 "event": "images", "teacher": teacher, "done": done, "total": total,
                 "images_per_second": speed,
             }));
-            return;
-        }
-        let left = duration((total - done) as f64 / speed);
-        let message =
-            format!("teacher {teacher}: image {done}/{total}  {speed:.0} img/s  ETA {left}");
-        if let Some(bar) = &self.bar {
-            bar.set_length(total);
-            bar.set_position(done);
-            bar.set_message(message);
-        } else {
-            self.last_line = Instant::now();
-            eprintln!("cache: {message}");
         }
     }
 
     fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.bar.finish();
     }
 }
 

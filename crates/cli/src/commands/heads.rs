@@ -1,15 +1,14 @@
 //! Heads inside teachers, trained before whatever needs them.
 
-use std::io::IsTerminal as _;
 use std::sync::atomic::AtomicBool;
 
 use faculty_data::Dataset;
 use faculty_distill::heads::{HeadsEvent, HeadsPlan};
 use faculty_distill::recipe::Recipe;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::shown;
+use crate::bar::Bar;
 use crate::failure::Failure;
 use crate::progress::{duration, print_json};
 use crate::table::percent;
@@ -37,28 +36,20 @@ pub(super) fn mount(
 /// A bar on a terminal, a line an epoch, JSON lines on request.
 pub(super) struct Progress {
     json: bool,
-    bar: Option<ProgressBar>,
+    bar: Bar,
 }
 
 impl Progress {
     pub(super) fn new(json: bool) -> Self {
-        let bar = (!json && std::io::stderr().is_terminal()).then(|| {
-            let style = ProgressStyle::with_template("heads [{bar:24}] {msg}")
-                .expect("the template is a constant of ours")
-                .progress_chars("=> ");
-            ProgressBar::new(0).with_style(style)
-        });
-        Self { json, bar }
+        Self { json, bar: Bar::new("heads", json) }
     }
 
     pub(super) fn show(&mut self, event: &HeadsEvent<'_>) {
         match event {
             HeadsEvent::Batch { teacher, epoch, epochs, batch, batches } => {
-                if let Some(bar) = &self.bar {
-                    bar.set_length((batches * epochs) as u64);
-                    bar.set_position(((epoch - 1) * batches + batch) as u64);
-                    bar.set_message(format!("teacher {teacher}: epoch {epoch}/{epochs}"));
-                }
+                let (done, all) = ((epoch - 1) * batches + batch, batches * epochs);
+                let message = format!("teacher {teacher}: epoch {epoch}/{epochs}");
+                self.bar.advance(done as u64, all as u64, &message);
             }
             HeadsEvent::Epoch { teacher, epoch, epochs, heads, seconds } => {
                 if self.json {
@@ -73,18 +64,13 @@ impl Progress {
                 };
                 let all: Vec<String> = heads.iter().map(each).collect();
                 let took = duration(*seconds);
-                let line = format!("heads: epoch {epoch}/{epochs}  {}  {took}", all.join("  "));
-                match &self.bar {
-                    Some(bar) => bar.suspend(|| eprintln!("{line}")),
-                    None => eprintln!("{line}"),
-                }
+                let all = all.join("  ");
+                self.bar.line(&format!("heads: epoch {epoch}/{epochs}  {all}  {took}"));
             }
         }
     }
 
     pub(super) fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.bar.finish();
     }
 }
