@@ -18,7 +18,7 @@ const MOST_FLOORS: usize = 8;
 
 /// Circles that are still to be opened. Lower it with each one that is; `cargo xtask check` fails when
 /// one comes back.
-const CIRCLES_LEFT: usize = 16;
+const CIRCLES_LEFT: usize = 4;
 
 /// What was found: a table for people, and what is not yet as it should be.
 pub(crate) struct Arrows {

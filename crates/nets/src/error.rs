@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::file_kind::Kind;
 use crate::shape::MapShape;
-use crate::weights::Kind;
 
 /// Result with this crate's [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;

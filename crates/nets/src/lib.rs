@@ -8,6 +8,7 @@
 mod builder;
 mod error;
 mod family;
+mod file_kind;
 mod graph;
 mod initial;
 mod network;
@@ -22,6 +23,7 @@ mod reused;
 mod reusing;
 mod run;
 mod shape;
+mod shortened;
 mod smaller;
 mod tap;
 mod teacher_input;

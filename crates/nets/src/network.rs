@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::parameter::ValueId;
 use crate::shape::MapShape;
+use crate::shortened::shortened;
 use crate::weights::{Array, StateDict, WeightFile};
 use crate::{initial, networks};
 
@@ -214,16 +215,5 @@ pub(crate) fn misfits(graph: &Graph, state: &StateDict) -> Vec<String> {
             .filter(|name| !expected.contains_key(name))
             .map(|name| format!("`{name}` is unexpected")),
     );
-    problems
-}
-
-/// Keeps an error readable when a whole other network was given.
-pub(crate) fn shortened(mut problems: Vec<String>) -> Vec<String> {
-    const SHOWN: usize = 4;
-    if problems.len() > SHOWN {
-        let more = problems.len() - SHOWN;
-        problems.truncate(SHOWN);
-        problems.push(format!("and {more} more"));
-    }
     problems
 }

@@ -24,9 +24,7 @@ use crate::parameter::ValueId;
 use crate::run::inference::{Inference, Step};
 use crate::shape::MapShape;
 
-pub(crate) mod link;
-
-use link::{Constants, Link, whole};
+use crate::op::link::{Constants, Link, whole};
 
 /// Version of the operators, and of the format that came with it.
 const OPSET: i64 = 13;

@@ -13,7 +13,7 @@ use std::fmt::Debug;
 
 use burn::Tensor;
 
-use crate::onnx::link::{Constants, Link};
+use crate::op::link::{Constants, Link};
 use crate::parameter::ParameterId;
 use crate::shape::MapShape;
 
@@ -23,6 +23,7 @@ pub(crate) mod conv2d;
 pub(crate) mod global_avg_pool;
 pub(crate) mod input;
 pub(crate) mod linear;
+pub(crate) mod link;
 pub(crate) mod pool;
 pub(crate) mod resize;
 
@@ -68,8 +69,8 @@ impl Site {
 
     /// Sizes of the result as a burn tensor.
     pub(crate) fn dims(&self) -> [usize; 4] {
-        let MapShape { channels, height, width } = self.output;
-        [self.batch, channels, height, width]
+        let shape = self.output;
+        [self.batch, shape.channels, shape.height, shape.width]
     }
 }
 

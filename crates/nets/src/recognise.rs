@@ -1,9 +1,9 @@
 //! Which network a weight file is of, by the names and shapes of its tensors.
 
 use crate::error::{Error, Result};
-use crate::network::shortened;
 use crate::networks::{NETWORKS, NetworkInfo};
 use crate::shape::MapShape;
+use crate::shortened::shortened;
 use crate::weights::{Fit, WeightFile};
 
 /// A network whose tensors a weight file has.

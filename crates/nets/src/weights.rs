@@ -8,13 +8,15 @@ mod budget;
 mod choose;
 mod contents;
 mod file;
-mod kind;
 mod legacy;
+mod opened;
 mod pickle;
 mod pickled;
 mod pytorch;
 mod safetensors;
+mod state_dict;
 mod tar;
+mod unpickle;
 mod zip;
 
 use std::collections::BTreeMap;
@@ -25,22 +27,11 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::choose::Fit;
 pub use self::file::WeightFile;
-pub use self::kind::Kind;
 pub use self::safetensors::{metadata, parse_safetensors, read_safetensors};
+pub use self::state_dict::{Array, StateDict};
 use crate::error::{Error, Result};
+pub use crate::file_kind::Kind;
 use faculty_files::write_atomically;
-
-/// Values of one tensor, row-major.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Array {
-    /// Dimensions, outermost first.
-    pub shape: Vec<usize>,
-    /// `shape.product()` values.
-    pub values: Vec<f32>,
-}
-
-/// Tensors by PyTorch name, sorted, so that equal networks give equal files.
-pub type StateDict = BTreeMap<String, Array>;
 
 /// Reads every tensor of a weight file that can be weights, under its name in the file; the format
 /// is recognised from its content. For those of a network see [`WeightFile::fit`].
@@ -73,13 +64,6 @@ pub fn file_hash(path: &Path) -> Result<String> {
         .and_then(|mut file| std::io::copy(&mut file, &mut hash))
         .map_err(|source| Error::Read { path: path.to_owned(), source })?;
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// What PyTorch (the batches that a batch norm has seen) and thop (operations and parameters) count
-/// in each module: no weights, and no loss.
-fn is_counter(name: &str) -> bool {
-    const COUNTERS: [&str; 3] = ["num_batches_tracked", "total_ops", "total_params"];
-    COUNTERS.contains(&name.rsplit('.').next().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::{
     BackwardStep, BurnStep, ForwardStep, FrozenNorm, FrozenOp, MOST_INPUTS, Op, ReadBack, Site,
     Values,
 };
-use crate::onnx::link::{Constants, Link};
+use crate::op::link::{Constants, Link};
 use crate::parameter::{BufferId, ParameterId};
 
 /// Batch-norm epsilon of every network here (PyTorch's default).

@@ -6,7 +6,7 @@ use faculty_kernels::channels::{ChannelsShape, Side, join_channels, join_channel
 use super::{
     BackwardStep, BurnStep, ForwardStep, FrozenOp, GradRoute, MOST_INPUTS, Op, Site, Values,
 };
-use crate::onnx::link::{Constants, Link};
+use crate::op::link::{Constants, Link};
 
 /// The channels from `start` on of all inputs, shuffled in `groups` groups.
 #[derive(Clone, Copy, Debug)]

@@ -11,8 +11,8 @@ use super::{
     BackwardStep, BurnStep, ForwardStep, FrozenNorm, FrozenOp, GradRoute, MOST_INPUTS, Op,
     ReadBack, Site, Values,
 };
-use crate::onnx::link::{Constants, Link};
 use crate::op::batch_norm::BATCH_NORM_EPSILON;
+use crate::op::link::{Constants, Link};
 use crate::parameter::ParameterId;
 use crate::shape::Window;
 

@@ -4,7 +4,7 @@ use burn::Tensor;
 use faculty_kernels::pool::{global_avg_pool, global_avg_pool_backward};
 
 use super::{BackwardStep, BurnStep, ForwardStep, FrozenOp, MOST_INPUTS, Op, Site, Values};
-use crate::onnx::link::{Constants, Link};
+use crate::op::link::{Constants, Link};
 
 /// Global average pooling.
 #[derive(Clone, Copy, Debug)]

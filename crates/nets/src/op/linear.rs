@@ -6,7 +6,7 @@ use faculty_kernels::linear::{LinearShape, linear, linear_backward};
 use super::{
     BackwardStep, BurnStep, ForwardStep, FrozenOp, MOST_INPUTS, Op, ReadBack, Site, Values,
 };
-use crate::onnx::link::{Constants, Link};
+use crate::op::link::{Constants, Link};
 use crate::parameter::ParameterId;
 
 /// A linear layer: weight `[outputs, inputs]`, bias `[outputs]`.

@@ -6,7 +6,7 @@ use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
 use faculty_kernels::pool::{self, PoolShape, avg_pool2d_backward, max_pool2d_backward};
 
 use super::{BackwardStep, BurnStep, ForwardStep, FrozenOp, MOST_INPUTS, Op, Site, Values};
-use crate::onnx::link::{Constants, Link};
+use crate::op::link::{Constants, Link};
 use crate::shape::Window;
 
 /// What pooling makes of a window.

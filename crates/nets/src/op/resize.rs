@@ -8,7 +8,7 @@ use faculty_kernels::pool::{self, adaptive_avg_pool2d_backward};
 use faculty_kernels::resize::{ResizeShape, resize_bilinear, resize_bilinear_backward};
 
 use super::{BackwardStep, BurnStep, ForwardStep, FrozenOp, MOST_INPUTS, Op, Site, Values};
-use crate::onnx::link::{Constants, Link};
+use crate::op::link::{Constants, Link};
 use crate::shape::MapShape;
 
 /// Resizing to the node's own shape.

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::contents::Stored;
 use super::file::WeightFile;
-use super::kind::Kind;
-use super::{StateDict, is_counter};
+use super::state_dict::{StateDict, is_counter};
 use crate::error::{Error, Result};
+use crate::file_kind::Kind;
 use crate::graph::Graph;
-use crate::network::shortened;
+use crate::shortened::shortened;
 
 /// Names that modules around a module, or around one inside it, put between the others.
 const TRANSPARENT: [&str; 5] = [

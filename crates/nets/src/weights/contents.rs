@@ -7,8 +7,8 @@ use std::path::Path;
 
 use half::{bf16, f16};
 
-use super::Array;
 use super::budget::Budget;
+use super::state_dict::Array;
 use crate::error::{Error, Result};
 
 /// A tensor that has not been read yet.

@@ -1,16 +1,15 @@
 //! A weight file: opened, with its tensors listed and none of them read.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-
-use faculty_files::NotReadable;
 
 use super::budget::Budget;
 use super::contents::{Contents, Stored};
-use super::kind::Kind;
-use super::{StateDict, is_counter, legacy, pytorch, safetensors, tar};
+use super::opened::{open, start};
+use super::state_dict::{StateDict, is_counter};
+use super::{legacy, pytorch, safetensors, tar};
 use crate::error::{Error, Result};
+use crate::file_kind::Kind;
 
 /// A weight file whose tensors are known and not yet read.
 #[derive(Debug)]
@@ -98,24 +97,4 @@ impl WeightFile {
             self.contents.tensors.iter().filter(is_weight).map(|(name, _)| name.clone()).collect();
         self.read(names.iter().map(|name| (name, name)))
     }
-}
-
-/// A file and its length; a pipe is not waited for.
-pub(super) fn open(path: &Path) -> Result<(File, u64)> {
-    let not_weights = |kind| Error::NotWeights { path: path.to_owned(), kind };
-    faculty_files::open_regular(path).map_err(|error| match error {
-        NotReadable::Io(source) => Error::Read { path: path.to_owned(), source },
-        NotReadable::NotAFile(faculty_files::Kind::Folder) => not_weights(Kind::Folder),
-        _ => not_weights(Kind::Device),
-    })
-}
-
-/// Its first bytes, which tell what it is.
-pub(super) fn start(file: &mut File) -> std::io::Result<Vec<u8>> {
-    const ENOUGH: u64 = 512;
-    let mut start = Vec::new();
-    file.seek(SeekFrom::Start(0))?;
-    file.take(ENOUGH).read_to_end(&mut start)?;
-    file.seek(SeekFrom::Start(0))?;
-    Ok(start)
 }

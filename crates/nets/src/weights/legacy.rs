@@ -7,11 +7,12 @@ use std::path::Path;
 
 use super::budget::Budget;
 use super::contents::{Contents, Extent};
-use super::kind::Kind;
-use super::pickle::{Fault, Object, Pickle};
+use super::pickle::{Fault, Object};
 use super::pickled::{self, Found};
 use super::pytorch::take;
+use super::unpickle::unpickle;
 use crate::error::{Error, Result};
+use crate::file_kind::Kind;
 
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
 
@@ -69,14 +70,14 @@ pub(super) fn open(path: &Path, file: &mut File, length: u64) -> Result<Contents
 }
 
 fn head(path: &Path, bytes: &[u8], budget: &mut Budget) -> std::result::Result<Head, Fault> {
-    let first = Pickle::read(bytes, budget)?;
+    let first = unpickle(bytes, budget)?;
     if !matches!(first.get(first.root), Object::Int(MAGIC)) {
         let kind = Kind::Pickled(pickled::kind(&first, first.root));
         return Err(Fault::Other(Error::NotWeights { path: path.to_owned(), kind }));
     }
     let mut at = first.length;
     let mut next = |budget: &mut Budget| {
-        let pickle = Pickle::read(&bytes[at..], budget)?;
+        let pickle = unpickle(&bytes[at..], budget)?;
         at += pickle.length;
         Ok::<_, Fault>(pickle)
     };

@@ -3,9 +3,6 @@
 //! The opcodes of protocols 0 to 5, as CPython's `pickletools` documents them, without those for
 //! buffers outside the pickle and for extension registries, which `torch.save` does not use.
 
-mod machine;
-
-use super::budget::Budget;
 use crate::error::Error;
 
 /// Why a pickle cannot be read.
@@ -62,18 +59,13 @@ pub(super) struct Call {
 /// A pickle that was read whole.
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
-    objects: Vec<Object<'a>>,
+    pub(super) objects: Vec<Object<'a>>,
     pub(super) root: Id,
     /// Bytes up to and with its end.
     pub(super) length: usize,
 }
 
 impl<'a> Pickle<'a> {
-    /// Reads one pickle at the start of `bytes`.
-    pub(super) fn read(bytes: &'a [u8], budget: &mut Budget) -> Result<Self, Fault> {
-        machine::run(bytes, budget)
-    }
-
     pub(super) fn get(&self, id: Id) -> &Object<'a> {
         &self.objects[id as usize]
     }

@@ -6,11 +6,12 @@ use std::path::Path;
 
 use super::budget::Budget;
 use super::contents::{Contents, unreadable};
-use super::kind::Kind;
-use super::pickle::{Fault, Pickle};
+use super::pickle::Fault;
 use super::pickled::{self, Found};
+use super::unpickle::unpickle;
 use super::zip;
 use crate::error::{Error, Result};
+use crate::file_kind::Kind;
 
 /// The tensors of a zip file that `torch.save` wrote.
 pub(super) fn open(
@@ -61,7 +62,7 @@ pub(super) fn open(
         }
     }
     let bytes = pickle.unwrap_or_default();
-    let found = Pickle::read(&bytes, budget).and_then(|pickle| pickled::find(&pickle, budget));
+    let found = unpickle(&bytes, budget).and_then(|pickle| pickled::find(&pickle, budget));
     let found = found.map_err(|fault| match fault {
         Fault::CutShort => damaged("`data.pkl` ends too early".to_owned()),
         Fault::Damaged(problem) => damaged(format!("it has {problem}")),

@@ -10,7 +10,7 @@ use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView};
 
 use super::contents::{Contents, Extent, Stored};
-use super::{Array, StateDict, is_counter};
+use super::state_dict::{Array, StateDict, is_counter};
 use crate::error::{Error, Result};
 
 /// The one storage of such a file.
@@ -73,8 +73,8 @@ fn le_values<const N: usize>(bytes: &[u8], decode: impl Fn([u8; N]) -> f32) -> V
 /// When the file cannot be read.
 pub fn metadata(path: &Path) -> Result<HashMap<String, String>> {
     let read_error = |source| Error::Read { path: path.to_owned(), source };
-    let (mut file, length) = super::file::open(path)?;
-    let start = super::file::start(&mut file).map_err(read_error)?;
+    let (mut file, length) = super::opened::open(path)?;
+    let start = super::opened::start(&mut file).map_err(read_error)?;
     if !is_safetensors(&start) {
         return Ok(HashMap::new());
     }

@@ -11,6 +11,7 @@ use super::contents::{Contents, Extent, Stored};
 use super::pickle::{Fault, Pickle};
 use super::pickled;
 use super::pytorch::take;
+use super::unpickle::unpickle;
 use super::zip::number;
 use crate::error::{Error, Result};
 
@@ -37,7 +38,7 @@ pub(super) fn open(path: &Path, file: &mut File, length: u64) -> Result<Option<C
     let read = read_storages(&stored, storages.0, &mut contents, &mut budget)
         .and_then(|storages| read_tensors(&described, &storages, &mut budget))
         .and_then(|tensors| {
-            pickled::find_with(&Pickle::read(&pickled, &mut budget)?, &tensors, &mut budget)
+            pickled::find_with(&unpickle(&pickled, &mut budget)?, &tensors, &mut budget)
         });
     let found = read.map_err(|fault| match fault {
         Fault::CutShort => Error::CutShort { path: path.to_owned() },
@@ -87,7 +88,7 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     fn pickle(&mut self, budget: &mut Budget) -> std::result::Result<Pickle<'a>, Fault> {
-        let pickle = Pickle::read(&self.bytes[self.at..], budget)?;
+        let pickle = unpickle(&self.bytes[self.at..], budget)?;
         self.at += pickle.length;
         Ok(pickle)
     }

@@ -8,11 +8,11 @@ use crate::shape::Window;
 
 /// One ONNX node of a step: it reads the value before it (or the step's input), and constants.
 pub(crate) struct Link {
-    pub(super) kind: &'static str,
+    pub(crate) kind: &'static str,
     /// What stands in front of that value among the inputs.
-    pub(super) before: Vec<String>,
-    pub(super) after: Vec<String>,
-    pub(super) attributes: Vec<AttributeProto>,
+    pub(crate) before: Vec<String>,
+    pub(crate) after: Vec<String>,
+    pub(crate) attributes: Vec<AttributeProto>,
 }
 
 impl Link {
@@ -72,7 +72,7 @@ impl Link {
 
 /// The constants of an ONNX graph.
 pub(crate) struct Constants<'a> {
-    pub(super) initializers: &'a mut Vec<TensorProto>,
+    pub(crate) initializers: &'a mut Vec<TensorProto>,
 }
 
 impl Constants<'_> {
@@ -106,6 +106,6 @@ impl Constants<'_> {
 }
 
 /// A size as ONNX writes it.
-pub(super) fn whole(size: usize) -> i64 {
+pub(crate) fn whole(size: usize) -> i64 {
     i64::try_from(size).expect("sizes in memory fit")
 }

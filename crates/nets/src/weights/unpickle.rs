@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::{Call, Fault, Id, Object, Pickle};
-use crate::weights::budget::Budget;
+use super::budget::Budget;
+use super::pickle::{Call, Fault, Id, Object, Pickle};
 
 /// Runs the program at the start of `bytes`.
-pub(super) fn run<'a>(bytes: &'a [u8], budget: &mut Budget) -> Result<Pickle<'a>, Fault> {
+pub(super) fn unpickle<'a>(bytes: &'a [u8], budget: &mut Budget) -> Result<Pickle<'a>, Fault> {
     let mut machine = Machine {
         bytes,
         at: 0,
