@@ -6,7 +6,7 @@ use clap::CommandFactory as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use faculty_data::DataError;
 use faculty_distill::Error;
-use faculty_distill::methods::METHODS;
+use faculty_distill::methods::all as all_methods;
 use faculty_distill::recipe::{Problem, Recipe, RecipeError, nearest};
 use faculty_teachers::TeacherError;
 
@@ -61,6 +61,12 @@ impl From<faculty_nets::Error> for Failure {
 
 impl From<TeacherError> for Failure {
     fn from(error: TeacherError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<faculty_distill::methods::MethodError> for Failure {
+    fn from(error: faculty_distill::methods::MethodError) -> Self {
         Error::from(error).into()
     }
 }
@@ -149,7 +155,7 @@ fn set_instead(error: &clap::Error) -> Option<String> {
 /// `train.epochs` for `--epochs`, `--train.epochs` and `--Epochs`.
 fn key_of_flag(flag: &str) -> Option<String> {
     let word = flag.trim_start_matches('-').replace('-', "_").to_lowercase();
-    let options = METHODS.iter().flat_map(|info| info.spec.options);
+    let options = all_methods().into_iter().flat_map(|info| info.spec.options);
     let options = options.map(|option| format!("method.{}", option.key));
     // Those of a teacher need its name.
     let keys = Recipe::keys().into_iter().filter(|key| !key.starts_with("teachers."));

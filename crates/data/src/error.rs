@@ -56,6 +56,14 @@ pub enum DataError {
         /// Their folders, in backticks.
         folders: Vec<String>,
     },
+    /// A format that cannot be registered.
+    #[error("a format cannot be registered as `{name}`: {why}")]
+    FormatName {
+        /// As given.
+        name: String,
+        /// Why.
+        why: &'static str,
+    },
     /// No format has this name.
     #[error("there is no dataset format `{name}`; the formats are {known}")]
     UnknownFormat {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,7 @@ use crate::DataError;
 
 /// A dataset format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(into = "String", try_from = "String")]
 #[non_exhaustive]
 pub enum Format {
     /// Parquet files as on the Hugging Face hub: [`crate::parquet`].
@@ -24,6 +25,15 @@ pub enum Format {
     Folder,
     /// A list of image files and labels: [`crate::list`].
     List,
+    /// One that a library's user reads: [`crate::register`].
+    Own(OwnFormat),
+}
+
+/// A registered format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OwnFormat {
+    /// Name, recognition and summary.
+    about: [&'static str; 3],
 }
 
 /// One row of [`formats`].
@@ -79,23 +89,50 @@ const FORMATS: &[FormatInfo] = &[
     },
 ];
 
-/// All formats, in the order in which they are tried.
+/// Those that [`add`] added.
+static REGISTERED: RwLock<Vec<OwnFormat>> = RwLock::new(Vec::new());
+
+/// All formats, in the order in which they are tried: the built-in ones, then those that were
+/// registered.
 #[must_use]
-pub const fn formats() -> &'static [FormatInfo] {
-    FORMATS
+pub fn formats() -> Vec<FormatInfo> {
+    let registered = REGISTERED.read().unwrap_or_else(PoisonError::into_inner);
+    FORMATS.iter().copied().chain(registered.iter().map(|own| Format::Own(*own).info())).collect()
+}
+
+/// Adds a format of this name, recognition and summary.
+///
+/// # Errors
+/// [`DataError::FormatName`] when the name is empty or taken.
+pub(crate) fn add(about: [&'static str; 3]) -> Result<Format, DataError> {
+    let refuse = |why| Err(DataError::FormatName { name: about[0].to_owned(), why });
+    if about[0].is_empty() {
+        return refuse("it must not be empty");
+    }
+    let mut registered = REGISTERED.write().unwrap_or_else(PoisonError::into_inner);
+    let built_in = FORMATS.iter().map(|info| info.name);
+    if built_in.chain(registered.iter().map(|own| own.about[0])).any(|name| name == about[0]) {
+        return refuse("there is a format of this name");
+    }
+    registered.push(OwnFormat { about });
+    Ok(Format::Own(OwnFormat { about }))
 }
 
 impl Format {
     /// Name, recognition and summary.
     #[must_use]
-    pub const fn info(self) -> &'static FormatInfo {
+    pub const fn info(self) -> FormatInfo {
         match self {
-            Self::Parquet => &FORMATS[0],
-            Self::CifarBinary => &FORMATS[1],
-            Self::CifarPython => &FORMATS[2],
-            Self::Idx => &FORMATS[3],
-            Self::Folder => &FORMATS[4],
-            Self::List => &FORMATS[5],
+            Self::Parquet => FORMATS[0],
+            Self::CifarBinary => FORMATS[1],
+            Self::CifarPython => FORMATS[2],
+            Self::Idx => FORMATS[3],
+            Self::Folder => FORMATS[4],
+            Self::List => FORMATS[5],
+            Self::Own(own) => {
+                let [name, recognises, summary] = own.about;
+                FormatInfo { format: self, name, recognises, summary }
+            }
         }
     }
 
@@ -112,13 +149,27 @@ impl fmt::Display for Format {
     }
 }
 
+impl From<Format> for String {
+    fn from(format: Format) -> Self {
+        format.name().to_owned()
+    }
+}
+
+impl TryFrom<String> for Format {
+    type Error = DataError;
+
+    fn try_from(name: String) -> Result<Self, DataError> {
+        name.parse()
+    }
+}
+
 impl FromStr for Format {
     type Err = DataError;
 
     fn from_str(name: &str) -> Result<Self, DataError> {
-        FORMATS.iter().find(|info| info.name == name).map(|info| info.format).ok_or_else(|| {
-            let known: Vec<String> =
-                FORMATS.iter().map(|info| format!("`{}`", info.name)).collect();
+        let all = formats();
+        all.iter().find(|info| info.name == name).map(|info| info.format).ok_or_else(|| {
+            let known: Vec<String> = all.iter().map(|info| format!("`{}`", info.name)).collect();
             DataError::UnknownFormat { name: name.to_owned(), known: known.join(", ") }
         })
     }

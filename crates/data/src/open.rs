@@ -1,13 +1,62 @@
 //! Which format a folder has, and its reader.
 
 use std::path::Path;
+use std::sync::{PoisonError, RwLock};
 
 use crate::classes::check_class_names;
+use crate::format::add;
 use crate::listing::{composed, describe, list as entries_of};
 use crate::{
     DataError, Dataset, Format, ReadOptions, cifar_binary, cifar_python, folder, formats, idx,
     list, parquet,
 };
+
+/// A format of one's own.
+pub trait FormatReader: Send + Sync {
+    /// Its name in recipes.
+    fn name(&self) -> &str;
+
+    /// What makes a folder be of this format, in words.
+    fn looks_for(&self) -> &str;
+
+    /// What it is, in one line.
+    fn summary(&self) -> &str;
+
+    /// Whether a folder is of this format; reads names only.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    fn recognises(&self, path: &Path) -> Result<bool, DataError>;
+
+    /// Reads the dataset in a folder, with whatever of the options applies to it.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the files.
+    fn read(&self, path: &Path, options: &ReadOptions) -> Result<Dataset, DataError>;
+}
+
+/// Readers of registered formats.
+static READERS: RwLock<Vec<(Format, &'static dyn FormatReader)>> = RwLock::new(Vec::new());
+
+/// Adds a format of one's own, for the whole process: from then on folders of it are recognised and
+/// read like any other. Gives what [`Dataset::new`] wants to know of it.
+///
+/// # Errors
+/// [`DataError::FormatName`] when its name is empty or taken.
+pub fn register(reader: impl FormatReader + 'static) -> Result<Format, DataError> {
+    // Formats live as long as the process: there are few, and everything refers to them.
+    let reader: &'static dyn FormatReader = Box::leak(Box::new(reader));
+    let format = add([reader.name(), reader.looks_for(), reader.summary()])?;
+    READERS.write().unwrap_or_else(PoisonError::into_inner).push((format, reader));
+    Ok(format)
+}
+
+/// The reader of a registered format.
+fn reader(format: Format) -> &'static dyn FormatReader {
+    let readers = READERS.read().unwrap_or_else(PoisonError::into_inner);
+    let known = readers.iter().find(|(own, _)| *own == format);
+    known.expect("a format of one's own comes from `register` alone").1
+}
 
 impl Dataset {
     /// Reads the dataset in the folder `path`, in the format of the options or in the one
@@ -37,6 +86,7 @@ impl Dataset {
             Format::Idx => idx::read(path, options),
             Format::Folder => folder::read(path, options),
             Format::List => list::read(path, options),
+            Format::Own(_) => reader(format).read(path, options),
         }
     }
 }
@@ -94,6 +144,7 @@ fn recognises(format: Format, path: &Path) -> Result<bool, DataError> {
         Format::Idx => idx::recognises(path),
         Format::Folder => folder::recognises(path),
         Format::List => list::recognises(path),
+        Format::Own(_) => reader(format).recognises(path),
     }
 }
 

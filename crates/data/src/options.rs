@@ -68,7 +68,8 @@ impl ReadOptions {
             ("on_bad_image", skips, &[Parquet, Folder, List]),
         ];
         for (key, given, formats) in given {
-            if given && !formats.contains(&format) {
+            // A reader of one's own knows by itself what it can do with.
+            if given && !formats.contains(&format) && !matches!(format, Format::Own(_)) {
                 let (path, format) = (path.to_owned(), format.name());
                 return Err(DataError::UnusedOption { path, key, format });
             }

@@ -140,7 +140,8 @@ fn steps(folder: &Path, dataset: &Dataset) -> Result<(), Box<dyn std::error::Err
         let teachers = plan.teachers()?;
         let traits: Vec<TeacherTraits> =
             teachers.iter().map(|t| traits_of(t.source.as_ref(), taps)).collect();
-        let method = (find(&recipe.method.name).build)(&recipe.method);
+        let method =
+            (find(&recipe.method.name).expect("a method of the table").build)(&recipe.method);
         let student = Network::new("resnet8", IMAGE, CLASSES, 1)?;
         let what = if maps { "logits and maps" } else { "logits" };
         let name =

@@ -81,7 +81,7 @@ pub struct Ablation {
 /// When the method does not use teachers, or would be left with fewer than it needs.
 pub fn check_ablation(recipe: &Recipe) -> Result<()> {
     recipe.check(&methods::specs())?;
-    let spec = methods::find(&recipe.method.name).spec;
+    let spec = methods::known(&recipe.method.name)?.spec;
     let unused = !recipe.method.uses_teachers(&spec);
     let least = spec.min_teachers.max(1);
     if unused || recipe.teachers.len() <= least {

@@ -47,7 +47,7 @@ pub(crate) fn open(
 }
 
 fn needs(recipe: &Recipe, methods: &[recipe::Method]) -> Result<CacheNeeds> {
-    let taps = wanted_taps(methods, recipe.train.epochs, maps(recipe));
+    let taps = wanted_taps(methods, recipe.train.epochs, maps(recipe))?;
     Ok(CacheNeeds { class_space: class_space(methods)?, taps })
 }
 
@@ -64,10 +64,21 @@ pub(crate) fn taps_of_run(method: &dyn Method, epochs: usize) -> Vec<Tap> {
     taps
 }
 
+/// What these methods read of the teachers in any epoch, each tap once.
+pub(crate) fn taps_of_methods(methods: &[recipe::Method], epochs: usize) -> Result<Vec<Tap>> {
+    let mut taps = Vec::new();
+    for method in methods {
+        taps.extend(taps_of_run(methods::build(method)?.as_ref(), epochs));
+    }
+    taps.sort_unstable();
+    taps.dedup();
+    Ok(taps)
+}
+
 /// Refuses a method that reads what `cache.maps` leaves out.
 pub(crate) fn check_maps(method: &recipe::Method, epochs: usize, maps: CacheMaps) -> Result<()> {
-    let kept = wanted_taps(std::slice::from_ref(method), epochs, maps);
-    let read = wanted_taps(std::slice::from_ref(method), epochs, CacheMaps::Auto);
+    let kept = wanted_taps(std::slice::from_ref(method), epochs, maps)?;
+    let read = wanted_taps(std::slice::from_ref(method), epochs, CacheMaps::Auto)?;
     let missing = read.iter().find(|tap| !kept.contains(tap));
     missing.map_or(Ok(()), |tap| {
         let method = method.name.clone();
@@ -77,21 +88,21 @@ pub(crate) fn check_maps(method: &recipe::Method, epochs: usize, maps: CacheMaps
 
 /// What all these methods read the teachers' logits over: a cache holds one of the two.
 fn class_space(own: &[recipe::Method]) -> Result<ClassSpace> {
-    let of = |own: &recipe::Method| ClassSpace::of(methods::build(own).as_ref());
-    let first = own.first().map_or(ClassSpace::Dataset, of);
-    match own.iter().find(|own| of(own) != first) {
+    let of = |own: &recipe::Method| Ok(ClassSpace::of(methods::build(own)?.as_ref()));
+    let all = own.iter().map(of).collect::<Result<Vec<ClassSpace>>>()?;
+    let first = all.first().copied().unwrap_or(ClassSpace::Dataset);
+    match all.iter().position(|own| *own != first) {
         None => Ok(first),
         Some(other) => {
-            let methods = [&own[0].name, &other.name].map(Clone::clone);
+            let methods = [&own[0].name, &own[other].name].map(Clone::clone);
             Err(Error::CacheLabels { methods })
         }
     }
 }
 
 /// The taps to keep beside the logits.
-fn wanted_taps(own: &[recipe::Method], epochs: usize, maps: CacheMaps) -> Vec<Tap> {
-    let needs = |own: &recipe::Method| taps_of_run(methods::build(own).as_ref(), epochs);
-    let needed: Vec<Tap> = own.iter().flat_map(needs).collect();
+fn wanted_taps(own: &[recipe::Method], epochs: usize, maps: CacheMaps) -> Result<Vec<Tap>> {
+    let needed = taps_of_methods(own, epochs)?;
     let mut taps = match maps {
         CacheMaps::Auto => needed,
         CacheMaps::Full => [needed, vec![Tap::Map, Tap::Pooled]].concat(),
@@ -100,5 +111,5 @@ fn wanted_taps(own: &[recipe::Method], epochs: usize, maps: CacheMaps) -> Vec<Ta
     };
     taps.sort_unstable();
     taps.dedup();
-    taps
+    Ok(taps)
 }

@@ -17,18 +17,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use faculty_data::Dataset;
 
-use crate::cache::taps_of_run;
-use crate::cache::{self, check_maps};
+use crate::cache::{self, check_maps, taps_of_methods};
 use crate::checkpoint::Identity;
 use crate::error::{Error, Result};
 use crate::found::{Found, find_run};
 use crate::heads::{self, HeadsEvent, HeadsPlan};
-use crate::methods::{self, METHODS};
+use crate::methods::{self, all as all_methods};
 use crate::recipe::{self, CacheDtype, Method, Recipe, method_warm_ups};
 use crate::record::{RunCard, TeacherCard};
 use crate::run::CheckedRun;
 use crate::run_folder::{RunFolder, Start};
-use crate::tap::Tap;
 use crate::train::{Event, train};
 use faculty_contract::{ClassSpace, needs_of_run};
 use faculty_files::{FolderLock, LockError};
@@ -140,7 +138,7 @@ impl<'a> CheckedComparison<'a> {
         let reference = reference(&plan, &methods)?;
 
         // Of the networks themselves, so that this does not wait for a cache.
-        let mut pool = TeacherPool::of_taps(taps(&methods, recipe.train.epochs));
+        let mut pool = TeacherPool::of_taps(taps_of_methods(&methods, recipe.train.epochs)?);
         let mut compared = Vec::new();
         for method in methods {
             match check(&recipe, &method, dataset, &mut pool) {
@@ -157,7 +155,7 @@ impl<'a> CheckedComparison<'a> {
             return Err(Error::NothingToCompare { reference });
         }
         if recipe.cache.is_some() {
-            mark_live(&mut compared, recipe.train.epochs);
+            mark_live(&mut compared, recipe.train.epochs)?;
         }
         let mounted = compared.iter().map(|own| &own.mounted).max_by_key(|own| own.len());
         let teachers = mounted.cloned().unwrap_or_default();
@@ -342,10 +340,11 @@ impl<'a> CheckedComparison<'a> {
         let of = |live: bool| {
             let own = self.methods.iter().filter(|own| own.live.is_some() == live);
             let methods: Vec<Method> = own.map(|own| own.method.clone()).collect();
-            TeacherPool::of_taps(taps(&methods, self.recipe.train.epochs))
+            let taps = taps_of_methods(&methods, self.recipe.train.epochs)?;
+            Ok::<_, Error>(TeacherPool::of_taps(taps))
         };
         // Apart, since a cache may round what its teachers say.
-        let (mut pool, mut live) = (of(false), of(true));
+        let (mut pool, mut live) = (of(false)?, of(true)?);
         if !rounded {
             // What a cache of whole precision keeps was measured already.
             pool.take_reports(&mut self.pool);
@@ -430,7 +429,7 @@ impl<'a> CheckedComparison<'a> {
 
 /// The methods that are asked for, `ce` first, each once. The recipe's own method keeps its options.
 fn candidates(recipe: &Recipe, named: Option<&[String]>) -> Vec<Method> {
-    let all = || METHODS.iter().map(|info| info.spec.name.to_owned()).collect();
+    let all = || all_methods().into_iter().map(|info| info.spec.name.to_owned()).collect();
     let mut names: Vec<String> = named.map_or_else(all, <[String]>::to_vec);
     names.insert(0, ALONE.to_owned());
     let mut methods: Vec<Method> = Vec::new();
@@ -438,7 +437,7 @@ fn candidates(recipe: &Recipe, named: Option<&[String]>) -> Vec<Method> {
         if methods.iter().any(|own| own.name == name) {
             continue;
         }
-        methods.push(match METHODS.iter().find(|info| info.spec.name == name) {
+        methods.push(match all_methods().into_iter().find(|info| info.spec.name == name) {
             _ if name == recipe.method.name => recipe.method.clone(),
             Some(info) => Method::for_student(&info.spec, &recipe.student.network),
             // The recipe's check tells the nearest name.
@@ -470,29 +469,21 @@ fn with_method(recipe: &Recipe, method: &Method, seed: u64) -> Recipe {
 }
 
 fn of_one_teacher(method: &Method) -> bool {
-    let info = METHODS.iter().find(|info| info.spec.name == method.name);
+    let info = all_methods().into_iter().find(|info| info.spec.name == method.name);
     info.is_some_and(|info| info.spec.max_teachers == Some(1))
 }
 
-/// What these methods read of the teachers in any epoch.
-fn taps(methods: &[Method], epochs: usize) -> Vec<Tap> {
-    let needs = |own: &Method| taps_of_run(methods::build(own).as_ref(), epochs);
-    let mut taps: Vec<Tap> = methods.iter().flat_map(needs).collect();
-    taps.sort_unstable();
-    taps.dedup();
-    taps
-}
-
 /// Says of those methods that cannot learn from the cache of the others why.
-fn mark_live(compared: &mut [Compared], epochs: usize) {
+fn mark_live(compared: &mut [Compared], epochs: usize) -> Result<()> {
     let kind = |own: &Compared| {
-        let method = methods::build(&own.method);
+        let method = methods::build(&own.method)?;
         let learns = needs_of_run(method.as_ref(), epochs).learning_teachers;
-        (own.teachers.is_empty(), learns, ClassSpace::of(method.as_ref()))
+        Ok((own.teachers.is_empty(), learns, ClassSpace::of(method.as_ref())))
     };
-    let shared = compared.iter().map(kind).any(|own| own == (false, false, ClassSpace::Dataset));
-    for own in compared {
-        own.live = match kind(own) {
+    let kinds = compared.iter().map(kind).collect::<Result<Vec<_>>>()?;
+    let shared = kinds.contains(&(false, false, ClassSpace::Dataset));
+    for (own, kind) in compared.iter_mut().zip(kinds) {
+        own.live = match kind {
             (false, true, _) => Some("it trains its teachers".to_owned()),
             (false, false, ClassSpace::Teacher) if shared => {
                 Some("it reads the teachers' logits over their own classes".to_owned())
@@ -500,6 +491,7 @@ fn mark_live(compared: &mut [Compared], epochs: usize) {
             _ => None,
         };
     }
+    Ok(())
 }
 
 /// Trains the heads that the methods of a comparison mount, before it is checked. What cannot be

@@ -82,8 +82,8 @@ impl CheckedRun {
         let [channels, height, width] = data.train.shape();
         let input = MapShape::new(channels, height, width);
         let classes = dataset.classes().len();
-        let info = methods::find(&recipe.method.name);
-        let mut method = methods::build(&recipe.method);
+        let info = methods::known(&recipe.method.name)?;
+        let mut method = methods::build(&recipe.method)?;
 
         let spec = &recipe.student;
         let (student, student_notes) = match &spec.weights {

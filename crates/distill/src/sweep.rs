@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache;
 use crate::error::{Error, Result};
 use crate::found::{Found, find_run};
-use crate::methods::{self, METHODS};
+use crate::methods::{self, all as all_methods};
 use crate::recipe::{Method, OptionValue, Recipe};
 use crate::record::RunCard;
 use crate::run::CheckedRun;
@@ -89,7 +89,7 @@ pub fn rounds(settings: usize, epochs: usize) -> Vec<Round> {
 /// `method.temperature` and `["2", "4", "8"]`.
 #[must_use]
 pub fn usual_axes(method: &Method) -> Vec<(String, Vec<String>)> {
-    let info = METHODS.iter().find(|info| info.spec.name == method.name);
+    let info = all_methods().into_iter().find(|info| info.spec.name == method.name);
     // An output term that is off has no softening either.
     let off = info.is_some_and(|info| info.spec.is_term()) && method.number("alpha") == Some(0.0);
     let mut axes = Vec::new();
@@ -209,7 +209,7 @@ impl<'a> CheckedSweep<'a> {
             if let Some(key) = changed_beside(&recipe, other) {
                 return Err(Error::SweptKey { sets: sets.join(" "), key });
             }
-            let method = methods::build(&other.method);
+            let method = methods::build(&other.method)?;
             taps.extend(needs_of_run(method.as_ref(), other.train.epochs).teacher_taps);
         }
         taps.sort_unstable();
@@ -483,7 +483,8 @@ mod tests {
 
     #[test]
     fn usual_axes_are_the_numbers_of_the_method_within_their_ranges() {
-        let of = |name: &str| usual_axes(&Method::with_defaults(&methods::find(name).spec));
+        let of =
+            |name: &str| usual_axes(&Method::with_defaults(&methods::find(name).unwrap().spec));
         let axis = |key: &str, values: [&str; 3]| {
             (format!("method.{key}"), values.map(str::to_owned).to_vec())
         };

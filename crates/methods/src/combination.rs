@@ -14,7 +14,9 @@ use faculty_nets::{Network, ParameterSpec};
 
 use crate::error::{MethodError, Result};
 use crate::weighting::{Confidence, Entropy, MaxProbability, Weighting};
-use crate::{Connector, Loss, MapStep, MapTerm, Method, Needs, Shapes, Step, TeacherWeights, find};
+use crate::{
+    Connector, Loss, MapStep, MapTerm, Method, Needs, Shapes, Step, TeacherWeights, known,
+};
 use faculty_contract::ClassCost;
 use faculty_contract::TeacherProfile;
 use faculty_contract::{TeacherTraits, Write};
@@ -23,16 +25,18 @@ use faculty_recipe::{self as recipe, OptionValue};
 
 /// The method of a recipe, with its terms.
 ///
+/// # Errors
+/// [`MethodError::Unknown`]; the recipe's check refuses it before.
+///
 /// # Panics
-/// When the recipe's check has not been passed.
-#[must_use]
-pub fn build(wanted: &recipe::Method) -> Box<dyn Method> {
-    let base = (find(&wanted.name).build)(wanted);
+/// When an option that the method has is absent, which the check of the recipe fills in.
+pub fn build(wanted: &recipe::Method) -> Result<Box<dyn Method>> {
+    let base = (known(&wanted.name)?.build)(wanted);
     if wanted.terms.is_empty() {
-        return base;
+        return Ok(base);
     }
-    let terms = wanted.terms.iter().map(TermPart::new).collect();
-    Box::new(Combination { base: Part::new(base), terms })
+    let terms = wanted.terms.iter().map(TermPart::new).collect::<Result<_>>()?;
+    Ok(Box::new(Combination { base: Part::new(base), terms }))
 }
 
 /// Refuses terms that cannot stand beside this method.
@@ -40,11 +44,12 @@ pub fn build(wanted: &recipe::Method) -> Box<dyn Method> {
 /// # Errors
 /// [`MethodError::Combination`].
 pub fn check(wanted: &recipe::Method, shapes: &Shapes, epochs: usize) -> Result<()> {
-    let mut base = (find(&wanted.name).build)(wanted);
+    let info = known(&wanted.name)?;
+    let mut base = (info.build)(wanted);
     base.choose_maps(shapes);
     let holds = (1..=epochs).any(|epoch| base.needs(epoch).frozen_parameters);
     for term in &wanted.terms {
-        let mut part = TermPart::new(term);
+        let mut part = TermPart::new(term)?;
         part.part.method.choose_maps(shapes);
         let trains = !part.part.method.parameters(shapes).is_empty();
         let why = if base.after_step(shapes).is_some() {
@@ -58,11 +63,7 @@ pub fn check(wanted: &recipe::Method, shapes: &Shapes, epochs: usize) -> Result<
         } else {
             continue;
         };
-        return Err(MethodError::Combination {
-            method: find(&wanted.name).spec.name,
-            term: part.name,
-            why,
-        });
+        return Err(MethodError::Combination { method: info.spec.name, term: part.name, why });
     }
     Ok(())
 }
@@ -99,8 +100,8 @@ struct TermPart {
 }
 
 impl TermPart {
-    fn new(term: &recipe::MethodTerm) -> Self {
-        let info = find(&term.method.name);
+    fn new(term: &recipe::MethodTerm) -> Result<Self> {
+        let info = known(&term.method.name)?;
         // Without the output term, which the term's options leave out.
         let mut options = recipe::Method::with_defaults(&info.spec);
         options.options.extend(term.method.options.clone());
@@ -111,12 +112,12 @@ impl TermPart {
             "max-probability" => Some(Box::new(MaxProbability)),
             _ => None,
         };
-        Self {
+        Ok(Self {
             name: info.spec.name,
             part: Part::new((info.build)(&options)),
             rule,
             rule_name: term.teacher_weights,
-        }
+        })
     }
 
     fn needs(&self, epoch: usize) -> Needs {

@@ -7,6 +7,22 @@ pub(crate) type Result<T> = std::result::Result<T, MethodError>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MethodError {
+    /// A name that no method has.
+    #[error("there is no method `{name}`")]
+    Unknown {
+        /// As given.
+        name: String,
+        /// A method of a similar name.
+        near: Option<String>,
+    },
+    /// A method that cannot be registered.
+    #[error("a method cannot be registered as `{name}`: {why}")]
+    Name {
+        /// As given.
+        name: String,
+        /// Why.
+        why: &'static str,
+    },
     /// A term that cannot stand beside a method.
     #[error("the term of `{term}` cannot stand beside method `{method}`: {why}")]
     Combination {

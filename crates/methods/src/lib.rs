@@ -60,7 +60,7 @@ pub use method::semckd::{SemCkd, SemCkdConfig};
 pub use method::simkd::{SimKd, SimKdConfig};
 pub use method::sp::{Sp, SpConfig};
 pub use method::vid::{Vid, VidConfig};
-pub use registry::{METHODS, find, specs};
+pub use registry::{METHODS, all, find, known, register, specs};
 pub use shared::bilevel::{gradient_by_teacher_logits, gradient_by_weights, probe_step};
 pub use shared::features::{BesideConfig, Stages};
 pub use shared::output_layer::OutputConfig;

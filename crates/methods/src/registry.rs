@@ -1,7 +1,10 @@
-//! The table of methods: one row each.
+//! The table of methods: one row each, and those that a library's user adds.
 
-use faculty_recipe::MethodSpec;
+use std::sync::{PoisonError, RwLock};
 
+use faculty_recipe::{MethodSpec, nearest};
+
+use crate::error::{MethodError, Result};
 use crate::info::MethodInfo;
 use crate::method::{
     aekd, aekd_f, amtml_kd, at, aver, best_teacher, ca_mkd, calibrated_confidence, ce, ckd,
@@ -10,7 +13,7 @@ use crate::method::{
     reviewkd, rkd, semckd, simkd, sp, vid,
 };
 
-/// Every method, in the order of tables.
+/// Every built-in method, in the order of tables.
 pub const METHODS: &[MethodInfo] = &[
     ce::ROW,
     kd::ROW,
@@ -48,22 +51,60 @@ pub const METHODS: &[MethodInfo] = &[
     ot::ROW,
 ];
 
+/// Those that [`register`] added.
+static REGISTERED: RwLock<Vec<&'static MethodInfo>> = RwLock::new(Vec::new());
+
+/// Adds a method of one's own, for the whole process: from then on recipes name it like a built-in
+/// one, with its options, and everything made from recipes knows it. Call it before recipes are
+/// read.
+///
+/// # Errors
+/// [`MethodError::Name`] when the name is taken, or is not lower-case letters, digits and hyphens.
+pub fn register(info: MethodInfo) -> Result<()> {
+    let name = info.spec.name;
+    let refuse = |why: &'static str| Err(MethodError::Name { name: name.to_owned(), why });
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || !name.chars().all(plain) {
+        return refuse("it must be of lower-case letters, digits and hyphens");
+    }
+    // Looked up and added under one lock, so that of two equal names one is refused.
+    let mut registered = REGISTERED.write().unwrap_or_else(PoisonError::into_inner);
+    if METHODS.iter().chain(registered.iter().copied()).any(|info| info.spec.name == name) {
+        return refuse("there is a method of this name");
+    }
+    // Methods live as long as the process: there are few, and everything refers to them.
+    registered.push(Box::leak(Box::new(info)));
+    Ok(())
+}
+
+/// Every method: the built-in ones in the order of tables, then those that were registered.
+#[must_use]
+pub fn all() -> Vec<&'static MethodInfo> {
+    let registered = REGISTERED.read().unwrap_or_else(PoisonError::into_inner);
+    METHODS.iter().chain(registered.iter().copied()).collect()
+}
+
 /// The specifications alone, as recipes are read with them.
 #[must_use]
 pub fn specs() -> Vec<MethodSpec> {
-    METHODS.iter().map(|info| info.spec).collect()
+    all().into_iter().map(|info| info.spec).collect()
 }
 
-/// The row of a method.
-///
-/// # Panics
-/// When there is none: a checked recipe names a known method.
+/// The row of a method, if there is one of this name.
 #[must_use]
-pub fn find(name: &str) -> &'static MethodInfo {
-    METHODS
-        .iter()
-        .find(|info| info.spec.name == name)
-        .expect("the recipe check refuses unknown methods")
+pub fn find(name: &str) -> Option<&'static MethodInfo> {
+    all().into_iter().find(|info| info.spec.name == name)
+}
+
+/// The row of a method that is said to exist.
+///
+/// # Errors
+/// [`MethodError::Unknown`].
+pub fn known(name: &str) -> Result<&'static MethodInfo> {
+    find(name).ok_or_else(|| {
+        let near = nearest(name, all().into_iter().map(|info| info.spec.name));
+        MethodError::Unknown { name: name.to_owned(), near: near.map(str::to_owned) }
+    })
 }
 
 #[cfg(test)]

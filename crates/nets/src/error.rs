@@ -12,6 +12,14 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A network that cannot be registered.
+    #[error("a network cannot be registered as `{name}`: {why}")]
+    NetworkName {
+        /// As given.
+        name: String,
+        /// Why.
+        why: &'static str,
+    },
     /// No network of that name.
     #[error("unknown network `{name}`")]
     UnknownNetwork {
@@ -182,6 +190,7 @@ impl Error {
             Self::UnknownNetwork { nearest, .. } => {
                 Some(format!("did you mean `{nearest}`? `faculty networks` lists all of them"))
             }
+            Self::NetworkName { .. } => Some("give it another name".to_owned()),
             Self::NoPooledClassifier { .. } => {
                 Some("choose another network; `faculty networks` lists all of them".to_owned())
             }

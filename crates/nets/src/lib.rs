@@ -33,7 +33,9 @@ pub use builder::{Conv2dConfig, ConvStart, GraphBuilder};
 pub use error::{Error, Result};
 pub use graph::{ClassifierIds, Graph};
 pub use network::{Classifier, Network};
-pub use networks::{NETWORKS, NetworkInfo, find, graph_of};
+pub use networks::{
+    Architecture, NETWORKS, NetworkInfo, all as all_networks, find, graph_of, register,
+};
 pub use onnx::OnnxOptions;
 pub use op::batch_norm::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM};
 pub use optimizer::{Adjoint, OptimizerConfig, OptimizerState};

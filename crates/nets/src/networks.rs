@@ -1,4 +1,7 @@
-//! The table of networks by name.
+//! The table of networks by name, and those that a library's user adds.
+
+use std::fmt::Debug;
+use std::sync::{PoisonError, RwLock};
 
 use crate::error::{Error, Result};
 use crate::family::deep_resnet::{self, Block, Stem};
@@ -30,6 +33,27 @@ enum Family {
     ShuffleV2,
     /// Blocks of each stage.
     DeepResnet(Block, [usize; 4], Stem),
+    /// Of a library's user.
+    Own(&'static dyn Architecture),
+}
+
+/// A network of one's own: a graph by input and classes.
+///
+/// Its weights are named as it names them in the [`crate::GraphBuilder`]; PyTorch's names make
+/// PyTorch's files fit.
+pub trait Architecture: Send + Sync + Debug {
+    /// Its name in recipes; `+` and `@` are not allowed.
+    fn name(&self) -> &str;
+
+    /// What it is, in one line.
+    fn summary(&self) -> &str;
+
+    /// The network's graph for samples of `input` and `classes` classes, a function of these alone.
+    /// It ends in a linear layer.
+    ///
+    /// # Errors
+    /// When the image is too small for the network.
+    fn graph(&self, input: MapShape, classes: usize) -> Result<Graph>;
 }
 
 impl NetworkInfo {
@@ -48,6 +72,7 @@ impl NetworkInfo {
             Family::DeepResnet(block, blocks, stem) => {
                 deep_resnet::build(block, blocks, stem, input, classes)
             }
+            Family::Own(architecture) => architecture.graph(input, classes),
         }
     }
 
@@ -114,7 +139,7 @@ const fn large(name: &'static str, block: Block, blocks: [usize; 4]) -> NetworkI
     other(name, summary, Family::DeepResnet(block, blocks, Stem::ImageNet))
 }
 
-/// Every network, small to large within its family.
+/// Every built-in network, small to large within its family.
 pub const NETWORKS: &[NetworkInfo] = &[
     resnet("resnet8x0.5", 8, HALF),
     resnet("resnet14x0.5", 14, HALF),
@@ -162,19 +187,49 @@ pub fn graph_of(name: &str, input: MapShape, classes: usize) -> Result<Graph> {
     }
 }
 
-/// Finds a network of the table by name.
+/// Those that [`register`] added.
+static REGISTERED: RwLock<Vec<&'static NetworkInfo>> = RwLock::new(Vec::new());
+
+/// Adds a network of one's own, for the whole process: from then on recipes name it like a built-in
+/// one, as student and as teacher, and everything made from recipes knows it.
+///
+/// # Errors
+/// [`Error::NetworkName`] when the name is empty or taken, or holds `+` or `@`.
+pub fn register(architecture: impl Architecture + 'static) -> Result<()> {
+    // Networks live as long as the process: there are few, and everything refers to them.
+    let own: &'static dyn Architecture = Box::leak(Box::new(architecture));
+    let info = NetworkInfo { name: own.name(), summary: own.summary(), family: Family::Own(own) };
+    let refuse = |why| Err(Error::NetworkName { name: info.name.to_owned(), why });
+    if info.name.is_empty() || info.name.contains(['+', '@']) {
+        return refuse("it must not be empty, nor hold `+` or `@`");
+    }
+    // Looked up and added under one lock, so that of two equal names one is refused.
+    let mut registered = REGISTERED.write().unwrap_or_else(PoisonError::into_inner);
+    if NETWORKS.iter().chain(registered.iter().copied()).any(|known| known.name == info.name) {
+        return refuse("there is a network of this name");
+    }
+    registered.push(Box::leak(Box::new(info)));
+    Ok(())
+}
+
+/// Every network: the built-in ones, then those that were registered.
+#[must_use]
+pub fn all() -> Vec<&'static NetworkInfo> {
+    let registered = REGISTERED.read().unwrap_or_else(PoisonError::into_inner);
+    NETWORKS.iter().chain(registered.iter().copied()).collect()
+}
+
+/// Finds a network by name.
 ///
 /// # Errors
 /// When there is none of that name; the error names the nearest.
 pub fn find(name: &str) -> Result<&'static NetworkInfo> {
-    NETWORKS.iter().find(|info| info.name == name).ok_or_else(|| {
+    let all = all();
+    all.iter().find(|info| info.name == name).copied().ok_or_else(|| {
         let plain = name.to_lowercase().replace('_', "-");
         let distance = |own: &str| strsim::damerau_levenshtein(&plain, own);
-        let nearest = NETWORKS
-            .iter()
-            .min_by_key(|info| distance(info.name))
-            .map_or("resnet20", |info| info.name);
-        Error::UnknownNetwork { name: name.to_owned(), nearest }
+        let nearest = all.iter().map(|info| info.name).min_by_key(|own| distance(own));
+        Error::UnknownNetwork { name: name.to_owned(), nearest: nearest.unwrap_or("resnet20") }
     })
 }
 

@@ -1,7 +1,7 @@
 //! Which network a weight file is of, by the names and shapes of its tensors.
 
 use crate::error::{Error, Result};
-use crate::networks::{NETWORKS, NetworkInfo};
+use crate::networks::{NETWORKS, NetworkInfo, all};
 use crate::shape::MapShape;
 use crate::shortened::shortened;
 use crate::weights::{Fit, WeightFile};
@@ -28,7 +28,7 @@ pub fn recognise(file: &WeightFile, input: MapShape) -> Result<Vec<Recognised>> 
     let mut fitting: Vec<Recognised> = Vec::new();
     let mut nearest: Option<(&'static NetworkInfo, Vec<String>)> = None;
     let mut unknown_set = None;
-    for network in NETWORKS {
+    for network in all() {
         // Some networks are not for small images, and so not what this file is used for.
         let Ok(graph) = network.graph(input, 1) else { continue };
         let fits = match file.fits(&graph) {

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use faculty_data::{Dataset, Part, ViewSettings};
-use faculty_distill::methods::find;
+use faculty_distill::methods::known;
 use faculty_distill::metrics::Quality;
 use faculty_distill::recipe::{self, Recipe};
 use faculty_distill::{CheckedRun, Error, Event, Start, headline, open_dataset, train};
@@ -89,7 +89,7 @@ pub(crate) fn run(options: &DemoOptions) -> Result<(), Failure> {
     for method in METHODS {
         let output = folder.join("runs").join(method);
         let mut own = recipe.clone();
-        own.method = recipe::Method::with_defaults(&find(method).spec);
+        own.method = recipe::Method::with_defaults(&known(method)?.spec);
         own.output = Some(output);
         let began = Instant::now();
         let card = train_one(&own, &dataset, method, options.json, &stop, &mut |event| {

@@ -3,9 +3,9 @@
 use std::io::Write as _;
 
 use faculty_data::{Dataset, formats};
-use faculty_distill::methods::{METHODS, MethodInfo};
+use faculty_distill::methods::{MethodInfo, all as all_methods};
 use faculty_distill::recipe::{OptionSpec, nearest};
-use faculty_nets::{MapShape, NETWORKS};
+use faculty_nets::{MapShape, all_networks};
 use serde_json::json;
 
 use crate::arguments::{DataOptions, DatasetsOptions, ListOptions, MethodsOptions};
@@ -17,7 +17,7 @@ const LEFT: Align = Align::Left;
 
 pub(crate) fn methods(options: &MethodsOptions) -> Result<(), Failure> {
     if let Some(name) = &options.name {
-        let Some(info) = METHODS.iter().find(|info| info.spec.name == name) else {
+        let Some(info) = all_methods().into_iter().find(|info| info.spec.name == name) else {
             return Err(no_method(name));
         };
         if options.json {
@@ -27,11 +27,13 @@ pub(crate) fn methods(options: &MethodsOptions) -> Result<(), Failure> {
         return Ok(method(info)?);
     }
     if options.json {
-        print_json(&json!({"methods": METHODS.iter().map(method_row).collect::<Vec<_>>()}));
+        print_json(
+            &json!({"methods": all_methods().into_iter().map(method_row).collect::<Vec<_>>()}),
+        );
         return Ok(());
     }
-    let rows: Vec<Vec<String>> = METHODS
-        .iter()
+    let rows: Vec<Vec<String>> = all_methods()
+        .into_iter()
         .map(|info| {
             vec![
                 info.spec.name.to_owned(),
@@ -65,7 +67,7 @@ pub(crate) fn methods(options: &MethodsOptions) -> Result<(), Failure> {
 
 /// For a name that no method has.
 pub(crate) fn no_method(name: &str) -> Failure {
-    let hint = match nearest(name, METHODS.iter().map(|info| info.spec.name)) {
+    let hint = match nearest(name, all_methods().into_iter().map(|info| info.spec.name)) {
         Some(near) => format!("did you mean `{near}`? `faculty methods` lists all"),
         None => "`faculty methods` lists them".to_owned(),
     };
@@ -144,7 +146,7 @@ fn teachers(min: usize, max: Option<usize>) -> String {
 pub(crate) fn networks(options: &ListOptions) -> Result<(), Failure> {
     let image = MapShape::new(3, 32, 32);
     let mut rows = Vec::new();
-    for info in NETWORKS {
+    for info in all_networks() {
         rows.push((info, info.graph(image, 100)?));
     }
     if options.json {

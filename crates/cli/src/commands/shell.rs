@@ -4,8 +4,8 @@ use std::io::Write as _;
 
 use clap::CommandFactory as _;
 use clap::builder::PossibleValuesParser;
-use faculty_distill::methods::METHODS;
-use faculty_nets::NETWORKS;
+use faculty_distill::methods::all as all_methods;
+use faculty_nets::all_networks;
 
 use crate::arguments::{Arguments, CompletionsOptions};
 use crate::failure::Failure;
@@ -21,8 +21,8 @@ pub(crate) fn completions(options: &CompletionsOptions) -> Result<(), Failure> {
 /// The program with the methods and networks as values of the arguments that take one. Only for
 /// completions: where a name is read, more is allowed (`resnet8+simkd256`) and better told.
 fn with_names(mut program: clap::Command) -> clap::Command {
-    let networks: Vec<&str> = NETWORKS.iter().map(|info| info.name).collect();
-    let methods: Vec<&str> = METHODS.iter().map(|info| info.spec.name).collect();
+    let networks: Vec<&str> = all_networks().into_iter().map(|info| info.name).collect();
+    let methods: Vec<&str> = all_methods().into_iter().map(|info| info.spec.name).collect();
     let several: Vec<&str> = methods.iter().copied().chain(["all"]).collect();
     for (command, argument, names) in [
         ("methods", "name", &methods),

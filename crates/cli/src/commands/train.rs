@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use faculty_distill::cache::plan as plan_cache;
-use faculty_distill::methods::{find, specs};
+use faculty_distill::methods::{find, known, specs};
 use faculty_distill::recipe::{self, Recipe};
 use faculty_distill::{CheckedRun, RunFolder, Start, train};
 use serde_json::json;
@@ -68,7 +68,8 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     }
     // Plain training takes the network that the recipe names, and no notice of others.
     recipe.plan = None;
-    let uses_teachers = recipe.method.uses_teachers(&find(&recipe.method.name).spec);
+    let uses_teachers =
+        find(&recipe.method.name).is_some_and(|info| recipe.method.uses_teachers(&info.spec));
     let recipe = heads::mount(&recipe, &dataset, &stop, options.json)?;
     if recipe.cache.is_some() && uses_teachers {
         cache::complete(plan_cache(&recipe, &dataset)?, &stop, options.json)?;
@@ -128,6 +129,6 @@ fn load_to_train(path: &Path, sets: &[String]) -> Result<Recipe, Failure> {
     }
     // Options of another method, which are not in the way, or a real problem, which is told.
     let mut recipe = load_recipe(path, sets)?.recipe;
-    recipe.method = recipe::Method::with_defaults(&find("ce").spec);
+    recipe.method = recipe::Method::with_defaults(&known("ce")?.spec);
     Ok(recipe)
 }

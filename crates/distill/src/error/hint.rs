@@ -40,7 +40,7 @@ impl Error {
                 Some("use `--safetensors`, and report it with the network's name".to_owned())
             }
             Self::MissingPart { method, who, .. } => {
-                let options = crate::methods::find(method).spec.options;
+                let options = crate::methods::find(method).map_or(&[][..], |info| info.spec.options);
                 let without = match options.iter().any(|option| option.key == "intermediate") {
                     true => "`method.intermediate = false`",
                     false => "options of the method that do without it (`faculty explain`)",
@@ -80,6 +80,10 @@ impl Error {
                  with `--set method.name=ce`"
                     .to_owned(),
             ),
+            Self::Method(MethodError::Unknown { near, .. }) => Some(match near {
+                Some(near) => format!("did you mean `{near}`? `faculty methods` lists them"),
+                None => "`faculty methods` lists them".to_owned(),
+            }),
             Self::Method(MethodError::Combination { .. }) => {
                 Some("remove that `[[method.terms]]`, or choose another method".to_owned())
             }

@@ -174,7 +174,7 @@ impl<'a> HeadsPlan<'a> {
 /// By teacher what is to be mounted on it: what the recipe says, or what the method does by itself.
 fn wanted(recipe: &Recipe) -> Result<Vec<Option<Heads>>> {
     let own: Vec<Option<Heads>> = recipe.teachers.iter().map(|t| t.heads.clone()).collect();
-    let info = methods::METHODS.iter().find(|info| info.spec.name == recipe.method.name);
+    let info = methods::find(&recipe.method.name);
     // Of an unknown method the check of the recipe tells more.
     let Some(info) = info.filter(|info| recipe.method.uses_teachers(&info.spec)) else {
         return Ok(vec![None; own.len()]);
@@ -192,8 +192,8 @@ fn wanted(recipe: &Recipe) -> Result<Vec<Option<Heads>>> {
 
 /// Told now, not after the heads have been trained: a head has neither maps nor a pooled vector.
 fn refuse_needs_of_maps(recipe: &Recipe, wanted: &[Option<Heads>]) -> Result<()> {
-    let info = methods::find(&recipe.method.name);
-    let needs = needs_of_run(methods::build(&recipe.method).as_ref(), recipe.train.epochs);
+    let info = methods::known(&recipe.method.name)?;
+    let needs = needs_of_run(methods::build(&recipe.method)?.as_ref(), recipe.train.epochs);
     let what = match needs.teacher_taps.first() {
         Some(&tap) => described(tap),
         None if needs.teacher_classifiers => "a pooled linear classifier".to_owned(),

@@ -189,7 +189,7 @@ fn stages(recipe: &Recipe, plan: &Plan) -> Vec<Stage> {
                 ..Teacher::default()
             }];
         } else if recipe.teachers.is_empty() {
-            let labels = methods::METHODS.iter().find(|own| own.spec.max_teachers == Some(0));
+            let labels = methods::all().into_iter().find(|own| own.spec.max_teachers == Some(0));
             let labels = labels.expect("there is a method of labels alone");
             own.method = Method::with_defaults(&labels.spec);
         }

@@ -19,8 +19,8 @@ use faculty_teachers::{NetworkTeacher, RunData, Teacher, traits_of};
 /// # Errors
 /// As [`super::CheckedRun::new`].
 pub(crate) fn check_untrained(recipe: &Recipe, data: &RunData, dataset: &Dataset) -> Result<()> {
-    let info = methods::find(&recipe.method.name);
-    let mut method = methods::build(&recipe.method);
+    let info = methods::known(&recipe.method.name)?;
+    let mut method = methods::build(&recipe.method)?;
     let needs = needs_of_run(method.as_ref(), recipe.train.epochs);
     let [channels, height, width] = data.train.shape();
     let input = MapShape::new(channels, height, width);

@@ -66,9 +66,9 @@ fn trained(folder: &Path, bad: usize, skip: usize) -> (Result<RunCard>, Vec<Stri
     let order = part.epoch_order(recipe.seed, 1);
     let bad = (0..bad).map(|batch| part.id(order[8 * batch])).collect();
     // The run was checked without a teacher; the method is put in together with it.
-    let method = (crate::methods::find("aver").build)(&crate::recipe::Method::with_defaults(
-        &crate::methods::find("aver").spec,
-    ));
+    let method = (crate::methods::find("aver").unwrap().build)(
+        &crate::recipe::Method::with_defaults(&crate::methods::find("aver").unwrap().spec),
+    );
     let traits = [crate::learner::TeacherTraits { taps: Default::default(), classifier: None }];
     let student = run.learner.student.network.clone();
     let compute = crate::compute::Compute::Kernels;

@@ -9,7 +9,7 @@ use crate::data::network;
 use crate::finite_differences::{BATCH, Setup, check};
 
 fn base(name: &str, options: &[(&str, OptionValue)]) -> Method {
-    let mut method = Method::with_defaults(&find(name).spec);
+    let mut method = Method::with_defaults(&find(name).unwrap().spec);
     for (key, value) in options {
         assert!(method.options.insert((*key).to_owned(), *value).is_some(), "{key}");
     }
@@ -17,7 +17,7 @@ fn base(name: &str, options: &[(&str, OptionValue)]) -> Method {
 }
 
 fn term(name: &str, beta: f64, teacher_weights: &'static str) -> MethodTerm {
-    let mut term = MethodTerm::with_defaults(&find(name).spec);
+    let mut term = MethodTerm::with_defaults(&find(name).unwrap().spec);
     assert!(term.method.options.insert("beta".to_owned(), OptionValue::Number(beta)).is_some());
     term.teacher_weights = teacher_weights;
     term
@@ -36,18 +36,18 @@ fn combinations_match_finite_differences() {
         term("at", 10.0, "uniform"),
     ];
     let method = combined(base("aver", &[]), &terms);
-    check(|| build(&method), 2);
+    check(|| build(&method).unwrap(), 2);
     // Without a method of teachers, and beside one whose maps are read off the tape.
     let method = combined(base("ce", &[]), &terms);
-    check(|| build(&method), 2);
+    check(|| build(&method).unwrap(), 2);
     let ca_mkd = base("ca-mkd", &[("beta", OptionValue::Number(2.0))]);
     let method = combined(ca_mkd, &terms);
-    check(|| build(&method), 1);
+    check(|| build(&method).unwrap(), 1);
 }
 
 /// Loss and the student's gradient at epoch 2.
 fn gradient(method: &Method) -> (StepRecord, Vec<f32>) {
-    let built = build(method);
+    let built = build(method).unwrap();
     let setup = Setup::new(3, &built.needs(2).teacher_taps);
     let mut learner = Learner::new(network(5), built, &setup.traits, BATCH, 5, &Compute::Kernels);
     let record = learner.gradients(&LearnerBatch { epoch: 2, ..setup.batch() });
@@ -94,11 +94,11 @@ fn weights_of_a_term_are_those_of_the_rule() {
 #[test]
 fn a_combination_prints_its_whole_objective() {
     let fitnet = term("fitnet", 100.0, "confidence");
-    let mut rkd = MethodTerm::with_defaults(&find("rkd").spec);
+    let mut rkd = MethodTerm::with_defaults(&find("rkd").unwrap().spec);
     rkd.teacher_weights = "entropy";
     let method = combined(base("aver", &[]), &[fitnet, rkd]);
     assert_eq!(
-        build(&method).objective(3),
+        build(&method).unwrap().objective(3),
         "CE + 1 τ² mean_k KL, τ = 4, K = 3; + 100 mean_k MSE at f2 (mean_k by confidence); \
          + 25 mean_k distances + 50 mean_k angles (mean_k by entropy)"
     );

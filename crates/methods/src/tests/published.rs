@@ -24,7 +24,7 @@ fn shapes_of(method: &dyn Method, student: &str, teachers: &[&str]) -> Shapes {
 
 /// The student's and the teachers' taps of a run in words, once all networks are known.
 fn taps(options: &recipe::Method, student: &str, teachers: &[&str]) -> [String; 2] {
-    let mut method = build(options);
+    let mut method = build(options).unwrap();
     let shapes = shapes_of(method.as_ref(), student, teachers);
     method.choose_maps(&shapes);
     // Everything that is built later finds its maps.
@@ -61,14 +61,14 @@ fn methods_of_maps_read_those_of_the_published_settings() {
     ];
     for (student, teachers, maps) in same {
         for name in ["at", "vid", "semckd"] {
-            let options = recipe::Method::with_defaults(&find(name).spec);
+            let options = recipe::Method::with_defaults(&find(name).unwrap().spec);
             let found = taps(&options, student, teachers);
             assert!(found.iter().all(|own| own.starts_with(maps)), "{name}, {student}: {found:?}");
             assert!(found[1] == maps, "{name}, {student} from {teachers:?}: {found:?}");
         }
-        let options = recipe::Method::with_defaults(&find("sp").spec);
+        let options = recipe::Method::with_defaults(&find("sp").unwrap().spec);
         assert_eq!(taps(&options, student, teachers), ["last", "last"], "sp, {student}");
-        let options = recipe::Method::with_defaults(&find("reviewkd").spec);
+        let options = recipe::Method::with_defaults(&find("reviewkd").unwrap().spec);
         let before = if maps == THREE { BEFORE.to_owned() } else { format!("{BEFORE} f4-before") };
         let expected = [format!("{maps} pooled"), format!("{before} pooled")];
         assert_eq!(taps(&options, student, teachers), expected, "reviewkd, {student}");
@@ -77,8 +77,9 @@ fn methods_of_maps_read_those_of_the_published_settings() {
 
 #[test]
 fn a_term_beside_a_method_takes_all_maps_too() {
-    let mut options = recipe::Method::with_defaults(&find("ca-mkd").spec);
-    options.terms = ["vid", "reviewkd"].map(|n| MethodTerm::with_defaults(&find(n).spec)).to_vec();
+    let mut options = recipe::Method::with_defaults(&find("ca-mkd").unwrap().spec);
+    options.terms =
+        ["vid", "reviewkd"].map(|n| MethodTerm::with_defaults(&find(n).unwrap().spec)).to_vec();
     let [student, teachers] = taps(&options, "vgg8", &["vgg11", "MobileNetV2"]);
     assert!(student.starts_with("f1 f2 f3 f4 "), "{student}");
     assert!(teachers.contains("f4 f1-before f2-before f3-before f4-before map"), "{teachers}");
@@ -86,7 +87,7 @@ fn a_term_beside_a_method_takes_all_maps_too() {
 
 #[test]
 fn a_number_of_stages_is_taken_at_its_word() {
-    let mut options = recipe::Method::with_defaults(&find("at").spec);
+    let mut options = recipe::Method::with_defaults(&find("at").unwrap().spec);
     options.options.insert("stages".to_owned(), recipe::OptionValue::Integer(2));
     assert_eq!(taps(&options, "vgg8", &["vgg11"]), ["f1 f2", "f1 f2"]);
     options.options.insert("first_stage".to_owned(), recipe::OptionValue::Integer(3));
@@ -109,7 +110,7 @@ fn constants_are_the_released_ones_of_the_students_network() {
     for (student, beta) in betas.into_iter().chain(others) {
         let recipe = recipe_of(student, "name = \"reviewkd\"");
         assert_eq!(recipe.method.number("beta"), Some(beta), "{student}");
-        let own = recipe::Method::for_student(&find("reviewkd").spec, student);
+        let own = recipe::Method::for_student(&find("reviewkd").unwrap().spec, student);
         assert_eq!(own, recipe.method, "{student}");
         // What is given stays, and a recipe that is written out reads the same.
         let given = recipe_of(student, "name = \"reviewkd\"\nbeta = 2.5");
@@ -134,7 +135,7 @@ fn ca_mkd_as_released_reads_the_map_before_the_last_convolution_of_mobile_net_v2
     ] {
         let options = recipe_of(student, method).method;
         assert_eq!(taps(&options, student, &["wrn_16_2"]), [tap, "map"], "{student}, {method}");
-        let built = build(&options);
+        let built = build(&options).unwrap();
         let shapes = shapes_of(built.as_ref(), student, &["wrn_16_2"]);
         let connector = &built.connectors(&shapes)[0];
         assert_eq!(connector.graph.input_shape().channels, channels, "{student}, {method}");
@@ -143,7 +144,7 @@ fn ca_mkd_as_released_reads_the_map_before_the_last_convolution_of_mobile_net_v2
 
 /// The largest first value of every trained array of a method, by name.
 fn largest(name: &str, student: &str, teacher: &str) -> Vec<(String, f32, Vec<usize>)> {
-    let mut method = find(name).with_defaults();
+    let mut method = find(name).unwrap().with_defaults();
     let shapes = shapes_of(method.as_ref(), student, &[teacher]);
     method.choose_maps(&shapes);
     let connectors = method.connectors(&shapes).into_iter().map(|own| own.graph);
