@@ -8,6 +8,7 @@
 //! The instruction set is chosen at run time; `FACULTY_ISA=scalar|avx2|avx512` forces one.
 #![expect(unsafe_code, reason = "micro-kernels")]
 
+pub mod activation;
 pub mod allocator;
 pub mod batch_norm;
 pub mod channels;
@@ -15,6 +16,7 @@ pub mod conv2d;
 pub mod elementwise;
 pub mod isa;
 pub mod linear;
+
 mod parallel;
 pub mod pool;
 pub mod resize;
@@ -22,6 +24,7 @@ mod scratch;
 mod simd;
 mod sizes;
 pub mod softmax_kl;
+mod special;
 pub mod squared_error;
 #[cfg(test)]
 mod testing;

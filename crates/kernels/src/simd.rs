@@ -27,6 +27,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `max(x, 0)`; NaN stays NaN.
     fn relu(self, x: Self::V) -> Self::V;
+    /// `a * b + c` of single floats, rounded as [`mul_add`](Self::mul_add) does; loops over it
+    /// become vector code.
+    fn fused(a: f32, b: f32, c: f32) -> f32;
 
     /// Loads `LANES` floats.
     ///

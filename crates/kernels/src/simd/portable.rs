@@ -48,6 +48,10 @@ impl Simd for Portable {
         x.map(|x| if x < 0.0 { 0.0 } else { x })
     }
     #[inline(always)]
+    fn fused(a: f32, b: f32, c: f32) -> f32 {
+        fused(a, b, c)
+    }
+    #[inline(always)]
     unsafe fn load(self, from: *const f32) -> Self::V {
         // SAFETY: the caller promises `LANES` readable floats; an array has no padding.
         unsafe { from.cast::<[f32; LANES]>().read() }
