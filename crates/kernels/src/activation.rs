@@ -99,6 +99,18 @@ macro_rules! with_constant {
     };
 }
 
+impl Activation {
+    /// Replaces every value by the function's.
+    #[inline(always)]
+    pub(crate) fn replace<S: Simd>(self, values: &mut [f32]) {
+        with_constant!(self, F => {
+            for x in values {
+                *x = F.at::<S>(*x).0;
+            }
+        });
+    }
+}
+
 /// One task of [`activate`].
 struct Values<'a>(Activation, &'a [f32], &'a mut [f32]);
 

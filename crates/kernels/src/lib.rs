@@ -16,6 +16,7 @@ pub mod conv2d;
 pub mod elementwise;
 pub mod isa;
 pub mod linear;
+pub mod matmul;
 
 mod parallel;
 pub mod pool;
