@@ -12,6 +12,7 @@ pub mod activation;
 pub mod allocator;
 pub mod batch_norm;
 pub mod channels;
+mod columns;
 pub mod conv2d;
 pub mod elementwise;
 pub mod isa;

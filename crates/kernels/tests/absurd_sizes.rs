@@ -10,6 +10,7 @@ use faculty_kernels::batch_norm::{
 use faculty_kernels::channels::{ChannelsShape, Side, join_channels, join_channels_backward};
 use faculty_kernels::conv2d::{self, Conv2dShape, Conv2dShapeError};
 use faculty_kernels::linear::{LinearShape, linear, linear_backward};
+use faculty_kernels::matmul::{Finish, Matrix, MatrixMut, matmul};
 use faculty_kernels::pool::{self, AdaptiveShape, PoolShape};
 use faculty_kernels::resize::{resize_bilinear, resize_bilinear_backward};
 use faculty_kernels::softmax_kl::{SoftmaxKl, cross_entropy_rows, softmax_kl};
@@ -186,6 +187,38 @@ fn attack_linear(sizes: &mut Sizes) {
     });
 }
 
+fn attack_products(sizes: &mut Sizes) {
+    let [rows, columns, depth] = [sizes.next(), sizes.next(), sizes.next()];
+    let pitches = [sizes.next(), sizes.next(), sizes.next()];
+    let (a, left) = slice(&[rows, depth]);
+    let (b, right) = slice(&[depth, columns]);
+    let (c, output) = slice(&[rows, columns]);
+    let (bias, d) = slice(&[columns]);
+    let what = format!("[{rows}, {columns}, {depth}], {pitches:?}");
+    attack(&what, left && right && output && d, || {
+        let residual = &c.clone();
+        let finish = Finish::Residual { bias: Some(&bias), residual };
+        let (a, b) = (Matrix::new(&a, [rows, depth]), Matrix::new(&b, [depth, columns]));
+        matmul(a, b, finish, MatrixMut::new(&mut c.clone(), [rows, columns]));
+    });
+    // Rows apart: the last one need not be whole.
+    let holds = |len: usize, [rows, columns]: [usize; 2], pitch: usize| {
+        let last = rows.saturating_sub(1).checked_mul(pitch);
+        let need = last.and_then(|last| last.checked_add(columns));
+        pitch >= columns && (rows == 0 || columns == 0 || need.is_some_and(|need| need <= len))
+    };
+    let fits = holds(a.len(), [depth, rows], pitches[0])
+        && holds(b.len(), [columns, depth], pitches[1])
+        && holds(c.len(), [rows, columns], pitches[2]);
+    attack(&what, fits, || {
+        let left = Matrix::with_pitch(&a, [depth, rows], pitches[0]).transposed();
+        let right = Matrix::with_pitch(&b, [columns, depth], pitches[1]).transposed();
+        let mut c = c.clone();
+        let target = MatrixMut::with_pitch(&mut c, [rows, columns], pitches[2]);
+        matmul(left, right, Finish::Add, target);
+    });
+}
+
 fn attack_channels(sizes: &mut Sizes) {
     let shape = ChannelsShape {
         batch: sizes.next(),
@@ -272,6 +305,7 @@ fn no_kernel_takes_slices_shorter_than_its_sizes_say() {
             attack_convolutions(sizes);
             attack_pools(sizes);
             attack_linear(sizes);
+            attack_products(sizes);
             attack_channels(sizes);
             attack_losses(sizes);
             attack_norms(sizes);
