@@ -16,12 +16,15 @@ mod columns;
 pub mod conv2d;
 pub mod elementwise;
 pub mod isa;
+pub mod layer_norm;
 pub mod linear;
 pub mod matmul;
 
 mod parallel;
 pub mod pool;
 pub mod resize;
+pub mod rms_norm;
+pub mod row_norm;
 mod scratch;
 mod simd;
 mod sizes;
