@@ -15,6 +15,7 @@ pub mod channels;
 mod columns;
 pub mod conv2d;
 pub mod elementwise;
+pub mod embedding;
 pub mod isa;
 pub mod layer_norm;
 pub mod linear;
