@@ -14,6 +14,7 @@ pub mod batch_norm;
 pub mod channels;
 mod columns;
 pub mod conv2d;
+pub mod dropout;
 pub mod elementwise;
 pub mod embedding;
 pub mod isa;
