@@ -26,6 +26,7 @@ mod parallel;
 pub mod pool;
 pub mod resize;
 pub mod rms_norm;
+pub mod rotary;
 pub mod row_norm;
 mod scratch;
 mod simd;
