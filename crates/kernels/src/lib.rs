@@ -10,6 +10,7 @@
 
 pub mod activation;
 pub mod allocator;
+pub mod attention;
 pub mod batch_norm;
 pub mod channels;
 mod columns;
