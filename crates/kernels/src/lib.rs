@@ -18,6 +18,7 @@ pub mod conv2d;
 pub mod dropout;
 pub mod elementwise;
 pub mod embedding;
+pub mod head_loss;
 pub mod isa;
 pub mod layer_norm;
 pub mod linear;
