@@ -61,6 +61,7 @@ impl Head<'_> {
     fn check(&self, whose: &str, rows: usize, classes: usize) {
         let (width, hidden, weight) = (self.width, self.hidden.len(), self.weight.len());
         let want = [rows, classes].map(|n| sizes::elements([n, width]));
+        assert!(width > 0, "the {whose}'s head has a width of 0");
         assert!(
             [hidden, weight] == want,
             "the {whose}'s head has {hidden} and {weight} values, {want:?} expected for {rows} \
@@ -112,8 +113,8 @@ pub struct RowLoss {
 /// The terms of every row, and the gradients of the loss if there is room for them.
 ///
 /// # Panics
-/// If a length does not match, a label is not below `classes`, or the temperature is not greater
-/// than 0.
+/// If a length does not match, a width is 0, a label is not below `classes`, or the temperature is
+/// not greater than 0.
 pub fn head_loss(
     classes: usize,
     student: Head<'_>,

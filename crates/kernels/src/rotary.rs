@@ -71,7 +71,7 @@ pub fn rotate(rotary: &Rotary, turn: Turn, positions: &[u32], values: &mut [f32]
     );
     assert!(base > 0.0, "`base` is {base}, it must be positive");
     let pairs = rotated / 2;
-    if row == 0 || pairs == 0 {
+    if values.is_empty() || pairs == 0 {
         return;
     }
     let step = |pair: usize| base.powf(-2.0 * pair as f64 / rotated as f64);

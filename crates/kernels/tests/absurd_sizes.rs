@@ -3,16 +3,26 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use faculty_kernels::attention::{
+    AttentionGrads, AttentionShape, RelativeBias, Samples, attention, attention_backward,
+};
 use faculty_kernels::batch_norm::{
     NormShape, ReluGate, batch_norm_inference, batch_norm_inference_backward, batch_norm_train,
     batch_norm_train_backward,
 };
 use faculty_kernels::channels::{ChannelsShape, Side, join_channels, join_channels_backward};
 use faculty_kernels::conv2d::{self, Conv2dShape, Conv2dShapeError};
+use faculty_kernels::dropout::dropout;
+use faculty_kernels::embedding::{EmbeddingShape, embedding, embedding_backward};
+use faculty_kernels::head_loss::{Head, HeadGrads, Targets, head_loss};
+use faculty_kernels::layer_norm::{layer_norm, layer_norm_backward};
 use faculty_kernels::linear::{LinearShape, linear, linear_backward};
 use faculty_kernels::matmul::{Finish, Matrix, MatrixMut, matmul};
 use faculty_kernels::pool::{self, AdaptiveShape, PoolShape};
 use faculty_kernels::resize::{resize_bilinear, resize_bilinear_backward};
+use faculty_kernels::rms_norm::{rms_norm, rms_norm_backward};
+use faculty_kernels::rotary::{Rotary, RotaryLayout, Turn, rotate};
+use faculty_kernels::row_norm::RowsShape;
 use faculty_kernels::softmax_kl::{SoftmaxKl, cross_entropy_rows, softmax_kl};
 use faculty_kernels::squared_error::squared_error;
 
@@ -297,6 +307,112 @@ fn attack_norms(sizes: &mut Sizes) {
     }
 }
 
+fn attack_row_norms(sizes: &mut Sizes) {
+    let shape = RowsShape { rows: sizes.next(), width: sizes.next() };
+    let (x, a) = slice(&[shape.rows, shape.width]);
+    let (w, b) = slice(&[shape.width]);
+    let (r, c) = slice(&[shape.rows]);
+    let (what, fits) = (format!("{shape:?}"), a && b && c);
+    let [mut y, mut gamma, mut beta] = [x.clone(), w.clone(), w.clone()];
+    let [mut mean, mut rstd] = [r.clone(), r.clone()];
+    attack(&what, fits, || layer_norm(&shape, &x, &w, &w, 1e-5, &mut y, &mut mean, &mut rstd));
+    attack(&what, fits, || rms_norm(&shape, &x, &w, 1e-5, &mut y, &mut rstd));
+    attack(&what, fits, || {
+        layer_norm_backward(&shape, &x, &w, &r, &r, &x, &mut y, &mut gamma, &mut beta);
+    });
+    attack(&what, fits, || rms_norm_backward(&shape, &x, &w, &r, &x, &mut y, &mut gamma));
+}
+
+fn attack_rows_of_tokens(sizes: &mut Sizes) {
+    let shape = EmbeddingShape { vocabulary: sizes.next(), width: sizes.next() };
+    // Their number is that of the ids, so never absurd itself.
+    let tokens = sizes.next() % 17;
+    let (table, a) = slice(&[shape.vocabulary, shape.width]);
+    let (rows, b) = slice(&[tokens, shape.width]);
+    let ids = vec![0_u32; tokens];
+    let fits = a && b && (shape.vocabulary > 0 || tokens == 0);
+    let what = format!("{shape:?}, {tokens} tokens");
+    attack(&what, fits, || embedding(&shape, &table, &ids, &mut rows.clone()));
+    attack(&what, fits, || embedding_backward(&shape, &ids, &rows, &mut table.clone()));
+    let keys: Vec<u64> = ids.iter().map(|&id| u64::from(id)).collect();
+    attack(&what, b, || {
+        dropout(shape.width, &keys, 0.5, &mut rows.clone());
+    });
+    let layout = [RotaryLayout::Halves, RotaryLayout::Interleaved][sizes.next() % 2];
+    let [heads, width, rotated] = [sizes.next(), sizes.next(), sizes.next()];
+    let rotary = Rotary { heads, width, rotated, base: 1e4, layout };
+    let (values, c) = slice(&[tokens, heads, width]);
+    let fits = c && rotated <= width && rotated.is_multiple_of(2);
+    attack(&format!("{rotary:?}, {tokens} tokens"), fits, || {
+        rotate(&rotary, Turn::Back, &ids, &mut values.clone());
+    });
+}
+
+fn attack_attention(sizes: &mut Sizes) {
+    let shape = AttentionShape {
+        heads: sizes.next(),
+        kv_heads: sizes.next(),
+        width: sizes.next(),
+        scale: 1.0,
+        causal: sizes.next().is_multiple_of(2),
+        window: Some(sizes.next()).filter(|window| window % 3 > 0),
+    };
+    let (queries, keys) = ([0, sizes.next()], [0, sizes.next()]);
+    let length = [sizes.next().min(keys[1])];
+    let samples = Samples::with_keys(&queries, &keys).with_key_lengths(&length);
+    let reach = sizes.next();
+    let (q, a) = slice(&[queries[1], shape.heads, shape.width]);
+    let (k, b) = slice(&[keys[1], shape.kv_heads, shape.width]);
+    let (lse, c) = slice(&[shape.heads, queries[1]]);
+    let distances = reach.wrapping_mul(2).wrapping_add(1);
+    let (values, d) = slice(&[shape.heads, distances]);
+    let d = d && (reach < usize::MAX / 2 || shape.heads == 0);
+    let bias = RelativeBias { reach, values: &values };
+    let fits = shape.validate().is_ok() && a && b && c && d;
+    let what = format!("{shape:?}, {samples:?}, {reach}");
+    attack(&what, fits, || {
+        let (mut y, mut sums) = (q.clone(), lse.clone());
+        attention(&shape, &samples, Some(&bias), &q, &k, &k, &mut y, &mut sums);
+    });
+    attack(&what, fits, || {
+        let [mut query, mut key, mut value] = [q.clone(), k.clone(), k.clone()];
+        let mut by_bias = values.clone();
+        let grads = AttentionGrads {
+            query: &mut query,
+            key: &mut key,
+            value: &mut value,
+            bias: &mut by_bias,
+        };
+        attention_backward(&shape, &samples, Some(&bias), &q, &k, &k, &q, &lse, &q, grads);
+    });
+}
+
+fn attack_heads(sizes: &mut Sizes) {
+    // The rows are those of the labels, so never absurd themselves.
+    let (rows, classes) = (sizes.next() % 17, sizes.next());
+    let widths = sizes.pair();
+    let [student, teacher] = widths.map(|width| (slice(&[rows, width]), slice(&[classes, width])));
+    let (factor, a) = slice(&[rows]);
+    let labels = vec![0; factor.len()];
+    let fits = a && student.0.1 && student.1.1 && teacher.0.1 && teacher.1.1;
+    let fits = fits && (classes > 0 || rows == 0) && !widths.contains(&0);
+    attack(&format!("{rows} rows, {classes} classes, {widths:?}"), fits, || {
+        let [(own_hidden, own_weight), (hidden, weight)] =
+            [&student, &teacher].map(|(hidden, weight)| (&hidden.0[..], &weight.0[..]));
+        let own = Head { hidden: own_hidden, weight: own_weight, width: widths[0] };
+        let teacher = Head { hidden, weight, width: widths[1] };
+        let targets = Targets {
+            labels: &labels,
+            ce_factor: &factor,
+            teacher: Some((teacher, &factor)),
+            temperature: 2.0,
+        };
+        let (mut hidden, mut weight) = (own_hidden.to_vec(), own_weight.to_vec());
+        let grads = HeadGrads { hidden: &mut hidden, weight: &mut weight };
+        let _ = head_loss(classes, own, &targets, Some(grads));
+    });
+}
+
 #[test]
 fn no_kernel_takes_slices_shorter_than_its_sizes_say() {
     quietly(|| {
@@ -309,6 +425,10 @@ fn no_kernel_takes_slices_shorter_than_its_sizes_say() {
             attack_channels(sizes);
             attack_losses(sizes);
             attack_norms(sizes);
+            attack_row_norms(sizes);
+            attack_rows_of_tokens(sizes);
+            attack_attention(sizes);
+            attack_heads(sizes);
         }
     });
 }

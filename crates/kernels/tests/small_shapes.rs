@@ -6,10 +6,15 @@
 //! A convolution is linear in its input and in its weight, so
 //! `⟨g, conv(x; w)⟩ = ⟨input_grad(g; w), x⟩ = ⟨weight_grad(x, g), w⟩` checks all three passes.
 
+use faculty_kernels::attention::{
+    AttentionGrads, AttentionShape, Samples, attention, attention_backward,
+};
 use faculty_kernels::batch_norm::{
     NormShape, ReluGate, batch_norm_train, batch_norm_train_backward,
 };
 use faculty_kernels::conv2d::{Conv2dShape, conv2d_fused, conv2d_input_grad, conv2d_weight_grad};
+use faculty_kernels::embedding::{EmbeddingShape, embedding, embedding_backward};
+use faculty_kernels::matmul::{Finish, Matrix, MatrixMut, matmul};
 
 fn numbers(len: usize, seed: u64) -> Vec<f32> {
     (0..len as u64)
@@ -134,4 +139,81 @@ fn batch_norm_gradients_are_orthogonal_to_what_it_ignores() {
         let by_residual: f32 = own(&residual_grad).iter().sum();
         assert!((by_residual - beta_grad[channel]).abs() < 1e-4, "beta of channel {channel}");
     }
+}
+
+#[test]
+fn products_of_all_layouts_are_the_formula() {
+    for [rows, columns, depth] in [[1, 1, 1], [7, 18, 5], [13, 9, 10], [3, 40, 0]] {
+        let (a, b) = (numbers(rows * depth, 1), numbers(depth * columns, 2));
+        let bias = numbers(columns, 3);
+        for layout in 0..4 {
+            let (left, right) = (layout % 2 == 0, layout / 2 == 0);
+            let at = |data: &[f32], [i, j]: [usize; 2], sizes: [usize; 2], plain: bool| -> f32 {
+                if plain { data[i * sizes[1] + j] } else { data[j * sizes[0] + i] }
+            };
+            let view = |data, [rows, columns]: [usize; 2], plain| -> Matrix<'_> {
+                if plain {
+                    Matrix::new(data, [rows, columns])
+                } else {
+                    Matrix::new(data, [columns, rows]).transposed()
+                }
+            };
+            let mut c = vec![f32::NAN; rows * columns];
+            matmul(
+                view(&a, [rows, depth], left),
+                view(&b, [depth, columns], right),
+                Finish::Bias { bias: &bias },
+                MatrixMut::new(&mut c, [rows, columns]),
+            );
+            for (i, &got) in c.iter().enumerate() {
+                let (row, column) = (i / columns, i % columns);
+                let terms = (0..depth).map(|k| {
+                    at(&a, [row, k], [rows, depth], left)
+                        * at(&b, [k, column], [depth, columns], right)
+                });
+                let want = bias[column] + terms.sum::<f32>();
+                assert!((got - want).abs() < 1e-5, "{rows} {columns} {depth}: {got}, {want}");
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_passes_what_it_gets_by_value() {
+    let shape = AttentionShape {
+        heads: 2,
+        kv_heads: 1,
+        width: 9,
+        scale: 0.3,
+        causal: true,
+        window: Some(4),
+    };
+    let samples = Samples::new(&[0, 5, 12]);
+    let (query, key) = (numbers(12 * 18, 1), numbers(12 * 9, 2));
+    let (value, grad) = (numbers(12 * 9, 3), numbers(12 * 18, 4));
+    let (mut output, mut lse) = (vec![f32::NAN; 12 * 18], vec![f32::NAN; 24]);
+    attention(&shape, &samples, None, &query, &key, &value, &mut output, &mut lse);
+    let [mut by_query, mut by_key, mut by_value] = [&query, &key, &value].map(|x| x.clone());
+    let grads = AttentionGrads {
+        query: &mut by_query,
+        key: &mut by_key,
+        value: &mut by_value,
+        bias: &mut [],
+    };
+    attention_backward(&shape, &samples, None, &query, &key, &value, &output, &lse, &grad, grads);
+    // The output is linear in the values; a factor of the scores is one of queries or keys.
+    let want = dot(&grad, &output);
+    assert!((dot(&by_value, &value) - want).abs() < 1e-4);
+    assert!((dot(&by_query, &query) - dot(&by_key, &key)).abs() < 1e-4);
+}
+
+#[test]
+fn embedding_is_adjoint_to_its_gradient() {
+    let shape = EmbeddingShape { vocabulary: 5, width: 3 };
+    let (table, grad, ids) = (numbers(15, 1), numbers(12, 2), [4, 0, 4, 1]);
+    let mut output = vec![f32::NAN; 12];
+    embedding(&shape, &table, &ids, &mut output);
+    let mut table_grad = vec![0.0; 15];
+    embedding_backward(&shape, &ids, &grad, &mut table_grad);
+    assert!((dot(&grad, &output) - dot(&table_grad, &table)).abs() < 1e-5);
 }
