@@ -3,10 +3,11 @@
 
 use rayon::prelude::*;
 
+use super::epilogue::Epilogue;
 use super::pack::{Layout, add_residual};
 use super::passes::{Pass, Passes};
+use super::shape::Conv2dShape;
 use super::weight_grad::chunks;
-use super::{Conv2dShape, Epilogue};
 use crate::isa::{Isa, Kernel};
 use crate::scratch::Scratch;
 use crate::simd::Simd;

@@ -8,9 +8,10 @@
 
 use rayon::prelude::*;
 
+use super::epilogue::Epilogue;
 use super::pack::{Layout, Panels, add_residual};
 use super::passes::{Pass, Passes};
-use super::{Conv2dShape, Epilogue};
+use super::shape::Conv2dShape;
 use crate::isa::{Isa, Kernel};
 use crate::scratch::Scratch;
 use crate::simd::Simd;

@@ -4,8 +4,8 @@
 //! falls into `s × s` phases of input positions; each is a stride-1 convolution of the output
 //! gradient with the taps that meet this phase, turned.
 
-use super::Conv2dShape;
 use super::pack::Border;
+use super::shape::Conv2dShape;
 
 /// A convolution of the packed image for one set of output positions.
 pub(super) struct Pass {

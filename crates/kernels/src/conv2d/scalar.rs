@@ -1,7 +1,7 @@
 //! The convolutions as plain loops with `f64` sums: the reference of the tests and the baseline
 //! of the benches.
 
-use super::Conv2dShape;
+use super::shape::Conv2dShape;
 
 /// Calls `visit(input, weight, output)` with the indices of every product of the convolution.
 fn for_each_product(shape: &Conv2dShape, mut visit: impl FnMut(usize, usize, usize)) {

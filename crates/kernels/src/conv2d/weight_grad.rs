@@ -8,9 +8,9 @@
 
 use rayon::prelude::*;
 
-use super::Conv2dShape;
 use super::pack::Layout;
 use super::passes::Passes;
+use super::shape::Conv2dShape;
 use crate::isa::{Isa, Kernel};
 use crate::parallel::ELEMENTS_PER_TASK;
 use crate::scratch::Scratch;

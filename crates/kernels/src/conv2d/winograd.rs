@@ -16,9 +16,10 @@ pub(super) mod weight_grad;
 use rayon::prelude::*;
 
 use super::direct::{BLOCK, tile};
+use super::epilogue::Epilogue;
 use super::pack::{Border, Layout, Panels, add_residual};
 use super::passes::Pass;
-use super::{Conv2dShape, Epilogue};
+use super::shape::Conv2dShape;
 use crate::isa::{Isa, Kernel};
 use crate::parallel::SharedMut;
 use crate::scratch::Scratch;

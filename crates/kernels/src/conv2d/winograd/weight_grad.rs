@@ -10,8 +10,8 @@
 
 use rayon::prelude::*;
 
-use super::super::Conv2dShape;
 use super::super::pack::{Border, Layout};
+use super::super::shape::Conv2dShape;
 use super::super::weight_grad::{BLOCK, band, kernel_row};
 use super::transform::{POINTS, grad_tile, input_tile, kernel_tile};
 use super::{Plan, TILE, point_stride};
