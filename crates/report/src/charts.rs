@@ -6,32 +6,21 @@ use faculty_records::report_data::{LevelWeights, TeachersDetail, WeightSpread};
 use faculty_records::run::EpochRecord;
 use faculty_records::statistics::mean;
 
+use self::ink::{BESIDE, STUDENT, teacher_ink};
 pub(crate) use self::trade_off::trade_off;
 use crate::load::{Report, Run};
 use crate::results::{Entry, Kind, teachers_part};
 pub use crate::svg::Chart;
 use crate::svg::{
-    Bar, Line, LineChart, Reliability, Scale, Stack, areas, bars, calibration, dots, matrix, shares,
+    Bar, Line, LineChart, Reliability, Scale, Stack, areas, bars, calibration, dots, matrix,
+    run_mark, shares,
 };
 
+mod ink;
 mod trade_off;
 
-/// Colour of the student where teachers stand beside it.
-const STUDENT: usize = 0;
-/// Colour of what is not in question.
-const BESIDE: usize = 7;
 /// More classes than this are too many rows: the student's weakest are drawn.
 const MOST_ROWS: usize = 30;
-
-/// A teacher's colour and its mark for filters.
-pub(crate) fn teacher_ink(at: usize) -> (usize, String) {
-    (1 + at % 6, format!("teacher-{at}"))
-}
-
-/// What belongs to a group of runs, for switching it off.
-pub(crate) fn run_mark(at: usize) -> String {
-    format!("run-{at}")
-}
 
 /// A level of teacher weights in words.
 pub(crate) fn level_name(level: &str) -> &str {
@@ -54,18 +43,6 @@ pub fn all(report: &Report) -> Vec<Chart> {
         charts.extend(trade_off(run));
     }
     charts
-}
-
-/// A chart, if there is something to draw; `draw` gets what is told instead of seen.
-fn chart(
-    id: &str,
-    title: &str,
-    caption: &str,
-    draw: impl FnOnce(&str) -> Option<String>,
-) -> Option<Chart> {
-    let svg = draw(&format!("{title}. {caption}"))?;
-    let (id, title, caption) = (id.to_owned(), title.to_owned(), caption.to_owned());
-    Some(Chart { id, title, caption, svg, log: None })
 }
 
 /// Accuracy of everybody, and of a comparison the differences.
@@ -109,10 +86,11 @@ pub(crate) fn answer(report: &Report) -> Vec<Chart> {
         true => "one deviation over the seeds for students, 95 % (Wilson) for others.",
         false => "95 % interval (Wilson) for the number of images.",
     };
-    let mut charts: Vec<Chart> =
-        chart("accuracy", "Accuracy", &caption, |words| bars(&rows, "top-1 accuracy, %", words))
-            .into_iter()
-            .collect();
+    let mut charts: Vec<Chart> = Chart::drawn("accuracy", "Accuracy", &caption, |words| {
+        bars(&rows, "top-1 accuracy, %", words)
+    })
+    .into_iter()
+    .collect();
     let Some(comparison) = &report.comparison else { return charts };
     let rows: Vec<Bar> = comparison
         .rows
@@ -136,9 +114,9 @@ pub(crate) fn answer(report: &Report) -> Vec<Chart> {
         .collect();
     let title = format!("Difference to {}", comparison.reference);
     let caption = "Points of top-1, paired by seed. Dot: mean; small marks: single seeds; line: \
-                   interval by Student's t, corrected for the number of methods. A line that \
+                   interval by a moderated t, corrected for the number of methods. A line that \
                    crosses 0 is no evidence.";
-    charts.extend(chart("difference", &title, caption, |words| {
+    charts.extend(Chart::drawn("difference", &title, caption, |words| {
         dots(&rows, "points of top-1 accuracy", Some(0.0), words)
     }));
     charts
@@ -188,7 +166,7 @@ pub(crate) fn learning(report: &Report) -> Vec<Chart> {
         digits,
     };
     let both = |id: &str, title: &str, caption: &str, curves: &LineChart| {
-        let drawn = chart(id, title, caption, |words| curves.draw(words))?;
+        let drawn = Chart::drawn(id, title, caption, |words| curves.draw(words))?;
         let log = curves.log(&format!("{title}, logarithmic axis. {caption}"));
         Some(Chart { log, ..drawn })
     };
@@ -208,9 +186,12 @@ pub(crate) fn learning(report: &Report) -> Vec<Chart> {
                    learnt. Level lines: teachers on the validation part."
                 .to_owned();
     }
-    charts.extend(chart("learning", "Accuracy over the epochs", &(caption + seeds), |words| {
-        epochs("top-1 accuracy, %", lines, 1, Scale::Close).draw(words)
-    }));
+    charts.extend(Chart::drawn(
+        "learning",
+        "Accuracy over the epochs",
+        &(caption + seeds),
+        |words| epochs("top-1 accuracy, %", lines, 1, Scale::Close).draw(words),
+    ));
     let lines = group_lines(report, |record| record.validation.map(|own| own.nll));
     let caption = format!(
         "Negative log-likelihood of the true class on the validation part; lower is better.{seeds}"
@@ -272,7 +253,7 @@ fn loss_shares(report: &Report) -> Vec<Chart> {
         let rows: Vec<_> = report.groups().iter().map(row).collect();
         let caption =
             "Each term's constant times its value, as a share of the loss, in the last epoch.";
-        charts.extend(chart("terms-last", "What the loss is made of", caption, |words| {
+        charts.extend(Chart::drawn("terms-last", "What the loss is made of", caption, |words| {
             shares(&rows, words)
         }));
     }
@@ -292,7 +273,7 @@ fn loss_shares(report: &Report) -> Vec<Chart> {
         _ => format!("Loss terms of {}", run.name),
     };
     let caption = "Each term's constant times its value, as a share of the whole loss.";
-    charts.extend(chart("terms", &title, caption, |words| areas(&stacks, &at, words)));
+    charts.extend(Chart::drawn("terms", &title, caption, |words| areas(&stacks, &at, words)));
     charts
 }
 
@@ -305,7 +286,7 @@ pub(crate) fn classes(run: &Run) -> Vec<Chart> {
             "Student of {} on the {} part ({} images). Right answers lie on the diagonal.",
             run.name, own.part, own.samples
         );
-        charts.extend(chart("confusion", "Confusion matrix", &caption, |words| {
+        charts.extend(Chart::drawn("confusion", "Confusion matrix", &caption, |words| {
             // Data of another size than the card: nothing to draw.
             let fits = own.per_class.len() == card.classes.len();
             fits.then(|| matrix(&own.confusion, &own.per_class, &card.classes, words))
@@ -354,7 +335,7 @@ pub(crate) fn classes(run: &Run) -> Vec<Chart> {
         "On the {part} part. Blue dot with 95 % interval (Wilson): student of {}.{key}{weakest}",
         run.name
     );
-    charts.extend(chart("classes", "Accuracy on each class", &caption, |words| {
+    charts.extend(Chart::drawn("classes", "Accuracy on each class", &caption, |words| {
         dots(&rows, "right, %", None, words)
     }));
     charts
@@ -390,7 +371,9 @@ pub(crate) fn calibrated(run: &Run) -> Option<Chart> {
         parts.join(", ")
     );
     let drawn = !all.is_empty();
-    chart("calibration", "Calibration", &caption, |words| drawn.then(|| calibration(&all, words)))
+    Chart::drawn("calibration", "Calibration", &caption, |words| {
+        drawn.then(|| calibration(&all, words))
+    })
 }
 
 /// Teacher weights over the epochs and against right and wrong answers.
@@ -416,7 +399,7 @@ pub(crate) fn teachers(run: &Run) -> Vec<Chart> {
         let (id, name) = (format!("weights-{}", plain(level)), level_name(level));
         let caption =
             "Mean over the training images of each epoch; the weights of all teachers sum to 1.";
-        charts.extend(chart(&id, &format!("Weight at the {name}"), caption, |words| {
+        charts.extend(Chart::drawn(&id, &format!("Weight at the {name}"), caption, |words| {
             lines.draw(words)
         }));
     }
@@ -458,7 +441,7 @@ fn right_and_wrong(detail: &TeachersDetail, level: &LevelWeights) -> Option<Char
          end of the training.",
         detail.part
     );
-    chart(&id, &title, &caption, |words| dots(&rows, "weight", None, words))
+    Chart::drawn(&id, &title, &caption, |words| dots(&rows, "weight", None, words))
 }
 
 /// Teachers in the order of the recipe, or as the metrics name them.

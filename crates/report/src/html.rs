@@ -5,13 +5,15 @@
 
 use std::fmt::Write as _;
 
-use crate::charts::{self, Chart};
+use self::figures::figures;
+use crate::charts;
 use crate::load::{Report, Run};
-use crate::svg::escape;
+use crate::svg::{escape, run_mark};
 use crate::table::Table;
 use crate::tables;
 
 mod explorer;
+mod figures;
 mod headline;
 
 pub use headline::headline;
@@ -151,7 +153,7 @@ fn switches(report: &Report) -> String {
         format!(
             "<label class=\"s{}\"><input type=\"checkbox\" checked=\"\" value=\"{}\"/>{}</label>",
             at % 8,
-            charts::run_mark(at),
+            run_mark(at),
             escape(name)
         )
     };
@@ -162,30 +164,6 @@ fn switches(report: &Report) -> String {
 /// A table that is closed at first.
 fn folded(title: &str, table: &Table) -> String {
     format!("<details><summary>{}</summary>{}</details>\n", escape(title), table.html())
-}
-
-/// Charts side by side as far as there is room.
-fn figures(charts: &[Chart]) -> String {
-    if charts.is_empty() {
-        return String::new();
-    }
-    let figure = |Chart { id, title, caption, svg, log }: &Chart| {
-        let log = log.as_ref().map_or_else(String::new, |log| {
-            let log = log.replacen("<svg ", "<svg hidden=\"\" ", 1);
-            format!(
-                "{log}<button class=\"log\" aria-pressed=\"false\" hidden=\"\">log scale</button>"
-            )
-        });
-        format!(
-            "<figure id=\"chart-{id}\"><figcaption><strong>{}</strong><span>{}</span></figcaption>{svg}\
-             {log}</figure>\n",
-            escape(title),
-            escape(caption)
-        )
-    };
-    // Rows without holes, where the screen is wide enough to choose.
-    let class = if matches!(charts.len(), 1 | 2 | 4) { "figures even" } else { "figures" };
-    format!("<div class=\"{class}\">{}</div>\n", charts.iter().map(figure).collect::<String>())
 }
 
 /// A sentence of ours, with what stands between backticks as code.

@@ -43,6 +43,25 @@ pub struct Chart {
     pub log: Option<String>,
 }
 
+impl Chart {
+    /// A chart, if there is something to draw; `draw` gets what is told instead of seen.
+    pub(crate) fn drawn(
+        id: &str,
+        title: &str,
+        caption: &str,
+        draw: impl FnOnce(&str) -> Option<String>,
+    ) -> Option<Self> {
+        let svg = draw(&format!("{title}. {caption}"))?;
+        let (id, title, caption) = (id.to_owned(), title.to_owned(), caption.to_owned());
+        Some(Self { id, title, caption, svg, log: None })
+    }
+}
+
+/// What belongs to a group of runs, for switching it off.
+pub(crate) fn run_mark(at: usize) -> String {
+    format!("run-{at}")
+}
+
 /// Text for HTML and XML, in elements and in quoted attributes. Characters that XML forbids become
 /// the replacement character.
 pub(crate) fn escape(text: &str) -> String {

@@ -3,7 +3,7 @@
 use faculty_records::class_accuracy::wilson;
 use faculty_records::quality::Quality;
 
-use super::{STUDENT, chart, teacher_ink};
+use super::ink::{STUDENT, teacher_ink};
 use crate::load::Run;
 use crate::results::teachers_part;
 use crate::svg::{Chart, Point, scatter};
@@ -51,7 +51,7 @@ pub(crate) fn trade_off(run: &Run) -> Option<Chart> {
          interval. Up and to the left is better.",
         bench.processor, bench.threads
     );
-    chart("trade-off", "Accuracy and latency", &caption, |words| {
+    Chart::drawn("trade-off", "Accuracy and latency", &caption, |words| {
         scatter(&points, ["latency, ms", "top-1, %"], words)
     })
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use faculty_records::report_data::{Answer, Example, TeachersDetail};
 
-use super::figures;
+use super::figures::figures;
 use crate::charts::{self, level_name, teacher_names};
 use crate::load::{Report, Run};
 use crate::svg::escape;

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    Anchor, Canvas, Ink, LETTER, Plot, WIDTH, short, spread_out, text_width, tick_labels, ticks,
+    Anchor, Canvas, Ink, LETTER, Plot, WIDTH, run_mark, short, spread_out, text_width, tick_labels,
+    ticks,
 };
 
 /// One part of the whole.
@@ -112,7 +113,7 @@ pub(crate) fn shares(rows: &[SharesRow], words: &str) -> Option<String> {
     }
     for (at, (name, parts)) in rows.iter().enumerate() {
         let top = head + row_height * at as f64;
-        let mark = crate::charts::run_mark(at);
+        let mark = run_mark(at);
         canvas.text(left - 8.0, top + 16.0, Anchor::End, Ink::Text, &short(name, letters));
         let mut x = left;
         for (part, share, colour) in parts {
