@@ -3,6 +3,7 @@
 mod data;
 mod examples;
 mod export;
+mod seeds;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use self::examples::{
 };
 use self::export::{BENCH_MODEL_EXAMPLES, EXPORT_EXAMPLES, PREDICT_EXAMPLES};
 pub(crate) use self::export::{BenchModelOptions, ExportOptions, PredictOptions};
+pub(crate) use self::seeds::Seeds;
 pub(crate) use self::size::Size;
 
 /// Knowledge distillation: several teachers in, one better student out.
@@ -217,10 +219,18 @@ pub(crate) struct CompareOptions {
     #[arg(long, value_name = "KEY=V1,V2,…", num_args = 0..=1, action = clap::ArgAction::Append,
           conflicts_with_all = ["methods", "against"], default_missing_value = "")]
     pub(crate) sweep: Option<Vec<String>>,
-    /// Seeds of each method, from that of the recipe on
-    #[arg(long, value_name = "N", default_value_t = 1,
-          value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub(crate) seeds: u32,
+    /// Seeds of each method, from that of the recipe on; `auto` goes on until every interval is narrower
+    /// than `--width`
+    #[arg(long, value_name = "N|auto", default_value_t = Seeds::Count(1))]
+    pub(crate) seeds: Seeds,
+    /// With `--seeds auto`: the width that every interval is to stay below, points of top-1 from end to
+    /// end
+    #[arg(long, value_name = "POINTS", value_parser = seeds::points)]
+    pub(crate) width: Option<f64>,
+    /// With `--seeds auto`: the most seeds of each method
+    #[arg(long, value_name = "N", default_value_t = 20,
+          value_parser = clap::value_parser!(u32).range(3..=1000))]
+    pub(crate) max_seeds: u32,
     /// What the others are compared with [default: `aver` if it is among them, else `ce`]
     #[arg(long, value_name = "NAME")]
     pub(crate) against: Option<String>,

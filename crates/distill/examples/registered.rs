@@ -18,7 +18,7 @@ use std::sync::atomic::AtomicBool;
 use burn::Tensor;
 use burn::tensor::Int;
 use faculty_data::{DataError, Dataset, Format, FormatReader, ImageSet, ReadOptions};
-use faculty_distill::comparison::{CheckedComparison, Comparison, ComparisonPlan};
+use faculty_distill::comparison::{CheckedComparison, Comparison, ComparisonPlan, SIGNIFICANCE};
 use faculty_distill::losses::{mean_cross_entropy, weighted_kl};
 use faculty_distill::methods::{
     self, Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights, Term,
@@ -259,6 +259,7 @@ fn compare(folder: &Path) -> Result<Comparison, Box<dyn Error>> {
         seeds: 2,
         against: None,
         overwrite: true,
+        level: SIGNIFICANCE,
     };
     let checked = CheckedComparison::new(&own, &dataset, plan)?;
     if let Some(cache) = checked.cache()? {

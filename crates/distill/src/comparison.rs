@@ -36,8 +36,9 @@ use faculty_teachers::cache::CachePlan;
 mod table;
 
 pub use faculty_records::comparison::{
-    ComparedRun, Comparison, ComparisonRow, MethodNote, Single, Spread, TeacherRow,
+    ComparedRun, Comparison, ComparisonRow, MethodNote, Sequential, Single, Spread, TeacherRow,
 };
+pub use faculty_records::statistics::SIGNIFICANCE;
 
 /// The student alone: in every comparison.
 const ALONE: &str = "ce";
@@ -55,6 +56,9 @@ pub struct ComparisonPlan {
     pub seeds: usize,
     /// What the others are compared with; `aver` if it takes part, otherwise `ce`.
     pub against: Option<String>,
+    /// Chance of any wrong verdict, when no method differs: [`SIGNIFICANCE`], or what one of several looks
+    /// may spend of it (`statistics::Look`).
+    pub level: f64,
     /// Begin anew: remove the planned runs that are there.
     pub overwrite: bool,
 }

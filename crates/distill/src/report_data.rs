@@ -9,6 +9,8 @@ use faculty_records::report_data::{
     Answer, Confusion, ReportData, StudentDetail, TeacherDetail, TeachersDetail,
 };
 
+use faculty_records::right_answers::RightAnswers;
+
 use crate::error::Result;
 use crate::learner::{Learner, LearnerBatch};
 use crate::metrics::QualityMeter;
@@ -74,11 +76,14 @@ fn student_detail(
     let classes = student.classes();
     let mut plan = Inference::new(student, &[]);
     let mut meter = QualityMeter::default();
-    let (mut said, mut labels) = (Vec::new(), Vec::new());
+    let (mut said, mut labels, mut right) = (Vec::new(), Vec::new(), Vec::new());
     for_each_batch(part, views, |batch| {
         let logits = plan.run(&batch.inputs, batch.len());
         meter.add(logits, &batch.labels);
-        said.extend(answers(logits, classes));
+        let own = answers(logits, classes);
+        let sure = own.iter().zip(&batch.labels).map(|(own, &label)| *own == Some(label));
+        right.extend(batch.ids.iter().copied().zip(sure));
+        said.extend(own);
         labels.extend_from_slice(&batch.labels);
         Ok(())
     })?;
@@ -97,6 +102,7 @@ fn student_detail(
         calibration: meter.calibration(),
         per_class: class_accuracies(&said, &labels, classes),
         confusion,
+        right: Some(RightAnswers::of(right)),
     })
 }
 

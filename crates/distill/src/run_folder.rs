@@ -252,6 +252,12 @@ impl RunFolder {
         write_atomically(&path, text.as_bytes()).map_err(Error::io("write", path))
     }
 
+    /// What was looked at when the run ended; none where that is missing or of another layout.
+    pub(crate) fn report(&self) -> Option<ReportData> {
+        let text = fs::read_to_string(self.path.join("report.json")).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
     /// The card of a finished run.
     pub(crate) fn card(&self) -> Result<Option<RunCard>> {
         let path = self.path.join("card.json");

@@ -92,6 +92,17 @@ pub struct TeacherRow {
     pub quality: Quality,
 }
 
+/// A comparison that went on until its intervals were narrow enough.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sequential {
+    /// Looks so far.
+    pub looks: usize,
+    /// What every interval was to be narrower than, points.
+    pub width: f64,
+    /// The widest one, points.
+    pub widest: f64,
+}
+
 /// What came out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
@@ -119,6 +130,9 @@ pub struct Comparison {
     pub reference: String,
     /// Chance of any wrong verdict, when no method differs.
     pub significance: f64,
+    /// How it came to its number of seeds, if it went on until they told enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequential: Option<Sequential>,
     /// One a method.
     pub rows: Vec<ComparisonRow>,
     /// Methods that learn from one of several teachers.
@@ -132,4 +146,18 @@ pub struct Comparison {
     /// Methods that never come to their full strength, since their warm-up is as long as the runs.
     #[serde(default)]
     pub warming_up: Vec<MethodNote>,
+}
+
+impl Comparison {
+    /// The method with the widest interval, and its width in points; none with one seed.
+    #[must_use]
+    pub fn widest_interval(&self) -> Option<(&str, f64)> {
+        let widths = self.compared().filter_map(|(name, own)| Some((name, own.interval?.width())));
+        widths.max_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    /// Methods with what the seeds say of them, without the reference.
+    pub fn compared(&self) -> impl Iterator<Item = (&str, &Paired)> {
+        self.rows.iter().filter_map(|row| Some((&*row.method, row.against_reference.as_ref()?)))
+    }
 }

@@ -12,5 +12,7 @@ pub mod number;
 pub mod plan;
 pub mod quality;
 pub mod report_data;
+pub mod right_answers;
 pub mod run;
 pub mod statistics;
+mod verdict;

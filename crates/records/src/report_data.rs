@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::class_accuracy::ClassAccuracy;
 use crate::quality::CalibrationBin;
+use crate::right_answers::RightAnswers;
 use crate::statistics::mean;
 
 /// Everything in `report.json`.
@@ -35,6 +36,10 @@ pub struct StudentDetail {
     pub per_class: Vec<ClassAccuracy>,
     /// What was answered how often, label by label; combinations that never occurred are left out.
     pub confusion: Vec<Confusion>,
+    /// Which samples were right, for comparing two students image by image; none in files of earlier
+    /// versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub right: Option<RightAnswers>,
 }
 
 /// One cell of a confusion matrix.

@@ -19,8 +19,8 @@ const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 pub fn view(report: &Report, width: usize) -> String {
     let width = width.max(NARROWEST);
     let mut lines: Vec<String> = vec![report.title.clone(), String::new()];
-    lines.extend(report.notes.iter().flat_map(|note| wrapped(&format!("note: {note}"), width)));
     lines.extend(crate::html::headline(report).iter().flat_map(|line| wrapped(line, width)));
+    lines.extend(report.notes.iter().flat_map(|note| wrapped(&format!("note: {note}"), width)));
     let results = results(report);
     if !results.rows.is_empty() {
         lines.extend(results.text().lines().map(str::to_owned));

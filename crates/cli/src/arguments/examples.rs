@@ -85,6 +85,7 @@ Examples:
   faculty compare recipe.toml --methods aver,ca-mkd --seeds 5
   faculty compare recipe.toml --methods all --set data.views=4 --set train.epochs=30
   faculty compare recipe.toml --methods aver,ebkd,ca-mkd --against ebkd --output runs/weighting
+  faculty compare recipe.toml --methods aver,ca-mkd --seeds auto --width 0.5
   faculty compare recipe.toml --sweep
   faculty compare recipe.toml --sweep method.temperature=2,4,8 --sweep method.beta=10,50,200
 

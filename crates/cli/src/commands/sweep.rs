@@ -13,7 +13,7 @@ use faculty_files::write_atomically;
 use serde_json::json;
 
 use super::{beside, cache, load_recipe, open_data, shown, stop_on_interrupt, use_threads};
-use crate::arguments::CompareOptions;
+use crate::arguments::{CompareOptions, Seeds};
 use crate::failure::Failure;
 use crate::progress::{RunsProgress, print_json};
 use crate::table::{self, Align, percent};
@@ -22,6 +22,13 @@ use crate::table::{self, Align, percent};
 const MOST: usize = 2000;
 
 pub(crate) fn run(options: &CompareOptions, wanted: &[String]) -> Result<(), Failure> {
+    let Seeds::Count(seeds) = options.seeds else {
+        return Err(Failure::Usage {
+            what: "a sweep needs a number of seeds".to_owned(),
+            hint: "give it one, for example `--seeds 3`".to_owned(),
+        });
+    };
+    let seeds = seeds as usize;
     let recipe = load_recipe(&options.recipe, &options.sets)?.recipe;
     use_threads(recipe.train.threads)?;
     let folder = options.output.clone().unwrap_or_else(|| beside(&recipe, "sweep"));
@@ -35,17 +42,13 @@ pub(crate) fn run(options: &CompareOptions, wanted: &[String]) -> Result<(), Fai
             candidates.push(Candidate { sets, recipe: own });
         }
     }
-    let plan = SweepPlan {
-        folder: folder.clone(),
-        candidates,
-        seeds: options.seeds as usize,
-        overwrite: options.overwrite,
-    };
+    let plan =
+        SweepPlan { folder: folder.clone(), candidates, seeds, overwrite: options.overwrite };
     let stop = stop_on_interrupt();
     let dataset = open_data(&recipe)?;
     let checked = CheckedSweep::new(plan, &dataset)?;
     let (rounds, epochs) = checked.rounds();
-    let runs = rounds.iter().map(|own| own.settings).sum::<usize>() * options.seeds as usize;
+    let runs = rounds.iter().map(|own| own.settings).sum::<usize>() * seeds;
     if !options.json {
         let steps: Vec<String> = rounds
             .iter()

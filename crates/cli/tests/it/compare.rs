@@ -78,10 +78,16 @@ fn killed_twice_and_started_again_it_gives_the_table_of_an_undisturbed_compariso
     let started = Instant::now();
     let undisturbed = project.run(&to("calm")).expect(0);
     let whole = started.elapsed();
-    for part in ["teacher ada (resnet14)", "ensemble", "student ce", "student ca-mkd", "reference"]
-    {
+    for part in ["teacher ada (resnet14)", "ensemble", "\nce ", "\nca-mkd ", "reference"] {
         assert!(undisturbed.stdout.contains(part), "no `{part}` in:\n{}", undisturbed.stdout);
     }
+    // The verdict comes first, then what it would take, then a table for 80 columns.
+    let mut blocks = undisturbed.stdout.split("\n\n");
+    let verdict = blocks.next().unwrap();
+    assert!(verdict.contains("better than aver") && verdict.contains("on 3 seeds"), "{verdict}");
+    let table = blocks.next().unwrap();
+    assert!(table.contains("mean-of-logits") && table.contains("NLL"), "{table}");
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
 
     let cards = || {
         let names = project.files();
@@ -119,7 +125,15 @@ fn killed_twice_and_started_again_it_gives_the_table_of_an_undisturbed_compariso
     let csv = std::fs::read_to_string(project.path("killed/comparison.csv")).unwrap();
     assert_eq!(csv.lines().count(), 16);
     let markdown = std::fs::read_to_string(project.path("killed/comparison.md")).unwrap();
-    assert!(markdown.contains("| student ca-mkd | no evidence"), "{markdown}");
+    assert!(markdown.starts_with("**") && markdown.contains("| student ca-mkd | "), "{markdown}");
+    // Every run has kept which images it got right.
+    let json = std::fs::read_to_string(project.path("calm/comparison.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    for row in json["rows"].as_array().unwrap() {
+        let own = &row["against_reference"];
+        let kept = own["per_image"]["low"].as_f64() < own["per_image"]["high"].as_f64();
+        assert!(own.is_null() || kept, "{own}");
+    }
     let other = [&to("killed")[..], &["--set", "train.epochs=3"]].concat();
     let ran = project.run(&other).expect(2);
     assert!(ran.stderr.contains("`train.epochs` (then 2, now 3)"), "{}", ran.stderr);
@@ -226,9 +240,34 @@ fn all_methods_leave_out_those_that_cannot_run_and_say_why() {
     ] {
         assert!(ran.stderr.contains(told) && ran.stdout.contains(told), "{}", ran.stderr);
     }
-    for name in ["student aver", "student ca-mkd", "student ebkd", "on one seed"] {
+    for name in ["\naver ", "\nca-mkd ", "\nebkd ", "one seed cannot tell"] {
         assert!(ran.stdout.contains(name), "no `{name}` in:\n{}", ran.stdout);
     }
+}
+
+#[test]
+fn it_goes_on_until_its_intervals_are_narrow_enough() {
+    let project = with_teachers("aver", "");
+    let compare = |more: &[&str]| {
+        let args = ["compare", "distill.toml", "--methods", "aver", "--seeds", "auto"];
+        let sets = ["--set", "train.epochs=1", "--set", "data.views=1"];
+        project.run(&[&args[..], &sets, more].concat()).expect(0)
+    };
+    // Any interval will do: three seeds, the first look.
+    let ran = compare(&["--width", "10000"]);
+    assert!(ran.stdout.contains("is narrower than 10000 after 3 seeds"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("this was look 1"), "{}", ran.stdout);
+    // None will: as many as allowed, and the runs that are there are kept.
+    let ran = compare(&["--width", "0.0001", "--max-seeds", "5"]);
+    assert!(ran.stderr.contains("6 of 6 runs are finished already"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("going on to 4 seeds"), "{}", ran.stderr);
+    let reached = "is not yet narrower than 0.0001 after 4 seeds";
+    assert!(ran.stdout.contains(reached), "{}", ran.stdout);
+    let text = std::fs::read_to_string(project.path("runs/distill-comparison/comparison.json"));
+    let json: serde_json::Value = serde_json::from_str(&text.unwrap()).unwrap();
+    assert_eq!(json["sequential"]["looks"], 2);
+    // 5 % / (2 · 3)
+    assert!((json["significance"].as_f64().unwrap() - 0.05 / 6.0).abs() < 1e-12);
 }
 
 #[test]
@@ -238,6 +277,10 @@ fn bad_input_is_refused_before_anything_is_written() {
     for (more, parts) in [
         (&["--methods", "ca-mdk"][..], &["unknown method `ca-mdk`", "did you mean `ca-mkd`?"][..]),
         (&["--methods", "aver", "--seeds", "0"], &["--seeds"]),
+        (&["--methods", "aver", "--seeds", "auto"], &["needs a width", "hint: add for example"]),
+        (&["--methods", "aver", "--seeds", "3", "--width", "1"], &["`--width`", "hint: "]),
+        (&["--methods", "aver", "--seeds", "auto", "--width", "0"], &["--width", "above 0"]),
+        (&["--sweep", "--seeds", "auto", "--width", "1"], &["a sweep needs a number of seeds"]),
         (&["--methods", "aver", "--against", "kd"], &["`kd` is not among", "hint: "]),
         (&["--methods", "ce"], &["no method to compare with `ce`", "hint: "]),
         (&[], &["--methods"]),

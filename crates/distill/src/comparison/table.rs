@@ -1,12 +1,14 @@
 //! What a comparison gives: means over the seeds, differences paired by seed, verdicts.
 
 use faculty_records::comparison::{ComparedRun, Comparison, ComparisonRow, Spread, TeacherRow};
+use faculty_records::right_answers::RightAnswers;
 
 use super::CheckedComparison;
 use crate::metrics::Quality;
 use crate::preflight::Report;
 use crate::record::RunCard;
-use crate::statistics::{Paired, SIGNIFICANCE, compare_paired};
+use crate::run_folder::RunFolder;
+use crate::statistics::{Paired, compare_paired, per_image};
 
 impl CheckedComparison<'_> {
     pub(super) fn summary(&self, cards: &[Vec<RunCard>], report: Option<&Report>) -> Comparison {
@@ -20,15 +22,16 @@ impl CheckedComparison<'_> {
         let names = self.methods();
         let base = names.iter().position(|name| *name == self.reference).unwrap_or(0);
         let others: Vec<usize> = (0..names.len()).filter(|&at| at != base).collect();
-        let difference = |&at: &usize| -> Vec<f64> {
-            let pairs = cards[at].iter().zip(&cards[base]);
-            pairs.map(|(own, base)| quality(own).top1 - quality(base).top1).collect()
-        };
-        let differences: Vec<Vec<f64>> = others.iter().map(difference).collect();
-        let mut paired: Vec<Option<Paired>> = vec![None; names.len()];
+        let top1 =
+            |at: usize| -> Vec<f64> { cards[at].iter().map(|card| quality(card).top1).collect() };
+        let accuracies: Vec<Vec<f64>> = others.iter().map(|&at| top1(at)).collect();
         let resolution = 100.0 / samples.max(1) as f64;
-        for (&at, own) in others.iter().zip(compare_paired(&differences, resolution)) {
-            paired[at] = Some(own);
+        let compared_ones = compare_paired(&top1(base), &accuracies, resolution, self.plan.level);
+        let answers: Vec<_> = others.iter().map(|&at| self.right_answers(at, &cards[at])).collect();
+        let images = per_image(&self.right_answers(base, &cards[base]), &answers);
+        let mut paired: Vec<Option<Paired>> = vec![None; names.len()];
+        for ((&at, own), images) in others.iter().zip(compared_ones).zip(images) {
+            paired[at] = Some(Paired { per_image: images, ..own });
         }
         let row = |((cards, against_reference), name): ((&Vec<RunCard>, Option<Paired>), &str)| {
             let runs: Vec<ComparedRun> = cards.iter().map(compared).collect();
@@ -62,13 +65,20 @@ impl CheckedComparison<'_> {
             teachers_part: report.map(|report| report.part.clone()),
             teachers: report.map(teacher_rows).unwrap_or_default(),
             reference: self.reference.clone(),
-            significance: SIGNIFICANCE,
+            significance: self.plan.level,
+            sequential: None,
             rows,
             single: self.single(),
             left_out: self.left_out.clone(),
             live: self.live(),
             warming_up: self.warming_up(),
         }
+    }
+
+    /// Which samples each student of a method got right, as far as its runs have kept it.
+    fn right_answers(&self, at: usize, cards: &[RunCard]) -> Vec<RightAnswers> {
+        let folders = cards.iter().map(|card| RunFolder::at(&self.run_folder(at, card.seed)));
+        folders.filter_map(|folder| folder.report()?.student?.right).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use faculty_data::{Normalisation, ViewSettings};
-use faculty_distill::comparison::{CheckedComparison, ComparisonPlan};
+use faculty_distill::comparison::{CheckedComparison, ComparisonPlan, SIGNIFICANCE};
 use faculty_distill::compute::Compute;
 use faculty_distill::evaluate::network_quality;
 use faculty_distill::learner::{Learner, LearnerBatch};
@@ -357,6 +357,7 @@ fn misfits_of_later_students_are_refused_before_anything_is_written() {
         methods: None,
         seeds: 1,
         against: None,
+        level: SIGNIFICANCE,
         overwrite: false,
     };
     let error = CheckedComparison::new(&recipe, &dataset(), plan).err().unwrap();

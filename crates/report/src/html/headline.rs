@@ -1,6 +1,6 @@
 //! The answer in a few sentences.
 
-use faculty_records::statistics::Verdict;
+use faculty_records::comparison::Comparison;
 
 use crate::load::{Report, Run};
 use crate::results::{Entry, Kind};
@@ -116,42 +116,18 @@ fn beside(entries: &[Entry], students: &[&Entry]) -> Option<String> {
     Some(format!("Teachers on the {part} part: {}.{student}", parts.join(", ")))
 }
 
-fn of_comparison(
-    comparison: &faculty_records::comparison::Comparison,
-    entries: &[Entry],
-) -> Vec<String> {
-    let reference = &comparison.reference;
-    let named = |wanted: Verdict| {
-        let own = comparison.rows.iter().filter_map(|row| {
-            let own = row.against_reference.as_ref().filter(|own| own.verdict == wanted)?;
-            Some((own.mean, format!("{}: {}", row.method, own.words(reference))))
-        });
-        let mut own: Vec<(f64, String)> = own.collect();
-        own.sort_by(|a, b| b.0.total_cmp(&a.0));
-        own.into_iter().map(|(_, words)| words).collect::<Vec<String>>()
-    };
-    let (helps, hurts, open) =
-        (named(Verdict::Helps), named(Verdict::Hurts), named(Verdict::NoEvidence));
-    let seeds = comparison.seeds.len();
-    let mut lines = Vec::new();
-    let mut say = |own: &[String]| {
-        if !own.is_empty() {
-            lines.push(format!("{}.", own.join("; ")));
+fn of_comparison(comparison: &Comparison, entries: &[Entry]) -> Vec<String> {
+    let sentence = |text: String| {
+        let named = comparison.rows.iter().any(|row| text.starts_with(&format!("{} ", row.method)));
+        let mut letters = text.chars();
+        match letters.next() {
+            // Names stay as they are.
+            Some(first) if !named => format!("{}{}.", first.to_uppercase(), letters.as_str()),
+            _ => format!("{text}."),
         }
     };
-    if helps.is_empty() {
-        say(&[format!(
-            "No method is shown to be better than {reference} on {seeds} seed{}",
-            if seeds == 1 { "" } else { "s" }
-        )]);
-    }
-    say(&helps);
-    say(&hurts);
-    say(&open);
-    if seeds == 1 {
-        lines
-            .push("One seed says nothing of the luck of the seed: use `--seeds 3` or more.".into());
-    }
+    let mut lines = vec![sentence(comparison.verdict())];
+    lines.extend(comparison.seeds_needed().map(sentence));
     let students: Vec<&Entry> = entries.iter().filter(|own| own.kind == Kind::Student).collect();
     let best = students.iter().max_by(|a, b| a.top1.total_cmp(&b.top1));
     if let Some(best) = best {
