@@ -2,7 +2,8 @@
 crates/distill/tests/golden.
 
     python3 bench/methods/gradients.py                 # all pairs of networks
-    python3 bench/methods/gradients.py resnet --only dkd
+    python3 bench/methods/gradients.py resnet --only dkd           # shows it
+    python3 bench/methods/gradients.py --only reviewkd --write     # in the files that are there
 
 Needs torch, numpy, safetensors. Networks, trained parts, images and costs are functions of their
 names, here and in crates/distill/tests/it/gradients.rs: `filled` says how. A file holds for each method
@@ -15,19 +16,20 @@ import pathlib
 
 import numpy
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import draws
 from nets import NETWORKS, Scope, Values
 from step import METHODS, Step, student_outputs, teacher_count
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "crates" / "distill" / "tests" / "golden"
-# Student, teachers, side of the images.
+# Student, teachers, side of the images, and their name: of some, those were taken at which no ReLU of the
+# student reads a value that rounding in f32 might give the other sign.
 PAIRS = {
-    "resnet": ("resnet8x0.5", ["resnet8", "resnet14"], 16),
-    "wrn": ("wrn_16_1", ["wrn_16_1", "wrn_16_2"], 16),
-    "vgg": ("vgg8", ["vgg8", "vgg8"], 16),
-    "mobilenet": ("MobileNetV2", ["MobileNetV2", "resnet8"], 32),
+    "resnet": ("resnet8x0.5", ["resnet8", "resnet14"], 16, "images"),
+    "wrn": ("wrn_16_1", ["wrn_16_1", "wrn_16_2"], 16, "images"),
+    "vgg": ("vgg8", ["vgg8", "vgg8"], 16, "images.5"),
+    "mobilenet": ("MobileNetV2", ["MobileNetV2", "resnet8"], 32, "images"),
 }
 BATCH, CLASSES, EPOCH, DRAW = 8, 10, 2, 77
 DIRECTIONS = 4
@@ -74,9 +76,9 @@ def class_cost(k):
 
 def one_step(method, pair):
     """The loss, and gradients by name."""
-    student, teachers, side = PAIRS[pair]
+    student, teachers, side, name = PAIRS[pair]
     teachers = teachers[: teacher_count(method, len(teachers))]
-    images = rounded("images", (BATCH, 3, side, side)) * (3 * side * side / 2) ** 0.5
+    images = rounded(name, (BATCH, 3, side, side)) * (3 * side * side / 2) ** 0.5
     images = images.float().double()
     frozen = Values(rounded, trained=False)
     said = [
@@ -113,10 +115,12 @@ def seen(name, gradient):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pairs", nargs="*", default=list(PAIRS))
-    parser.add_argument("--only", help="print these methods alone, write nothing")
+    parser.add_argument("--only", help="these methods alone, printed")
+    parser.add_argument("--write", action="store_true", help="and put into the files")
     arguments = parser.parse_args()
     for pair in arguments.pairs or PAIRS:
-        tensors = {}
+        path = GOLDEN / f"gradients_{pair}.safetensors"
+        tensors = load_file(path) if arguments.only and arguments.write else {}
         for method in METHODS:
             if arguments.only and method not in arguments.only.split(","):
                 continue
@@ -129,10 +133,9 @@ def main():
             if arguments.only:
                 for name, row in zip(gradients, rows):
                     print(f"  {name:40} " + " ".join(f"{v:12.5g}" for v in row))
-        if not arguments.only:
+        if arguments.write or not arguments.only:
             GOLDEN.mkdir(exist_ok=True)
-            facts = {"case": "gradients", "params": "{}", "pair": pair}
-            save_file(tensors, GOLDEN / f"gradients_{pair}.safetensors", facts)
+            save_file(tensors, path, {"case": "gradients", "params": "{}", "pair": pair})
 
 
 if __name__ == "__main__":

@@ -174,10 +174,11 @@ def semckd(s):
 
 
 def hierarchical(a, b):
-    """HCL of two maps."""
-    total, whole = squared(a, b).mean(), 1.0
-    for weight, side in ((0.5, 4), (0.25, 2), (0.125, 1)):
+    """HCL of two maps: each smaller size has half the weight of the one before it."""
+    total, whole, weight = squared(a, b).mean(), 1.0, 1.0
+    for side in (4, 2, 1):
         if side < a.shape[2]:
+            weight /= 2
             whole += weight
             total = total + weight * squared(resize(a, side, side), resize(b, side, side)).mean()
     return total / whole

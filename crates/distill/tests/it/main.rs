@@ -8,6 +8,7 @@ mod combinations;
 mod data;
 mod faults;
 mod finite_differences;
+mod gradients;
 mod heads;
 mod ikd;
 mod methods;
