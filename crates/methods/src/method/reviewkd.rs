@@ -8,8 +8,8 @@
 //!   x   = BN(Conv1×1(F_S))                                                    to `width` channels
 //!   x   = a₀ x + a₁ y,  (a₀, a₁) = sigmoid(Conv1×1([x, y])),  y repeated to x's size; not at the first
 //!   out = BN(Conv3×3(x repeated to the teacher's size))                       compared with F_T
-//! HCL(out, F_T) = mean of squared differences at full size (weight 1) and averaged to 4×4, 2×2, 1×1
-//!                 (½, ¼, ⅛), as far as they are smaller, divided by the sum of the weights
+//! HCL(out, F_T) = mean of squared differences at full size (weight 1) and averaged to those of 4×4,
+//!                 2×2 and 1×1 that are smaller (½, ¼, ⅛ in turn), divided by the sum of the weights
 //! L             = mean_b CE_b(z_S) + min(epoch/warm-up, 1) β Σ HCL
 //! ```
 //! # Shapes
