@@ -3,7 +3,8 @@
 //! Student resnet20 on 3×32×32 images, batch 64, 100 classes; three teachers resnet20 (fewer where
 //! the method takes fewer) whose outputs are given, as from a cache. Works take turns, and the
 //! median of the rounds counts, each one the mean of ten steps with whatever the method does between
-//! them. Prints the rows of `crates/methods/src/costs.rs`.
+//! them. Prints the rows of `crates/methods/src/costs.rs`. Names behind `--` choose methods, to which `ce`
+//! is added.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its result")]
 
 use std::time::Instant;
@@ -123,7 +124,13 @@ fn main() {
     let (images, labels) = (images(), labels());
     // A method that trains its teachers runs them as well, whatever is given.
     let fixed = METHODS.iter().filter(|info| !info.with_defaults().needs(EPOCH).learning_teachers);
-    let mut works: Vec<Work> = fixed.map(prepare).collect();
+    let names: Vec<String> =
+        std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
+    let wanted = |info: &&MethodInfo| {
+        let name = info.spec.name;
+        names.is_empty() || name == "ce" || names.iter().any(|own| own == name)
+    };
+    let mut works: Vec<Work> = fixed.filter(wanted).map(prepare).collect();
     for round in 0..=ROUNDS {
         for work in &mut works {
             // The first round warms up.
