@@ -9,18 +9,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use faculty_data::SampleId;
 use faculty_data::rng::Stream;
+use faculty_data::{SampleId, View};
 use faculty_distill::class_cost::ClassCost;
 use faculty_distill::compute::Compute;
 use faculty_distill::learner::{Learner, LearnerBatch, TrainingSamples};
 use faculty_distill::methods::{METHODS, MethodInfo};
 use faculty_distill::tap::Tap;
-use faculty_distill::teacher::{
-    NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource, traits_of,
-};
 use faculty_nets::weights::Array;
 use faculty_nets::{MapShape, Network};
+use faculty_teachers::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource, traits_of};
 use faculty_testkit::Case;
 
 use crate::finite_differences::profiles;
@@ -141,14 +139,14 @@ fn one_step(
     learner.set_memory(memory).unwrap();
 
     let asked = learner.method().needs(EPOCH).teacher_taps;
-    let view = TeacherBatch { ids: &ids, view: 0, images: &images };
+    let view = TeacherBatch { ids: &ids, view: View::Train(0), inputs: (&images).into() };
     let outputs: Vec<TeacherOutputs> =
         sources.iter_mut().map(|source| source.outputs(&view, &asked).unwrap()).collect();
     let record = learner.gradients(&LearnerBatch {
         epoch: EPOCH,
         draw: DRAW,
         ids: &ids,
-        images: &images,
+        inputs: (&images).into(),
         labels: &labels,
         teachers: &outputs,
     });
