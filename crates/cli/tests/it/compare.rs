@@ -296,6 +296,9 @@ fn bad_input_is_refused_before_anything_is_written() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_it_with_130_and_a_hint() {
+    if crate::project::ignores_interrupts("ctrl_c_ends_it_with_130_and_a_hint") {
+        return;
+    }
     let project = with_teachers("aver", "");
     let args = ["compare", "distill.toml", "--methods", "aver", "--set", "train.epochs=2000"];
     let child = Command::new(env!("CARGO_BIN_EXE_faculty"))

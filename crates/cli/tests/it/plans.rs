@@ -104,6 +104,11 @@ fn bad_plans_are_refused_before_anything_is_written() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_in_a_later_student_ends_it_with_130_and_resume_goes_on() {
+    if crate::project::ignores_interrupts(
+        "ctrl_c_in_a_later_student_ends_it_with_130_and_resume_goes_on",
+    ) {
+        return;
+    }
     let project = Project::new();
     project.write("plan.toml", recipe("kd", BORN_AGAIN));
     let args = ["distill", "plan.toml", "--set", "train.epochs=40"];

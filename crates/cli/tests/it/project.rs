@@ -36,6 +36,21 @@ pub(crate) fn signal(child: &Child, name: &str) {
     assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
 }
 
+/// Whether the tests were started with Ctrl-C ignored, as a shell starts what runs in the background.
+/// Programs inherit that and keep it, so that there is nothing to test then.
+#[cfg(unix)]
+pub(crate) fn ignores_interrupts(test: &str) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    // Bit 1 is SIGINT, which is signal 2.
+    let ignored = mask >> 1 & 1 == 1;
+    if ignored {
+        eprintln!("{test} is skipped: SIGINT is ignored here, start the tests in the foreground");
+    }
+    ignored
+}
+
 /// A folder that goes away with its test.
 pub(crate) struct Project {
     folder: tempfile::TempDir,

@@ -172,6 +172,11 @@ fn end(child: Child, lines: BufReader<std::process::ChildStdout>) -> (Option<i32
 
 #[test]
 fn ctrl_c_and_sigterm_save_exit_with_130_and_say_how_to_go_on() {
+    if crate::project::ignores_interrupts(
+        "ctrl_c_and_sigterm_save_exit_with_130_and_say_how_to_go_on",
+    ) {
+        return;
+    }
     let project = Project::new();
     let folder: PathBuf = project.path("runs/recipe");
     for name in ["-INT", "-TERM"] {
