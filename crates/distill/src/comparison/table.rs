@@ -26,11 +26,11 @@ impl CheckedComparison<'_> {
             |at: usize| -> Vec<f64> { cards[at].iter().map(|card| quality(card).top1).collect() };
         let accuracies: Vec<Vec<f64>> = others.iter().map(|&at| top1(at)).collect();
         let resolution = 100.0 / samples.max(1) as f64;
-        let compared_ones = compare_paired(&top1(base), &accuracies, resolution, self.plan.level);
+        let verdicts = compare_paired(&top1(base), &accuracies, resolution, self.plan.level);
         let answers: Vec<_> = others.iter().map(|&at| self.right_answers(at, &cards[at])).collect();
         let images = per_image(&self.right_answers(base, &cards[base]), &answers);
         let mut paired: Vec<Option<Paired>> = vec![None; names.len()];
-        for ((&at, own), images) in others.iter().zip(compared_ones).zip(images) {
+        for ((&at, own), images) in others.iter().zip(verdicts).zip(images) {
             paired[at] = Some(Paired { per_image: images, ..own });
         }
         let row = |((cards, against_reference), name): ((&Vec<RunCard>, Option<Paired>), &str)| {
@@ -75,10 +75,11 @@ impl CheckedComparison<'_> {
         }
     }
 
-    /// Which samples each student of a method got right, as far as its runs have kept it.
+    /// Which samples each student of a method got right; empty if a run has not kept it.
     fn right_answers(&self, at: usize, cards: &[RunCard]) -> Vec<RightAnswers> {
         let folders = cards.iter().map(|card| RunFolder::at(&self.run_folder(at, card.seed)));
-        folders.filter_map(|folder| folder.report()?.student?.right).collect()
+        let answers = folders.map(|folder| folder.report()?.student?.right);
+        answers.collect::<Option<Vec<RightAnswers>>>().unwrap_or_default()
     }
 }
 
