@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::class_accuracy::wilson;
+
 /// Bins of the expected calibration error (Guo et al., ICML 2017, use 15).
 const CALIBRATION_BINS: usize = 15;
 
@@ -22,7 +24,24 @@ pub struct Quality {
     pub samples: usize,
 }
 
+/// Fewer samples than this are a small part: accuracies on it differ by points from part to part.
+const SMALL_PART: usize = 2000;
+
 impl Quality {
+    /// Where the true accuracy lies with 95 % confidence, percent: Wilson's interval for the number of
+    /// samples.
+    #[must_use]
+    pub fn interval(&self) -> [f64; 2] {
+        let right = (self.top1 / 100.0 * self.samples as f64).round() as usize;
+        wilson(right, self.samples).map(|share| 100.0 * share)
+    }
+
+    /// [`Quality::interval`], where the samples are so few that accuracies should not stand without it.
+    #[must_use]
+    pub fn interval_of_small_part(&self) -> Option<[f64; 2]> {
+        (self.samples < SMALL_PART).then(|| self.interval())
+    }
+
     /// Whether all logits behind it were numbers.
     #[must_use]
     pub fn is_finite(&self) -> bool {
@@ -170,6 +189,16 @@ mod tests {
         meter.add(&[f32::NAN; 10], &[0]);
         meter.add(&[f32::NAN, 1.0], &[1]);
         assert_eq!(meter.quality().unwrap().top1, 0.0);
+    }
+
+    #[test]
+    fn small_parts_have_an_interval_to_show() {
+        let of = |samples| Quality { top1: 80.0, top5: 100.0, nll: 0.5, ece: 0.0, samples };
+        // 8 of 10: Wilson's published 0.490 to 0.943.
+        let [low, high] = of(10).interval_of_small_part().unwrap();
+        assert!((low - 49.02).abs() < 0.01 && (high - 94.33).abs() < 0.01, "{low} {high}");
+        assert_eq!(of(10_000).interval_of_small_part(), None);
+        assert!((of(10_000).interval()[0] - 79.2).abs() < 0.05);
     }
 
     #[test]

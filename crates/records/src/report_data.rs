@@ -97,6 +97,12 @@ pub struct Answer {
     pub of_label: f64,
 }
 
+/// Most examples of a run; a data set of more classes shows one of as many classes.
+pub const MOST_EXAMPLES: usize = 96;
+
+/// Most examples of one class.
+pub const MOST_OF_CLASS: usize = 8;
+
 /// A sample with everybody's answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Example {

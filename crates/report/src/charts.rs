@@ -6,16 +6,18 @@ use faculty_records::report_data::{LevelWeights, TeachersDetail, WeightSpread};
 use faculty_records::run::EpochRecord;
 use faculty_records::statistics::mean;
 
+pub(crate) use self::answer::answer;
 use self::ink::{BESIDE, STUDENT, teacher_ink};
 pub(crate) use self::trade_off::trade_off;
 use crate::load::{Report, Run};
-use crate::results::{Entry, Kind, teachers_part};
+use crate::results::teachers_part;
 pub use crate::svg::Chart;
 use crate::svg::{
-    Bar, Line, LineChart, Reliability, Scale, Stack, areas, bars, calibration, dots, matrix,
-    run_mark, shares,
+    Bar, Line, LineChart, Reliability, Scale, Stack, areas, calibration, dots, matrix, run_mark,
+    shares,
 };
 
+mod answer;
 mod ink;
 mod trade_off;
 
@@ -42,83 +44,6 @@ pub fn all(report: &Report) -> Vec<Chart> {
         charts.extend(teachers(run));
         charts.extend(trade_off(run));
     }
-    charts
-}
-
-/// Accuracy of everybody, and of a comparison the differences.
-pub(crate) fn answer(report: &Report) -> Vec<Chart> {
-    let entries = report.entries();
-    let row = |entry: &Entry| {
-        let student = entry.kind == Kind::Student;
-        Bar {
-            name: entry.label(),
-            values: vec![(entry.top1, if student { STUDENT } else { BESIDE })],
-            interval: Some(entry.interval),
-            label: format!("{:.1} %", entry.top1),
-            faint: !student,
-            mark: String::new(),
-            title: format!(
-                "{}: {:.2} % of {} {} images, {:.2} to {:.2}",
-                entry.label(),
-                entry.top1,
-                entry.samples,
-                entry.part,
-                entry.interval[0],
-                entry.interval[1]
-            ),
-        }
-    };
-    let rows: Vec<Bar> = entries.iter().map(row).collect();
-    let seeds = entries.iter().any(|entry| entry.deviation.is_some());
-    let part = |student: bool| {
-        let own = entries.iter().find(|entry| (entry.kind == Kind::Student) == student);
-        own.map(|entry| entry.part.clone())
-    };
-    let mut caption = match (part(false), part(true)) {
-        (Some(a), Some(b)) if a != b => {
-            format!("Students on the {b} part, teachers on the {a} part.")
-        }
-        (_, Some(part)) | (Some(part), None) => format!("On the {part} part."),
-        (None, None) => String::new(),
-    };
-    caption += " Whiskers: ";
-    caption += match seeds {
-        true => "one deviation over the seeds for students, 95 % (Wilson) for others.",
-        false => "95 % interval (Wilson) for the number of images.",
-    };
-    let mut charts: Vec<Chart> = Chart::drawn("accuracy", "Accuracy", &caption, |words| {
-        bars(&rows, "top-1 accuracy, %", words)
-    })
-    .into_iter()
-    .collect();
-    let Some(comparison) = &report.comparison else { return charts };
-    let rows: Vec<Bar> = comparison
-        .rows
-        .iter()
-        .filter_map(|row| {
-            let own = row.against_reference.as_ref()?;
-            let mut values = vec![(own.mean, STUDENT)];
-            values.extend(own.differences.iter().map(|&difference| (difference, BESIDE)));
-            Some(Bar {
-                name: row.method.clone(),
-                values,
-                interval: own.interval.map(|own| [own.low, own.high]),
-                label: own.margin.map_or_else(
-                    || format!("{:+.2}", own.mean),
-                    |margin| format!("{:+.2} ± {margin:.2}", own.mean),
-                ),
-                title: format!("{}: {}", row.method, own.words(&comparison.reference)),
-                ..Bar::default()
-            })
-        })
-        .collect();
-    let title = format!("Difference to {}", comparison.reference);
-    let caption = "Points of top-1, paired by seed. Dot: mean; small marks: single seeds; line: \
-                   interval by a moderated t, corrected for the number of methods. A line that \
-                   crosses 0 is no evidence.";
-    charts.extend(Chart::drawn("difference", &title, caption, |words| {
-        dots(&rows, "points of top-1 accuracy", Some(0.0), words)
-    }));
     charts
 }
 

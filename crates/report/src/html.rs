@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use self::figures::figures;
 use crate::charts;
 use crate::load::{Report, Run};
+use crate::recipes;
 use crate::svg::{escape, run_mark};
 use crate::table::Table;
 use crate::tables;
@@ -130,7 +131,7 @@ fn classes(run: &Run) -> String {
 }
 
 fn details(report: &Report) -> String {
-    let mut text = String::new();
+    let mut text = recipes::differences(report).map_or_else(String::new, |table| table.html());
     if let Some(run) = report.focus() {
         text += &tables::facts(run).map_or_else(String::new, |table| table.html());
         if let Some(last) = run.epochs.last() {

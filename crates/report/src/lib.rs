@@ -12,6 +12,7 @@ pub mod charts;
 mod error;
 pub mod html;
 mod load;
+mod recipes;
 mod results;
 mod svg;
 mod table;

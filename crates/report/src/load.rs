@@ -28,6 +28,8 @@ pub struct Run {
     pub data: Option<ReportData>,
     /// Size and speed, if they were measured.
     pub bench: Option<ModelBench>,
+    /// The text of its recipe.
+    pub recipe: Option<String>,
 }
 
 /// Everything that one report is about.
@@ -152,7 +154,8 @@ impl Run {
         fs::read_dir(path).map_err(Error::io("read", path))?;
         let metrics = read(&path.join("metrics.jsonl"))?;
         let card = read(&path.join("card.json"))?;
-        if metrics.is_none() && card.is_none() && !path.join("recipe.toml").exists() {
+        let recipe = read(&path.join("recipe.toml"))?;
+        if metrics.is_none() && card.is_none() && recipe.is_none() {
             return Ok(None);
         }
         let mut parse_note = |file: &str, error: &dyn std::fmt::Display| {
@@ -190,7 +193,7 @@ impl Run {
             ));
         }
         let (name, group, path) = (name.to_owned(), group.to_owned(), path.to_owned());
-        Ok(Some(Self { name, group, path, card, epochs, data, bench }))
+        Ok(Some(Self { name, group, path, card, epochs, data, bench, recipe }))
     }
 
     /// Whether its teachers count differently, so that there is something to explore.

@@ -1,6 +1,6 @@
 //! The numbers that a report is about: teachers, ensemble and students in one list.
 
-use faculty_records::class_accuracy::wilson;
+use faculty_records::comparison::{Comparison, ComparisonRow};
 use faculty_records::quality::Quality;
 use faculty_records::run::RunCard;
 use faculty_records::statistics::{deviation, mean};
@@ -37,6 +37,8 @@ pub struct Entry {
     pub deviation: Option<f64>,
     /// Accuracy on the validation part, percent.
     pub validation: Option<f64>,
+    /// Its interval there, likewise.
+    pub validation_interval: Option<[f64; 2]>,
     /// Nats.
     pub nll: f64,
     /// 0 to 1.
@@ -51,16 +53,16 @@ pub struct Entry {
 
 impl Entry {
     fn of(kind: Kind, name: &str, network: &str, part: &str, quality: Quality) -> Self {
-        let right = (quality.top1 / 100.0 * quality.samples as f64).round() as usize;
         Self {
             kind,
             name: name.to_owned(),
             network: network.to_owned(),
             part: part.to_owned(),
             top1: quality.top1,
-            interval: wilson(right, quality.samples).map(|share| 100.0 * share),
+            interval: quality.interval(),
             deviation: None,
             validation: (part == "validation").then_some(quality.top1),
+            validation_interval: (part == "validation").then(|| quality.interval()),
             nll: quality.nll,
             ece: quality.ece,
             samples: quality.samples,
@@ -129,10 +131,11 @@ fn student(run: &Run) -> Option<Entry> {
     };
     let validation = best.validation.map(|own| own.top1);
     let entry = Entry::of(Kind::Student, &run.name, &card.student, part, quality);
-    Some(Entry { validation, ..entry })
+    let validation_interval = best.validation.map(|own| own.interval());
+    Some(Entry { validation, validation_interval, ..entry })
 }
 
-fn of_comparison(comparison: &faculty_records::comparison::Comparison) -> Vec<Entry> {
+fn of_comparison(comparison: &Comparison) -> Vec<Entry> {
     let part = comparison.teachers_part.as_deref().unwrap_or("validation");
     let mut all: Vec<Entry> = Vec::new();
     for own in &comparison.teachers {
@@ -161,6 +164,7 @@ fn of_comparison(comparison: &faculty_records::comparison::Comparison) -> Vec<En
             interval: spread.map_or(entry.interval, |own| [middle - own, middle + own]),
             deviation: spread,
             validation: row.validation_top1.map(|own| own.mean),
+            validation_interval: validation_interval(row),
             nll: row.nll.mean,
             ece: row.ece.mean,
             seeds,
@@ -169,4 +173,11 @@ fn of_comparison(comparison: &faculty_records::comparison::Comparison) -> Vec<En
         });
     }
     all
+}
+
+/// One deviation over the seeds; of one seed Wilson's.
+fn validation_interval(row: &ComparisonRow) -> Option<[f64; 2]> {
+    let own = row.validation_top1?;
+    let alone = row.runs.first()?.validation?.interval();
+    Some(own.deviation.map_or(alone, |deviation| [own.mean - deviation, own.mean + deviation]))
 }

@@ -85,10 +85,15 @@ pub(super) fn qualities(
     classes: usize,
 ) -> String {
     let of = |name: &str, quality: Option<Quality>| {
-        quality.map(|Quality { top1, top5, nll, ece, .. }| {
+        quality.map(|quality| {
+            let Quality { top1, top5, nll, ece, samples } = quality;
             let top5 =
                 if shows_top5(classes) { format!(", top-5 {top5:.2} %") } else { String::new() };
-            format!("{name} top-1 {top1:.2} %{top5}, NLL {nll:.3}, ECE {ece:.3}")
+            let interval =
+                quality.interval_of_small_part().map_or_else(String::new, |[low, high]| {
+                    format!(" ({low:.1} to {high:.1} at 95 %, for {samples} images)")
+                });
+            format!("{name} top-1 {top1:.2} %{interval}{top5}, NLL {nll:.3}, ECE {ece:.3}")
         })
     };
     let parts = [of("test", test), of("validation", validation)];

@@ -134,6 +134,18 @@ fn notes(report: &Report) {
             "note: there is no validation part, so the test part is used; choose nothing by it"
         );
     }
+    let widest = report
+        .teachers
+        .iter()
+        .filter_map(|own| own.quality.interval_of_small_part())
+        .map(|[low, high]| 0.5 * (high - low))
+        .fold(0.0, f64::max);
+    if widest > 0.0 {
+        eprintln!(
+            "note: {} {} images are few: an accuracy on them is sure to ± {widest:.1} points (95 %)",
+            report.samples, report.part
+        );
+    }
     for teacher in &report.teachers {
         let TeacherReport { name, near_chance, allow_weak, calibrated, .. } = teacher;
         if *near_chance && *allow_weak {

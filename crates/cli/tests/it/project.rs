@@ -39,6 +39,7 @@ pub(crate) fn signal(child: &Child, name: &str) {
 /// Whether the tests were started with Ctrl-C ignored, as a shell starts what runs in the background.
 /// Programs inherit that and keep it, so that there is nothing to test then.
 #[cfg(unix)]
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 pub(crate) fn ignores_interrupts(test: &str) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -59,6 +59,7 @@ fn a_run_leaves_a_page_that_is_whole_and_safe() {
     let document = parsed(&page);
     for wanted in [
         "accuracy",
+        "same-part",
         "learning",
         "nll",
         "loss",
@@ -156,6 +157,7 @@ fn every_format_is_text_and_goes_where_it_belongs() {
     assert_eq!(json["files"][0], "both.html");
     let page = read(&project.path("both.html"));
     assert!(page.contains("points against"), "two students are compared");
+    assert!(page.contains("Where the recipes of these runs differ"), "no keys side by side");
     parsed(&page);
     project.run(&["report", "run", "--text", "--csv"]).expect(2);
     // Asked to leave it, a run leaves it.
@@ -245,7 +247,7 @@ fn a_comparison_says_its_verdict_first() {
     let page = read(&project.path("compared/report.html"));
     let document = parsed(&page);
     let drawn = charts(&document);
-    for wanted in ["accuracy", "difference", "learning", "terms-last", "weights-kd"] {
+    for wanted in ["accuracy", "same-part", "difference", "learning", "weights-kd"] {
         assert!(drawn.contains(&format!("chart-{wanted}")), "no `{wanted}` in {drawn:?}");
     }
     let lead = document.descendants().find(|node| node.attribute("class") == Some("lead"));

@@ -1,16 +1,10 @@
 //! Samples worth looking at: the teachers contradict each other.
 
 use faculty_data::{Part, thumbnail};
-use faculty_records::report_data::{Answer, Example};
+use faculty_records::report_data::{Answer, Example, MOST_EXAMPLES, MOST_OF_CLASS};
 
 use super::seen::Seen;
 use crate::preflight::answers;
-
-/// Most examples of a run; a data set of more classes shows one of as many classes.
-const MOST: usize = 96;
-
-/// Most examples of one class.
-const MOST_OF_CLASS: usize = 8;
 
 /// Longest side of an example's picture, pixels.
 const LARGEST_SIDE: u32 = 64;
@@ -47,7 +41,7 @@ fn contradiction(seen: &Seen, sample: usize) -> (usize, f64) {
 
 /// The most contradictory samples of each class, class by class.
 pub(super) fn choose(seen: &Seen, part: &Part, classes: usize) -> Vec<Example> {
-    let of_class = (MOST / classes.max(1)).clamp(1, MOST_OF_CLASS);
+    let of_class = (MOST_EXAMPLES / classes.max(1)).clamp(1, MOST_OF_CLASS);
     let mut ranked: Vec<((usize, f64), usize)> = (0..seen.labels.len())
         .map(|sample| (contradiction(seen, sample), sample))
         .filter(|((_, surely), _)| *surely > 0.0)
@@ -63,7 +57,7 @@ pub(super) fn choose(seen: &Seen, part: &Part, classes: usize) -> Vec<Example> {
         *own += 1;
         *own <= of_class
     });
-    ranked.truncate(MOST);
+    ranked.truncate(MOST_EXAMPLES);
     // Stable: within a class the most contradictory stay first.
     ranked.sort_by_key(|&(_, sample)| seen.labels[sample]);
     ranked.into_iter().map(|(_, sample)| example(seen, part, sample)).collect()

@@ -1,6 +1,5 @@
 //! Accuracy against latency.
 
-use faculty_records::class_accuracy::wilson;
 use faculty_records::quality::Quality;
 
 use super::ink::{STUDENT, teacher_ink};
@@ -25,12 +24,11 @@ pub(crate) fn trade_off(run: &Run) -> Option<Chart> {
             _ => bench.models.iter().skip(1).find(|own| own.name == name),
         };
         let (Some(measured), Some(quality)) = (measured, quality) else { return };
-        let right = (quality.top1 / 100.0 * quality.samples as f64).round() as usize;
         points.push(Point {
             name: format!("{name} ({})", measured.network),
             x: measured.latency_median_ms,
             y: quality.top1,
-            interval: wilson(right, quality.samples).map(|share| 100.0 * share),
+            interval: quality.interval(),
             colour,
             mark,
             title: format!(

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use faculty_records::report_data::{Answer, Example, TeachersDetail};
+use faculty_records::report_data::{Answer, Example, MOST_EXAMPLES, MOST_OF_CLASS, TeachersDetail};
 
 use super::figures::figures;
 use crate::charts::{self, level_name, teacher_names};
@@ -71,9 +71,11 @@ fn gallery(run: &Run, detail: &TeachersDetail, names: &[String]) -> String {
     levels.dedup();
     let mut text = format!(
         "<h3>Where the teachers disagree</h3><p>Images of the {} part on which the teachers contradict \
-         each other; first those where good teachers do (one near chance hardly counts). Confidence: the probability of the answer; weight: \
-         what {} gave the teacher for this image at the end of the training.</p>\
-         <div id=\"examples\" class=\"examples\">",
+         each other; first those where good teachers do (one near chance hardly counts). Of each class, the \
+         run has kept up to {MOST_OF_CLASS} images (fewer of many classes, {MOST_EXAMPLES} in all): those with the most different answers, and \
+         among these the ones about which the teachers are surest; images on which all agree are not \
+         among them. Confidence: the probability of the answer; weight: what {} gave the teacher for this \
+         image at the end of the training.</p><div id=\"examples\" class=\"examples\">",
         escape(&detail.part),
         escape(&run.name)
     );
