@@ -119,7 +119,7 @@ impl Soak {
             let text = String::from_utf8_lossy(&output.stderr).into_owned();
             match output.status.code() {
                 Some(0) => break,
-                // Killed, stopped, or a fault of a file that was told.
+                // Killed, stopped, or a fault of a file that was reported.
                 None | Some(130 | 2) if fault.is_some() => {
                     if output.status.code() == Some(2) && !text.contains("hint: ") {
                         return Err(format!("{method}: no hint:\n{text}"));
@@ -127,7 +127,7 @@ impl Soak {
                     self.damage(fault.unwrap_or(0))?;
                 }
                 // What a fault of an earlier part left: a file of the cache has to be built again.
-                Some(2) if text.contains("delete that file") && part < 40 => self.mend(&text)?,
+                Some(2) if text.contains("delete that file") && part < 40 => self.fix(&text)?,
                 code => return Err(format!("{method}: ended with {code:?}:\n{text}")),
             }
         }
@@ -185,7 +185,7 @@ impl Soak {
     }
 
     /// Does what the hint of a damaged cache file says: deletes it.
-    fn mend(&self, text: &str) -> Result<(), String> {
+    fn fix(&self, text: &str) -> Result<(), String> {
         // Other lines name the folder of the cache.
         let named = text.split('`').map(|own| self.folder.join(own));
         let path = named.rev().find(|path| path.is_file());

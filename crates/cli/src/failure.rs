@@ -1,4 +1,4 @@
-//! Errors as the user sees them: what, where, how to mend it.
+//! Errors as the user sees them: what, where, how to fix it.
 
 use std::fmt::Write as _;
 
@@ -23,7 +23,7 @@ pub(crate) enum Failure {
     Usage {
         /// What is wrong.
         what: String,
-        /// How to mend it.
+        /// How to fix it.
         hint: String,
     },
     /// The command ran, and the answer is no.

@@ -81,7 +81,7 @@ impl Write for Stdout {
 }
 
 /// One JSON value on a line of stdout. The work goes on when that fails: a reader that has gone
-/// away is no error, and anything else is told by [`finish`].
+/// away is no error, and anything else is reported by [`finish`].
 pub(crate) fn print_json(value: &impl serde::Serialize) {
     let line = serde_json::to_string(value).expect("plain data always serialises");
     let mut out = io::stdout().lock();
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn labels_are_painted_and_nothing_else() {
-        let text = "error: no `error:` here\n  hint: mend it\nplain error: text\n";
+        let text = "error: no `error:` here\n  hint: fix it\nplain error: text\n";
         let painted = painted(text);
         assert!(painted.starts_with("\u{1b}["), "{painted:?}");
         assert_eq!(painted.matches("\u{1b}[0m").count(), 2, "{painted:?}");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// What is wrong with a dataset or a request on it, and where.
 ///
 /// Rows and records count from 0 within their file, sizes are `[height, width]` in pixels.
-/// [`DataError::hint`] says how to mend it.
+/// [`DataError::hint`] says how to fix it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
@@ -446,7 +446,7 @@ pub enum DataError {
         /// What the parser says.
         source: serde_json::Error,
     },
-    /// A column that can serve as label or image cannot be told, or is not there.
+    /// A column that can serve as label or image cannot be recognised, or is not there.
     #[error("`{}`: {problem}; the file has {candidates}", .path.display())]
     Column {
         /// The file.
@@ -553,7 +553,7 @@ pub enum DataError {
 }
 
 impl DataError {
-    /// How to mend it, where there is a likely way: lower case, without full stop.
+    /// How to fix it, where there is a likely way: lower case, without full stop.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let hint = match self {

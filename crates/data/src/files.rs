@@ -168,9 +168,13 @@ mod tests {
         symlink("round", at("round")).unwrap();
         let lax = FileRoot::new(folder.path(), true).unwrap();
         let refuse = |path: &Path| lax.read(path, u64::MAX).unwrap_err();
-        for (name, wanted) in [("pipe", "a named pipe"), ("zero", "a device"), (".", "a folder")] {
+        for (name, expected) in [("pipe", "a named pipe"), ("zero", "a device"), (".", "a folder")]
+        {
             let error = refuse(&at(name));
-            assert!(matches!(error, DataError::NotAFile { kind, .. } if kind == wanted), "{error}");
+            assert!(
+                matches!(error, DataError::NotAFile { kind, .. } if kind == expected),
+                "{error}"
+            );
         }
         for name in ["broken", "round"] {
             assert!(matches!(refuse(&at(name)), DataError::BrokenLink { .. }), "{name}");

@@ -7,7 +7,7 @@
 //! classes.txt                    class names, one a line; may be absent, then the classes are "0" to "9"
 //! ```
 //!
-//! A dot for the second hyphen (`train-images.idx3-ubyte`) is accepted. Compressed content is told
+//! A dot for the second hyphen (`train-images.idx3-ubyte`) is accepted. Compressed content is recognised
 //! by its first two bytes. The files may lie in `raw/` or `MNIST/raw/`, where torchvision puts them.
 
 use std::fs;

@@ -126,11 +126,11 @@ fn main() {
     let fixed = METHODS.iter().filter(|info| !info.with_defaults().needs(EPOCH).learning_teachers);
     let names: Vec<String> =
         std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
-    let wanted = |info: &&MethodInfo| {
+    let selected = |info: &&MethodInfo| {
         let name = info.spec.name;
         names.is_empty() || name == "ce" || names.iter().any(|own| own == name)
     };
-    let mut works: Vec<Work> = fixed.filter(wanted).map(prepare).collect();
+    let mut works: Vec<Work> = fixed.filter(selected).map(prepare).collect();
     for round in 0..=ROUNDS {
         for work in &mut works {
             // The first round warms up.

@@ -74,16 +74,16 @@ fn measure_all(recipe: &Recipe, dataset: &Dataset, student: &Network) -> Result<
     let mut left_out = Vec::new();
     let recipe = &mounted_if_trained(recipe, dataset)?;
     let data = prepare_data(recipe, dataset)?;
-    for wanted in &recipe.teachers {
-        if wanted.logits.is_some() {
-            left_out.push(format!("{}: a table of logits computes nothing", wanted.name));
+    for spec in &recipe.teachers {
+        if spec.logits.is_some() {
+            left_out.push(format!("{}: a table of logits computes nothing", spec.name));
             continue;
         }
         let class_space = ClassSpace::Dataset;
-        let (mut teacher, card) = load_teacher(wanted, &data, dataset.classes(), &[], class_space)?;
-        let graph = teacher_graph(wanted, shape, teacher.source.classes())?;
+        let (mut teacher, card) = load_teacher(spec, &data, dataset.classes(), &[], class_space)?;
+        let graph = teacher_graph(spec, shape, teacher.source.classes())?;
         let source = teacher.source.as_mut();
-        models.push(measure(&wanted.name, &card.network, graph.as_ref(), source, shape)?);
+        models.push(measure(&spec.name, &card.network, graph.as_ref(), source, shape)?);
     }
     let MapShape { channels, height, width } = shape;
     Ok(ModelBench {
@@ -100,14 +100,14 @@ fn measure_all(recipe: &Recipe, dataset: &Dataset, student: &Network) -> Result<
 
 /// The graph of a teacher that is a whole network.
 fn teacher_graph(
-    wanted: &recipe::Teacher,
+    spec: &recipe::Teacher,
     images: MapShape,
     classes: usize,
 ) -> Result<Option<Graph>> {
-    let Some(name) = wanted.network.as_ref().filter(|_| wanted.head.is_none()) else {
+    let Some(name) = spec.network.as_ref().filter(|_| spec.head.is_none()) else {
         return Ok(None);
     };
-    let [height, width] = wanted.input_size.unwrap_or([images.height, images.width]);
+    let [height, width] = spec.input_size.unwrap_or([images.height, images.width]);
     Ok(Some(graph_of(name, MapShape { height, width, ..images }, classes)?))
 }
 

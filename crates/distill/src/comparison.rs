@@ -499,7 +499,7 @@ fn mark_live(compared: &mut [Compared], epochs: usize) -> Result<()> {
 }
 
 /// Trains the heads that the methods of a comparison mount, before it is checked. What cannot be
-/// mounted is told by [`CheckedComparison::new`].
+/// mounted is reported by [`CheckedComparison::new`].
 ///
 /// # Errors
 /// As [`heads::mount`].

@@ -1,4 +1,4 @@
-//! Everything that can stop a run, each with a way to mend it.
+//! Everything that can stop a run, each with a way to fix it.
 
 use std::path::PathBuf;
 
@@ -45,7 +45,7 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         reason: &'static str,
-        /// How to mend it.
+        /// How to fix it.
         hint: &'static str,
     },
     /// An exported network that does not do what the student does.
@@ -124,7 +124,7 @@ pub enum Error {
         /// What cannot be trained.
         what: String,
         /// What to do about it.
-        mend: String,
+        fix: String,
     },
     /// A method that compares samples with each other, and batches that do not allow it.
     #[error("method `{method}` needs {what}")]
@@ -134,7 +134,7 @@ pub enum Error {
         /// Which batches.
         what: String,
         /// The recipe key that mends it, with a value.
-        mend: String,
+        fix: String,
     },
     /// A method that trains two students, one after the other, and a run without epochs for both.
     #[error(
@@ -230,13 +230,13 @@ pub enum Error {
         reason: String,
     },
     /// A checkpoint of another run.
-    #[error("`{}` belongs to another run: {} differ{}", path.display(), told(changes), if changes.len() == 1 { "s" } else { "" })]
+    #[error("`{}` belongs to another run: {} differ{}", path.display(), describe_changes(changes), if changes.len() == 1 { "s" } else { "" })]
     OtherRun {
         /// Its folder.
         path: PathBuf,
         /// What differs.
         changes: Vec<Change>,
-        /// Whether the command that resumes it could be told to go on all the same.
+        /// Whether the command that resumes it could be asked to resume all the same.
         can_allow: bool,
     },
     /// A method that reads what the recipe's cache does not keep.
@@ -398,7 +398,7 @@ impl Error {
     }
 }
 
-/// What a teacher's error shares with a run's is told as the run's.
+/// What a teacher's error shares with a run's is reported as the run's.
 impl From<TeacherError> for Error {
     fn from(error: TeacherError) -> Self {
         match error {
@@ -431,7 +431,7 @@ fn quoted(names: &[String]) -> String {
 }
 
 /// `train.epochs` (then 3, now 60), …
-fn told(changes: &[Change]) -> String {
+fn describe_changes(changes: &[Change]) -> String {
     const SHOWN: usize = 5;
     let more = changes.len().saturating_sub(SHOWN);
     let shown = changes.iter().take(SHOWN).map(|Change { key, then, now, .. }| {

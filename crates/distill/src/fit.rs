@@ -12,13 +12,13 @@ use crate::methods::Needs;
 /// Whether the teachers are of a kind that a method can train.
 pub(crate) fn check_can_learn(method: &'static str, recipe: &recipe::Recipe) -> Result<()> {
     let refuse =
-        |what: String, mend: &str| Err(Error::FixedTeacher { method, what, mend: mend.to_owned() });
+        |what: String, fix: &str| Err(Error::FixedTeacher { method, what, fix: fix.to_owned() });
     if recipe.cache.is_some() {
         return refuse("what a cache says".to_owned(), "leave out `[cache]`");
     }
-    for wanted in &recipe.teachers {
-        if wanted.onnx.is_some() || wanted.logits.is_some() {
-            let what = format!("teacher `{}`, which is no network of this program", wanted.name);
+    for spec in &recipe.teachers {
+        if spec.onnx.is_some() || spec.logits.is_some() {
+            let what = format!("teacher `{}`, which is no network of this program", spec.name);
             return refuse(what, "give the teacher as `network` and `weights`");
         }
     }
@@ -28,17 +28,17 @@ pub(crate) fn check_can_learn(method: &'static str, recipe: &recipe::Recipe) -> 
 /// A network of a recipe once more, to be trained; `card` is that of the teacher as it was loaded.
 pub(crate) fn open_learning(
     method: &'static str,
-    wanted: &recipe::Teacher,
+    spec: &recipe::Teacher,
     card: &TeacherCard,
     data: &RunData,
     classes: usize,
 ) -> Result<LearningTeacher> {
     if !card.classes.is_empty() {
-        let what = format!("teacher `{}` behind a class map", wanted.name);
-        let mend = "give a teacher that has the data's classes in the data's order".to_owned();
-        return Err(Error::FixedTeacher { method, what, mend });
+        let what = format!("teacher `{}` behind a class map", spec.name);
+        let fix = "give a teacher that has the data's classes in the data's order".to_owned();
+        return Err(Error::FixedTeacher { method, what, fix });
     }
-    let (network, input) = learnable_network(wanted, data, classes)?;
+    let (network, input) = learnable_network(spec, data, classes)?;
     Ok(LearningTeacher::new(network, input))
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn check_batches(
     needs: &Needs,
     train: &recipe::Train,
 ) -> Result<()> {
-    let unfit = |what: String, mend: String| Err(Error::Batches { method, what, mend });
+    let unfit = |what: String, fix: String| Err(Error::Batches { method, what, fix });
     if train.batch_size < needs.min_batch {
         let least = needs.min_batch;
         let what = format!("batches of {least} samples at least, to compare them with each other");
@@ -109,9 +109,9 @@ mod tests {
         let train = recipe::Train { batch_size: 1, drop_last: false, ..recipe::Train::default() };
         let compares = Needs { min_batch: 3, ..Needs::default() };
         let error = check_batches("ckd", &compares, &train).unwrap_err();
-        let wanted =
+        let spec =
             "method `ckd` needs batches of 3 samples at least, to compare them with each other";
-        assert_eq!(error.to_string(), wanted);
+        assert_eq!(error.to_string(), spec);
         assert_eq!(error.hint().unwrap(), "set `train.batch_size = 3`");
         let wide = Needs { full_batches: true, ..Needs::default() };
         let error = check_batches("semckd", &wide, &train).unwrap_err();

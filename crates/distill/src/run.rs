@@ -118,9 +118,9 @@ impl CheckedRun {
             _ => {
                 let own = cache::taps_of_run(method.as_ref(), recipe.train.epochs);
                 let taps = pool.taps(&own).to_vec();
-                let load = |wanted: &recipe::Teacher| match pool.get(&wanted.name, class_space) {
+                let load = |spec: &recipe::Teacher| match pool.get(&spec.name, class_space) {
                     Some(known) => Ok(known),
-                    None => load_teacher(wanted, &data, dataset.classes(), &taps, class_space),
+                    None => load_teacher(spec, &data, dataset.classes(), &taps, class_space),
                 };
                 let used = recipe.teachers.iter().filter(|_| uses_teachers);
                 used.map(load).collect::<std::result::Result<_, TeacherError>>()?
@@ -170,8 +170,8 @@ impl CheckedRun {
         let compute = Compute::of(recipe.train.device)?;
         let mut learning = Vec::new();
         if whole.learning_teachers {
-            for (wanted, card) in recipe.teachers.iter().zip(&cards) {
-                learning.push(open_learning(info.spec.name, wanted, card, &data, classes)?);
+            for (spec, card) in recipe.teachers.iter().zip(&cards) {
+                learning.push(open_learning(info.spec.name, spec, card, &data, classes)?);
             }
         }
         let recipe_text = recipe.to_toml()?;

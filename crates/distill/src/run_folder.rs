@@ -300,14 +300,14 @@ impl StudentFiles {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(Error::io("read", path)(error)),
         };
-        let wanted = usize::try_from(length).unwrap_or(usize::MAX);
-        if text.len() == wanted {
+        let expected = usize::try_from(length).unwrap_or(usize::MAX);
+        if text.len() == expected {
             return Ok(true);
         }
-        let complete = text.len() > wanted;
+        let complete = text.len() > expected;
         // Where lines were lost, at least no half one stays.
         let end = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        let kept = if complete { wanted } else { end };
+        let kept = if complete { expected } else { end };
         write_atomically(path, &text[..kept]).map_err(Error::io("write", path))?;
         Ok(complete)
     }

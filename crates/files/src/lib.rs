@@ -138,7 +138,7 @@ impl Seek for NewFile {
 impl Drop for NewFile {
     fn drop(&mut self) {
         if self.file.is_some() {
-            // What stopped the writer is told; a leftover would only be untidy.
+            // What stopped the writer is reported; a leftover would only be untidy.
             let _ = fs::remove_file(&self.partial);
         }
     }

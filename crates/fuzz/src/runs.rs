@@ -145,7 +145,7 @@ pub(crate) fn checkpoint(header: &[u8]) -> bool {
         return false;
     }
     let checked = CheckedRun::new(recipe, dataset).expect("the recipe is valid");
-    // Its metrics may be longer or shorter by some digits of a time, which is told and no error.
+    // Its metrics may be longer or shorter by some digits of a time, which is a warning and no error.
     let stop = AtomicBool::new(false);
     train(checked, folder.path(), Start::Resume, &stop, &mut |_| {}).is_ok()
 }

@@ -14,7 +14,7 @@ pub struct Telling;
 
 /// Ends the program if there is no memory.
 #[expect(clippy::exit, reason = "nothing else can be done without memory")]
-fn told(memory: *mut u8, bytes: usize) -> *mut u8 {
+fn advised(memory: *mut u8, bytes: usize) -> *mut u8 {
     if memory.is_null() {
         // Neither takes memory.
         let _ = writeln!(
@@ -31,17 +31,17 @@ fn told(memory: *mut u8, bytes: usize) -> *mut u8 {
 unsafe impl GlobalAlloc for Telling {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise.
-        told(unsafe { System.alloc(layout) }, layout.size())
+        advised(unsafe { System.alloc(layout) }, layout.size())
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise.
-        told(unsafe { System.alloc_zeroed(layout) }, layout.size())
+        advised(unsafe { System.alloc_zeroed(layout) }, layout.size())
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller's promise.
-        told(unsafe { System.realloc(memory, layout, size) }, size)
+        advised(unsafe { System.realloc(memory, layout, size) }, size)
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {

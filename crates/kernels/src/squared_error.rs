@@ -113,12 +113,12 @@ mod tests {
                 let want = row.iter().map(|d| d * d).sum::<f64>() / elements as f64;
                 assert!((error - want).abs() < 1e-5 * want, "{batch}×{elements}: {error}, {want}");
             }
-            let wanted: Vec<f64> = differences
+            let expected: Vec<f64> = differences
                 .iter()
                 .enumerate()
                 .map(|(i, d)| f64::from(factors[i / elements]) * 2.0 / elements as f64 * d)
                 .collect();
-            assert_close(&format!("{batch}×{elements}"), &grad, &wanted, 1e-5, 1e-9);
+            assert_close(&format!("{batch}×{elements}"), &grad, &expected, 1e-5, 1e-9);
         }
     }
 

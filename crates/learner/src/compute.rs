@@ -21,8 +21,8 @@ impl Compute {
     ///
     /// # Errors
     /// When this program was built without that device.
-    pub fn of(wanted: recipe::Device) -> Result<Self> {
-        match wanted {
+    pub fn of(device: recipe::Device) -> Result<Self> {
+        match device {
             recipe::Device::Cpu => Ok(Self::Kernels),
             recipe::Device::CpuBurn => Ok(Self::Burn(Device::flex())),
             #[cfg(feature = "vulkan")]

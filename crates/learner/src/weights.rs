@@ -35,11 +35,11 @@ impl Learner {
         let network = &self.student.network;
         let graph = network.graph();
         let taps = needs.student_taps.iter().chain(self.connectors.iter().map(|(tap, _)| tap));
-        let wanted: Vec<_> = taps.map(|tap| tap.value(graph).expect(CHECKED)).collect();
+        let values: Vec<_> = taps.map(|tap| tap.value(graph).expect(CHECKED)).collect();
         let connectors = self.connectors.iter().filter(|_| needs.trained_parts);
         Some(WeightProbe {
             learner: self,
-            student: Inference::new(network, &wanted),
+            student: Inference::new(network, &values),
             connectors: connectors.map(|(_, own)| Inference::new(&own.network, &[])).collect(),
             needs,
         })

@@ -30,12 +30,12 @@ use faculty_recipe::{self as recipe, OptionValue};
 ///
 /// # Panics
 /// When an option that the method has is absent, which the check of the recipe fills in.
-pub fn build(wanted: &recipe::Method) -> Result<Box<dyn Method>> {
-    let base = (known(&wanted.name)?.build)(wanted);
-    if wanted.terms.is_empty() {
+pub fn build(spec: &recipe::Method) -> Result<Box<dyn Method>> {
+    let base = (known(&spec.name)?.build)(spec);
+    if spec.terms.is_empty() {
         return Ok(base);
     }
-    let terms = wanted.terms.iter().map(TermPart::new).collect::<Result<_>>()?;
+    let terms = spec.terms.iter().map(TermPart::new).collect::<Result<_>>()?;
     Ok(Box::new(Combination { base: Part::new(base), terms }))
 }
 
@@ -43,12 +43,12 @@ pub fn build(wanted: &recipe::Method) -> Result<Box<dyn Method>> {
 ///
 /// # Errors
 /// [`MethodError::Combination`].
-pub fn check(wanted: &recipe::Method, shapes: &Shapes, epochs: usize) -> Result<()> {
-    let info = known(&wanted.name)?;
-    let mut base = (info.build)(wanted);
+pub fn check(spec: &recipe::Method, shapes: &Shapes, epochs: usize) -> Result<()> {
+    let info = known(&spec.name)?;
+    let mut base = (info.build)(spec);
     base.choose_maps(shapes);
     let holds = (1..=epochs).any(|epoch| base.needs(epoch).frozen_parameters);
-    for term in &wanted.terms {
+    for term in &spec.terms {
         let mut part = TermPart::new(term)?;
         part.part.method.choose_maps(shapes);
         let trains = !part.part.method.parameters(shapes).is_empty();

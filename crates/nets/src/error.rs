@@ -183,7 +183,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// How to mend it, if there is a way worth naming.
+    /// How to fix it, if there is a way worth naming.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -264,15 +264,15 @@ fn fit(recipe: &Recipe, methods: &[MethodSpec], problems: &mut Problems) {
         |other: &&MethodSpec| other.takes(count) && (count == 0 || other.max_teachers != Some(0));
     let others: Vec<&str> = methods.iter().filter(uses).map(|other| other.name).collect();
     let least = spec.min_teachers;
-    let (needs, mend) = if count < least {
+    let (needs, fix) = if count < least {
         (format!("needs at least {}", of_teachers(least)), "add `[[teachers]]`")
     } else {
         (format!("takes at most {}", of_teachers(spec.max_teachers.unwrap_or(count))), "drop some")
     };
     let hint = if others.is_empty() {
-        mend.to_owned()
+        fix.to_owned()
     } else {
-        format!("{mend}, or choose another method: {}", quoted(&others))
+        format!("{fix}, or choose another method: {}", quoted(&others))
     };
     problems.add("teachers", format!("method `{name}` {needs}, found {count}"), hint);
 }

@@ -8,7 +8,7 @@
 //! [`LoadedRecipe::explain`] and the rustdoc all come from it. The options of `[method]` come from
 //! the method table that the caller hands in, so nothing here knows a method by name.
 //!
-//! All problems of a recipe are reported in one go, each with its place and a way to mend it.
+//! All problems of a recipe are reported in one go, each with its place and a way to fix it.
 
 mod check;
 mod classes;

@@ -121,15 +121,15 @@ impl Method {
         !self.options.get(option.key).is_some_and(|value| value.same_kind(option.default))
     }
 
-    /// Fills in `wanted` from a table.
+    /// Fills in `options` from a table.
     pub(super) fn read_options(
         &mut self,
         reader: &mut Reader<'_>,
         at: &str,
         table: Option<&BTreeMap<String, Node>>,
-        wanted: impl Iterator<Item = &'static OptionSpec>,
+        options: impl Iterator<Item = &'static OptionSpec>,
     ) {
-        for option in wanted {
+        for option in options {
             let (default, source) = option.default_in(&self.student, &self.options);
             let spec = option.spec(source);
             let value = match default {
@@ -182,7 +182,7 @@ impl Section for Method {
         let name: String = reader.key(at, table, NAME, None);
         let student = reader.student.clone();
         let mut method = Self { name, student, ..Self::default() };
-        // Of an unknown method no key can be told to be wrong; the check reports the name.
+        // Of an unknown method no key can be said to be wrong; the check reports the name.
         if let Some(spec) = find(reader.methods, &method.name) {
             let own = [NAME.key, TERMS];
             let known: Vec<&str> =

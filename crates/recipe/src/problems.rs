@@ -1,4 +1,4 @@
-//! What is wrong with a recipe: what, where, and how to mend it.
+//! What is wrong with a recipe: what, where, and how to fix it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -51,7 +51,7 @@ pub struct Problem {
     pub location: Location,
     /// The key at fault, `teachers[1].weights`; empty if it is no single key.
     pub key: String,
-    /// How to mend it.
+    /// How to fix it.
     pub hint: String,
 }
 
@@ -108,7 +108,7 @@ impl Problems {
         }
     }
 
-    /// Leaves out further problems of `key`: one is told already, under another key.
+    /// Leaves out further problems of `key`: one is reported already, under another key.
     pub(super) fn settle(&mut self, key: &str) {
         self.keys.insert(key.to_owned());
     }

@@ -120,7 +120,7 @@ impl KeySpec {
     }
 
     /// A hint that says `give`, and the way out if there is one.
-    pub(super) fn mend(&self, give: &str) -> String {
+    pub(super) fn fix(&self, give: &str) -> String {
         match self.source {
             Some(source) => format!("{give}, or leave it out for the default ({source})"),
             None => give.to_owned(),

@@ -138,7 +138,7 @@ impl Reader<'_> {
                     _ => T::expected(),
                 };
                 let what = format!("`{path}` must be {expected}, found {}", found(content));
-                self.problems.add(&path, what, spec.mend(&format!("give {expected}")));
+                self.problems.add(&path, what, spec.fix(&format!("give {expected}")));
             }
         }
         default.unwrap_or_default()
@@ -204,16 +204,16 @@ pub(super) fn check_range(path: &str, spec: &KeySpec, value: &Value, problems: &
         (Value::String(text), Range::Words(words)) => {
             let hint = match nearest(text, words.iter().copied()) {
                 Some(word) => format!("did you mean `{word}`?"),
-                None => spec.mend(&format!("give one of {}", quoted(words))),
+                None => spec.fix(&format!("give one of {}", quoted(words))),
             };
             (format!("`{path}` is `{}`, which is not known", shown(text)), hint)
         }
         (Value::String(_), _) => {
-            (format!("`{path}` is empty"), spec.mend(&format!("give some text: {}", spec.brief())))
+            (format!("`{path}` is empty"), spec.fix(&format!("give some text: {}", spec.brief())))
         }
         (value, range) => (
             format!("`{path}` is {}, but must be {range}", shown(&value.to_string())),
-            spec.mend(&format!("give a value that is {range}")),
+            spec.fix(&format!("give a value that is {range}")),
         ),
     };
     problems.add(path, what, hint);

@@ -130,7 +130,7 @@ pub struct Comparison {
     pub reference: String,
     /// Chance of any wrong verdict, when no method differs.
     pub significance: f64,
-    /// How it came to its number of seeds, if it went on until they told enough.
+    /// How it came to its number of seeds, if it went on until they showed enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequential: Option<Sequential>,
     /// One a method.

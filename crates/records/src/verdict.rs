@@ -3,7 +3,7 @@
 use crate::comparison::Comparison;
 use crate::statistics::{Paired, Verdict};
 
-/// Names in a sentence; of more methods the number is told.
+/// Names in a sentence; of more methods the number is given.
 const MOST_NAMES: usize = 3;
 
 impl Comparison {
@@ -19,9 +19,9 @@ impl Comparison {
                 "one seed cannot tell whether a method is better than {reference}: use `--seeds 3` or more"
             );
         }
-        let named = |wanted: Verdict| {
+        let named = |verdict: Verdict| {
             let mut own: Vec<(&str, &Paired)> =
-                self.compared().filter(|(_, own)| own.verdict == wanted).collect();
+                self.compared().filter(|(_, own)| own.verdict == verdict).collect();
             own.sort_by(|a, b| b.1.mean.abs().total_cmp(&a.1.mean.abs()));
             own
         };

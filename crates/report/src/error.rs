@@ -50,7 +50,7 @@ impl Error {
         move |source| Self::Io { action, path, source }
     }
 
-    /// How to mend it.
+    /// How to fix it.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {

@@ -50,7 +50,7 @@ impl Report {
     ///
     /// # Errors
     /// When a folder holds nothing of ours or cannot be read. Single files that are missing or
-    /// damaged are told in [`Report::notes`] instead.
+    /// damaged are listed in [`Report::notes`] instead.
     pub fn load(paths: &[PathBuf]) -> Result<Self> {
         if let [path] = paths {
             return Self::load_one(path);
@@ -243,7 +243,7 @@ fn folders(path: &Path) -> Result<Vec<PathBuf>> {
 /// A file's text; none if it is not there.
 fn read(path: &Path) -> Result<Option<String>> {
     match fs::read(path) {
-        // Damaged text is told by whoever parses it.
+        // Damaged text is reported by whoever parses it.
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io("read", path)(error)),

@@ -44,7 +44,7 @@ pub struct Chart {
 }
 
 impl Chart {
-    /// A chart, if there is something to draw; `draw` gets what is told instead of seen.
+    /// A chart, if there is something to draw; `draw` gets the description for those who cannot see it.
     pub(crate) fn drawn(
         id: &str,
         title: &str,
@@ -284,7 +284,7 @@ impl Canvas {
         self.body += "</g>";
     }
 
-    /// The whole drawing, told in `words` to those who cannot see it.
+    /// The whole drawing, described in `words` to those who cannot see it.
     pub(crate) fn finish(self, words: &str) -> String {
         let plot = self.plot.map_or_else(String::new, |Plot { epochs, across, down }| {
             format!(
@@ -345,10 +345,10 @@ pub(crate) fn tick_labels(ticks: &[f64]) -> Vec<String> {
 
 /// Moves places apart so that neighbours are `gap` from each other, within `low..high` if it holds
 /// them all.
-pub(crate) fn spread_out(wanted: &[f64], gap: f64, low: f64, high: f64) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..wanted.len()).collect();
-    order.sort_by(|&a, &b| wanted[a].total_cmp(&wanted[b]));
-    let mut places = wanted.to_vec();
+pub(crate) fn spread_out(targets: &[f64], gap: f64, low: f64, high: f64) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..targets.len()).collect();
+    order.sort_by(|&a, &b| targets[a].total_cmp(&targets[b]));
+    let mut places = targets.to_vec();
     let mut least = low;
     for &at in &order {
         places[at] = places[at].max(least);

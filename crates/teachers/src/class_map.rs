@@ -87,7 +87,7 @@ pub enum ClassProblem {
 }
 
 impl ClassProblem {
-    /// How to mend it.
+    /// How to fix it.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {

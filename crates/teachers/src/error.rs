@@ -42,7 +42,7 @@ pub enum TeacherError {
         path: PathBuf,
         /// Why.
         reason: String,
-        /// How to mend it.
+        /// How to fix it.
         hint: String,
     },
     /// A file of class names or a class map that cannot be used.
@@ -254,7 +254,7 @@ impl TeacherError {
             Self::WeakTeacher { teacher, suspicion, .. } => {
                 let first = suspicion.as_ref().map_or_else(
                     || "check its normalisation (`mean`, `std`) and class order".to_owned(),
-                    |own| own.mend.clone(),
+                    |own| own.fix.clone(),
                 );
                 Some(format!("{first}, or set `allow_weak = true` on teacher `{teacher}`"))
             }

@@ -33,8 +33,8 @@ pub fn inspect_teachers(
     samples: Option<usize>,
 ) -> Result<Report> {
     let (mut loaded, mut cards) = (Vec::new(), Vec::new());
-    for wanted in &recipe.teachers {
-        let (teacher, card) = load_teacher(wanted, data, classes, &[], ClassSpace::Dataset)?;
+    for spec in &recipe.teachers {
+        let (teacher, card) = load_teacher(spec, data, classes, &[], ClassSpace::Dataset)?;
         loaded.push(teacher);
         cards.push(card);
     }
@@ -43,9 +43,9 @@ pub fn inspect_teachers(
     let (mut report, predictions) = measure(recipe, classes, data, &part, name, &mut loaded)?
         .ok_or(TeacherError::NothingToMeasureOn)?;
     for (at, own) in report.teachers.iter_mut().enumerate() {
-        let (wanted, teacher) = (&recipe.teachers[at], &mut loaded[at]);
+        let (spec, teacher) = (&recipe.teachers[at], &mut loaded[at]);
         if !teacher.source.is_lookup() {
-            own.normalisation = Some(probe(wanted, data, &part, teacher)?);
+            own.normalisation = Some(probe(spec, data, &part, teacher)?);
         }
         own.class_order = Some(class_order(&predictions, at, classes));
         own.notes.clone_from(&cards[at].notes);
@@ -109,20 +109,20 @@ fn measure(
     let mut sources: Vec<&mut dyn TeacherSource> =
         loaded.iter_mut().map(|teacher| &mut *teacher.source as _).collect();
     let predictions = Predictions::collect(&mut sources, part, &data.views)?;
-    for (wanted, &soundness) in recipe.teachers.iter().zip(&predictions.soundness) {
-        check_sound(&wanted.name, soundness, name)?;
+    for (spec, &soundness) in recipe.teachers.iter().zip(&predictions.soundness) {
+        check_sound(&spec.name, soundness, name)?;
     }
     let shown: Vec<String> = recipe.teachers.iter().map(shown_name).collect();
     let about: Vec<(&str, &str, bool)> = recipe
         .teachers
         .iter()
         .zip(&shown)
-        .map(|(wanted, shown)| (wanted.name.as_str(), shown.as_str(), wanted.allow_weak))
+        .map(|(spec, shown)| (spec.name.as_str(), shown.as_str(), spec.allow_weak))
         .collect();
     Ok(Report::new(name, classes, &about, &predictions).map(|report| (report, predictions)))
 }
 
-/// Stops at teachers over classes of their own that give what no loss can use; more cannot be told
+/// Stops at teachers over classes of their own that give what no loss can use; more cannot be said
 /// of answers that are neither right nor wrong.
 ///
 /// # Errors
@@ -150,7 +150,7 @@ fn check_sound(teacher: &str, soundness: Soundness, part: &'static str) -> Resul
 
 /// Other normalisations on some samples.
 fn probe(
-    wanted: &recipe::Teacher,
+    spec: &recipe::Teacher,
     data: &RunData,
     part: &Part,
     teacher: &mut Teacher,
@@ -158,8 +158,8 @@ fn probe(
     let few = limited(part, Some(PROBE_SAMPLES))?;
     let student = &data.views.normalisation;
     let own = Normalisation {
-        mean: wanted.mean.clone().unwrap_or_else(|| student.mean.clone()),
-        std: wanted.std.clone().unwrap_or_else(|| student.std.clone()),
+        mean: spec.mean.clone().unwrap_or_else(|| student.mean.clone()),
+        std: spec.std.clone().unwrap_or_else(|| student.std.clone()),
     };
     check_normalisation(&mut *teacher.source, &few, student, &own)
 }

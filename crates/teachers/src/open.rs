@@ -37,13 +37,13 @@ use faculty_records::run::TeacherCard;
 /// When its file cannot be used, its classes do not match, or a table lacks samples of the training
 /// part or of the part that teachers are measured on.
 pub fn load_teacher(
-    wanted: &recipe::Teacher,
+    spec: &recipe::Teacher,
     data: &RunData,
     classes: &[String],
     taps: &[Tap],
     class_space: ClassSpace,
 ) -> Result<(Teacher, TeacherCard)> {
-    let (teacher, identity) = open_teacher(wanted, data, classes, taps, class_space)?;
+    let (teacher, identity) = open_teacher(spec, data, classes, taps, class_space)?;
     let card = identity.card(&teacher.name);
     Ok((teacher, card))
 }
@@ -53,21 +53,20 @@ pub fn load_teacher(
 /// # Errors
 /// As [`load_teacher`].
 pub fn open_teacher(
-    wanted: &recipe::Teacher,
+    spec: &recipe::Teacher,
     data: &RunData,
     classes: &[String],
     taps: &[Tap],
     class_space: ClassSpace,
 ) -> Result<(Teacher, TeacherIdentity)> {
-    let declared = class_file::declared(wanted.classes.as_ref())?;
-    let Opened { source, beside, names, mut notes, reading } = match (&wanted.onnx, &wanted.logits)
-    {
-        (Some(path), _) => open_onnx(wanted, path, data)?,
-        (None, Some(path)) => open_table(wanted, path, data)?,
-        (None, None) => open_network(wanted, data, taps)?,
+    let declared = class_file::declared(spec.classes.as_ref())?;
+    let Opened { source, beside, names, mut notes, reading } = match (&spec.onnx, &spec.logits) {
+        (Some(path), _) => open_onnx(spec, path, data)?,
+        (None, Some(path)) => open_table(spec, path, data)?,
+        (None, None) => open_network(spec, data, taps)?,
     };
     let (source, raw) = match reading.is_empty() {
-        true => as_logits(wanted, source, data)?,
+        true => as_logits(spec, source, data)?,
         // The file's own logits are read already, whatever the recipe says of its outputs.
         false => (source, RawOutputs::LOGITS),
     };
@@ -76,12 +75,12 @@ pub fn open_teacher(
         ClassSpace::Teacher => None,
         ClassSpace::Dataset => ClassMap::between(
             source.classes(),
-            &with_names(declared, wanted, names, classes),
+            &with_names(declared, spec, names, classes),
             classes,
         )
-        .map_err(|problem| class_error(wanted, problem))?,
+        .map_err(|problem| class_error(spec, problem))?,
     };
-    let known = identify_teacher(wanted, data, class_space)?;
+    let known = identify_teacher(spec, data, class_space)?;
     let mut identity = TeacherIdentity {
         beside_sha256: hashes(&beside)?,
         classes: map.as_ref().map(ClassMap::summary).unwrap_or_default(),
@@ -96,30 +95,30 @@ pub fn open_teacher(
         None => source,
         Some(map) => Box::new(ClassMappedTeacher::new(source, map)),
     };
-    Ok((Teacher { name: wanted.name.clone(), source }, identity))
+    Ok((Teacher { name: spec.name.clone(), source }, identity))
 }
 
 /// Its outputs as logits, whatever they are: as the recipe says, or as they look.
 fn as_logits(
-    wanted: &recipe::Teacher,
+    spec: &recipe::Teacher,
     mut source: Box<dyn TeacherSource>,
     data: &RunData,
 ) -> Result<(Box<dyn TeacherSource>, RawOutputs)> {
     // Networks of this program end in a linear layer.
-    if wanted.network.is_some() {
+    if spec.network.is_some() {
         return Ok((source, RawOutputs::LOGITS));
     }
     let meter = look_at_outputs(source.as_mut(), data)?;
-    let raw = match wanted.output_type {
+    let raw = match spec.output_type {
         None => meter.recognise(),
         Some(given) => meter.declared(given).map_err(|problem| TeacherError::TeacherOutputs {
-            teacher: wanted.name.clone(),
+            teacher: spec.name.clone(),
             problem: format!("`output_type = \"{}\"`, but {problem}", given.name()),
         })?,
     };
     match raw.output_type() {
         OutputType::Logits => Ok((source, raw)),
-        _ => Ok((Box::new(AsLogits::new(&wanted.name, source, raw)), raw)),
+        _ => Ok((Box::new(AsLogits::new(&spec.name, source, raw)), raw)),
     }
 }
 
@@ -151,20 +150,20 @@ fn look_at_outputs(source: &mut dyn TeacherSource, data: &RunData) -> Result<Out
 /// What is declared of a teacher's classes, with the names in its file.
 fn with_names(
     declared: Declared,
-    wanted: &recipe::Teacher,
+    spec: &recipe::Teacher,
     names: Option<Vec<String>>,
     classes: &[String],
 ) -> Declared {
     // A head was trained on classes of its own; what is declared speaks of the whole network.
-    let declared = if wanted.head.is_some() { Declared::default() } else { declared };
+    let declared = if spec.head.is_some() { Declared::default() } else { declared };
     // Names of numbers only say that the file knew no names.
     let named = |names: &[String]| names.iter().enumerate().any(|(i, n)| *n != i.to_string());
     let known = names.filter(|names| named(names) && (named(classes) || names == classes));
     Declared { names: declared.names.clone().or(known), ..declared }
 }
 
-fn class_error(wanted: &recipe::Teacher, problem: ClassProblem) -> TeacherError {
-    let (teacher, path) = (wanted.name.clone(), main_file(wanted).to_owned());
+fn class_error(spec: &recipe::Teacher, problem: ClassProblem) -> TeacherError {
+    let (teacher, path) = (spec.name.clone(), main_file(spec).to_owned());
     TeacherError::TeacherClasses { teacher, path, problem }
 }
 
@@ -174,20 +173,20 @@ fn class_error(wanted: &recipe::Teacher, problem: ClassProblem) -> TeacherError 
 /// # Errors
 /// When its files cannot be read, or what the recipe says of its classes does not fit.
 pub fn same_classes(
-    wanted: &recipe::Teacher,
+    spec: &recipe::Teacher,
     data: &RunData,
     classes: &[String],
     own: usize,
 ) -> Result<Vec<Vec<usize>>> {
-    let names = match (&wanted.onnx, &wanted.logits) {
-        (Some(path), _) => open_onnx(wanted, path, data)?.names,
+    let names = match (&spec.onnx, &spec.logits) {
+        (Some(path), _) => open_onnx(spec, path, data)?.names,
         (None, Some(path)) => LogitTable::read(path)?.class_names().map(<[String]>::to_vec),
-        (None, None) => stored_names(wanted.head.as_deref().unwrap_or(main_file(wanted)))?,
+        (None, None) => stored_names(spec.head.as_deref().unwrap_or(main_file(spec)))?,
     };
-    let declared = class_file::declared(wanted.classes.as_ref())?;
-    with_names(declared, wanted, names, classes)
+    let declared = class_file::declared(spec.classes.as_ref())?;
+    with_names(declared, spec, names, classes)
         .same_classes(own, classes)
-        .map_err(|problem| class_error(wanted, problem))
+        .map_err(|problem| class_error(spec, problem))
 }
 
 /// What is known of a teacher from the recipe and its main file alone.
@@ -195,32 +194,32 @@ pub fn same_classes(
 /// # Errors
 /// When the file cannot be read.
 pub fn identify_teacher(
-    wanted: &recipe::Teacher,
+    spec: &recipe::Teacher,
     data: &RunData,
     class_space: ClassSpace,
 ) -> Result<TeacherIdentity> {
-    let path = main_file(wanted);
-    let own = own_normalisation(wanted, data)?;
-    let source = match (&wanted.onnx, &wanted.logits, &wanted.head) {
+    let path = main_file(spec);
+    let own = own_normalisation(spec, data)?;
+    let source = match (&spec.onnx, &spec.logits, &spec.head) {
         (Some(_), ..) => "onnx",
         (None, Some(_), _) => "logits",
         (None, None, Some(_)) => "head",
         (None, None, None) => "network",
     };
-    let outputs = match (&wanted.onnx, &wanted.weights_key) {
+    let outputs = match (&spec.onnx, &spec.weights_key) {
         (None, None) => String::new(),
         (None, Some(key)) => format!("of the weights below {key:?}"),
-        (Some(_), _) => format!("{:?}, map {:?}", wanted.output, wanted.map),
+        (Some(_), _) => format!("{:?}, map {:?}", spec.output, spec.map),
     };
-    let declared = class_file::declared(wanted.classes.as_ref())?;
+    let declared = class_file::declared(spec.classes.as_ref())?;
     Ok(TeacherIdentity {
         source: source.to_owned(),
-        network: shown_name(wanted),
+        network: shown_name(spec),
         weights_sha256: file_hash(path)?,
-        beside_sha256: wanted.head.as_deref().map(file_hash).transpose()?.unwrap_or_default(),
+        beside_sha256: spec.head.as_deref().map(file_hash).transpose()?.unwrap_or_default(),
         mean: own.mean,
         std: own.std,
-        input_size: wanted.input_size,
+        input_size: spec.input_size,
         outputs,
         declared_classes: match class_space {
             ClassSpace::Teacher => "its own".to_owned(),
@@ -238,29 +237,29 @@ pub fn identify_teacher(
 /// # Errors
 /// When its files cannot be read.
 pub fn identity_of(
-    wanted: &recipe::Teacher,
+    spec: &recipe::Teacher,
     data: &RunData,
     classes: &[String],
     class_space: ClassSpace,
 ) -> Result<TeacherIdentity> {
-    if wanted.onnx.is_none() && wanted.logits.is_none() {
-        return identify_teacher(wanted, data, class_space);
+    if spec.onnx.is_none() && spec.logits.is_none() {
+        return identify_teacher(spec, data, class_space);
     }
-    open_teacher(wanted, data, classes, &[], class_space).map(|(_, identity)| identity)
+    open_teacher(spec, data, classes, &[], class_space).map(|(_, identity)| identity)
 }
 
 /// A teacher as people name it: its network, or its file.
 #[must_use]
-pub fn shown_name(wanted: &recipe::Teacher) -> String {
-    wanted.network.clone().unwrap_or_else(|| {
-        let path = main_file(wanted);
+pub fn shown_name(spec: &recipe::Teacher) -> String {
+    spec.network.clone().unwrap_or_else(|| {
+        let path = main_file(spec);
         path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
     })
 }
 
 /// The file that a teacher is in; the check of the recipe saw to it that there is one.
-fn main_file(wanted: &recipe::Teacher) -> &Path {
-    let given = wanted.onnx.as_ref().or(wanted.logits.as_ref()).or(wanted.weights.as_ref());
+fn main_file(spec: &recipe::Teacher) -> &Path {
+    let given = spec.onnx.as_ref().or(spec.logits.as_ref()).or(spec.weights.as_ref());
     given.map_or(Path::new(""), PathBuf::as_path)
 }
 
@@ -276,14 +275,14 @@ struct Opened {
     reading: String,
 }
 
-fn open_network(wanted: &recipe::Teacher, data: &RunData, taps: &[Tap]) -> Result<Opened> {
+fn open_network(spec: &recipe::Teacher, data: &RunData, taps: &[Tap]) -> Result<Opened> {
     // The check of the recipe saw to it that both are given.
-    let name = wanted.network.clone().unwrap_or_default();
-    let path = wanted.weights.clone().unwrap_or_default();
-    let input = own_input(wanted, data)?;
-    let mut file = WeightFile::open(&path, wanted.weights_key.as_deref())?;
+    let name = spec.network.clone().unwrap_or_default();
+    let path = spec.weights.clone().unwrap_or_default();
+    let input = own_input(spec, data)?;
+    let mut file = WeightFile::open(&path, spec.weights_key.as_deref())?;
     let (network, mut notes) = Network::from_file(&name, input.shape(), None, &mut file)?;
-    let Some(head) = &wanted.head else {
+    let Some(head) = &spec.head else {
         let names = stored_names(&path)?;
         let source = Box::new(NetworkTeacher::with_input(&network, input, taps));
         let (beside, reading) = (Vec::new(), String::new());
@@ -303,20 +302,20 @@ fn open_network(wanted: &recipe::Teacher, data: &RunData, taps: &[Tap]) -> Resul
 /// # Errors
 /// When its files cannot be used.
 pub fn open_backbone(
-    wanted: &recipe::Teacher,
+    spec: &recipe::Teacher,
     data: &RunData,
     taps: &[Tap],
 ) -> Result<Box<dyn TeacherSource>> {
-    Ok(open_network(wanted, data, taps)?.source)
+    Ok(open_network(spec, data, taps)?.source)
 }
 
 /// The feature maps of a network teacher, f0 first. Its weights are not read.
 ///
 /// # Errors
 /// When the network is not known or too deep for the images.
-pub fn stage_taps(wanted: &recipe::Teacher, data: &RunData) -> Result<Vec<Tap>> {
-    let name = wanted.network.clone().unwrap_or_default();
-    let graph = faculty_nets::find(&name)?.graph(own_input(wanted, data)?.shape(), 1)?;
+pub fn stage_taps(spec: &recipe::Teacher, data: &RunData) -> Result<Vec<Tap>> {
+    let name = spec.network.clone().unwrap_or_default();
+    let graph = faculty_nets::find(&name)?.graph(own_input(spec, data)?.shape(), 1)?;
     Ok(Tap::features(&graph).collect())
 }
 
@@ -325,9 +324,9 @@ pub fn stage_taps(wanted: &recipe::Teacher, data: &RunData) -> Result<Vec<Tap>> 
 ///
 /// # Errors
 /// When the network is not known or too deep for the images.
-pub fn taps_there(wanted: &recipe::Teacher, data: &RunData, taps: &[Tap]) -> Result<Vec<Tap>> {
-    let Some(name) = &wanted.network else { return Ok(taps.to_vec()) };
-    let graph = graph_of(name, own_input(wanted, data)?.shape(), 1)?;
+pub fn taps_there(spec: &recipe::Teacher, data: &RunData, taps: &[Tap]) -> Result<Vec<Tap>> {
+    let Some(name) = &spec.network else { return Ok(taps.to_vec()) };
+    let graph = graph_of(name, own_input(spec, data)?.shape(), 1)?;
     Ok(taps.iter().copied().filter(|tap| tap.value(&graph).is_some()).collect())
 }
 
@@ -337,9 +336,9 @@ fn stored_names(path: &Path) -> Result<Option<Vec<String>>> {
     Ok(metadata.get("class_names").and_then(|text| serde_json::from_str(text).ok()))
 }
 
-fn open_onnx(wanted: &recipe::Teacher, path: &Path, data: &RunData) -> Result<Opened> {
-    let input = own_input(wanted, data)?;
-    let choice = OnnxChoice { output: wanted.output.clone(), map: wanted.map.clone() };
+fn open_onnx(spec: &recipe::Teacher, path: &Path, data: &RunData) -> Result<Opened> {
+    let input = own_input(spec, data)?;
+    let choice = OnnxChoice { output: spec.output.clone(), map: spec.map.clone() };
     let teacher = OnnxTeacher::load(path, &choice, input)?;
     Ok(Opened {
         beside: teacher.files()[1..].to_vec(),
@@ -355,13 +354,13 @@ fn open_onnx(wanted: &recipe::Teacher, path: &Path, data: &RunData) -> Result<Op
 /// # Errors
 /// When its file cannot be used.
 pub fn learnable_network(
-    wanted: &recipe::Teacher,
+    spec: &recipe::Teacher,
     data: &RunData,
     classes: usize,
 ) -> Result<(Network, TeacherInput)> {
-    let name = wanted.network.clone().unwrap_or_default();
-    let input = own_input(wanted, data)?;
-    let mut file = WeightFile::open(main_file(wanted), wanted.weights_key.as_deref())?;
+    let name = spec.network.clone().unwrap_or_default();
+    let input = own_input(spec, data)?;
+    let mut file = WeightFile::open(main_file(spec), spec.weights_key.as_deref())?;
     let (network, _) = Network::from_file(&name, input.shape(), Some(classes), &mut file)?;
     Ok((network, input))
 }
@@ -372,11 +371,11 @@ fn hashes(files: &[PathBuf]) -> Result<String> {
     Ok(hashes.collect::<faculty_nets::Result<Vec<_>>>()?.join("+"))
 }
 
-fn open_table(wanted: &recipe::Teacher, path: &Path, data: &RunData) -> Result<Opened> {
+fn open_table(spec: &recipe::Teacher, path: &Path, data: &RunData) -> Result<Opened> {
     let table = LogitTable::read(path)?;
     let names = table.class_names().map(<[String]>::to_vec);
     let beside = table.files()[1..].to_vec();
-    let teacher = TableTeacher::new(&wanted.name, path.to_owned(), table);
+    let teacher = TableTeacher::new(&spec.name, path.to_owned(), table);
     teacher.check_covers(&data.train.ids(), "training")?;
     match (&data.validation, &data.test) {
         (Some(part), _) => teacher.check_covers(&part.ids(), "validation")?,
@@ -393,36 +392,36 @@ fn open_table(wanted: &recipe::Teacher, path: &Path, data: &RunData) -> Result<O
 }
 
 /// How the student's images become this teacher's.
-fn own_input(wanted: &recipe::Teacher, data: &RunData) -> Result<TeacherInput> {
+fn own_input(spec: &recipe::Teacher, data: &RunData) -> Result<TeacherInput> {
     let student = &data.views.normalisation;
-    let own = own_normalisation(wanted, data)?;
+    let own = own_normalisation(spec, data)?;
     let [channels, height, width] = data.train.shape();
     let renormalise = Renormalise::between((&student.mean, &student.std), (&own.mean, &own.std));
-    Ok(TeacherInput::new(MapShape::new(channels, height, width), renormalise, wanted.input_size))
+    Ok(TeacherInput::new(MapShape::new(channels, height, width), renormalise, spec.input_size))
 }
 
-fn own_normalisation(wanted: &recipe::Teacher, data: &RunData) -> Result<Normalisation> {
+fn own_normalisation(spec: &recipe::Teacher, data: &RunData) -> Result<Normalisation> {
     let mut own = data.views.normalisation.clone();
     for (key, given, value) in
-        [("mean", &wanted.mean, &mut own.mean), ("std", &wanted.std, &mut own.std)]
+        [("mean", &spec.mean, &mut own.mean), ("std", &spec.std, &mut own.std)]
     {
         if let Some(given) = given {
             let channels = data.train.shape()[0];
-            check_channels(&format!("teachers.{}.{key}", wanted.name), given, channels)?;
+            check_channels(&format!("teachers.{}.{key}", spec.name), given, channels)?;
             value.clone_from(given);
         }
     }
-    let Some(path) = &wanted.onnx else { return Ok(own) };
+    let Some(path) = &spec.onnx else { return Ok(own) };
     if OnnxTeacher::describe(path)?.bytes {
         let bytes = Normalisation::bytes(own.mean.len());
-        let given = wanted.mean.is_some() || wanted.std.is_some();
+        let given = spec.mean.is_some() || spec.std.is_some();
         if given && own != bytes {
             return Err(TeacherError::Onnx {
                 path: path.clone(),
                 reason: "its pixels are bytes from 0 to 255, the recipe says otherwise".to_owned(),
                 hint: format!(
                     "leave out `mean` and `std` of teacher `{}`: it is given bytes",
-                    wanted.name
+                    spec.name
                 ),
             });
         }

@@ -134,7 +134,7 @@ pub struct TeacherReport {
 }
 
 impl TeacherReport {
-    /// What seems to be wrong with the way it is used, with a way to mend it: of another
+    /// What seems to be wrong with the way it is used, with a way to fix it: of another
     /// normalisation and another order of the classes the one that explains more.
     #[must_use]
     pub fn suspicion(&self) -> Option<Suspicion> {

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 pub struct Suspicion {
     /// What was seen.
     pub what: String,
-    /// How to mend it.
-    pub mend: String,
+    /// How to fix it.
+    #[serde(alias = "mend")]
+    pub fix: String,
 }
 
 impl std::fmt::Display for Suspicion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.what, self.mend)
+        write!(f, "{}: {}", self.what, self.fix)
     }
 }
 

@@ -31,8 +31,8 @@ mod jobs;
 mod words;
 
 pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
-    if let Some(wanted) = &options.sweep {
-        return sweep::run(options, wanted);
+    if let Some(axes_text) = &options.sweep {
+        return sweep::run(options, axes_text);
     }
     let recipe = load_recipe(&options.recipe, &options.sets)?.recipe;
     use_threads(recipe.train.threads)?;
@@ -180,16 +180,16 @@ impl<'a> Task<'a> {
 /// theirs.
 fn wait_for_jobs(checked: &CheckedComparison<'_>) -> Result<(), Failure> {
     let since = Instant::now();
-    let mut told = false;
+    let mut reported = false;
     loop {
         let busy = checked.written_by_others()?;
         if busy.is_empty() || since.elapsed() > PATIENCE {
-            // What still is in work then is told by who wants to write there.
+            // Whoever wants to write there reports what is still running then.
             return Ok(());
         }
-        if !told {
+        if !reported {
             eprintln!("waiting for programs of an earlier start to save: {}", busy.join(", "));
-            told = true;
+            reported = true;
         }
         thread::sleep(Duration::from_millis(200));
     }

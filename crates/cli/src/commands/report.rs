@@ -116,19 +116,19 @@ fn write_charts(report: &Report, folder: &Path) -> Result<Vec<PathBuf>, Error> {
 /// TensorBoard events of runs, one after another. They are for looking at: where they cannot be
 /// written, the run goes on.
 pub(crate) struct Events {
-    wanted: bool,
+    enabled: bool,
     file: Option<EventFile>,
 }
 
 impl Events {
-    /// Writes nothing unless `wanted`.
-    pub(crate) fn new(wanted: bool) -> Self {
-        Self { wanted, file: None }
+    /// Writes nothing unless `enabled`.
+    pub(crate) fn new(enabled: bool) -> Self {
+        Self { enabled, file: None }
     }
 
     /// Takes an event of the run in `folder`.
     pub(crate) fn take(&mut self, folder: &Path, event: &Event<'_>) {
-        if !self.wanted {
+        if !self.enabled {
             return;
         }
         let result = match event {
@@ -140,7 +140,7 @@ impl Events {
         };
         if let Err(error) = result {
             eprintln!("warning: no more TensorBoard events: {error}");
-            (self.wanted, self.file) = (false, None);
+            (self.enabled, self.file) = (false, None);
         }
     }
 }

@@ -19,7 +19,7 @@ pub(crate) fn completions(options: &CompletionsOptions) -> Result<(), Failure> {
 }
 
 /// The program with the methods and networks as values of the arguments that take one. Only for
-/// completions: where a name is read, more is allowed (`resnet8+simkd256`) and better told.
+/// completions: where a name is read, more is allowed (`resnet8+simkd256`), with better messages.
 fn with_names(mut program: clap::Command) -> clap::Command {
     let networks: Vec<&str> = all_networks().into_iter().map(|info| info.name).collect();
     let methods: Vec<&str> = all_methods().into_iter().map(|info| info.spec.name).collect();

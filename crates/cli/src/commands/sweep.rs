@@ -21,7 +21,7 @@ use crate::table::{self, Align, percent};
 /// More settings than anybody waits for.
 const MOST: usize = 2000;
 
-pub(crate) fn run(options: &CompareOptions, wanted: &[String]) -> Result<(), Failure> {
+pub(crate) fn run(options: &CompareOptions, settings: &[String]) -> Result<(), Failure> {
     let Seeds::Count(seeds) = options.seeds else {
         return Err(Failure::Usage {
             what: "a sweep needs a number of seeds".to_owned(),
@@ -32,7 +32,7 @@ pub(crate) fn run(options: &CompareOptions, wanted: &[String]) -> Result<(), Fai
     let recipe = load_recipe(&options.recipe, &options.sets)?.recipe;
     use_threads(recipe.train.threads)?;
     let folder = options.output.clone().unwrap_or_else(|| beside(&recipe, "sweep"));
-    let axes = axes(wanted, &recipe.method)?;
+    let axes = axes(settings, &recipe.method)?;
     let mut candidates = vec![Candidate { sets: Vec::new(), recipe: recipe.clone() }];
     for sets in combinations(&axes)? {
         let all: Vec<String> = options.sets.iter().chain(&sets).cloned().collect();
@@ -93,9 +93,9 @@ pub(crate) fn run(options: &CompareOptions, wanted: &[String]) -> Result<(), Fai
 type Axes = Vec<(String, Vec<String>)>;
 
 /// What is to be tried: `KEY=V1,V2` each, or the usual numbers of the method.
-fn axes(wanted: &[String], method: &faculty_distill::recipe::Method) -> Result<Axes, Failure> {
+fn axes(settings: &[String], method: &faculty_distill::recipe::Method) -> Result<Axes, Failure> {
     let mut axes = Axes::new();
-    for text in wanted {
+    for text in settings {
         if text.is_empty() {
             axes.extend(usual_axes(method));
             continue;

@@ -60,7 +60,7 @@ pub(crate) fn run(options: &TeachersOptions) -> Result<(), Failure> {
             report.majority,
             percent(report.chance)
         ),
-        hint: format!("mend or drop it, or set `allow_weak = true` on teacher `{}`", teacher.name),
+        hint: format!("fix or drop it, or set `allow_weak = true` on teacher `{}`", teacher.name),
     });
     let ablation = match &refused {
         None if options.ablate => Some(trained(options, &recipe, &dataset, &stop)?),
@@ -158,7 +158,7 @@ fn notes(report: &Report) {
             eprintln!("note: teacher `{name}`: {note}");
         }
         if let Some(suspicion) = teacher.suspicion() {
-            eprintln!("warning: teacher `{name}`: {}\n  hint: {}", suspicion.what, suspicion.mend);
+            eprintln!("warning: teacher `{name}`: {}\n  hint: {}", suspicion.what, suspicion.fix);
         }
     }
     let names: Vec<&str> = report.teachers.iter().map(|teacher| teacher.name.as_str()).collect();

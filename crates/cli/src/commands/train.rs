@@ -52,7 +52,7 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
         _ => Start::New,
     };
     let output = recipe.output.clone().unwrap_or_else(|| "runs/run".into());
-    // Known before the data is read, so told before.
+    // Known before the data is read, so said before.
     RunFolder::at(&output).check_start(start)?;
     let stop = stop_on_interrupt();
     let reading = Instant::now();
@@ -127,7 +127,7 @@ fn load_to_train(path: &Path, sets: &[String]) -> Result<Recipe, Failure> {
         show_warnings(loaded.warnings.iter().filter(|warning| warning.key != "teachers"));
         return Ok(loaded.recipe);
     }
-    // Options of another method, which are not in the way, or a real problem, which is told.
+    // Options of another method, which are not in the way, or a real problem, which is reported.
     let mut recipe = load_recipe(path, sets)?.recipe;
     recipe.method = recipe::Method::with_defaults(&known("ce")?.spec);
     Ok(recipe)

@@ -139,10 +139,10 @@ fn a_dry_run_writes_nothing_and_tells_the_size_that_the_cache_then_has() {
     assert_eq!(project.files(), before);
     let plan = ran.json();
     assert_eq!(plan["event"], "plan");
-    let told: u64 =
+    let estimate: u64 =
         plan["sizes"].as_array().unwrap().iter().map(|s| s["bytes"].as_u64().unwrap()).sum();
-    assert_eq!(plan["estimate"]["bytes"].as_u64(), Some(told));
-    assert_eq!(plan["estimate"]["missing_bytes"].as_u64(), Some(told));
+    assert_eq!(plan["estimate"]["bytes"].as_u64(), Some(estimate));
+    assert_eq!(plan["estimate"]["missing_bytes"].as_u64(), Some(estimate));
     let result = project.run(&["cache", "cached.toml", "--json"]).expect(0).json();
     assert_eq!(result["event"], "result");
     assert_eq!(plan["estimate"]["images"], result["built"]["images"]);
@@ -151,7 +151,7 @@ fn a_dry_run_writes_nothing_and_tells_the_size_that_the_cache_then_has() {
         .filter(|(path, _)| path.file_name().unwrap().to_string_lossy().starts_with('0'))
         .map(|(_, bytes)| bytes.len() as u64)
         .sum();
-    assert_eq!(shards, told);
+    assert_eq!(shards, estimate);
     let ran = project.run(&["cache", "cached.toml"]).expect(0);
     assert!(ran.stdout.contains("0 files written now"), "{}", ran.stdout);
 }

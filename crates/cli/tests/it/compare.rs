@@ -201,11 +201,11 @@ fn methods_that_cannot_learn_from_the_shared_cache_run_without_it() {
     assert!(!live.stderr.contains("without the cache"), "{}", live.stderr);
     for (output, jobs) in [("one", "1"), ("two", "2")] {
         let ran = to("distill.toml", output, jobs);
-        for told in [
+        for text in [
             "beside it: ikd: it trains its teachers",
             "beside it: ot: it reads the teachers' logits over their own classes",
         ] {
-            assert!(ran.stderr.contains(told) && ran.stdout.contains(told), "{}", ran.stderr);
+            assert!(ran.stderr.contains(text) && ran.stdout.contains(text), "{}", ran.stderr);
         }
         assert!(!ran.stdout.contains("left out"), "{}", ran.stdout);
         for name in ["ot/seed3", "ikd/seed3", "aver/seed3"] {
@@ -233,12 +233,12 @@ fn all_methods_leave_out_those_that_cannot_run_and_say_why() {
         ["train.epochs=1", "data.train_samples=80", "train.drop_last=false", "heads.epochs=1"];
     let sets = sets.map(|set| ["--set", set]).concat();
     let ran = project.run(&[&args[..], &sets, &["--against", "ce"]].concat()).expect(0);
-    for told in [
+    for text in [
         "left out: semckd: method `semckd` needs full batches",
         "of one teacher, the recipe's first, `a`: kd, ikd, simkd",
         "warning: the runs are no longer than its warm-up: dkd: `warmup_epochs` of `dkd` is 20, ",
     ] {
-        assert!(ran.stderr.contains(told) && ran.stdout.contains(told), "{}", ran.stderr);
+        assert!(ran.stderr.contains(text) && ran.stdout.contains(text), "{}", ran.stderr);
     }
     for name in ["\naver ", "\nca-mkd ", "\nebkd ", "one seed cannot tell"] {
         assert!(ran.stdout.contains(name), "no `{name}` in:\n{}", ran.stdout);
@@ -316,9 +316,9 @@ fn ctrl_c_ends_it_with_130_and_a_hint() {
     project::signal(&child, "-INT");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("after 0 of 2 runs"), "{told}");
-    assert!(told.contains("the same command goes on from there"), "{told}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("after 0 of 2 runs"), "{text}");
+    assert!(text.contains("the same command goes on from there"), "{text}");
 }
 
 #[test]

@@ -101,8 +101,8 @@ fn a_full_disk_under_stdout_is_an_error_of_every_command() {
         let output = program(&project, arguments).stdout(full).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
-        let told = "error: cannot write to stdout: No space left";
-        assert!(stderr.contains(told), "{arguments:?}: {stderr}");
+        let message = "error: cannot write to stdout: No space left";
+        assert!(stderr.contains(message), "{arguments:?}: {stderr}");
     }
     // What a run has written stays.
     assert!(project.path("run-json/card.json").exists());

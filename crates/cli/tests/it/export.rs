@@ -137,8 +137,8 @@ fn without_data_random_images_serve() {
         let arguments = [&["export", "run", "--onnx", "x.onnx", "--json"], size].concat();
         let ran = project.run(&arguments).expect(0);
         assert_eq!(ran.json()["onnx"]["parity"]["real"], false);
-        let told = ran.stderr.contains("warning:") && ran.stderr.contains("random");
-        assert!(told, "{}", ran.stderr);
+        let warned = ran.stderr.contains("warning:") && ran.stderr.contains("random");
+        assert!(warned, "{}", ran.stderr);
     }
     // What was exported knows its size.
     project.run(&["predict", "x.onnx", "pictures/00.png"]).expect(0);

@@ -347,7 +347,7 @@ fn every_folder_that_a_command_writes_is_locked() {
         let lock = std::fs::File::create(project.path(folder).join("lock")).unwrap();
         lock.try_lock().unwrap();
         let ran = project.run(arguments).expect(2);
-        let told = ran.stderr.contains("another process") && ran.stderr.contains("use another");
-        assert!(told, "{arguments:?}: {}", ran.stderr);
+        let reported = ran.stderr.contains("another process") && ran.stderr.contains("use another");
+        assert!(reported, "{arguments:?}: {}", ran.stderr);
     }
 }

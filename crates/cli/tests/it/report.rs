@@ -57,7 +57,7 @@ fn a_run_leaves_a_page_that_is_whole_and_safe() {
     let project = distilled();
     let page = read(&project.path("run/report.html"));
     let document = parsed(&page);
-    for wanted in [
+    for chart in [
         "accuracy",
         "same-part",
         "learning",
@@ -71,7 +71,7 @@ fn a_run_leaves_a_page_that_is_whole_and_safe() {
         "weights-intermediate",
         "correctness-kd",
     ] {
-        let id = format!("chart-{wanted}");
+        let id = format!("chart-{chart}");
         assert!(charts(&document).contains(&id), "no `{id}` in {:?}", charts(&document));
     }
     // Names of classes are text: there are no more scripts and pictures than ours.
@@ -247,8 +247,8 @@ fn a_comparison_says_its_verdict_first() {
     let page = read(&project.path("compared/report.html"));
     let document = parsed(&page);
     let drawn = charts(&document);
-    for wanted in ["accuracy", "same-part", "difference", "learning", "weights-kd"] {
-        assert!(drawn.contains(&format!("chart-{wanted}")), "no `{wanted}` in {drawn:?}");
+    for chart in ["accuracy", "same-part", "difference", "learning", "weights-kd"] {
+        assert!(drawn.contains(&format!("chart-{chart}")), "no `{chart}` in {drawn:?}");
     }
     let lead = document.descendants().find(|node| node.attribute("class") == Some("lead"));
     let lead = lead.unwrap().text().unwrap();

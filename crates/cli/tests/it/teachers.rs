@@ -72,8 +72,8 @@ fn wrong_constants_are_told_with_the_right_ones() {
     let args = [&["teachers", "demo.toml", "--samples", "200"], &sets[..]].concat();
     let ran = project.run(&args);
     assert!(ran.code == 0 || ran.code == 1, "{}", ran.stderr);
-    let told = "hint: set `mean = [0.286]` and `std = [0.353]` on it";
-    assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    let hint = "hint: set `mean = [0.286]` and `std = [0.353]` on it";
+    assert!(ran.stderr.contains(hint), "{}", ran.stderr);
     assert!(ran.stderr.contains("with constants of Fashion-MNIST"), "{}", ran.stderr);
 }
 

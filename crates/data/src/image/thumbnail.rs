@@ -58,8 +58,8 @@ mod tests {
     #[test]
     fn base64_is_that_of_the_rfc() {
         let cases = ["", "f", "fo", "foo", "foob", "fooba", "foobar"];
-        let wanted = ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"];
-        assert_eq!(cases.map(|text| base64(text.as_bytes())), wanted);
+        let expected = ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"];
+        assert_eq!(cases.map(|text| base64(text.as_bytes())), expected);
         assert_eq!(base64(&[0xfb, 0xff, 0xbf]), "+/+/");
     }
 

@@ -1,4 +1,4 @@
-//! How to mend what can stop a run.
+//! How to fix what can stop a run.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use faculty_records::run::Change;
 use crate::changeable::unchangeable;
 
 impl Error {
-    /// How to mend it, if there is a way worth naming.
+    /// How to fix it, if there is a way worth naming.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let kept_hint = |kept: &Option<PathBuf>, first: &str| match kept {
@@ -87,8 +87,8 @@ impl Error {
             Self::Method(MethodError::Combination { .. }) => {
                 Some("remove that `[[method.terms]]`, or choose another method".to_owned())
             }
-            Self::FixedTeacher { mend, .. } => Some(mend.clone()),
-            Self::Batches { mend, .. } => Some(format!("set `{mend}`")),
+            Self::FixedTeacher { fix, .. } => Some(fix.clone()),
+            Self::Batches { fix, .. } => Some(format!("set `{fix}`")),
             Self::NoSecondTraining { first, .. } => Some(format!(
                 "set `train.epochs` above {first}, which counts both trainings, or lower \
                  `method.learn_epochs`"

@@ -45,15 +45,15 @@ impl<'a> HeadsPlan<'a> {
     /// mounts, or a head file cannot be used.
     pub fn new(recipe: &'a Recipe, dataset: &'a Dataset) -> Result<Self> {
         let classes = dataset.classes();
-        let wanted = wanted(recipe)?;
+        let requested = requested(recipe)?;
         let mut plan = Self { recipe, data: None, classes, heads: Vec::new() };
-        if wanted.iter().all(Option::is_none) {
+        if requested.iter().all(Option::is_none) {
             return Ok(plan);
         }
         recipe.check(&methods::specs())?;
-        refuse_needs_of_maps(recipe, &wanted)?;
+        refuse_needs_of_maps(recipe, &requested)?;
         let data = prepare_data(recipe, dataset)?;
-        for (teacher, heads) in recipe.teachers.iter().zip(wanted) {
+        for (teacher, heads) in recipe.teachers.iter().zip(requested) {
             let taps = match heads {
                 None => Vec::new(),
                 Some(heads) => taps(teacher, &heads, &data)?,
@@ -172,7 +172,7 @@ impl<'a> HeadsPlan<'a> {
 }
 
 /// By teacher what is to be mounted on it: what the recipe says, or what the method does by itself.
-fn wanted(recipe: &Recipe) -> Result<Vec<Option<Heads>>> {
+fn requested(recipe: &Recipe) -> Result<Vec<Option<Heads>>> {
     let own: Vec<Option<Heads>> = recipe.teachers.iter().map(|t| t.heads.clone()).collect();
     let info = methods::find(&recipe.method.name);
     // Of an unknown method the check of the recipe tells more.
@@ -191,7 +191,7 @@ fn wanted(recipe: &Recipe) -> Result<Vec<Option<Heads>>> {
 }
 
 /// Told now, not after the heads have been trained: a head has neither maps nor a pooled vector.
-fn refuse_needs_of_maps(recipe: &Recipe, wanted: &[Option<Heads>]) -> Result<()> {
+fn refuse_needs_of_maps(recipe: &Recipe, requested: &[Option<Heads>]) -> Result<()> {
     let info = methods::known(&recipe.method.name)?;
     let needs = needs_of_run(methods::build(&recipe.method)?.as_ref(), recipe.train.epochs);
     let what = match needs.teacher_taps.first() {
@@ -199,7 +199,7 @@ fn refuse_needs_of_maps(recipe: &Recipe, wanted: &[Option<Heads>]) -> Result<()>
         None if needs.teacher_classifiers => "a pooled linear classifier".to_owned(),
         None => return Ok(()),
     };
-    let mut carriers = recipe.teachers.iter().zip(wanted).filter(|(_, heads)| heads.is_some());
+    let mut carriers = recipe.teachers.iter().zip(requested).filter(|(_, heads)| heads.is_some());
     let name = carriers.next().map_or("", |(teacher, _)| &teacher.name);
     let who = format!("a head inside teacher `{name}`");
     Err(Error::MissingPart { method: info.spec.name, what, who })

@@ -23,14 +23,14 @@ pub(crate) fn class_costs(
         .teachers
         .iter()
         .zip(teachers.iter())
-        .map(|(wanted, teacher)| classifier(wanted, teacher))
+        .map(|(spec, teacher)| classifier(spec, teacher))
         .collect::<Result<_>>()?;
     let mut means = means(recipe, classes.len(), data, teachers, &classifiers)?.into_iter();
     let mut costs = Vec::new();
-    for ((wanted, teacher), classifier) in recipe.teachers.iter().zip(&*teachers).zip(classifiers) {
+    for ((spec, teacher), classifier) in recipe.teachers.iter().zip(&*teachers).zip(classifiers) {
         let own = teacher.source.classes();
         let means = means.next().unwrap_or_default();
-        let values = match (&wanted.class_cost, classifier) {
+        let values = match (&spec.class_cost, classifier) {
             (Some(path), _) => ClassCost::read(path, own, classes.len())?,
             (None, Some(classifier)) => {
                 let rows: Vec<f64> = classifier.weight.iter().map(|&w| f64::from(w)).collect();
@@ -38,21 +38,21 @@ pub(crate) fn class_costs(
             }
             (None, None) => unreachable!("a teacher without either was refused above"),
         };
-        let same = same_classes(wanted, data, classes, own)?;
+        let same = same_classes(spec, data, classes, own)?;
         costs.push(ClassCost::new(own, values, &same));
     }
     Ok(costs)
 }
 
 /// The classifier of a teacher without a file.
-fn classifier(wanted: &recipe::Teacher, teacher: &Teacher) -> Result<Option<FrozenClassifier>> {
-    if wanted.class_cost.is_some() {
+fn classifier(spec: &recipe::Teacher, teacher: &Teacher) -> Result<Option<FrozenClassifier>> {
+    if spec.class_cost.is_some() {
         return Ok(None);
     }
     let classifier = teacher.source.classifier();
     match (classifier, teacher.source.tap_shape(Tap::Pooled)) {
         (Some(classifier), Some(_)) => Ok(Some(classifier)),
-        _ => Err(Error::NoClassCost { teacher: wanted.name.clone() }),
+        _ => Err(Error::NoClassCost { teacher: spec.name.clone() }),
     }
 }
 

@@ -68,9 +68,7 @@ pub fn rank_teachers(
     let mut teachers: Vec<Teacher> = recipe
         .teachers
         .iter()
-        .map(|wanted| {
-            Ok(load_teacher(wanted, &data, classes, &[Tap::Pooled], ClassSpace::Teacher)?.0)
-        })
+        .map(|spec| Ok(load_teacher(spec, &data, classes, &[Tap::Pooled], ClassSpace::Teacher)?.0))
         .collect::<Result<_>>()?;
     check_own_classes(&data, &mut teachers)?;
     let costs = class_costs(recipe, classes, &data, &mut teachers)?;
@@ -80,13 +78,13 @@ pub fn rank_teachers(
     };
     let part = limited(part, samples)?;
     let mut ranked = Vec::new();
-    for ((wanted, teacher), cost) in recipe.teachers.iter().zip(&mut teachers).zip(&costs) {
+    for ((spec, teacher), cost) in recipe.teachers.iter().zip(&mut teachers).zip(&costs) {
         let own = cost.own_classes();
-        let same = same_classes(wanted, &data, classes, own)?;
+        let same = same_classes(spec, &data, classes, own)?;
         let (score, guessing) = score(teacher, cost, &part, &data)?;
         ranked.push(Ranked {
-            name: wanted.name.clone(),
-            network: shown_name(wanted),
+            name: spec.name.clone(),
+            network: shown_name(spec),
             classes: own,
             same: same.iter().filter(|same| !same.is_empty()).count(),
             score,

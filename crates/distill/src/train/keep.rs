@@ -105,7 +105,7 @@ impl Cohort<'_> {
         let (epoch, batch) = (self.progress.epoch + 1, self.batch());
         if batch > 0 && self.save().is_ok() {
             let warning = format!(
-                "epoch {epoch} is kept up to batch {batch}: once the following is mended, \
+                "epoch {epoch} is kept up to batch {batch}: once the following is fixed, \
                  `--resume` goes on from there"
             );
             observe(&self.members[0].name, Event::Warning(warning));

@@ -414,7 +414,7 @@ fn records_of_one_teacher_never_pass_for_those_of_another() {
     read_all(&recipe).unwrap();
 
     // Without a manifest each shard says itself what it is of: those that fit stay, the others are
-    // computed again, and that is told.
+    // computed again, and that is reported.
     std::fs::remove_file(cache.join("manifest.json")).unwrap();
     assert_eq!(build(&recipe).unwrap().shards, 0);
     assert!(files(&cache) == good);
@@ -600,7 +600,7 @@ fn values_that_half_precision_cannot_hold_and_weak_teachers_stop_the_build() {
     );
     assert!(error.hint().unwrap().contains("f32"));
 
-    // Always the first class; told after the plain images, before the views.
+    // Always the first class; reported after the plain images, before the views.
     state.get_mut("fc.weight").unwrap().values.fill(0.0);
     state.get_mut("fc.bias").unwrap().values.copy_from_slice(&[1.0, 0.0, 0.0]);
     weights::write(&path, &state, &BTreeMap::new()).unwrap();

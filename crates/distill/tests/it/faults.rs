@@ -1,4 +1,4 @@
-//! Faults of the system and of the numbers: what is told, what is kept, and that the run goes on from
+//! Faults of the system and of the numbers: what is reported, what is kept, and that the run goes on from
 //! it to the same student. See `docs/reliability.md`.
 
 use std::cell::Cell;
@@ -48,7 +48,7 @@ fn all_whole(folder: &Path) {
 }
 
 /// The error's text with its causes.
-fn told(error: &Error) -> String {
+fn full_message(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -86,7 +86,7 @@ fn a_run_whose_nth_file_operation_fails_goes_on_to_the_same_student() {
             drop(guard);
             let Err(error) = result else { break };
             failures += 1;
-            assert!(told(&error).contains(said), "{nth}: {}", told(&error));
+            assert!(full_message(&error).contains(said), "{nth}: {}", full_message(&error));
             assert!(error.hint().is_some(), "{nth}: {error}");
             if out.exists() {
                 all_whole(&out);
@@ -121,7 +121,7 @@ fn a_disk_that_fills_up_while_a_checkpoint_is_written_keeps_the_one_before() {
     });
     let error = resumed(&recipe, &out).unwrap_err();
     drop(guard);
-    assert!(told(&error).contains("no storage space"), "{}", told(&error));
+    assert!(full_message(&error).contains("no storage space"), "{}", full_message(&error));
     assert!(std::fs::read(&last).unwrap() == before);
     all_whole(&out);
     resumed(&recipe, &out).unwrap();
@@ -185,9 +185,9 @@ fn with_shards_spoilt(block: usize, after: usize, spoil: &dyn Fn(&Path, &[u8])) 
         _ => {}
     })
     .unwrap_err();
-    assert!(told(&error).contains("cache/teachers/t1/logits"), "{}", told(&error));
+    assert!(full_message(&error).contains("cache/teachers/t1/logits"), "{}", full_message(&error));
     let kept = warnings.first().is_some_and(|text| text.contains("is kept up to batch "));
-    assert!(kept, "{}: {warnings:?}", told(&error));
+    assert!(kept, "{}: {warnings:?}", full_message(&error));
     for (path, bytes) in shards.iter().zip(&good) {
         std::fs::write(path, bytes).unwrap();
     }
@@ -215,7 +215,7 @@ fn a_cache_shard_that_vanishes_before_it_is_opened_stops_the_run_with_its_batche
     // 54 shards, of which the first batch of 32 has opened 32 at most; those stay readable.
     let error = with_shards_spoilt(4, 1, &|path, _| std::fs::remove_file(path).unwrap());
     assert!(matches!(error, Error::Teacher(TeacherError::CacheIncomplete { .. })), "{error}");
-    assert!(told(&error).contains("shard "), "{}", told(&error));
+    assert!(full_message(&error).contains("shard "), "{}", full_message(&error));
     assert!(error.hint().unwrap().contains("`faculty cache`"));
 }
 
@@ -231,11 +231,11 @@ fn a_run_folder_that_vanishes_or_a_file_in_its_place_is_an_error_and_no_panic() 
         }
     })
     .unwrap_err();
-    assert!(told(&error).contains("run/"), "{}", told(&error));
+    assert!(full_message(&error).contains("run/"), "{}", full_message(&error));
     assert!(error.hint().is_some());
     std::fs::write(&out, "a file").unwrap();
     let error = run(&recipe, &out).unwrap_err();
-    assert!(told(&error).contains("run`"), "{}", told(&error));
+    assert!(full_message(&error).contains("run`"), "{}", full_message(&error));
     assert!(error.hint().is_some());
 }
 

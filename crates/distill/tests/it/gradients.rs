@@ -106,12 +106,12 @@ fn one_step(
     method.prepare_classes((0..count).map(class_cost).collect());
 
     // Maps that not all networks have are not asked for.
-    let wanted = method.needs(EPOCH).teacher_taps;
+    let requested = method.needs(EPOCH).teacher_taps;
     let own = |network: &Network, tap: &Tap| tap.value(network.graph()).is_some();
     let there = |tap: &&Tap| {
         teachers[..count].iter().all(|teacher| own(teacher, tap)) && own(&student, tap)
     };
-    let taps: Vec<Tap> = wanted.iter().filter(there).copied().collect();
+    let taps: Vec<Tap> = requested.iter().filter(there).copied().collect();
     let mut sources: Vec<NetworkTeacher> =
         teachers[..count].iter().map(|own| NetworkTeacher::new(own, None, &taps)).collect();
     let traits: Vec<_> = sources.iter().map(|source| traits_of(source, &taps)).collect();

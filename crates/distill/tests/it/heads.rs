@@ -97,11 +97,11 @@ fn heads_are_trained_once_for_every_seed_and_method() {
 fn stopping_leaves_whole_heads_or_none() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = with_heads(folder.path(), "dih", 2, &[]);
-    let stop_at = |wanted: &str| {
+    let stop_at = |name: &str| {
         let stop = AtomicBool::new(false);
         let error = mount(&recipe, &dataset(), &stop, &mut |event| {
             if let HeadsEvent::Batch { teacher, epoch: 3, batch: 2, .. } = event
-                && teacher == wanted
+                && teacher == name
             {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -120,7 +120,7 @@ fn stopping_leaves_whole_heads_or_none() {
     let (_, epochs) = mounted(&recipe).unwrap();
     assert_eq!((epochs, files(folder.path()).len()), (4, 6));
 
-    // A damaged file is told, not used.
+    // A damaged file is reported, not used.
     std::fs::write(&kept[0], &std::fs::read(&kept[0]).unwrap()[..100]).unwrap();
     let error = mounted(&recipe).unwrap_err();
     assert!(matches!(error, Error::Teacher(TeacherError::HeadFile { .. })), "{error}");

@@ -182,8 +182,8 @@ fn assistants_stand_between_the_teachers_and_the_student() {
         .map(|(name, what)| (name.as_str(), what.as_str()))
         .collect();
     let one = "student of 1 teachers";
-    let wanted = [("1-resnet14", "student of 2 teachers"), ("2-resnet8", one)];
-    assert_eq!(students, [&wanted[..], &[("3-resnet8x0.5", one)]].concat());
+    let expected = [("1-resnet14", "student of 2 teachers"), ("2-resnet8", one)];
+    assert_eq!(students, [&expected[..], &[("3-resnet8x0.5", one)]].concat());
     assert_eq!((card.student.as_str(), card.seed), ("resnet8x0.5", recipe.seed));
     assert_eq!(card.teachers[0].network, "resnet8");
     assert!(card.best.test.unwrap().top1 > 70.0, "{:?}", card.best);

@@ -314,7 +314,7 @@ fn a_teacher_with_other_constants_is_told_which() {
     let hint = error.hint().unwrap();
     assert!(hint.contains("set `mean = [0.0]` and `std = [0.003921569]` on it"), "{hint}");
     assert!(!out.exists());
-    // The mend mends it.
+    // With the fix it runs.
     recipe.teachers[0].mean = Some(vec![0.0]);
     recipe.teachers[0].std = Some(vec![0.003_921_569]);
     let card = run(&recipe, &out).unwrap();
@@ -429,9 +429,9 @@ fn an_ablation_gives_the_students_of_single_runs() {
     })
     .unwrap();
     let sets = ["all", "without-t0", "without-t1"];
-    let wanted: Vec<String> =
+    let expected: Vec<String> =
         ["seed3", "seed4"].iter().flat_map(|s| sets.map(|set| format!("{s}/{set}"))).collect();
-    assert_eq!(names, wanted);
+    assert_eq!(names, expected);
     assert_eq!((ablation.rows.len(), ablation.part.as_str()), (3, "validation"));
     assert!(ablation.rows.iter().all(|row| row.runs.len() == 2));
     // Outputs kept over the runs are those that each run would have computed.

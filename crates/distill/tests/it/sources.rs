@@ -319,7 +319,7 @@ fn two_teachers_with_the_same_answers_are_told() {
     let report =
         inspect_teachers(&recipe(folder.path(), "aver", source), &dataset(), None).unwrap();
     let pairs = report.diversity.unwrap().pairs;
-    let told: Vec<bool> = pairs.iter().map(|pair| pair.sameness().is_some()).collect();
-    assert_eq!(told, [true, false, false], "{pairs:?}");
+    let reported: Vec<bool> = pairs.iter().map(|pair| pair.sameness().is_some()).collect();
+    assert_eq!(reported, [true, false, false], "{pairs:?}");
     assert!(report.teachers.iter().all(|own| own.normalisation.is_none()), "tables see no pixels");
 }

@@ -209,9 +209,9 @@ fn a_hint_compares_directions_at_every_position_with_the_pooled_vector() {
 fn exceptions_name_networks_and_options_that_there_are_and_are_told() {
     for info in METHODS {
         for option in info.spec.options {
-            let told = option.help_with_exceptions();
+            let help = option.help_with_exceptions();
             for exception in option.exceptions {
-                assert!(exception.student.is_none_or(|name| told.contains(name)), "{told}");
+                assert!(exception.student.is_none_or(|name| help.contains(name)), "{help}");
                 assert!(
                     exception.student.is_none_or(|name| faculty_nets::find(name).is_ok()),
                     "{}: {exception:?}",

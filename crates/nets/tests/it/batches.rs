@@ -10,16 +10,16 @@ fn values_of_a_sample_do_not_depend_on_its_batch_or_on_what_else_is_read() {
     for info in NETWORKS.iter().filter(|info| !info.name.contains("110")) {
         let input = MapShape::new(3, 32, 32);
         let network = Network::new(info.name, input, 10, 1).unwrap();
-        let wanted: Vec<ValueId> = network.graph().features().to_vec();
+        let kept: Vec<ValueId> = network.graph().features().to_vec();
         let images: Vec<f32> = (0..BATCH * input.elements())
             .map(|i| ((i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f32 / 8e6 - 1.0)
             .collect();
-        let mut whole = Inference::new(&network, &wanted);
-        let all = values(&mut whole, &wanted, &images, BATCH);
-        let mut parts = Inference::new(&network, &wanted);
+        let mut whole = Inference::new(&network, &kept);
+        let all = values(&mut whole, &kept, &images, BATCH);
+        let mut parts = Inference::new(&network, &kept);
         for (from, len) in [(0, 1), (1, 2), (3, 3), (6, 7), (12, 1)] {
             let pixels = &images[from * input.elements()..][..len * input.elements()];
-            let some = values(&mut parts, &wanted, pixels, len);
+            let some = values(&mut parts, &kept, pixels, len);
             for (index, (all, some)) in all.iter().zip(&some).enumerate() {
                 let each = all.len() / BATCH;
                 let same = all[from * each..][..len * each] == some[..];
@@ -31,10 +31,10 @@ fn values_of_a_sample_do_not_depend_on_its_batch_or_on_what_else_is_read() {
     }
 }
 
-/// Logits and the wanted values, as bits.
-fn values(plan: &mut Inference, wanted: &[ValueId], images: &[f32], batch: usize) -> Vec<Vec<u32>> {
+/// Logits and the kept values, as bits.
+fn values(plan: &mut Inference, kept: &[ValueId], images: &[f32], batch: usize) -> Vec<Vec<u32>> {
     let mut all = vec![bits(plan.run(images, batch))];
-    all.extend(wanted.iter().map(|&value| bits(plan.value(value))));
+    all.extend(kept.iter().map(|&value| bits(plan.value(value))));
     all
 }
 

@@ -214,8 +214,8 @@ fn what_lies_beside_the_network_is_left_out_and_told() {
     let path = renamed(&folder, str::to_owned, &beside);
     let (state, notes) = read(&path, None).unwrap();
     assert_eq!(state, values(0));
-    let told = "left out of the weight file: `criterion.weight`, `projector` (2 tensors)";
-    assert_eq!(notes, [told]);
+    let note = "left out of the weight file: `criterion.weight`, `projector` (2 tensors)";
+    assert_eq!(notes, [note]);
 }
 
 #[test]

@@ -384,31 +384,31 @@ fn what_is_allowed_but_probably_not_meant() {
 
 #[test]
 fn a_warm_up_of_a_method_that_lasts_as_long_as_the_run_is_told() {
-    let told = |length: &str| {
+    let warnings_for = |length: &str| {
         let warnings = warnings(FULL, &[&format!("method.warmup_epochs={length}")]);
         warnings.into_iter().find(|own| own.key == "method.warmup_epochs")
     };
-    let warning = told("24").unwrap();
+    let warning = warnings_for("24").unwrap();
     assert!(warning.what.starts_with("`warmup_epochs` of `ca-mkd` is 24, `train.epochs` 24 ("));
     assert_eq!(warning.hint, "lower `method.warmup_epochs`, or raise `train.epochs`");
-    assert!(told("25").is_some());
-    assert!(told("23").is_none() && told("0").is_none());
+    assert!(warnings_for("25").is_some());
+    assert!(warnings_for("23").is_none() && warnings_for("0").is_none());
 }
 
 #[test]
 fn a_comparison_tells_of_a_published_warm_up_that_the_recipe_shortens() {
-    let told = |sets: &[&str]| -> Vec<String> {
+    let warnings_for = |sets: &[&str]| -> Vec<String> {
         let recipe = load(FULL, sets).unwrap().recipe;
         let all = crate::method_warm_ups(&recipe, METHODS).into_iter();
         all.filter_map(|own| own.too_long_as_published()).collect()
     };
     let one = "train.epochs=1";
     // The published one of these tests is one epoch.
-    assert_eq!(told(&["method.warmup_epochs=3"]), [""; 0]);
-    let shortened = told(&["method.warmup_epochs=0", one]);
+    assert_eq!(warnings_for(&["method.warmup_epochs=3"]), [""; 0]);
+    let shortened = warnings_for(&["method.warmup_epochs=0", one]);
     let [what] = shortened.as_slice() else { panic!("{shortened:?}") };
     assert!(what.starts_with("`warmup_epochs` of `ca-mkd` is 0 instead of 1, `train.epochs` 1 ("));
-    let [what] = &told(&["method.warmup_epochs=1", one])[..] else { panic!("one warm-up") };
+    let [what] = &warnings_for(&["method.warmup_epochs=1", one])[..] else { panic!("one warm-up") };
     assert!(what.starts_with("`warmup_epochs` of `ca-mkd` is 1, `train.epochs` 1 ("), "{what}");
 }
 

@@ -13,8 +13,8 @@
   const none = document.getElementById("no-examples");
   const chosen = function (name) { return form.elements[name] ? form.elements[name].value : ""; };
 
-  function fits(card, teacher, wanted, answer) {
-    if (wanted !== "") { if (card.dataset.class !== wanted) { return false; } }
+  function fits(card, teacher, label, answer) {
+    if (label !== "") { if (card.dataset.class !== label) { return false; } }
     if (answer === "") { return true; }
     const said = card.dataset.teachers.split(" ");
     // Without a teacher: any of them.
@@ -25,10 +25,10 @@
   }
 
   function apply() {
-    const teacher = chosen("teacher"), wanted = chosen("class"), answer = chosen("answer");
+    const teacher = chosen("teacher"), label = chosen("class"), answer = chosen("answer");
     let fitting = 0;
     cards.forEach(function (card) {
-      if (fits(card, teacher, wanted, answer)) { fitting += 1; card.hidden = fitting > most; }
+      if (fits(card, teacher, label, answer)) { fitting += 1; card.hidden = fitting > most; }
       else { card.hidden = true; }
       card.classList.toggle("late", fitting > PRINTED);
     });

@@ -62,8 +62,8 @@ impl LineChart {
         let points = self.lines.iter().flat_map(|line| line.points.iter().map(|&(_, y)| y));
         let bands = self.lines.iter().flat_map(|line| line.band.iter().map(|&(_, low, _)| low));
         let (low, high) = range(points.chain(bands))?;
-        let told = low > 0.0 && high > 1.2 * low;
-        told.then(|| Self { scale: Scale::Log, ..self.clone() }.draw(words))?
+        let spread = low > 0.0 && high > 1.2 * low;
+        spread.then(|| Self { scale: Scale::Log, ..self.clone() }.draw(words))?
     }
 
     /// Draws it; nothing without a single number.
@@ -132,14 +132,14 @@ impl LineChart {
         canvas.line((left, under), (right, under), 1.0, Ink::Axis);
         canvas.text(right, HEIGHT - 3.0, Anchor::End, Ink::Faint, &self.x_title);
 
-        let wanted: Vec<f64> = labelled
+        let targets: Vec<f64> = labelled
             .iter()
             .map(|line| y_of(finite(line).last().map_or(low, |&(_, y)| y)))
             .collect();
-        let places = spread_out(&wanted, 14.0, TOP, HEIGHT - BOTTOM + 4.0);
+        let places = spread_out(&targets, 14.0, TOP, HEIGHT - BOTTOM + 4.0);
         for (at, line) in self.lines.iter().enumerate() {
             let ink = Ink::Series(line.colour);
-            let title = format!("{}: {}", line.name, told(&line.points, self.digits));
+            let title = format!("{}: {}", line.name, describe_points(&line.points, self.digits));
             let who = (&line.mark[..], &line.name[..]);
             canvas.series(who, &line.points, self.digits, &title, |canvas| {
                 if line.band.len() > 1 {
@@ -197,7 +197,7 @@ pub(super) fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
 }
 
 /// First and last value in words.
-fn told(points: &[(f64, f64)], digits: usize) -> String {
+fn describe_points(points: &[(f64, f64)], digits: usize) -> String {
     match (points.first(), points.last()) {
         (Some(first), Some(last)) => {
             format!("{:.digits$} at {}, {:.digits$} at {}", first.1, first.0, last.1, last.0)

@@ -60,8 +60,8 @@ pub(crate) fn scatter(
     canvas.line((left, under), (right, under), 1.0, Ink::Axis);
     canvas.text(right, HEIGHT - 6.0, Anchor::End, Ink::Faint, x_title);
 
-    let wanted: Vec<f64> = points.iter().map(|own| y_of(own.y)).collect();
-    let places = spread_out(&wanted, 14.0, TOP, under + 4.0);
+    let targets: Vec<f64> = points.iter().map(|own| y_of(own.y)).collect();
+    let places = spread_out(&targets, 14.0, TOP, under + 4.0);
     for ((own, label), place) in points.iter().zip(&labels).zip(places) {
         let (at, ink) = ((x_of(own.x), y_of(own.y)), Ink::Series(own.colour));
         canvas.group(&own.mark, &own.title, |canvas| {

@@ -156,28 +156,28 @@ impl<'a> CachePlan<'a> {
             of_another: 0,
         };
         let taps = plan.needs.taps.clone();
-        for (index, wanted) in recipe.teachers.iter().enumerate() {
-            let taps = taps_there(wanted, &plan.data, &taps)?;
-            plan.add_teacher(index, wanted, &taps)?;
+        for (index, spec) in recipe.teachers.iter().enumerate() {
+            let taps = taps_there(spec, &plan.data, &taps)?;
+            plan.add_teacher(index, spec, &taps)?;
         }
         Ok(plan)
     }
 
     /// Compares a teacher with the manifest, or adds it there, and finds its missing shards.
-    fn add_teacher(&mut self, index: usize, wanted: &recipe::Teacher, taps: &[Tap]) -> Result<()> {
+    fn add_teacher(&mut self, index: usize, spec: &recipe::Teacher, taps: &[Tap]) -> Result<()> {
         let identity =
-            identity_of(wanted, &self.data, self.dataset.classes(), self.needs.class_space)?;
-        if let Some(entry) = self.manifest.teachers.get(&wanted.name)
+            identity_of(spec, &self.data, self.dataset.classes(), self.needs.class_space)?;
+        if let Some(entry) = self.manifest.teachers.get(&spec.name)
             && let Some((field, cache, recipe)) = entry.identity.difference(&identity)
         {
             return Err(TeacherError::CacheMismatch {
                 path: self.folder.clone(),
-                field: format!("teacher `{}`: {field}", wanted.name),
+                field: format!("teacher `{}`: {field}", spec.name),
                 cache,
                 recipe,
             });
         }
-        let known = self.manifest.teachers.get(&wanted.name).cloned();
+        let known = self.manifest.teachers.get(&spec.name).cloned();
         let has =
             |entry: &TeacherEntry| taps.iter().all(|tap| entry.maps.contains_key(&tap.to_string()));
         let mut classifier = None;
@@ -199,17 +199,17 @@ impl<'a> CachePlan<'a> {
                 }
             }
             if known.as_ref() != Some(&entry) {
-                self.manifest.teachers.insert(wanted.name.clone(), entry);
+                self.manifest.teachers.insert(spec.name.clone(), entry);
                 self.written = false;
             }
         }
-        let entry = &self.manifest.teachers[&wanted.name];
+        let entry = &self.manifest.teachers[&spec.name];
         let taps = taps.iter().filter(|tap| entry.maps.contains_key(&tap.to_string()));
         let kinds = [Kind::Plain, Kind::Logits].into_iter().chain(taps.map(|&tap| Kind::Tap(tap)));
         let (mut sets, mut of_another_origin) = (Vec::new(), 0);
         for kind in kinds {
             let layout = self.layout(entry, kind);
-            let folder = self.set_folder(&wanted.name, kind);
+            let folder = self.set_folder(&spec.name, kind);
             let mut missing = Vec::new();
             for (block, ids) in self.ids(kind).chunks(self.manifest.samples.block).enumerate() {
                 let path = shard_path(&folder, block);
@@ -223,7 +223,7 @@ impl<'a> CachePlan<'a> {
             }
             sets.push(SetPlan { kind, layout, missing });
         }
-        let classifier_path = self.classifier_path(&wanted.name);
+        let classifier_path = self.classifier_path(&spec.name);
         let mut classifier_missing = false;
         if let Some(expected) = &entry.classifier {
             if classifier_path.exists() {
@@ -242,7 +242,7 @@ impl<'a> CachePlan<'a> {
         self.of_another += of_another_origin;
         self.classifiers.push(classifier);
         self.teachers.push(TeacherPlan {
-            name: wanted.name.clone(),
+            name: spec.name.clone(),
             index,
             identity,
             classes: entry.classes,
@@ -297,9 +297,8 @@ impl<'a> CachePlan<'a> {
 
     /// The teacher at a place of the recipe, as the network that it is.
     pub(super) fn load(&self, index: usize, taps: &[Tap]) -> Result<Teacher> {
-        let wanted = &self.recipe.teachers[index];
-        Ok(load_teacher(wanted, &self.data, self.dataset.classes(), taps, self.needs.class_space)?
-            .0)
+        let spec = &self.recipe.teachers[index];
+        Ok(load_teacher(spec, &self.data, self.dataset.classes(), taps, self.needs.class_space)?.0)
     }
 
     /// The data as the recipe uses it.
@@ -546,17 +545,17 @@ fn manifest(
     }
 }
 
-fn check_samples(folder: &Path, stored: &Samples, wanted: &Samples) -> Result<()> {
-    for (what, stored, wanted) in
-        [("training", &stored.train, &wanted.train), ("measuring", &stored.plain, &wanted.plain)]
+fn check_samples(folder: &Path, stored: &Samples, spec: &Samples) -> Result<()> {
+    for (what, stored, spec) in
+        [("training", &stored.train, &spec.train), ("measuring", &stored.plain, &spec.plain)]
     {
-        let missing = Samples::missing(stored, wanted);
+        let missing = Samples::missing(stored, spec);
         if missing > 0 {
             return Err(TeacherError::CacheMismatch {
                 path: folder.to_owned(),
                 field: format!("the samples for {what} (`data.train_samples`, `data.validation`)"),
                 cache: stored.len().to_string(),
-                recipe: format!("{}, {missing} of them not in the cache", wanted.len()),
+                recipe: format!("{}, {missing} of them not in the cache", spec.len()),
             });
         }
     }

@@ -46,7 +46,7 @@ pub struct Built {
 }
 
 impl CachePlan<'_> {
-    /// Builds what is missing. First the plain images, so that a teacher near chance is told
+    /// Builds what is missing. First the plain images, so that a teacher near chance is reported
     /// before the long part; then the views.
     ///
     /// `stop` ends the build after the current batch; finished shards are kept.

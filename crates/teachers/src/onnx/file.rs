@@ -77,9 +77,9 @@ pub(super) fn read(path: &Path, choice: &OnnxChoice, images: MapShape) -> Outcom
             "name an output of one of its nodes; a viewer of graphs shows them",
         ));
     }
-    let wanted: Vec<&str> =
+    let requested: Vec<&str> =
         std::iter::once(&output).chain(&choice.map).map(String::as_str).collect();
-    keep_only(&mut graph, &wanted);
+    keep_only(&mut graph, &requested);
     check_limits(&graph)?;
     inline_external_data(path, &mut graph, &mut files)?;
     image.replace(&mut graph, layout);
@@ -118,14 +118,15 @@ fn opset(model: &ModelProto) -> Option<i64> {
     model.opset_import.iter().find(|set| own(&set.domain))?.version
 }
 
-/// Leaves out what none of the tensors `wanted` comes from.
-fn keep_only(graph: &mut GraphProto, wanted: &[&str]) {
+/// Leaves out what none of the tensors `requested` comes from.
+fn keep_only(graph: &mut GraphProto, requested: &[&str]) {
     let mut makers = HashMap::new();
     for (number, node) in graph.node.iter().enumerate() {
         makers.extend(node.output.iter().map(|output| (output.as_str(), number)));
     }
     let mut kept = HashSet::new();
-    let mut open: Vec<usize> = wanted.iter().filter_map(|name| makers.get(name).copied()).collect();
+    let mut open: Vec<usize> =
+        requested.iter().filter_map(|name| makers.get(name).copied()).collect();
     while let Some(number) = open.pop() {
         if kept.insert(number) {
             open.extend(reads(&graph.node[number]).iter().filter_map(|name| makers.get(name)));
@@ -241,9 +242,9 @@ fn inline_external_data(
     Ok(())
 }
 
-fn the_output(graph: &GraphProto, wanted: Option<&str>) -> Outcome<String> {
+fn the_output(graph: &GraphProto, requested: Option<&str>) -> Outcome<String> {
     let names = || graph.output.iter().map(|output| output.name.as_deref());
-    match (wanted, graph.output.as_slice()) {
+    match (requested, graph.output.as_slice()) {
         (Some(name), outputs) if outputs.iter().any(|o| o.name.as_deref() == Some(name)) => {
             Ok(name.to_owned())
         }

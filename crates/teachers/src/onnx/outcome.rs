@@ -1,6 +1,6 @@
 //! How the readers of an ONNX file say what is wrong with it.
 
-/// What went wrong, and how to mend it.
+/// What went wrong, and how to fix it.
 pub(super) type Outcome<T> = Result<T, (String, &'static str)>;
 
 pub(super) const DAMAGED: &str =

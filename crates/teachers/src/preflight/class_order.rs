@@ -57,10 +57,9 @@ impl ClassOrderCheck {
                  {as_given:.1} % of {samples} samples if read as {}{more}",
                 first.join(", ")
             ),
-            mend:
-                "compare its class names with those of the data; if they are the same, it learnt \
+            fix: "compare its class names with those of the data; if they are the same, it learnt \
                    from wrong labels"
-                    .to_owned(),
+                .to_owned(),
         })
     }
 }
@@ -175,9 +174,9 @@ mod tests {
         assert_eq!(check.moved.len(), 4);
         assert_eq!(check.moved[0], MovedClass { answer: "c1".into(), label: "c7".into() });
         assert!(check.reordered > 68.0 && check.as_given < 50.0, "{check:?}");
-        let told = check.suspicion().unwrap().to_string();
-        assert!(told.contains("`c7` where it says `c1`"), "{told}");
-        assert!(told.contains("and 1 more"), "{told}");
+        let message = check.suspicion().unwrap().to_string();
+        assert!(message.contains("`c7` where it says `c1`"), "{message}");
+        assert!(message.contains("and 1 more"), "{message}");
     }
 
     #[test]

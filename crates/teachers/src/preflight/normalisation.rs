@@ -78,7 +78,7 @@ impl NormalisationCheck {
              {as_given:.1} % of {samples} samples with {name}{blue}"
         );
         let lines = format!("`mean = {mean:?}` and `std = {std:?}`");
-        let mend = if *blue_first {
+        let fix = if *blue_first {
             format!(
                 "turn around the channels of its first convolution, and set {lines} on it as far \
                  as they differ"
@@ -86,7 +86,7 @@ impl NormalisationCheck {
         } else {
             format!("set {lines} on it")
         };
-        Some(Suspicion { what, mend })
+        Some(Suspicion { what, fix })
     }
 }
 
@@ -170,12 +170,12 @@ struct Probe<'a> {
 }
 
 impl Probe<'_> {
-    /// Whether each sample is right when the teacher's network sees `wanted` pixels.
+    /// Whether each sample is right when the teacher's network sees `target` pixels.
     ///
     /// The teacher turns student pixels `x` into its own by `(x σ_s + μ_s - μ_t) / σ_t`. So that
     /// this gives the pixels `(raw - μ_w) / σ_w`, it is handed `((raw - μ_w) / σ_w · σ_t + μ_t -
     /// μ_s) / σ_s`, with `raw = x σ_s + μ_s`.
-    fn right(&mut self, wanted: &Normalisation, blue_first: bool) -> Result<Vec<bool>> {
+    fn right(&mut self, target: &Normalisation, blue_first: bool) -> Result<Vec<bool>> {
         let Self { part, student, own, .. } = *self;
         let channels = own.mean.len();
         let factors: Vec<(f32, f32)> = (0..channels)
@@ -184,7 +184,7 @@ impl Probe<'_> {
                 let [mt, st] = [own.mean[c], own.std[c]].map(f64::from);
                 // The channel that comes here has its own constants.
                 let from = if blue_first { channels - 1 - c } else { c };
-                let [mw, sw] = [wanted.mean[from], wanted.std[from]].map(f64::from);
+                let [mw, sw] = [target.mean[from], target.std[from]].map(f64::from);
                 let [mf, sf] = [student.mean[from], student.std[from]].map(f64::from);
                 let scale = sf / sw * st / ss;
                 let shift = ((mf - mw) / sw * st + mt - ms) / ss;
@@ -278,9 +278,9 @@ mod tests {
             let label = below(number(image, 0), CLASSES as u64);
             labels.push(label as u32);
             for channel in 0..channels {
-                let told = 20 * (label + 1) + below(number(image, 1), 5);
+                let message = 20 * (label + 1) + below(number(image, 1), 5);
                 let noise = below(number(image, 10 + channel as u64), 256);
-                pixels.extend([if channel == 0 { told as u8 } else { noise as u8 }; 4]);
+                pixels.extend([if channel == 0 { message as u8 } else { noise as u8 }; 4]);
             }
         }
         Part::whole(Arc::new(ImageSet::new(channels, 2, 2, pixels, labels).unwrap()))
@@ -312,8 +312,8 @@ mod tests {
                 let better = check.better().unwrap_or_else(|| panic!("{name}: {check:?}"));
                 assert_eq!(&better.name, name);
                 assert_eq!((better.top1, better.blue_first), (100.0, false), "{check:?}");
-                let told = check.suspicion().unwrap().to_string();
-                assert!(told.contains(&format!("`mean = [{mean:?}]`")), "{told}");
+                let message = check.suspicion().unwrap().to_string();
+                assert!(message.contains(&format!("`mean = [{mean:?}]`")), "{message}");
             }
         }
     }
@@ -373,7 +373,7 @@ mod tests {
         let better = found.better().unwrap();
         assert!(better.blue_first, "{found:?}");
         assert_eq!(better.top1, 100.0);
-        let told = found.suspicion().unwrap();
-        assert!(told.what.contains("blue channel first"), "{told}");
+        let message = found.suspicion().unwrap();
+        assert!(message.what.contains("blue channel first"), "{message}");
     }
 }

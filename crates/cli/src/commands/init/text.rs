@@ -114,8 +114,8 @@ fn reading(text: &mut String, given: &DataOptions, size: [usize; 2]) {
 
 /// What all teachers' files say, or what the published networks of such data were trained with.
 fn normalisation(plan: &Plan) -> Option<(Normalisation, &'static str)> {
-    let mut told = plan.teachers.iter().filter_map(|found| found.normalisation.as_ref());
-    if let Some(first) = told.next() {
+    let mut known = plan.teachers.iter().filter_map(|found| found.normalisation.as_ref());
+    if let Some(first) = known.next() {
         let fits = first.mean.len() == plan.dataset.shape()[0];
         return fits.then(|| (first.clone(), "from the weight files"));
     }

@@ -97,7 +97,7 @@ fn events_hold_the_numbers_of_the_metrics_also_after_an_interruption() {
         let text = std::fs::read_to_string(project.path("run/metrics.jsonl")).unwrap();
         for (line, epoch) in text.lines().zip(1..) {
             let record: serde_json::Value = serde_json::from_str(line).unwrap();
-            for (tag, wanted) in [
+            for (tag, expected) in [
                 ("loss/total", &record["loss"]),
                 ("accuracy/validation", &record["validation"]["top1"]),
                 ("share/kd", &record["terms"]["kd"]["share"]),
@@ -108,7 +108,7 @@ fn events_hold_the_numbers_of_the_metrics_also_after_an_interruption() {
                     .filter(|own| own.0 == epoch && own.1 == tag)
                     .map(|own| own.2)
                     .collect();
-                assert_eq!(found, [wanted.as_f64().unwrap() as f32], "{tag} of epoch {epoch}");
+                assert_eq!(found, [expected.as_f64().unwrap() as f32], "{tag} of epoch {epoch}");
             }
         }
         assert_eq!(all.iter().map(|own| own.0).max(), Some(epochs));

@@ -68,17 +68,17 @@ fn check(info: &NetworkInfo, shape: MapShape, classes: usize, batch: usize) {
     let graph = network.graph().clone();
     let input = numbers(batch * shape.elements(), 5);
     let want = evaluate(&network, &input, batch);
-    let mut wanted = graph.features().to_vec();
-    wanted.extend(graph.map());
+    let mut kept = graph.features().to_vec();
+    kept.extend(graph.map());
     // With taps read and without, which folds and shares differently.
-    for wanted in [wanted, Vec::new()] {
-        let mut plan = Inference::new(&network, &wanted);
+    for kept in [kept, Vec::new()] {
+        let mut plan = Inference::new(&network, &kept);
         let logits = plan.run(&input, batch).to_vec();
         let output = want.last().unwrap();
         let what = format!("{} on {shape}: ", info.name);
         assert!(output.iter().any(|v| v.abs() > 1e-3), "{what} nothing but zeros");
         assert_close(&format!("{what} logits"), &logits, output, TOLERANCE);
-        for id in wanted {
+        for id in kept {
             let what = format!("{what} value {}", id.0);
             assert_close(&what, plan.value(id), &want[id.0], TOLERANCE);
         }
