@@ -32,7 +32,9 @@
 //! student missed takes the place of another at random; inner steps move the connectors too and go on
 //! from the optimiser's memory; all of a meta step runs on the same samples; networks and connectors
 //! start as PyTorch's `Linear` and `Conv2d` do, uniform up to 1/√fan-in. Different: rows of X have length 1,
-//! so that maps of different scale compare (`products = "official"`: X as it is); the released backward
+//! so that maps of different scale compare (`products = "official"`: X as it is); second derivatives are
+//! differences of gradients, which see the jumps at ReLU's kinks that the released ones leave out, as large
+//! as the rest in a whole network (results/methods-against-pytorch.md); the released backward
 //! pass takes Nesterov steps for plain momentum, here they are what they are, as are AdamW's; a meta step
 //! comes with every fifth batch of the run, the first included, in the released loop with every fifth of an epoch
 //! and its last; its last forward pass leaves its mark in the running statistics there. Connectors are
