@@ -95,7 +95,7 @@ pub(crate) struct DemoOptions {
     /// Train the three teachers too, instead of using the shipped ones
     #[arg(long)]
     pub(crate) retrain: bool,
-    /// Start of every random number
+    /// Random seed
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// Folder for the demo's data, recipes and runs; an earlier demo there is replaced
@@ -234,7 +234,7 @@ pub(crate) struct CompareOptions {
     /// What the others are compared with [default: `aver` if it is among them, else `ce`]
     #[arg(long, value_name = "NAME")]
     pub(crate) against: Option<String>,
-    /// Runs at a time, each in a program of its own with its share of the cores
+    /// Runs at a time, each in its own process with its share of the cores
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "sweep",
           value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) jobs: u32,
@@ -330,7 +330,7 @@ pub(crate) struct EvaluateOptions {
     #[arg(long, value_enum, ignore_case = true, default_value_t = PartName::Test)]
     pub(crate) part: PartName,
     /// Mean of each channel over pixel / 255, comma-separated [default: from the weight file, else
-    /// the published ones of CIFAR-100, else measured on the training part]
+    /// the published ones of CIFAR-100, else measured on the training split]
     #[arg(long, value_delimiter = ',', requires = "std")]
     pub(crate) mean: Option<Vec<f32>>,
     /// Standard deviation of each channel likewise

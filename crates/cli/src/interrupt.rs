@@ -67,7 +67,7 @@ pub(crate) fn stop_on_interrupt() -> Arc<AtomicBool> {
             }
             std::process::exit(Exit::Interrupted as i32);
         }
-        eprintln!("stopping after this batch, what is done is kept; once more ends at once");
+        eprintln!("finishing this batch, then saving; press Ctrl-C again to quit now");
     });
     if let Err(error) = installed {
         // Without the handler Ctrl-C still ends the program, only less politely.

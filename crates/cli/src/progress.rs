@@ -133,7 +133,7 @@ impl Progress {
                         batch => format!(" after batch {batch}"),
                     };
                     let label = self.bar.label();
-                    let text = format!("{label}: goes on with epoch {epoch}{after}");
+                    let text = format!("{label}: resumes with epoch {epoch}{after}");
                     self.bar.line(&text);
                 }
             }

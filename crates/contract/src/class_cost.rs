@@ -105,7 +105,7 @@ impl ClassCost {
             Err(error) => return Err(wrong(error.to_string())),
         };
         if state.values().flat_map(|array| &array.values).any(|value| !value.is_finite()) {
-            return Err(wrong("it holds a value that is no number".to_owned()));
+            return Err(wrong("it holds a NaN or an infinity".to_owned()));
         }
         let wide = |array: &Array| array.values.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
         let shaped = |name: &str, array: &Array, rows: usize, columns: usize| {

@@ -74,7 +74,7 @@ impl TeacherTraits {
     }
 }
 
-/// A method may weigh teachers by this; measured on the validation part before training.
+/// A method may weigh teachers by this; measured on the validation split before training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TeacherProfile {
     /// Name in the recipe.
@@ -99,7 +99,7 @@ pub struct TrainingSamples {
 }
 
 impl TrainingSamples {
-    /// Those of a training part, with the labels they have there.
+    /// Those of a training split, with the labels they have there.
     #[must_use]
     pub fn of(part: &Part) -> Self {
         Self::new(part.ids().into_iter().zip(part.labels().iter().copied()))

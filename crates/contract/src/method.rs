@@ -92,17 +92,17 @@ pub trait Method: Send + std::fmt::Debug {
         false
     }
 
-    /// Share of the training part that is held out for [`crate::Sandbox::exam`].
+    /// Share of the training split that is held out for [`crate::Sandbox::exam`].
     fn exam_share(&self) -> f64 {
         0.0
     }
 
-    /// Whether the method needs [`Method::prepare`], and so a validation part.
+    /// Whether the method needs [`Method::prepare`], and so a validation split.
     fn needs_profiles(&self) -> bool {
         false
     }
 
-    /// Told once before training what the teachers did on the validation part, in their order; not
+    /// Told once before training what the teachers did on the validation split, in their order; not
     /// called without such a part.
     fn prepare(&mut self, teachers: &[TeacherProfile]) {
         let _ = teachers;

@@ -58,7 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let dataset = Dataset::open(&source, &options)?;
     let classes = dataset.classes();
     let train = first_of_each(dataset.train(), classes.len(), train_count.parse()?)?;
-    let test = dataset.test().ok_or("the source has no test part")?;
+    let test = dataset.test().ok_or("the source has no test split")?;
     let test = first_of_each(test, classes.len(), test_count.parse()?)?;
     idx::write(&target, &train, Some(&test), classes)?;
     writeln!(stdout(), "{} training and {} test images", train.len(), test.len())?;

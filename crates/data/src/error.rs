@@ -529,7 +529,7 @@ pub enum DataError {
         range: String,
     },
     /// A split leaves nothing on one side.
-    #[error("the {part} part is empty: a fraction of {fraction} of {samples} samples leaves none")]
+    #[error("the {part} split is empty: a fraction of {fraction} of {samples} samples leaves none")]
     EmptyPart {
         /// `training` or `validation`.
         part: &'static str,

@@ -344,7 +344,7 @@ fn gzip(magic: u32, sizes: &[usize], content: &[u8]) -> Result<Vec<u8>, DataErro
     Ok(written.and_then(|()| encoder.finish()).expect("writing to memory cannot fail"))
 }
 
-/// Writes a dataset as four compressed files (two without a test part) and `classes.txt` to
+/// Writes a dataset as four compressed files (two without a test split) and `classes.txt` to
 /// `folder`, which is made if needed.
 ///
 /// # Errors

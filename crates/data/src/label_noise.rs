@@ -83,7 +83,7 @@ mod tests {
         for fraction in [0.0, 0.2, 0.6, 1.0] {
             let noisy = with_label_noise(&part, fraction, LabelNoise::Uniform, 1, 10).unwrap();
             let wrong = noisy.labels().iter().zip(part.labels()).filter(|(a, b)| a != b).count();
-            // Binomial(10,000, p): deviation at most 50. Were a "wrong" label ever the true one, p
+            // Binomial(10,000, p): standard deviation at most 50. Were a "wrong" label ever the true one, p
             // = 1 would show it.
             let expected = fraction * 10_000.0;
             let slack = if fraction == 0.0 || fraction == 1.0 { 0.0 } else { 250.0 };
@@ -103,7 +103,7 @@ mod tests {
             *counts.entry((from, to)).or_default() += 1;
         }
         assert_eq!(counts.len(), 90);
-        // Binomial(900, 1/9): mean 100, deviation 9.4.
+        // Binomial(900, 1/9): mean 100, standard deviation 9.4.
         assert!(counts.values().all(|count| (50..150).contains(count)), "{counts:?}");
     }
 

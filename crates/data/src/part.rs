@@ -222,7 +222,7 @@ pub(crate) mod tests {
 
     #[test]
     fn each_place_of_the_order_is_equally_likely() {
-        // Where does sample 0 of 10 go in 10,000 epochs? Binomial(10,000, 1/10): deviation 30.
+        // Where does sample 0 of 10 go in 10,000 epochs? Binomial(10,000, 1/10): standard deviation 30.
         let part = Part::whole(Arc::new(numbered(10)));
         let mut counts = [0; 10];
         for epoch in 0..10_000 {

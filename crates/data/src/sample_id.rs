@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// Re-ordering, shuffling or cutting the files changes no id. Exact duplicates within a set (same
 /// size, label and pixels) are numbered in the order met; since they are interchangeable, this does
 /// not depend on the order in any way that can be seen. The same image in the training and in the
-/// test part has the same id in both.
+/// test split has the same id in both.
 ///
 /// Written as 16 hexadecimal digits, in text and in serde formats (JSON numbers lose digits above
 /// 2^53).

@@ -44,7 +44,7 @@ pub trait Collate: Send + Sync {
 /// How samples become views of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ViewSettings {
-    /// Start of the random numbers of training views.
+    /// Random seed of training views.
     pub seed: u64,
     /// What may happen to an image in training.
     pub augmentation: Augmentation,

@@ -1,4 +1,4 @@
-//! Validation parts and subsets, chosen by hashed id.
+//! Validation splits and subsets, chosen by hashed id.
 //!
 //! ```text
 //! validation iff hash(split_seed, id) < fraction         subset(n) = the n samples with the smallest hash(subset, id)
@@ -10,18 +10,18 @@
 use crate::{DataError, Part};
 use faculty_random::{Purpose, draw, unit};
 
-/// The split seed that runs share unless told otherwise, so that their validation parts are the
+/// The split seed that runs share unless told otherwise, so that their validation splits are the
 /// same samples.
 ///
 /// It is not the seed of the run on purpose: with five seeds, five students must be compared on one
-/// validation part.
+/// validation split.
 pub const DEFAULT_SPLIT_SEED: u64 = 20_250_101;
 
 /// Divides a part into (training, validation): a share of about `fraction` of the samples goes to
 /// validation.
 ///
-/// The size of the validation part varies around `fraction * len` as that of coin throws. Both keep
-/// the order of the part. A fraction of 0 gives an empty validation part.
+/// The size of the validation split varies around `fraction * len` as that of coin throws. Both keep
+/// the order of the part. A fraction of 0 gives an empty validation split.
 ///
 /// # Errors
 /// [`DataError::OutOfRange`] if `fraction` is not in `[0, 1)`; [`DataError::EmptyPart`] if a side
@@ -94,7 +94,7 @@ mod tests {
         let set = numbered(3000);
         let whole = Part::whole(Arc::new(set.clone()));
         let (training, validation) = split_validation(&whole, 0.1, DEFAULT_SPLIT_SEED).unwrap();
-        // Binomial(3000, 0.1): deviation 16.4.
+        // Binomial(3000, 0.1): standard deviation 16.4.
         assert!((220..380).contains(&validation.len()), "{}", validation.len());
         assert_eq!(training.len() + validation.len(), 3000);
         assert!(ids(&training).is_disjoint(&ids(&validation)));

@@ -123,10 +123,10 @@ fn train(
     }
     let test = dataset.test_part().ok_or("the demo has test images")?;
     let quality = network_quality(&learner.student.network, &test, &views)?;
-    Ok((weights, quality.ok_or("the test part has images")?.top1))
+    Ok((weights, quality.ok_or("the test split has images")?.top1))
 }
 
-/// The first samples of the training part.
+/// The first samples of the training split.
 fn first(dataset: &Dataset, samples: usize) -> Result<Part, Box<dyn std::error::Error>> {
     let all = dataset.train_part();
     let positions: Vec<usize> = (0..samples.min(all.len())).collect();

@@ -37,9 +37,9 @@ pub struct AblationPlan {
 pub struct AblationRun {
     /// Its seed.
     pub seed: u64,
-    /// At its best epoch on the validation part, if there is one.
+    /// At its best epoch on the validation split, if there is one.
     pub validation: Option<Quality>,
-    /// The same student on the test part, if there is one.
+    /// The same student on the test split, if there is one.
     pub test: Option<Quality>,
 }
 
@@ -69,7 +69,7 @@ pub struct AblationRow {
 pub struct Ablation {
     /// Name of the method.
     pub method: String,
-    /// What accuracies are compared on: `validation`, or `test` where there is no validation part.
+    /// What accuracies are compared on: `validation`, or `test` where there is no validation split.
     pub part: String,
     /// The first row is all teachers together.
     pub rows: Vec<AblationRow>,
@@ -222,7 +222,7 @@ mod tests {
         let own = summary("aver", rows);
         assert_eq!((own.part.as_str(), own.rows[0].worth), ("validation", None));
         assert_eq!((own.rows[0].top1, own.rows[1].worth), (81.0, Some(2.0)));
-        // Differences 1 and 3: deviation sqrt 2, standard error 1.
+        // Differences 1 and 3: standard deviation sqrt 2, standard error 1.
         assert!((own.rows[1].margin.unwrap() - 12.706).abs() < 1e-9);
         assert_eq!(own.rows[0].margin, None);
     }

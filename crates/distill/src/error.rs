@@ -165,8 +165,8 @@ pub enum Error {
         /// The last good checkpoint, if one was written.
         kept: Option<PathBuf>,
     },
-    /// A method that weighs teachers by their validation accuracy, and no validation part.
-    #[error("method `{method}` measures its teachers on the validation part, and there is none")]
+    /// A method that weighs teachers by their validation accuracy, and no validation split.
+    #[error("method `{method}` measures its teachers on the validation split, and there is none")]
     NeedsValidation {
         /// Name of the method.
         method: &'static str,
@@ -216,7 +216,7 @@ pub enum Error {
         key: String,
     },
     /// Nothing to resume.
-    #[error("`{}` holds no run to go on with", path.display())]
+    #[error("`{}` holds no run to resume", path.display())]
     NothingToResume {
         /// The folder.
         path: PathBuf,

@@ -263,7 +263,7 @@ fn prepare(
     if data.validation.is_some() {
         method.prepare(&profiles);
     } else if method.needs_profiles() {
-        // The test part must not weigh teachers.
+        // The test split must not weigh teachers.
         return Err(Error::NeedsValidation { method: name });
     }
     Ok(())

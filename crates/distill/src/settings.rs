@@ -13,7 +13,7 @@ use crate::schedule::{Schedule, Shape};
 /// How the run trains.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Start of every random number.
+    /// Random seed.
     pub(crate) seed: u64,
     /// Samples a step.
     pub(crate) batch_size: usize,
@@ -27,7 +27,7 @@ pub(crate) struct Settings {
     pub(crate) schedule: Schedule,
     /// Largest norm of the gradient.
     pub(crate) clip: Option<f64>,
-    /// Epochs between measurements on the validation part.
+    /// Epochs between measurements on the validation split.
     pub(crate) evaluate_every: usize,
     /// Epochs between checkpoints.
     pub(crate) checkpoint_every: usize,

@@ -73,7 +73,7 @@ impl FinishedStudent {
         if !run.recipe().exists() || !weights.exists() {
             return Err(Error::Student {
                 path: folder.to_owned(),
-                reason: "it holds no run that finished an epoch and measured it on a validation part",
+                reason: "it holds no run that finished an epoch and measured it on a validation split",
                 hint: "give a run folder of `faculty distill`, or a weight file",
             });
         }
@@ -136,7 +136,7 @@ impl FinishedStudent {
         [channels, height, width]
     }
 
-    /// At most `count` images of its data, spread over the test part (the training part where there
+    /// At most `count` images of its data, spread over the test split (the training split where there
     /// is none), if they can be read and are of its shape.
     #[must_use]
     pub fn images(&self, count: usize) -> Option<Part> {

@@ -7,7 +7,7 @@
 //! on; the last round has the recipe's epochs. Every run is a whole one with a schedule of its own
 //! length, so that settings are compared after their learning rates have fallen. The settings of the
 //! recipe itself always stay in, so that the gain is known. Settings are chosen by top-1 on the
-//! validation part (ties by NLL); the test part is not looked at.
+//! validation split (ties by NLL); the test split is not looked at.
 
 use faculty_teachers::TeacherError;
 use std::path::PathBuf;
@@ -112,7 +112,7 @@ pub fn usual_axes(method: &Method) -> Vec<(String, Vec<String>)> {
 pub struct Tried {
     /// What it changes; empty for the recipe's own settings.
     pub sets: Vec<String>,
-    /// Top-1 on the validation part after the last epoch, percent, one a seed.
+    /// Top-1 on the validation split after the last epoch, percent, one a seed.
     #[serde(with = "faculty_records::number")]
     pub top1: Vec<f64>,
     /// NLL there, nats, one a seed.
@@ -150,7 +150,7 @@ pub struct Sweep {
     pub format: u32,
     /// The method.
     pub method: String,
-    /// Samples of the validation part.
+    /// Samples of the validation split.
     pub samples: usize,
     /// Seeds of each run.
     pub seeds: usize,
@@ -287,7 +287,7 @@ impl<'a> CheckedSweep<'a> {
         Ok(sweep)
     }
 
-    /// All seeds of one setting, and the samples of the validation part.
+    /// All seeds of one setting, and the samples of the validation split.
     fn setting(
         &mut self,
         number: usize,

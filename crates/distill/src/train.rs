@@ -69,7 +69,7 @@ fn finish(mut cohort: Cohort<'_>) -> Result<RunCard> {
     Ok(cohort.members.swap_remove(0).card)
 }
 
-/// Accuracy of a result for tables: the test part if there is one, else validation.
+/// Accuracy of a result for tables: the test split if there is one, else validation.
 #[must_use]
 pub fn headline(result: &StudentResult) -> Option<Quality> {
     result.test.or(result.validation)

@@ -4,7 +4,7 @@ use faculty_data::{ReadOptions, cifar_binary, idx, parquet as hub, read_image};
 
 use crate::input::{Scratch, files};
 
-/// `train-images`, `train-labels`, then those of the test part; plain or gzip.
+/// `train-images`, `train-labels`, then those of the test split; plain or gzip.
 pub(crate) fn idx(bytes: &[u8]) -> bool {
     let [train_images, train_labels, images, labels] = files(bytes);
     let test = (!images.is_empty()).then_some((images, labels));

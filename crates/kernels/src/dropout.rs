@@ -132,7 +132,7 @@ mod tests {
             dropout(100, &keys, probability, &mut values);
             let zeros = values.iter().filter(|&&x| x == 0.0).count() as f64;
             let p = f64::from(probability);
-            // Binomial; six deviations.
+            // Binomial; six standard deviations.
             let deviation = (1e5 * p * (1.0 - p)).sqrt();
             assert!((zeros - 1e5 * p).abs() < 6.0 * deviation, "{zeros} at {probability}");
             let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / 1e5;

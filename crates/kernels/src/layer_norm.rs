@@ -22,7 +22,7 @@
 use crate::isa::Isa;
 use crate::row_norm::{self, RowsShape};
 
-/// The normalised rows, their means and the reciprocals of their deviations; all overwritten.
+/// The normalised rows, their means and the reciprocals of their standard deviations; all overwritten.
 ///
 /// # Panics
 /// If a length does not match `shape`, or `epsilon` is negative or NaN.

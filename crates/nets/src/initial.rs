@@ -44,7 +44,7 @@ mod tests {
         let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
         let expected = 2.0 / 576.0;
         assert!(mean.abs() < 4.0 * (expected / n).sqrt(), "mean {mean}");
-        // The relative deviation of a variance estimate is sqrt(2/n) = 1.5 %; four of them.
+        // The relative standard deviation of a variance estimate is sqrt(2/n) = 1.5 %; four of them.
         assert!((variance / expected - 1.0).abs() < 0.06, "variance {variance}");
     }
 

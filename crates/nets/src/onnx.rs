@@ -38,7 +38,7 @@ const MOST_BYTES: u64 = (2 << 30) - 1;
 pub struct OnnxOptions {
     /// Samples of a run; any number if `None`.
     pub batch: Option<usize>,
-    /// Mean and deviation of each channel over pixel / 255: then the graph normalises, and its
+    /// Mean and standard deviation of each channel over pixel / 255: then the graph normalises, and its
     /// input is pixel / 255.
     pub normalisation: Option<[Vec<f32>; 2]>,
     /// Goes into the file as it is.

@@ -18,7 +18,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Purpose {
-    /// Which training samples go to the validation part.
+    /// Which training samples go to the validation split.
     Split,
     /// Which samples a subset keeps.
     Subset,
@@ -149,8 +149,8 @@ mod tests {
 
     #[test]
     fn each_word_alone_gives_uniform_draws() {
-        // 64 bins, 64,000 draws: chi-square with 63 degrees of freedom has mean 63 and deviation
-        // 11.2; 120 is five deviations.
+        // 64 bins, 64,000 draws: chi-square with 63 degrees of freedom has mean 63 and standard deviation
+        // 11.2; 120 is five standard deviations.
         type Word = fn(u64) -> u64;
         let words: [(&str, Word); 4] = [
             ("seed", |i| draw(Purpose::Order, i, 0, 0, 0)),
@@ -176,7 +176,7 @@ mod tests {
                 split == draw(Purpose::Order, 1, i, 0, 0) >> 63
             })
             .count();
-        // Binomial(10,000, 1/2): deviation 50.
+        // Binomial(10,000, 1/2): standard deviation 50.
         assert!((4750..5250).contains(&equal_top_bits), "{equal_top_bits}");
     }
 }

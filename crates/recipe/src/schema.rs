@@ -22,7 +22,7 @@ section! {
     ///
     /// Read one with [`Recipe::load`], or fill the fields in code and call [`Recipe::check`].
     pub struct Recipe {
-        /// Start of every random number: one seed, one result. At most 2^53 - 1, so that JSON
+        /// Random seed: one seed, one result. At most 2^53 - 1, so that JSON
         /// readers keep it.
         #[within(Range::between(0.0, 9_007_199_254_740_991.0))]
         seed: u64 = 1, "faculty's choice";
@@ -40,7 +40,7 @@ section! {
         teachers: Vec<Teacher>;
         /// How to learn from them.
         method: Method;
-        /// The optimiser and its course.
+        /// The optimiser and its schedule.
         train: Train;
         /// Files that keep the teachers' outputs.
         cache: Option<Cache>;
@@ -87,7 +87,7 @@ section! {
         /// Height and width in pixels that every image is scaled to.
         #[within(Range::between(1.0, 4096.0))]
         resize: Option<[usize; 2]> = None, "images stay as they are";
-        /// Use only this many samples of the training part.
+        /// Use only this many samples of the training split.
         #[within(COUNT)]
         train_samples: Option<usize> = None, "all";
         /// Share of the training labels that are replaced by random wrong ones, to make a bad
@@ -97,15 +97,15 @@ section! {
         /// Which wrong labels: `uniform` draws any other class, `pair` takes the next one.
         #[within(Range::Words(LabelNoise::NAMES))]
         label_noise_kind: LabelNoise = LabelNoise::Uniform, "faculty's choice";
-        /// Start of the random numbers of the label noise: runs with different seeds but one
+        /// Random seed of the label noise: runs with different seeds but one
         /// `label_noise_seed` have the same wrong labels.
         #[within(Range::between(0.0, 9_007_199_254_740_991.0))]
         label_noise_seed: Option<u64> = None, "the same as `seed`";
         /// Mean of each channel, of pixel values scaled to 0..1.
-        mean: Option<Vec<f32>> = None, "measured on the training part";
+        mean: Option<Vec<f32>> = None, "measured on the training split";
         /// Standard deviation of each channel, of pixel values scaled to 0..1.
         #[within(Range::above(0.0))]
-        std: Option<Vec<f32>> = None, "measured on the training part";
+        std: Option<Vec<f32>> = None, "measured on the training split";
         /// Training images are padded by this many pixels on each side, then cropped at random;
         /// 0 = no crop.
         #[within(Range::between(0.0, 64.0))]
@@ -115,7 +115,7 @@ section! {
         /// Number of different augmented views of each sample; epoch e uses view e mod views.
         #[within(Range::between(1.0, 65536.0))]
         views: Option<u32> = None, "a new view in every epoch";
-        /// Start of the random numbers of the views: runs with different seeds but one `view_seed`
+        /// Random seed of the views: runs with different seeds but one `view_seed`
         /// see the same views, and share a cache.
         #[within(Range::between(0.0, 9_007_199_254_740_991.0))]
         view_seed: Option<u64> = None, "the same as `seed`";
@@ -187,9 +187,9 @@ section! {
 }
 
 section! {
-    /// `[train]`: the optimiser and its course.
+    /// `[train]`: the optimiser and its schedule.
     pub struct Train {
-        /// Passes over the training part.
+        /// Epochs: passes over the training split.
         #[within(Range::between(1.0, 1e6))]
         epochs: usize = 240, "CA-MKD paper";
         /// Samples in one step.
@@ -198,24 +198,24 @@ section! {
         /// `sgd` or `adamw`.
         #[within(Range::Words(Optimizer::NAMES))]
         optimizer: Optimizer = Optimizer::Sgd, "CA-MKD paper";
-        /// Step size: the highest one of the schedule.
+        /// Learning rate: the peak of the schedule.
         #[within(Range::above(0.0))]
         learning_rate: f64 = 0.05, "CA-MKD paper";
-        /// Share of the last step that goes on in the next one (sgd).
+        /// SGD momentum (sgd).
         #[within(Range::below(0.0, 1.0))]
         momentum: f64 = 0.9, "CA-MKD paper";
-        /// Look ahead along the momentum (sgd).
+        /// Nesterov momentum (sgd).
         nesterov: bool = true, "CA-MKD paper";
-        /// Pull of every parameter towards 0.
+        /// Weight decay.
         #[within(Range::at_least(0.0))]
         weight_decay: f64 = 5e-4, "CA-MKD paper";
-        /// Decay of the running mean and of the running square of the gradient (adamw).
+        /// Decay rates of the running mean and square of the gradient, β1 and β2 (adamw).
         #[within(Range::below(0.0, 1.0))]
         betas: [f64; 2] = [0.9, 0.999], "PyTorch";
-        /// Added to the divisor of a step (adamw).
+        /// ε, added to the denominator (adamw).
         #[within(Range::above(0.0))]
         epsilon: f64 = 1e-8, "PyTorch";
-        /// Course of the learning rate: `step`, `cosine`, `one-cycle` or `constant`.
+        /// Learning-rate schedule: `step`, `cosine`, `one-cycle` or `constant`.
         #[within(Range::Words(Schedule::NAMES))]
         schedule: Schedule = Schedule::Step, "CA-MKD paper";
         /// Epochs after which the learning rate is multiplied by `decay` (step).
@@ -229,9 +229,9 @@ section! {
         warmup_epochs: f64 = 0.0, "CA-MKD paper";
         /// Leave out the last batch of an epoch if it is not full.
         drop_last: bool = true, "CA-MKD paper";
-        /// Largest length of the gradient; longer ones are shortened to it.
+        /// Clip the global gradient norm to this value.
         #[within(Range::above(0.0))]
-        clip_gradient_norm: Option<f64> = None, "not shortened";
+        clip_gradient_norm: Option<f64> = None, "not clipped";
         /// Where the student's steps are computed: `cpu` (our kernels), `vulkan` (plain burn
         /// on a GPU, if the program was built with that feature), or `cpu-burn` (plain burn on the
         /// CPU, slow, to check against).
@@ -240,7 +240,7 @@ section! {
         /// Threads to work on; the result does not depend on it.
         #[within(Range::between(1.0, 4096.0))]
         threads: Option<usize> = None, "all cores";
-        /// Measure on the validation part after every this many epochs, and after the last.
+        /// Measure on the validation split after every this many epochs, and after the last.
         #[within(COUNT)]
         evaluate_every: usize = 1, "faculty's choice";
         /// Write a checkpoint after every this many epochs, and after the last.
@@ -250,7 +250,7 @@ section! {
         /// after every batch.
         #[within(Range::at_least(0.0))]
         checkpoint_minutes: f64 = 10.0, "faculty's choice";
-        /// Batches of a run that may be left out because their loss or gradient is no number; at
+        /// Batches of a run that may be left out because their loss or gradient is NaN or infinite; at
         /// the next one the run stops.
         #[within(Range::between(0.0, 1e12))]
         skip_bad_batches: usize = 0, "faculty's choice";
@@ -308,10 +308,10 @@ words! {
 section! {
     /// `[heads]`: how classifier heads inside teachers are trained, before anything else.
     pub struct HeadTraining {
-        /// Passes over the training part.
+        /// Epochs: passes over the training split.
         #[within(Range::between(1.0, 1e6))]
         epochs: usize = 10, "faculty's choice";
-        /// Highest step size (adamw, along half a cosine).
+        /// Peak learning rate (adamw, cosine schedule).
         #[within(Range::above(0.0))]
         learning_rate: f64 = 1e-3, "faculty's choice";
         /// Folder of the head files; runs of the same teachers and data share it.

@@ -29,17 +29,17 @@ pub struct ComparedRun {
     /// Its seed.
     pub seed: u64,
     /// Epoch of the best validation accuracy, from which the numbers are; the last one without a
-    /// validation part.
+    /// validation split.
     pub epoch: usize,
-    /// On the validation part, if there is one.
+    /// On the validation split, if there is one.
     pub validation: Option<Quality>,
-    /// On the test part, if there is one.
+    /// On the test split, if there is one.
     pub test: Option<Quality>,
     /// Mean time of an epoch, evaluation included; teachers only as far as they were run then.
     pub seconds_per_epoch: f64,
 }
 
-/// Mean and deviation over the seeds.
+/// Mean and standard deviation over the seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// Mean.
@@ -73,7 +73,7 @@ pub struct ComparisonRow {
     pub nll: Spread,
     /// Likewise, 0 to 1.
     pub ece: Spread,
-    /// Accuracy on the validation part, percent: what a method may be chosen by.
+    /// Accuracy on the validation split, percent: what a method may be chosen by.
     pub validation_top1: Option<Spread>,
     /// Mean over the seeds.
     pub seconds_per_epoch: f64,
@@ -118,11 +118,11 @@ pub struct Comparison {
     pub epochs: usize,
     /// Seeds of each method.
     pub seeds: Vec<u64>,
-    /// Where students are compared: `test`, or `validation` where there is no test part.
+    /// Where students are compared: `test`, or `validation` where there is no test split.
     pub part: String,
     /// Samples of it.
     pub samples: usize,
-    /// Where teachers were measured: `validation`, or `test` where there is no validation part.
+    /// Where teachers were measured: `validation`, or `test` where there is no validation split.
     pub teachers_part: Option<String>,
     /// Each teacher, and with several of them the mean of their probabilities.
     pub teachers: Vec<TeacherRow>,

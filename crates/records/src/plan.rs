@@ -42,9 +42,9 @@ pub struct PlanCard {
 /// Quality of the students together.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ensemble {
-    /// On the validation part, if there is one.
+    /// On the validation split, if there is one.
     pub validation: Option<Quality>,
-    /// On the test part, if there is one.
+    /// On the test split, if there is one.
     pub test: Option<Quality>,
 }
 

@@ -14,7 +14,7 @@ use crate::statistics::mean;
 pub struct ReportData {
     /// Version of this layout.
     pub format: u32,
-    /// The resulting student; none without a test and a validation part.
+    /// The resulting student; none without a test and a validation split.
     pub student: Option<StudentDetail>,
     /// The teachers, and the student beside them; none without teachers, or without a part to
     /// measure them on.
@@ -24,7 +24,7 @@ pub struct ReportData {
 /// The student on the part of its final numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StudentDetail {
-    /// `test`, or `validation` where there is no test part.
+    /// `test`, or `validation` where there is no test split.
     pub part: String,
     /// Samples of it.
     pub samples: usize,
@@ -56,7 +56,7 @@ pub struct Confusion {
 /// Teachers on the part that they were measured on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TeachersDetail {
-    /// `validation`, or `test` where there is no validation part.
+    /// `validation`, or `test` where there is no validation split.
     pub part: String,
     /// Samples of it.
     pub samples: usize,

@@ -43,10 +43,10 @@ pub struct EpochRecord {
     /// Training samples right while training, percent.
     #[serde(with = "crate::number")]
     pub train_top1: f64,
-    /// Batches left out because their loss or gradient was no number (`train.skip_bad_batches`).
+    /// Batches left out because their loss or gradient was NaN or infinite (`train.skip_bad_batches`).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub skipped_batches: usize,
-    /// On the validation part, if there is one.
+    /// On the validation split, if there is one.
     pub validation: Option<Quality>,
     /// Training images per second of the epoch, evaluation left out.
     #[serde(with = "crate::number")]
@@ -101,7 +101,7 @@ pub struct TeacherCard {
     /// What a reader of its results should know.
     #[serde(default)]
     pub notes: Vec<String>,
-    /// Alone, on the validation part if there is one, otherwise on the test part.
+    /// Alone, on the validation split if there is one, otherwise on the test split.
     pub quality: Option<Quality>,
     /// The temperature at which its probabilities fit best, on the same part.
     #[serde(default, with = "crate::number")]
@@ -117,9 +117,9 @@ pub struct TeacherCard {
 pub struct StudentResult {
     /// Epoch of these weights.
     pub epoch: usize,
-    /// On the validation part.
+    /// On the validation split.
     pub validation: Option<Quality>,
-    /// On the test part, if the data has one. Never used to choose anything.
+    /// On the test split, if the data has one. Never used to choose anything.
     pub test: Option<Quality>,
 }
 
@@ -146,7 +146,7 @@ pub struct RunCard {
     pub classes: Vec<String>,
     /// Normalisation of the student's input: mean of each channel over pixel / 255.
     pub mean: Vec<f32>,
-    /// Deviation of each channel likewise.
+    /// Standard deviation of each channel likewise.
     pub std: Vec<f32>,
     /// Student network.
     pub student: String,
@@ -164,7 +164,7 @@ pub struct RunCard {
     pub diversity: Option<Diversity>,
     /// After the last epoch.
     pub last: StudentResult,
-    /// At the epoch with the best validation accuracy (the last epoch without a validation part).
+    /// At the epoch with the best validation accuracy (the last epoch without a validation split).
     /// `student.safetensors` holds these weights.
     pub best: StudentResult,
     /// What was changed in the middle of the run, by request (`--resume-with`).

@@ -98,7 +98,7 @@ pub(crate) fn learning(report: &Report) -> Vec<Chart> {
     let mut charts = Vec::new();
     let accuracy = |record: &EpochRecord| record.validation.map(|own| own.top1);
     let mut lines = group_lines(report, accuracy);
-    let mut caption = "On the validation part, after each epoch.".to_owned();
+    let mut caption = "On the validation split, after each epoch.".to_owned();
     if let [run] = &report.runs[..] {
         for line in &mut lines {
             line.name = "validation".to_owned();
@@ -107,8 +107,8 @@ pub(crate) fn learning(report: &Report) -> Vec<Chart> {
         lines.extend(train.map(|line| Line { name: "training".to_owned(), faint: true, ..line }));
         lines.extend(beside(run));
         caption =
-            "Validation part after each epoch, and augmented training images while they were \
-                   learnt. Level lines: teachers on the validation part."
+            "Validation split after each epoch, and augmented training images while they were \
+                   learnt. Level lines: teachers on the validation split."
                 .to_owned();
     }
     charts.extend(Chart::drawn(
@@ -119,7 +119,7 @@ pub(crate) fn learning(report: &Report) -> Vec<Chart> {
     ));
     let lines = group_lines(report, |record| record.validation.map(|own| own.nll));
     let caption = format!(
-        "Negative log-likelihood of the true class on the validation part; lower is better.{seeds}"
+        "Negative log-likelihood of the true class on the validation split; lower is better.{seeds}"
     );
     let curves = epochs("NLL, nats", lines, 3, Scale::Close);
     charts.extend(both("nll", "Likelihood over the epochs", &caption, &curves));
@@ -208,7 +208,7 @@ pub(crate) fn classes(run: &Run) -> Vec<Chart> {
     let mut charts = Vec::new();
     if let Some(own) = &data.student {
         let caption = format!(
-            "Student of {} on the {} part ({} images). Right answers lie on the diagonal.",
+            "Student of {} on the {} split ({} images). Right answers lie on the diagonal.",
             run.name, own.part, own.samples
         );
         charts.extend(Chart::drawn("confusion", "Confusion matrix", &caption, |words| {
@@ -257,7 +257,7 @@ pub(crate) fn classes(run: &Run) -> Vec<Chart> {
     let key =
         if key.is_empty() { String::new() } else { format!(" Teachers: {}.", key.join(", ")) };
     let caption = format!(
-        "On the {part} part. Blue dot with 95 % interval (Wilson): student of {}.{key}{weakest}",
+        "On the {part} split. Blue dot with 95 % interval (Wilson): student of {}.{key}{weakest}",
         run.name
     );
     charts.extend(Chart::drawn("classes", "Accuracy on each class", &caption, |words| {
@@ -277,7 +277,7 @@ pub(crate) fn calibrated(run: &Run) -> Option<Chart> {
     let mut parts = Vec::new();
     if let Some(own) = &data.student {
         all.push(one("student".to_owned(), &own.calibration, STUDENT, ""));
-        parts.push(format!("student on the {} part", own.part));
+        parts.push(format!("student on the {} split", own.part));
     }
     if let Some(own) = &data.teachers {
         for (at, teacher) in own.teachers.iter().enumerate() {
@@ -287,7 +287,7 @@ pub(crate) fn calibrated(run: &Run) -> Option<Chart> {
         if own.teachers.len() > 1 {
             all.push(one("ensemble".to_owned(), &own.ensemble_calibration, BESIDE, ""));
         }
-        parts.push(format!("teachers on the {} part", own.part));
+        parts.push(format!("teachers on the {} split", own.part));
     }
     let caption = format!(
         "How often an answer of some confidence is right: {}. On the diagonal, confidence can be \
@@ -362,7 +362,7 @@ fn right_and_wrong(detail: &TeachersDetail, level: &LevelWeights) -> Option<Char
     let (id, name) = (format!("correctness-{}", plain(&level.level)), level_name(&level.level));
     let title = format!("Weight at the {name}, where right and where wrong");
     let caption = format!(
-        "Dot: mean; line: the middle half of the images. In brackets: images of the {} part, at the \
+        "Dot: mean; line: the middle half of the images. In brackets: images of the {} split, at the \
          end of the training.",
         detail.part
     );

@@ -118,7 +118,7 @@ impl Report {
     }
 
     /// The run that is looked at closely: the one with teacher weights of its own that did best
-    /// on the validation part, else the one with most to show.
+    /// on the validation split, else the one with most to show.
     #[must_use]
     pub fn focus(&self) -> Option<&Run> {
         let judged = |run: &&Run| {
@@ -184,7 +184,7 @@ impl Run {
         if card.is_none() {
             notes.push(format!(
                 "{name} is not finished ({done} epochs so far): what is measured at the end of a run \
-                 is missing here. `--resume` goes on with it."
+                 is missing here. `--resume` resumes it."
             ));
         } else if data.is_none() {
             notes.push(format!(

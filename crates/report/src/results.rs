@@ -31,11 +31,11 @@ pub struct Entry {
     pub part: String,
     /// Accuracy, percent; of several seeds their mean.
     pub top1: f64,
-    /// Both ends of its interval: Wilson's at 95 % for one run, one deviation for several seeds.
+    /// Both ends of its interval: Wilson's at 95 % for one run, one standard deviation for several seeds.
     pub interval: [f64; 2],
     /// Deviation over the seeds.
     pub deviation: Option<f64>,
-    /// Accuracy on the validation part, percent.
+    /// Accuracy on the validation split, percent.
     pub validation: Option<f64>,
     /// Its interval there, likewise.
     pub validation_interval: Option<[f64; 2]>,
@@ -175,7 +175,7 @@ fn of_comparison(comparison: &Comparison) -> Vec<Entry> {
     all
 }
 
-/// One deviation over the seeds; of one seed Wilson's.
+/// One standard deviation over the seeds; of one seed Wilson's.
 fn validation_interval(row: &ComparisonRow) -> Option<[f64; 2]> {
     let own = row.validation_top1?;
     let alone = row.runs.first()?.validation?.interval();

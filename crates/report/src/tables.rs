@@ -179,7 +179,8 @@ pub fn per_class(run: &Run) -> Option<Table> {
         format!(
             "Accuracy on each class of {}{}.",
             run.name,
-            teachers.map_or_else(String::new, |own| format!("; teachers on the {} part", own.part))
+            teachers
+                .map_or_else(String::new, |own| format!("; teachers on the {} split", own.part))
         ),
         &titles,
     );
@@ -237,7 +238,7 @@ pub fn confusions(run: &Run) -> Option<Table> {
     let (card, own) = (run.card.as_ref()?, run.data.as_ref()?.student.as_ref()?);
     let mut wrong: Vec<_> = own.confusion.iter().filter(|cell| cell.label != cell.answer).collect();
     wrong.sort_by_key(|cell| (std::cmp::Reverse(cell.samples), cell.label, cell.answer));
-    let caption = format!("Most frequent confusions of {} on the {} part.", run.name, own.part);
+    let caption = format!("Most frequent confusions of {} on the {} split.", run.name, own.part);
     let mut table = Table::new(caption, &["true class", "answer", "#images", "#of the class"]);
     for cell in wrong.into_iter().take(MOST_CONFUSIONS) {
         let name = |class: u32| card.classes.get(class as usize).cloned();
@@ -267,7 +268,7 @@ pub fn facts(run: &Run) -> Option<Table> {
     for teacher in &card.teachers {
         let mut text = format!("{}, SHA-256 {}", teacher.network, teacher.weights_sha256);
         if let Some(temperature) = teacher.temperature {
-            text += &format!(", fits best at temperature {temperature:.2}");
+            text += &format!(", calibration temperature {temperature:.2}");
         }
         for note in teacher.notes.iter().chain(Some(&teacher.classes).filter(|own| !own.is_empty()))
         {

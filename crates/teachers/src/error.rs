@@ -55,7 +55,7 @@ pub enum TeacherError {
     },
     /// A table of logits without some of the samples.
     #[error(
-        "teacher `{teacher}` (`{}`) lacks {missing} of {samples} samples of the {part} part, first {}",
+        "teacher `{teacher}` (`{}`) lacks {missing} of {samples} samples of the {part} split, first {}",
         path.display(),
         listed(first)
     )]
@@ -108,7 +108,7 @@ pub enum TeacherError {
     },
     /// A teacher that has learnt next to nothing about these classes.
     #[error(
-        "teacher `{teacher}` is right on {top1:.1} % of the {part} part{}, little more than chance \
+        "teacher `{teacher}` is right on {top1:.1} % of the {part} split{}, little more than chance \
          ({chance:.1} %: always the most frequent class); mean over the classes {balanced:.1} %{}",
         only_answer.as_ref().map_or_else(String::new, |own| format!(", says `{own}` on all of it")),
         suspicion.as_ref().map_or_else(String::new, |own| format!("; {}", own.what))
@@ -130,7 +130,7 @@ pub enum TeacherError {
         suspicion: Option<Box<Suspicion>>,
     },
     /// No images to measure teachers on.
-    #[error("there is neither a validation nor a test part to measure teachers on")]
+    #[error("there is neither a validation nor a test split to measure teachers on")]
     NothingToMeasureOn,
     /// Normalisation constants for another number of channels.
     #[error("`{key}` has {found} values, the images have {expected} channels")]
@@ -143,9 +143,9 @@ pub enum TeacherError {
         expected: usize,
     },
     /// Too little data for one batch.
-    #[error("the training part has {samples} samples, too few for one batch of {batch_size}")]
+    #[error("the training split has {samples} samples, too few for one batch of {batch_size}")]
     TooFewSamples {
-        /// Samples of the training part.
+        /// Samples of the training split.
         samples: usize,
         /// `train.batch_size`.
         batch_size: usize,
@@ -188,9 +188,7 @@ pub enum TeacherError {
         path: PathBuf,
     },
     /// A teacher's value that the cache cannot hold.
-    #[error(
-        "teacher `{teacher}` gives {value} in its {what}, which is no number that {dtype} holds"
-    )]
+    #[error("teacher `{teacher}` gives {value} in its {what}, which {dtype} cannot hold")]
     CacheValue {
         /// Name in the recipe.
         teacher: String,
@@ -284,7 +282,7 @@ impl TeacherError {
                 Some("run `faculty cache` with the recipe: it computes what is missing".to_owned())
             }
             Self::CacheStopped { .. } => {
-                Some("what is finished is kept: the same command goes on from there".to_owned())
+                Some("what is finished is kept: the same command resumes from there".to_owned())
             }
             Self::CacheValue { dtype: "f16", .. } => Some("set `cache.dtype = \"f32\"`".to_owned()),
             Self::CacheValue { .. } => {

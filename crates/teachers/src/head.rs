@@ -58,7 +58,7 @@ impl Head {
             )));
         }
         if weight.values.iter().chain(&bias.values).any(|value| !value.is_finite()) {
-            return Err(no_head("it holds a value that is no number".to_owned()));
+            return Err(no_head("it holds a NaN or an infinity".to_owned()));
         }
         Ok(Self {
             path: path.to_owned(),
@@ -165,7 +165,7 @@ mod tests {
         assert!(error.contains("do not fit its 2 classes"), "{error}");
         let broken = Head { bias: vec![0.0, f32::NAN], ..head(path.clone()) };
         broken.write().unwrap();
-        assert!(Head::read(&path).unwrap_err().to_string().contains("no number"));
+        assert!(Head::read(&path).unwrap_err().to_string().contains("a NaN or an infinity"));
         let larger = Network::new("resnet8", MapShape::new(1, 16, 16), 5, 1).unwrap();
         let error = head(path).on(&larger).unwrap_err().to_string();
         assert!(error.contains("it reads 256 values, `f3` is 64×4×4"), "{error}");

@@ -18,7 +18,7 @@ pub struct TeacherIdentity {
     pub beside_sha256: String,
     /// Mean of each channel in its own normalisation.
     pub mean: Vec<f32>,
-    /// Deviation of each channel likewise.
+    /// Standard deviation of each channel likewise.
     pub std: Vec<f32>,
     /// Height and width of its own input, if not the data's.
     pub input_size: Option<[usize; 2]>,

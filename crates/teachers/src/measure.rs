@@ -53,7 +53,7 @@ pub fn inspect_teachers(
     Ok(report)
 }
 
-/// Each teacher alone and all together on the validation part (the test part where there is none);
+/// Each teacher alone and all together on the validation split (the test split where there is none);
 /// stops at a teacher that knows next to nothing, unless the recipe allows it.
 ///
 /// # Errors

@@ -169,7 +169,7 @@ impl TeacherReport {
 /// What is known of all teachers of a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Where it was measured: `validation`, or `test` where there is no validation part.
+    /// Where it was measured: `validation`, or `test` where there is no validation split.
     pub part: String,
     /// Samples of it that were used.
     pub samples: usize,

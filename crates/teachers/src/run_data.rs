@@ -77,7 +77,7 @@ fn check_enough(train: &Part, recipe: &Recipe) -> Result<()> {
     Ok(())
 }
 
-/// The split seed of exams; another one than the validation part's, which has taken all samples below
+/// The split seed of exams; another one than the validation split's, which has taken all samples below
 /// its share already.
 const EXAM_SPLIT_SEED: u64 = DEFAULT_SPLIT_SEED + 1;
 

@@ -89,7 +89,7 @@ Examples:
   faculty compare recipe.toml --sweep
   faculty compare recipe.toml --sweep method.temperature=2,4,8 --sweep method.beta=10,50,200
 
-Interrupt it at any time: the same command goes on where it was. See docs/compare.md.";
+Interrupt it at any time: the same command resumes where it was. See docs/compare.md.";
 
 pub(super) const REPORT_EXAMPLES: &str = "\
 Examples:

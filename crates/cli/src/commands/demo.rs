@@ -81,7 +81,7 @@ pub(crate) fn run(options: &DemoOptions) -> Result<(), Failure> {
     if options.retrain {
         retrain(options, &mut recipe, &dataset, &stop)?;
     }
-    let test = dataset.test_part().expect("the embedded data has a test part");
+    let test = dataset.test_part().expect("the embedded data has a test split");
     let (qualities, ensemble) = measure(&recipe, &dataset, &test)?;
 
     let (mut students, mut folders) = (Vec::new(), Vec::new());
@@ -187,7 +187,7 @@ fn train_one(
     Ok(card?)
 }
 
-/// Each teacher and the ensemble on the test part.
+/// Each teacher and the ensemble on the test split.
 fn measure(
     recipe: &Recipe,
     dataset: &Dataset,
@@ -213,7 +213,7 @@ fn measure(
         std: recipe.data.std.clone().unwrap_or_default(),
     };
     Ok(teachers_quality(&mut sources, test, &ViewSettings::plain(normalisation))?
-        .expect("the embedded test part is not empty"))
+        .expect("the embedded test split is not empty"))
 }
 
 /// Mean over the epochs of each teacher's mean weight.

@@ -181,7 +181,7 @@ fn normalisation(
     }
     let part = dataset.train_part();
     let measured = part.normalisation()?;
-    Ok((measured, "measured on the training part"))
+    Ok((measured, "measured on the training split"))
 }
 
 fn part(name: PartName, dataset: &Dataset) -> Result<Part, Failure> {

@@ -33,9 +33,9 @@ pub(super) fn describe(card: &RunCard, memory: Option<&MemoryNeed>) {
             || "not measured".to_owned(),
             |q| format!("{}, NLL {:.3}, ECE {:.3}", percent(q.top1), q.nll, q.ece),
         );
-        let fitted = teacher
-            .temperature
-            .map_or_else(String::new, |temperature| format!(", fits best at T = {temperature:.2}"));
+        let fitted = teacher.temperature.map_or_else(String::new, |temperature| {
+            format!(", calibration temperature {temperature:.2}")
+        });
         eprintln!("teacher: {} ({}), alone {quality}{fitted}", teacher.name, teacher.network);
         let classes = Some(&teacher.classes).filter(|text| !text.is_empty());
         for note in classes.map(|text| format!("classes: {text}")).iter().chain(&teacher.notes) {

@@ -50,7 +50,7 @@ pub(crate) fn run(options: &TeachersOptions) -> Result<(), Failure> {
     }
     let refused = report.refused().map(|teacher| Failure::Answer {
         what: format!(
-            "teacher `{}` is near chance: {} of the {} part ({} balanced over the classes){}, where \
+            "teacher `{}` is near chance: {} of the {} split ({} balanced over the classes){}, where \
              always saying `{}` gives {}",
             teacher.name,
             percent(teacher.quality.top1),
@@ -131,7 +131,7 @@ fn trained(
 fn notes(report: &Report) {
     if report.part == "test" {
         eprintln!(
-            "note: there is no validation part, so the test part is used; choose nothing by it"
+            "note: there is no validation split, so the test split is used; choose nothing by it"
         );
     }
     let widest = report
@@ -220,7 +220,7 @@ fn show(report: &Report, out: &mut impl Write) -> io::Result<()> {
     let Report { part, samples, classes, chance, majority, .. } = report;
     writeln!(
         out,
-        "{part} part: {samples} images, {} classes, always saying `{majority}` {}\n",
+        "{part} split: {samples} images, {} classes, always saying `{majority}` {}\n",
         classes.len(),
         percent(*chance)
     )?;
@@ -248,8 +248,8 @@ fn show_teachers(report: &Report, out: &mut impl Write) -> io::Result<()> {
         ("ECE", Align::Right),
         ("confidence", Align::Right),
         ("temperature", Align::Right),
-        ("NLL then", Align::Right),
-        ("ECE then", Align::Right),
+        ("cal. NLL", Align::Right),
+        ("cal. ECE", Align::Right),
         ("verdict", Align::Left),
     ];
     let mut rows: Vec<Vec<String>> = report

@@ -61,7 +61,7 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
         if !changed.is_empty() {
             return Err(Failure::Usage {
                 what: "`--resume-with` changes one run, and a `[plan]` has several".to_owned(),
-                hint: "go on with `--resume` alone, or start anew with `--overwrite`".to_owned(),
+                hint: "resume with `--resume` alone, or start anew with `--overwrite`".to_owned(),
             });
         }
         return plan::run(&recipe, &plan, &dataset, &output, start, &stop, options.json);

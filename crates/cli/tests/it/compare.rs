@@ -318,7 +318,7 @@ fn ctrl_c_ends_it_with_130_and_a_hint() {
     assert_eq!(output.status.code(), Some(130));
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("after 0 of 2 runs"), "{text}");
-    assert!(text.contains("the same command goes on from there"), "{text}");
+    assert!(text.contains("the same command resumes from there"), "{text}");
 }
 
 #[test]

@@ -129,10 +129,10 @@ fn ctrl_c_in_a_later_student_ends_it_with_130_and_resume_goes_on() {
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{message}");
     assert!(message.contains("student `2-resnet8x0.5` of the plan: stopped in epoch"), "{message}");
-    assert!(message.contains("go on with `--resume`"), "{message}");
+    assert!(message.contains("resume with `--resume`"), "{message}");
     let ran = project.run(&[&args[..], &["--resume"]].concat()).expect(0);
     assert!(ran.stderr.contains("1-resnet8x0.5: finished already and kept"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("2-resnet8x0.5: goes on with epoch"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("2-resnet8x0.5: resumes with epoch"), "{}", ran.stderr);
     project.run(&[&args[..], &["--output", "calm"]].concat()).expect(0);
     let student =
         |name: &str| std::fs::read(project.path(name).join("student.safetensors")).unwrap();

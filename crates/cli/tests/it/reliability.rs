@@ -185,7 +185,7 @@ fn ctrl_c_and_sigterm_save_exit_with_130_and_say_how_to_go_on() {
         signal(&child, name);
         let (code, stderr) = end(child, lines);
         assert_eq!(code, Some(130), "{name}: {stderr}");
-        assert!(stderr.contains("what is done is kept; once more ends at once"), "{stderr}");
+        assert!(stderr.contains("then saving; press Ctrl-C again to quit now"), "{stderr}");
         assert!(stderr.contains("continue from it with `--resume`"), "{stderr}");
         assert!(folder.join("checkpoints/last.safetensors").exists());
         assert!(!folder.join("student.safetensors").exists());
@@ -196,7 +196,7 @@ fn ctrl_c_and_sigterm_save_exit_with_130_and_say_how_to_go_on() {
     let short = ["train", "recipe.toml", "--resume"];
     let ran = project.run(&short).expect(2);
     assert!(ran.stderr.contains("`train.epochs` (then 2000, now 2)"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("`--resume-with train.epochs=2` goes on"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`--resume-with train.epochs=2` resumes"), "{}", ran.stderr);
 }
 
 #[test]

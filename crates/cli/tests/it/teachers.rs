@@ -21,7 +21,8 @@ fn tells_good_teachers_from_the_demos_bad_one() {
     demo(&project);
     let before = project.files();
     let ran = project.run(&["teachers", "demo.toml", "--samples", "300"]).expect(0);
-    for part in ["validation part: 300 images, 10 classes", "ada", "ensemble", "ada, mal", "spread"]
+    for part in
+        ["validation split: 300 images, 10 classes", "ada", "ensemble", "ada, mal", "spread"]
     {
         assert!(ran.stdout.contains(part), "no `{part}` in:\n{}", ran.stdout);
     }
@@ -87,7 +88,9 @@ fn a_run_says_in_short_what_its_teachers_are_worth() {
         args.extend(["--set", set]);
     }
     let ran = project.run(&args).expect(0);
-    for part in ["teacher: ada (resnet14), alone", "fits best at T = ", "the teachers agree on"] {
+    for part in
+        ["teacher: ada (resnet14), alone", "calibration temperature ", "the teachers agree on"]
+    {
         assert!(ran.stderr.contains(part), "no `{part}` in:\n{}", ran.stderr);
     }
     let card = std::fs::read_to_string(project.path("runs/demo/card.json")).unwrap();

@@ -226,7 +226,7 @@ mod tests {
             flips += usize::from(at.flipped);
             reached.insert(at);
         }
-        // Binomial(9000, 1/9): deviation 30; Binomial(9000, 1/2): deviation 47.
+        // Binomial(9000, 1/9): standard deviation 30; Binomial(9000, 1/2): standard deviation 47.
         assert!(tops.iter().all(|count| (850..1150).contains(count)), "{tops:?}");
         assert!((4260..4740).contains(&flips), "{flips}");
         assert_eq!(reached.len(), 9 * 9 * 2);

@@ -1,4 +1,4 @@
-//! Mean and deviation of each channel.
+//! Mean and standard deviation of each channel.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,11 +38,11 @@ impl Normalisation {
         Self { mean: vec![0.0; channels], std: vec![1.0 / 255.0; channels] }
     }
 
-    /// Measures the images at `indices` of a set: the deviation is that of all pixels of a channel
+    /// Measures the images at `indices` of a set: the standard deviation is that of all pixels of a channel
     /// (divided by their number).
     ///
     /// Sums are whole numbers, so order and threads do not matter. A channel that never changes has
-    /// the deviation 1.
+    /// the standard deviation 1.
     ///
     /// # Errors
     /// [`DataError::OutOfRange`] if there are no indices or one is not below the number of samples.
@@ -80,7 +80,7 @@ impl Normalisation {
         Ok(Self { mean, std })
     }
 
-    /// Checks that there is one finite mean and one positive deviation a channel.
+    /// Checks that there is one finite mean and one positive standard deviation a channel.
     ///
     /// # Errors
     /// [`DataError::WrongShape`] or [`DataError::OutOfRange`].
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn measures_each_channel_over_the_chosen_images() {
-        // Channel 0: 0 and 255 -> mean 0.5, deviation 0.5; channel 1: always 51 -> 0.2 and 1.
+        // Channel 0: 0 and 255 -> mean 0.5, standard deviation 0.5; channel 1: always 51 -> 0.2 and 1.
         let pixels = vec![0, 255, 51, 51, 255, 0, 51, 51, 9, 9, 9, 9];
         let set = ImageSet::new(2, 1, 2, pixels, vec![0, 0, 0]).unwrap();
         let got = Normalisation::measure(&set, &[0, 1]).unwrap();

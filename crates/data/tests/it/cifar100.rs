@@ -54,7 +54,7 @@ fn cifar100_is_read_as_published() {
     }
 
     let (training, validation) = split_validation(&part, 0.1, DEFAULT_SPLIT_SEED).unwrap();
-    // Binomial(50,000, 0.1): deviation 67.
+    // Binomial(50,000, 0.1): standard deviation 67.
     assert!((4700..5300).contains(&validation.len()), "{}", validation.len());
     assert_eq!(training.len() + validation.len(), 50_000);
 

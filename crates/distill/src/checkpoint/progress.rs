@@ -32,7 +32,7 @@ pub struct Progress {
     pub seconds: f64,
     /// Length of `metrics.jsonl`.
     pub metrics_bytes: u64,
-    /// Batches left out so far because their loss was no number.
+    /// Batches left out so far because their loss was NaN or infinite.
     pub skipped_batches: usize,
     /// What was changed on the way, by request.
     pub changes: Vec<Change>,
@@ -114,7 +114,7 @@ pub struct EpochTimes {
 pub struct BestEpoch {
     /// From 1.
     pub epoch: usize,
-    /// On the validation part.
+    /// On the validation split.
     pub quality: Quality,
 }
 

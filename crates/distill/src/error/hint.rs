@@ -62,7 +62,7 @@ impl Error {
             ),
             Self::HeadNotFinite { .. } => Some("lower `heads.learning_rate`".to_owned()),
             Self::HeadsStopped { .. } => Some(
-                "heads of finished teachers are kept: the same command goes on with the others"
+                "heads of finished teachers are kept: the same command continues with the others"
                     .to_owned(),
             ),
             Self::TeacherBroke { kept, .. } => {
@@ -120,7 +120,7 @@ impl Error {
                 let may = *can_allow && unchangeable(&keys).is_none();
                 Some(match changes.as_slice() {
                     [Change { key, now, .. }, ..] if may => {
-                        format!("{ways}; `--resume-with {key}={now}` goes on with the change")
+                        format!("{ways}; `--resume-with {key}={now}` resumes with the change")
                     }
                     _ => ways.to_owned(),
                 })
@@ -144,7 +144,7 @@ impl Error {
                     .to_owned(),
             ),
             Self::NotFinite { kept: Some(kept), .. } => Some(format!(
-                "`{}` is kept: go on from it with a lower rate, `--resume-with \
+                "`{}` is kept: resume from it with a lower rate, `--resume-with \
                  train.learning_rate=…`, or without the batch, `--resume --set \
                  train.skip_bad_batches=…`",
                 kept.display()
@@ -195,7 +195,7 @@ impl Error {
             ),
             Self::StudentOfPlan { source, .. } => match **source {
                 Self::Interrupted { .. } => Some(
-                    "what is done is kept, finished students too: go on with `--resume`"
+                    "what is done is kept, finished students too: resume with `--resume`"
                         .to_owned(),
                 ),
                 Self::NotFinite { .. } => Some(
@@ -205,7 +205,7 @@ impl Error {
                 _ => source.hint(),
             },
             Self::ComparisonStopped { .. } => Some(
-                "what is done is kept, finished runs too: the same command goes on from there"
+                "what is done is kept, finished runs too: the same command resumes from there"
                     .to_owned(),
             ),
             Self::Io { .. } => Some("check the path, its permissions and free space".to_owned()),

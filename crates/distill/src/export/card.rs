@@ -32,9 +32,9 @@ pub struct ModelCard {
     pub weights_bytes: u64,
     /// SHA-256 of the weight file.
     pub weights_sha256: String,
-    /// Accuracy on the validation part, with its interval.
+    /// Accuracy on the validation split, with its interval.
     pub validation: Option<Measured>,
-    /// On the test part.
+    /// On the test split.
     pub test: Option<Measured>,
     /// The teachers' accuracy, in their order in `run`.
     pub teachers: Vec<Option<Measured>>,
@@ -160,7 +160,7 @@ impl ModelCard {
         text.push_str("\n## Results\n\n");
         if self.test.is_none() && self.validation.is_none() {
             text.push_str(
-                "Nothing was measured: the data had neither a validation nor a test part.\n",
+                "Nothing was measured: the data had neither a validation nor a test split.\n",
             );
         } else {
             text.push_str(
@@ -181,7 +181,7 @@ impl ModelCard {
              seeds. ECE, the error of calibration, is over 15 bins.",
         );
         if self.validation.is_some() {
-            text.push_str(" The epoch was chosen on the validation part.");
+            text.push_str(" The epoch was chosen on the validation split.");
         }
         text.push('\n');
         let Some(bench) = &self.bench else { return };

@@ -22,11 +22,11 @@ use faculty_teachers::{
     bytes_needed, open_backbone,
 };
 
-/// Start of the random numbers of every head: runs of all seeds share their heads.
+/// Random seed of every head: runs of all seeds share their heads.
 const SEED: u64 = 1;
 /// Samples in one step.
 const BATCH: usize = 64;
-/// Pull of every weight towards 0: a head on an early map has more weights than there are samples.
+/// Weight decay: a head on an early map has more weights than there are samples.
 const WEIGHT_DECAY: f32 = 0.01;
 
 /// What the training of heads tells while it goes on.

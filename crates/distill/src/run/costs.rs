@@ -57,7 +57,7 @@ fn classifier(spec: &recipe::Teacher, teacher: &Teacher) -> Result<Option<Frozen
 }
 
 /// Of each teacher with a classifier its mean pooled vector of each class, `[classes, channels]`,
-/// over the first view of the training part, which a cache holds too. A class without samples is a
+/// over the first view of the training split, which a cache holds too. A class without samples is a
 /// vector of zeros.
 fn means(
     recipe: &Recipe,

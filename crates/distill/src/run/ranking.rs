@@ -42,7 +42,7 @@ pub struct Ranked {
 /// All teachers of a recipe, the nearest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ranking {
-    /// Where they were scored: `validation`, or `training` where there is no validation part.
+    /// Where they were scored: `validation`, or `training` where there is no validation split.
     pub part: String,
     /// Samples of it that were used.
     pub samples: usize,
@@ -51,7 +51,7 @@ pub struct Ranking {
 }
 
 /// Ranks the teachers of a recipe by how near their answers are to the labels, whatever their
-/// classes. At most `samples` of the validation part are used, if that is given.
+/// classes. At most `samples` of the validation split are used, if that is given.
 ///
 /// # Errors
 /// When data or teachers cannot be used, or a teacher has neither a pooled linear classifier nor a

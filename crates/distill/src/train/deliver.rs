@@ -60,7 +60,7 @@ impl Cohort<'_> {
     pub(crate) fn check_delivered(&self, at: usize) -> Result<()> {
         let best = self.members[at].card.best;
         let Some(value) = broken_quality(best.test) else { return Ok(()) };
-        let what = format!("{OUTPUTS} on the test part");
+        let what = format!("{OUTPUTS} on the test split");
         let error =
             Error::NotFinite { what, value, epoch: best.epoch, batch: 0, kept: self.kept() };
         Err(self.of_member(at, error))

@@ -47,7 +47,7 @@ impl Cohort<'_> {
         let Some(checkpoint) = adopt(&self.folder, &self.progress, allowed, tell)? else {
             let folder = self.folder.path().display();
             tell(Event::Warning(format!(
-                "`{folder}` holds no checkpoint to go on from: the run begins again"
+                "`{folder}` holds no checkpoint to resume from: the run begins again"
             )));
             // Lines of an epoch whose checkpoint was never written.
             return (0..self.members.len())
@@ -106,7 +106,7 @@ impl Cohort<'_> {
         if batch > 0 && self.save().is_ok() {
             let warning = format!(
                 "epoch {epoch} is kept up to batch {batch}: once the following is fixed, \
-                 `--resume` goes on from there"
+                 `--resume` resumes from there"
             );
             observe(&self.members[0].name, Event::Warning(warning));
         }
@@ -171,7 +171,7 @@ fn adopt(
     ] {
         if then != now {
             tell(Event::Warning(format!(
-                "the run goes on with another {what} ({now}, before {then}): the result may \
+                "the run resumes with another {what} ({now}, before {then}): the result may \
                  differ in the last digits"
             )));
             then.clone_from(now);

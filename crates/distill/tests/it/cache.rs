@@ -131,7 +131,7 @@ fn maps_can_follow_logits() {
     let error = checked(&maps).err().unwrap();
     assert!(matches!(&error, Error::Teacher(TeacherError::CacheIncomplete { .. })), "{error}");
     let built = build(&maps).unwrap();
-    // The training part of 240 samples in blocks of 50, and nothing else.
+    // The training split of 240 samples in blocks of 50, and nothing else.
     assert_eq!(built.shards, 5);
     checked(&maps).unwrap();
     // A recipe that keeps no maps cannot feed a method that reads them.

@@ -84,7 +84,7 @@ impl Setup {
             .with_samples(self.samples())
     }
 
-    /// The training part that the batch is from: it and as many again.
+    /// The training split that the batch is from: it and as many again.
     pub(crate) fn samples(&self) -> TrainingSamples {
         let labels = self.labels.iter().chain(&self.labels).copied();
         TrainingSamples::new((0..2 * BATCH as u64).map(SampleId).zip(labels))

@@ -113,7 +113,7 @@ fn stopping_leaves_whole_heads_or_none() {
     let error = CheckedRun::new(&recipe, &dataset()).err().unwrap();
     assert!(matches!(&error, Error::HeadMissing { head, .. } if head == "t0.f1"), "{error}");
     let error = stop_at("t1");
-    assert!(error.hint().unwrap().contains("goes on with the others"), "{error}");
+    assert!(error.hint().unwrap().contains("continues with the others"), "{error}");
     let kept = files(folder.path());
     assert_eq!(kept.len(), 3);
     kept.iter().for_each(|path| assert!(Head::read(path).is_ok()));

@@ -102,7 +102,7 @@ fn ranking_orders_teachers_by_what_they_know() {
     let good = &ranking.teachers.iter().find(|own| own.name == "good").unwrap();
     assert_eq!((good.classes, good.same), (3, 3));
     assert!(good.score < 0.5 * good.guessing, "{good:?}");
-    // Without a validation part the labels that were learnt from are all that there is.
+    // Without a validation split the labels that were learnt from are all that there is.
     let sets = ["data.validation=0"];
     let ranking = rank_teachers(&recipe(at, "ot", &more, &sets), &dataset(), Some(50)).unwrap();
     assert_eq!((ranking.part.as_str(), ranking.samples), ("training", 50));

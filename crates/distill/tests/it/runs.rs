@@ -259,7 +259,7 @@ fn misfits_are_refused_before_anything_is_written() {
     let mut weak = good.clone();
     weak.teachers[0].weights = Some(path);
     weak.teachers[0].allow_weak = false;
-    // Measured on the test part then, which is balanced: right on exactly a third.
+    // Measured on the test split then, which is balanced: right on exactly a third.
     weak.data.validation = 0.0.into();
     let error = refused(&weak);
     assert!(matches!(&error, Error::Teacher(TeacherError::WeakTeacher { .. })), "{error}");
@@ -389,7 +389,7 @@ fn a_teacher_with_its_classes_in_another_order_is_told_so() {
     }
     let path = folder.path().join("turned.safetensors");
     weights::write(&path, &state, &BTreeMap::new()).unwrap();
-    // Half of the training part is held out: 24 samples are too few to be sure.
+    // Half of the training split is held out: 24 samples are too few to be sure.
     let mut recipe = recipe(folder.path(), "aver", 1, &["data.validation=0.5"]);
     recipe.teachers[0].weights = Some(path);
     recipe.teachers[0].allow_weak = false;

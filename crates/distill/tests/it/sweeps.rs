@@ -65,7 +65,7 @@ fn a_sweep_keeps_the_better_settings_and_goes_on_after_an_interruption() {
     for own in &calm.rounds[1].1 {
         assert!(went_on.contains(&own.sets.as_slice()), "{:?}", own.sets);
     }
-    // The test part was not measured.
+    // The test split was not measured.
     let card = folder.path().join("calm/round2/own/seed3/card.json");
     let card: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(card).unwrap()).unwrap();

@@ -105,7 +105,7 @@ fn every_path_agrees_with_the_scalar_loops() {
             for isa in Isa::available() {
                 let what = format!("{} lanes, {shape:?}, {residual}, {relu}", isa.lanes());
                 let got = passes(isa, &shape, &data, residual, relu);
-                // Inputs of 20 are known to 1e-6, which 1 / deviation scales up.
+                // Inputs of 20 are known to 1e-6, which 1 / standard deviation scales up.
                 assert_close(&format!("output, {what}"), &got.output, &output, 1e-5, 2e-5);
                 assert_close(&format!("mean, {what}"), &got.mean, &mean, 1e-6, 1e-7);
                 assert_close(&format!("variance, {what}"), &got.variance, &variance, 1e-5, 1e-7);

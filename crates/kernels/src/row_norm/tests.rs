@@ -141,7 +141,7 @@ fn a_large_mean_leaves_the_variance_exact() {
     }
     let want = data.formula(&wide(&data.input), &wide(&data.gain), &wide(&data.shift), 1e-5);
     let got = data.run::<true>(Isa::active(), 1e-5);
-    // The mean is rounded to 2^-8, of deviations of 1.7.
+    // The mean is rounded to 2^-8, of standard deviations of 1.7.
     assert_close("output", &got.output, &want, 3e-3, 3e-3);
 }
 

@@ -3,7 +3,7 @@
 //! The baseline that several teachers have to beat: the best one of them, chosen beforehand.
 //!
 //! ```text
-//! k* = argmax_k (accuracy of teacher k on the validation part)       the first one of equals
+//! k* = argmax_k (accuracy of teacher k on the validation split)       the first one of equals
 //! L  = mean_b CE_b(z_S) + α mean_b τ² KL(σ(z_k*/τ) ‖ σ(z_S/τ))
 //! ```
 //! # Shapes
@@ -13,7 +13,7 @@
 //! # Paper and code
 //! none: a baseline, with the constants of `aver`, so that the two differ in the weights alone.
 //! # Limits
-//! needs a validation part. The other teachers are run too; to spare that, name the best one alone
+//! needs a validation split. The other teachers are run too; to spare that, name the best one alone
 //! with method `aver` and one teacher, which gives the same student.
 
 use crate::shared::options::{ALPHA, TEMPERATURE, number};

@@ -1,7 +1,7 @@
 //! Calibrated confidence: CA-MKD's weights on teachers that are equally honest about themselves.
 //!
 //! ```text
-//! T_k    = argmin_T (mean of -log σ(z_k/T)[y] on the validation part)
+//! T_k    = argmin_T (mean of -log σ(z_k/T)[y] on the validation split)
 //! w[k,b] = (1 - softmax_k(CE_b(z_k/T_k))) / (K - 1)
 //! L      = mean_b CE_b(z_S) + α mean_b Σ_k w[k,b] τ² KL(σ(z_k/τ) ‖ σ(z_S/τ))
 //! ```
@@ -17,7 +17,7 @@
 //! of Guo et al., ICML 2017. The targets stay uncalibrated, so that only the weights differ from
 //! `ca-mkd` with `intermediate = false`; `calibrate_targets` divides them by `T_k` too.
 //! # Limits
-//! needs a validation part. With one teacher every weight is 1.
+//! needs a validation split. With one teacher every weight is 1.
 
 use crate::shared::options::{ALPHA, TEMPERATURE, flag, number, option};
 use crate::shared::output_layer::task_and_kd;

@@ -1,7 +1,7 @@
 //! Class reliability: each teacher counts by how often it is right on samples of that class.
 //!
 //! ```text
-//! r[k,c] = (right[k,c] + m · accuracy_k) / (n_c + m)            on the validation part
+//! r[k,c] = (right[k,c] + m · accuracy_k) / (n_c + m)            on the validation split
 //! w[k,b] = r[k,y_b] / Σ_j r[j,y_b]
 //! L      = mean_b CE_b(z_S) + α mean_b Σ_k w[k,b] τ² KL(σ(z_k/τ) ‖ σ(z_S/τ))
 //! ```
@@ -16,7 +16,7 @@
 //! none: faculty's own. Unlike CA-MKD's, these weights are measured on samples that the teachers
 //! did not train on, and are the same for all samples of a class.
 //! # Limits
-//! needs a validation part. Where every teacher has reliability 0, all count the same. With one
+//! needs a validation split. Where every teacher has reliability 0, all count the same. With one
 //! teacher every weight is 1.
 
 use crate::shared::options::{ALPHA, TEMPERATURE, number, option};

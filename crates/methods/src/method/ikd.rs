@@ -18,8 +18,8 @@
 //! # Paper and code
 //! made from what is known of the paper, without its text or code. It differentiates through the student's step, here two more forward
 //! passes, where the step began, give the same ([`crate::gradient_by_teacher_logits`]). Choices: an exam
-//! after every batch; exam samples are a share of the training part, chosen by hashed id, never of the
-//! validation or test part; the student's step counts as a plain one at rate 1, since AdamW sees a
+//! after every batch; exam samples are a share of the training split, chosen by hashed id, never of the
+//! validation or test split; the student's step counts as a plain one at rate 1, since AdamW sees a
 //! constant factor of its gradient only through its own ε of 10⁻⁸ (weight decay 0.01 as in PyTorch);
 //! the teacher stays in evaluation mode, with its running
 //! statistics held.
@@ -46,7 +46,7 @@ pub struct IkdConfig {
     pub alpha: f64,
     /// Learning rate of the teacher (AdamW), > 0. Default 1e-5.
     pub teacher_rate: f64,
-    /// Share of the training part that is kept for exams, above 0. Default 0.1.
+    /// Share of the training split that is kept for exams, above 0. Default 0.1.
     pub exam_share: f64,
 }
 

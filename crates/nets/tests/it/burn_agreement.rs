@@ -61,7 +61,7 @@ fn agrees(name: &str, side: usize, device: &Device) {
         gradients.push((id, gradient));
     }
     for (own, other) in ours.buffers().iter().zip(theirs.buffers()) {
-        // Means near 0 are compared with the tenth of a deviation of 1 that a step moves them by.
+        // Means near 0 are compared with the tenth of a standard deviation of 1 that a step moves them by.
         let error = distance(other, own, 0.1 * (own.len() as f64).sqrt());
         assert!(error < 1e-3, "{name}: running statistics, relative distance {error}");
     }

@@ -63,7 +63,7 @@ fn values_out_of_range() {
                 want: &[[
                     "`data.std` is [1.0, 0.0, 1.0], but must be above 0",
                     "recipes/x.toml:6, data.std",
-                    "give a value that is above 0, or leave it out for the default (measured on the training part)",
+                    "give a value that is above 0, or leave it out for the default (measured on the training split)",
                 ]],
             },
             Case {
@@ -72,7 +72,7 @@ fn values_out_of_range() {
                 want: &[[
                     "`data.mean` is [1.0, inf, 1.0], but must be finite",
                     "recipes/x.toml:5, data.mean",
-                    "give a value that is finite, or leave it out for the default (measured on the training part)",
+                    "give a value that is finite, or leave it out for the default (measured on the training split)",
                 ]],
             },
             Case {

@@ -179,7 +179,7 @@ fn wrong_types() {
                 want: &[[
                     "`data.mean` must be a list of numbers, found the list `[1, \"a\"]`",
                     "recipes/x.toml:5, data.mean",
-                    "give a list of numbers, or leave it out for the default (measured on the training part)",
+                    "give a list of numbers, or leave it out for the default (measured on the training split)",
                 ]],
             },
             Case {

@@ -1,4 +1,4 @@
-//! Mean and deviation.
+//! Mean and standard deviation.
 
 /// Mean; 0 of nothing.
 #[must_use]

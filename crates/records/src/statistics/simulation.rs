@@ -1,6 +1,6 @@
 //! What the verdict is worth: comparisons of made-up students whose truth is known.
 //!
-//! Students have the accuracies `gap + deviation · noise` (points); what a seed does to all alike cancels
+//! Students have the accuracies `gap + standard deviation · noise` (points); what a seed does to all alike cancels
 //! and is left out. The noise has variance 1: normal, Student's t with three degrees of freedom, or
 //! exponential.
 
@@ -46,7 +46,7 @@ pub struct World {
     pub scatter: Scatter,
     /// Their noise.
     pub noise: Noise,
-    /// How much better the first method is, in deviations of its difference to the reference.
+    /// How much better the first method is, in standard deviations of its difference to the reference.
     pub gap: f64,
 }
 

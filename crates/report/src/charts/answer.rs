@@ -17,7 +17,7 @@ pub(crate) fn answer(report: &Report) -> Vec<Chart> {
         true => "Whiskers: one deviation over the seeds for students, 95 % (Wilson) for others.",
         false => "Whiskers: 95 % interval (Wilson) for the number of images.",
     };
-    let on = |part: &str, what: &str| format!("{what} on the {part} part. {whiskers}");
+    let on = |part: &str, what: &str| format!("{what} on the {part} split. {whiskers}");
     let mut charts = Vec::new();
     match (part(false), part(true)) {
         // Numbers of different images do not belong on one axis.

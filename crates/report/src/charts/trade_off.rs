@@ -45,7 +45,7 @@ pub(crate) fn trade_off(run: &Run) -> Option<Chart> {
         add(&teacher.name, teacher.quality, teacher_ink(at));
     }
     let caption = format!(
-        "Median time for one image on {}, {} threads, and accuracy on the {part} part with its 95 % \
+        "Median time for one image on {}, {} threads, and accuracy on the {part} split with its 95 % \
          interval. Up and to the left is better.",
         bench.processor, bench.threads
     );

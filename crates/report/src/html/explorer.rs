@@ -22,7 +22,7 @@ pub(super) fn section(report: &Report, run: &Run) -> String {
     if report.runs.len() > 1 {
         let _ = write!(
             text,
-            "<p>Looked at closely: <strong>{}</strong>. Every other run's folder gives a report of its \
+            "<p>Details: <strong>{}</strong>. Every other run's folder gives a report of its \
              own with <code>faculty report</code>.</p>",
             escape(&run.name)
         );
@@ -70,7 +70,7 @@ fn gallery(run: &Run, detail: &TeachersDetail, names: &[String]) -> String {
     let mut levels: Vec<&str> = detail.weights.iter().map(|own| own.level.as_str()).collect();
     levels.dedup();
     let mut text = format!(
-        "<h3>Where the teachers disagree</h3><p>Images of the {} part on which the teachers contradict \
+        "<h3>Where the teachers disagree</h3><p>Images of the {} split on which the teachers contradict \
          each other; first those where good teachers do (one near chance hardly counts). Of each class, the \
          run has kept up to {MOST_OF_CLASS} images (fewer of many classes, {MOST_EXAMPLES} in all): those with the most different answers, and \
          among these the ones about which the teachers are surest; images on which all agree are not \

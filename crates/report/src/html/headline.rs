@@ -98,7 +98,7 @@ fn best_of(students: &[&Entry]) -> String {
     )
 }
 
-/// Teachers and ensemble on the validation part, with the students on the same images.
+/// Teachers and ensemble on the validation split, with the students on the same images.
 fn beside(entries: &[Entry], students: &[&Entry]) -> Option<String> {
     let teachers: Vec<&Entry> = entries.iter().filter(|own| own.kind == Kind::Teacher).collect();
     let part = &teachers.first()?.part;
@@ -113,7 +113,7 @@ fn beside(entries: &[Entry], students: &[&Entry]) -> Option<String> {
         Some((_, top1)) => format!(" The student there: {top1:.1} %."),
         None => String::new(),
     };
-    Some(format!("Teachers on the {part} part: {}.{student}", parts.join(", ")))
+    Some(format!("Teachers on the {part} split: {}.{student}", parts.join(", ")))
 }
 
 fn of_comparison(comparison: &Comparison, entries: &[Entry]) -> Vec<String> {

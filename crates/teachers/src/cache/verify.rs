@@ -75,7 +75,7 @@ pub fn verify(plan: &CachePlan<'_>, records: usize, seed: u64) -> Result<Verific
             let difference =
                 stored.iter().zip(&again).map(|(a, b)| (a - b).abs()).fold(0.0_f32, f32::max)
                     / largest;
-            // A value that is no number is no match either, and `max` leaves it out.
+            // A NaN is no match either, and `max` leaves it out.
             let finite = again.iter().all(|value| value.is_finite());
             let difference = if finite { difference } else { f32::INFINITY };
             found.largest_difference = found.largest_difference.max(difference);

@@ -10,7 +10,7 @@ use crate::evaluate::for_each_batch;
 use crate::source::{TeacherBatch, TeacherSource};
 use crate::suspicion::{Suspicion, much_better};
 
-/// Settings that published networks were trained with: name, mean and deviation of each channel
+/// Settings that published networks were trained with: name, mean and standard deviation of each channel
 /// over pixel / 255. One value stands for every channel.
 const ANY_CHANNELS: &[(&str, f32, f32)] = &[
     ("pixels from 0 to 1", 0.0, 1.0),
@@ -36,7 +36,7 @@ pub struct TriedNormalisation {
     pub name: String,
     /// Mean of each channel over pixel / 255, in the order red, green, blue.
     pub mean: Vec<f32>,
-    /// Deviation of each channel likewise.
+    /// Standard deviation of each channel likewise.
     pub std: Vec<f32>,
     /// Whether the teacher got blue first.
     pub blue_first: bool,

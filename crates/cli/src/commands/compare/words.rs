@@ -158,7 +158,7 @@ pub(super) fn sentences(comparison: &Comparison) -> Vec<String> {
     let Comparison { reference, rows, seeds, part, .. } = comparison;
     let against = rows.len() - 1;
     let mut lines = vec![format!(
-        "students: {} ({}), mean ± deviation over {} on the {part} part ({} images), at each run's \
+        "students: {} ({}), mean ± standard deviation over {} on the {part} split ({} images), at each run's \
          best validation epoch",
         comparison.student,
         comparison.data,
@@ -166,12 +166,12 @@ pub(super) fn sentences(comparison: &Comparison) -> Vec<String> {
         comparison.samples,
     )];
     if part != "test" {
-        lines.push("there is no test part: the epochs were chosen on the same images".to_owned());
+        lines.push("there is no test split: the epochs were chosen on the same images".to_owned());
     }
     if let Some(part) = &comparison.teachers_part
         && !comparison.teachers.is_empty()
     {
-        lines.push(format!("teachers: alone, on the {part} part"));
+        lines.push(format!("teachers: alone, on the {part} split"));
     }
     lines.push(format!(
         "differences to {reference}: points of top-1, paired by seed; interval and verdict by a \
