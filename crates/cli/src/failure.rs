@@ -33,7 +33,7 @@ pub(crate) enum Failure {
         /// What to do.
         hint: String,
     },
-    /// Part of the work failed; each message is out already.
+    /// Split of the work failed; each message is out already.
     Partly,
     /// Nobody reads stdout any more.
     Closed,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use faculty_data::{Part, SampleId};
+use faculty_data::{SampleId, Split};
 use faculty_nets::{FrozenClassifier, Graph, MapShape, Network, Tap};
 
 /// Sizes that a method may build its trained parts for.
@@ -101,7 +101,7 @@ pub struct TrainingSamples {
 impl TrainingSamples {
     /// Those of a training split, with the labels they have there.
     #[must_use]
-    pub fn of(part: &Part) -> Self {
+    pub fn of(part: &Split) -> Self {
         Self::new(part.ids().into_iter().zip(part.labels().iter().copied()))
     }
 

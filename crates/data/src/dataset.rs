@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::classes::{check_class_names, check_labels};
 use crate::findings::Findings;
 use crate::splits::Splits;
-use crate::{DataError, Format, ImageSet, Part};
+use crate::{DataError, Format, ImageSet, Split};
 
 /// Class names shown in a note.
 const SHOWN: usize = 5;
@@ -43,11 +43,11 @@ pub struct DatasetInfo {
     /// Columns of each image.
     pub width: usize,
     /// The training split.
-    pub train: PartInfo,
+    pub train: SplitInfo,
     /// The validation split of its own, if it has one.
-    pub validation: Option<PartInfo>,
+    pub validation: Option<SplitInfo>,
     /// The test split, if there is one.
-    pub test: Option<PartInfo>,
+    pub test: Option<SplitInfo>,
     /// What was left out, and why.
     #[serde(flatten)]
     pub findings: Findings,
@@ -55,7 +55,7 @@ pub struct DatasetInfo {
 
 /// How many samples a part has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PartInfo {
+pub struct SplitInfo {
     /// Number of samples.
     pub samples: usize,
     /// Samples of the rarest class; 0 if a class has none.
@@ -202,22 +202,22 @@ impl Dataset {
         &self.findings
     }
 
-    /// All training samples as a [`Part`].
+    /// All training samples as a [`Split`].
     #[must_use]
-    pub fn train_part(&self) -> Part {
-        Part::whole(Arc::clone(&self.train))
+    pub fn train_split(&self) -> Split {
+        Split::whole(Arc::clone(&self.train))
     }
 
-    /// All samples of the data set's own validation split as a [`Part`].
+    /// All samples of the data set's own validation split as a [`Split`].
     #[must_use]
-    pub fn validation_part(&self) -> Option<Part> {
-        self.validation.as_ref().map(|set| Part::whole(Arc::clone(set)))
+    pub fn validation_split(&self) -> Option<Split> {
+        self.validation.as_ref().map(|set| Split::whole(Arc::clone(set)))
     }
 
-    /// All test samples as a [`Part`].
+    /// All test samples as a [`Split`].
     #[must_use]
-    pub fn test_part(&self) -> Option<Part> {
-        self.test.as_ref().map(|set| Part::whole(Arc::clone(set)))
+    pub fn test_split(&self) -> Option<Split> {
+        self.test.as_ref().map(|set| Split::whole(Arc::clone(set)))
     }
 
     /// `[channels, height, width]` of every image.
@@ -263,7 +263,7 @@ impl Dataset {
     pub fn info(&self) -> DatasetInfo {
         let part = |set: &ImageSet| {
             let counts = set.histogram(self.classes.len());
-            PartInfo {
+            SplitInfo {
                 samples: set.len(),
                 class_min: counts.iter().copied().min().unwrap_or(0),
                 class_max: counts.iter().copied().max().unwrap_or(0),
@@ -315,8 +315,8 @@ mod tests {
     #[test]
     fn info_counts_samples_of_each_class() {
         let info = dataset(&[0, 1, 2, 3], ["a", "b"]).info();
-        assert_eq!(info.train, PartInfo { samples: 4, class_min: 1, class_max: 3 });
-        assert_eq!(info.test, Some(PartInfo { samples: 1, class_min: 0, class_max: 1 }));
+        assert_eq!(info.train, SplitInfo { samples: 4, class_min: 1, class_max: 3 });
+        assert_eq!(info.test, Some(SplitInfo { samples: 1, class_min: 0, class_max: 1 }));
         assert_eq!((info.channels, info.height, info.width), (1, 1, 1));
     }
 

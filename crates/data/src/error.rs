@@ -530,7 +530,7 @@ pub enum DataError {
     },
     /// A split leaves nothing on one side.
     #[error("the {part} split is empty: a fraction of {fraction} of {samples} samples leaves none")]
-    EmptyPart {
+    EmptySplit {
         /// `training` or `validation`.
         part: &'static str,
         /// The fraction asked for.
@@ -679,8 +679,8 @@ impl DataError {
             Self::LogitTable { .. } => "`docs/teachers.md` shows how to write such a table; \
                  `faculty datasets DATA --ids` lists the ids"
                 .to_owned(),
-            Self::EmptyPart { part: "training", .. } => "lower the fraction".to_owned(),
-            Self::EmptyPart { .. } => "raise the fraction, or use more samples".to_owned(),
+            Self::EmptySplit { part: "training", .. } => "lower the fraction".to_owned(),
+            Self::EmptySplit { .. } => "raise the fraction, or use more samples".to_owned(),
             Self::LoaderPanicked { .. } => "this is a bug in faculty: please report it".to_owned(),
             _ => return None,
         };

@@ -1,6 +1,6 @@
 //! Wrong labels on purpose, to see what a method does with them.
 
-use crate::{DataError, Part};
+use crate::{DataError, Split};
 use faculty_random::{Purpose, below, draw, unit};
 
 /// Which wrong class replaces a label.
@@ -24,12 +24,12 @@ pub enum LabelNoise {
 /// [`DataError::OutOfRange`] if `fraction` is not in `[0, 1]` or `classes` is below 2;
 /// [`DataError::LabelOutOfRange`] if a true label is not below `classes`.
 pub fn with_label_noise(
-    part: &Part,
+    part: &Split,
     fraction: f64,
     kind: LabelNoise,
     seed: u64,
     classes: usize,
-) -> Result<Part, DataError> {
+) -> Result<Split, DataError> {
     if !(0.0..=1.0).contains(&fraction) {
         return Err(DataError::OutOfRange {
             name: "the fraction of label noise",
@@ -75,11 +75,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::part::tests::{numbered, reversed};
+    use crate::split::tests::{numbered, reversed};
 
     #[test]
     fn replaces_about_the_fraction_and_never_by_the_true_label() {
-        let part = Part::whole(Arc::new(numbered(10_000)));
+        let part = Split::whole(Arc::new(numbered(10_000)));
         for fraction in [0.0, 0.2, 0.6, 1.0] {
             let noisy = with_label_noise(&part, fraction, LabelNoise::Uniform, 1, 10).unwrap();
             let wrong = noisy.labels().iter().zip(part.labels()).filter(|(a, b)| a != b).count();
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn wrong_labels_are_uniform_among_the_others() {
-        let part = Part::whole(Arc::new(numbered(9_000)));
+        let part = Split::whole(Arc::new(numbered(9_000)));
         let noisy = with_label_noise(&part, 1.0, LabelNoise::Uniform, 1, 10).unwrap();
         let mut counts: HashMap<(u32, u32), u32> = HashMap::new();
         for (&from, &to) in part.labels().iter().zip(noisy.labels()) {
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn pair_noise_always_takes_the_next_class() {
-        let part = Part::whole(Arc::new(numbered(1000)));
+        let part = Split::whole(Arc::new(numbered(1000)));
         let noisy = with_label_noise(&part, 1.0, LabelNoise::Pair, 1, 10).unwrap();
         let pairs = part.labels().iter().zip(noisy.labels());
         assert!(pairs.into_iter().all(|(&from, &to)| to == (from + 1) % 10));
@@ -120,7 +120,7 @@ mod tests {
         let set = numbered(1000);
         let noisy = |set, seed| {
             let part =
-                with_label_noise(&Part::whole(Arc::new(set)), 0.3, LabelNoise::Uniform, seed, 10)
+                with_label_noise(&Split::whole(Arc::new(set)), 0.3, LabelNoise::Uniform, seed, 10)
                     .unwrap();
             part.ids().into_iter().zip(part.labels().to_vec()).collect::<HashMap<_, _>>()
         };
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn refuses_bad_fractions_and_class_counts() {
-        let part = Part::whole(Arc::new(numbered(20)));
+        let part = Split::whole(Arc::new(numbered(20)));
         for fraction in [-0.1, 1.1, f64::NAN] {
             assert!(
                 with_label_noise(&part, fraction, LabelNoise::Uniform, 1, 10).is_err(),

@@ -1,7 +1,7 @@
 //! Image datasets for distillation: read, split, augment and batch, as plain arrays.
 //!
 //! ```text
-//! folder on disk -> Dataset::open -> Samples (an ImageSet: u8, CHW) -> Part (indices and labels over them)
+//! folder on disk -> Dataset::open -> Samples (an ImageSet: u8, CHW) -> Split (indices and labels over them)
 //!                -> Collate (views as f32, normalised) -> BatchLoader -> Batch { ids, labels, Inputs }
 //! ```
 //!
@@ -37,15 +37,15 @@ mod logit_table;
 mod open;
 mod options;
 pub mod parquet;
-mod part;
 mod pickle;
 mod sample_id;
 mod samples;
-pub mod split;
+mod split;
 mod splits;
+pub mod subset;
 mod view;
 
-pub use dataset::{Dataset, DatasetInfo, PartInfo};
+pub use dataset::{Dataset, DatasetInfo, SplitInfo};
 pub use error::DataError;
 pub use faculty_inputs::{Input, Inputs};
 pub use faculty_random as rng;
@@ -62,8 +62,8 @@ pub use loader::{Batch, BatchLoader, LoaderConfig};
 pub use logit_table::LogitTable;
 pub use open::{FormatReader, recognise, register};
 pub use options::{OnBadImage, ReadOptions};
-pub use part::Part;
 pub use sample_id::SampleId;
 pub use samples::{Collate, Samples, ViewSettings};
-pub use split::{DEFAULT_SPLIT_SEED, split_validation, subset};
+pub use split::Split;
+pub use subset::{DEFAULT_SPLIT_SEED, split_validation, subset};
 pub use view::View;

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::error::panic_message;
-use crate::{DataError, Inputs, Part, SampleId, View, ViewSettings};
+use crate::{DataError, Inputs, SampleId, Split, View, ViewSettings};
 
 /// Batches that wait ready; with the one in work, one more is in memory.
 const AHEAD: usize = 3;
@@ -84,10 +84,10 @@ impl Batch {
 /// # Example
 /// ```
 /// use std::sync::Arc;
-/// use faculty_data::{BatchLoader, ImageSet, LoaderConfig, Normalisation, Part, ViewSettings};
+/// use faculty_data::{BatchLoader, ImageSet, LoaderConfig, Normalisation, Split, ViewSettings};
 ///
 /// let set = ImageSet::new(1, 2, 2, vec![0; 40], vec![0; 10])?;
-/// let part = Part::whole(Arc::new(set));
+/// let part = Split::whole(Arc::new(set));
 /// let views = ViewSettings::plain(Normalisation::identity(1));
 /// let config = LoaderConfig::new(4, views);
 /// let mut loader = BatchLoader::new(&part, part.epoch_order(1, 0), config)?;
@@ -114,8 +114,8 @@ impl BatchLoader {
     ///
     /// # Errors
     /// [`DataError::OutOfRange`] if the batch size is 0 or a position is not in the part; what
-    /// [`Part::collator`] refuses; [`DataError::LoaderThread`] if no thread can be started.
-    pub fn new(part: &Part, order: Vec<usize>, config: LoaderConfig) -> Result<Self, DataError> {
+    /// [`Split::collator`] refuses; [`DataError::LoaderThread`] if no thread can be started.
+    pub fn new(part: &Split, order: Vec<usize>, config: LoaderConfig) -> Result<Self, DataError> {
         let LoaderConfig { batch_size, drop_last, view, views } = config;
         if batch_size == 0 {
             return Err(DataError::OutOfRange {
@@ -250,11 +250,11 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::part::tests::numbered;
+    use crate::split::tests::numbered;
     use crate::{Augmentation, Normalisation, Renderer};
 
-    fn part(len: usize) -> Part {
-        Part::whole(Arc::new(numbered(len)))
+    fn part(len: usize) -> Split {
+        Split::whole(Arc::new(numbered(len)))
     }
 
     fn config(batch_size: usize) -> LoaderConfig {
@@ -263,7 +263,7 @@ mod tests {
         LoaderConfig::training(batch_size, views, 5)
     }
 
-    fn collect(part: &Part, order: Vec<usize>, config: LoaderConfig) -> Vec<Batch> {
+    fn collect(part: &Split, order: Vec<usize>, config: LoaderConfig) -> Vec<Batch> {
         BatchLoader::new(part, order, config).unwrap().map(Result::unwrap).collect()
     }
 
@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn dropping_early_stops_the_thread() {
         let set = Arc::new(numbered(10_000));
-        let part = Part::whole(Arc::clone(&set));
+        let part = Split::whole(Arc::clone(&set));
         for taken in [0, 1, 5] {
             let mut loader = BatchLoader::new(&part, part.plain_order(), config(2)).unwrap();
             for _ in 0..taken {

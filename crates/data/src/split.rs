@@ -1,150 +1,248 @@
-//! Validation splits and subsets, chosen by hashed id.
-//!
-//! ```text
-//! validation iff hash(split_seed, id) < fraction         subset(n) = the n samples with the smallest hash(subset, id)
-//! ```
-//!
-//! Which side a sample is on depends on its id alone: re-ordering, adding or removing other samples
-//! moves nobody.
+//! Some of shared samples, with labels of their own.
 
-use crate::{DataError, Part};
-use faculty_random::{Purpose, draw, unit};
+use std::sync::Arc;
 
-/// The split seed that runs share unless told otherwise, so that their validation splits are the
-/// same samples.
-///
-/// It is not the seed of the run on purpose: with five seeds, five students must be compared on one
-/// validation split.
-pub const DEFAULT_SPLIT_SEED: u64 = 20_250_101;
+use crate::samples::{Collate, Samples, ViewSettings};
+use crate::{DataError, ImageSet, Normalisation, SampleId};
+use faculty_random::{Purpose, draw};
 
-/// Divides a part into (training, validation): a share of about `fraction` of the samples goes to
-/// validation.
+/// Some of shared [`Samples`], in some order, each with a label that may differ from the true one.
 ///
-/// The size of the validation split varies around `fraction * len` as that of coin throws. Both keep
-/// the order of the part. A fraction of 0 gives an empty validation split.
-///
-/// # Errors
-/// [`DataError::OutOfRange`] if `fraction` is not in `[0, 1)`; [`DataError::EmptyPart`] if a side
-/// is left without samples although the fraction is not 0.
-pub fn split_validation(
-    part: &Part,
-    fraction: f64,
-    split_seed: u64,
-) -> Result<(Part, Part), DataError> {
-    if !(0.0..1.0).contains(&fraction) {
-        return Err(DataError::OutOfRange {
-            name: "the validation fraction",
-            found: fraction.to_string(),
-            range: "at least 0 and below 1".to_owned(),
-        });
-    }
-    let (validation, training): (Vec<usize>, Vec<usize>) = (0..part.len()).partition(|&position| {
-        unit(draw(Purpose::Split, split_seed, part.id(position).0, 0, 0)) < fraction
-    });
-    if fraction > 0.0 {
-        for (name, positions) in [("training", &training), ("validation", &validation)] {
-            if positions.is_empty() {
-                return Err(DataError::EmptyPart { part: name, fraction, samples: part.len() });
-            }
-        }
-    }
-    Ok((part.select(&training)?, part.select(&validation)?))
+/// Positions (`0..len`) count within the part, indices within the set. A clone shares samples,
+/// indices and labels.
+#[derive(Clone, Debug)]
+pub struct Split {
+    set: Arc<dyn Samples>,
+    indices: Arc<[usize]>,
+    labels: Arc<[u32]>,
 }
 
-/// The `count` samples with the smallest hash, in the order of the part: a subset that is the same
-/// for every file order and seed.
-///
-/// A smaller subset is within every larger one. Classes are as frequent as chance makes them, not
-/// balanced.
-///
-/// # Errors
-/// [`DataError::OutOfRange`] if `count` is 0 or more than there are.
-pub fn subset(part: &Part, count: usize) -> Result<Part, DataError> {
-    if count == 0 || count > part.len() {
-        return Err(DataError::OutOfRange {
-            name: "the size of the subset",
-            found: count.to_string(),
-            range: format!("between 1 and {}, the number of samples", part.len()),
-        });
+impl Split {
+    /// All samples of a set, in its order, with their true labels.
+    #[must_use]
+    pub fn whole<S: Samples + 'static>(set: Arc<S>) -> Self {
+        let indices = (0..set.ids().len()).collect();
+        let labels = set.labels().into();
+        Self { set, indices, labels }
     }
-    let mut keyed: Vec<(u64, usize)> = (0..part.len())
-        .map(|position| (draw(Purpose::Subset, 0, part.id(position).0, 0, 0), position))
-        .collect();
-    keyed.sort_unstable();
-    let mut positions: Vec<usize> = keyed[..count].iter().map(|&(_, position)| position).collect();
-    positions.sort_unstable();
-    part.select(&positions)
+
+    /// The samples at these positions, in this order, with the labels they have here.
+    ///
+    /// # Errors
+    /// [`DataError::OutOfRange`] if a position is not below [`Split::len`].
+    pub fn select(&self, positions: &[usize]) -> Result<Self, DataError> {
+        self.check_positions(positions)?;
+        Ok(Self {
+            set: Arc::clone(&self.set),
+            indices: positions.iter().map(|&position| self.indices[position]).collect(),
+            labels: positions.iter().map(|&position| self.labels[position]).collect(),
+        })
+    }
+
+    /// The same samples with other labels, `[len]`; ids stay as they are.
+    ///
+    /// # Errors
+    /// [`DataError::WrongShape`] if there is not one label a sample.
+    pub fn with_labels(&self, labels: Vec<u32>) -> Result<Self, DataError> {
+        if labels.len() != self.len() {
+            let (expected, found) = (self.len(), labels.len());
+            return Err(DataError::WrongShape { what: "labels", expected, found });
+        }
+        Ok(Self { labels: labels.into(), ..self.clone() })
+    }
+
+    /// Number of samples.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Whether there are no samples.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+
+    /// The samples as images, if they are.
+    #[must_use]
+    pub fn images(&self) -> Option<&ImageSet> {
+        self.set.images()
+    }
+
+    /// `[channels, height, width]` of every image.
+    ///
+    /// # Panics
+    /// If the samples are no images.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 3] {
+        self.image_set().shape()
+    }
+
+    fn image_set(&self) -> &ImageSet {
+        self.images().expect("every kind of samples there is are images")
+    }
+
+    /// Mean and standard deviation of each channel, over the samples.
+    ///
+    /// # Errors
+    /// [`DataError::OutOfRange`] if there are no samples.
+    ///
+    /// # Panics
+    /// If the samples are no images.
+    pub fn normalisation(&self) -> Result<Normalisation, DataError> {
+        Normalisation::measure(self.image_set(), &self.indices)
+    }
+
+    /// What makes inputs of the samples; it counts by [`Split::indices`].
+    ///
+    /// # Errors
+    /// When the settings do not fit the samples.
+    pub fn collator(&self, settings: &ViewSettings) -> Result<Arc<dyn Collate>, DataError> {
+        Arc::clone(&self.set).collator(settings)
+    }
+
+    /// Index into the set of each sample, `[len]`.
+    #[must_use]
+    pub fn indices(&self) -> &[usize] {
+        &self.indices
+    }
+
+    /// Label of each sample, `[len]`; with label noise not always the true one.
+    #[must_use]
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// Ids of the samples, `[len]`.
+    #[must_use]
+    pub fn ids(&self) -> Vec<SampleId> {
+        self.indices.iter().map(|&index| self.set.ids()[index]).collect()
+    }
+
+    /// True labels of the samples, `[len]`.
+    #[must_use]
+    pub fn true_labels(&self) -> Vec<u32> {
+        self.indices.iter().map(|&index| self.set.labels()[index]).collect()
+    }
+
+    /// Id of one sample.
+    ///
+    /// # Panics
+    /// If `position` is not below [`Split::len`].
+    #[must_use]
+    pub fn id(&self, position: usize) -> SampleId {
+        self.set.ids()[self.indices[position]]
+    }
+
+    /// Label of one sample.
+    ///
+    /// # Panics
+    /// If `position` is not below [`Split::len`].
+    #[must_use]
+    pub fn label(&self, position: usize) -> u32 {
+        self.labels[position]
+    }
+
+    /// Pixels of one sample, `[channels, height, width]`.
+    ///
+    /// # Panics
+    /// If `position` is not below [`Split::len`], or the samples are no images.
+    #[must_use]
+    pub fn image(&self, position: usize) -> &[u8] {
+        self.image_set().image(self.indices[position])
+    }
+
+    /// Positions `0..len`, for evaluation.
+    #[must_use]
+    pub fn plain_order(&self) -> Vec<usize> {
+        (0..self.len()).collect()
+    }
+
+    /// Positions in the random order of one epoch: sorted by a hash of (seed, epoch, id).
+    ///
+    /// As a sequence of ids this depends on nothing else: neither on the order of the files, nor on
+    /// threads, nor on earlier epochs. Cost: `O(len * log len)`.
+    #[must_use]
+    pub fn epoch_order(&self, seed: u64, epoch: u64) -> Vec<usize> {
+        let mut keyed: Vec<(u64, usize)> = (0..self.len())
+            .map(|position| (draw(Purpose::Order, seed, epoch, self.id(position).0, 0), position))
+            .collect();
+        keyed.sort_unstable();
+        keyed.into_iter().map(|(_, position)| position).collect()
+    }
+
+    pub(crate) fn check_positions(&self, positions: &[usize]) -> Result<(), DataError> {
+        match positions.iter().find(|&&position| position >= self.len()) {
+            None => Ok(()),
+            Some(position) => Err(DataError::OutOfRange {
+                name: "a position",
+                found: position.to_string(),
+                range: format!("below {}, the number of samples", self.len()),
+            }),
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::sync::Arc;
-
+pub(crate) mod tests {
     use super::*;
-    use crate::SampleId;
-    use crate::part::tests::{numbered, reversed};
 
-    fn ids(part: &Part) -> BTreeSet<SampleId> {
-        part.ids().into_iter().collect()
-    }
-
-    #[test]
-    fn validation_part_is_the_same_after_re_ordering_and_cutting() {
-        let set = numbered(3000);
-        let whole = Part::whole(Arc::new(set.clone()));
-        let (training, validation) = split_validation(&whole, 0.1, DEFAULT_SPLIT_SEED).unwrap();
-        // Binomial(3000, 0.1): standard deviation 16.4.
-        assert!((220..380).contains(&validation.len()), "{}", validation.len());
-        assert_eq!(training.len() + validation.len(), 3000);
-        assert!(ids(&training).is_disjoint(&ids(&validation)));
-
-        let other = Part::whole(Arc::new(reversed(&set)));
-        let (_, after) = split_validation(&other, 0.1, DEFAULT_SPLIT_SEED).unwrap();
-        assert_eq!(ids(&after), ids(&validation));
-
-        let half = whole.select(&(0..1500).collect::<Vec<_>>()).unwrap();
-        let (_, of_half) = split_validation(&half, 0.1, DEFAULT_SPLIT_SEED).unwrap();
-        assert_eq!(ids(&of_half), ids(&validation).intersection(&ids(&half)).copied().collect());
-    }
-
-    #[test]
-    fn a_larger_fraction_keeps_the_samples_of_a_smaller_one() {
-        let whole = Part::whole(Arc::new(numbered(1000)));
-        let (_, small) = split_validation(&whole, 0.1, 1).unwrap();
-        let (_, large) = split_validation(&whole, 0.3, 1).unwrap();
-        assert!(ids(&small).is_subset(&ids(&large)));
-        let (_, other_seed) = split_validation(&whole, 0.1, 2).unwrap();
-        assert_ne!(ids(&small), ids(&other_seed));
-    }
-
-    #[test]
-    fn refuses_fractions_that_leave_a_side_empty() {
-        let part = Part::whole(Arc::new(numbered(2)));
-        for fraction in [-0.1, 1.0, f64::NAN] {
-            let error = split_validation(&part, fraction, 1).unwrap_err();
-            assert!(matches!(error, DataError::OutOfRange { .. }), "{fraction}");
+    /// `len` grey images of 3x4 with different pixels; label = index mod 10.
+    pub(crate) fn numbered(len: usize) -> ImageSet {
+        let mut pixels = Vec::new();
+        for index in 0..len {
+            pixels.extend((0..12).map(|p| draw(Purpose::Order, 9, index as u64, p, 0) as u8));
         }
-        let error = split_validation(&part, 1e-9, 1).unwrap_err();
-        assert!(matches!(error, DataError::EmptyPart { part: "validation", .. }));
-        let error = split_validation(&part, 1.0 - 1e-9, 1).unwrap_err();
-        assert!(matches!(error, DataError::EmptyPart { part: "training", .. }));
-        let (training, validation) = split_validation(&part, 0.0, 1).unwrap();
-        assert_eq!((training.len(), validation.len()), (2, 0));
+        let labels = (0..len).map(|index| (index % 10) as u32).collect();
+        ImageSet::new(1, 3, 4, pixels, labels).unwrap()
+    }
+
+    /// The same samples in reverse order of the file.
+    pub(crate) fn reversed(set: &ImageSet) -> ImageSet {
+        set.select(&(0..set.len()).rev().collect::<Vec<_>>())
+    }
+
+    fn ids_in(part: &Split, order: &[usize]) -> Vec<SampleId> {
+        order.iter().map(|&position| part.id(position)).collect()
     }
 
     #[test]
-    fn subset_is_the_same_after_re_ordering_and_grows_by_adding() {
-        let set = numbered(1000);
-        let whole = Part::whole(Arc::new(set.clone()));
-        let small = subset(&whole, 100).unwrap();
-        assert_eq!(small.len(), 100);
-        let other = Part::whole(Arc::new(reversed(&set)));
-        assert_eq!(ids(&subset(&other, 100).unwrap()), ids(&small));
-        assert!(ids(&small).is_subset(&ids(&subset(&whole, 300).unwrap())));
-        assert_eq!(subset(&whole, 1000).unwrap().ids(), whole.ids());
-        for count in [0, 1001] {
-            assert!(matches!(subset(&whole, count), Err(DataError::OutOfRange { .. })));
+    fn epoch_order_is_a_permutation_that_depends_on_ids_alone() {
+        let set = numbered(500);
+        let part = Split::whole(Arc::new(reversed(&set)));
+        let other = Split::whole(Arc::new(set));
+        let order = other.epoch_order(3, 7);
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, other.plain_order());
+        assert_eq!(ids_in(&other, &order), ids_in(&part, &part.epoch_order(3, 7)));
+        assert_ne!(order, other.epoch_order(3, 8));
+        assert_ne!(order, other.epoch_order(4, 7));
+    }
+
+    #[test]
+    fn each_place_of_the_order_is_equally_likely() {
+        // Where does sample 0 of 10 go in 10,000 epochs? Binomial(10,000, 1/10): standard deviation 30.
+        let part = Split::whole(Arc::new(numbered(10)));
+        let mut counts = [0; 10];
+        for epoch in 0..10_000 {
+            let order = part.epoch_order(1, epoch);
+            counts[order.iter().position(|&position| position == 0).unwrap()] += 1;
         }
+        assert!(counts.iter().all(|count| (850..1150).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn selecting_keeps_labels_and_shares_pixels() {
+        let part = Split::whole(Arc::new(numbered(20)));
+        let part = part.with_labels((0..20).map(|i| 100 + i).collect()).unwrap();
+        let some = part.select(&[5, 3]).unwrap();
+        assert_eq!(some.labels(), [105, 103]);
+        assert_eq!(some.true_labels(), [5, 3]);
+        assert_eq!(some.ids(), [part.id(5), part.id(3)]);
+        assert_eq!(some.image(1), part.image(3));
+        assert!(Arc::ptr_eq(&some.set, &part.set));
+        assert!(matches!(part.select(&[20]), Err(DataError::OutOfRange { .. })));
+        assert!(matches!(part.with_labels(vec![0]), Err(DataError::WrongShape { .. })));
     }
 }

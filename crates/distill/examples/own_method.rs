@@ -12,7 +12,7 @@ use std::path::Path;
 use burn::Tensor;
 use burn::tensor::Int;
 use faculty_data::{
-    Augmentation, BatchLoader, Dataset, LoaderConfig, Normalisation, Part, ReadOptions,
+    Augmentation, BatchLoader, Dataset, LoaderConfig, Normalisation, ReadOptions, Split,
     ViewSettings,
 };
 use faculty_distill::compute::Compute;
@@ -121,14 +121,14 @@ fn train(
         }
         weights.iter_mut().for_each(|sum| *sum /= steps);
     }
-    let test = dataset.test_part().ok_or("the demo has test images")?;
+    let test = dataset.test_split().ok_or("the demo has test images")?;
     let quality = network_quality(&learner.student.network, &test, &views)?;
     Ok((weights, quality.ok_or("the test split has images")?.top1))
 }
 
 /// The first samples of the training split.
-fn first(dataset: &Dataset, samples: usize) -> Result<Part, Box<dyn std::error::Error>> {
-    let all = dataset.train_part();
+fn first(dataset: &Dataset, samples: usize) -> Result<Split, Box<dyn std::error::Error>> {
+    let all = dataset.train_split();
     let positions: Vec<usize> = (0..samples.min(all.len())).collect();
     Ok(all.select(&positions)?)
 }

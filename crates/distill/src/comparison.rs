@@ -19,8 +19,8 @@ use faculty_data::Dataset;
 
 use crate::cache::{self, check_maps, taps_of_methods};
 use crate::checkpoint::Identity;
+use crate::earlier_run::{Found, find_run};
 use crate::error::{Error, Result};
-use crate::found::{Found, find_run};
 use crate::heads::{self, HeadsEvent, HeadsPlan};
 use crate::methods::{self, all as all_methods};
 use crate::recipe::{self, CacheDtype, Method, Recipe, method_warm_ups};
@@ -149,7 +149,7 @@ impl<'a> CheckedComparison<'a> {
                 Ok((mounted, teachers)) => {
                     compared.push(Compared { method, mounted, teachers, live: None });
                 }
-                Err(error) if all && method.name != reference && is_unfit(&error) => {
+                Err(error) if all && method.name != reference && is_incompatible(&error) => {
                     left_out.push(MethodNote { method: method.name, reason: error.to_string() });
                 }
                 Err(error) => return Err(error),
@@ -222,7 +222,7 @@ impl<'a> CheckedComparison<'a> {
     #[must_use]
     pub fn single(&self) -> Option<Single> {
         let [first, _, ..] = self.recipe.teachers.as_slice() else { return None };
-        let own = self.methods.iter().filter(|own| of_one_teacher(&own.method));
+        let own = self.methods.iter().filter(|own| single_teacher(&own.method));
         let methods: Vec<String> = own.map(|own| own.method.name.clone()).collect();
         (!methods.is_empty()).then(|| Single { teacher: first.name.clone(), methods })
     }
@@ -313,7 +313,7 @@ impl<'a> CheckedComparison<'a> {
         for (at, seed) in self.order() {
             let begun = match self.found_at(at, seed)? {
                 Found::Finished(_) => continue,
-                found => matches!(found, Found::Part),
+                found => matches!(found, Found::Split),
             };
             missing.push(MissingRun {
                 name: format!("{}/seed{seed}", self.methods[at].method.name),
@@ -370,7 +370,7 @@ impl<'a> CheckedComparison<'a> {
                     cards[at].push(*card);
                     continue;
                 }
-                Found::Part => Start::Resume,
+                Found::Split => Start::Resume,
                 Found::Nothing => Start::Overwrite,
             };
             let run = format!("{}/seed{seed}", self.methods[at].method.name);
@@ -466,13 +466,13 @@ fn reference(plan: &ComparisonPlan, methods: &[Method]) -> Result<String> {
 /// A method of one teacher gets the recipe's first.
 fn with_method(recipe: &Recipe, method: &Method, seed: u64) -> Recipe {
     let mut own = Recipe { seed, method: method.clone(), ..recipe.clone() };
-    if of_one_teacher(method) {
+    if single_teacher(method) {
         own.teachers.truncate(1);
     }
     own
 }
 
-fn of_one_teacher(method: &Method) -> bool {
+fn single_teacher(method: &Method) -> bool {
     let info = all_methods().into_iter().find(|info| info.spec.name == method.name);
     info.is_some_and(|info| info.spec.max_teachers == Some(1))
 }
@@ -539,7 +539,7 @@ fn check(
 }
 
 /// Whether the method cannot run with these networks and settings, and another one may.
-fn is_unfit(error: &Error) -> bool {
+fn is_incompatible(error: &Error) -> bool {
     matches!(
         error,
         Error::MissingPart { .. }

@@ -1,6 +1,6 @@
 //! Quality of networks on a split of a data set.
 
-use faculty_data::{BatchLoader, LoaderConfig, Part, ViewSettings};
+use faculty_data::{BatchLoader, LoaderConfig, Split, ViewSettings};
 use faculty_nets::{Inference, Network};
 use faculty_records::quality::{Quality, QualityMeter};
 use faculty_teachers::for_each_batch;
@@ -16,7 +16,7 @@ const BATCH: usize = 128;
 /// When the images do not fit the normalisation, or a batch cannot be prepared.
 pub fn network_quality(
     network: &Network,
-    part: &Part,
+    part: &Split,
     views: &ViewSettings,
 ) -> Result<Option<Quality>> {
     let mut plan = Inference::new(network, &[]);
@@ -49,7 +49,7 @@ pub(crate) fn mean_logits(network: &Network, mut batches: BatchLoader) -> Result
 /// The first logit of a network that is no number, on the first batch of a part.
 pub(crate) fn broken_output(
     network: &Network,
-    part: &Part,
+    part: &Split,
     views: &ViewSettings,
 ) -> Result<Option<f64>> {
     let config = LoaderConfig::new(BATCH, views.clone());

@@ -9,7 +9,7 @@
 use std::path::Path;
 
 use faculty_data::{
-    BatchLoader, ImageSet, Inputs, LoaderConfig, Normalisation, Part, ViewSettings,
+    BatchLoader, ImageSet, Inputs, LoaderConfig, Normalisation, Split, ViewSettings,
 };
 use faculty_files::write_atomically;
 use faculty_nets::weights::write;
@@ -140,7 +140,7 @@ fn compare(got: &[f32], want: &[f32], images: usize) -> Parity {
 }
 
 /// The images of a part, one after another.
-fn rendered(part: &Part, normalisation: &Normalisation) -> Result<Vec<f32>> {
+fn rendered(part: &Split, normalisation: &Normalisation) -> Result<Vec<f32>> {
     let config = LoaderConfig::new(part.len(), ViewSettings::plain(normalisation.clone()));
     let mut images = Vec::new();
     for batch in BatchLoader::new(part, part.plain_order(), config)? {
@@ -151,13 +151,13 @@ fn rendered(part: &Part, normalisation: &Normalisation) -> Result<Vec<f32>> {
 }
 
 /// Noise of all grey levels, always the same.
-fn random_images(shape: [usize; 3], count: usize) -> Result<Part> {
+fn random_images(shape: [usize; 3], count: usize) -> Result<Split> {
     let [channels, height, width] = shape;
     let pixels = (0..count * channels * height * width)
         .map(|i| ((i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
         .collect();
     let set = ImageSet::new(channels, height, width, pixels, vec![0; count])?;
-    Ok(Part::whole(set.into()))
+    Ok(Split::whole(set.into()))
 }
 
 #[cfg(test)]

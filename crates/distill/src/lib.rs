@@ -13,11 +13,11 @@ pub mod cache;
 mod changeable;
 pub mod checkpoint;
 pub mod comparison;
+mod earlier_run;
 mod error;
 pub mod evaluate;
 pub mod export;
 mod fit;
-mod found;
 pub mod heads;
 mod objective;
 

@@ -36,10 +36,10 @@ use mutual::Mutual;
 /// A plan in which every student can be trained; nothing has been written yet.
 pub struct CheckedPlan<'a> {
     kind: PlanKind,
-    way: Way<'a>,
+    way: Course<'a>,
 }
 
-enum Way<'a> {
+enum Course<'a> {
     Chain(Box<Chain<'a>>),
     Mutual(Box<Mutual>),
 }
@@ -52,8 +52,8 @@ impl<'a> CheckedPlan<'a> {
     pub fn new(recipe: &Recipe, plan: &Plan, dataset: &'a Dataset) -> Result<Self> {
         recipe.check(&crate::methods::specs())?;
         let way = match plan.kind {
-            PlanKind::Mutual => Way::Mutual(Box::new(Mutual::new(recipe, plan, dataset)?)),
-            _ => Way::Chain(Box::new(Chain::new(recipe, plan, dataset)?)),
+            PlanKind::Mutual => Course::Mutual(Box::new(Mutual::new(recipe, plan, dataset)?)),
+            _ => Course::Chain(Box::new(Chain::new(recipe, plan, dataset)?)),
         };
         Ok(Self { kind: plan.kind, way })
     }
@@ -62,8 +62,8 @@ impl<'a> CheckedPlan<'a> {
     #[must_use]
     pub fn students(&self) -> Vec<String> {
         match &self.way {
-            Way::Chain(chain) => chain.names(),
-            Way::Mutual(cohort) => cohort.names(),
+            Course::Chain(chain) => chain.names(),
+            Course::Mutual(cohort) => cohort.names(),
         }
     }
 
@@ -82,8 +82,8 @@ impl<'a> CheckedPlan<'a> {
     ) -> Result<(RunCard, PlanCard)> {
         let kind = self.kind.name().to_owned();
         let (card, students, ensemble) = match self.way {
-            Way::Chain(chain) => chain.run(folder, start, stop, observe)?,
-            Way::Mutual(cohort) => cohort.run(folder, start, stop, observe)?,
+            Course::Chain(chain) => chain.run(folder, start, stop, observe)?,
+            Course::Mutual(cohort) => cohort.run(folder, start, stop, observe)?,
         };
         let plan = PlanCard { format: 1, kind, students, ensemble };
         let folder = RunFolder::at(folder);

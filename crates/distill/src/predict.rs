@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use faculty_data::{
-    Augmentation, Normalisation, Part, Renderer, SampleId, View, ViewSettings, read_image,
+    Augmentation, Normalisation, Renderer, SampleId, Split, View, ViewSettings, read_image,
 };
 use faculty_nets::MapShape;
 
@@ -21,7 +21,7 @@ use faculty_teachers::{
 
 /// A class that an image may be of.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Guess {
+pub struct Prediction {
     /// Number of the class.
     pub label: usize,
     /// Its name.
@@ -127,7 +127,7 @@ impl Predictor {
     /// # Errors
     /// When the file is no whole PNG or JPEG image, or the network fails on it or answers with what
     /// is no number.
-    pub fn predict(&mut self, image: &Path, top: usize) -> Result<Vec<Guess>> {
+    pub fn predict(&mut self, image: &Path, top: usize) -> Result<Vec<Prediction>> {
         let pixels = read_image(image, self.shape)?;
         let mut rendered = vec![0.0; self.renderer.view_len()];
         let id = SampleId(0);
@@ -146,7 +146,7 @@ impl Predictor {
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
         order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
         order.truncate(top);
-        let guess = |label: usize| Guess {
+        let guess = |label: usize| Prediction {
             label,
             class: self.class_names[label].clone(),
             probability: probabilities[label],
@@ -210,7 +210,7 @@ impl OnnxNetwork {
     ///
     /// # Errors
     /// When the images do not fit the normalisation, or it fails on a batch.
-    pub fn quality(&mut self, part: &Part) -> Result<Option<Quality>> {
+    pub fn quality(&mut self, part: &Split) -> Result<Option<Quality>> {
         let views = ViewSettings::plain(self.normalisation.clone());
         let measured = teachers_quality(&mut [&mut self.source], part, &views)?;
         Ok(measured.map(|(each, _)| each[0]))

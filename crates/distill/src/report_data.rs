@@ -3,7 +3,7 @@
 //! Computed once, at the end of the run: one more pass of the student over the part of the final
 //! numbers, and one of student and teachers over the part on which the teachers were measured.
 
-use faculty_data::{BatchLoader, LoaderConfig, Part, ViewSettings};
+use faculty_data::{BatchLoader, LoaderConfig, Split, ViewSettings};
 use faculty_nets::{Inference, Network};
 use faculty_records::report_data::{
     Answer, Confusion, ReportData, StudentDetail, TeacherDetail, TeachersDetail,
@@ -29,7 +29,7 @@ use seen::Seen;
 const FORMAT: u32 = 1;
 
 /// What [`collect`] looks at.
-pub(crate) struct Subject<'a> {
+pub(crate) struct ReportInputs<'a> {
     /// As the training left it: its connectors belong to the last epoch.
     pub(crate) learner: &'a Learner,
     pub(crate) teachers: &'a mut [Teacher],
@@ -44,7 +44,7 @@ pub(crate) struct Subject<'a> {
 ///
 /// # Errors
 /// When a batch cannot be prepared or a teacher fails.
-pub(crate) fn collect(subject: Subject<'_>) -> Result<ReportData> {
+pub(crate) fn collect(subject: ReportInputs<'_>) -> Result<ReportData> {
     let RunData { validation, test, views, .. } = subject.data;
     let student = match (test, validation) {
         (Some(part), _) => Some(student_detail(subject.student, part, "test", views)?),
@@ -69,7 +69,7 @@ pub(crate) fn collect(subject: Subject<'_>) -> Result<ReportData> {
 
 fn student_detail(
     student: &Network,
-    part: &Part,
+    part: &Split,
     name: &str,
     views: &ViewSettings,
 ) -> Result<StudentDetail> {
@@ -106,8 +106,8 @@ fn student_detail(
     })
 }
 
-fn teachers_detail(subject: Subject<'_>, part: &Part, name: &str) -> Result<TeachersDetail> {
-    let Subject { learner, teachers, data, student, epochs, batch_size } = subject;
+fn teachers_detail(subject: ReportInputs<'_>, part: &Split, name: &str) -> Result<TeachersDetail> {
+    let ReportInputs { learner, teachers, data, student, epochs, batch_size } = subject;
     let classes = student.classes();
     let mut plan = Inference::new(student, &[]);
     let mut probe = learner.weight_probe(epochs);

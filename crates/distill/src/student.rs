@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use faculty_data::{Dataset, Normalisation, Part};
+use faculty_data::{Dataset, Normalisation, Split};
 use faculty_nets::weights::{self, WeightFile};
 use faculty_nets::{MapShape, Network, graph_of};
 
@@ -139,9 +139,9 @@ impl FinishedStudent {
     /// At most `count` images of its data, spread over the test split (the training split where there
     /// is none), if they can be read and are of its shape.
     #[must_use]
-    pub fn images(&self, count: usize) -> Option<Part> {
+    pub fn images(&self, count: usize) -> Option<Split> {
         let dataset = self.data.as_ref()?.as_ref().ok()?;
-        let part = dataset.test_part().unwrap_or_else(|| dataset.train_part());
+        let part = dataset.test_split().unwrap_or_else(|| dataset.train_split());
         let take = count.min(part.len());
         let positions: Vec<usize> = (0..take).map(|i| i * part.len() / take).collect();
         part.select(&positions).ok().filter(|part| part.shape() == self.shape())

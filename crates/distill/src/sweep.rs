@@ -17,8 +17,8 @@ use faculty_data::Dataset;
 use serde::{Deserialize, Serialize};
 
 use crate::cache;
+use crate::earlier_run::{Found, find_run};
 use crate::error::{Error, Result};
-use crate::found::{Found, find_run};
 use crate::methods::{self, all as all_methods};
 use crate::recipe::{Method, OptionValue, Recipe};
 use crate::record::RunCard;
@@ -109,7 +109,7 @@ pub fn usual_axes(method: &Method) -> Vec<(String, Vec<String>)> {
 
 /// A setting after a round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Tried {
+pub struct TrialResult {
     /// What it changes; empty for the recipe's own settings.
     pub sets: Vec<String>,
     /// Top-1 on the validation split after the last epoch, percent, one a seed.
@@ -122,7 +122,7 @@ pub struct Tried {
     pub broke: Option<String>,
 }
 
-impl Tried {
+impl TrialResult {
     /// The better one first.
     fn compare(&self, other: &Self) -> std::cmp::Ordering {
         let by_end = self.broke.is_some().cmp(&other.broke.is_some());
@@ -155,19 +155,19 @@ pub struct Sweep {
     /// Seeds of each run.
     pub seeds: usize,
     /// The rounds with their settings, the best first.
-    pub rounds: Vec<(Round, Vec<Tried>)>,
+    pub rounds: Vec<(Round, Vec<TrialResult>)>,
 }
 
 impl Sweep {
     /// The best setting of the last round.
     #[must_use]
-    pub fn best(&self) -> Option<&Tried> {
+    pub fn best(&self) -> Option<&TrialResult> {
         self.rounds.last().and_then(|(_, tried)| tried.first())
     }
 
     /// The recipe's own settings in the last round.
     #[must_use]
-    pub fn own(&self) -> Option<&Tried> {
+    pub fn own(&self) -> Option<&TrialResult> {
         let (_, tried) = self.rounds.last()?;
         tried.iter().find(|tried| tried.sets.is_empty())
     }
@@ -273,7 +273,7 @@ impl<'a> CheckedSweep<'a> {
             rounds: Vec::new(),
         };
         for (number, round) in rounds.into_iter().enumerate() {
-            let mut tried: Vec<(usize, Tried)> = Vec::new();
+            let mut tried: Vec<(usize, TrialResult)> = Vec::new();
             for &at in &left {
                 let (own, samples) =
                     self.setting(number, round, at, &mut progress, stop, observe)?;
@@ -296,9 +296,9 @@ impl<'a> CheckedSweep<'a> {
         progress: &mut Runs,
         stop: &AtomicBool,
         observe: &mut dyn FnMut(&str, Event<'_>),
-    ) -> Result<(Tried, usize)> {
+    ) -> Result<(TrialResult, usize)> {
         let sets = self.plan.candidates[at].sets.clone();
-        let mut own = Tried { sets, top1: Vec::new(), nll: Vec::new(), broke: None };
+        let mut own = TrialResult { sets, top1: Vec::new(), nll: Vec::new(), broke: None };
         let mut samples = 0;
         for seed in 0..self.plan.seeds as u64 {
             let path = self.plan.folder.clone();
@@ -354,7 +354,7 @@ impl<'a> CheckedSweep<'a> {
         };
         let start = match found {
             Found::Finished(card) => return Ok(*card),
-            Found::Part => Start::Resume,
+            Found::Split => Start::Resume,
             Found::Nothing => Start::Overwrite,
         };
         let observe = &mut |event: Event<'_>| observe(&name, event);
@@ -378,7 +378,7 @@ struct Runs {
 }
 
 /// Who takes part in the next round: the recipe's own settings, and the best third of the others.
-fn next_round(tried: &[(usize, Tried)], round: Round) -> Vec<usize> {
+fn next_round(tried: &[(usize, TrialResult)], round: Round) -> Vec<usize> {
     let keep = (round.settings - 1).div_ceil(FACTOR);
     let others = tried.iter().map(|(at, _)| *at).filter(|&at| at != 0);
     std::iter::once(0).chain(others.take(keep)).collect()
@@ -465,7 +465,7 @@ mod tests {
         let tried = |at: usize, top1: f64, broke: bool| {
             let broke = broke.then(|| "the loss is NaN".to_owned());
             let sets = if at == 0 { Vec::new() } else { vec![format!("method.beta={at}")] };
-            (at, Tried { sets, top1: vec![top1], nll: vec![1.0], broke })
+            (at, TrialResult { sets, top1: vec![top1], nll: vec![1.0], broke })
         };
         let mut all = vec![
             tried(0, 50.0, false),

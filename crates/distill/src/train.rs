@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use crate::error::Result;
 use crate::metrics::Quality;
 use crate::record::{RunCard, StudentResult};
-use crate::report_data::{self, Subject};
+use crate::report_data::{self, ReportInputs};
 use crate::run::CheckedRun;
 use crate::run_folder::Start;
 
@@ -61,7 +61,7 @@ fn finish(mut cohort: Cohort<'_>) -> Result<RunCard> {
     let Cohort { members, teachers, data, settings, folder, .. } = &mut cohort;
     let (epochs, batch_size) = (settings.schedule.epochs, settings.batch_size);
     let learner = &members[0].learner;
-    let subject = Subject { learner, teachers, data, student: &student, epochs, batch_size };
+    let subject = ReportInputs { learner, teachers, data, student: &student, epochs, batch_size };
     folder.write_report(&report_data::collect(subject)?)?;
     // Last: with it the run is finished.
     folder.write_card(&members[0].card)?;

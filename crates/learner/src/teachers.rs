@@ -1,6 +1,6 @@
 //! Teachers that learn while the student does, and the samples that tell them how.
 
-use faculty_data::{BatchLoader, Input, Inputs, LoaderConfig, Part, ViewSettings};
+use faculty_data::{BatchLoader, Input, Inputs, LoaderConfig, Split, ViewSettings};
 use faculty_nets::{Network, Run, TrainingRun};
 use faculty_random::{Purpose, below, draw};
 
@@ -84,7 +84,7 @@ impl Exam {
     ///
     /// # Errors
     /// When the settings do not fit the samples.
-    pub fn new(part: &Part, views: &ViewSettings) -> Result<Self> {
+    pub fn new(part: &Split, views: &ViewSettings) -> Result<Self> {
         let (mut inputs, mut labels) = (None::<Inputs>, Vec::new());
         let config = LoaderConfig::new(BATCH, views.clone());
         let mut loader = BatchLoader::new(part, part.plain_order(), config)?;

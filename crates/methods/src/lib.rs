@@ -62,7 +62,7 @@ pub use method::sp::{Sp, SpConfig};
 pub use method::vid::{Vid, VidConfig};
 pub use registry::{METHODS, all, find, known, register, specs};
 pub use shared::bilevel::{gradient_by_teacher_logits, gradient_by_weights, probe_step};
-pub use shared::features::{BesideConfig, Stages};
+pub use shared::features::{LogitTermConfig, Stages};
 pub use shared::output_layer::OutputConfig;
 pub use shared::transport::{Transport, entropic_transport, label_cost};
 

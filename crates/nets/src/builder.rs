@@ -32,12 +32,12 @@ pub struct Conv2dConfig {
     /// With a bias or without.
     pub bias: bool,
     /// First values of weight and bias.
-    pub start: ConvStart,
+    pub start: ConvInit,
 }
 
 /// How a convolution starts out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConvStart {
+pub enum ConvInit {
     /// Weight and bias uniform in `±1/sqrt(fan_in)`: what `nn.Conv2d` does where a release says
     /// nothing else, as in every connector, regressor and projector.
     PyTorchDefault,
@@ -48,7 +48,7 @@ pub enum ConvStart {
 
 impl Conv2dConfig {
     /// A convolution that keeps the size at stride 1: padding `kernel / 2`, one group, no bias,
-    /// [`ConvStart::PyTorchDefault`].
+    /// [`ConvInit::PyTorchDefault`].
     #[must_use]
     pub const fn new(out_channels: usize, kernel: usize, stride: usize) -> Self {
         Self {
@@ -58,14 +58,14 @@ impl Conv2dConfig {
             padding: kernel / 2,
             groups: 1,
             bias: false,
-            start: ConvStart::PyTorchDefault,
+            start: ConvInit::PyTorchDefault,
         }
     }
 
-    /// The same with [`ConvStart::KaimingFanOut`].
+    /// The same with [`ConvInit::KaimingFanOut`].
     #[must_use]
     pub const fn kaiming(out_channels: usize, kernel: usize, stride: usize) -> Self {
-        Self { start: ConvStart::KaimingFanOut, ..Self::new(out_channels, kernel, stride) }
+        Self { start: ConvInit::KaimingFanOut, ..Self::new(out_channels, kernel, stride) }
     }
 
     /// The same with a bias.
@@ -165,16 +165,16 @@ impl GraphBuilder {
         let fan_in = channels * kernel * kernel;
         let initial = match start {
             // PyTorch counts the outputs of all groups.
-            ConvStart::KaimingFanOut => {
+            ConvInit::KaimingFanOut => {
                 Initial::KaimingNormalFanOut { fan_out: out_channels * kernel * kernel }
             }
-            ConvStart::PyTorchDefault => Initial::UniformFanIn { fan_in },
+            ConvInit::PyTorchDefault => Initial::UniformFanIn { fan_in },
         };
         let weight_shape = vec![out_channels, channels, kernel, kernel];
         let weight = self.parameter(name, "weight", weight_shape, initial);
         let initial = match start {
-            ConvStart::KaimingFanOut => Initial::Zeros,
-            ConvStart::PyTorchDefault => initial,
+            ConvInit::KaimingFanOut => Initial::Zeros,
+            ConvInit::PyTorchDefault => initial,
         };
         let bias = bias.then(|| self.parameter(name, "bias", vec![out_channels], initial));
         let window = Window { kernel, stride, padding };

@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::family::deep_resnet::{self, Block, Stem};
 use crate::family::{mobilenet_v2, resnet, shuffle_v1, shuffle_v2, vgg, wrn};
 use crate::graph::Graph;
-use crate::reused::Projection;
 use crate::shape::MapShape;
+use crate::teacher_head::Projection;
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::network::{Classifier, Network};
-use crate::reused::Projection;
+use crate::teacher_head::Projection;
 
 impl Network {
     /// This network with a projector, whose start values are drawn from `seed`, and the classifier of

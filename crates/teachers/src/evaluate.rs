@@ -1,6 +1,6 @@
 //! Quality of teachers, alone and together, on a split of a data set.
 
-use faculty_data::{BatchLoader, LoaderConfig, Part, ViewSettings};
+use faculty_data::{BatchLoader, LoaderConfig, Split, ViewSettings};
 use faculty_nets::TeacherOutputs;
 
 use crate::error::Result;
@@ -17,7 +17,7 @@ const BATCH: usize = 128;
 /// When a batch cannot be prepared or a teacher fails.
 pub fn teachers_quality(
     teachers: &mut [&mut dyn TeacherSource],
-    part: &Part,
+    part: &Split,
     views: &ViewSettings,
 ) -> Result<Option<(Vec<Quality>, Quality)>> {
     let mut meters = vec![QualityMeter::default(); teachers.len()];
@@ -45,7 +45,7 @@ pub fn teachers_quality(
 /// # Errors
 /// When a batch cannot be prepared, and what `act` gives.
 pub fn for_each_batch(
-    part: &Part,
+    part: &Split,
     views: &ViewSettings,
     mut act: impl FnMut(&faculty_data::Batch) -> Result<()>,
 ) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The teachers of a recipe, measured before a run starts or instead of one.
 
-use faculty_data::{Normalisation, Part};
+use faculty_data::{Normalisation, Split};
 
 use crate::error::{Result, TeacherError};
 use crate::evaluate::for_each_batch;
@@ -90,7 +90,7 @@ pub fn measure_teachers(
 }
 
 /// Where teachers are measured.
-fn part(data: &RunData) -> Option<(&Part, &'static str)> {
+fn part(data: &RunData) -> Option<(&Split, &'static str)> {
     match (&data.validation, &data.test) {
         (Some(part), _) => Some((part, "validation")),
         (None, Some(part)) => Some((part, "test")),
@@ -102,7 +102,7 @@ fn measure(
     recipe: &Recipe,
     classes: &[String],
     data: &RunData,
-    part: &Part,
+    part: &Split,
     name: &'static str,
     loaded: &mut [Teacher],
 ) -> Result<Option<(Report, Predictions)>> {
@@ -152,7 +152,7 @@ fn check_sound(teacher: &str, soundness: Soundness, part: &'static str) -> Resul
 fn probe(
     spec: &recipe::Teacher,
     data: &RunData,
-    part: &Part,
+    part: &Split,
     teacher: &mut Teacher,
 ) -> Result<NormalisationCheck> {
     let few = limited(part, Some(PROBE_SAMPLES))?;

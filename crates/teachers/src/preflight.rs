@@ -7,7 +7,7 @@
 //! normalisation or another order of the classes would make it much better. Between teachers: how
 //! far they agree and how much one knows that the others do not.
 
-use faculty_data::{Part, ViewSettings};
+use faculty_data::{Split, ViewSettings};
 use serde::{Deserialize, Serialize};
 
 pub use faculty_records::quality::predictions as answers;
@@ -59,7 +59,7 @@ impl Predictions {
     /// When a batch cannot be prepared or a teacher fails.
     pub fn collect(
         teachers: &mut [&mut dyn TeacherSource],
-        part: &Part,
+        part: &Split,
         views: &ViewSettings,
     ) -> Result<Self> {
         let classes = teachers.first().map_or(0, |teacher| teacher.classes());

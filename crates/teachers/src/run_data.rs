@@ -1,7 +1,7 @@
 //! The splits of the data set as a run uses them.
 
 use faculty_data::{
-    Augmentation, DEFAULT_SPLIT_SEED, DataError, Dataset, LabelNoise, Normalisation, Part,
+    Augmentation, DEFAULT_SPLIT_SEED, DataError, Dataset, LabelNoise, Normalisation, Split,
     ViewSettings, split_validation, subset, with_label_noise,
 };
 
@@ -12,11 +12,11 @@ use faculty_recipe::{self as recipe, Recipe, Validation};
 #[derive(Clone, Debug)]
 pub struct RunData {
     /// What is learnt from, label noise included.
-    pub train: Part,
+    pub train: Split,
     /// What chooses the best epoch.
-    pub validation: Option<Part>,
+    pub validation: Option<Split>,
     /// What gives the final numbers, and nothing else.
-    pub test: Option<Part>,
+    pub test: Option<Split>,
     /// How the student gets the samples.
     pub views: ViewSettings,
 }
@@ -28,11 +28,11 @@ pub struct RunData {
 /// normalisation are not one a channel.
 pub fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData> {
     let settings = &recipe.data;
-    let mut whole = dataset.train_part();
+    let mut whole = dataset.train_split();
     if let Some(count) = settings.train_samples {
         whole = subset(&whole, count)?;
     }
-    let (train, validation) = match (dataset.validation_part(), &settings.validation) {
+    let (train, validation) = match (dataset.validation_split(), &settings.validation) {
         (_, Validation::Share(0.0)) => (whole, None),
         // What the data set holds for this is never ignored in favour of a share.
         (Some(own), _) => (whole, Some(own)),
@@ -64,10 +64,10 @@ pub fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData> {
     } else {
         train
     };
-    Ok(RunData { train, validation, test: dataset.test_part(), views })
+    Ok(RunData { train, validation, test: dataset.test_split(), views })
 }
 
-fn check_enough(train: &Part, recipe: &Recipe) -> Result<()> {
+fn check_enough(train: &Split, recipe: &Recipe) -> Result<()> {
     if recipe.train.drop_last && train.len() < recipe.train.batch_size {
         return Err(TeacherError::TooFewSamples {
             samples: train.len(),
@@ -85,14 +85,14 @@ const EXAM_SPLIT_SEED: u64 = DEFAULT_SPLIT_SEED + 1;
 ///
 /// # Errors
 /// When too few samples are left for a batch.
-pub fn hold_out(data: &mut RunData, share: f64, recipe: &Recipe) -> Result<Part> {
+pub fn hold_out(data: &mut RunData, share: f64, recipe: &Recipe) -> Result<Split> {
     let (train, exam) = split_validation(&data.train, share, EXAM_SPLIT_SEED)?;
     check_enough(&train, recipe)?;
     data.train = train;
     Ok(exam)
 }
 
-fn normalisation(recipe: &Recipe, train: &Part) -> Result<Normalisation> {
+fn normalisation(recipe: &Recipe, train: &Split) -> Result<Normalisation> {
     let settings = &recipe.data;
     let mut result = if settings.mean.is_some() && settings.std.is_some() {
         Normalisation::identity(train.shape()[0])
@@ -122,7 +122,7 @@ pub(crate) fn check_channels(key: &str, values: &[f32], channels: usize) -> Resu
 ///
 /// # Errors
 /// When no sample is asked for.
-pub fn limited(part: &Part, samples: Option<usize>) -> Result<Part> {
+pub fn limited(part: &Split, samples: Option<usize>) -> Result<Split> {
     let count = samples.unwrap_or(part.len()).min(part.len());
     Ok(if count == part.len() { part.clone() } else { subset(part, count)? })
 }
@@ -153,7 +153,7 @@ mod tests {
         );
         let recipe = Recipe::from_str(&text, "r.toml", &[], &specs()).unwrap().recipe;
         let data = prepare_data(&recipe, &dataset)?;
-        let len = |part: &Option<Part>| part.as_ref().map_or(0, Part::len);
+        let len = |part: &Option<Split>| part.as_ref().map_or(0, Split::len);
         Ok([data.train.len(), len(&data.validation), len(&data.test)])
     }
 

@@ -217,7 +217,7 @@ fn messages_name_only_commands_flags_and_keys_that_exist() {
     // The walk does see what is not there.
     for item in [
         "train.epoch",
-        "test_part = 3",
+        "test_split = 3",
         "faculty fly",
         "--sort",
         "faculty demo --set x=1",

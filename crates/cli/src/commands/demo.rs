@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use faculty_data::{Dataset, Part, ViewSettings};
+use faculty_data::{Dataset, Split, ViewSettings};
 use faculty_distill::methods::known;
 use faculty_distill::metrics::Quality;
 use faculty_distill::recipe::{self, Recipe};
@@ -81,7 +81,7 @@ pub(crate) fn run(options: &DemoOptions) -> Result<(), Failure> {
     if options.retrain {
         retrain(options, &mut recipe, &dataset, &stop)?;
     }
-    let test = dataset.test_part().expect("the embedded data has a test split");
+    let test = dataset.test_split().expect("the embedded data has a test split");
     let (qualities, ensemble) = measure(&recipe, &dataset, &test)?;
 
     let (mut students, mut folders) = (Vec::new(), Vec::new());
@@ -191,7 +191,7 @@ fn train_one(
 fn measure(
     recipe: &Recipe,
     dataset: &Dataset,
-    test: &Part,
+    test: &Split,
 ) -> Result<(Vec<Quality>, Quality), Failure> {
     let [channels, height, width] = dataset.shape();
     let input = MapShape::new(channels, height, width);

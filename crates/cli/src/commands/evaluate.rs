@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use faculty_data::{Dataset, Normalisation, Part, ViewSettings};
+use faculty_data::{Dataset, Normalisation, Split, ViewSettings};
 use faculty_distill::evaluate::network_quality;
 use faculty_distill::methods::specs;
 use faculty_distill::metrics::Quality;
@@ -179,16 +179,16 @@ fn normalisation(
     if dataset.shape() == [3, 32, 32] && dataset.classes().len() == 100 {
         return Ok((Normalisation::cifar100(), "the published constants of CIFAR-100"));
     }
-    let part = dataset.train_part();
+    let part = dataset.train_split();
     let measured = part.normalisation()?;
     Ok((measured, "measured on the training split"))
 }
 
-fn part(name: PartName, dataset: &Dataset) -> Result<Part, Failure> {
+fn part(name: PartName, dataset: &Dataset) -> Result<Split, Failure> {
     let (found, what, others) = match name {
-        PartName::Train => return Ok(dataset.train_part()),
-        PartName::Validation => (dataset.validation_part(), "validation", "test"),
-        PartName::Test => (dataset.test_part(), "test", "validation"),
+        PartName::Train => return Ok(dataset.train_split()),
+        PartName::Validation => (dataset.validation_split(), "validation", "test"),
+        PartName::Test => (dataset.test_split(), "test", "validation"),
     };
     found.ok_or_else(|| Failure::Usage {
         what: format!("data set `{}` has no {what} split", dataset.name()),

@@ -10,7 +10,7 @@ use faculty_data::Dataset;
 use faculty_distill::methods::{all as all_methods, specs};
 use faculty_distill::recipe::Recipe;
 use faculty_files::write_atomically;
-use faculty_nets::{MapShape, NETWORKS, graph_of, smaller};
+use faculty_nets::{MapShape, NETWORKS, graph_of, suggest_student};
 use serde_json::json;
 
 use self::plan::Plan;
@@ -82,7 +82,7 @@ fn student(
         graph_of(name, input, classes)?;
         return Ok((name.to_owned(), "a small one for images of this size".to_owned()));
     };
-    Ok(match smaller(teacher, input, classes)? {
+    Ok(match suggest_student(teacher, input, classes)? {
         Some(network) => (
             network.name.to_owned(),
             format!("at most about half of {teacher}, the smallest teacher"),

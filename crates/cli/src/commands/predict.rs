@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use faculty_distill::predict::{Guess, Predictor};
+use faculty_distill::predict::{Prediction, Predictor};
 use faculty_distill::recipe::OutputType;
 use faculty_distill::{Error, StudentChoice};
 use serde_json::json;
@@ -96,10 +96,10 @@ fn images_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn print_guesses(image: &Path, guesses: &[Guess]) {
+fn print_guesses(image: &Path, guesses: &[Prediction]) {
     let classes: Vec<_> = guesses
         .iter()
-        .map(|Guess { label, class, probability }| {
+        .map(|Prediction { label, class, probability }| {
             json!({ "label": label, "class": class, "probability": probability })
         })
         .collect();
@@ -107,8 +107,8 @@ fn print_guesses(image: &Path, guesses: &[Guess]) {
 }
 
 /// The image's name stands in its first row only.
-fn table_rows(image: &Path, guesses: &[Guess]) -> Vec<Vec<String>> {
-    let row = |(rank, guess): (usize, &Guess)| {
+fn table_rows(image: &Path, guesses: &[Prediction]) -> Vec<Vec<String>> {
+    let row = |(rank, guess): (usize, &Prediction)| {
         let name = if rank == 0 { shown(image).to_string() } else { String::new() };
         vec![name, guess.class.clone(), percent(100.0 * guess.probability)]
     };

@@ -15,7 +15,8 @@ use crate::table::{percent, shows_top5};
 
 /// What is learnt from, on stderr.
 pub(super) fn describe_data(card: &RunCard, data: &RunData, seconds: f64) {
-    let size = |part: &Option<faculty_data::Part>| part.as_ref().map_or(0, faculty_data::Part::len);
+    let size =
+        |part: &Option<faculty_data::Split>| part.as_ref().map_or(0, faculty_data::Split::len);
     eprintln!(
         "data: {}, {} classes, {} training, {} validation, {} test images (ready in {seconds:.1} s)",
         card.data,

@@ -7,7 +7,7 @@ use std::path::Path;
 use faculty_distill::Error;
 use faculty_distill::methods::specs;
 use faculty_distill::recipe::Recipe;
-use faculty_distill::sweep::{Candidate, CheckedSweep, Sweep, SweepPlan, Tried, usual_axes};
+use faculty_distill::sweep::{Candidate, CheckedSweep, Sweep, SweepPlan, TrialResult, usual_axes};
 use faculty_escape as escape;
 use faculty_files::write_atomically;
 use serde_json::json;
@@ -141,7 +141,7 @@ fn combinations(axes: &Axes) -> Result<Vec<Vec<String>>, Failure> {
     Ok(all)
 }
 
-fn name(tried: &Tried) -> String {
+fn name(tried: &TrialResult) -> String {
     if tried.sets.is_empty() { "the recipe's own".to_owned() } else { tried.sets.join(" ") }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::part::tests::numbered;
+use crate::split::tests::numbered;
 
 fn names() -> Vec<String> {
     (0..10).map(|i| format!("class {i}")).collect()

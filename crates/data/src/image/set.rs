@@ -136,7 +136,7 @@ impl ImageSet {
     /// A new set of the samples at `indices`, in that order, with ids computed anew (the same ones,
     /// see [`SampleId`]).
     ///
-    /// Copies pixels; a [`crate::Part`] does not.
+    /// Copies pixels; a [`crate::Split`] does not.
     ///
     /// # Panics
     /// If an index is not below [`ImageSet::len`].

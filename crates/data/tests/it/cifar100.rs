@@ -42,7 +42,7 @@ fn cifar100_is_read_as_published() {
     assert!(test.histogram(100).iter().all(|&count| count == 100));
     assert_eq!(dataset.fingerprint(), FINGERPRINT);
 
-    let part = dataset.train_part();
+    let part = dataset.train_split();
     let measured = part.normalisation().unwrap();
     let known = Normalisation::cifar100();
     // The known numbers are rounded, the second mean (0.48655) is off by 1.5e-4.

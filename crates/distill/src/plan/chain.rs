@@ -10,8 +10,8 @@ use faculty_records::plan::{Ensemble, PlannedStudent};
 
 use super::event::PlanEvent;
 use super::students::{ensemble, input, numbered};
+use crate::earlier_run::{Found, check_same_recipe, find_run};
 use crate::error::{Error, Result};
-use crate::found::{Found, check_same_recipe, find_run};
 use crate::methods;
 use crate::recipe::{Method, Plan, PlanKind, Recipe, Teacher};
 use crate::record::RunCard;
@@ -135,7 +135,7 @@ impl<'a> Chain<'a> {
                 observe(PlanEvent::Kept(&card));
                 return Ok(*card);
             }
-            Found::Part => Start::Resume,
+            Found::Split => Start::Resume,
             Found::Nothing => Start::Overwrite,
         };
         observe(PlanEvent::Student { card: checked.card(), data: checked.data() });

@@ -1,6 +1,6 @@
 //! The students of a plan: their names, their images, and what they give together.
 
-use faculty_data::Part;
+use faculty_data::Split;
 use faculty_nets::{MapShape, Network};
 use faculty_records::plan::Ensemble;
 use faculty_records::quality::Quality;
@@ -10,7 +10,7 @@ use crate::error::Result;
 
 /// What the students give together.
 pub(super) fn ensemble(networks: &[Network], data: &RunData) -> Result<Ensemble> {
-    let of = |part: &Option<Part>| -> Result<Option<Quality>> {
+    let of = |part: &Option<Split>| -> Result<Option<Quality>> {
         let Some(part) = part else { return Ok(None) };
         let mut teachers: Vec<NetworkTeacher> =
             networks.iter().map(|network| NetworkTeacher::new(network, None, &[])).collect();

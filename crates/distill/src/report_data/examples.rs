@@ -1,6 +1,6 @@
 //! Samples worth looking at: the teachers contradict each other.
 
-use faculty_data::{Part, thumbnail};
+use faculty_data::{Split, thumbnail};
 use faculty_records::report_data::{Answer, Example, MOST_EXAMPLES, MOST_OF_CLASS};
 
 use super::seen::Seen;
@@ -40,7 +40,7 @@ fn contradiction(seen: &Seen, sample: usize) -> (usize, f64) {
 }
 
 /// The most contradictory samples of each class, class by class.
-pub(super) fn choose(seen: &Seen, part: &Part, classes: usize) -> Vec<Example> {
+pub(super) fn choose(seen: &Seen, part: &Split, classes: usize) -> Vec<Example> {
     let of_class = (MOST_EXAMPLES / classes.max(1)).clamp(1, MOST_OF_CLASS);
     let mut ranked: Vec<((usize, f64), usize)> = (0..seen.labels.len())
         .map(|sample| (contradiction(seen, sample), sample))
@@ -63,7 +63,7 @@ pub(super) fn choose(seen: &Seen, part: &Part, classes: usize) -> Vec<Example> {
     ranked.into_iter().map(|(_, sample)| example(seen, part, sample)).collect()
 }
 
-fn example(seen: &Seen, part: &Part, sample: usize) -> Example {
+fn example(seen: &Seen, part: &Split, sample: usize) -> Example {
     let weights = seen.weights.iter().filter_map(|(level, weights)| {
         let own: Vec<f64> = weights.iter().map(|own| own[sample]).collect();
         own.iter().all(|weight| weight.is_finite()).then(|| ((*level).to_owned(), own))
@@ -112,7 +112,7 @@ mod tests {
         };
         let pixels = (0..samples as u8 * 4).collect();
         let set = ImageSet::new(1, 2, 2, pixels, seen.labels.clone()).unwrap();
-        let part = Part::whole(Arc::new(set));
+        let part = Split::whole(Arc::new(set));
         let chosen = choose(&seen, &part, 2);
         assert_eq!(chosen.len(), 2 * MOST_OF_CLASS);
         assert_eq!((chosen[0].id.clone(), chosen[0].label), (part.id(38).to_string(), 0));

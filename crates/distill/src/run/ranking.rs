@@ -6,7 +6,7 @@
 //! Lower is better: 0 is a teacher that is sure of the right class under the same name. The classes
 //! of a teacher may be any.
 
-use faculty_data::{Dataset, Part};
+use faculty_data::{Dataset, Split};
 use serde::{Deserialize, Serialize};
 
 use super::class_costs;
@@ -99,7 +99,7 @@ pub fn rank_teachers(
 fn score(
     teacher: &mut Teacher,
     cost: &ClassCost,
-    part: &Part,
+    part: &Split,
     data: &RunData,
 ) -> Result<(f64, f64)> {
     let own = cost.own_classes();

@@ -1,6 +1,6 @@
 //! The end of a training: final numbers and the student's file.
 
-use faculty_data::Part;
+use faculty_data::Split;
 use faculty_nets::Network;
 
 use super::checks::{OUTPUTS, broken_quality};
@@ -20,7 +20,7 @@ impl Cohort<'_> {
         let files = self.files(at);
         let Self { members, data, progress, .. } = self;
         let member = &mut members[at];
-        let quality = |network: &Network, part: &Option<Part>| match part {
+        let quality = |network: &Network, part: &Option<Split>| match part {
             Some(part) => network_quality(network, part, &data.views),
             None => Ok(None),
         };

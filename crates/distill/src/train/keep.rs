@@ -13,8 +13,8 @@ use super::member::Member;
 use super::student_file::write_or_remove_best;
 use super::teacher_fault::TeacherFault;
 use crate::checkpoint::{Checkpoint, PeerProgress, Progress, Saved};
+use crate::earlier_run::check_same_run;
 use crate::error::{Error, Result};
-use crate::found::check_same_run;
 use crate::run_folder::{RunFolder, Start};
 
 impl Cohort<'_> {

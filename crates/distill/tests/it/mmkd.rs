@@ -75,7 +75,7 @@ fn weights_of_outputs_move_toward_the_useful_teacher() {
     let mut learner =
         Learner::new(network(5), method, &[traits.clone(), traits], size, 5, &compute);
     let optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
-    let part = dataset().train_part();
+    let part = dataset().train_split();
     let views = ViewSettings::plain(part.normalisation().unwrap());
     // Of every batch the mean weight of the useful teacher's outputs.
     let mut useful: Vec<f64> = Vec::new();

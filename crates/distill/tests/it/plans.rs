@@ -207,7 +207,7 @@ fn peers_learn_together_and_all_are_delivered() {
     let peers = ["peers/1-resnet8x0.5.safetensors", "peers/2-resnet8.safetensors"];
     assert_eq!(files, ["student.safetensors", peers[0], peers[1]]);
     let data = dataset();
-    let test = data.test_part().unwrap();
+    let test = data.test_split().unwrap();
     let constants = Normalisation { mean: card.mean.clone(), std: card.std.clone() };
     let mut seen = Vec::new();
     for own in &plan.students {

@@ -348,7 +348,7 @@ fn the_student_of_simkd_is_one_network_with_its_teachers_classifier() {
     let image = faculty_nets::MapShape::new(1, 8, 8);
     let network = faculty_nets::Network::load(&card.student, image, 3, &path).unwrap();
     let data = faculty_distill::CheckedRun::new(&recipe, &dataset()).unwrap();
-    let part = dataset().test_part().unwrap();
+    let part = dataset().test_split().unwrap();
     let constants = &data.data().views;
     let quality = faculty_distill::evaluate::network_quality(&network, &part, constants).unwrap();
     assert_eq!(quality, card.best.test);

@@ -50,7 +50,7 @@ impl Mask {
     }
 }
 
-/// Part of `range` inside `block`, relative to the block's start.
+/// Split of `range` inside `block`, relative to the block's start.
 #[inline(always)]
 pub(super) fn within(range: &Range<usize>, block: &Range<usize>) -> Range<usize> {
     let start = range.start.clamp(block.start, block.end);

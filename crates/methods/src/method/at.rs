@@ -21,7 +21,7 @@
 use burn::Tensor;
 
 use crate::shared::features::{
-    ALPHA_BESIDE, BesideConfig, FIRST_STAGE, STAGES, Stages, TEMPERATURE_BESIDE, mean_k,
+    FIRST_STAGE, KD_ALPHA, LogitTermConfig, STAGES, Stages, TEMPERATURE_BESIDE, mean_k,
     over_teachers, rows, sample_means, unit_rows,
 };
 use crate::shared::layers::resize;
@@ -38,12 +38,12 @@ pub struct AtConfig {
     /// The maps that are matched. Default f1 and all after it.
     pub stages: Stages,
     /// Output term beside it. Default none.
-    pub beside: BesideConfig,
+    pub beside: LogitTermConfig,
 }
 
 impl Default for AtConfig {
     fn default() -> Self {
-        Self { beta: 1000.0, stages: Stages::default(), beside: BesideConfig::default() }
+        Self { beta: 1000.0, stages: Stages::default(), beside: LogitTermConfig::default() }
     }
 }
 
@@ -76,7 +76,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
             ),
             FIRST_STAGE,
             STAGES,
-            ALPHA_BESIDE,
+            KD_ALPHA,
             TEMPERATURE_BESIDE,
         ],
         min_teachers: 1,
@@ -88,7 +88,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
         Box::new(At::new(AtConfig {
             beta: number(options, "beta"),
             stages: Stages::of(options),
-            beside: BesideConfig::of(options),
+            beside: LogitTermConfig::of(options),
         }))
     },
 };

@@ -38,7 +38,7 @@ use faculty_nets::{Initial, ParameterSpec};
 use rayon::prelude::*;
 
 use crate::shared::features::{
-    ALPHA_BESIDE, BesideConfig, TEMPERATURE_BESIDE, matched, mean_k, over_teachers, rows, unit_rows,
+    KD_ALPHA, LogitTermConfig, TEMPERATURE_BESIDE, matched, mean_k, over_teachers, rows, unit_rows,
 };
 use crate::shared::layers::{Parameters, parameter};
 use crate::shared::options::{BENCHMARKS, count, number, option};
@@ -63,7 +63,7 @@ pub struct CrdConfig {
     /// What a bank keeps of a sample's vector at an update, 0 to 1. Default 0.5.
     pub momentum: f64,
     /// Output term beside it. Default none.
-    pub beside: BesideConfig,
+    pub beside: LogitTermConfig,
 }
 
 impl Default for CrdConfig {
@@ -74,7 +74,7 @@ impl Default for CrdConfig {
             width: 128,
             contrast_temperature: 0.07,
             momentum: 0.5,
-            beside: BesideConfig::default(),
+            beside: LogitTermConfig::default(),
         }
     }
 }
@@ -151,7 +151,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
                 BENCHMARKS,
                 "what the banks keep of a sample's vector at an update",
             ),
-            ALPHA_BESIDE,
+            KD_ALPHA,
             TEMPERATURE_BESIDE,
         ],
         min_teachers: 1,
@@ -166,7 +166,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
             width: count(options, "width"),
             contrast_temperature: number(options, "contrast_temperature"),
             momentum: number(options, "momentum"),
-            beside: BesideConfig::of(options),
+            beside: LogitTermConfig::of(options),
         }))
     },
 };

@@ -41,7 +41,7 @@ use faculty_data::rng::{Purpose, draw};
 use faculty_nets::{Initial, MapShape, ParameterSpec};
 
 use crate::shared::features::{
-    BesideConfig, TEMPERATURE_BESIDE, matched, mean_k, mean_over_teachers,
+    LogitTermConfig, TEMPERATURE_BESIDE, matched, mean_k, mean_over_teachers,
 };
 use crate::shared::layers::{Parameters, parameter, resize};
 use crate::shared::options::{OURS, count, number, option, word};
@@ -81,12 +81,12 @@ pub struct DpkConfig {
     /// Values of a token for each of the four heads, ≥ 1. Default 8.
     pub head_width: usize,
     /// Output term beside it. Default weight 1.
-    pub beside: BesideConfig,
+    pub beside: LogitTermConfig,
 }
 
 impl Default for DpkConfig {
     fn default() -> Self {
-        let beside = BesideConfig { alpha: 1.0, ..BesideConfig::default() };
+        let beside = LogitTermConfig { alpha: 1.0, ..LogitTermConfig::default() };
         Self { lambda: 1.0, ratio: Ratio::Dynamic, head_width: 8, beside }
     }
 }
@@ -215,7 +215,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
                 _ => Ratio::Dynamic,
             },
             head_width: count(options, "head_width"),
-            beside: BesideConfig::of(options),
+            beside: LogitTermConfig::of(options),
         }))
     },
 };

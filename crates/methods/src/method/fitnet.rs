@@ -20,7 +20,7 @@
 use faculty_nets::ParameterSpec;
 
 use crate::shared::features::{
-    ALPHA_BESIDE, BesideConfig, TEMPERATURE_BESIDE, mean_k, over_teachers,
+    KD_ALPHA, LogitTermConfig, TEMPERATURE_BESIDE, mean_k, over_teachers,
 };
 use crate::shared::hints::Hints;
 use crate::shared::options::{BENCHMARKS, count, number, option};
@@ -35,12 +35,12 @@ pub struct FitnetConfig {
     /// Feature tap of the hint. Default 2, the second stage.
     pub stage: usize,
     /// Output term beside it. Default none.
-    pub beside: BesideConfig,
+    pub beside: LogitTermConfig,
 }
 
 impl Default for FitnetConfig {
     fn default() -> Self {
-        Self { beta: 100.0, stage: 2, beside: BesideConfig::default() }
+        Self { beta: 100.0, stage: 2, beside: LogitTermConfig::default() }
     }
 }
 
@@ -85,7 +85,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
     spec: MethodSpec {
         name: "fitnet",
         help: "a middle feature map through a trained regressor",
-        options: &[HINT_BETA, HINT_STAGE, ALPHA_BESIDE, TEMPERATURE_BESIDE],
+        options: &[HINT_BETA, HINT_STAGE, KD_ALPHA, TEMPERATURE_BESIDE],
         min_teachers: 1,
         max_teachers: None,
     },
@@ -95,7 +95,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
         Box::new(Fitnet::new(FitnetConfig {
             beta: number(options, "beta"),
             stage: count(options, "stage"),
-            beside: BesideConfig::of(options),
+            beside: LogitTermConfig::of(options),
         }))
     },
 };

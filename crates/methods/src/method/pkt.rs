@@ -19,7 +19,7 @@
 use burn::Tensor;
 
 use crate::shared::features::{
-    ALPHA_BESIDE, BesideConfig, TEMPERATURE_BESIDE, matched, mean_k, over_teachers, rows,
+    KD_ALPHA, LogitTermConfig, TEMPERATURE_BESIDE, matched, mean_k, over_teachers, rows,
     sample_means, unit_rows,
 };
 use crate::shared::options::{BENCHMARKS, number, option};
@@ -36,12 +36,12 @@ pub struct PktConfig {
     /// Weight of the term, ≥ 0. Default 30000.
     pub beta: f64,
     /// Output term beside it. Default none.
-    pub beside: BesideConfig,
+    pub beside: LogitTermConfig,
 }
 
 impl Default for PktConfig {
     fn default() -> Self {
-        Self { beta: 30000.0, beside: BesideConfig::default() }
+        Self { beta: 30000.0, beside: LogitTermConfig::default() }
     }
 }
 
@@ -72,7 +72,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
                 BENCHMARKS,
                 "weight of the term",
             ),
-            ALPHA_BESIDE,
+            KD_ALPHA,
             TEMPERATURE_BESIDE,
         ],
         min_teachers: 1,
@@ -83,7 +83,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
     build: |options| {
         Box::new(Pkt::new(PktConfig {
             beta: number(options, "beta"),
-            beside: BesideConfig::of(options),
+            beside: LogitTermConfig::of(options),
         }))
     },
 };

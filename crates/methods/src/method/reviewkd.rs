@@ -37,7 +37,7 @@ use burn::tensor::activation::sigmoid;
 use faculty_nets::{Initial, ParameterSpec};
 
 use crate::shared::features::{
-    ALPHA_BESIDE, BesideConfig, FIRST_STAGE, STAGES, Stages, TEMPERATURE_BESIDE, mean_k,
+    FIRST_STAGE, KD_ALPHA, LogitTermConfig, STAGES, Stages, TEMPERATURE_BESIDE, mean_k,
     over_teachers, sample_means,
 };
 use crate::shared::layers::{
@@ -58,12 +58,12 @@ pub struct ReviewKdConfig {
     /// The maps that are matched, beside the pooled vector. Default f1 and all after it.
     pub stages: Stages,
     /// Output term beside it. Default none.
-    pub beside: BesideConfig,
+    pub beside: LogitTermConfig,
 }
 
 impl Default for ReviewKdConfig {
     fn default() -> Self {
-        let (stages, beside) = (Stages::default(), BesideConfig::default());
+        let (stages, beside) = (Stages::default(), LogitTermConfig::default());
         Self { beta: 5.0, warmup_epochs: 20, stages, beside }
     }
 }
@@ -130,7 +130,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
             ),
             FIRST_STAGE,
             STAGES,
-            ALPHA_BESIDE,
+            KD_ALPHA,
             TEMPERATURE_BESIDE,
         ],
         min_teachers: 1,
@@ -143,7 +143,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
             beta: number(options, "beta"),
             warmup_epochs: count(options, "warmup_epochs"),
             stages: Stages::of(options),
-            beside: BesideConfig::of(options),
+            beside: LogitTermConfig::of(options),
         }))
     },
 };

@@ -22,7 +22,7 @@
 use burn::Tensor;
 
 use crate::shared::features::{
-    ALPHA_BESIDE, BesideConfig, TEMPERATURE_BESIDE, matched, mean_k, over_teachers, rows,
+    KD_ALPHA, LogitTermConfig, TEMPERATURE_BESIDE, matched, mean_k, over_teachers, rows,
     sample_means,
 };
 use crate::shared::options::{BENCHMARKS, number, option};
@@ -41,12 +41,12 @@ pub struct RkdConfig {
     /// Weight of the angles, ≥ 0. Default 50.
     pub angle: f64,
     /// Output term beside them. Default none.
-    pub beside: BesideConfig,
+    pub beside: LogitTermConfig,
 }
 
 impl Default for RkdConfig {
     fn default() -> Self {
-        Self { distance: 25.0, angle: 50.0, beside: BesideConfig::default() }
+        Self { distance: 25.0, angle: 50.0, beside: LogitTermConfig::default() }
     }
 }
 
@@ -84,7 +84,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
                 BENCHMARKS,
                 "weight of the angles",
             ),
-            ALPHA_BESIDE,
+            KD_ALPHA,
             TEMPERATURE_BESIDE,
         ],
         min_teachers: 1,
@@ -96,7 +96,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
         Box::new(Rkd::new(RkdConfig {
             distance: number(options, "distance"),
             angle: number(options, "angle"),
-            beside: BesideConfig::of(options),
+            beside: LogitTermConfig::of(options),
         }))
     },
 };

@@ -32,7 +32,7 @@ use burn::tensor::activation::{relu, softmax};
 use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, MapShape, ParameterSpec};
 
 use crate::shared::features::{
-    BesideConfig, FIRST_STAGE, STAGES, Stages, TEMPERATURE_BESIDE, mean_k, over_teachers, rows,
+    FIRST_STAGE, LogitTermConfig, STAGES, Stages, TEMPERATURE_BESIDE, mean_k, over_teachers, rows,
     sample_means, unit_rows,
 };
 use crate::shared::layers::{Parameters, resize};
@@ -50,12 +50,12 @@ pub struct SemCkdConfig {
     /// The maps that are matched. Default f1 and all after it.
     pub stages: Stages,
     /// Output term beside it. Default weight 1.
-    pub beside: BesideConfig,
+    pub beside: LogitTermConfig,
 }
 
 impl Default for SemCkdConfig {
     fn default() -> Self {
-        let beside = BesideConfig { alpha: 1.0, ..BesideConfig::default() };
+        let beside = LogitTermConfig { alpha: 1.0, ..LogitTermConfig::default() };
         Self { beta: 400.0, stages: Stages::default(), beside }
     }
 }
@@ -107,7 +107,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
         Box::new(SemCkd::new(SemCkdConfig {
             beta: number(options, "beta"),
             stages: Stages::of(options),
-            beside: BesideConfig::of(options),
+            beside: LogitTermConfig::of(options),
         }))
     },
 };

@@ -21,7 +21,7 @@
 use burn::Tensor;
 
 use crate::shared::features::{
-    ALPHA_BESIDE, BesideConfig, TEMPERATURE_BESIDE, matched, mean_k, over_teachers, rows,
+    KD_ALPHA, LogitTermConfig, TEMPERATURE_BESIDE, matched, mean_k, over_teachers, rows,
     sample_means, unit_rows,
 };
 use crate::shared::options::{BENCHMARKS, number, option};
@@ -35,12 +35,12 @@ pub struct SpConfig {
     /// Weight of the similarity term, ≥ 0. Default 3000.
     pub beta: f64,
     /// Output term beside it. Default none.
-    pub beside: BesideConfig,
+    pub beside: LogitTermConfig,
 }
 
 impl Default for SpConfig {
     fn default() -> Self {
-        Self { beta: 3000.0, beside: BesideConfig::default() }
+        Self { beta: 3000.0, beside: LogitTermConfig::default() }
     }
 }
 
@@ -71,7 +71,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
                 BENCHMARKS,
                 "weight of the similarity term",
             ),
-            ALPHA_BESIDE,
+            KD_ALPHA,
             TEMPERATURE_BESIDE,
         ],
         min_teachers: 1,
@@ -82,7 +82,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
     build: |options| {
         Box::new(Sp::new(SpConfig {
             beta: number(options, "beta"),
-            beside: BesideConfig::of(options),
+            beside: LogitTermConfig::of(options),
         }))
     },
 };

@@ -28,7 +28,7 @@ use burn::tensor::activation::{relu, softplus};
 use faculty_nets::{Initial, ParameterSpec};
 
 use crate::shared::features::{
-    ALPHA_BESIDE, BesideConfig, FIRST_STAGE, STAGES, Stages, TEMPERATURE_BESIDE, mean_k,
+    FIRST_STAGE, KD_ALPHA, LogitTermConfig, STAGES, Stages, TEMPERATURE_BESIDE, mean_k,
     over_teachers, sample_means,
 };
 use crate::shared::layers::{Parameters, conv1x1, parameter, resize};
@@ -50,12 +50,12 @@ pub struct VidConfig {
     /// The maps that are matched. Default f1 and all after it.
     pub stages: Stages,
     /// Output term beside it. Default none.
-    pub beside: BesideConfig,
+    pub beside: LogitTermConfig,
 }
 
 impl Default for VidConfig {
     fn default() -> Self {
-        Self { beta: 1.0, stages: Stages::default(), beside: BesideConfig::default() }
+        Self { beta: 1.0, stages: Stages::default(), beside: LogitTermConfig::default() }
     }
 }
 
@@ -88,7 +88,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
             ),
             FIRST_STAGE,
             STAGES,
-            ALPHA_BESIDE,
+            KD_ALPHA,
             TEMPERATURE_BESIDE,
         ],
         min_teachers: 1,
@@ -100,7 +100,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
         Box::new(Vid::new(VidConfig {
             beta: number(options, "beta"),
             stages: Stages::of(options),
-            beside: BesideConfig::of(options),
+            beside: LogitTermConfig::of(options),
         }))
     },
 };

@@ -13,21 +13,21 @@ use faculty_recipe::{self as recipe, OptionSpec, OptionValue, Range};
 
 /// An output term `α mean_k KL` beside the feature terms.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BesideConfig {
+pub struct LogitTermConfig {
     /// Its weight, ≥ 0. Default 0: no output term, and no teacher logits are needed.
     pub alpha: f64,
     /// Softening of both distributions, > 0. Default 4.
     pub temperature: f32,
 }
 
-impl Default for BesideConfig {
+impl Default for LogitTermConfig {
     fn default() -> Self {
         Self { alpha: 0.0, temperature: 4.0 }
     }
 }
 
-/// `alpha` of [`BesideConfig`].
-pub(crate) const ALPHA_BESIDE: OptionSpec = option(
+/// `alpha` of [`LogitTermConfig`].
+pub(crate) const KD_ALPHA: OptionSpec = option(
     "alpha",
     OptionValue::Number(0.0),
     Range::at_least(0.0),
@@ -35,10 +35,10 @@ pub(crate) const ALPHA_BESIDE: OptionSpec = option(
     "weight of a distillation term at the output beside the feature term",
 );
 
-/// `temperature` of [`BesideConfig`].
+/// `temperature` of [`LogitTermConfig`].
 pub(crate) const TEMPERATURE_BESIDE: OptionSpec = TEMPERATURE;
 
-impl BesideConfig {
+impl LogitTermConfig {
     pub(crate) fn of(options: &recipe::Method) -> Self {
         Self { alpha: number(options, "alpha"), temperature: temperature(options) }
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use faculty_data::{Collate, Dataset, Inputs, Part, SampleId, View, ViewSettings};
+use faculty_data::{Collate, Dataset, Inputs, SampleId, Split, View, ViewSettings};
 use rayon::prelude::*;
 
 use crate::error::{Result, TeacherError};
@@ -19,9 +19,9 @@ pub(super) struct Collator {
 
 impl Collator {
     pub(super) fn new(dataset: &Dataset, views: &ViewSettings) -> Result<Self> {
-        let others = [dataset.validation_part(), dataset.test_part()];
-        let splits: Vec<Part> =
-            std::iter::once(dataset.train_part()).chain(others.into_iter().flatten()).collect();
+        let others = [dataset.validation_split(), dataset.test_split()];
+        let splits: Vec<Split> =
+            std::iter::once(dataset.train_split()).chain(others.into_iter().flatten()).collect();
         let mut places = HashMap::new();
         // The same sample has the same id in every split, so it does not matter which one is taken.
         for (split, part) in splits.iter().enumerate() {

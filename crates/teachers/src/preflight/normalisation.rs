@@ -1,6 +1,6 @@
 //! Whether a teacher was trained with another normalisation than the one that it is given.
 
-use faculty_data::{Inputs, Normalisation, Part, View, ViewSettings};
+use faculty_data::{Inputs, Normalisation, Split, View, ViewSettings};
 use serde::{Deserialize, Serialize};
 
 use super::answers;
@@ -99,7 +99,7 @@ impl NormalisationCheck {
 /// When a batch cannot be prepared or the teacher fails.
 pub fn check_normalisation(
     teacher: &mut dyn TeacherSource,
-    part: &Part,
+    part: &Split,
     student: &Normalisation,
     own: &Normalisation,
 ) -> Result<NormalisationCheck> {
@@ -164,7 +164,7 @@ fn settings(own: &Normalisation, student: &Normalisation) -> Vec<(String, Normal
 /// Runs a teacher on pixels that it will take for those of another normalisation.
 struct Probe<'a> {
     teacher: &'a mut dyn TeacherSource,
-    part: &'a Part,
+    part: &'a Split,
     student: &'a Normalisation,
     own: &'a Normalisation,
 }
@@ -270,7 +270,7 @@ mod tests {
     }
 
     /// The first channel tells the class, the others nothing.
-    fn part(channels: usize) -> Part {
+    fn part(channels: usize) -> Split {
         let number = |i, b| draw(Purpose::Method, 2, i, b, 0);
         let mut pixels = Vec::new();
         let mut labels = Vec::new();
@@ -283,7 +283,7 @@ mod tests {
                 pixels.extend([if channel == 0 { message as u8 } else { noise as u8 }; 4]);
             }
         }
-        Part::whole(Arc::new(ImageSet::new(channels, 2, 2, pixels, labels).unwrap()))
+        Split::whole(Arc::new(ImageSet::new(channels, 2, 2, pixels, labels).unwrap()))
     }
 
     fn check(

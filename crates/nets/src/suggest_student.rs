@@ -14,7 +14,7 @@ const SHARE: f64 = 0.53;
 ///
 /// # Errors
 /// When there is no network `teacher`, or the image is too small for it.
-pub fn smaller(
+pub fn suggest_student(
     teacher: &str,
     input: MapShape,
     classes: usize,
@@ -57,10 +57,10 @@ mod tests {
             ("resnet8", "resnet8x0.5"),
         ];
         for (teacher, student) in pairs {
-            let found = smaller(teacher, MapShape::new(3, 32, 32), 100).unwrap();
+            let found = suggest_student(teacher, MapShape::new(3, 32, 32), 100).unwrap();
             assert_eq!(found.map(|network| network.name), Some(student), "of {teacher}");
         }
-        let none = smaller("resnet8x0.5", MapShape::new(3, 32, 32), 100).unwrap();
+        let none = suggest_student("resnet8x0.5", MapShape::new(3, 32, 32), 100).unwrap();
         assert!(none.is_none());
     }
 }

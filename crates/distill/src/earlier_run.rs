@@ -14,7 +14,7 @@ pub(crate) enum Found {
     /// No epoch.
     Nothing,
     /// Some epochs.
-    Part,
+    Split,
     /// All of it.
     Finished(Box<RunCard>),
 }
@@ -35,7 +35,7 @@ pub(crate) fn find_run(folder: &RunFolder, identity: &Identity, epochs: usize) -
     check_same_run(folder.path(), &progress.identity, identity, None)?;
     Ok(match card {
         Some(card) if progress.epoch == epochs => Found::Finished(Box::new(card)),
-        _ => Found::Part,
+        _ => Found::Split,
     })
 }
 
