@@ -327,8 +327,8 @@ pub(crate) struct EvaluateOptions {
     #[command(flatten)]
     pub(crate) reading: DataOptions,
     /// Split of the data set to measure on
-    #[arg(long, value_enum, ignore_case = true, default_value_t = PartName::Test)]
-    pub(crate) part: PartName,
+    #[arg(long, alias = "part", value_enum, ignore_case = true, default_value_t = SplitName::Test)]
+    pub(crate) split: SplitName,
     /// Mean of each channel over pixel / 255, comma-separated [default: from the weight file, else
     /// the published ones of CIFAR-100, else measured on the training split]
     #[arg(long, value_delimiter = ',', requires = "std")]
@@ -342,7 +342,7 @@ pub(crate) struct EvaluateOptions {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum PartName {
+pub(crate) enum SplitName {
     /// Test images
     Test,
     /// Training images

@@ -67,13 +67,13 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use faculty_nets::Initial;
+    use faculty_nets::Init;
 
     use super::*;
 
     fn memory() -> Memory {
         let spec =
-            ParameterSpec { name: "bank".to_owned(), shape: vec![3, 2], initial: Initial::Ones };
+            ParameterSpec { name: "bank".to_owned(), shape: vec![3, 2], initial: Init::Ones };
         Memory::new(vec![spec], 1)
     }
 

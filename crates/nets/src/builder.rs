@@ -13,7 +13,7 @@ use crate::op::global_avg_pool::GlobalAvgPool;
 use crate::op::linear::Linear;
 use crate::op::pool::{Pool, PoolKind};
 use crate::op::resize::Resize;
-use crate::parameter::{BufferId, BufferSpec, Initial, ParameterId, ParameterSpec, ValueId};
+use crate::parameter::{BufferId, BufferSpec, Init, ParameterId, ParameterSpec, ValueId};
 use crate::shape::{MapShape, Window};
 
 /// Shape and wiring of one convolution for [`GraphBuilder::conv2d`].
@@ -166,14 +166,14 @@ impl GraphBuilder {
         let initial = match start {
             // PyTorch counts the outputs of all groups.
             ConvInit::KaimingFanOut => {
-                Initial::KaimingNormalFanOut { fan_out: out_channels * kernel * kernel }
+                Init::KaimingNormalFanOut { fan_out: out_channels * kernel * kernel }
             }
-            ConvInit::PyTorchDefault => Initial::UniformFanIn { fan_in },
+            ConvInit::PyTorchDefault => Init::UniformFanIn { fan_in },
         };
         let weight_shape = vec![out_channels, channels, kernel, kernel];
         let weight = self.parameter(name, "weight", weight_shape, initial);
         let initial = match start {
-            ConvInit::KaimingFanOut => Initial::Zeros,
+            ConvInit::KaimingFanOut => Init::Zeros,
             ConvInit::PyTorchDefault => initial,
         };
         let bias = bias.then(|| self.parameter(name, "bias", vec![out_channels], initial));
@@ -212,7 +212,7 @@ impl GraphBuilder {
     }
 
     /// The channels of a map in ShuffleNet's order: channel `i` of group `k` goes to `i * groups + k`.
-    pub fn shuffled(&mut self, input: ValueId, groups: usize) -> ValueId {
+    pub fn channel_shuffle(&mut self, input: ValueId, groups: usize) -> ValueId {
         if groups == 1 {
             return input;
         }
@@ -221,8 +221,8 @@ impl GraphBuilder {
     }
 
     /// The channels `range` of `first` and `second` (two values) put behind one another and then
-    /// [shuffled](GraphBuilder::shuffled), in one copy.
-    pub fn joined(
+    /// [shuffled](GraphBuilder::channel_shuffle), in one copy.
+    pub fn concat_channels(
         &mut self,
         first: ValueId,
         second: ValueId,
@@ -250,8 +250,8 @@ impl GraphBuilder {
         debug_assert!(residual.is_none_or(|r| self.shape(r) == shape), "{name}: residual shape");
         debug_assert!(residual != Some(input), "{name}: a residual that is the input");
         let channels = shape.channels;
-        let gamma = self.parameter(name, "weight", vec![channels], Initial::Ones);
-        let beta = self.parameter(name, "bias", vec![channels], Initial::Zeros);
+        let gamma = self.parameter(name, "weight", vec![channels], Init::Ones);
+        let beta = self.parameter(name, "bias", vec![channels], Init::Zeros);
         let running_mean = self.buffer(name, "running_mean", channels, 0.0);
         let running_variance = self.buffer(name, "running_var", channels, 1.0);
         let op = BatchNorm {
@@ -293,7 +293,7 @@ impl GraphBuilder {
     }
 
     fn linear_ids(&mut self, name: &str, inputs: usize, outputs: usize) -> ClassifierIds {
-        let initial = Initial::UniformFanIn { fan_in: inputs };
+        let initial = Init::UniformFanIn { fan_in: inputs };
         let weight = self.parameter(name, "weight", vec![outputs, inputs], initial);
         let bias = self.parameter(name, "bias", vec![outputs], initial);
         ClassifierIds { weight, bias }
@@ -305,7 +305,7 @@ impl GraphBuilder {
     }
 
     /// Other first values for the linear classifier added by [`GraphBuilder::pooled_classifier`].
-    pub fn start_classifier(&mut self, weight: Initial, bias: Initial) {
+    pub fn start_classifier(&mut self, weight: Init, bias: Init) {
         if let Some(ids) = self.graph.classifier {
             self.graph.parameters[ids.weight.0].initial = weight;
             self.graph.parameters[ids.bias.0].initial = bias;
@@ -346,7 +346,7 @@ impl GraphBuilder {
         layer: &str,
         kind: &str,
         shape: Vec<usize>,
-        initial: Initial,
+        initial: Init,
     ) -> ParameterId {
         let name = format!("{layer}.{kind}");
         self.graph.parameters.push(ParameterSpec { name, shape, initial });

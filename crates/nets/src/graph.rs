@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crate::op::{Op, Site, input::Input};
-use crate::parameter::{BufferSpec, Initial, ParameterId, ParameterSpec, ValueId};
+use crate::parameter::{BufferSpec, Init, ParameterId, ParameterSpec, ValueId};
 use crate::shape::MapShape;
 
 /// An operation, the values that it reads (all of them earlier in the list), and the shape of its
@@ -125,7 +125,7 @@ impl Graph {
     /// # Panics
     /// When there is no such parameter.
     #[must_use]
-    pub fn starting(mut self, name: &str, initial: Initial) -> Self {
+    pub fn starting(mut self, name: &str, initial: Init) -> Self {
         let spec = self.parameters.iter_mut().find(|spec| spec.name == name);
         spec.expect("a parameter of this graph").initial = initial;
         self

@@ -3,7 +3,7 @@
 
 use faculty_random::Stream;
 
-use crate::parameter::{Initial, ParameterSpec};
+use crate::parameter::{Init, ParameterSpec};
 
 /// Fills a parameter by its rule, keyed by `seed` and the parameter's name.
 pub(crate) fn fill(spec: &ParameterSpec, seed: u64) -> Vec<f32> {
@@ -13,16 +13,16 @@ pub(crate) fn fill(spec: &ParameterSpec, seed: u64) -> Vec<f32> {
         (0..len).map(|_| ((2.0 * stream.unit() - 1.0) * bound) as f32).collect()
     };
     match spec.initial {
-        Initial::Ones => vec![1.0; len],
-        Initial::Zeros => vec![0.0; len],
-        Initial::Constant(value) => vec![value; len],
-        Initial::UniformFanIn { fan_in } => uniform(1.0 / (fan_in as f64).sqrt()),
-        Initial::Uniform { bound } => uniform(bound),
-        Initial::KaimingNormalFanOut { fan_out } => {
+        Init::Ones => vec![1.0; len],
+        Init::Zeros => vec![0.0; len],
+        Init::Constant(value) => vec![value; len],
+        Init::UniformFanIn { fan_in } => uniform(1.0 / (fan_in as f64).sqrt()),
+        Init::Uniform { bound } => uniform(bound),
+        Init::KaimingNormalFanOut { fan_out } => {
             let deviation = (2.0 / fan_out as f64).sqrt();
             (0..len).map(|_| (stream.normal() * deviation) as f32).collect()
         }
-        Initial::Normal { deviation } => {
+        Init::Normal { deviation } => {
             (0..len).map(|_| (stream.normal() * f64::from(deviation)) as f32).collect()
         }
     }
@@ -32,13 +32,13 @@ pub(crate) fn fill(spec: &ParameterSpec, seed: u64) -> Vec<f32> {
 mod tests {
     use super::*;
 
-    fn spec(initial: Initial) -> ParameterSpec {
+    fn spec(initial: Init) -> ParameterSpec {
         ParameterSpec { name: "conv1.weight".to_owned(), shape: vec![64, 16, 3, 3], initial }
     }
 
     #[test]
     fn kaiming_has_the_right_spread() {
-        let values = fill(&spec(Initial::KaimingNormalFanOut { fan_out: 576 }), 1);
+        let values = fill(&spec(Init::KaimingNormalFanOut { fan_out: 576 }), 1);
         let n = values.len() as f64;
         let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
         let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
@@ -50,15 +50,15 @@ mod tests {
 
     #[test]
     fn uniform_stays_within_its_bound_and_fills_it() {
-        let values = fill(&spec(Initial::UniformFanIn { fan_in: 144 }), 1);
+        let values = fill(&spec(Init::UniformFanIn { fan_in: 144 }), 1);
         let largest = values.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
         assert!(largest <= 1.0 / 12.0 && largest > 0.99 / 12.0, "{largest}");
-        assert_eq!(values, fill(&spec(Initial::Uniform { bound: 1.0 / 12.0 }), 1));
+        assert_eq!(values, fill(&spec(Init::Uniform { bound: 1.0 / 12.0 }), 1));
     }
 
     #[test]
     fn seed_and_name_choose_the_values() {
-        let initial = Initial::UniformFanIn { fan_in: 144 };
+        let initial = Init::UniformFanIn { fan_in: 144 };
         let same = fill(&spec(initial), 1);
         assert_eq!(same, fill(&spec(initial), 1));
         assert_ne!(same, fill(&spec(initial), 2));

@@ -40,7 +40,7 @@ pub use onnx::OnnxOptions;
 pub use op::batch_norm::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM};
 pub use optimizer::{Adjoint, OptimizerConfig, OptimizerState};
 pub use outputs::{FrozenClassifier, TeacherOutputs};
-pub use parameter::{BufferId, BufferSpec, Initial, ParameterId, ParameterSpec, ValueId};
+pub use parameter::{BufferId, BufferSpec, Init, ParameterId, ParameterSpec, ValueId};
 pub use recognise::{Recognised, recognise};
 pub use run::{BurnRun, Inference, Run, TrainingRun};
 pub use shape::{MapShape, Window};

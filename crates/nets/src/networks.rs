@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn convolutions_start_as_each_family_says_and_outputs_have_a_bias() {
-        use crate::{Initial, Network};
+        use crate::{Init, Network};
         let image = MapShape::new(3, 64, 64);
         for info in NETWORKS {
             let mut network = Network::new(info.name, image, 10, 1).unwrap();
@@ -295,9 +295,9 @@ mod tests {
                 let [out, channels, rows, columns] = spec.shape[..] else { continue };
                 // PyTorch's default in the ShuffleNets alone.
                 let expected = if info.name.starts_with("Shuffle") {
-                    Initial::UniformFanIn { fan_in: channels * rows * columns }
+                    Init::UniformFanIn { fan_in: channels * rows * columns }
                 } else {
-                    Initial::KaimingNormalFanOut { fan_out: out * rows * columns }
+                    Init::KaimingNormalFanOut { fan_out: out * rows * columns }
                 };
                 assert_eq!(spec.initial, expected, "{}: {}", info.name, spec.name);
             }

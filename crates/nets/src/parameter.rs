@@ -22,7 +22,7 @@ pub struct BufferId(pub(crate) usize);
 
 /// How a parameter starts out.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Initial {
+pub enum Init {
     /// Normal with standard deviation `sqrt(2 / fan_out)`.
     KaimingNormalFanOut {
         /// Output channels × kernel positions.
@@ -59,7 +59,7 @@ pub struct ParameterSpec {
     /// PyTorch's shape.
     pub shape: Vec<usize>,
     /// Rule for the first values.
-    pub initial: Initial,
+    pub initial: Init,
 }
 
 /// A running statistic: its state-dict name, length and first value.

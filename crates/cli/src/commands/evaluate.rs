@@ -13,7 +13,7 @@ use faculty_nets::weights::{self, WeightFile};
 use faculty_nets::{MapShape, Network, recognise};
 
 use super::{open_data, refuse_recipe, show_findings};
-use crate::arguments::{DataOptions, EvaluateOptions, PartName};
+use crate::arguments::{DataOptions, EvaluateOptions, SplitName};
 use crate::failure::Failure;
 use crate::progress::print_json;
 use crate::table::shows_top5;
@@ -75,7 +75,7 @@ fn of_weights(
         eprintln!("normalisation: {origin}");
         notes.iter().for_each(|note| eprintln!("note: {note}"));
     }
-    let part = part(options.part, dataset)?;
+    let part = part(options.split, dataset)?;
     let quality = network_quality(&network, &part, &ViewSettings::plain(normalisation))?;
     Ok(quality.expect("the readers refuse data sets with an empty part"))
 }
@@ -126,7 +126,7 @@ fn of_onnx(options: &EvaluateOptions, path: &Path, dataset: &Dataset) -> Result<
         eprintln!("normalisation: {origin}");
         network.notes.iter().for_each(|note| eprintln!("note: {note}"));
     }
-    let quality = network.quality(&part(options.part, dataset)?)?;
+    let quality = network.quality(&part(options.split, dataset)?)?;
     Ok(quality.expect("the readers refuse data sets with an empty part"))
 }
 
@@ -184,16 +184,16 @@ fn normalisation(
     Ok((measured, "measured on the training split"))
 }
 
-fn part(name: PartName, dataset: &Dataset) -> Result<Split, Failure> {
+fn part(name: SplitName, dataset: &Dataset) -> Result<Split, Failure> {
     let (found, what, others) = match name {
-        PartName::Train => return Ok(dataset.train_split()),
-        PartName::Validation => (dataset.validation_split(), "validation", "test"),
-        PartName::Test => (dataset.test_split(), "test", "validation"),
+        SplitName::Train => return Ok(dataset.train_split()),
+        SplitName::Validation => (dataset.validation_split(), "validation", "test"),
+        SplitName::Test => (dataset.test_split(), "test", "validation"),
     };
     found.ok_or_else(|| Failure::Usage {
         what: format!("data set `{}` has no {what} split", dataset.name()),
         hint: format!(
-            "measure on `--part {others}` or `--part train`, or name a split with `--{what} SPLIT`"
+            "measure on `--split {others}` or `--split train`, or name a split with `--{what} SPLIT`"
         ),
     })
 }

@@ -63,11 +63,11 @@ fn the_users_validation_split_chooses_the_epoch_and_gives_no_test_numbers() {
     assert!(ran.stderr.contains("40 training, 8 validation, 0 test images"), "{}", ran.stderr);
     assert!(ran.stderr.contains("note: data: there is no test split"), "{}", ran.stderr);
     let quality =
-        project.run(&["evaluate", "run", "--part", "validation", "--json"]).expect(0).json();
+        project.run(&["evaluate", "run", "--split", "validation", "--json"]).expect(0).json();
     assert_eq!(quality["samples"], 8);
     let refused = project.run(&["evaluate", "run"]).expect(2).stderr;
     assert!(
-        refused.contains("no test split") && refused.contains("--part validation"),
+        refused.contains("no test split") && refused.contains("--split validation"),
         "{refused}"
     );
 }

@@ -22,7 +22,7 @@
 //! computes the feature terms twice: once to weigh them, once to learn from them.
 
 use burn::Tensor;
-use faculty_nets::{Initial, ParameterSpec};
+use faculty_nets::{Init, ParameterSpec};
 
 use crate::method::aekd::CAP;
 use crate::method::fitnet::HINT_BETA;
@@ -103,8 +103,8 @@ impl Method for AekdF {
         let of_teacher = |(k, taps): (usize, &crate::TapShapes)| {
             let to = taps[&Tap::Map].channels;
             let convolution = linear_parameters(&format!("connector.{k}.conv"), from, to);
-            let scale = parameter(format!("connector.{k}.bn.weight"), &[to], Initial::Ones);
-            let shift = parameter(format!("connector.{k}.bn.bias"), &[to], Initial::Zeros);
+            let scale = parameter(format!("connector.{k}.bn.weight"), &[to], Init::Ones);
+            let shift = parameter(format!("connector.{k}.bn.bias"), &[to], Init::Zeros);
             convolution.into_iter().chain([scale, shift])
         };
         shapes.teachers.iter().enumerate().flat_map(of_teacher).collect()

@@ -36,7 +36,7 @@
 
 use burn::Tensor;
 use burn::tensor::activation::log_softmax;
-use faculty_nets::{Conv2dConfig, GraphBuilder, Initial, ParameterSpec};
+use faculty_nets::{Conv2dConfig, GraphBuilder, Init, ParameterSpec};
 
 use crate::method::rkd::{COPIES, angle_difference, distance_difference, relation_temporaries};
 use crate::shared::features::rows;
@@ -215,7 +215,7 @@ impl Method for AmtmlKd {
                 let (mut graph, input) = GraphBuilder::new(shapes.student[&tap]);
                 let config = Conv2dConfig::new(teacher[&Tap::Pooled].channels, 1, 1);
                 graph.conv2d("conv", input, config).expect("a 1×1 kernel fits every map");
-                let initial = Initial::Uniform { bound: HINT_START };
+                let initial = Init::Uniform { bound: HINT_START };
                 Connector { tap, graph: graph.finish().starting("conv.weight", initial) }
             })
             .collect()
@@ -223,7 +223,7 @@ impl Method for AmtmlKd {
 
     fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
         let width = shapes.student[&Tap::Pooled].channels;
-        let initial = Initial::Normal { deviation: 1.0 };
+        let initial = Init::Normal { deviation: 1.0 };
         vec![
             parameter("theta".to_owned(), &[shapes.teachers.len(), width], initial),
             parameter("score".to_owned(), &[width], initial),

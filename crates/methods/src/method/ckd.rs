@@ -36,7 +36,7 @@ use std::sync::Arc;
 use burn::Tensor;
 use burn::tensor::{Int, TensorData};
 use faculty_data::rng::{Purpose, below, draw};
-use faculty_nets::{Initial, ParameterSpec};
+use faculty_nets::{Init, ParameterSpec};
 
 use crate::shared::features::{mean_k, mean_over_teachers};
 use crate::shared::layers::parameter;
@@ -174,8 +174,8 @@ impl Method for Ckd {
 
     fn memory(&self, shapes: &Shapes, _samples: usize) -> Vec<ParameterSpec> {
         vec![
-            parameter("mean".to_owned(), &[1, shapes.classes], Initial::Zeros),
-            parameter("seen".to_owned(), &[1, 1], Initial::Zeros),
+            parameter("mean".to_owned(), &[1, shapes.classes], Init::Zeros),
+            parameter("seen".to_owned(), &[1, 1], Init::Zeros),
         ]
     }
 

@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use burn::Tensor;
 use faculty_data::rng::{Purpose, below, draw};
-use faculty_nets::{Initial, ParameterSpec};
+use faculty_nets::{Init, ParameterSpec};
 use rayon::prelude::*;
 
 use crate::shared::features::{
@@ -197,8 +197,8 @@ impl Method for Crd {
 
     fn memory(&self, shapes: &Shapes, samples: usize) -> Vec<ParameterSpec> {
         let (teachers, width) = (shapes.teachers.len(), self.config.width);
-        let mut specs = vec![parameter("normalisers".to_owned(), &[teachers, 2], Initial::Zeros)];
-        let initial = Initial::Uniform { bound: (3.0 / width as f64).sqrt() };
+        let mut specs = vec![parameter("normalisers".to_owned(), &[teachers, 2], Init::Zeros)];
+        let initial = Init::Uniform { bound: (3.0 / width as f64).sqrt() };
         for k in 0..teachers {
             for side in SIDES {
                 specs.push(parameter(format!("bank.{k}.{side}"), &[samples, width], initial));

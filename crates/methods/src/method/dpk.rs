@@ -38,7 +38,7 @@
 use burn::Tensor;
 use burn::tensor::TensorData;
 use faculty_data::rng::{Purpose, draw};
-use faculty_nets::{Initial, MapShape, ParameterSpec};
+use faculty_nets::{Init, MapShape, ParameterSpec};
 
 use crate::shared::features::{
     LogitTermConfig, TEMPERATURE_BESIDE, matched, mean_k, mean_over_teachers,
@@ -237,7 +237,7 @@ impl Method for Dpk {
             specs.extend(linear_parameters(&name("student.in"), student.channels, width));
             specs.extend(linear_parameters(&name("teacher.in"), teacher.channels, width));
             let shape = [1, common_positions(student, teacher), width];
-            let initial = Initial::Normal { deviation: 0.02 };
+            let initial = Init::Normal { deviation: 0.02 };
             specs.push(parameter(name("places"), &shape, initial));
             for block in ["student", "teacher", "decoder"] {
                 specs.extend(encoder_block_parameters(&name(block), width));
@@ -253,7 +253,7 @@ impl Method for Dpk {
         match self.config.ratio {
             Ratio::Fixed(_) => Vec::new(),
             Ratio::Dynamic => {
-                vec![parameter("cka".to_owned(), &[shapes.teachers.len(), 2], Initial::Zeros)]
+                vec![parameter("cka".to_owned(), &[shapes.teachers.len(), 2], Init::Zeros)]
             }
         }
     }

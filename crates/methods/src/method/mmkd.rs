@@ -48,7 +48,7 @@
 //! wrong labels starts at 0.35 to 0.59 of the map weight and has 0.002 to 0.016 in the sixth epoch (88.27 ±
 //! 0.33, three seeds, against 84.95 of plain training).
 
-use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, Initial, MapShape, ParameterSpec};
+use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, Init, MapShape, ParameterSpec};
 
 use crate::method::ca_mkd::weighted_sum;
 use crate::shared::layers::parameter;
@@ -168,7 +168,7 @@ impl Method for Mmkd {
             let hidden = hidden_width(inputs);
             for (layer, inputs, outputs) in [("0", inputs, hidden), ("1", hidden, count)] {
                 let name = |kind: &str| format!("{net}.{layer}.{kind}");
-                let initial = Initial::UniformFanIn { fan_in: inputs };
+                let initial = Init::UniformFanIn { fan_in: inputs };
                 specs.push(parameter(name("weight"), &[outputs, inputs], initial));
                 specs.push(parameter(name("bias"), &[outputs], initial));
             }

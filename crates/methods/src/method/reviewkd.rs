@@ -34,7 +34,7 @@
 
 use burn::Tensor;
 use burn::tensor::activation::sigmoid;
-use faculty_nets::{Initial, ParameterSpec};
+use faculty_nets::{Init, ParameterSpec};
 
 use crate::shared::features::{
     FIRST_STAGE, KD_ALPHA, LogitTermConfig, STAGES, Stages, TEMPERATURE_BESIDE, mean_k,
@@ -167,24 +167,24 @@ impl Method for ReviewKd {
     fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
         let width = inner_width(shapes.student[&Tap::Pooled].channels);
         // PyTorch's `kaiming_uniform_` with `a = 1`.
-        let wide = |fan_in: usize| Initial::Uniform { bound: (3.0 / fan_in as f64).sqrt() };
+        let wide = |fan_in: usize| Init::Uniform { bound: (3.0 / fan_in as f64).sqrt() };
         let mut specs = Vec::new();
         for (k, teacher) in shapes.teachers.iter().enumerate() {
             for (level, (tap, other)) in self.levels().into_iter().rev().enumerate() {
                 let (from, to) = (shapes.student[&tap].channels, teacher[&other].channels);
                 let name = |part: &str| format!("review.{k}.{tap}.{part}");
                 specs.push(parameter(name("conv1.weight"), &[width, from], wide(from)));
-                specs.push(parameter(name("bn1.weight"), &[width], Initial::Ones));
-                specs.push(parameter(name("bn1.bias"), &[width], Initial::Zeros));
+                specs.push(parameter(name("bn1.weight"), &[width], Init::Ones));
+                specs.push(parameter(name("bn1.bias"), &[width], Init::Zeros));
                 if level > 0 {
-                    let initial = Initial::UniformFanIn { fan_in: 2 * width };
+                    let initial = Init::UniformFanIn { fan_in: 2 * width };
                     specs.push(parameter(name("attention.weight"), &[2, 2 * width], initial));
                     specs.push(parameter(name("attention.bias"), &[2], initial));
                 }
                 let shape = [to, width, 3, 3];
                 specs.push(parameter(name("conv2.weight"), &shape, wide(9 * width)));
-                specs.push(parameter(name("bn2.weight"), &[to], Initial::Ones));
-                specs.push(parameter(name("bn2.bias"), &[to], Initial::Zeros));
+                specs.push(parameter(name("bn2.weight"), &[to], Init::Ones));
+                specs.push(parameter(name("bn2.bias"), &[to], Init::Zeros));
             }
         }
         specs

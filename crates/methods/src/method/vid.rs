@@ -25,7 +25,7 @@
 
 use burn::Tensor;
 use burn::tensor::activation::{relu, softplus};
-use faculty_nets::{Initial, ParameterSpec};
+use faculty_nets::{Init, ParameterSpec};
 
 use crate::shared::features::{
     FIRST_STAGE, KD_ALPHA, LogitTermConfig, STAGES, Stages, TEMPERATURE_BESIDE, mean_k,
@@ -118,13 +118,13 @@ impl Method for Vid {
     fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
         let mut specs = Vec::new();
         // softplus(s) + EPSILON = START
-        let start = Initial::Constant(((START - EPSILON).exp() - 1.0).ln());
+        let start = Init::Constant(((START - EPSILON).exp() - 1.0).ln());
         for (k, teacher) in shapes.teachers.iter().enumerate() {
             for tap in self.config.stages.taps() {
                 let (from, to) = (shapes.student[&tap].channels, teacher[&tap].channels);
                 for (layer, inputs) in [from, to, to].into_iter().enumerate() {
                     let name = format!("mean.{k}.{tap}.{layer}.weight");
-                    let initial = Initial::UniformFanIn { fan_in: inputs };
+                    let initial = Init::UniformFanIn { fan_in: inputs };
                     specs.push(parameter(name, &[to, inputs], initial));
                 }
                 specs.push(parameter(format!("variance.{k}.{tap}"), &[to], start));

@@ -11,7 +11,7 @@
 //! start: weight and bias uniform in ±1/√fan-in (of a transposed convolution: outputs × 16).
 
 use burn::Tensor;
-use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, Initial, MapShape, ParameterSpec};
+use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, Init, MapShape, ParameterSpec};
 
 use crate::shared::features::sample_means;
 use crate::shared::layers::{Parameters, batch_norm_relu, doubling_convolution, parameter, resize};
@@ -57,12 +57,12 @@ impl Hints {
             if is_double(student, teacher) {
                 let out = teacher.channels;
                 // PyTorch counts the outputs of a transposed convolution as its fan-in.
-                let initial = Initial::UniformFanIn { fan_in: out * 16 };
+                let initial = Init::UniformFanIn { fan_in: out * 16 };
                 let name = |kind: &str| format!("regressor.{k}.{kind}");
                 specs.push(parameter(name("weight"), &[student.channels, out, 4, 4], initial));
                 specs.push(parameter(name("bias"), &[out], initial));
-                specs.push(parameter(name("bn.weight"), &[out], Initial::Ones));
-                specs.push(parameter(name("bn.bias"), &[out], Initial::Zeros));
+                specs.push(parameter(name("bn.weight"), &[out], Init::Ones));
+                specs.push(parameter(name("bn.bias"), &[out], Init::Zeros));
             }
         }
         specs

@@ -5,7 +5,7 @@ use burn::Tensor;
 use burn::tensor::activation::relu;
 use burn::tensor::module::{adaptive_avg_pool2d, conv_transpose2d, conv2d, interpolate};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions, InterpolateMode, InterpolateOptions};
-use faculty_nets::{Initial, ParameterSpec};
+use faculty_nets::{Init, ParameterSpec};
 
 /// Added to variances, as everywhere.
 const EPSILON: f32 = 1e-5;
@@ -27,7 +27,7 @@ impl<'a> Parameters<'a> {
     }
 }
 
-pub(crate) fn parameter(name: String, shape: &[usize], initial: Initial) -> ParameterSpec {
+pub(crate) fn parameter(name: String, shape: &[usize], initial: Init) -> ParameterSpec {
     ParameterSpec { name, shape: shape.to_vec(), initial }
 }
 

@@ -3,7 +3,7 @@
 
 use burn::Tensor;
 use burn::tensor::activation::{gelu, softmax};
-use faculty_nets::{Initial, ParameterSpec};
+use faculty_nets::{Init, ParameterSpec};
 
 use crate::shared::layers::{Parameters, parameter};
 
@@ -14,7 +14,7 @@ const EXPANSION: usize = 4;
 
 /// Weight `[to, from]` and bias `[to]` of [`linear`].
 pub(crate) fn linear_parameters(name: &str, from: usize, to: usize) -> [ParameterSpec; 2] {
-    let initial = Initial::UniformFanIn { fan_in: from };
+    let initial = Init::UniformFanIn { fan_in: from };
     [
         parameter(format!("{name}.weight"), &[to, from], initial),
         parameter(format!("{name}.bias"), &[to], initial),
@@ -32,8 +32,8 @@ pub(crate) fn linear(tokens: Tensor<3>, to: usize, parameters: &mut Parameters<'
 /// Scale and shift `[width]` of [`layer_norm`].
 pub(crate) fn layer_norm_parameters(name: &str, width: usize) -> [ParameterSpec; 2] {
     [
-        parameter(format!("{name}.weight"), &[width], Initial::Ones),
-        parameter(format!("{name}.bias"), &[width], Initial::Zeros),
+        parameter(format!("{name}.weight"), &[width], Init::Ones),
+        parameter(format!("{name}.bias"), &[width], Init::Zeros),
     ]
 }
 

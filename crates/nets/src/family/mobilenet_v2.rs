@@ -10,7 +10,7 @@
 use crate::builder::{Conv2dConfig, GraphBuilder};
 use crate::error::Result;
 use crate::graph::Graph;
-use crate::parameter::{Initial, ValueId};
+use crate::parameter::{Init, ValueId};
 use crate::shape::MapShape;
 
 /// A row of the paper's table 2.
@@ -62,7 +62,7 @@ pub(crate) fn build(input: MapShape, classes: usize) -> Result<Graph> {
     let last = g.conv2d("conv2.0", x, Conv2dConfig::kaiming(1280, 1, 1))?;
     let map = g.batch_norm("conv2.1", last, None, true);
     g.pooled_classifier("classifier.0", map, classes);
-    g.start_classifier(Initial::Normal { deviation: 0.01 }, Initial::Zeros);
+    g.start_classifier(Init::Normal { deviation: 0.01 }, Init::Zeros);
     Ok(g.finish())
 }
 

@@ -52,7 +52,7 @@ fn bottleneck(
     let y =
         g.conv2d(&format!("{name}.conv1"), x, Conv2dConfig::new(middle, 1, 1).with_groups(groups))?;
     let y = g.batch_norm(&format!("{name}.bn1"), y, None, true);
-    let y = g.shuffled(y, groups);
+    let y = g.channel_shuffle(y, groups);
     let depthwise = Conv2dConfig::new(middle, 3, stride).with_groups(middle);
     let y = g.conv2d(&format!("{name}.conv2"), y, depthwise)?;
     let y = g.batch_norm(&format!("{name}.bn2"), y, None, true);
@@ -65,5 +65,5 @@ fn bottleneck(
     let y = g.batch_norm(&format!("{name}.bn3"), y, None, true);
     let window = Window { kernel: 3, stride: 2, padding: 1 };
     let pooled = g.avg_pool(&format!("{name}.shortcut"), x, window)?;
-    Ok(g.joined(y, pooled, 1, 0..channels))
+    Ok(g.concat_channels(y, pooled, 1, 0..channels))
 }

@@ -34,14 +34,14 @@ pub(crate) fn build(input: MapShape, classes: usize) -> Result<Graph> {
         let right = layers.depthwise(4, right, 2)?;
         let mut right = layers.pointwise(5, right, half)?;
         for block in 1..=blocks {
-            let kept = layers.g.joined(left, right, 2, 0..half);
-            let input = layers.g.joined(left, right, 2, half..channels);
+            let kept = layers.g.concat_channels(left, right, 2, 0..half);
+            let input = layers.g.concat_channels(left, right, 2, half..channels);
             layers.prefix = format!("layer{}.{block}.", index + 1);
             let y = layers.pointwise(1, input, half)?;
             let y = layers.depthwise(2, y, 1)?;
             (left, right) = (kept, layers.pointwise(3, y, half)?);
         }
-        x = layers.g.joined(left, right, 2, 0..channels);
+        x = layers.g.concat_channels(left, right, 2, 0..channels);
         layers.g.feature(x);
     }
     layers.prefix.clear();

@@ -10,7 +10,7 @@
 use crate::builder::{Conv2dConfig, GraphBuilder};
 use crate::error::Result;
 use crate::graph::Graph;
-use crate::parameter::Initial;
+use crate::parameter::Init;
 use crate::shape::{MapShape, Window};
 
 const WIDTHS: [usize; 5] = [64, 128, 256, 512, 512];
@@ -40,6 +40,6 @@ pub(crate) fn build(layers: [usize; 5], input: MapShape, classes: usize) -> Resu
         }
     }
     g.pooled_classifier("classifier", x, classes);
-    g.start_classifier(Initial::Normal { deviation: 0.01 }, Initial::Zeros);
+    g.start_classifier(Init::Normal { deviation: 0.01 }, Init::Zeros);
     Ok(g.finish())
 }

@@ -10,7 +10,7 @@
 use crate::builder::{Conv2dConfig, GraphBuilder};
 use crate::error::Result;
 use crate::graph::Graph;
-use crate::parameter::{Initial, ValueId};
+use crate::parameter::{Init, ValueId};
 use crate::shape::MapShape;
 
 /// Builds a wide residual network of `depth = 6 n + 4` layers, `width` times as wide as the narrow one.
@@ -38,7 +38,7 @@ pub(crate) fn build(depth: usize, width: usize, input: MapShape, classes: usize)
     }
     let map = g.batch_norm("bn1", x, None, true);
     g.pooled_classifier("fc", map, classes);
-    g.start_classifier(Initial::UniformFanIn { fan_in: g.shape(map).channels }, Initial::Zeros);
+    g.start_classifier(Init::UniformFanIn { fan_in: g.shape(map).channels }, Init::Zeros);
     Ok(g.finish())
 }
 

@@ -121,16 +121,17 @@ fn gradients_of_operations_match_finite_differences() {
             g.max_pool("pool", x, Window { kernel: 2, stride: 2, padding: 0 }).unwrap()
         }),
         ("average pooling", |g, x, window| g.avg_pool("pool", x, window).unwrap()),
-        ("shuffle", |g, x, _| g.shuffled(x, 2)),
+        ("shuffle", |g, x, _| g.channel_shuffle(x, 2)),
         ("join", |g, x, _| {
             let y = g.conv2d("other", x, Conv2dConfig::new(2, 1, 1)).unwrap();
-            g.joined(x, y, 1, 0..6)
+            g.concat_channels(x, y, 1, 0..6)
         }),
         ("halves of a shuffled join", |g, x, _| {
             let y = g.conv2d("other", x, Conv2dConfig::new(4, 1, 1)).unwrap();
-            let (left, right) = (g.joined(x, y, 2, 0..4), g.joined(x, y, 2, 4..8));
+            let (left, right) =
+                (g.concat_channels(x, y, 2, 0..4), g.concat_channels(x, y, 2, 4..8));
             let right = g.conv2d("right", right, Conv2dConfig::new(2, 3, 1)).unwrap();
-            g.joined(left, right, 2, 1..6)
+            g.concat_channels(left, right, 2, 1..6)
         }),
         ("convolution plus shortcut", |g, x, _| {
             let y = g.conv2d("other", x, Conv2dConfig::new(4, 1, 1)).unwrap();
