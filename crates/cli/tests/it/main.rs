@@ -10,6 +10,7 @@ mod data;
 mod edges;
 mod export;
 mod init;
+mod old_files;
 mod plans;
 mod project;
 mod reliability;
