@@ -107,7 +107,11 @@ fn run_avx512<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
     kernel.run(simd)
 }
 
-/// The name of the path in use, for logs and benches: architecture, element type, set.
+/// The name of the path in use, for logs, benches, checkpoints and caches: architecture, element
+/// type, set, and the generation of the arithmetic.
+///
+/// Two names are equal where all results are, bit for bit: whoever changes the order of a sum raises
+/// the generation. 2: `linear` is a blocked product (2026-11-30).
 ///
 /// ```
 /// let name = faculty_kernels::isa::name();
@@ -115,12 +119,12 @@ fn run_avx512<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
 /// ```
 pub fn name() -> &'static str {
     match Isa::active() {
-        Isa::Portable(_) if cfg!(target_arch = "x86_64") => "x86_64-f32-scalar",
-        Isa::Portable(_) if cfg!(target_arch = "aarch64") => "aarch64-f32-scalar",
-        Isa::Portable(_) => "other-f32-scalar",
+        Isa::Portable(_) if cfg!(target_arch = "x86_64") => "x86_64-f32-scalar-2",
+        Isa::Portable(_) if cfg!(target_arch = "aarch64") => "aarch64-f32-scalar-2",
+        Isa::Portable(_) => "other-f32-scalar-2",
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2(_) => "x86_64-f32-avx2",
+        Isa::Avx2(_) => "x86_64-f32-avx2-2",
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512(_) => "x86_64-f32-avx512",
+        Isa::Avx512(_) => "x86_64-f32-avx512-2",
     }
 }

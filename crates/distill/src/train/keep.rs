@@ -166,12 +166,12 @@ fn adopt(
     let then = &mut checkpoint.progress;
     check_same_run(folder.path(), &then.identity, &expected.identity, allowed)?;
     for (what, then, now) in [
-        ("version of faculty", &mut then.faculty, &expected.faculty),
-        ("kernels", &mut then.kernels, &expected.kernels),
+        ("another version of faculty", &mut then.faculty, &expected.faculty),
+        ("other kernels", &mut then.kernels, &expected.kernels),
     ] {
         if then != now {
             tell(Event::Warning(format!(
-                "the run resumes with another {what} ({now}, before {then}): the result may \
+                "the run resumes with {what} ({now}, before {then}): the result may \
                  differ in the last digits"
             )));
             then.clone_from(now);
