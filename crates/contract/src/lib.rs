@@ -14,6 +14,7 @@ mod needs;
 mod parts;
 mod sandbox;
 mod scale;
+mod setup;
 mod step;
 
 pub use class_cost::{ClassCost, ClassCostError};
@@ -25,4 +26,5 @@ pub use needs::Needs;
 pub use parts::{Connector, Write};
 pub use sandbox::{AfterStep, Point, Sandbox};
 pub use scale::Scale;
+pub use setup::Setup;
 pub use step::{ClassifierTensors, LearnerBatch, Step};

@@ -10,10 +10,16 @@ use crate::loss::{Loss, MapStep, MapTerm};
 use crate::needs::Needs;
 use crate::parts::{Connector, Write};
 use crate::sandbox::AfterStep;
+use crate::setup::Setup;
 use crate::step::Step;
 
 /// A distillation method with its constants.
 pub trait Method: Send + std::fmt::Debug {
+    /// What the method asks of the run as a whole.
+    fn setup(&self) -> Setup {
+        Setup::default()
+    }
+
     /// What the method reads in `epoch` (from 1).
     fn needs(&self, epoch: usize) -> Needs;
 
@@ -42,13 +48,6 @@ pub trait Method: Send + std::fmt::Debug {
     ) -> faculty_nets::Result<Network> {
         let _ = (teachers, seed);
         Ok(student)
-    }
-
-    /// Epochs of a first training, after which student and connectors begin anew, with a learning
-    /// rate that does so too; [`Method::parameters`] and [`Method::memory`] stay. The result is the
-    /// student of the second training.
-    fn restart_after(&self) -> Option<usize> {
-        None
     }
 
     /// Small trainable networks on the student's maps, trained with the student.
@@ -87,31 +86,10 @@ pub trait Method: Send + std::fmt::Debug {
         None
     }
 
-    /// Whether heads are mounted on all stages of all networks where a recipe names none.
-    fn mounts_heads(&self) -> bool {
-        false
-    }
-
-    /// Share of the training split that is held out for [`crate::Sandbox::exam`].
-    fn exam_share(&self) -> f64 {
-        0.0
-    }
-
-    /// Whether the method needs [`Method::prepare`], and so a validation split.
-    fn needs_profiles(&self) -> bool {
-        false
-    }
-
     /// Told once before training what the teachers did on the validation split, in their order; not
     /// called without such a part.
     fn prepare(&mut self, teachers: &[TeacherProfile]) {
         let _ = teachers;
-    }
-
-    /// Whether teachers keep classes of their own: then nothing is matched to the data's classes,
-    /// logits come as [`Step::own_logits`], and [`Method::prepare_classes`] is called.
-    fn own_classes(&self) -> bool {
-        false
     }
 
     /// Told once before training how far each teacher's classes are from the data's.
@@ -142,12 +120,6 @@ pub trait Method: Send + std::fmt::Debug {
     fn map_terms(&self, step: &MapStep<'_>, buffers: &mut Vec<Vec<f32>>) -> Vec<MapTerm> {
         let _ = (step, buffers);
         Vec::new()
-    }
-
-    /// Whether teacher weights depend on the teachers' maps. If not, they can be looked at on images
-    /// of which only the logits are known.
-    fn weights_read_maps(&self) -> bool {
-        true
     }
 
     /// The objective in one line with all constants, for the run log; `teachers` is K.

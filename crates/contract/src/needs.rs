@@ -7,7 +7,7 @@ use faculty_nets::Tap;
 pub struct Needs {
     /// Teacher logits.
     pub teacher_logits: bool,
-    /// Teacher logits over each teacher's own classes, see [`Method::own_classes`](crate::Method::own_classes).
+    /// Teacher logits over each teacher's own classes, see [`Setup::class_space`](crate::Setup::class_space).
     pub own_logits: bool,
     /// Each teacher's classifier.
     pub teacher_classifiers: bool,

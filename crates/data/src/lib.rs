@@ -42,7 +42,7 @@ mod sample_id;
 mod samples;
 mod split;
 mod splits;
-pub mod subset;
+mod subset;
 mod view;
 
 pub use dataset::{Dataset, DatasetInfo, SplitInfo};

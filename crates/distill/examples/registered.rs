@@ -21,7 +21,7 @@ use faculty_data::{DataError, Dataset, Format, FormatReader, ImageSet, ReadOptio
 use faculty_distill::comparison::{CheckedComparison, Comparison, ComparisonPlan, SIGNIFICANCE};
 use faculty_distill::losses::{mean_cross_entropy, weighted_kl};
 use faculty_distill::methods::{
-    self, Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights, Term,
+    self, Loss, Method, MethodInfo, Needs, Setup, Status, Step, TeacherWeights, Term,
 };
 use faculty_distill::recipe::{MethodSpec, OptionSpec, OptionValue, Range, Recipe};
 use faculty_distill::{CheckedRun, Start, open_dataset, train};
@@ -57,6 +57,10 @@ const ONLY_RIGHT: MethodInfo = MethodInfo {
 };
 
 impl Method for OnlyRight {
+    fn setup(&self) -> Setup {
+        Setup { weights_read_maps: false, ..Setup::default() }
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         Needs { teacher_logits: true, ..Needs::default() }
     }
@@ -73,10 +77,6 @@ impl Method for OnlyRight {
             ],
             teacher_weights: vec![TeacherWeights { level: "kd", weights }],
         }
-    }
-
-    fn weights_read_maps(&self) -> bool {
-        false
     }
 
     fn objective(&self, _teachers: usize) -> String {
@@ -218,8 +218,8 @@ fn compare(folder: &Path) -> Result<Comparison, Box<dyn Error>> {
     let stop = AtomicBool::new(false);
     for (name, network, epochs) in [("one", "resnet8x0.5", 3), ("two", "tiny-cnn", 1)] {
         let text = format!(
-            "[data]\npath = \"digits\"\n[student]\nnetwork = \"{network}\"\n[method]\nname = \"ce\"\n\
-             [train]\nepochs = {epochs}\n"
+            "[data]\npath = \"digits\"\ncrop_padding = 0\nflip = false\n[student]\nnetwork = \"{network}\"\n[method]\nname = \"ce\"\n\
+             [train]\nepochs = {epochs}\nbatch_size = 16\n"
         );
         let own = recipe(folder, &text)?;
         let run = CheckedRun::new(&own, &open_dataset(&own.data)?)?;
@@ -230,6 +230,8 @@ fn compare(folder: &Path) -> Result<Comparison, Box<dyn Error>> {
         r#"
         [data]
         path = "digits"
+        crop_padding = 0
+        flip = false
         views = 2
         [student]
         network = "tiny-cnn"
@@ -246,7 +248,8 @@ fn compare(folder: &Path) -> Result<Comparison, Box<dyn Error>> {
         name = "only-right"
         temperature = 2.0
         [train]
-        epochs = 3
+        epochs = 4
+        batch_size = 16
         [cache]
         path = "cache"
         "#,

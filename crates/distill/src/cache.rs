@@ -58,7 +58,7 @@ fn maps(recipe: &Recipe) -> CacheMaps {
 /// What the teachers are asked for beside their logits: that, and what class costs are made of.
 pub(crate) fn taps_of_run(method: &dyn Method, epochs: usize) -> Vec<Tap> {
     let mut taps = needs_of_run(method, epochs).teacher_taps;
-    if method.own_classes() && !taps.contains(&Tap::Pooled) {
+    if method.setup().class_space == ClassSpace::Teacher && !taps.contains(&Tap::Pooled) {
         taps.push(Tap::Pooled);
     }
     taps
@@ -88,7 +88,7 @@ pub(crate) fn check_maps(method: &recipe::Method, epochs: usize, maps: CacheMaps
 
 /// What all these methods read the teachers' logits over: a cache holds one of the two.
 fn class_space(own: &[recipe::Method]) -> Result<ClassSpace> {
-    let of = |own: &recipe::Method| Ok(ClassSpace::of(methods::build(own)?.as_ref()));
+    let of = |own: &recipe::Method| Ok(methods::build(own)?.setup().class_space);
     let all = own.iter().map(of).collect::<Result<Vec<ClassSpace>>>()?;
     let first = all.first().copied().unwrap_or(ClassSpace::Dataset);
     match all.iter().position(|own| *own != first) {

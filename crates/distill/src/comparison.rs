@@ -482,7 +482,7 @@ fn mark_live(compared: &mut [Compared], epochs: usize) -> Result<()> {
     let kind = |own: &Compared| {
         let method = methods::build(&own.method)?;
         let learns = needs_of_run(method.as_ref(), epochs).learning_teachers;
-        Ok((own.teachers.is_empty(), learns, ClassSpace::of(method.as_ref())))
+        Ok((own.teachers.is_empty(), learns, method.setup().class_space))
     };
     let kinds = compared.iter().map(kind).collect::<Result<Vec<_>>>()?;
     let shared = kinds.contains(&(false, false, ClassSpace::Dataset));

@@ -3,6 +3,7 @@
 //! Computed once, at the end of the run: one more pass of the student over the part of the final
 //! numbers, and one of student and teachers over the part on which the teachers were measured.
 
+use faculty_contract::ClassSpace;
 use faculty_data::{BatchLoader, LoaderConfig, Split, ViewSettings};
 use faculty_nets::{Inference, Network};
 use faculty_records::report_data::{
@@ -57,7 +58,8 @@ pub(crate) fn collect(subject: ReportInputs<'_>) -> Result<ReportData> {
         (None, None) => None,
     };
     // Answers over other classes are neither right nor wrong.
-    let of_the_data = !subject.teachers.is_empty() && !subject.learner.method().own_classes();
+    let of_the_data = !subject.teachers.is_empty()
+        && subject.learner.method().setup().class_space == ClassSpace::Dataset;
     let teachers = match measured {
         Some((part, name)) if of_the_data && !part.is_empty() => {
             Some(teachers_detail(subject, part, name)?)

@@ -62,7 +62,7 @@ impl CheckedRun {
     /// # Errors
     /// When anything is missing, damaged or does not fit; nothing has been written then. Heads that
     /// the recipe mounts are found trained, and a cache complete: [`heads::mount`] and
-    /// [`CachePlan::build`] come first.
+    /// [`faculty_teachers::cache::CachePlan::build`] come first.
     pub fn new(recipe: &Recipe, dataset: &Dataset) -> Result<Self> {
         Self::sharing(recipe, dataset, &mut TeacherPool::default())
     }
@@ -96,14 +96,14 @@ impl CheckedRun {
 
         let whole = needs_of_run(method.as_ref(), recipe.train.epochs);
         check_batches(info.spec.name, &whole, &recipe.train)?;
-        if let Some(first) = method.restart_after()
+        if let Some(first) = method.setup().restart_after
             && first >= recipe.train.epochs
         {
             let (method, epochs) = (info.spec.name, recipe.train.epochs);
             return Err(Error::NoSecondTraining { method, first, epochs });
         }
-        let class_space = ClassSpace::of(method.as_ref());
-        let exam = match method.exam_share() {
+        let class_space = method.setup().class_space;
+        let exam = match method.setup().exam_share {
             0.0 => None,
             share => Some(hold_out(&mut data, share, recipe)?),
         };
@@ -207,7 +207,7 @@ impl CheckedRun {
             learner = learner.with_teachers(learning, Exam::new(&exam, &data.views)?);
         }
         let mut settings = Settings::of(recipe, recipe_text);
-        settings.schedule.restart_after = learner.method().restart_after();
+        settings.schedule.restart_after = learner.method().setup().restart_after;
         let memory = MemoryNeed::of(&learner, &settings, kept);
         memory.check(memory::available())?;
         Ok(Self { learner, teachers, data, settings, card, identity, allowed: None, memory })
@@ -262,7 +262,7 @@ fn prepare(
     }
     if data.validation.is_some() {
         method.prepare(&profiles);
-    } else if method.needs_profiles() {
+    } else if method.setup().needs_profiles {
         // The test split must not weigh teachers.
         return Err(Error::NeedsValidation { method: name });
     }

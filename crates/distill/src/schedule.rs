@@ -31,7 +31,7 @@ pub struct Schedule {
     /// Length of the run.
     pub epochs: usize,
     /// Epochs of a first training, after which a second one begins anew, see
-    /// [`crate::methods::Method::restart_after`]. Each of both goes through the whole course, in the
+    /// [`crate::methods::Setup::restart_after`]. Each of both goes through the whole course, in the
     /// epochs that it has.
     pub restart_after: Option<usize>,
 }

@@ -62,7 +62,7 @@ impl Learner {
         let connectors = connectors(method.as_ref(), &shapes, seed)
             .map(|(tap, network)| (tap, Trained::new(network, compute)))
             .collect();
-        let initial = method.restart_after().map(|_| student.clone());
+        let initial = method.setup().restart_after.map(|_| student.clone());
         let parameters = method.parameters(&shapes);
         let parameters = (!parameters.is_empty()).then(|| {
             let graph = Graph::of_parameters(parameters);
@@ -205,7 +205,7 @@ impl Learner {
         self.method.mean_logits(&self.memory.read())
     }
 
-    /// Puts student and connectors back to where they began, for [`Method::restart_after`].
+    /// Puts student and connectors back to where they began, for [`faculty_contract::Setup::restart_after`].
     pub fn restart(&mut self) {
         if let Some(initial) = &self.initial {
             self.student.begin(initial.clone());

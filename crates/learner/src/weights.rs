@@ -26,7 +26,7 @@ impl Learner {
     #[must_use]
     pub fn weight_probe(&self, epoch: usize) -> Option<WeightProbe<'_>> {
         let needs = self.method.needs(epoch);
-        let reads_maps = !needs.teacher_taps.is_empty() && self.method.weights_read_maps();
+        let reads_maps = !needs.teacher_taps.is_empty() && self.method.setup().weights_read_maps;
         // Memories go by the numbers of training samples, which these are not.
         let by_number = needs.sample_numbers || !self.memory.read().is_empty();
         if !needs.teacher_logits || reads_maps || by_number {

@@ -17,8 +17,8 @@ use crate::weighting::{Confidence, Entropy, MaxProbability, Weighting};
 use crate::{
     Connector, Loss, MapStep, MapTerm, Method, Needs, Shapes, Step, TeacherWeights, known,
 };
-use faculty_contract::ClassCost;
 use faculty_contract::TeacherProfile;
+use faculty_contract::{ClassCost, ClassSpace, Setup};
 use faculty_contract::{TeacherTraits, Write};
 use faculty_nets::Tap;
 use faculty_recipe::{self as recipe, OptionValue};
@@ -58,7 +58,7 @@ pub fn check(spec: &recipe::Method, shapes: &Shapes, epochs: usize) -> Result<()
             "the term comes with steps of its own"
         } else if holds && trains {
             "it holds its trained values in some epochs, and the term trains some too"
-        } else if base.own_classes() && part.rule.is_some() {
+        } else if base.setup().class_space == ClassSpace::Teacher && part.rule.is_some() {
             "its teachers answer over classes of their own, so nobody can say how right they are"
         } else {
             continue;
@@ -187,6 +187,10 @@ fn picked<T: Clone>(values: &[T], all: &[Tap], own: &[Tap]) -> Vec<T> {
 }
 
 impl Method for Combination {
+    fn setup(&self) -> Setup {
+        self.base.method.setup()
+    }
+
     fn needs(&self, epoch: usize) -> Needs {
         let base = self.base.method.needs(epoch);
         let terms = self.terms.iter().map(|term| term.needs(epoch));
@@ -218,10 +222,6 @@ impl Method for Combination {
         self.base.method.student(student, teachers, seed)
     }
 
-    fn restart_after(&self) -> Option<usize> {
-        self.base.method.restart_after()
-    }
-
     fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
         self.named(|method| method.parameters(shapes))
     }
@@ -230,24 +230,8 @@ impl Method for Combination {
         self.named(|method| method.memory(shapes, samples))
     }
 
-    fn needs_profiles(&self) -> bool {
-        self.base.method.needs_profiles()
-    }
-
     fn prepare(&mut self, teachers: &[TeacherProfile]) {
         self.base.method.prepare(teachers);
-    }
-
-    fn weights_read_maps(&self) -> bool {
-        self.base.method.weights_read_maps()
-    }
-
-    fn mounts_heads(&self) -> bool {
-        self.base.method.mounts_heads()
-    }
-
-    fn own_classes(&self) -> bool {
-        self.base.method.own_classes()
     }
 
     fn prepare_classes(&mut self, costs: Vec<ClassCost>) {

@@ -76,7 +76,7 @@ impl MethodInfo {
             say(true, &if last { format!("{name} if there is one") } else { name });
         }
         say(needs.teacher_classifiers, "classifiers");
-        say(method.needs_profiles(), "a validation split");
+        say(method.setup().needs_profiles, "a validation split");
         say(needs.full_batches, "full batches");
         say(needs.trained_parts, "trained parts");
         if words.is_empty() { "labels only".to_owned() } else { words.join(", ") }

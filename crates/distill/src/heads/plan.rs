@@ -180,7 +180,7 @@ fn requested(recipe: &Recipe) -> Result<Vec<Option<Heads>>> {
         return Ok(vec![None; own.len()]);
     };
     let there = |teacher: &recipe::Teacher| teacher.heads.is_some() || teacher.head.is_some();
-    if recipe.teachers.iter().any(there) || !info.with_defaults().mounts_heads() {
+    if recipe.teachers.iter().any(there) || !info.with_defaults().setup().mounts_heads {
         return Ok(own);
     }
     if recipe.teachers.iter().all(|teacher| teacher.network.is_none()) {

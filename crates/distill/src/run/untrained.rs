@@ -43,7 +43,7 @@ pub(crate) fn check_untrained(recipe: &Recipe, data: &RunData, dataset: &Dataset
     let student = method.student(student, &traits, recipe.seed)?;
     let shapes = Shapes::of(&student, &traits, recipe.train.batch_size);
     methods::check_combination(&recipe.method, &shapes, recipe.train.epochs)?;
-    if method.needs_profiles() && data.validation.is_none() {
+    if method.setup().needs_profiles && data.validation.is_none() {
         return Err(Error::NeedsValidation { method: info.spec.name });
     }
     Ok(())

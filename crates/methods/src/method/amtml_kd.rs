@@ -46,6 +46,7 @@ use crate::shared::output_layer::task;
 use crate::{
     Connector, Loss, Method, MethodInfo, Needs, Shapes, Status, Step, TeacherWeights, Term,
 };
+use faculty_contract::Setup;
 use faculty_contract::losses::{kl_from_log_target, log_mixture};
 use faculty_nets::Tap;
 use faculty_recipe::{MethodSpec, OptionSpec, OptionValue, Range};
@@ -187,6 +188,13 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for AmtmlKd {
+    fn setup(&self) -> Setup {
+        Setup {
+            restart_after: (self.config.learn_epochs > 0).then_some(self.config.learn_epochs),
+            ..Setup::default()
+        }
+    }
+
     fn needs(&self, epoch: usize) -> Needs {
         let levels = self.levels();
         let pooled = Needs { student_taps: vec![Tap::Pooled], ..Needs::default() };
@@ -201,10 +209,6 @@ impl Method for AmtmlKd {
             ..Needs::default()
         };
         needs.union(pooled)
-    }
-
-    fn restart_after(&self) -> Option<usize> {
-        (self.config.learn_epochs > 0).then_some(self.config.learn_epochs)
     }
 
     fn connectors(&self, shapes: &Shapes) -> Vec<Connector> {

@@ -20,6 +20,7 @@ use crate::shared::options::{ALPHA, TEMPERATURE, number};
 use crate::shared::output_layer::{OutputConfig, task_and_kd};
 use crate::weighting::{Single, Weighting as _};
 use crate::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights};
+use faculty_contract::Setup;
 use faculty_contract::TeacherProfile;
 use faculty_contract::losses::weighted_kl;
 use faculty_recipe::MethodSpec;
@@ -40,12 +41,12 @@ impl BestTeacher {
 }
 
 impl Method for BestTeacher {
-    fn needs(&self, _epoch: usize) -> Needs {
-        Needs { teacher_logits: true, ..Needs::default() }
+    fn setup(&self) -> Setup {
+        Setup { needs_profiles: true, ..Setup::default() }
     }
 
-    fn needs_profiles(&self) -> bool {
-        true
+    fn needs(&self, _epoch: usize) -> Needs {
+        Needs { teacher_logits: true, ..Needs::default() }
     }
 
     fn prepare(&mut self, teachers: &[TeacherProfile]) {

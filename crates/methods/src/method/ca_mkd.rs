@@ -47,6 +47,7 @@ use crate::{
     ClassifierTensors, Connector, Loss, MapStep, MapTerm, Method, MethodInfo, Needs, Scale, Shapes,
     Status, Step, TeacherWeights, Term,
 };
+use faculty_contract::Setup;
 use faculty_contract::losses::maps::{MapValues, head_costs, weighted_errors};
 use faculty_contract::losses::{cross_entropy, mean_cross_entropy, weighted_kl};
 use faculty_nets::FrozenClassifier;
@@ -277,6 +278,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for CaMkd {
+    fn setup(&self) -> Setup {
+        Setup { weights_read_maps: false, ..Setup::default() }
+    }
+
     fn needs(&self, epoch: usize) -> Needs {
         let intermediate = self.uses_intermediate(epoch);
         let maps = |tap: Tap| if intermediate { vec![tap] } else { Vec::new() };
@@ -352,10 +357,6 @@ impl Method for CaMkd {
             gradients: errors.gradients,
             teacher_weights: weights,
         }]
-    }
-
-    fn weights_read_maps(&self) -> bool {
-        false
     }
 
     fn objective(&self, teachers: usize) -> String {

@@ -23,6 +23,7 @@ use crate::shared::options::{ALPHA, TEMPERATURE, flag, number, option};
 use crate::shared::output_layer::task_and_kd;
 use crate::weighting::{CalibratedConfidence as Rule, Weighting as _};
 use crate::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights};
+use faculty_contract::Setup;
 use faculty_contract::TeacherProfile;
 use faculty_contract::losses::weighted_kl;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
@@ -60,12 +61,12 @@ impl CalibratedConfidence {
 }
 
 impl Method for CalibratedConfidence {
-    fn needs(&self, _epoch: usize) -> Needs {
-        Needs { teacher_logits: true, ..Needs::default() }
+    fn setup(&self) -> Setup {
+        Setup { needs_profiles: true, ..Setup::default() }
     }
 
-    fn needs_profiles(&self) -> bool {
-        true
+    fn needs(&self, _epoch: usize) -> Needs {
+        Needs { teacher_logits: true, ..Needs::default() }
     }
 
     fn prepare(&mut self, teachers: &[TeacherProfile]) {

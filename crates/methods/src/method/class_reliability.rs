@@ -23,6 +23,7 @@ use crate::shared::options::{ALPHA, TEMPERATURE, number, option};
 use crate::shared::output_layer::task_and_weighted_kd;
 use crate::weighting::{ClassReliability as Rule, Weighting as _};
 use crate::{Loss, Method, MethodInfo, Needs, Status, Step};
+use faculty_contract::Setup;
 use faculty_contract::TeacherProfile;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -78,12 +79,12 @@ fn smoothed(teacher: &TeacherProfile, smoothing: f64) -> Vec<f64> {
 }
 
 impl Method for ClassReliability {
-    fn needs(&self, _epoch: usize) -> Needs {
-        Needs { teacher_logits: true, ..Needs::default() }
+    fn setup(&self) -> Setup {
+        Setup { needs_profiles: true, ..Setup::default() }
     }
 
-    fn needs_profiles(&self) -> bool {
-        true
+    fn needs(&self, _epoch: usize) -> Needs {
+        Needs { teacher_logits: true, ..Needs::default() }
     }
 
     fn prepare(&mut self, teachers: &[TeacherProfile]) {

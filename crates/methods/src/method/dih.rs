@@ -23,6 +23,7 @@
 use crate::shared::options::{number, option, temperature, word};
 use crate::weighting::{Uniform, Weighting as _};
 use crate::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights, Term};
+use faculty_contract::Setup;
 use faculty_contract::losses::{mean_cross_entropy, weighted_kl};
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -120,12 +121,12 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for Dih {
-    fn needs(&self, _epoch: usize) -> Needs {
-        Needs { teacher_logits: true, ..Needs::default() }
+    fn setup(&self) -> Setup {
+        Setup { mounts_heads: true, ..Setup::default() }
     }
 
-    fn mounts_heads(&self) -> bool {
-        true
+    fn needs(&self, _epoch: usize) -> Needs {
+        Needs { teacher_logits: true, ..Needs::default() }
     }
 
     fn loss(&self, step: &Step) -> Loss {

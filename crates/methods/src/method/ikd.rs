@@ -33,6 +33,7 @@ use faculty_nets::weights::StateDict;
 use crate::shared::bilevel::{gradient_by_teacher_logits, probe_step};
 use crate::shared::options::{OURS, number, option, temperature};
 use crate::{Kd, KdConfig, Loss, Method, MethodInfo, Needs, Shapes, Status, Step};
+use faculty_contract::Setup;
 use faculty_contract::losses::numbers;
 use faculty_contract::{AfterStep, Sandbox};
 use faculty_recipe::{MethodSpec, OptionValue, Range};
@@ -170,12 +171,12 @@ fn log_softmax(logits: &[f32], tau: f64) -> Vec<f64> {
 }
 
 impl Method for Ikd {
-    fn needs(&self, _epoch: usize) -> Needs {
-        Needs { teacher_logits: true, learning_teachers: true, ..Needs::default() }
+    fn setup(&self) -> Setup {
+        Setup { exam_share: self.config.exam_share, ..Setup::default() }
     }
 
-    fn exam_share(&self) -> f64 {
-        self.config.exam_share
+    fn needs(&self, _epoch: usize) -> Needs {
+        Needs { teacher_logits: true, learning_teachers: true, ..Needs::default() }
     }
 
     fn after_step(&self, _shapes: &Shapes) -> Option<Box<dyn AfterStep>> {

@@ -38,6 +38,7 @@ use crate::shared::output_layer::task;
 use crate::{Loss, Method, MethodInfo, Needs, PREPARED, Status, Step, Term, entropic_transport};
 use faculty_contract::class_cost::{ClassCost, probabilities};
 use faculty_contract::losses::{numbers, with_gradient};
+use faculty_contract::{ClassSpace, Setup};
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
 /// Constants of [`Ot`].
@@ -116,12 +117,12 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for Ot {
-    fn needs(&self, _epoch: usize) -> Needs {
-        Needs { own_logits: true, ..Needs::default() }
+    fn setup(&self) -> Setup {
+        Setup { class_space: ClassSpace::Teacher, ..Setup::default() }
     }
 
-    fn own_classes(&self) -> bool {
-        true
+    fn needs(&self, _epoch: usize) -> Needs {
+        Needs { own_logits: true, ..Needs::default() }
     }
 
     fn prepare_classes(&mut self, costs: Vec<ClassCost>) {

@@ -1,0 +1,41 @@
+//! What a method asks of a run as a whole.
+
+use crate::class_space::ClassSpace;
+
+/// What a method asks of a run as a whole: plain facts, the same at every time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Setup {
+    /// Epochs of a first training, after which student and connectors begin anew, with a learning
+    /// rate that does so too; [`Method::parameters`](crate::Method::parameters) and
+    /// [`Method::memory`](crate::Method::memory) stay. The result is the student of the second
+    /// training. `None`: there is one.
+    pub restart_after: Option<usize>,
+    /// Whether heads are mounted on all stages of all networks where a recipe names none.
+    pub mounts_heads: bool,
+    /// Share of the training split that is held out for [`Sandbox::exam`](crate::Sandbox::exam),
+    /// from 0 to below 1.
+    pub exam_share: f64,
+    /// Whether it needs [`Method::prepare`](crate::Method::prepare), and so a validation split.
+    pub needs_profiles: bool,
+    /// Which classes the teachers' logits are over. With [`ClassSpace::Teacher`] nothing is matched
+    /// to the data's classes, logits come as [`Step::own_logits`](crate::Step::own_logits), and
+    /// [`Method::prepare_classes`](crate::Method::prepare_classes) is called.
+    pub class_space: ClassSpace,
+    /// Whether teacher weights depend on the teachers' maps. If not, they can be looked at on
+    /// samples of which only the logits are known.
+    pub weights_read_maps: bool,
+}
+
+impl Default for Setup {
+    /// Of a method that learns from logits, or from logits and maps, in one training.
+    fn default() -> Self {
+        Self {
+            restart_after: None,
+            mounts_heads: false,
+            exam_share: 0.0,
+            needs_profiles: false,
+            class_space: ClassSpace::Dataset,
+            weights_read_maps: true,
+        }
+    }
+}
