@@ -12,9 +12,11 @@
 use std::fmt::Debug;
 
 use burn::Tensor;
+use burn::tensor::Int;
 
 use crate::op::link::{Constants, Link};
 use crate::parameter::ParameterId;
+use crate::pattern::ActivationPattern;
 use crate::shape::MapShape;
 
 pub(crate) mod batch_norm;
@@ -101,12 +103,15 @@ pub(crate) struct OpState {
     pub(crate) floats: [Vec<f32>; 2],
     /// Positions of the maxima of max pooling.
     pub(crate) indices: Vec<u32>,
+    /// The value behind ReLU in the recorded pass.
+    pub(crate) gate: Vec<f32>,
 }
 
 impl OpState {
     /// Numbers of four bytes that it holds.
     pub(crate) fn capacity(&self) -> usize {
-        self.floats.iter().map(Vec::capacity).sum::<usize>() + self.indices.capacity()
+        let floats = self.floats.iter().chain([&self.gate]).map(Vec::capacity);
+        floats.sum::<usize>() + self.indices.capacity()
     }
 }
 
@@ -123,6 +128,7 @@ pub(crate) struct ForwardStep<'a> {
     pub(crate) state: &'a mut OpState,
     /// Whether batch norm takes the running statistics, and leaves them.
     pub(crate) frozen_statistics: bool,
+    pub(crate) pattern: ActivationPattern,
 }
 
 /// Where the gradient by one input goes.
@@ -149,6 +155,8 @@ pub(crate) struct BackwardStep<'a> {
     pub(crate) state: &'a OpState,
     /// As in the forward pass.
     pub(crate) frozen_statistics: bool,
+    /// As in the forward pass.
+    pub(crate) pattern: ActivationPattern,
 }
 
 /// The tensors of one step in burn operations.
@@ -159,6 +167,9 @@ pub(crate) struct BurnStep<'a> {
     pub(crate) parameters: &'a [Tensor<1>],
     /// All running statistics of the network.
     pub(crate) buffers: &'a mut [Vec<f32>],
+    pub(crate) pattern: ActivationPattern,
+    /// What the recorded pass decided: 1 where ReLU passed, or positions of maxima in their planes.
+    pub(crate) decided: &'a mut Option<Tensor<4, Int>>,
 }
 
 /// The values of a network that is frozen.

@@ -2,6 +2,7 @@
 
 use crate::network::Network;
 use crate::parameter::ValueId;
+use crate::pattern::ActivationPattern;
 use faculty_inputs::Input;
 
 mod burn;
@@ -36,6 +37,14 @@ impl Run {
         match self {
             Self::Kernels(run) => run.forward(network, input, batch),
             Self::Burn(run) => run.forward(network, input, batch),
+        }
+    }
+
+    /// As [`TrainingRun::set_pattern`].
+    pub fn set_pattern(&mut self, pattern: ActivationPattern) {
+        match self {
+            Self::Kernels(run) => run.set_pattern(pattern),
+            Self::Burn(run) => run.set_pattern(pattern),
         }
     }
 

@@ -8,11 +8,12 @@ use faculty_kernels::batch_norm::{
 };
 
 use super::{
-    BackwardStep, BurnStep, ForwardStep, FrozenNorm, FrozenOp, MOST_INPUTS, Op, ReadBack, Site,
-    Values,
+    BackwardStep, BurnStep, ForwardStep, FrozenNorm, FrozenOp, MOST_INPUTS, Op, OpState, ReadBack,
+    Site, Values,
 };
 use crate::op::link::{Constants, Link};
 use crate::parameter::{BufferId, ParameterId};
+use crate::pattern::ActivationPattern;
 
 /// Batch-norm epsilon of every network here (PyTorch's default).
 pub const BATCH_NORM_EPSILON: f32 = 1e-5;
@@ -67,7 +68,9 @@ impl Op for BatchNorm {
             step;
         let [gamma, beta] = [self.gamma, self.beta].map(|id| parameters[id.0].as_slice());
         let residual = self.residual.then_some(residual);
-        let [mean, variance] = &mut state.floats;
+        let held = self.relu && step.pattern == ActivationPattern::Held;
+        let relu = self.relu && !held;
+        let OpState { floats: [mean, variance], gate, .. } = state;
         if step.frozen_statistics {
             mean.clone_from(&buffers[self.running_mean.0]);
             variance.clone_from(&buffers[self.running_variance.0]);
@@ -80,27 +83,35 @@ impl Op for BatchNorm {
                 variance,
                 BATCH_NORM_EPSILON,
                 residual,
-                self.relu,
+                relu,
                 output,
             );
-            return;
+        } else {
+            mean.resize(site.output.channels, 0.0);
+            variance.resize(site.output.channels, 0.0);
+            batch_norm_train(
+                &shape(site),
+                input,
+                gamma,
+                beta,
+                BATCH_NORM_EPSILON,
+                residual,
+                relu,
+                output,
+                mean,
+                variance,
+            );
+            blend(&mut buffers[self.running_mean.0], mean, 1.0);
+            blend(&mut buffers[self.running_variance.0], variance, unbiased(site));
         }
-        mean.resize(site.output.channels, 0.0);
-        variance.resize(site.output.channels, 0.0);
-        batch_norm_train(
-            &shape(site),
-            input,
-            gamma,
-            beta,
-            BATCH_NORM_EPSILON,
-            residual,
-            self.relu,
-            output,
-            mean,
-            variance,
-        );
-        blend(&mut buffers[self.running_mean.0], mean, 1.0);
-        blend(&mut buffers[self.running_variance.0], variance, unbiased(site));
+        if held {
+            assert_eq!(gate.len(), output.len(), "a pattern is held on a batch of its size");
+            let cut = output.iter_mut().zip(gate).filter(|(_, gate)| **gate <= 0.0);
+            cut.for_each(|(value, _)| *value = 0.0);
+        } else if relu && step.pattern == ActivationPattern::Recorded {
+            gate.clear();
+            gate.extend_from_slice(output);
+        }
     }
 
     fn backward(&self, site: &Site, step: BackwardStep<'_>) {
@@ -108,6 +119,9 @@ impl Op for BatchNorm {
         let [by_input, by_residual] = by_inputs.map(|target| target.map(|target| target.values));
         let gate = match (self.relu, self.residual) {
             (false, _) => ReluGate::Open,
+            (true, _) if step.pattern == ActivationPattern::Held => {
+                ReluGate::Output(&step.state.gate)
+            }
             (true, false) => ReluGate::Beta(&parameters[self.beta.0]),
             (true, true) => ReluGate::Output(output),
         };
@@ -170,7 +184,18 @@ impl Op for BatchNorm {
             .map(|id| step.parameters[id.0].clone().reshape([1, site.output.channels, 1, 1]));
         let result = centred / (variance + BATCH_NORM_EPSILON).sqrt() * gamma + beta;
         let result = inputs.next().map_or(result.clone(), |residual| result + residual);
-        if self.relu { relu(result) } else { result }
+        match step.pattern {
+            _ if !self.relu => result,
+            ActivationPattern::Free => relu(result),
+            ActivationPattern::Recorded => {
+                *step.decided = Some(result.clone().detach().greater_elem(0.0).int());
+                relu(result)
+            }
+            ActivationPattern::Held => {
+                let passed = step.decided.clone().expect("a pattern is held that was recorded");
+                result * passed.float()
+            }
+        }
     }
 }
 

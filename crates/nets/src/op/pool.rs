@@ -1,12 +1,13 @@
 //! The largest value, or the mean with padding counted as zeros, of every window.
 
 use burn::Tensor;
-use burn::tensor::module::{avg_pool2d, max_pool2d};
+use burn::tensor::module::{avg_pool2d, max_pool2d, max_pool2d_with_indices};
 use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
 use faculty_kernels::pool::{self, PoolShape, avg_pool2d_backward, max_pool2d_backward};
 
 use super::{BackwardStep, BurnStep, ForwardStep, FrozenOp, MOST_INPUTS, Op, Site, Values};
 use crate::op::link::{Constants, Link};
+use crate::pattern::ActivationPattern;
 use crate::shape::Window;
 
 /// What pooling makes of a window.
@@ -53,7 +54,16 @@ impl Op for Pool {
     }
 
     fn forward(&self, site: &Site, step: ForwardStep<'_>) {
-        self.compute(site, step.inputs[0], step.output, &mut step.state.indices);
+        let ForwardStep { inputs: [input, _], output, state, pattern, .. } = step;
+        if self.kind == PoolKind::Max && pattern == ActivationPattern::Held {
+            let (shape, maxima) = (self.shape(site), &state.indices);
+            assert_eq!(maxima.len(), output.len(), "a pattern is held on a batch of its size");
+            let planes = input.chunks(shape.in_plane()).zip(maxima.chunks(shape.out_plane()));
+            let values = planes.flat_map(|(plane, at)| at.iter().map(|&at| plane[at as usize]));
+            output.iter_mut().zip(values).for_each(|(output, value)| *output = value);
+            return;
+        }
+        self.compute(site, input, output, &mut state.indices);
     }
 
     fn backward(&self, site: &Site, step: BackwardStep<'_>) {
@@ -80,7 +90,20 @@ impl Op for Pool {
                 let options = MaxPoolOptions::new([kernel; 2])
                     .with_stride([stride; 2])
                     .with_padding([padding; 2]);
-                max_pool2d(input, options)
+                match step.pattern {
+                    ActivationPattern::Free => max_pool2d(input, options),
+                    ActivationPattern::Recorded => {
+                        let (maxima, positions) = max_pool2d_with_indices(input, options);
+                        *step.decided = Some(positions);
+                        maxima
+                    }
+                    ActivationPattern::Held => {
+                        let at = step.decided.clone().expect("a pattern is held that was recorded");
+                        let dims = at.dims();
+                        let values = input.flatten::<3>(2, 3).gather(2, at.flatten::<3>(2, 3));
+                        values.reshape(dims)
+                    }
+                }
             }
             PoolKind::Average => {
                 let options = AvgPoolOptions::new([kernel; 2])

@@ -6,12 +6,13 @@
 //! gradients back.
 
 use burn::Tensor;
-use burn::tensor::{Device, TensorData};
+use burn::tensor::{Device, Int, TensorData};
 use faculty_inputs::Input;
 
 use crate::network::Network;
 use crate::op::BurnStep;
 use crate::parameter::ValueId;
+use crate::pattern::ActivationPattern;
 use crate::shape::MapShape;
 
 /// One network's current training step on a burn device.
@@ -22,6 +23,9 @@ pub struct BurnRun {
     parameters: Vec<Tensor<1>>,
     /// `[batch, channels, height, width]` of every node, on the tape.
     values: Vec<Tensor<4>>,
+    pattern: ActivationPattern,
+    /// Of every node, what it decided in the recorded pass.
+    decided: Vec<Option<Tensor<4, Int>>>,
     /// The values that may be read, on the host.
     kept: Vec<(ValueId, Vec<f32>)>,
     gradients: Vec<Vec<f32>>,
@@ -36,6 +40,8 @@ impl BurnRun {
             batch: 0,
             parameters: Vec::new(),
             values: Vec::new(),
+            pattern: ActivationPattern::Free,
+            decided: Vec::new(),
             kept: Vec::new(),
             gradients: Vec::new(),
         }
@@ -60,6 +66,7 @@ impl BurnRun {
             .map(|values| vector(values, &self.device).require_grad())
             .collect();
         self.values.clear();
+        self.decided.resize(graph.nodes.len(), None);
         for (index, node) in graph.nodes.iter().enumerate() {
             let mut inputs: Vec<Tensor<4>> =
                 node.inputs.iter().map(|id| self.values[id.0].clone()).collect();
@@ -68,13 +75,23 @@ impl BurnRun {
                 let data = TensorData::new(input.to_vec(), self.dims(node.shape));
                 inputs.push(Tensor::from_data(data, &self.device).require_grad());
             }
-            let step =
-                BurnStep { inputs, parameters: &self.parameters, buffers: &mut network.buffers };
+            let step = BurnStep {
+                inputs,
+                parameters: &self.parameters,
+                buffers: &mut network.buffers,
+                pattern: self.pattern,
+                decided: &mut self.decided[index],
+            };
             let value = node.op.burn(&graph.site(index, batch), step);
             self.values.push(value);
         }
         let kept = graph.readable().into_iter();
         self.kept = kept.map(|id| (id, numbers(self.values[id.0].clone()))).collect();
+    }
+
+    /// As [`crate::TrainingRun::set_pattern`].
+    pub fn set_pattern(&mut self, pattern: ActivationPattern) {
+        self.pattern = pattern;
     }
 
     fn dims(&self, shape: MapShape) -> [usize; 4] {

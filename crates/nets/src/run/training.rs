@@ -16,6 +16,7 @@ use crate::graph::Graph;
 use crate::network::Network;
 use crate::op::{ForwardStep, OpState};
 use crate::parameter::ValueId;
+use crate::pattern::ActivationPattern;
 use plan::StepPlan;
 
 /// Memory and results of one network's current training step. Memory is planned for the graph and
@@ -25,6 +26,7 @@ pub struct TrainingRun {
     batch: usize,
     /// Whether batch norm takes the running statistics, and leaves them.
     frozen_statistics: bool,
+    pattern: ActivationPattern,
     plan: Option<Arc<StepPlan>>,
     memory: Memory,
     /// What each node keeps for the backward pass beside values.
@@ -81,11 +83,23 @@ impl TrainingRun {
         }
     }
 
+    /// Sets what the next forward passes do with the activation pattern.
+    ///
+    /// # Panics
+    /// Forward passes panic when they hold a pattern that no pass of a batch of their size has recorded.
+    pub fn set_pattern(&mut self, pattern: ActivationPattern) {
+        self.pattern = pattern;
+    }
+
     fn plan_for(&mut self, graph: &Arc<Graph>) -> Arc<StepPlan> {
         match &self.plan {
             Some(plan) if Arc::ptr_eq(&plan.graph, graph) => plan.clone(),
             _ => {
-                *self = Self { frozen_statistics: self.frozen_statistics, ..Self::default() };
+                *self = Self {
+                    frozen_statistics: self.frozen_statistics,
+                    pattern: self.pattern,
+                    ..Self::default()
+                };
                 self.plan.insert(Arc::new(StepPlan::new(graph))).clone()
             }
         }
@@ -112,6 +126,7 @@ impl TrainingRun {
             buffers: &mut network.buffers,
             state: &mut self.states[index],
             frozen_statistics: self.frozen_statistics,
+            pattern: self.pattern,
         };
         node.op.forward(&graph.site(index, batch), step);
     }

@@ -6,6 +6,7 @@ mod burn_agreement;
 mod gradients;
 mod networks;
 mod onnx;
+mod patterns;
 mod table;
 mod weight_files;
 mod zip_files;

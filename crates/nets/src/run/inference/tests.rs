@@ -6,6 +6,7 @@ use faculty_testkit::{Tolerance, assert_close};
 use super::*;
 use crate::networks::{NETWORKS, NetworkInfo};
 use crate::op::{ForwardStep, OpState};
+use crate::pattern::ActivationPattern;
 use crate::shape::MapShape;
 
 /// Numbers in ±1 that look random, the same on every machine.
@@ -53,6 +54,7 @@ fn evaluate(network: &Network, input: &[f32], batch: usize) -> Vec<Vec<f32>> {
             buffers: &mut network.buffers,
             state: &mut OpState::default(),
             frozen_statistics: true,
+            pattern: ActivationPattern::Free,
         };
         node.op.forward(&graph.site(index, batch), step);
         values.push(output);

@@ -136,6 +136,7 @@ impl TrainingRun {
             gradients: &mut self.gradients,
             state: &self.states[index],
             frozen_statistics: self.frozen_statistics,
+            pattern: self.pattern,
         };
         node.op.backward(&plan.graph.site(index, batch), step);
         for (which, &id) in node.inputs.iter().enumerate() {
