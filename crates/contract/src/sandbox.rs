@@ -65,6 +65,15 @@ pub trait Sandbox<'a> {
     /// Moves student and connectors by `factor · direction`; those that it does not reach stay.
     fn shift(&mut self, direction: &[Vec<f32>], factor: f32);
 
+    /// Holds the activation pattern that student and connectors have on these samples where they are now
+    /// ([`faculty_nets::ActivationPattern`]): until [`Sandbox::release_pattern`] they decide as here
+    /// wherever they are moved, so that differences of [`Sandbox::gradient`] on these samples converge
+    /// to Hessian-vector products.
+    fn hold_pattern(&mut self, batch: &LearnerBatch<'_>);
+
+    /// Lets them decide for themselves again, as [`Sandbox::restore`] does.
+    fn release_pattern(&mut self);
+
     /// A step of the run's optimiser along the last [`Sandbox::gradient`], at the run's learning rate
     /// and clipped as its steps are.
     fn descend(&mut self);

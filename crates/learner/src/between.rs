@@ -6,7 +6,7 @@ use faculty_contract::losses::mean_cross_entropy;
 use faculty_contract::{LearnerBatch, Needs, Point, Sandbox, Step};
 use faculty_data::{Input, Inputs};
 use faculty_kernels::softmax_kl::cross_entropy_rows;
-use faculty_nets::{Adjoint, OptimizerConfig};
+use faculty_nets::{ActivationPattern, Adjoint, OptimizerConfig};
 
 use super::Learner;
 use super::step::missed;
@@ -77,6 +77,12 @@ impl<'a> Between<'a> {
         (needs, leaves)
     }
 
+    fn set_pattern(&mut self, pattern: ActivationPattern) {
+        let Learner { student, connectors, .. } = &mut *self.learner;
+        student.run.set_pattern(pattern);
+        connectors.iter_mut().for_each(|(_, connector)| connector.run.set_pattern(pattern));
+    }
+
     fn save(&mut self) {
         if self.saved.is_none() {
             self.saved = Some(self.point());
@@ -133,6 +139,17 @@ impl<'a> Sandbox<'a> for Between<'a> {
         let all = self.learner.stepped_mut(self.batch.epoch);
         let parameters = all.flat_map(|own| own.network.parameters_mut()).flatten();
         parameters.zip(direction.iter().flatten()).for_each(|(w, d)| *w += factor * d);
+    }
+
+    fn hold_pattern(&mut self, batch: &LearnerBatch<'_>) {
+        self.save();
+        self.set_pattern(ActivationPattern::Recorded);
+        self.learner.forward(batch, &self.learner.method.needs(batch.epoch));
+        self.set_pattern(ActivationPattern::Held);
+    }
+
+    fn release_pattern(&mut self) {
+        self.set_pattern(ActivationPattern::Free);
     }
 
     fn descend(&mut self) {
@@ -201,6 +218,7 @@ impl<'a> Sandbox<'a> for Between<'a> {
     }
 
     fn restore(&mut self) {
+        self.release_pattern();
         if let Some(saved) = self.saved.take() {
             self.go_to(&saved);
             self.saved = Some(saved);

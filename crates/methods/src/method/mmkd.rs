@@ -25,16 +25,15 @@
 //! # Gradient
 //! through student and connectors; the weights are constants there. The networks N get theirs from meta
 //! steps only: through all inner steps, with momentum, weight decay and clipping as the run has them,
-//! each at the point where it began ([`crate::probe_step`]: two passes of the student stand for a second
-//! derivative). What the weights themselves read of the student is constant, as released.
+//! each at the point where it began: two passes of the student stand for a second derivative, with the
+//! activation pattern of that point held ([`faculty_nets::ActivationPattern`]), so that they converge to
+//! automatic differentiation's. What the weights themselves read of the student is constant, as released.
 //! # Paper and code
 //! as released (Rorozhl/MMKD): the buffer takes whole batches until it is full, then each sample that the
 //! student missed takes the place of another at random; inner steps move the connectors too and go on
 //! from the optimiser's memory; all of a meta step runs on the same samples; networks and connectors
 //! start as PyTorch's `Linear` and `Conv2d` do, uniform up to 1/√fan-in. Different: rows of X have length 1,
-//! so that maps of different scale compare (`products = "official"`: X as it is); second derivatives are
-//! differences of gradients, which see the jumps at ReLU's kinks that the released ones leave out, as large
-//! as the rest in a whole network (results/methods-against-pytorch.md); the released backward
+//! so that maps of different scale compare (`products = "official"`: X as it is); the released backward
 //! pass takes Nesterov steps for plain momentum, here they are what they are, as are AdamW's; a meta step
 //! comes with every fifth batch of the run, the first included, in the released loop with every fifth of an epoch
 //! and its last; its last forward pass leaves its mark in the running statistics there. Connectors are
@@ -43,10 +42,10 @@
 //! # Limits
 //! the networks are as wide as the batch, so every batch must be full (`train.drop_last`), and a buffer
 //! holds a batch at least. It holds its samples with the teachers' logits and maps, in memory and in checkpoints:
-//! 256 times an image and K maps. A meta step costs about nine steps of the student. With one teacher
-//! its weight is 1. The weights take some epochs to tell teachers apart: on the demo's data a teacher of
-//! wrong labels starts at 0.35 to 0.59 of the map weight and has 0.002 to 0.016 in the sixth epoch (88.27 ±
-//! 0.33, three seeds, against 84.95 of plain training).
+//! 256 times an image and K maps. A meta step costs about ten steps of the student. Its gradient is
+//! sensitive: at the demo's first rate a change of start values in the seventh digit changes the length of
+//! the exact one by 2 to 14 % (results/methods-against-pytorch.md). With one teacher its weight is 1. The
+//! weights take some epochs to tell teachers apart.
 
 use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, Init, MapShape, ParameterSpec};
 

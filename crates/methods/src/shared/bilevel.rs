@@ -7,12 +7,12 @@
 //! ```text
 //! θ' = the student after a step along g(θ) = ∇[ mean_b CE + mean_b Σ_k w[k,b] ℓ_k,b ],   ℓ = τ² KL
 //! d  = ∂L_meta/∂g,   for a plain step of rate η: -η ∇L_meta(θ')
-//! ∂L_meta/∂w[k,b]   = 1/B ⟨∇ℓ_k,b(θ), d⟩ ≈ (ℓ_k,b(θ+εd) - ℓ_k,b(θ-εd)) / 2εB,   ε = 2·10⁻⁴/‖d‖
+//! ∂L_meta/∂w[k,b]   = 1/B ⟨∇ℓ_k,b(θ), d⟩ ≈ (ℓ_k,b(θ+εd) - ℓ_k,b(θ-εd)) / 2εB
 //! ∂L_meta/∂θ        = ∂L_meta/∂θ at constant g + H d,   H d ≈ (g(θ+εd) - g(θ-εd)) / 2ε
 //! ∂L_meta/∂z_k[b,c] ≈ -η τ w[k,b] / (2 ε B) · p_c (Σ_i p_i h_i - h_c),   h = log q(θ+εv) - log q(θ-εv)
 //! ```
-//! with v = ∇ L_meta(θ') in the last line. Several steps are gone through from the last to the first,
-//! each at the point where it began.
+//! with v = ∇ L_meta(θ') in the last line; ε = 2·10⁻⁴/‖v‖ there, and 3·10⁻⁵ ‖θ‖/‖d‖ elsewhere. Several
+//! steps are gone through from the last to the first, each at the point where it began.
 //! # Shapes
 //! as named with each function.
 //! # Gradient
@@ -22,20 +22,41 @@
 //! of 0.01, as is usual, crosses so many kinks of ReLU and bends batch norm so much that what the map
 //! errors of all teachers have in common no longer cancels (up to 20 % of what is left between teachers
 //! was wrong, measured against a backward pass for each weight on ResNet-8 and -20, untrained and
-//! trained). Between 10⁻⁴ and 3·10⁻⁴ it is at most 4 %; below 10⁻⁴ the rounding of `f32` takes over. For H d
-//! the same length serves: gradients are rounded to about 10⁻⁶ of their size, which is 10⁻²·‖g‖ in H per
-//! unit of length, and counts times the learning rate.
+//! trained). Between 10⁻⁴ and 3·10⁻⁴ it is at most 4 %; below 10⁻⁴ the rounding of `f32` takes over.
+//!
+//! MMKD holds the activation pattern of θ (`faculty_nets::ActivationPattern`), as a second derivative does,
+//! so that no kinks are left and the probe is chosen by batch norm's bend and by rounding alone, in lengths
+//! of the parameters: on the demo's network the meta gradient is the same from 10⁻⁵ to 3·10⁻⁵, off by 1 % at
+//! 10⁻⁴ and by up to 23 % at 10⁻³.
 //! # Limits
-//! at a kink of ReLU a second derivative leaves out the jump of the gradient, and differences see it.
+//! IKD's probes hold no pattern: it takes first derivatives alone, where a kink counts by the share of the
+//! probe behind it.
 
 /// Length of a probe.
 const PROBE: f64 = 2e-4;
 
+/// Length of a probe with a held pattern, in lengths of the parameters.
+const HELD_PROBE: f64 = 3e-5;
+
 /// ε, from the direction v, so that the probe has its fixed length; 0 for a direction of length 0.
 #[must_use]
 pub fn probe_step(direction: &[f32]) -> f64 {
-    let length = direction.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+    let length = norm(direction.iter());
     if length > 0.0 { PROBE / length } else { 0.0 }
+}
+
+/// ε for differences with a held activation pattern, from parameters w and direction v: a probe is that
+/// share of w's length. 0 for a direction of length 0.
+pub(crate) fn held_probe_step<'a>(
+    parameters: impl Iterator<Item = &'a f32>,
+    direction: impl Iterator<Item = &'a f32>,
+) -> f64 {
+    let (from, length) = (norm(parameters), norm(direction));
+    if length > 0.0 { HELD_PROBE * from / length } else { 0.0 }
+}
+
+fn norm<'a>(values: impl Iterator<Item = &'a f32>) -> f64 {
+    values.map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt()
 }
 
 /// `∂L_meta/∂w`, `[teachers, batch]`, from ℓ at θ+εd and θ-εd, `[teachers, batch]` each.

@@ -7,7 +7,7 @@ use faculty_nets::weights::{Array, StateDict};
 
 use super::buffer::Buffer;
 use super::matching::{Mmkd, MmkdConfig, Weights};
-use crate::shared::bilevel::{gradient_by_weights, probe_step};
+use crate::shared::bilevel::{gradient_by_weights, held_probe_step};
 use crate::{Shapes, Step};
 use faculty_contract::losses::{mean_cross_entropy, numbers};
 use faculty_contract::{AfterStep, LearnerBatch, Point, Sandbox};
@@ -78,7 +78,7 @@ impl Mmkd {
 
         let mut adjoint = sandbox.adjoint(by_student);
         let along = sandbox.pull_back(&mut adjoint, &before, &gradient);
-        let bend = curvature(sandbox, &before, &along, |sandbox| {
+        let (_, bend) = curvature(sandbox, hard, &before, &along, |sandbox| {
             sandbox.gradient(hard, &mut |step| cross_entropy(step))
         });
         add(&mut adjoint, bend);
@@ -86,7 +86,7 @@ impl Mmkd {
         for (number, own) in matching.iter().enumerate().rev() {
             let along = sandbox.pull_back(&mut adjoint, &own.before, &own.gradient);
             let mut values = Vec::new();
-            let bend = curvature(sandbox, &own.before, &along, |sandbox| {
+            let (probe, bend) = curvature(sandbox, hard, &own.before, &along, |sandbox| {
                 // Before the first step the student does not depend on the weights.
                 if number == 0 {
                     values.push(self.weighted_values(&sandbox.step(hard)));
@@ -101,7 +101,6 @@ impl Mmkd {
             let size = hard.labels.len();
             let gradient = match values.as_slice() {
                 [above, below] => {
-                    let probe = probe_step(&along.concat());
                     [0, 1].map(|i| gradient_by_weights(&above[i], &below[i], size, probe))
                 }
                 _ => [&own.weights.logits, &own.weights.maps]
@@ -154,28 +153,34 @@ impl Mmkd {
     }
 }
 
-/// The change of `gradient` along a direction from a point, for the whole of the direction. Nothing
-/// where that has no length.
+/// The change of `gradient` along a direction from a point, for the whole of the direction, with the
+/// activation pattern of that point; and the share of the direction that a probe took. Nothing where
+/// that has no length.
 fn curvature(
     sandbox: &mut dyn Sandbox<'_>,
+    hard: &LearnerBatch<'_>,
     point: &Point,
     direction: &[Vec<f32>],
     mut gradient: impl FnMut(&mut dyn Sandbox<'_>) -> Vec<Vec<f32>>,
-) -> Vec<Vec<f32>> {
-    let probe = probe_step(&direction.concat());
+) -> (f64, Vec<Vec<f32>>) {
+    let parameters = point.0.iter().flat_map(|(network, _)| network.parameters());
+    let probe = held_probe_step(parameters.flatten(), direction.iter().flatten());
     if probe == 0.0 {
-        return Vec::new();
+        return (probe, Vec::new());
     }
+    sandbox.go_to(point);
+    sandbox.hold_pattern(hard);
     let mut at = |by: f64| {
         sandbox.go_to(point);
         sandbox.shift(direction, by as f32);
         gradient(sandbox)
     };
     let (mut above, below) = (at(probe), at(-probe));
+    sandbox.release_pattern();
     for (above, below) in above.iter_mut().flatten().zip(below.iter().flatten()) {
         *above = (f64::from(*above - below) / (2.0 * probe)) as f32;
     }
-    above
+    (probe, above)
 }
 
 /// Adds a gradient by student and connectors, where there is one.

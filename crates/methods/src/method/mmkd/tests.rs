@@ -5,7 +5,7 @@ use faculty_nets::weights::StateDict;
 use super::buffer::{Buffer, Samples};
 use super::meta_steps::MetaGradient;
 use super::*;
-use crate::probe_step;
+use crate::shared::bilevel::held_probe_step;
 use faculty_contract::Sandbox;
 use faculty_contract::losses::{kl_divergence, numbers};
 use faculty_contract::{LearnerBatch, TeacherTraits};
@@ -166,11 +166,15 @@ fn probes_give_each_weight_the_gradient_of_a_backward_pass_of_its_own() {
             let pairs = gradient.iter().flatten().zip(direction.iter().flatten());
             pairs.map(|(g, v)| f64::from(*g) * f64::from(*v)).sum()
         };
-        let probe = probe_step(&direction.concat());
+        let point = between.point();
+        let parameters = point.0.iter().flat_map(|(network, _)| network.parameters()).flatten();
+        let probe = held_probe_step(parameters, direction.iter().flatten());
+        assert_eq!(held_probe_step([1.0].iter(), [0.0].iter()), 0.0, "a direction of no length");
+        between.hold_pattern(&batch);
         let mut at = |step: f64| {
             between.shift(&direction, step as f32);
             let [outputs, maps] = method.weighted_values(&between.step(&batch));
-            between.restore();
+            between.go_to(&point);
             [outputs, maps].into_iter().nth(kind).unwrap()
         };
         let (above, below) = (at(probe), at(-probe));
