@@ -17,7 +17,7 @@ mod regular;
 
 pub use error::{FileError, failed};
 pub use lock::{FolderLock, LockError, check_place};
-pub use regular::{Kind, NotReadable, open_regular};
+pub use regular::{Kind, NotReadable, open_no_follow, open_regular};
 
 use faults::{Operation, check};
 

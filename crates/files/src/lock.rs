@@ -2,10 +2,12 @@
 //! that ends; the file's text only says whose it is.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::{FileError, create_folder, failed, is_partial, open_or_create, remove_partial};
+use crate::{
+    FileError, create_folder, failed, is_partial, open_no_follow, open_or_create, remove_partial,
+};
 
 const FILE: &str = "lock";
 
@@ -83,6 +85,43 @@ impl FolderLock {
         check_place(folder)?;
         if folder.join(FILE).exists() { Self::take(folder, what).map(drop) } else { Ok(()) }
     }
+
+    /// Whether a process of this machine holds the lock of `folder`, for those who only look on: to try
+    /// it, as [`FolderLock::check`] does, would turn away a run that starts at that moment. `None` where
+    /// the system does not tell (it does on Linux).
+    #[must_use]
+    pub fn is_held(folder: &Path) -> Option<bool> {
+        let table = fs::read_to_string("/proc/locks").ok()?;
+        let Ok((file, length)) = open_no_follow(&folder.join(FILE)) else { return Some(false) };
+        let number = inode(&file.metadata().ok()?)?;
+        let mut text = String::new();
+        file.take(length.min(LONGEST_OWNER)).read_to_string(&mut text).ok()?;
+        // `process 12 on host`; numbers of files are only unique within a file system.
+        let process = text.split(' ').nth(1)?;
+        Some(table.lines().any(|line| is_lock(line, process, number)))
+    }
+}
+
+/// Bytes of a lock file that are read.
+const LONGEST_OWNER: u64 = 4096;
+
+/// A line of `/proc/locks`: `1: FLOCK  ADVISORY  WRITE 12 08:01:131 0 EOF`, the fifth word is the process,
+/// behind the last colon of the sixth is the file's number.
+fn is_lock(line: &str, process: &str, inode: u64) -> bool {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [_, "FLOCK", _, _, owner, file, ..] = words[..] else { return false };
+    let number = file.rsplit(':').next().and_then(|own| own.parse().ok());
+    owner == process && number == Some(inode)
+}
+
+#[cfg(unix)]
+fn inode(metadata: &fs::Metadata) -> Option<u64> {
+    Some(std::os::unix::fs::MetadataExt::ino(metadata))
+}
+
+#[cfg(not(unix))]
+fn inode(_: &fs::Metadata) -> Option<u64> {
+    None
 }
 
 /// What stands in a folder of ours: one of these is enough.
@@ -169,6 +208,32 @@ mod tests {
         fs::remove_file(&target).unwrap();
         FolderLock::take(&run, "train").unwrap_err();
         assert!(!target.exists());
+    }
+
+    #[test]
+    fn lines_of_the_systems_locks_are_told_apart() {
+        let line = "3: FLOCK  ADVISORY  WRITE 12 08:01:131 0 EOF";
+        assert!(is_lock(line, "12", 131));
+        assert!(!is_lock(line, "1", 131) && !is_lock(line, "12", 31));
+        assert!(!is_lock("3: POSIX  ADVISORY  WRITE 12 08:01:131 0 EOF", "12", 131));
+        // Who waits for it does not hold it.
+        assert!(!is_lock("3: -> FLOCK  ADVISORY  WRITE 12 08:01:131 0 EOF", "12", 131));
+        assert!(!is_lock("", "", 0));
+    }
+
+    #[test]
+    fn looking_on_tells_who_writes_and_takes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = || FolderLock::is_held(folder.path());
+        if held().is_none() {
+            return;
+        }
+        assert_eq!(held(), Some(false));
+        let own = FolderLock::take(folder.path(), "train").unwrap();
+        assert_eq!(held(), Some(true));
+        drop(own);
+        // The file and its text stay.
+        assert_eq!(held(), Some(false));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub enum NotReadable {
 pub enum Kind {
     /// A folder.
     Folder,
+    /// A link, where none is followed.
+    Link,
     /// A named pipe.
     Pipe,
     /// A socket.
@@ -41,6 +43,7 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Folder => "a folder",
+            Self::Link => "a link",
             Self::Pipe => "a named pipe",
             Self::Socket => "a socket",
             Self::Device => "a device",
@@ -67,6 +70,23 @@ pub fn open_regular(path: &Path) -> Result<(File, u64), NotReadable> {
     let opened = file.metadata()?;
     check_regular(&opened)?;
     Ok((file, opened.len()))
+}
+
+/// As [`open_regular`], and `path` itself may be no link: it could lead anywhere.
+///
+/// # Errors
+/// As [`open_regular`]; [`Kind::Link`] for a link.
+pub fn open_no_follow(path: &Path) -> Result<(File, u64), NotReadable> {
+    let there = fs::symlink_metadata(path)?;
+    if there.is_symlink() {
+        return Err(NotReadable::NotAFile(Kind::Link));
+    }
+    let (file, length) = open_regular(path)?;
+    // What lies there may have been exchanged since.
+    match crate::is_same(&there, &file.metadata()?) {
+        true => Ok((file, length)),
+        false => Err(NotReadable::NotAFile(Kind::Other)),
+    }
 }
 
 fn check_regular(metadata: &Metadata) -> Result<(), NotReadable> {

@@ -108,3 +108,16 @@ fn folders_are_not_made_through_links() {
     symlink(&root, folder.path().join("link")).unwrap();
     create_inside(&folder.path().join("link"), &folder.path().join("link/c")).unwrap();
 }
+
+#[cfg(unix)]
+#[test]
+fn what_lies_in_a_strangers_folder_is_read_if_it_is_a_file_and_no_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+    fs::write(&file, "text").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    assert_eq!(super::open_no_follow(&file).unwrap().1, 4);
+    let refused = |path: &std::path::Path| super::open_no_follow(path).unwrap_err().to_string();
+    assert_eq!(refused(&link), "it is a link");
+    assert_eq!(refused(folder.path()), "it is a folder");
+}
