@@ -4,6 +4,7 @@
 //! run folder, several, or a comparison -> Report::load -> Report
 //! Report -> html::page | charts (SVG) | tables (Markdown, LaTeX, CSV) | text::view
 //! EpochRecord -> tensorboard::EventFile
+//! folder of runs at work -> watch::Watch -> JSON and SVG for a local page
 //! ```
 //! Records in, text out: no network runs here, and nothing is written but what a caller asks for.
 //! Whatever comes from data (class names, file names) is taken as text by every format.
@@ -19,6 +20,7 @@ mod table;
 pub mod tables;
 pub mod tensorboard;
 pub mod text;
+pub mod watch;
 
 pub use error::{Error, Result};
 pub use load::{Report, Run};
