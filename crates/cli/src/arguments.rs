@@ -17,6 +17,7 @@ use self::examples::{
     CACHE_EXAMPLES, COMPARE_EXAMPLES, COMPLETIONS_EXAMPLES, DATASETS_EXAMPLES, DEMO_EXAMPLES,
     DISTILL_EXAMPLES, EVALUATE_EXAMPLES, EXAMPLES, EXPLAIN_EXAMPLES, INIT_EXAMPLES, MAN_EXAMPLES,
     METHODS_EXAMPLES, NETWORKS_EXAMPLES, REPORT_EXAMPLES, TEACHERS_EXAMPLES, TRAIN_EXAMPLES,
+    WATCH_EXAMPLES,
 };
 use self::export::{BENCH_MODEL_EXAMPLES, EXPORT_EXAMPLES, PREDICT_EXAMPLES};
 pub(crate) use self::export::{BenchModelOptions, ExportOptions, PredictOptions};
@@ -55,6 +56,9 @@ pub(crate) enum Command {
     /// Make a report of a run, of several, or of a comparison
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportOptions),
+    /// Follow runs while they train: a page for a browser on this machine
+    #[command(after_help = WATCH_EXAMPLES)]
+    Watch(WatchOptions),
     /// Build the cache of a recipe: run each teacher once and keep what it says
     #[command(after_help = CACHE_EXAMPLES)]
     Cache(CacheOptions),
@@ -281,6 +285,19 @@ pub(crate) struct ReportOptions {
     pub(crate) svg: Option<PathBuf>,
     /// What was written, as one JSON object on stdout
     #[arg(long, conflicts_with = "instead")]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchOptions {
+    /// A run folder, a comparison, or a folder with such below it
+    #[arg(value_name = "RUNS", default_value = "runs")]
+    pub(crate) runs: PathBuf,
+    /// Port on 127.0.0.1 [default: a free one]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+    /// The address as one JSON object on stdout
+    #[arg(long)]
     pub(crate) json: bool,
 }
 

@@ -18,6 +18,7 @@ pub(crate) mod shell;
 mod sweep;
 pub(crate) mod teachers;
 pub(crate) mod train;
+pub(crate) mod watch;
 
 use crate::failure::{Failure, labelled};
 pub(crate) use crate::interrupt::stop_on_interrupt;

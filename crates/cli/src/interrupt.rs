@@ -79,6 +79,15 @@ pub(crate) fn stop_on_interrupt() -> Arc<AtomicBool> {
     stop
 }
 
+/// Ends the program with success at Ctrl-C, SIGTERM or SIGHUP: for what runs until it is ended.
+pub(crate) fn end_on_interrupt() {
+    let installed = ctrlc::set_handler(|| std::process::exit(Exit::Done as i32));
+    if let Err(error) = installed {
+        // Without the handler Ctrl-C still ends the program, only with another code.
+        eprintln!("warning: cannot catch Ctrl-C: {error}");
+    }
+}
+
 /// Stops this job when the comparison that started it is no more.
 fn end_with_the_comparison(stop: Arc<AtomicBool>) {
     thread::spawn(move || {

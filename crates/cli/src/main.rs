@@ -37,6 +37,7 @@ fn main() {
         Command::Teachers(options) => commands::teachers::run(options),
         Command::Compare(options) => commands::compare::run(options),
         Command::Report(options) => commands::report::run(options),
+        Command::Watch(options) => commands::watch::run(options),
         Command::Cache(options) => commands::cache::run(options),
         Command::Evaluate(options) => commands::evaluate::run(options),
         Command::Export(options) => commands::export::run(options),

@@ -99,6 +99,14 @@ Examples:
   faculty report runs/recipe --text
   faculty report runs/recipe --svg figures --latex > tables.tex";
 
+pub(super) const WATCH_EXAMPLES: &str = "\
+Examples:
+  faculty watch
+  faculty watch runs/recipe-comparison
+  faculty watch runs --port 8765
+
+Prints an address that only this machine reaches and that holds a secret. Only looks; Ctrl-C ends it.";
+
 pub(super) const CACHE_EXAMPLES: &str = "\
 Examples:
   faculty cache recipe.toml --dry-run

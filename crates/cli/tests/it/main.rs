@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod bad_input;
+mod browser;
 mod cache;
 mod cifar100;
 mod commands;
@@ -17,3 +18,4 @@ mod reliability;
 mod report;
 mod teachers;
 mod usage;
+mod watch;

@@ -130,8 +130,13 @@
       box.replaceChildren.apply(box, charts);
       drawn = wanted;
     } catch (error) {
+      drawing = false;
       lost();
-    } finally { drawing = false; }
+      return;
+    }
+    drawing = false;
+    // Somebody may have chosen others meanwhile.
+    draw();
   }
 
   async function ask(address) {

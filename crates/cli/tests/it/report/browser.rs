@@ -1,8 +1,7 @@
 //! The page in a real browser, where there is one.
 
-use std::process::Command;
-
 use super::{distilled, read};
+use crate::browser::{Browser, LISTENER, seen};
 
 /// Works the page as a reader would and writes down what it saw.
 const READER: &str = r##"<script>
@@ -61,56 +60,18 @@ window.addEventListener("load", function () {
 });
 </script>"##;
 
-/// Listens from the very beginning.
-const LISTENER: &str = r##"<script>
-window.problems = [];
-window.addEventListener("error", function (event) { window.problems.push(String(event.message)); }, true);
-document.addEventListener("securitypolicyviolation", function (event) {
-  window.problems.push("blocked " + event.blockedURI);
-});
-window.alert = function (text) { window.problems.push("alert " + text); };
-</script>"##;
-
-fn browser() -> Option<String> {
-    let named = std::env::var("FACULTY_BROWSER").ok();
-    let usual = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"];
-    named.into_iter().chain(usual.map(str::to_owned)).find(|name| {
-        Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success())
-    })
-}
-
 #[test]
 fn the_page_works_in_chromium_without_errors_or_requests() {
-    let Some(browser) = browser() else {
-        eprintln!("skipped: no Chromium found; name one in FACULTY_BROWSER");
-        return;
-    };
+    let Some(browser) = Browser::find() else { return };
     let project = distilled();
     let page = read(&project.path("run/report.html"));
     let page = page
         .replace("<title>", &format!("{LISTENER}<title>"))
         .replace("</body>", &format!("{READER}</body>"));
     project.write("watched.html", page);
-    let profile = project.path("profile");
+    let address = format!("file://{}", project.path("watched.html").display());
     for width in [390, 1280] {
-        let output = Command::new(&browser)
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"])
-            .args(["--no-first-run", "--disable-background-networking", "--disable-extensions"])
-            .args(["--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=4000"])
-            .arg(format!("--user-data-dir={}", profile.display()))
-            .arg(format!("--window-size={width},1000"))
-            .arg("--dump-dom")
-            .arg(format!("file://{}", project.path("watched.html").display()))
-            .output()
-            .unwrap();
-        let dom = String::from_utf8_lossy(&output.stdout);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let console: Vec<&str> = errors.lines().filter(|own| own.contains(":CONSOLE")).collect();
-        assert!(console.is_empty(), "{console:?}");
-        let seen = dom.split_once("\">SEEN").and_then(|(_, rest)| rest.split_once("NEES"));
-        let seen = seen.unwrap_or_else(|| panic!("the page wrote nothing:\n{errors}\n{dom}")).0;
-        let seen = seen.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
-        let seen: serde_json::Value = serde_json::from_str(&seen).unwrap();
+        let seen = seen(&browser.open(&project.path("profile"), width, &address));
         let list = |name: &str| seen[name].as_array().unwrap().clone();
         assert_eq!(seen["problems"], serde_json::json!([]), "{seen}");
         assert_eq!(seen["requests"], serde_json::json!([]), "{seen}");
