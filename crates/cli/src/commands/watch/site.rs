@@ -169,7 +169,7 @@ mod tests {
             let text = String::from_utf8(answer.bytes()).unwrap();
             assert!(text.contains("default-src 'none'") && text.contains("no-store"), "{text}");
         }
-        let eight = vec!["run=0123456789abcdef"; 9].join("&");
+        let eight = ["run=0123456789abcdef"; 9].join("&");
         for target in [
             "/".to_owned(),
             format!("/{TOKEN}"),
