@@ -45,7 +45,9 @@
 //! 256 times an image and K maps. A meta step costs about ten steps of the student. Its gradient is
 //! sensitive: at the demo's first rate a change of start values in the seventh digit changes the length of
 //! the exact one by 2 to 14 % (results/methods-against-pytorch.md). With one teacher its weight is 1. The
-//! weights take some epochs to tell teachers apart.
+//! weights take some epochs to tell teachers apart: on the demo's data a teacher of wrong labels has 0.24 to
+//! 0.32 of the map weight in the first epoch and less than 0.002 in the sixth (87.97 ± 0.37, three seeds,
+//! against 84.95 of plain training).
 
 use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, Init, MapShape, ParameterSpec};
 
