@@ -67,10 +67,11 @@ fn a_finished_run_of_0_1_0_is_reported_exported_and_kept() {
     assert!(ran.stdout.contains("ca-mkd"), "{}", ran.stdout);
     project.run(&["report", "finished"]).expect(0);
     let shown = card(&project, "finished")["best"]["test"]["top1"].as_f64().unwrap();
-    let evaluate = ["evaluate", "finished/student.safetensors", "--data", "data", "--json"];
+    let student = "finished/student.safetensors";
+    let evaluate = ["evaluate", "--weights", student, "--data", "data", "--json"];
     let again = project.run(&evaluate).expect(0).json();
     assert_eq!(again["top1"].as_f64(), Some(shown));
-    project.run(&["export", "finished"]).expect(0);
+    project.run(&["export", "finished", "--onnx", "student.onnx"]).expect(0);
     let refused = project.run(&["distill", "recipe.toml", "--output", "finished"]).expect(2);
     assert!(refused.stderr.contains("already holds a run"), "{}", refused.stderr);
 }

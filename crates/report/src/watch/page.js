@@ -74,7 +74,7 @@
     let words = run.state + ", epoch " + epochs(run);
     if (run.eta_seconds !== null) { words += ", " + duration(run.eta_seconds) + " left"; }
     if (run.best !== null) {
-      words += (run.state === "finished" ? ", best " : ", best so far ") + fixed(run.best.top1, 2) + " % on the validation part (epoch " + run.best.epoch + ")";
+      words += (run.state === "finished" ? ", best " : ", best so far ") + fixed(run.best.top1, 2) + " % on the validation split (epoch " + run.best.epoch + ")";
     }
     if (run.test !== null) { words += ", test " + fixed(run.test, 2) + " %"; }
     say(at("lead"), words);
