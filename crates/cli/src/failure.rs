@@ -8,6 +8,7 @@ use faculty_data::DataError;
 use faculty_distill::Error;
 use faculty_distill::methods::all as all_methods;
 use faculty_distill::recipe::{Problem, Recipe, RecipeError, nearest};
+use faculty_files::FileError;
 use faculty_teachers::TeacherError;
 
 use crate::arguments::Arguments;
@@ -55,6 +56,12 @@ impl From<RecipeError> for Failure {
 
 impl From<faculty_nets::Error> for Failure {
     fn from(error: faculty_nets::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
         Error::from(error).into()
     }
 }

@@ -208,7 +208,7 @@ pub enum Error {
     },
     /// A folder that another process writes.
     #[error(transparent)]
-    Folder(LockError),
+    Folder(#[from] LockError),
     /// A key of the recipe that cannot change in the middle of a run.
     #[error("`{key}` cannot change in the middle of a run")]
     CannotChange {
@@ -376,26 +376,9 @@ pub enum Error {
         /// All of them.
         runs: usize,
     },
-    /// A file or folder of the run cannot be read or written.
-    #[error("cannot {action} `{}`", path.display())]
-    Io {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-}
-
-impl Error {
-    pub(crate) fn io(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io { action, path, source }
-    }
+    /// A file or folder cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// What a teacher's error shares with a run's is reported as the run's.
@@ -405,23 +388,8 @@ impl From<TeacherError> for Error {
             TeacherError::Data(error) => Self::Data(error),
             TeacherError::Network(error) => Self::Network(error),
             TeacherError::Folder(error) => Self::Folder(error),
-            TeacherError::Io { action, path, source } => Self::Io { action, path, source },
+            TeacherError::File(error) => Self::File(error),
             error => Self::Teacher(error),
-        }
-    }
-}
-
-impl From<FileError> for Error {
-    fn from(FileError { action, path, source, .. }: FileError) -> Self {
-        Self::Io { action, path, source }
-    }
-}
-
-impl From<LockError> for Error {
-    fn from(error: LockError) -> Self {
-        match error {
-            LockError::File(error) => error.into(),
-            error => Self::Folder(error),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use faculty_data::{
     BatchLoader, ImageSet, Inputs, LoaderConfig, Normalisation, Split, ViewSettings,
 };
-use faculty_files::write_atomically;
+use faculty_files::{failed, write_atomically};
 use faculty_nets::weights::write;
 use faculty_nets::{Inference, OnnxOptions};
 use serde::Serialize;
@@ -94,7 +94,7 @@ pub fn export_onnx(student: &FinishedStudent, path: &Path, export: OnnxExport) -
     if !agrees {
         return Err(Error::ExportDiffers { path: path.to_owned(), relative: parity.relative });
     }
-    write_atomically(path, &bytes).map_err(Error::io("write", path))?;
+    write_atomically(path, &bytes).map_err(failed("write", path))?;
     Ok(parity)
 }
 

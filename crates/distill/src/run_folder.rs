@@ -12,7 +12,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use faculty_files::{self as files, remove_partial, write_atomically};
+use faculty_files::{self as files, failed, remove_partial, write_atomically};
 
 use crate::checkpoint::{CheckpointPair, Progress};
 use crate::error::{Error, Result};
@@ -62,7 +62,7 @@ impl RunFolder {
             Start::Resume => {}
         }
         let checkpoints = folder.checkpoint_folder();
-        files::create_inside(path, &checkpoints).map_err(Error::io("create", &checkpoints))?;
+        files::create_inside(path, &checkpoints).map_err(failed("create", &checkpoints))?;
         folder.remove_partial();
         Ok(folder)
     }
@@ -139,7 +139,7 @@ impl RunFolder {
             ["report.json", "report.html", EVENTS, BENCH_FILE].map(|name| self.path.join(name));
         let last = [self.metrics(), self.recipe()];
         for file in first.into_iter().chain(reports).chain(listed).chain(last) {
-            files::remove(&file).map_err(Error::io("remove", &file))?;
+            files::remove(&file).map_err(failed("remove", &file))?;
         }
         Ok(())
     }
@@ -229,7 +229,7 @@ impl RunFolder {
 
     pub(crate) fn write_recipe(&self, text: &str) -> Result<()> {
         let path = self.recipe();
-        write_atomically(&path, text.as_bytes()).map_err(Error::io("write", path))
+        Ok(write_atomically(&path, text.as_bytes()).map_err(failed("write", path))?)
     }
 
     pub(crate) fn write_card(&self, card: &RunCard) -> Result<()> {
@@ -243,13 +243,13 @@ impl RunFolder {
     pub(crate) fn write_json(&self, name: &str, card: &impl serde::Serialize) -> Result<()> {
         let path = self.path.join(name);
         let text = serde_json::to_string_pretty(card).expect("plain data always serialises");
-        write_atomically(&path, text.as_bytes()).map_err(Error::io("write", path))
+        Ok(write_atomically(&path, text.as_bytes()).map_err(failed("write", path))?)
     }
 
     pub(crate) fn write_report(&self, data: &ReportData) -> Result<()> {
         let path = self.path.join("report.json");
         let text = serde_json::to_string(data).expect("plain data always serialises");
-        write_atomically(&path, text.as_bytes()).map_err(Error::io("write", path))
+        Ok(write_atomically(&path, text.as_bytes()).map_err(failed("write", path))?)
     }
 
     /// What was looked at when the run ended; none where that is missing or of another layout.
@@ -265,7 +265,7 @@ impl RunFolder {
             // One that cannot be read is written again by the run.
             Ok(text) => Ok(serde_json::from_str(&text).ok()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("read", path)(error)),
+            Err(error) => Err(failed("read", path)(error).into()),
         }
     }
 }
@@ -287,7 +287,7 @@ impl StudentFiles {
         let path = &self.metrics;
         let mut line = serde_json::to_string(record).expect("plain data always serialises");
         line.push('\n');
-        files::append(path, line.as_bytes()).map_err(Error::io("write", path))?;
+        files::append(path, line.as_bytes()).map_err(failed("write", path))?;
         Ok(length + line.len() as u64)
     }
 
@@ -298,7 +298,7 @@ impl StudentFiles {
         let text = match fs::read(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(Error::io("read", path)(error)),
+            Err(error) => return Err(failed("read", path)(error).into()),
         };
         let expected = usize::try_from(length).unwrap_or(usize::MAX);
         if text.len() == expected {
@@ -308,7 +308,7 @@ impl StudentFiles {
         // Where lines were lost, at least no half one stays.
         let end = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
         let kept = if complete { expected } else { end };
-        write_atomically(path, &text[..kept]).map_err(Error::io("write", path))?;
+        write_atomically(path, &text[..kept]).map_err(failed("write", path))?;
         Ok(complete)
     }
 }
@@ -325,7 +325,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     let list = match fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        list => list.map_err(Error::io("read", folder))?,
+        list => list.map_err(failed("read", folder))?,
     };
-    list.map(|entry| Ok(entry.map_err(Error::io("read", folder))?.path())).collect()
+    list.map(|entry| Ok(entry.map_err(failed("read", folder))?.path())).collect()
 }

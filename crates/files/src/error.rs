@@ -16,6 +16,14 @@ pub struct FileError {
     pub source: io::Error,
 }
 
+impl FileError {
+    /// How to fix it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        "check the path, its permissions and free space"
+    }
+}
+
 /// Adds to the system's error what was to be done and where, for `map_err`.
 pub fn failed(
     action: &'static str,

@@ -38,6 +38,18 @@ pub enum LockError {
     File(#[from] FileError),
 }
 
+impl LockError {
+    /// How to fix it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Held { .. } => "wait for it to end, or use another folder",
+            Self::Foreign { .. } => "name a new folder, or an empty one",
+            Self::File(error) => error.hint(),
+        }
+    }
+}
+
 /// A folder that no other process writes as long as this lives.
 #[derive(Debug)]
 pub struct FolderLock {

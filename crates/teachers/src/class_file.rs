@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use crate::class_map::Declared;
 use crate::error::{Result, TeacherError};
+use faculty_files::failed;
 use faculty_recipe::Classes;
 
 /// Larger files are no class names.
@@ -45,11 +46,11 @@ pub(super) fn declared(classes: Option<&Classes>) -> Result<Declared> {
 
 fn read(path: &Path) -> Result<Declared> {
     let wrong = |reason: String| TeacherError::ClassFile { path: path.to_owned(), reason };
-    let size = std::fs::metadata(path).map_err(TeacherError::io("read", path))?.len();
+    let size = std::fs::metadata(path).map_err(failed("read", path))?.len();
     if size > MOST_BYTES {
         return Err(wrong(format!("{size} bytes are too many for class names")));
     }
-    let bytes = std::fs::read(path).map_err(TeacherError::io("read", path))?;
+    let bytes = std::fs::read(path).map_err(failed("read", path))?;
     let text = String::from_utf8(bytes).map_err(|error| wrong(format!("no text: {error}")))?;
     if !text.trim_start().starts_with(['[', '{']) {
         let names: Vec<String> = text

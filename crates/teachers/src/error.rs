@@ -24,7 +24,7 @@ pub enum TeacherError {
     Network(#[from] faculty_nets::Error),
     /// A folder that another process writes.
     #[error(transparent)]
-    Folder(LockError),
+    Folder(#[from] LockError),
     /// A teacher whose classes are not those of the data.
     #[error("teacher `{teacher}` (`{}`) does not fit the data: {problem}", path.display())]
     TeacherClasses {
@@ -199,27 +199,12 @@ pub enum TeacherError {
         /// Type of the cache.
         dtype: &'static str,
     },
-    /// A file or folder of the run cannot be read or written.
-    #[error("cannot {action} `{}`", path.display())]
-    Io {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
+    /// A file or folder cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 impl TeacherError {
-    pub(crate) fn io(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io { action, path, source }
-    }
-
     /// How to fix it, if there is a way worth naming.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
@@ -288,30 +273,8 @@ impl TeacherError {
             Self::CacheValue { .. } => {
                 Some("check the teacher's weights and normalisation".to_owned())
             }
-            Self::Folder(LockError::Held { .. }) => {
-                Some("wait for it to end, or use another folder".to_owned())
-            }
-            Self::Folder(LockError::Foreign { .. }) => {
-                Some("name a new folder, or an empty one".to_owned())
-            }
-            // A lock file that cannot be used says why itself.
-            Self::Folder(_) => None,
-            Self::Io { .. } => Some("check the path, its permissions and free space".to_owned()),
-        }
-    }
-}
-
-impl From<FileError> for TeacherError {
-    fn from(FileError { action, path, source, .. }: FileError) -> Self {
-        Self::Io { action, path, source }
-    }
-}
-
-impl From<LockError> for TeacherError {
-    fn from(error: LockError) -> Self {
-        match error {
-            LockError::File(error) => error.into(),
-            error => Self::Folder(error),
+            Self::Folder(error) => Some(error.hint().to_owned()),
+            Self::File(error) => Some(error.hint().to_owned()),
         }
     }
 }

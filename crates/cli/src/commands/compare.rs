@@ -8,13 +8,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use faculty_data::Dataset;
-use faculty_distill::Error;
 use faculty_distill::comparison::{
     CheckedComparison, Comparison, ComparisonPlan, SIGNIFICANCE, Sequential, mount_heads,
 };
 use faculty_distill::recipe::Recipe;
 use faculty_distill::statistics::Look;
-use faculty_files::write_atomically;
+use faculty_files::{failed, write_atomically};
 use serde_json::json;
 
 use super::{
@@ -235,11 +234,7 @@ fn write_files(comparison: &Comparison, folder: &Path) -> Result<(), Failure> {
         ("comparison.md", words::markdown(comparison)),
     ] {
         let path = folder.join(name);
-        write_atomically(&path, text.as_bytes()).map_err(|source| Error::Io {
-            action: "write",
-            path,
-            source,
-        })?;
+        write_atomically(&path, text.as_bytes()).map_err(failed("write", path))?;
     }
     Ok(())
 }

@@ -13,7 +13,8 @@ use faculty_data::{Dataset, Split, ViewSettings};
 use faculty_distill::methods::known;
 use faculty_distill::metrics::Quality;
 use faculty_distill::recipe::{self, Recipe};
-use faculty_distill::{CheckedRun, Error, Event, Start, headline, open_dataset, train};
+use faculty_distill::{CheckedRun, Event, Start, headline, open_dataset, train};
+use faculty_files::{failed, write_atomically};
 use faculty_nets::{MapShape, Network};
 use faculty_teachers::teachers_quality;
 use faculty_teachers::{NetworkTeacher, TeacherSource};
@@ -135,12 +136,8 @@ fn unpack(folder: &Path) -> Result<(), Failure> {
     for (name, bytes) in FILES {
         let path = folder.join(name);
         let parent = path.parent().unwrap_or(folder);
-        let io = |action| {
-            let path = path.clone();
-            move |source| Failure::from(Error::Io { action, path, source })
-        };
-        std::fs::create_dir_all(parent).map_err(io("create the folder of"))?;
-        faculty_files::write_atomically(&path, bytes).map_err(io("write"))?;
+        std::fs::create_dir_all(parent).map_err(failed("create the folder of", &path))?;
+        write_atomically(&path, bytes).map_err(failed("write", &path))?;
     }
     Ok(())
 }

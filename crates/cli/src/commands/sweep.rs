@@ -4,12 +4,11 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
-use faculty_distill::Error;
 use faculty_distill::methods::specs;
 use faculty_distill::recipe::Recipe;
 use faculty_distill::sweep::{Candidate, CheckedSweep, Sweep, SweepPlan, TrialResult, usual_axes};
 use faculty_escape as escape;
-use faculty_files::write_atomically;
+use faculty_files::{failed, write_atomically};
 use serde_json::json;
 
 use super::{beside, cache, load_recipe, open_data, shown, stop_on_interrupt, use_threads};
@@ -197,8 +196,7 @@ fn write_files(sweep: &Sweep, folder: &Path) -> Result<(), Failure> {
     }
     for (name, text) in [("sweep.json", json + "\n"), ("sweep.md", text)] {
         let path = folder.join(name);
-        let io = |source| Error::Io { action: "write", path: path.clone(), source };
-        write_atomically(&path, text.as_bytes()).map_err(io)?;
+        write_atomically(&path, text.as_bytes()).map_err(failed("write", path))?;
     }
     Ok(())
 }

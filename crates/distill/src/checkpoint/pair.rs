@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use faculty_files as files;
+use faculty_files::failed;
 
 use super::file::{Checkpoint, save};
 use super::progress::Progress;
@@ -46,7 +47,7 @@ impl CheckpointPair {
         };
         moved.map_err(|error| {
             let _ = files::remove(&self.next);
-            Error::io("write", &self.last)(error)
+            failed("write", &self.last)(error).into()
         })
     }
 
@@ -82,7 +83,7 @@ impl CheckpointPair {
         if !self.last.exists() {
             return Ok(());
         }
-        files::rename(&self.last, &self.damaged).map_err(Error::io("rename", &self.last))
+        Ok(files::rename(&self.last, &self.damaged).map_err(failed("rename", &self.last))?)
     }
 }
 

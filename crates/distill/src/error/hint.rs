@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use super::Error;
-use faculty_files::LockError;
 use faculty_learner::LearnerError;
 use faculty_methods::MethodError;
 use faculty_records::run::Change;
@@ -128,9 +127,6 @@ impl Error {
             Self::CacheMaps { .. } => {
                 Some("set `cache.maps = \"auto\"`, or use a method that reads logits".to_owned())
             }
-            Self::Folder(LockError::Held { .. }) => {
-                Some("wait for it to end, or use another folder".to_owned())
-            }
             Self::CacheLabels { .. } => {
                 Some("compare them without `[cache]`, or with caches of their own".to_owned())
             }
@@ -157,11 +153,9 @@ impl Error {
             Self::NoAnswer { .. } => {
                 Some("train it again with a lower `train.learning_rate`".to_owned())
             }
-            Self::Folder(LockError::Foreign { .. }) => {
-                Some("name a new folder, or an empty one".to_owned())
-            }
-            // A lock file that cannot be used says why itself.
-            Self::Folder(_) | Self::Method(_) | Self::Learner(_) => None,
+            Self::Folder(error) => Some(error.hint().to_owned()),
+            Self::File(error) => Some(error.hint().to_owned()),
+            Self::Method(_) | Self::Learner(_) => None,
             Self::Interrupted { kept, .. } => Some(kept_hint(kept, "")),
             Self::NothingToCompare { .. } => {
                 Some("name some in `--methods`; `faculty methods` lists them".to_owned())
@@ -208,7 +202,6 @@ impl Error {
                 "what is done is kept, finished runs too: the same command resumes from there"
                     .to_owned(),
             ),
-            Self::Io { .. } => Some("check the path, its permissions and free space".to_owned()),
         }
     }
 }

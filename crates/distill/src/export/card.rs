@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use faculty_files::write_atomically;
+use faculty_files::{failed, write_atomically};
 use faculty_nets::weights::file_hash;
 use serde::Serialize;
 
@@ -81,9 +81,9 @@ pub fn write_model_card(
         hint: "finish it with `--resume`, or give another run folder",
     })?;
     let weights = from.student();
-    let size = fs::metadata(&weights).map_err(Error::io("read", &weights))?.len();
+    let size = fs::metadata(&weights).map_err(failed("read", &weights))?.len();
     let recipe = from.recipe();
-    let recipe = fs::read_to_string(&recipe).map_err(Error::io("read", &recipe))?;
+    let recipe = fs::read_to_string(&recipe).map_err(failed("read", &recipe))?;
     let (card, recipe) = (without_folders_of(card), recipe_without_folders(&recipe));
     let given = |text: Option<&str>| text.unwrap_or(TO_FILL_IN).to_owned();
     let card = ModelCard {
@@ -102,10 +102,10 @@ pub fn write_model_card(
         run: card,
         recipe,
     };
-    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    fs::create_dir_all(folder).map_err(failed("create", folder))?;
     RunFolder::at(folder).write_json("model-card.json", &card)?;
     let path = folder.join("model-card.md");
-    write_atomically(&path, card.markdown().as_bytes()).map_err(Error::io("write", path))?;
+    write_atomically(&path, card.markdown().as_bytes()).map_err(failed("write", path))?;
     Ok(card)
 }
 

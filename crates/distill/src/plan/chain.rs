@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use faculty_data::Dataset;
+use faculty_files::failed;
 use faculty_nets::Network;
 
 use faculty_records::plan::{Ensemble, PlannedStudent};
@@ -96,8 +97,8 @@ impl<'a> Chain<'a> {
         };
         let last = folder.stage(&self.stages[self.stages.len() - 1].name);
         for (from, to) in [(last.metrics(), folder.metrics()), (last.student(), folder.student())] {
-            let bytes = std::fs::read(&from).map_err(Error::io("read", &from))?;
-            faculty_files::write_atomically(&to, &bytes).map_err(Error::io("write", &to))?;
+            let bytes = std::fs::read(&from).map_err(failed("read", &from))?;
+            faculty_files::write_atomically(&to, &bytes).map_err(failed("write", &to))?;
         }
         let card = cards.pop().expect("a chain has stages");
         Ok((card, students, ensemble))

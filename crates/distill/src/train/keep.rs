@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use faculty_files as files;
+use faculty_files::failed;
 use faculty_records::run::Change;
 
 use super::checks::{OUTPUTS, broken_student, broken_weight};
@@ -32,8 +33,7 @@ impl Cohort<'_> {
     ) -> Result<()> {
         if self.members.len() > 1 {
             let peers = self.folder.peer_folder();
-            files::create_inside(self.folder.path(), &peers)
-                .map_err(Error::io("create", &peers))?;
+            files::create_inside(self.folder.path(), &peers).map_err(failed("create", &peers))?;
         }
         if start == Start::Resume {
             self.resume(allowed, observe)?;

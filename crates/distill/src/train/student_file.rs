@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use faculty_files as files;
+use faculty_files::failed;
 use faculty_nets::{Network, weights};
 
 use crate::checkpoint::BestEpoch;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::record::RunCard;
 use crate::run_folder::StudentFiles;
 use crate::student::INPUT_SHAPE;
@@ -46,7 +47,7 @@ pub(super) fn write_or_remove_best(
 ) -> Result<()> {
     match best {
         Some((student, best)) => write_student(&files.best, student, card, best.epoch),
-        None => files::remove(&files.best).map_err(Error::io("remove", &files.best)),
+        None => Ok(files::remove(&files.best).map_err(failed("remove", &files.best))?),
     }
 }
 

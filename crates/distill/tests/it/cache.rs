@@ -354,7 +354,7 @@ fn a_file_cut_short_or_missing_is_refused_and_mended_alone() {
         }
         std::fs::remove_file(&path).unwrap();
         if name.ends_with("samples.safetensors") {
-            assert!(matches!(checked(&recipe).err().unwrap(), Error::Io { .. }));
+            assert!(matches!(checked(&recipe).err().unwrap(), Error::File(_)));
             std::fs::write(&path, bytes).unwrap();
             continue;
         }

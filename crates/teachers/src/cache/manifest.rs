@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use faculty_data::{Normalisation, SampleId};
-use faculty_files::write_atomically;
+use faculty_files::{failed, write_atomically};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -123,7 +123,7 @@ impl Manifest {
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(TeacherError::io("read", path)(error)),
+            Err(error) => return Err(failed("read", path)(error).into()),
         };
         let damaged = |reason: String| TeacherError::CacheDamaged { path: path.clone(), reason };
         // The version first: another one may have other fields.
@@ -200,7 +200,7 @@ impl Manifest {
 
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
         let path = manifest_path(folder);
-        write_atomically(&path, &self.to_bytes()).map_err(TeacherError::io("write", path))
+        Ok(write_atomically(&path, &self.to_bytes()).map_err(failed("write", path))?)
     }
 
     /// Refuses a cache that was made from something else than `recipe` would be, saying what
@@ -281,12 +281,12 @@ impl Samples {
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
         let path = samples_path(folder);
         let bytes = [Self::header(self.train.len(), self.plain.len()), self.bytes()].concat();
-        write_atomically(&path, &bytes).map_err(TeacherError::io("write", path))
+        Ok(write_atomically(&path, &bytes).map_err(failed("write", path))?)
     }
 
     pub(super) fn read(folder: &Path, expected: &SamplesEntry) -> Result<Self> {
         let path = samples_path(folder);
-        let bytes = fs::read(&path).map_err(TeacherError::io("read", &path))?;
+        let bytes = fs::read(&path).map_err(failed("read", &path))?;
         let damaged = |reason: &str| TeacherError::CacheDamaged {
             path: path.clone(),
             reason: reason.to_owned(),

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use faculty_data::SampleId;
-use faculty_files::NewFile;
+use faculty_files::{NewFile, failed};
 use half::f16;
 use half::slice::{HalfBitsSliceExt as _, HalfFloatSliceExt as _};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -136,13 +136,13 @@ pub(super) fn find(path: &Path, layout: &Layout, samples: usize) -> Result<Shard
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Shard::Missing),
-        Err(error) => return Err(TeacherError::io("read", path)(error)),
+        Err(error) => return Err(failed("read", path)(error).into()),
     };
-    let length = file.metadata().map_err(TeacherError::io("read", path))?.len();
+    let length = file.metadata().map_err(failed("read", path))?.len();
     let expected = layout.file_bytes(samples);
     let mut header = Vec::new();
     let most = layout.header_len(samples) as u64;
-    (&mut file).take(most).read_to_end(&mut header).map_err(TeacherError::io("read", path))?;
+    (&mut file).take(most).read_to_end(&mut header).map_err(failed("read", path))?;
     match layout.is_of(&header, samples) {
         true if length == expected => Ok(Shard::There),
         true => Err(damaged(path, format!("it has {length} bytes, {expected} are expected"))),
@@ -179,7 +179,7 @@ impl<'a> ShardWriter<'a> {
                 file.seek(SeekFrom::Start(start as u64))?;
                 Ok(BufWriter::with_capacity(1 << 20, file))
             })
-            .map_err(TeacherError::io("write", &path))?;
+            .map_err(failed("write", &path))?;
         let checksums = Vec::with_capacity(ids.len() * layout.views);
         let (bytes, halves) = (Vec::new(), Vec::new());
         Ok(Self { layout, ids, path, file, checksums, bytes, halves })
@@ -215,7 +215,7 @@ impl<'a> ShardWriter<'a> {
                 self.checksums.len() % self.layout.views,
             );
             self.checksums.push(self.layout.checksum(&self.bytes, self.ids[sample], view));
-            self.file.write_all(&self.bytes).map_err(TeacherError::io("write", &self.path))?;
+            self.file.write_all(&self.bytes).map_err(failed("write", &self.path))?;
         }
         Ok(())
     }
@@ -228,12 +228,13 @@ impl<'a> ShardWriter<'a> {
             ids.chain(self.checksums.iter().copied()).flat_map(u64::to_le_bytes).collect();
         let header = self.layout.header(self.ids.len(), xxh3_64(&index));
         let Self { mut file, path, .. } = self;
-        file.seek(SeekFrom::Start(0))
+        Ok(file
+            .seek(SeekFrom::Start(0))
             .and_then(|_| file.write_all(&header))
             .and_then(|()| file.write_all(&index))
             .and_then(|()| file.into_inner().map_err(std::io::IntoInnerError::into_error))
             .and_then(NewFile::finish)
-            .map_err(TeacherError::io("write", path))
+            .map_err(failed("write", path))?)
     }
 }
 
@@ -349,7 +350,7 @@ impl ShardReader {
         let path = shard_path(&self.folder, shard);
         let file = File::open(&path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => self.missing(shard),
-            _ => TeacherError::io("read", &path)(error),
+            _ => failed("read", &path)(error).into(),
         })?;
         let header = match self.headers[shard] {
             Some(header) => header,
@@ -393,7 +394,7 @@ impl ShardReader {
 fn cut_or_io(path: &Path, error: std::io::Error) -> TeacherError {
     match error.kind() {
         std::io::ErrorKind::UnexpectedEof => damaged(path, "it was cut short".to_owned()),
-        _ => TeacherError::io("read", path)(error),
+        _ => failed("read", path)(error).into(),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::measure::measure_teachers;
 use crate::source::Teacher;
 use crate::source::{TeacherBatch, TeacherSource};
 use faculty_contract::ClassSpace;
-use faculty_files::FolderLock;
+use faculty_files::{FolderLock, failed};
 use faculty_nets::Tap;
 
 /// Values of one kind that are gathered before they are written.
@@ -131,8 +131,7 @@ impl Build<'_> {
     fn prepare(&self, teacher: &TeacherPlan) -> Result<()> {
         for set in &teacher.sets {
             let folder = self.plan.set_folder(&teacher.name, set.kind);
-            files::create_inside(&self.plan.folder, &folder)
-                .map_err(TeacherError::io("create", &folder))?;
+            files::create_inside(&self.plan.folder, &folder).map_err(failed("create", &folder))?;
             files::remove_partial(&folder);
         }
         files::remove_partial(&self.plan.teacher_folder(&teacher.name));

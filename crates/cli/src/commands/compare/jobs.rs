@@ -46,11 +46,7 @@ pub(super) fn run(
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let threads = (recipe.train.threads.unwrap_or(cores) / jobs).max(1);
     let logs = folder.join("logs");
-    let io = |action, path: &Path| {
-        let path = path.to_owned();
-        move |source| Error::Io { action, path, source }
-    };
-    fs::create_dir_all(&logs).map_err(io("create", &logs))?;
+    fs::create_dir_all(&logs).map_err(faculty_files::failed("create", &logs))?;
     let mut waiting = runs.iter();
     let mut working: Vec<Job<'_>> = Vec::new();
     let mut done = 0;
@@ -70,7 +66,7 @@ pub(super) fn run(
         thread::sleep(POLL);
         let mut still = Vec::new();
         for mut job in working {
-            match job.child.try_wait().map_err(io("wait for", &job.log))? {
+            match job.child.try_wait().map_err(faculty_files::failed("wait for", &job.log))? {
                 None => still.push(job),
                 Some(status) if status.success() => {
                     done += 1;
@@ -114,16 +110,15 @@ fn epochs_done(run: &MissingRun) -> usize {
 fn start<'a>(run: &'a MissingRun, logs: &Path, threads: usize) -> Result<Job<'a>, Failure> {
     let name = run.name.replace('/', "-");
     let (recipe, log) = (logs.join(format!("{name}.toml")), logs.join(format!("{name}.log")));
-    let io = |action, path: &Path| {
-        let path = path.to_owned();
-        move |source| Error::Io { action, path, source }
-    };
     let text = run.recipe.to_toml()?;
-    write_atomically(&recipe, text.as_bytes()).map_err(io("write", &recipe))?;
+    write_atomically(&recipe, text.as_bytes()).map_err(faculty_files::failed("write", &recipe))?;
     // What lies there of an earlier start may be anything.
     let create = || File::options().write(true).create_new(true).open(&log);
-    let file = files::remove(&log).and_then(|()| create()).map_err(io("write", &log))?;
-    let program = std::env::current_exe().map_err(io("find the program of", &log))?;
+    let file = files::remove(&log)
+        .and_then(|()| create())
+        .map_err(faculty_files::failed("write", &log))?;
+    let program =
+        std::env::current_exe().map_err(faculty_files::failed("find the program of", &log))?;
     let child = Command::new(program)
         .env(JOB, "1")
         // What it says is read below.
@@ -139,7 +134,7 @@ fn start<'a>(run: &'a MissingRun, logs: &Path, threads: usize) -> Result<Job<'a>
         .stdout(Stdio::null())
         .stderr(file)
         .spawn()
-        .map_err(io("start a program for", &recipe))?;
+        .map_err(faculty_files::failed("start a program for", &recipe))?;
     Ok(Job { run, child, log, started: Instant::now() })
 }
 
