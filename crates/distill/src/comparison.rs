@@ -441,7 +441,7 @@ fn candidates(recipe: &Recipe, named: Option<&[String]>) -> Vec<Method> {
         if methods.iter().any(|own| own.name == name) {
             continue;
         }
-        methods.push(match all_methods().into_iter().find(|info| info.spec.name == name) {
+        methods.push(match methods::find(&name) {
             _ if name == recipe.method.name => recipe.method.clone(),
             Some(info) => Method::for_student(&info.spec, &recipe.student.network),
             // The recipe's check tells the nearest name.
@@ -473,7 +473,7 @@ fn with_method(recipe: &Recipe, method: &Method, seed: u64) -> Recipe {
 }
 
 fn single_teacher(method: &Method) -> bool {
-    let info = all_methods().into_iter().find(|info| info.spec.name == method.name);
+    let info = methods::find(&method.name);
     info.is_some_and(|info| info.spec.max_teachers == Some(1))
 }
 

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache;
 use crate::earlier_run::{Found, find_run};
 use crate::error::{Error, Result};
-use crate::methods::{self, all as all_methods};
+use crate::methods;
 use crate::recipe::{Method, OptionValue, Recipe};
 use crate::record::RunCard;
 use crate::run::CheckedRun;
@@ -89,7 +89,7 @@ pub fn rounds(settings: usize, epochs: usize) -> Vec<Round> {
 /// `method.temperature` and `["2", "4", "8"]`.
 #[must_use]
 pub fn usual_axes(method: &Method) -> Vec<(String, Vec<String>)> {
-    let info = all_methods().into_iter().find(|info| info.spec.name == method.name);
+    let info = methods::find(&method.name);
     // An output term that is off has no softening either.
     let off = info.is_some_and(|info| info.spec.is_term()) && method.number("alpha") == Some(0.0);
     let mut axes = Vec::new();

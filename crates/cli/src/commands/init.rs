@@ -7,7 +7,7 @@ mod text;
 use std::path::Path;
 
 use faculty_data::Dataset;
-use faculty_distill::methods::{all as all_methods, specs};
+use faculty_distill::methods::{find, specs};
 use faculty_distill::recipe::Recipe;
 use faculty_files::write_atomically;
 use faculty_nets::{MapShape, NETWORKS, graph_of, suggest_student};
@@ -96,7 +96,7 @@ fn student(
 /// The method, and why this one.
 fn method(options: &InitOptions, teachers: usize) -> Result<(String, String), Failure> {
     if let Some(name) = &options.method {
-        if all_methods().into_iter().any(|info| info.spec.name == name) {
+        if find(name).is_some() {
             return Ok((name.clone(), "as given".to_owned()));
         }
         return Err(no_method(name));

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use faculty_data::{Dataset, formats};
-use faculty_distill::methods::{MethodInfo, all as all_methods};
+use faculty_distill::methods::{MethodInfo, all as all_methods, find};
 use faculty_distill::recipe::{OptionSpec, nearest};
 use faculty_nets::{MapShape, all_networks};
 use serde_json::json;
@@ -17,7 +17,7 @@ const LEFT: Align = Align::Left;
 
 pub(crate) fn methods(options: &MethodsOptions) -> Result<(), Failure> {
     if let Some(name) = &options.name {
-        let Some(info) = all_methods().into_iter().find(|info| info.spec.name == name) else {
+        let Some(info) = find(name) else {
             return Err(no_method(name));
         };
         if options.json {
