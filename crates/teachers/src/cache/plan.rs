@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use faculty_data::{Augmentation, Dataset, SampleId, View, ViewSettings};
+use faculty_data::{Dataset, SampleId, View};
 use faculty_nets::MapShape;
 use serde::Serialize;
 
@@ -421,11 +421,8 @@ impl<'a> CachePlan<'a> {
 
     /// What makes inputs of its samples.
     pub(super) fn collator(&self) -> Result<Collator> {
-        let ViewsEntry { seed, crop_padding, flip, .. } = self.manifest.views;
-        let augmentation = Augmentation { pad: crop_padding, flip };
-        let normalisation = self.data.views.normalisation.clone();
-        let views = ViewSettings { seed, augmentation, normalisation };
-        Collator::new(self.dataset, &views)
+        // The manifest was compared with these.
+        Collator::new(self.dataset, &self.data.views)
     }
 
     /// Images that have to go through a teacher.
