@@ -5,7 +5,7 @@ use super::mask::{Mask, near, within};
 use super::panels::{as_columns, as_left, as_rows};
 use super::shape::{AttentionShape, RelativeBias, Samples};
 use crate::isa::Kernel;
-use crate::matmul::tile::{BLOCK, PITCH, Panels, Target, strided_strip, strip, strip_of_tiles};
+use crate::matmul::tile::{BLOCK, PITCH, Panels, Target, strided_strip, strip};
 use crate::parallel::SharedMut;
 use crate::scratch::Scratch;
 use crate::simd::Simd;
@@ -41,12 +41,13 @@ pub(super) struct Task<'a> {
     pub(super) kv_head: usize,
 }
 
-/// `left · right` over a number of rows, strip by strip: left rows `PITCH` floats apart.
+/// `left · right` over a number of rows, strip by strip, with left elements `(row, k)` at
+/// `left + row * ROW + k * STEP`.
 ///
 /// # Safety
-/// As for [`strip_of_tiles`], for all rows.
+/// As for [`strided_strip`], for all rows.
 #[inline(always)]
-unsafe fn product<S: Simd>(
+unsafe fn product<S: Simd, const ROW: usize, const STEP: usize>(
     simd: S,
     rows: usize,
     left: *const f32,
@@ -60,32 +61,7 @@ unsafe fn product<S: Simd>(
         // SAFETY: the caller's promise.
         unsafe {
             let target = Target { start: target.start.add(at * target.pitch), ..target };
-            strip_of_tiles(simd, tall, left.add(at * PITCH), depth, panels, target);
-        }
-        at += tall;
-    }
-}
-
-/// As [`product`] with the left factor transposed: its columns become rows.
-///
-/// # Safety
-/// Likewise.
-#[inline(always)]
-unsafe fn transposed_product<S: Simd>(
-    simd: S,
-    rows: usize,
-    left: *const f32,
-    depth: usize,
-    panels: Panels,
-    target: Target,
-) {
-    let mut at = 0;
-    while at < rows {
-        let tall = strip::<S>(rows - at);
-        // SAFETY: the caller's promise.
-        unsafe {
-            let target = Target { start: target.start.add(at * target.pitch), ..target };
-            strided_strip::<S, 1, PITCH>(simd, tall, left.add(at), depth, panels, target);
+            strided_strip::<S, ROW, STEP>(simd, tall, left.add(at * ROW), depth, panels, target);
         }
         at += tall;
     }
@@ -183,12 +159,26 @@ impl Task<'_> {
         // SAFETY: `left` has `tall` rows, the panels the columns, the scores `tall` rows of a
         // block's keys.
         unsafe {
-            product(simd, tall, left.as_ptr(), width, across(key_columns), inside(scores));
+            product::<S, PITCH, 1>(
+                simd,
+                tall,
+                left.as_ptr(),
+                width,
+                across(key_columns),
+                inside(scores),
+            );
         }
         as_left(&self.inputs.output_grad[from..], pitch, [tall, width], 1.0, left);
         // SAFETY: likewise.
         unsafe {
-            product(simd, tall, left.as_ptr(), width, across(value_columns), inside(grads));
+            product::<S, PITCH, 1>(
+                simd,
+                tall,
+                left.as_ptr(),
+                width,
+                across(value_columns),
+                inside(grads),
+            );
         }
         let total = self.samples.query_rows();
         for r in 0..tall {
@@ -243,7 +233,7 @@ impl Task<'_> {
         let target = Target { start: by_query, pitch, adds: true };
         // SAFETY: `grads` has `tall` rows, the panels the block's keys from `start`; the target was
         // checked, and is this task's head alone.
-        unsafe { product(simd, tall, grads.as_ptr(), columns, panels, target) };
+        unsafe { product::<S, PITCH, 1>(simd, tall, grads.as_ptr(), columns, panels, target) };
         // By values: pᵀ · output gradients. By keys: dᵀ · queries.
         for (source, factor, target) in [
             (self.inputs.output_grad, &*scores, value_target),
@@ -254,7 +244,7 @@ impl Task<'_> {
             let target = Target { start: target, pitch: kv_pitch, adds: true };
             // SAFETY: `factor` has `columns` of `tall` rows, the panels `tall` rows; the target was
             // checked, and is this task's key head alone.
-            unsafe { transposed_product(simd, columns, factor.as_ptr(), tall, panels, target) };
+            unsafe { product::<S, 1, PITCH>(simd, columns, factor.as_ptr(), tall, panels, target) };
         }
     }
 }
