@@ -404,8 +404,7 @@ mod tests {
     }
 
     fn pixels(batch: &Batch) -> &[f32] {
-        let Inputs::Images(pixels) = &batch.inputs;
-        pixels
+        batch.inputs.view().images().unwrap()
     }
 
     fn empty_batch(inputs: Inputs) -> Batch {

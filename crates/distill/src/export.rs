@@ -8,9 +8,7 @@
 
 use std::path::Path;
 
-use faculty_data::{
-    BatchLoader, ImageSet, Inputs, LoaderConfig, Normalisation, Split, ViewSettings,
-};
+use faculty_data::{BatchLoader, ImageSet, LoaderConfig, Normalisation, Split, ViewSettings};
 use faculty_files::{failed, write_atomically};
 use faculty_nets::weights::write;
 use faculty_nets::{Inference, OnnxOptions};
@@ -144,8 +142,7 @@ fn rendered(part: &Split, normalisation: &Normalisation) -> Result<Vec<f32>> {
     let config = LoaderConfig::new(part.len(), ViewSettings::plain(normalisation.clone()));
     let mut images = Vec::new();
     for batch in BatchLoader::new(part, part.plain_order(), config)? {
-        let Inputs::Images(pixels) = batch?.inputs;
-        images.extend(pixels);
+        images.append(batch?.inputs.images_mut());
     }
     Ok(images)
 }

@@ -68,12 +68,13 @@ impl TeacherInput {
     }
 
     /// The student's input to the teacher's: images `[batch, channels, height, width]` of its own
-    /// size and normalisation.
+    /// size and normalisation; texts as they are.
     ///
     /// # Panics
     /// If the images are not of the student's shape.
     pub fn prepare<'a>(&'a mut self, input: impl Into<Input<'a>>) -> Input<'a> {
-        let Input::Images(images) = input.into();
+        let input = input.into();
+        let Some(images) = input.images() else { return input };
         let Self { from, to, renormalise, renormalised, resized } = self;
         let images = match renormalise {
             None => images,
@@ -108,7 +109,7 @@ mod tests {
         };
         let mut input = TeacherInput::new(MapShape::new(2, 1, 2), Some(renormalise), None);
         let student = normalised(&mean_s, &std_s);
-        let Input::Images(got) = input.prepare(&student);
+        let got = input.prepare(&student).images().unwrap();
         for (got, want) in got.iter().zip(normalised(&mean_t, &std_t)) {
             assert!((got - want).abs() < 1e-5, "{got} instead of {want}");
         }

@@ -114,7 +114,6 @@ impl<T: TeacherSource> TeacherSource for MemoryCachedTeacher<T> {
 
 #[cfg(test)]
 mod tests {
-    use faculty_data::Input;
 
     use super::*;
 
@@ -138,7 +137,7 @@ mod tests {
 
         fn outputs(&mut self, batch: &TeacherBatch<'_>, taps: &[Tap]) -> Result<TeacherOutputs> {
             self.seen += batch.ids.len();
-            let Input::Images(images) = batch.inputs;
+            let images = batch.inputs.images().unwrap();
             Ok(TeacherOutputs {
                 logits: images.iter().step_by(2).copied().collect(),
                 maps: taps.iter().map(|_| images.to_vec()).collect(),

@@ -21,7 +21,6 @@
 //! the runtime computes right (`lowering`). A panic of the runtime is an error of the file. A model is
 //! a program, though: how long it computes and how much memory it takes is not bounded here.
 
-use faculty_data::Input;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -363,7 +362,7 @@ impl TeacherSource for OnnxTeacher {
     fn outputs(&mut self, batch: &TeacherBatch<'_>, taps: &[Tap]) -> Result<TeacherOutputs> {
         let size = self.input.shape().elements();
         let mut input = self.input.clone();
-        let Input::Images(images) = input.prepare(batch.inputs);
+        let images = input.prepare(batch.inputs).images().expect("a file that reads images");
         let groups = batch.ids.len().div_ceil(self.group);
         let share = groups.div_ceil(self.pools.len()).max(1) * self.group * size;
         let this = &*self;

@@ -45,7 +45,7 @@ impl Collate for ImageCollator {
             View::Train(number) => (&self.train, number),
             View::Plain | View::Probe => (&self.plain, 0),
         };
-        let Inputs::Images(pixels) = into;
+        let pixels = into.images_mut();
         pixels.resize(indices.len() * renderer.view_len(), 0.0);
         for (&index, out) in indices.iter().zip(pixels.chunks_exact_mut(renderer.view_len())) {
             renderer.render_into(self.set.image(index), self.set.ids()[index], number, out);

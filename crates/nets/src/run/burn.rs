@@ -57,7 +57,7 @@ impl BurnRun {
         input: impl Into<Input<'a>>,
         batch: usize,
     ) {
-        let Input::Images(input) = input.into();
+        let input = input.into().images().expect("a network of images");
         let graph = network.graph().clone();
         self.batch = batch;
         self.parameters = network

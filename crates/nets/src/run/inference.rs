@@ -118,7 +118,7 @@ impl Inference {
     /// # Panics
     /// When `input` does not have `batch` samples of the graph's input shape.
     pub fn run<'a>(&mut self, input: impl Into<Input<'a>>, batch: usize) -> &[f32] {
-        let Input::Images(input) = input.into();
+        let input = input.into().images().expect("a network of images");
         let graph = self.graph.clone();
         let shape = graph.input_shape();
         assert_eq!(input.len(), batch * shape.elements(), "input must be [batch, {shape}]");

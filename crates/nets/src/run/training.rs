@@ -66,7 +66,7 @@ impl TrainingRun {
         input: impl Into<Input<'a>>,
         batch: usize,
     ) {
-        let Input::Images(input) = input.into();
+        let input = input.into().images().expect("a network of images");
         let plan = self.plan_for(network.graph());
         let graph = &plan.graph;
         assert_eq!(

@@ -1,6 +1,6 @@
 //! Whether a teacher was trained with another normalisation than the one that it is given.
 
-use faculty_data::{Inputs, Normalisation, Split, View, ViewSettings};
+use faculty_data::{Normalisation, Split, View, ViewSettings};
 use serde::{Deserialize, Serialize};
 
 use super::answers;
@@ -197,7 +197,7 @@ impl Probe<'_> {
         let positions = height * width;
         let mut images = Vec::new();
         for_each_batch(part, &ViewSettings::plain(student.clone()), |batch| {
-            let Inputs::Images(pixels) = &batch.inputs;
+            let pixels = batch.inputs.view().images().expect("a split of images");
             images.clear();
             for image in pixels.chunks_exact(channels * positions) {
                 for (c, &(scale, shift)) in factors.iter().enumerate() {
@@ -222,7 +222,7 @@ mod tests {
     use std::sync::Arc;
 
     use faculty_data::rng::{Purpose, below, draw};
-    use faculty_data::{ImageSet, Input, SampleId};
+    use faculty_data::{ImageSet, SampleId};
     use faculty_nets::MapShape;
 
     use super::*;
@@ -253,7 +253,7 @@ mod tests {
 
         fn outputs(&mut self, batch: &TeacherBatch<'_>, _taps: &[Tap]) -> Result<TeacherOutputs> {
             let channels = self.trained.mean.len();
-            let Input::Images(given) = batch.inputs;
+            let given = batch.inputs.images().unwrap();
             let mut images = given.to_vec();
             if let Some(renormalise) = &self.renormalise {
                 renormalise.apply(given, 4, &mut images);
@@ -356,7 +356,7 @@ mod tests {
                 batch: &TeacherBatch<'_>,
                 taps: &[Tap],
             ) -> Result<TeacherOutputs> {
-                let Input::Images(given) = batch.inputs;
+                let given = batch.inputs.images().unwrap();
                 let turned: Vec<f32> = given
                     .chunks_exact(12)
                     .flat_map(|image| image.rchunks_exact(4).flatten().copied())

@@ -1,6 +1,5 @@
 //! The hard samples that MMKD's meta steps run on, with what the teachers say of them.
 
-use faculty_data::Input;
 use faculty_data::rng::{Purpose, below, draw};
 use faculty_nets::weights::{Array, StateDict};
 
@@ -71,7 +70,7 @@ impl Buffer {
 
     /// Takes samples of a batch: while there is room the first ones, then the missed ones.
     pub(super) fn keep(&mut self, batch: &LearnerBatch<'_>, missed: &[usize]) {
-        let Input::Images(images) = batch.inputs;
+        let images = batch.inputs.images().expect("a buffer of images");
         let outputs = batch.teachers.iter().flat_map(|t| [t.logits.as_slice(), &t.maps[0]]);
         let arrays: Vec<&[f32]> = std::iter::once(images).chain(outputs).collect();
         let size = batch.labels.len();
