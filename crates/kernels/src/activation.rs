@@ -36,6 +36,8 @@ pub enum Activation {
     Silu,
     /// Hyperbolic tangent.
     Tanh,
+    /// `max(x, 0)`, with slope 0 at 0.
+    Relu,
 }
 
 /// `√(2/π)`
@@ -70,6 +72,8 @@ impl Activation {
                 let y = special::tanh::<S>(x);
                 (y, S::fused(-y, y, 1.0))
             }
+            // A NaN stays one, as in PyTorch.
+            Self::Relu => (if x < 0.0 { 0.0 } else { x }, f32::from(u8::from(x > 0.0))),
         }
     }
 }
@@ -93,6 +97,10 @@ macro_rules! with_constant {
             }
             Activation::Tanh => {
                 const $name: Activation = Activation::Tanh;
+                $body
+            }
+            Activation::Relu => {
+                const $name: Activation = Activation::Relu;
                 $body
             }
         }

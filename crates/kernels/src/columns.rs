@@ -50,7 +50,7 @@ impl Kernel for Sums<'_> {
 ///
 /// # Panics
 /// If `values` is not `rows` times `sums` long.
-pub(crate) fn column_sums(rows: usize, values: &[f32], sums: &mut [f32]) {
+pub fn column_sums(rows: usize, values: &[f32], sums: &mut [f32]) {
     let columns = sums.len();
     let (got, want) = (values.len(), sizes::elements([rows, columns]));
     assert!(got == want, "{got} values are not {rows} rows of {columns}");

@@ -13,7 +13,7 @@ pub mod allocator;
 pub mod attention;
 pub mod batch_norm;
 pub mod channels;
-mod columns;
+pub mod columns;
 pub mod conv2d;
 pub mod dropout;
 pub mod elementwise;

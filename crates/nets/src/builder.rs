@@ -1,8 +1,11 @@
 //! Building a [`Graph`] operation by operation.
 
+mod tokens;
+
 use std::ops::Range;
 use std::sync::Arc;
 
+pub(crate) use self::tokens::{DenseConfig, EmbedConfig};
 use crate::error::{Error, Result};
 use crate::graph::{ClassifierIds, Graph, Node};
 use crate::op::Op;
@@ -14,7 +17,7 @@ use crate::op::linear::Linear;
 use crate::op::pool::{Pool, PoolKind};
 use crate::op::resize::Resize;
 use crate::parameter::{BufferId, BufferSpec, Init, ParameterId, ParameterSpec, ValueId};
-use crate::shape::{MapShape, Window};
+use crate::shape::{MapShape, Per, Window};
 
 /// Shape and wiring of one convolution for [`GraphBuilder::conv2d`].
 #[derive(Clone, Copy, Debug)]
@@ -336,8 +339,19 @@ impl GraphBuilder {
         inputs: impl IntoIterator<Item = ValueId>,
         shape: MapShape,
     ) -> ValueId {
-        let inputs = inputs.into_iter().collect();
-        self.graph.nodes.push(Node { op: Arc::new(op), inputs, shape });
+        let inputs: Vec<ValueId> = inputs.into_iter().collect();
+        let per = self.graph.per(inputs[0]);
+        self.push_per(per, op, inputs, shape)
+    }
+
+    fn push_per(
+        &mut self,
+        per: Per,
+        op: impl Op + 'static,
+        inputs: Vec<ValueId>,
+        shape: MapShape,
+    ) -> ValueId {
+        self.graph.nodes.push(Node { op: Arc::new(op), inputs, shape, per });
         ValueId(self.graph.nodes.len() - 1)
     }
 

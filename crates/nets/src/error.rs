@@ -40,6 +40,20 @@ pub enum Error {
         /// Its name.
         network: String,
     },
+    /// Settings that make no text encoder.
+    #[error("no text encoder that is known: {problem}")]
+    EncoderConfig {
+        /// What does not fit.
+        problem: String,
+    },
+    /// A network that reads texts, where only images can be read.
+    #[error("network `{network}` reads texts, and {what} is for networks that read images")]
+    ReadsTexts {
+        /// Its name.
+        network: String,
+        /// What was asked for.
+        what: &'static str,
+    },
     /// The image is too small for the network.
     #[error("an input of {shape} is too small for layer `{layer}`")]
     InputTooSmall {
@@ -198,6 +212,12 @@ impl Error {
                 let base = network.split('+').next().unwrap_or(network);
                 Some(format!("name the network alone: `{base}`"))
             }
+            Self::EncoderConfig { .. } => Some(
+                "give the folder of a model of this kind, with its `config.json` as `save_pretrained` \
+                 writes it"
+                    .to_owned(),
+            ),
+            Self::ReadsTexts { .. } => None,
             Self::InputTooSmall { .. } => {
                 Some("use larger images or a network with fewer stages".to_owned())
             }

@@ -1,6 +1,7 @@
 //! Network families: one file each, from a name's numbers to a graph.
 
 pub(crate) mod deep_resnet;
+pub(crate) mod encoder;
 pub(crate) mod mobilenet_v2;
 pub(crate) mod resnet;
 pub(crate) mod shuffle_v1;

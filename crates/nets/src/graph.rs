@@ -7,9 +7,11 @@
 
 use std::sync::Arc;
 
-use crate::op::{Op, Site, input::Input};
+use faculty_inputs::{Input, Tokens};
+
+use crate::op::{Op, Site, input};
 use crate::parameter::{BufferSpec, Init, ParameterId, ParameterSpec, ValueId};
-use crate::shape::MapShape;
+use crate::shape::{BatchSize, MapShape, Per};
 
 /// An operation, the values that it reads (all of them earlier in the list), and the shape of its
 /// result.
@@ -18,6 +20,8 @@ pub(crate) struct Node {
     pub(crate) op: Arc<dyn Op>,
     pub(crate) inputs: Vec<ValueId>,
     pub(crate) shape: MapShape,
+    /// What the result has a row of that shape for.
+    pub(crate) per: Per,
 }
 
 /// The linear classifier on top of the last map: what CA-MKD borrows from a teacher.
@@ -27,6 +31,23 @@ pub struct ClassifierIds {
     pub weight: ParameterId,
     /// Bias `[classes]`.
     pub bias: ParameterId,
+}
+
+/// What texts a network reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenLimits {
+    /// Ids are below it.
+    pub vocabulary: usize,
+    /// Most tokens of a text.
+    pub longest: usize,
+}
+
+/// The input of one pass.
+pub(crate) struct BatchInput<'a> {
+    pub(crate) size: BatchSize,
+    /// `[batch, channels, height, width]`, or none.
+    pub(crate) pixels: &'a [f32],
+    pub(crate) texts: Option<&'a Tokens>,
 }
 
 /// A network's structure, without values. Made by [`crate::GraphBuilder`].
@@ -39,7 +60,12 @@ pub struct Graph {
     pub(crate) map: Option<ValueId>,
     pub(crate) classifier: Option<ClassifierIds>,
     pub(crate) frozen: Vec<ParameterId>,
+    /// Of a network that reads texts.
+    pub(crate) tokens: Option<TokenLimits>,
 }
+
+/// The smallest batch.
+const ONE: BatchSize = BatchSize { samples: 1, tokens: 1 };
 
 impl Graph {
     /// Trainable values that no operation reads: their names, shapes and start for whoever
@@ -52,7 +78,13 @@ impl Graph {
     /// Nothing but an input.
     pub(crate) fn of_input(shape: MapShape) -> Self {
         Self {
-            nodes: vec![Node { op: Arc::new(Input), inputs: Vec::new(), shape }],
+            nodes: vec![Node {
+                op: Arc::new(input::Input),
+                inputs: Vec::new(),
+                shape,
+                per: Per::Sample,
+            }],
+            tokens: None,
             parameters: Vec::new(),
             buffers: Vec::new(),
             features: Vec::new(),
@@ -62,10 +94,58 @@ impl Graph {
         }
     }
 
-    /// Where a node stands: the shapes around it, for a batch of `batch` samples.
-    pub(crate) fn site(&self, node: usize, batch: usize) -> Site {
-        let Node { inputs, shape, .. } = &self.nodes[node];
-        Site::new(batch, inputs.iter().map(|&id| self.shape(id)), *shape)
+    /// Where a node stands: the shapes around it, for a batch of this size.
+    pub(crate) fn site(&self, node: usize, size: BatchSize) -> Site {
+        let Node { inputs, shape, per, .. } = &self.nodes[node];
+        Site::new(size.rows(*per), inputs.iter().map(|&id| self.shape(id)), *shape, *per)
+    }
+
+    /// The size of a batch of `batch` samples, and their tokens and pixels.
+    ///
+    /// # Panics
+    /// When `input` is not `batch` samples of what the graph reads.
+    pub(crate) fn take<'a>(&self, input: Input<'a>, batch: usize) -> BatchInput<'a> {
+        match (input, &self.tokens) {
+            (Input::Images(pixels), None) => {
+                let shape = self.input_shape();
+                assert_eq!(
+                    pixels.len(),
+                    batch * shape.elements(),
+                    "input must be [batch, {shape}]"
+                );
+                let size = BatchSize { samples: batch, tokens: 0 };
+                BatchInput { size, pixels, texts: None }
+            }
+            (Input::Texts(texts), Some(limits)) => {
+                let tokens = &texts.tokens;
+                assert_eq!(tokens.len(), batch, "the tokens of {batch} texts");
+                for text in 0..batch {
+                    let length = tokens.range(text).len();
+                    assert!(
+                        (1..=limits.longest).contains(&length),
+                        "a text of {length} tokens, the network reads 1 to {}",
+                        limits.longest
+                    );
+                }
+                let size = BatchSize { samples: batch, tokens: tokens.count() };
+                BatchInput { size, pixels: &[], texts: Some(tokens) }
+            }
+            (Input::Images(_), Some(_)) => panic!("images for a network that reads texts"),
+            (_, None) => panic!("no images for a network that reads images"),
+            (_, Some(_)) => panic!("no texts for a network that reads texts"),
+        }
+    }
+
+    /// What texts the network reads, if it reads texts.
+    #[must_use]
+    pub fn token_limits(&self) -> Option<TokenLimits> {
+        self.tokens
+    }
+
+    /// What a value has a row for.
+    #[must_use]
+    pub fn per(&self, value: ValueId) -> Per {
+        self.nodes[value.0].per
     }
 
     /// The values that may be read after a run: taps, the map and the output.
@@ -173,7 +253,8 @@ impl Graph {
         self.parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum()
     }
 
-    /// Multiply-adds of the convolutions and linear layers for one sample.
+    /// Multiply-adds of the convolutions and linear layers for one sample; of a network that reads
+    /// texts, for one text of one token.
     #[must_use]
     pub fn multiply_adds(&self) -> usize {
         let of_node = |node: usize| {
@@ -184,7 +265,7 @@ impl Graph {
                 .map(|id| self.parameters[id.0].shape.iter().product::<usize>())
                 .next()
                 .unwrap_or(0);
-            self.nodes[node].op.multiply_adds(&self.site(node, 1), weights)
+            self.nodes[node].op.multiply_adds(&self.site(node, ONE), weights)
         };
         (0..self.nodes.len()).map(of_node).sum()
     }

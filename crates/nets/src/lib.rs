@@ -32,7 +32,9 @@ pub mod weights;
 
 pub use builder::{Conv2dConfig, ConvInit, GraphBuilder};
 pub use error::{Error, Result};
-pub use graph::{ClassifierIds, Graph};
+pub use faculty_kernels::activation::Activation;
+pub use family::encoder::{EncoderConfig, EncoderFamily, Loaded as LoadedEncoder, Pooling};
+pub use graph::{ClassifierIds, Graph, TokenLimits};
 pub use network::{Classifier, Network};
 pub use networks::{
     Architecture, NETWORKS, NetworkInfo, all as all_networks, find, graph_of, register,
@@ -45,7 +47,7 @@ pub use parameter::{BufferId, BufferSpec, Init, ParameterId, ParameterSpec, Valu
 pub use pattern::ActivationPattern;
 pub use recognise::{Recognised, recognise};
 pub use run::{BurnRun, Inference, Run, TrainingRun};
-pub use shape::{MapShape, Window};
+pub use shape::{MapShape, Per, Window};
 pub use suggest_student::suggest_student;
 pub use tap::Tap;
 pub use teacher_head::Projection;

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::parameter::ValueId;
 use crate::run::inference::{Inference, Step};
-use crate::shape::MapShape;
+use crate::shape::{BatchSize, MapShape};
 
 use crate::op::link::{Constants, Link, whole};
 
@@ -49,11 +49,15 @@ impl Inference {
     /// This plan as the bytes of an ONNX file; equal plans give equal bytes.
     ///
     /// # Errors
-    /// [`Error::OnnxTooLarge`] above 2 GiB.
+    /// [`Error::OnnxTooLarge`] above 2 GiB; [`Error::ReadsTexts`].
     ///
     /// # Panics
     /// When a normalisation has another number of channels than the input.
     pub fn to_onnx(&self, name: &str, options: &OnnxOptions) -> Result<Vec<u8>> {
+        if self.graph.token_limits().is_some() {
+            let (network, what) = (name.to_owned(), "export to ONNX");
+            return Err(Error::ReadsTexts { network, what });
+        }
         let mut writer =
             Writer { graph: &self.graph, input: "input".to_owned(), to: GraphProto::default() };
         if let Some(normalisation) = &options.normalisation {
@@ -160,7 +164,7 @@ impl Writer<'_> {
         let first = read.next().expect("every step reads a value");
         let second = read.next();
         let mut constants = Constants { initializers: &mut self.to.initializer };
-        let site = step.site(self.graph, 1);
+        let site = step.site(self.graph, BatchSize { samples: 1, tokens: 1 });
         let links = step.op.onnx(&site, &target, second.as_deref(), &mut constants);
         self.chain(&first, &target, links);
     }

@@ -13,21 +13,30 @@ use std::fmt::Debug;
 
 use burn::Tensor;
 use burn::tensor::Int;
+use faculty_inputs::Tokens;
 
+use crate::op::dropout::DropoutKeys;
 use crate::op::link::{Constants, Link};
 use crate::parameter::ParameterId;
 use crate::pattern::ActivationPattern;
-use crate::shape::MapShape;
+use crate::shape::{MapShape, Per};
 
+pub(crate) mod attentive_pool;
 pub(crate) mod batch_norm;
 pub(crate) mod channels;
 pub(crate) mod conv2d;
+pub(crate) mod dense;
+pub(crate) mod dropout;
+pub(crate) mod embed;
 pub(crate) mod global_avg_pool;
 pub(crate) mod input;
+pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod link;
 pub(crate) mod pool;
 pub(crate) mod resize;
+pub(crate) mod self_attention;
+pub(crate) mod token_pool;
 
 /// Most values that one operation reads.
 pub(crate) const MOST_INPUTS: usize = 2;
@@ -35,13 +44,15 @@ pub(crate) const MOST_INPUTS: usize = 2;
 /// Shapes around an operation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Site {
-    /// Samples.
+    /// Rows of the result: samples, or tokens.
     pub(crate) batch: usize,
-    /// Per sample, of the values that are read.
+    /// Per row, of the values that are read.
     inputs: [MapShape; MOST_INPUTS],
     count: usize,
-    /// Per sample, of the result.
+    /// Per row, of the result.
     pub(crate) output: MapShape,
+    /// What the result has a row for.
+    pub(crate) per: Per,
 }
 
 impl Site {
@@ -49,9 +60,10 @@ impl Site {
         batch: usize,
         shapes: impl Iterator<Item = MapShape>,
         output: MapShape,
+        per: Per,
     ) -> Self {
-        let mut site =
-            Self { batch, inputs: [MapShape::new(0, 0, 0); MOST_INPUTS], count: 0, output };
+        let inputs = [MapShape::new(0, 0, 0); MOST_INPUTS];
+        let mut site = Self { batch, inputs, count: 0, output, per };
         for shape in shapes {
             site.inputs[site.count] = shape;
             site.count += 1;
@@ -105,12 +117,14 @@ pub(crate) struct OpState {
     pub(crate) indices: Vec<u32>,
     /// The value behind ReLU in the recorded pass.
     pub(crate) gate: Vec<f32>,
+    /// What an operation on tokens computed on its way, to be read again.
+    pub(crate) between: [Vec<f32>; 4],
 }
 
 impl OpState {
     /// Numbers of four bytes that it holds.
     pub(crate) fn capacity(&self) -> usize {
-        let floats = self.floats.iter().chain([&self.gate]).map(Vec::capacity);
+        let floats = self.floats.iter().chain([&self.gate]).chain(&self.between).map(Vec::capacity);
         floats.sum::<usize>() + self.indices.capacity()
     }
 }
@@ -129,6 +143,9 @@ pub(crate) struct ForwardStep<'a> {
     /// Whether batch norm takes the running statistics, and leaves them.
     pub(crate) frozen_statistics: bool,
     pub(crate) pattern: ActivationPattern,
+    /// Tokens of the batch; of no texts where samples are something else.
+    pub(crate) tokens: &'a Tokens,
+    pub(crate) dropout: DropoutKeys<'a>,
 }
 
 /// Where the gradient by one input goes.
@@ -152,11 +169,15 @@ pub(crate) struct BackwardStep<'a> {
     pub(crate) parameters: &'a [Vec<f32>],
     /// Gradients by all of them.
     pub(crate) gradients: &'a mut [Vec<f32>],
-    pub(crate) state: &'a OpState,
+    pub(crate) state: &'a mut OpState,
     /// As in the forward pass.
     pub(crate) frozen_statistics: bool,
     /// As in the forward pass.
     pub(crate) pattern: ActivationPattern,
+    /// As in the forward pass.
+    pub(crate) tokens: &'a Tokens,
+    /// As in the forward pass.
+    pub(crate) dropout: DropoutKeys<'a>,
 }
 
 /// The tensors of one step in burn operations.
@@ -190,6 +211,16 @@ pub(crate) struct FrozenNorm {
     pub(crate) relu: bool,
 }
 
+/// Operations on tokens have one way to be computed.
+fn texts_run_on_kernels() -> ! {
+    unreachable!("networks that read texts run on the kernels: `BurnRun::new` takes no other graph")
+}
+
+/// And none into an ONNX file.
+fn texts_are_not_written() -> ! {
+    unreachable!("`Inference::to_onnx` refuses networks that read texts")
+}
+
 /// One operation, wherever it runs.
 pub(crate) trait Op: Debug + Send + Sync {
     /// Its name among operations.
@@ -197,6 +228,11 @@ pub(crate) trait Op: Debug + Send + Sync {
 
     /// Parameters that it reads, its weight first.
     fn parameters(&self) -> Vec<ParameterId> {
+        Vec::new()
+    }
+
+    /// Those to whose gradient its backward pass adds, because other operations read them too.
+    fn shared_parameters(&self) -> Vec<ParameterId> {
         Vec::new()
     }
 
@@ -268,18 +304,38 @@ pub(crate) trait Op: Debug + Send + Sync {
     fn burn(&self, site: &Site, step: BurnStep<'_>) -> Tensor<4>;
 }
 
+/// Memory to be written over.
+#[derive(Debug, Default)]
+pub(crate) struct FrozenScratch {
+    pub(crate) indices: Vec<u32>,
+    pub(crate) floats: [Vec<f32>; 4],
+}
+
+impl FrozenScratch {
+    /// Bytes that it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        let floats = self.floats.iter().map(Vec::capacity).sum::<usize>();
+        size_of::<f32>() * (floats + self.indices.capacity())
+    }
+}
+
+/// The memory of one step of an inference plan.
+pub(crate) struct FrozenStep<'a> {
+    /// Values that are read; empty beyond those of the node.
+    pub(crate) inputs: [&'a [f32]; MOST_INPUTS],
+    /// Without it, the value from before the activation is asked for.
+    pub(crate) activate: bool,
+    /// The result.
+    pub(crate) output: &'a mut [f32],
+    pub(crate) scratch: &'a mut FrozenScratch,
+    /// As in [`ForwardStep`].
+    pub(crate) tokens: &'a Tokens,
+}
+
 /// One operation of an inference plan.
 pub(crate) trait FrozenOp: Debug + Send {
-    /// Computes its value, or without `activate` that from before its activation. `scratch` is memory
-    /// to be written over.
-    fn run(
-        &self,
-        site: &Site,
-        inputs: [&[f32]; MOST_INPUTS],
-        activate: bool,
-        output: &mut [f32],
-        scratch: &mut Vec<u32>,
-    );
+    /// Computes its value.
+    fn run(&self, site: &Site, step: FrozenStep<'_>);
 
     /// The ONNX nodes that it becomes, in a row from its first input to `target`; `second` is the
     /// name of its second input.

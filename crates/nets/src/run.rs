@@ -40,6 +40,13 @@ impl Run {
         }
     }
 
+    /// As [`TrainingRun::set_dropout`]; in burn operations nothing is dropped.
+    pub fn set_dropout(&mut self, keys: Vec<u64>) {
+        if let Self::Kernels(run) = self {
+            run.set_dropout(keys);
+        }
+    }
+
     /// As [`TrainingRun::set_pattern`].
     pub fn set_pattern(&mut self, pattern: ActivationPattern) {
         match self {

@@ -37,6 +37,32 @@ impl std::fmt::Display for MapShape {
     }
 }
 
+/// What a value has a row for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Per {
+    /// Each sample of the batch.
+    Sample,
+    /// Each token of each sample; rows lie packed, see [`faculty_inputs::Tokens`].
+    Token,
+}
+
+/// How many rows a batch has of either kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BatchSize {
+    pub(crate) samples: usize,
+    /// 0 where samples are no texts.
+    pub(crate) tokens: usize,
+}
+
+impl BatchSize {
+    pub(crate) fn rows(self, per: Per) -> usize {
+        match per {
+            Per::Sample => self.samples,
+            Per::Token => self.tokens,
+        }
+    }
+}
+
 /// A square window that moves over a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {

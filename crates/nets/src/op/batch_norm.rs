@@ -8,7 +8,7 @@ use faculty_kernels::batch_norm::{
 };
 
 use super::{
-    BackwardStep, BurnStep, ForwardStep, FrozenNorm, FrozenOp, MOST_INPUTS, Op, OpState, ReadBack,
+    BackwardStep, BurnStep, ForwardStep, FrozenNorm, FrozenOp, FrozenStep, Op, OpState, ReadBack,
     Site, Values,
 };
 use crate::op::link::{Constants, Link};
@@ -224,14 +224,8 @@ impl std::fmt::Debug for FrozenBatchNorm {
 }
 
 impl FrozenOp for FrozenBatchNorm {
-    fn run(
-        &self,
-        site: &Site,
-        [input, residual]: [&[f32]; MOST_INPUTS],
-        activate: bool,
-        output: &mut [f32],
-        _scratch: &mut Vec<u32>,
-    ) {
+    fn run(&self, site: &Site, step: FrozenStep<'_>) {
+        let FrozenStep { inputs: [input, residual], activate, output, .. } = step;
         let FrozenNorm { constants: [gamma, beta, mean, variance], .. } = &self.0;
         batch_norm_inference(
             &shape(site),

@@ -4,7 +4,7 @@ use burn::Tensor;
 use faculty_kernels::channels::{ChannelsShape, Side, join_channels, join_channels_backward};
 
 use super::{
-    BackwardStep, BurnStep, ForwardStep, FrozenOp, GradRoute, MOST_INPUTS, Op, Site, Values,
+    BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, GradRoute, Op, Site, Values,
 };
 use crate::op::link::{Constants, Link};
 
@@ -72,14 +72,8 @@ impl Op for Channels {
 }
 
 impl FrozenOp for Channels {
-    fn run(
-        &self,
-        site: &Site,
-        [first, second]: [&[f32]; MOST_INPUTS],
-        _activate: bool,
-        output: &mut [f32],
-        _scratch: &mut Vec<u32>,
-    ) {
+    fn run(&self, site: &Site, step: FrozenStep<'_>) {
+        let FrozenStep { inputs: [first, second], output, .. } = step;
         join_channels(&self.shape(site), first, second, output);
     }
 

@@ -8,8 +8,8 @@ use faculty_kernels::conv2d::{
 };
 
 use super::{
-    BackwardStep, BurnStep, ForwardStep, FrozenNorm, FrozenOp, GradRoute, MOST_INPUTS, Op,
-    ReadBack, Site, Values,
+    BackwardStep, BurnStep, ForwardStep, FrozenNorm, FrozenOp, FrozenStep, GradRoute, Op, ReadBack,
+    Site, Values,
 };
 use crate::op::batch_norm::BATCH_NORM_EPSILON;
 use crate::op::link::{Constants, Link};
@@ -169,14 +169,8 @@ struct FrozenConv2d {
 }
 
 impl FrozenOp for FrozenConv2d {
-    fn run(
-        &self,
-        site: &Site,
-        [input, residual]: [&[f32]; MOST_INPUTS],
-        activate: bool,
-        output: &mut [f32],
-        _scratch: &mut Vec<u32>,
-    ) {
+    fn run(&self, site: &Site, step: FrozenStep<'_>) {
+        let FrozenStep { inputs: [input, residual], activate, output, .. } = step;
         conv2d_fused(
             &shape(site, self.window, self.groups),
             input,

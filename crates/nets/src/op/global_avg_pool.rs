@@ -3,7 +3,7 @@
 use burn::Tensor;
 use faculty_kernels::pool::{global_avg_pool, global_avg_pool_backward};
 
-use super::{BackwardStep, BurnStep, ForwardStep, FrozenOp, MOST_INPUTS, Op, Site, Values};
+use super::{BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, Op, Site, Values};
 use crate::op::link::{Constants, Link};
 
 /// Global average pooling.
@@ -43,14 +43,8 @@ impl Op for GlobalAvgPool {
 }
 
 impl FrozenOp for GlobalAvgPool {
-    fn run(
-        &self,
-        site: &Site,
-        [input, _]: [&[f32]; MOST_INPUTS],
-        _activate: bool,
-        output: &mut [f32],
-        _scratch: &mut Vec<u32>,
-    ) {
+    fn run(&self, site: &Site, step: FrozenStep<'_>) {
+        let FrozenStep { inputs: [input, _], output, .. } = step;
         let (planes, positions) = sizes(site);
         global_avg_pool(planes, positions, input, output);
     }

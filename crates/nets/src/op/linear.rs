@@ -4,7 +4,7 @@ use burn::Tensor;
 use faculty_kernels::linear::{LinearShape, linear, linear_backward};
 
 use super::{
-    BackwardStep, BurnStep, ForwardStep, FrozenOp, MOST_INPUTS, Op, ReadBack, Site, Values,
+    BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, Op, ReadBack, Site, Values,
 };
 use crate::op::link::{Constants, Link};
 use crate::parameter::ParameterId;
@@ -81,14 +81,8 @@ struct FrozenLinear {
 }
 
 impl FrozenOp for FrozenLinear {
-    fn run(
-        &self,
-        site: &Site,
-        [input, _]: [&[f32]; MOST_INPUTS],
-        _activate: bool,
-        output: &mut [f32],
-        _scratch: &mut Vec<u32>,
-    ) {
+    fn run(&self, site: &Site, step: FrozenStep<'_>) {
+        let FrozenStep { inputs: [input, _], output, .. } = step;
         linear(&shape(site), input, &self.weight, &self.bias, output);
     }
 

@@ -5,7 +5,7 @@ use burn::tensor::module::{avg_pool2d, max_pool2d, max_pool2d_with_indices};
 use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
 use faculty_kernels::pool::{self, PoolShape, avg_pool2d_backward, max_pool2d_backward};
 
-use super::{BackwardStep, BurnStep, ForwardStep, FrozenOp, MOST_INPUTS, Op, Site, Values};
+use super::{BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, Op, Site, Values};
 use crate::op::link::{Constants, Link};
 use crate::pattern::ActivationPattern;
 use crate::shape::Window;
@@ -117,15 +117,9 @@ impl Op for Pool {
 }
 
 impl FrozenOp for Pool {
-    fn run(
-        &self,
-        site: &Site,
-        [input, _]: [&[f32]; MOST_INPUTS],
-        _activate: bool,
-        output: &mut [f32],
-        scratch: &mut Vec<u32>,
-    ) {
-        self.compute(site, input, output, scratch);
+    fn run(&self, site: &Site, step: FrozenStep<'_>) {
+        let FrozenStep { inputs: [input, _], output, scratch, .. } = step;
+        self.compute(site, input, output, &mut scratch.indices);
     }
 
     fn onnx(

@@ -7,7 +7,7 @@ use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use faculty_kernels::pool::{self, adaptive_avg_pool2d_backward};
 use faculty_kernels::resize::{ResizeShape, resize_bilinear, resize_bilinear_backward};
 
-use super::{BackwardStep, BurnStep, ForwardStep, FrozenOp, MOST_INPUTS, Op, Site, Values};
+use super::{BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, Op, Site, Values};
 use crate::op::link::{Constants, Link};
 use crate::shape::MapShape;
 
@@ -77,14 +77,8 @@ impl Op for Resize {
 }
 
 impl FrozenOp for Resize {
-    fn run(
-        &self,
-        site: &Site,
-        [input, _]: [&[f32]; MOST_INPUTS],
-        _activate: bool,
-        output: &mut [f32],
-        _scratch: &mut Vec<u32>,
-    ) {
+    fn run(&self, site: &Site, step: FrozenStep<'_>) {
+        let FrozenStep { inputs: [input, _], output, .. } = step;
         compute(site, input, output);
     }
 

@@ -9,6 +9,7 @@ use burn::Tensor;
 use burn::tensor::{Device, Int, TensorData};
 use faculty_inputs::Input;
 
+use crate::graph::BatchInput;
 use crate::network::Network;
 use crate::op::BurnStep;
 use crate::parameter::ValueId;
@@ -57,8 +58,8 @@ impl BurnRun {
         input: impl Into<Input<'a>>,
         batch: usize,
     ) {
-        let input = input.into().images().expect("a network of images");
         let graph = network.graph().clone();
+        let BatchInput { size, pixels: input, .. } = graph.take(input.into(), batch);
         self.batch = batch;
         self.parameters = network
             .parameters
@@ -82,7 +83,7 @@ impl BurnRun {
                 pattern: self.pattern,
                 decided: &mut self.decided[index],
             };
-            let value = node.op.burn(&graph.site(index, batch), step);
+            let value = node.op.burn(&graph.site(index, size), step);
             self.values.push(value);
         }
         let kept = graph.readable().into_iter();

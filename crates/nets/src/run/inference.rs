@@ -2,16 +2,17 @@
 //! shortcut and ReLU applied as the convolution stores its result, memory reused as soon as a value
 //! has been read for the last time. Nothing is kept for a backward pass.
 
-use faculty_inputs::Input;
+use faculty_inputs::{Input, Tokens};
 use std::sync::Arc;
 
 use faculty_kernels::in_pool;
 
 use super::memory::{Memory, MemoryPlan, Span};
-use crate::graph::Graph;
+use crate::graph::{BatchInput, Graph, Node};
 use crate::network::Network;
-use crate::op::{FrozenOp, Site, Values};
+use crate::op::{FrozenOp, FrozenScratch, FrozenStep, Site, Values};
 use crate::parameter::ValueId;
+use crate::shape::{BatchSize, Per};
 
 /// A network's inference plan with its own copy of the folded weights.
 #[derive(Debug)]
@@ -23,9 +24,8 @@ pub struct Inference {
     held: Vec<(ValueId, usize)>,
     plan: MemoryPlan,
     memory: Memory,
-    /// Where maxima were: the pooling kernel finds them, nobody reads them.
-    scratch: Vec<u32>,
-    batch: usize,
+    scratch: FrozenScratch,
+    size: BatchSize,
 }
 
 /// One operation, perhaps with others folded in; `node` is the value it makes, `held` where that lies
@@ -40,9 +40,10 @@ pub(crate) struct Step {
 
 impl Step {
     /// Shapes around it.
-    pub(crate) fn site(&self, graph: &Graph, batch: usize) -> Site {
+    pub(crate) fn site(&self, graph: &Graph, size: BatchSize) -> Site {
         let inputs = self.inputs.iter().map(|&id| graph.shape(id));
-        Site::new(batch, inputs, graph.nodes[self.node].shape)
+        let Node { shape, per, .. } = graph.nodes[self.node];
+        Site::new(size.rows(per), inputs, shape, per)
     }
 }
 
@@ -87,12 +88,16 @@ impl Inference {
             steps.push(Step { node: index, held, inputs, op });
         }
         // Values that no step makes (the input, folded convolutions) need no memory.
-        let mut spans = vec![Span { len: 0, first: 0, last: 0 }; graph.nodes.len() + held.len()];
+        let mut spans = vec![
+            Span { len: 0, per: Per::Sample, first: 0, last: 0 };
+            graph.nodes.len() + held.len()
+        ];
         for (position, step) in steps.iter().enumerate() {
-            let len = graph.nodes[step.node].shape.elements();
-            spans[step.node] = Span { len, first: position, last: position };
+            let Node { shape, per, .. } = graph.nodes[step.node];
+            let len = shape.elements();
+            spans[step.node] = Span { len, per, first: position, last: position };
             if let Some(held) = step.held {
-                spans[held] = Span { len, first: position, last: steps.len() };
+                spans[held] = Span { len, per, first: position, last: steps.len() };
             }
             for input in &step.inputs {
                 spans[input.0].last = position;
@@ -102,8 +107,9 @@ impl Inference {
             spans[value.0].last = steps.len();
         }
         let plan = MemoryPlan::new(&spans);
-        let (memory, scratch) = (Memory::default(), Vec::new());
-        Self { graph, steps, kept, held, plan, memory, scratch, batch: 0 }
+        let (memory, scratch) = (Memory::default(), FrozenScratch::default());
+        let size = BatchSize::default();
+        Self { graph, steps, kept, held, plan, memory, scratch, size }
     }
 
     /// The graph that was compiled.
@@ -112,37 +118,37 @@ impl Inference {
         &self.graph
     }
 
-    /// Runs `input`, images `[batch, channels, height, width]`, and returns the logits
+    /// Runs `input`, images `[batch, channels, height, width]` or texts, and returns the logits
     /// `[batch, classes]`.
     ///
     /// # Panics
-    /// When `input` does not have `batch` samples of the graph's input shape.
+    /// When `input` is not `batch` samples of what the graph reads.
     pub fn run<'a>(&mut self, input: impl Into<Input<'a>>, batch: usize) -> &[f32] {
-        let input = input.into().images().expect("a network of images");
         let graph = self.graph.clone();
-        let shape = graph.input_shape();
-        assert_eq!(input.len(), batch * shape.elements(), "input must be [batch, {shape}]");
-        self.batch = batch;
-        self.memory.fit(self.plan.total() * batch);
-        in_pool(|| self.run_steps(&graph, input));
+        let BatchInput { size, pixels, texts } = graph.take(input.into(), batch);
+        self.size = size;
+        self.memory.fit(self.plan.floats(size));
+        let none = Tokens::default();
+        in_pool(|| self.run_steps(&graph, pixels, texts.unwrap_or(&none)));
         self.value(graph.output())
     }
 
-    fn run_steps(&mut self, graph: &Graph, input: &[f32]) {
-        let batch = self.batch;
+    fn run_steps(&mut self, graph: &Graph, input: &[f32], tokens: &Tokens) {
+        let size = self.size;
         for step in &self.steps {
             let ids = [step.inputs.first(), step.inputs.get(1)];
-            let [first, second] = ids.map(|id| id.map_or(0..0, |id| self.plan.range(id.0, batch)));
-            let made = self.plan.range(step.held.unwrap_or(step.node), batch);
+            let [first, second] = ids.map(|id| id.map_or(0..0, |id| self.plan.range(id.0, size)));
+            let made = self.plan.range(step.held.unwrap_or(step.node), size);
             let [output, first, second] = self.memory.parts([made.clone(), first, second]);
             let inputs = [(first, ids[0]), (second, ids[1])].map(|(part, id)| match id {
                 Some(ValueId(0)) => input,
                 _ => part,
             });
-            let (site, activate) = (step.site(graph, batch), step.held.is_none());
-            step.op.run(&site, inputs, activate, output, &mut self.scratch);
+            let (site, activate) = (step.site(graph, size), step.held.is_none());
+            let scratch = &mut self.scratch;
+            step.op.run(&site, FrozenStep { inputs, activate, output, scratch, tokens });
             if !activate {
-                let activated = self.plan.range(step.node, batch);
+                let activated = self.plan.range(step.node, size);
                 let [activated, value] = self.memory.parts([activated, made]);
                 activated.iter_mut().zip(value).for_each(|(to, from)| *to = from.max(0.0));
             }
@@ -152,17 +158,18 @@ impl Inference {
     /// Bytes of the values between steps.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.memory.bytes() + 4 * self.scratch.capacity()
+        self.memory.bytes() + self.scratch.bytes()
     }
 
-    /// A kept value of the last run, `[batch, …shape]`.
+    /// A kept value of the last run, `[batch, …shape]`, or `[tokens, …shape]` where it has a row for each
+    /// token.
     ///
     /// # Panics
     /// When the value was not among those kept.
     #[must_use]
     pub fn value(&self, id: ValueId) -> &[f32] {
         assert!(self.kept.contains(&id), "value {} was not kept", id.0);
-        self.memory.part(self.plan.range(id.0, self.batch))
+        self.memory.part(self.plan.range(id.0, self.size))
     }
 
     /// A held value of the last run from before its activation, `[batch, …shape]`.
@@ -173,7 +180,7 @@ impl Inference {
     pub fn value_before_activation(&self, id: ValueId) -> &[f32] {
         let held = self.held.iter().find(|(own, _)| *own == id);
         let (_, place) = held.unwrap_or_else(|| panic!("value {} was not held", id.0));
-        self.memory.part(self.plan.range(*place, self.batch))
+        self.memory.part(self.plan.range(*place, self.size))
     }
 }
 

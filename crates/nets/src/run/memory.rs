@@ -1,9 +1,12 @@
 //! One piece of memory for all values of a run, planned ahead: values that are never in use at the
 //! same time share the same floats.
 //!
-//! Sizes are per sample, so that one plan serves every batch size.
+//! Sizes are per sample or per token, so that one plan serves every batch size: values of samples lie
+//! in one piece, those of tokens in another behind it.
 
 use std::ops::Range;
+
+use crate::shape::{BatchSize, Per};
 
 /// Floats that parts are aligned to, a cache line.
 const LINE: usize = 16;
@@ -11,8 +14,9 @@ const LINE: usize = 16;
 /// A value that needs memory from step `first` to step `last`, both included.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
-    /// Floats per sample.
+    /// Floats per row.
     pub(crate) len: usize,
+    pub(crate) per: Per,
     pub(crate) first: usize,
     pub(crate) last: usize,
 }
@@ -20,9 +24,10 @@ pub(crate) struct Span {
 /// Where each value lies.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryPlan {
-    /// Offset and length per sample.
-    parts: Vec<(usize, usize)>,
-    total: usize,
+    /// Offset and length per row, and of what.
+    parts: Vec<(usize, usize, Per)>,
+    /// Floats per sample, and per token.
+    totals: [usize; 2],
 }
 
 impl MemoryPlan {
@@ -31,16 +36,18 @@ impl MemoryPlan {
     pub(crate) fn new(spans: &[Span]) -> Self {
         let mut order: Vec<usize> = (0..spans.len()).collect();
         order.sort_by_key(|&i| std::cmp::Reverse(spans[i].len));
-        let mut parts: Vec<(usize, usize)> = vec![(0, 0); spans.len()];
+        let mut parts = vec![(0, 0, Per::Sample); spans.len()];
         let mut placed: Vec<usize> = Vec::new();
-        let mut total = 0;
+        let mut totals = [0; 2];
         for index in order {
             let span = spans[index];
             let len = span.len.next_multiple_of(LINE);
             let mut taken: Vec<(usize, usize)> = placed
                 .iter()
                 .filter(|&&other| {
-                    spans[other].first <= span.last && span.first <= spans[other].last
+                    spans[other].per == span.per
+                        && spans[other].first <= span.last
+                        && span.first <= spans[other].last
                 })
                 .map(|&other| (parts[other].0, spans[other].len.next_multiple_of(LINE)))
                 .collect();
@@ -54,25 +61,34 @@ impl MemoryPlan {
                 end = end.max(offset + taken_len);
             }
             let offset = best.map_or(end, |(_, at)| at);
-            parts[index] = (offset, span.len);
-            total = total.max(offset + len);
+            parts[index] = (offset, span.len, span.per);
+            let total = &mut totals[span.per as usize];
+            *total = (*total).max(offset + len);
             placed.push(index);
         }
-        Self { parts, total }
+        Self { parts, totals }
     }
 
     /// The floats of a value at a batch size. An empty value lies at the start, where it overlaps
     /// nothing.
-    pub(crate) fn range(&self, value: usize, batch: usize) -> Range<usize> {
+    pub(crate) fn range(&self, value: usize, size: BatchSize) -> Range<usize> {
         match self.parts[value] {
-            (_, 0) => 0..0,
-            (offset, len) => offset * batch..(offset + len) * batch,
+            (_, 0, _) => 0..0,
+            (offset, len, per) => {
+                let rows = size.rows(per);
+                let start = match per {
+                    Per::Sample => 0,
+                    Per::Token => self.totals[0] * size.samples,
+                };
+                start + offset * rows..start + (offset + len) * rows
+            }
         }
     }
 
-    /// Floats of everything per sample.
-    pub(crate) fn total(&self) -> usize {
-        self.total
+    /// Floats of everything at a batch size.
+    pub(crate) fn floats(&self, size: BatchSize) -> usize {
+        let [samples, tokens] = self.totals;
+        samples.saturating_mul(size.samples).saturating_add(tokens.saturating_mul(size.tokens))
     }
 }
 
@@ -135,16 +151,18 @@ mod tests {
         let spans: Vec<Span> = (0..200)
             .map(|_| {
                 let first = next(50);
-                Span { len: next(100), first, last: first + next(10) }
+                let per = [Per::Sample, Per::Token][next(2)];
+                Span { len: next(100), per, first, last: first + next(10) }
             })
             .collect();
         let plan = MemoryPlan::new(&spans);
-        for batch in [1, 3] {
+        for (samples, tokens) in [(1, 0), (1, 1), (3, 20)] {
+            let size = BatchSize { samples, tokens };
             for (i, a) in spans.iter().enumerate() {
-                let range = plan.range(i, batch);
-                assert!(range.len() == a.len * batch && range.end <= plan.total() * batch);
+                let range = plan.range(i, size);
+                assert!(range.len() == a.len * size.rows(a.per) && range.end <= plan.floats(size));
                 for (j, b) in spans.iter().enumerate().take(i) {
-                    let other = plan.range(j, batch);
+                    let other = plan.range(j, size);
                     let together = a.first <= b.last && b.first <= a.last;
                     let overlap = range.start < other.end && other.start < range.end;
                     assert!(!(together && overlap), "{a:?} and {b:?}");
@@ -155,7 +173,9 @@ mod tests {
 
     #[test]
     fn a_chain_needs_two_buffers() {
-        let spans: Vec<Span> = (0..10).map(|i| Span { len: 64, first: i, last: i + 1 }).collect();
-        assert_eq!(MemoryPlan::new(&spans).total(), 128);
+        let chain = |per| (0..10).map(move |i| Span { len: 64, per, first: i, last: i + 1 });
+        let spans: Vec<Span> = chain(Per::Sample).chain(chain(Per::Token)).collect();
+        let size = BatchSize { samples: 1, tokens: 7 };
+        assert_eq!(MemoryPlan::new(&spans).floats(size), 8 * 128);
     }
 }

@@ -8,22 +8,28 @@
 mod backward;
 mod plan;
 
-use faculty_inputs::Input;
+use faculty_inputs::{Input, Tokens};
 use std::sync::Arc;
 
 use super::memory::Memory;
-use crate::graph::Graph;
+use crate::graph::{BatchInput, Graph};
 use crate::network::Network;
+use crate::op::dropout::DropoutKeys;
 use crate::op::{ForwardStep, OpState};
 use crate::parameter::ValueId;
 use crate::pattern::ActivationPattern;
+use crate::shape::BatchSize;
 use plan::StepPlan;
 
 /// Memory and results of one network's current training step. Memory is planned for the graph and
 /// kept between steps, so that no step after the first touches fresh memory.
 #[derive(Debug, Default)]
 pub struct TrainingRun {
-    batch: usize,
+    size: BatchSize,
+    /// Of the last forward pass, if it was of texts.
+    tokens: Tokens,
+    /// A key a sample, for the next forward passes; none if nothing is to be dropped.
+    dropout: Vec<u64>,
     /// Whether batch norm takes the running statistics, and leaves them.
     frozen_statistics: bool,
     pattern: ActivationPattern,
@@ -42,9 +48,13 @@ impl TrainingRun {
     }
 
     /// Bytes that a step of this graph takes at a batch size, before any of them is taken.
+    ///
+    /// For texts, of a batch of the longest ones, without what attention and activations keep.
     #[must_use]
     pub fn bytes_needed(graph: &Arc<Graph>, batch: usize) -> usize {
-        StepPlan::new(graph).floats(batch).saturating_mul(size_of::<f32>())
+        let longest = graph.token_limits().map_or(0, |limits| limits.longest);
+        let size = BatchSize { samples: batch, tokens: batch.saturating_mul(longest) };
+        StepPlan::new(graph).floats(size).saturating_mul(size_of::<f32>())
     }
 
     /// An empty run in which batch norm takes the running statistics as constants: a sample's results
@@ -54,33 +64,40 @@ impl TrainingRun {
         Self { frozen_statistics: true, ..Self::default() }
     }
 
-    /// Runs `input`, images `[batch, channels, height, width]`, forward with batch statistics, updates the
+    /// Runs `input`, images `[batch, channels, height, width]` or texts, forward with batch statistics, updates the
     /// network's running statistics (unless they are frozen), and keeps what
     /// [`TrainingRun::backward`] needs.
     ///
     /// # Panics
-    /// When `input` does not have `batch` samples of the graph's input shape.
+    /// When `input` is not `batch` samples of what the graph reads, or the dropout keys are of another
+    /// number of samples.
     pub fn forward<'a>(
         &mut self,
         network: &mut Network,
         input: impl Into<Input<'a>>,
         batch: usize,
     ) {
-        let input = input.into().images().expect("a network of images");
         let plan = self.plan_for(network.graph());
         let graph = &plan.graph;
-        assert_eq!(
-            input.len(),
-            batch * graph.input_shape().elements(),
-            "input must be [batch, {}]",
-            graph.input_shape()
-        );
-        self.batch = batch;
-        self.memory.fit(plan.floats(batch));
+        let BatchInput { size, pixels, texts } = graph.take(input.into(), batch);
+        let keys = self.dropout.len();
+        assert!(keys == 0 || keys == batch, "{keys} dropout keys for {batch} samples");
+        self.tokens.clear();
+        if let Some(texts) = texts {
+            self.tokens.append(texts);
+        }
+        self.size = size;
+        self.memory.fit(plan.floats(size));
         self.states.resize_with(graph.nodes.len(), OpState::default);
         for index in 0..graph.nodes.len() {
-            self.run_node(&plan, index, network, input);
+            self.run_node(&plan, index, network, pixels);
         }
+    }
+
+    /// Sets what the next forward passes drop: a key for each sample of their batches, of which a mask
+    /// is a function, or none for no dropout. Nothing is dropped before the first call.
+    pub fn set_dropout(&mut self, keys: Vec<u64>) {
+        self.dropout = keys;
     }
 
     /// Sets what the next forward passes do with the activation pattern.
@@ -98,6 +115,7 @@ impl TrainingRun {
                 *self = Self {
                     frozen_statistics: self.frozen_statistics,
                     pattern: self.pattern,
+                    dropout: std::mem::take(&mut self.dropout),
                     ..Self::default()
                 };
                 self.plan.insert(Arc::new(StepPlan::new(graph))).clone()
@@ -112,11 +130,11 @@ impl TrainingRun {
         network: &mut Network,
         network_input: &[f32],
     ) {
-        let (batch, graph) = (self.batch, &*plan.graph);
+        let (size, graph) = (self.size, &*plan.graph);
         let node = &graph.nodes[index];
-        let mut inputs = node.inputs.iter().map(|&id| plan.value(id, batch));
+        let mut inputs = node.inputs.iter().map(|&id| plan.value(id, size));
         let [first, second] = [inputs.next(), inputs.next()].map(Option::unwrap_or_default);
-        let output = plan.value(ValueId(index), batch);
+        let output = plan.value(ValueId(index), size);
         let [output, first, second] = self.memory.parts([output, first, second]);
         let first = if node.inputs.is_empty() { network_input } else { first };
         let step = ForwardStep {
@@ -127,11 +145,14 @@ impl TrainingRun {
             state: &mut self.states[index],
             frozen_statistics: self.frozen_statistics,
             pattern: self.pattern,
+            tokens: &self.tokens,
+            dropout: DropoutKeys { samples: &self.dropout },
         };
-        node.op.forward(&graph.site(index, batch), step);
+        node.op.forward(&graph.site(index, size), step);
     }
 
-    /// A value of the last forward pass, `[batch, …shape]`: a feature tap, the map or the output.
+    /// A value of the last forward pass, `[batch, …shape]`, or `[tokens, …shape]` where it has a row for
+    /// each token: a feature tap, the map or the output.
     /// The memory of other values may have been used again.
     ///
     /// # Panics
@@ -140,13 +161,13 @@ impl TrainingRun {
     pub fn value(&self, id: ValueId) -> &[f32] {
         let plan = self.plan.as_ref().expect("values are read after a forward pass");
         assert!(plan.keeps(id), "value {} is not kept", id.0);
-        self.memory.part(plan.value(id, self.batch))
+        self.memory.part(plan.value(id, self.size))
     }
 
     /// Samples of the last forward pass.
     #[must_use]
     pub fn batch(&self) -> usize {
-        self.batch
+        self.size.samples
     }
 
     /// Bytes this run holds: values, gradients by values and by parameters.

@@ -3,6 +3,7 @@
 
 mod batches;
 mod burn_agreement;
+mod encoders;
 mod gradients;
 mod networks;
 mod onnx;

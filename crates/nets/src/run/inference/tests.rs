@@ -5,6 +5,7 @@ use faculty_testkit::{Tolerance, assert_close};
 
 use super::*;
 use crate::networks::{NETWORKS, NetworkInfo};
+use crate::op::dropout::DropoutKeys;
 use crate::op::{ForwardStep, OpState};
 use crate::pattern::ActivationPattern;
 use crate::shape::MapShape;
@@ -55,8 +56,10 @@ fn evaluate(network: &Network, input: &[f32], batch: usize) -> Vec<Vec<f32>> {
             state: &mut OpState::default(),
             frozen_statistics: true,
             pattern: ActivationPattern::Free,
+            tokens: &Tokens::default(),
+            dropout: DropoutKeys::default(),
         };
-        node.op.forward(&graph.site(index, batch), step);
+        node.op.forward(&graph.site(index, BatchSize { samples: batch, tokens: 0 }), step);
         values.push(output);
     }
     values
@@ -180,6 +183,8 @@ fn without_activation(network: &Network, input: &[f32], batch: usize, id: ValueI
         buffers: &network.buffers,
         specs: graph.parameters(),
     });
-    frozen.run(&graph.site(id.0, batch), inputs, false, &mut output, &mut Vec::new());
+    let (scratch, tokens) = (&mut FrozenScratch::default(), &Tokens::default());
+    let step = FrozenStep { inputs, activate: false, output: &mut output, scratch, tokens };
+    frozen.run(&graph.site(id.0, BatchSize { samples: batch, tokens: 0 }), step);
     output
 }

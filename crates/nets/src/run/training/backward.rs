@@ -5,13 +5,15 @@ use faculty_kernels::elementwise::add_scaled;
 use super::TrainingRun;
 use super::plan::StepPlan;
 use crate::network::Network;
+use crate::op::dropout::DropoutKeys;
 use crate::op::{BackwardStep, GradRoute, MOST_INPUTS, ReadBack, Target};
 use crate::parameter::ValueId;
+use crate::shape::BatchSize;
 
 /// The progress of one backward pass.
 struct Pass<'a> {
     plan: &'a StepPlan,
-    batch: usize,
+    size: BatchSize,
     /// Values whose gradient is there.
     has_grad: Vec<bool>,
     by_input: bool,
@@ -34,19 +36,22 @@ impl TrainingRun {
     ) -> Option<Vec<f32>> {
         let plan = self.plan.clone().expect("the backward pass follows a forward pass");
         assert!(std::sync::Arc::ptr_eq(&plan.graph, network.graph()), "another network's pass");
-        let (graph, batch) = (&plan.graph, self.batch);
+        let (graph, size) = (&plan.graph, self.size);
         self.gradients.resize_with(graph.parameters.len(), Vec::new);
         for (gradient, values) in self.gradients.iter_mut().zip(&network.parameters) {
             gradient.resize(values.len(), 0.0);
         }
+        for id in graph.nodes.iter().flat_map(|node| node.op.shared_parameters()) {
+            self.gradients[id.0].fill(0.0);
+        }
         let mut losses: Vec<Vec<G>> = graph.nodes.iter().map(|_| Vec::new()).collect();
         for (id, gradient) in loss_gradients {
-            let (got, want) = (gradient.as_ref().len(), plan.value(id, batch).len());
+            let (got, want) = (gradient.as_ref().len(), plan.value(id, size).len());
             assert_eq!(got, want, "gradient of value {}", id.0);
             losses[id.0].push(gradient);
         }
         let has_grad = vec![false; graph.nodes.len()];
-        let mut pass = Pass { plan: &plan, batch, has_grad, by_input: input_gradient };
+        let mut pass = Pass { plan: &plan, size, has_grad, by_input: input_gradient };
         for index in (0..graph.nodes.len()).rev() {
             for gradient in std::mem::take(&mut losses[index]) {
                 self.seed_grad(&mut pass, ValueId(index), gradient.as_ref());
@@ -58,21 +63,23 @@ impl TrainingRun {
                 true => self.node_backward(&mut pass, index, network),
                 false => {
                     // Parameters of a node that no loss reaches.
-                    for id in graph.nodes[index].op.parameters() {
+                    let op = &graph.nodes[index].op;
+                    let shared = op.shared_parameters();
+                    for id in op.parameters().into_iter().filter(|id| !shared.contains(id)) {
                         self.gradients[id.0].fill(0.0);
                     }
                 }
             }
         }
         input_gradient.then(|| match pass.has_grad[0] {
-            true => self.memory.part(plan.gradient(ValueId(0), batch)).to_vec(),
-            false => vec![0.0; plan.value(ValueId(0), batch).len()],
+            true => self.memory.part(plan.gradient(ValueId(0), size)).to_vec(),
+            false => vec![0.0; plan.value(ValueId(0), size).len()],
         })
     }
 
     /// A gradient by value `id` that lies outside the memory.
     fn seed_grad(&mut self, pass: &mut Pass<'_>, id: ValueId, gradient: &[f32]) {
-        let [sum] = self.memory.parts([pass.plan.gradient(id, pass.batch)]);
+        let [sum] = self.memory.parts([pass.plan.gradient(id, pass.size)]);
         match std::mem::replace(&mut pass.has_grad[id.0], true) {
             true => add_scaled(sum, 1.0, gradient),
             false => sum.copy_from_slice(gradient),
@@ -81,9 +88,9 @@ impl TrainingRun {
 
     /// The gradient by value `id` is that by value `from`, or has that in addition.
     fn forward_grad(&mut self, pass: &mut Pass<'_>, id: ValueId, from: usize) {
-        let (plan, batch) = (pass.plan, pass.batch);
+        let (plan, size) = (pass.plan, pass.size);
         let [sum, gradient] =
-            self.memory.parts([plan.gradient(id, batch), plan.gradient(ValueId(from), batch)]);
+            self.memory.parts([plan.gradient(id, size), plan.gradient(ValueId(from), size)]);
         match std::mem::replace(&mut pass.has_grad[id.0], true) {
             true => add_scaled(sum, 1.0, gradient),
             false => sum.copy_from_slice(gradient),
@@ -91,7 +98,7 @@ impl TrainingRun {
     }
 
     fn node_backward(&mut self, pass: &mut Pass<'_>, index: usize, network: &Network) {
-        let (plan, batch) = (pass.plan, pass.batch);
+        let (plan, size) = (pass.plan, pass.size);
         let node = &plan.graph.nodes[index];
         // Where each gradient is written, and whether it is then added to the one that is there.
         let mut targets = [const { 0..0 }; MOST_INPUTS];
@@ -106,17 +113,17 @@ impl TrainingRun {
                     self.forward_grad(pass, id, index);
                     continue;
                 }
-                (GradRoute::Write, true) => targets[which] = plan.more(index, which, batch),
+                (GradRoute::Write, true) => targets[which] = plan.more(index, which, size),
                 (GradRoute::Write, false) | (GradRoute::Add, _) => {
-                    targets[which] = plan.gradient(id, batch);
+                    targets[which] = plan.gradient(id, size);
                 }
             }
             routes[which] = Some(route);
         }
         let ReadBack { input, output } = node.op.reads_back();
-        let input = if input { plan.value(node.inputs[0], batch) } else { 0..0 };
-        let output = if output { plan.value(ValueId(index), batch) } else { 0..0 };
-        let by_output = plan.gradient(ValueId(index), batch);
+        let input = if input { plan.value(node.inputs[0], size) } else { 0..0 };
+        let output = if output { plan.value(ValueId(index), size) } else { 0..0 };
+        let by_output = plan.gradient(ValueId(index), size);
         let [first, second] = targets;
         let [input, output, by_output, first, second] =
             self.memory.parts([input, output, by_output, first, second]);
@@ -134,11 +141,13 @@ impl TrainingRun {
             by_inputs,
             parameters: &network.parameters,
             gradients: &mut self.gradients,
-            state: &self.states[index],
+            state: &mut self.states[index],
             frozen_statistics: self.frozen_statistics,
             pattern: self.pattern,
+            tokens: &self.tokens,
+            dropout: DropoutKeys { samples: &self.dropout },
         };
-        node.op.backward(&plan.graph.site(index, batch), step);
+        node.op.backward(&plan.graph.site(index, size), step);
         for (which, &id) in node.inputs.iter().enumerate() {
             if let Some(route) = routes[which] {
                 self.accumulate(pass, index, which, id, route);
@@ -157,8 +166,8 @@ impl TrainingRun {
     ) {
         let had = std::mem::replace(&mut pass.has_grad[input.0], true);
         if had && route == GradRoute::Write {
-            let more = pass.plan.more(node, which, pass.batch);
-            let [sum, more] = self.memory.parts([pass.plan.gradient(input, pass.batch), more]);
+            let more = pass.plan.more(node, which, pass.size);
+            let [sum, more] = self.memory.parts([pass.plan.gradient(input, pass.size), more]);
             add_scaled(sum, 1.0, more);
         }
     }

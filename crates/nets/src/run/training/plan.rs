@@ -7,9 +7,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::graph::Graph;
+use crate::graph::{Graph, Node};
 use crate::parameter::ValueId;
 use crate::run::memory::{MemoryPlan, Span};
+use crate::shape::BatchSize;
 
 /// The memory plan of one graph.
 #[derive(Debug)]
@@ -25,16 +26,17 @@ pub(super) struct StepPlan {
 impl StepPlan {
     pub(super) fn new(graph: &Arc<Graph>) -> Self {
         let count = graph.nodes.len();
-        let len = |value: usize| graph.nodes[value].shape.elements();
+        let span = |value: usize, first, last| {
+            let Node { shape, per, .. } = &graph.nodes[value];
+            Span { len: shape.elements(), per: *per, first, last }
+        };
         let back = |node: usize| 2 * count - node;
         let mut kept = vec![false; count];
         graph.readable().into_iter().for_each(|id| kept[id.0] = true);
 
-        let mut values: Vec<Span> =
-            (0..count).map(|i| Span { len: len(i), first: i, last: i }).collect();
+        let mut values: Vec<Span> = (0..count).map(|i| span(i, i, i)).collect();
         // The first gradient by a value comes from its last reader.
-        let mut gradients: Vec<Span> =
-            (0..count).map(|i| Span { len: len(i), first: back(i), last: back(i) }).collect();
+        let mut gradients: Vec<Span> = (0..count).map(|i| span(i, back(i), back(i))).collect();
         let mut last_reader = vec![0; count];
         for (index, node) in graph.nodes.iter().enumerate() {
             for (which, input) in node.inputs.iter().enumerate() {
@@ -58,7 +60,7 @@ impl StepPlan {
             for (which, input) in node.inputs.iter().enumerate() {
                 if last_reader[input.0] > index {
                     more[index][which] = Some(spans.len());
-                    spans.push(Span { len: len(input.0), first: back(index), last: back(index) });
+                    spans.push(span(input.0, back(index), back(index)));
                 }
             }
         }
@@ -66,8 +68,8 @@ impl StepPlan {
     }
 
     /// Floats of a step at a batch size.
-    pub(super) fn floats(&self, batch: usize) -> usize {
-        self.memory.total().saturating_mul(batch)
+    pub(super) fn floats(&self, size: BatchSize) -> usize {
+        self.memory.floats(size)
     }
 
     /// Whether losses may read a value.
@@ -75,18 +77,18 @@ impl StepPlan {
         self.kept[id.0]
     }
 
-    pub(super) fn value(&self, id: ValueId, batch: usize) -> Range<usize> {
-        self.memory.range(id.0, batch)
+    pub(super) fn value(&self, id: ValueId, size: BatchSize) -> Range<usize> {
+        self.memory.range(id.0, size)
     }
 
     /// The gradient by a value.
-    pub(super) fn gradient(&self, id: ValueId, batch: usize) -> Range<usize> {
-        self.memory.range(self.graph.nodes.len() + id.0, batch)
+    pub(super) fn gradient(&self, id: ValueId, size: BatchSize) -> Range<usize> {
+        self.memory.range(self.graph.nodes.len() + id.0, size)
     }
 
     /// Memory for a node's gradient by its input number `which` when that has a gradient already.
-    pub(super) fn more(&self, node: usize, which: usize, batch: usize) -> Range<usize> {
+    pub(super) fn more(&self, node: usize, which: usize, size: BatchSize) -> Range<usize> {
         let part = self.more[node][which].expect("a gradient is there only after a later reader");
-        self.memory.range(part, batch)
+        self.memory.range(part, size)
     }
 }
