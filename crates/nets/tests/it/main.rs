@@ -3,6 +3,7 @@
 
 mod batches;
 mod burn_agreement;
+mod encoder_files;
 mod encoders;
 mod gradients;
 mod networks;
