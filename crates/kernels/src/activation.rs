@@ -4,6 +4,7 @@
 //! GELU         x Φ(x), Φ the standard normal distribution function        Hendrycks, Gimpel, 2016, arXiv:1606.08415
 //! GELU (tanh)  x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2                 the same paper's approximation
 //! SiLU         x σ(x)                                                     Elfwing, Uchibe, Doya, 2018; Swish
+//! ReLU         max(x, 0)
 //! gated        f(gate) · up                                               Shazeer, 2020, arXiv:2002.05202; SwiGLU with SiLU
 //! ```
 //!
@@ -73,7 +74,10 @@ impl Activation {
                 (y, S::fused(-y, y, 1.0))
             }
             // A NaN stays one, as in PyTorch.
-            Self::Relu => (if x < 0.0 { 0.0 } else { x }, f32::from(u8::from(x > 0.0))),
+            Self::Relu => {
+                let slope = if x > 0.0 { 1.0 } else { x * 0.0 };
+                (if x < 0.0 { 0.0 } else { x }, if x < 0.0 { 0.0 } else { slope })
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use faculty_contract::{
 use faculty_data::SampleId;
 use faculty_kernels::in_pool;
 use faculty_nets::{FrozenClassifier, Graph, Run, TeacherOutputs};
+use faculty_random::splitmix64;
 
 use super::tape::{LeafGradients, Leaves, labels, scalar, tensor1, tensor2, tensor4, values};
 use super::{Learner, StepRecord, TermValue, Trained};
@@ -147,6 +148,9 @@ impl Learner {
     pub(super) fn forward(&mut self, batch: &LearnerBatch<'_>, needs: &Needs) {
         let size = batch.labels.len();
         let Trained { network, run, .. } = &mut self.student;
+        if network.graph().drops() {
+            run.set_dropout(dropout_keys(batch));
+        }
         run.forward(network, batch.inputs, size);
         for (tap, connector) in self.connectors.iter_mut().filter(|_| needs.trained_parts) {
             let input = tap.value(network.graph()).expect(CHECKED);
@@ -311,4 +315,10 @@ fn row_means<T: Copy + Into<f64>>(all: &[T], columns: usize) -> Vec<f64> {
     all.chunks(columns.max(1))
         .map(|row| row.iter().map(|&w| w.into()).sum::<f64>() / columns as f64)
         .collect()
+}
+
+/// What decides which values a step drops: for each sample, the step and the sample's id.
+fn dropout_keys(batch: &LearnerBatch<'_>) -> Vec<u64> {
+    assert_eq!(batch.ids.len(), batch.labels.len(), "dropout is by the ids of the samples");
+    batch.ids.iter().map(|id| splitmix64(batch.draw, id.0)).collect()
 }

@@ -136,6 +136,12 @@ impl Graph {
         }
     }
 
+    /// Whether training drops values.
+    #[must_use]
+    pub fn drops(&self) -> bool {
+        self.nodes.iter().any(|node| node.op.drops())
+    }
+
     /// What texts the network reads, if it reads texts.
     #[must_use]
     pub fn token_limits(&self) -> Option<TokenLimits> {

@@ -279,6 +279,11 @@ pub(crate) trait Op: Debug + Send + Sync {
         None
     }
 
+    /// Whether it drops values in training.
+    fn drops(&self) -> bool {
+        false
+    }
+
     /// Whether ReLU comes last.
     fn activates(&self) -> bool {
         false

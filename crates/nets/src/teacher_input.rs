@@ -1,7 +1,10 @@
-//! Images as a teacher wants them: its own size and normalisation, from the student's.
+//! Samples as a teacher wants them: images of its own size and normalisation, tokens of its own
+//! tokenizer.
+
+use std::sync::Arc;
 
 use crate::shape::MapShape;
-use faculty_inputs::Input;
+use faculty_inputs::{Input, Texts, Tokenize};
 use faculty_kernels::resize::{ResizeShape, resize_bilinear};
 
 /// From the student's normalisation to the teacher's: `scale x + shift` per channel.
@@ -40,10 +43,22 @@ impl Renormalise {
     }
 }
 
-/// From the student's images to a teacher's: renormalised, then resized bilinearly (half-pixel
-/// centres, no antialiasing, as PyTorch's `interpolate`). Each image is changed by itself.
+/// From the student's input to a teacher's, each sample by itself.
 #[derive(Clone, Debug)]
 pub struct TeacherInput {
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Images(TeacherImages),
+    Texts(TeacherTexts),
+}
+
+/// Renormalised, then resized bilinearly (half-pixel centres, no antialiasing, as PyTorch's
+/// `interpolate`).
+#[derive(Clone, Debug)]
+struct TeacherImages {
     from: MapShape,
     to: MapShape,
     renormalise: Option<Renormalise>,
@@ -58,23 +73,61 @@ impl TeacherInput {
     pub fn new(from: MapShape, renormalise: Option<Renormalise>, size: Option<[usize; 2]>) -> Self {
         let [height, width] = size.unwrap_or([from.height, from.width]);
         let to = MapShape { height, width, ..from };
-        Self { from, to, renormalise, renormalised: Vec::new(), resized: Vec::new() }
+        let (renormalised, resized) = (Vec::new(), Vec::new());
+        let images = TeacherImages { from, to, renormalise, renormalised, resized };
+        Self { kind: Kind::Images(images) }
     }
 
-    /// Shape of the images that the teacher sees.
+    /// Of texts: tokens of the teacher's own tokenizer; without one, the student's tokens.
+    #[must_use]
+    pub fn of_texts(tokenizer: Option<Arc<dyn Tokenize>>) -> Self {
+        Self { kind: Kind::Texts(TeacherTexts { tokenizer, texts: Texts::default() }) }
+    }
+
+    /// Shape of the images that the teacher sees; of texts nothing by nothing.
     #[must_use]
     pub fn shape(&self) -> MapShape {
-        self.to
+        match &self.kind {
+            Kind::Images(images) => images.to,
+            Kind::Texts(_) => MapShape::new(0, 0, 0),
+        }
     }
 
     /// The student's input to the teacher's: images `[batch, channels, height, width]` of its own
-    /// size and normalisation; texts as they are.
+    /// size and normalisation, or texts in its own tokens.
     ///
     /// # Panics
-    /// If the images are not of the student's shape.
+    /// If the images are not of the student's shape, or the samples of the other kind.
     pub fn prepare<'a>(&'a mut self, input: impl Into<Input<'a>>) -> Input<'a> {
-        let input = input.into();
-        let Some(images) = input.images() else { return input };
+        match (&mut self.kind, input.into()) {
+            (Kind::Images(own), Input::Images(images)) => own.prepare(images),
+            (Kind::Texts(own), Input::Texts(texts)) => own.prepare(texts),
+            _ => panic!("a teacher of images and texts, or the reverse"),
+        }
+    }
+}
+
+/// In tokens of another tokenizer than the student's.
+#[derive(Clone, Debug)]
+struct TeacherTexts {
+    tokenizer: Option<Arc<dyn Tokenize>>,
+    texts: Texts,
+}
+
+impl TeacherTexts {
+    fn prepare<'a>(&'a mut self, texts: &'a Texts) -> Input<'a> {
+        let Some(tokenizer) = &self.tokenizer else { return Input::Texts(texts) };
+        self.texts.texts.clone_from(&texts.texts);
+        self.texts.tokens.clear();
+        for text in &texts.texts {
+            tokenizer.tokenize(text, &mut self.texts.tokens);
+        }
+        Input::Texts(&self.texts)
+    }
+}
+
+impl TeacherImages {
+    fn prepare<'a>(&'a mut self, images: &'a [f32]) -> Input<'a> {
         let Self { from, to, renormalise, renormalised, resized } = self;
         let images = match renormalise {
             None => images,
@@ -97,6 +150,8 @@ impl TeacherInput {
 
 #[cfg(test)]
 mod tests {
+    use faculty_inputs::{Text, Tokens};
+
     use super::*;
 
     #[test]
@@ -114,6 +169,35 @@ mod tests {
             assert!((got - want).abs() < 1e-5, "{got} instead of {want}");
         }
         assert_eq!(Renormalise::between((&mean_s, &std_s), (&mean_s, &std_s)), None);
+    }
+
+    #[test]
+    fn texts_get_the_teachers_tokens() {
+        #[derive(Debug)]
+        struct Lengths;
+        impl Tokenize for Lengths {
+            fn tokenize(&self, text: &Text, into: &mut Tokens) {
+                let ids: Vec<u32> = text.first.split(' ').map(|word| word.len() as u32).collect();
+                into.push(&ids, &vec![0; ids.len()]);
+            }
+            fn vocabulary(&self) -> usize {
+                100
+            }
+            fn identity(&self) -> &str {
+                "lengths"
+            }
+        }
+        let mut texts = Texts::default();
+        for text in ["a bcd", "ef"] {
+            texts.texts.push(Text::single(text));
+            texts.tokens.push(&[7], &[0]);
+        }
+        let mut input = TeacherInput::of_texts(Some(Arc::new(Lengths)));
+        for _ in 0..2 {
+            let tokens = &input.prepare(&texts).texts().unwrap().tokens;
+            assert_eq!((tokens.ids(), tokens.offsets()), (&[1, 3, 2][..], &[0, 2, 3][..]));
+        }
+        assert_eq!(TeacherInput::of_texts(None).prepare(&texts), (&texts).into());
     }
 
     #[test]

@@ -171,6 +171,8 @@ fn source(at: &str, teacher: &Teacher, problems: &mut Problems) {
         ("input_size", teacher.input_size.is_some() && table, "says nothing about a table"),
         ("mean", teacher.mean.is_some() && table, "says nothing about a table"),
         ("std", teacher.std.is_some() && table, "says nothing about a table"),
+        ("tokenizer", teacher.tokenizer.is_some() && table, "says nothing about a table"),
+        ("max_tokens", teacher.max_tokens.is_some() && table, "says nothing about a table"),
     ];
     for (name, _, why) in misplaced.into_iter().filter(|(_, misplaced, _)| *misplaced) {
         problems.add(
@@ -187,6 +189,13 @@ fn student_source(student: &Student, problems: &mut Problems) {
         problems.add(
             "student.weights_key",
             "`student.weights_key` has no effect here: it belongs to `weights`".to_owned(),
+            "remove it, or add `weights = …` to `[student]`".to_owned(),
+        );
+    }
+    if student.from_layers.is_some() && student.weights.is_none() {
+        problems.add(
+            "student.from_layers",
+            "`student.from_layers` has no effect here: it belongs to `weights`".to_owned(),
             "remove it, or add `weights = …` to `[student]`".to_owned(),
         );
     }

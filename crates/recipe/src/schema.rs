@@ -15,7 +15,18 @@ const COUNT: Range = Range::between(1.0, 1e12);
 /// A label.
 const LABEL: Range = Range::between(0.0, 1e9);
 const SHARE: Range = Range::between(0.0, 1.0);
-const FORMATS: &[&str] = &["idx", "cifar-binary", "cifar-python", "parquet", "folder", "list"];
+const FORMATS: &[&str] = &[
+    "idx",
+    "cifar-binary",
+    "cifar-python",
+    "parquet",
+    "folder",
+    "list",
+    "text-csv",
+    "text-json",
+    "text-parquet",
+    "text-folder",
+];
 
 section! {
     /// Everything that a run is made of, as plain data.
@@ -56,8 +67,8 @@ section! {
     pub struct Data {
         /// File or folder of the data set.
         path: PathBuf;
-        /// How the data set is stored: `idx`, `cifar-binary`, `cifar-python`, `parquet`, `folder` or
-        /// `list`.
+        /// How the data set is stored: `idx`, `cifar-binary`, `cifar-python`, `parquet`, `folder`, `list`,
+        /// `text-csv`, `text-json`, `text-parquet` or `text-folder`.
         #[within(Range::Words(FORMATS))]
         format: Option<String> = None, "recognised from the files";
         /// Split to train on: its name, or the path of its folder or file, taken from `data.path`.
@@ -79,6 +90,20 @@ section! {
         label_column: Option<String> = None, "recognised from the files";
         /// Column that holds the images (of a list: their paths), for data sets with several.
         image_column: Option<String> = None, "recognised from the files";
+        /// Column that holds the texts, for data sets of texts with several.
+        text_column: Option<String> = None, "recognised from the files";
+        /// Column that holds the second texts of pairs.
+        text_pair_column: Option<String> = None, "recognised from the files";
+        /// What to do with texts that occur more than once: `keep` them and say so, or `drop` from
+        /// training those that another split has too, and repeated ones.
+        #[within(Range::Words(OnDuplicateText::NAMES))]
+        on_duplicate_text: OnDuplicateText = OnDuplicateText::Keep, "faculty's choice";
+        /// Share of the words that each training view of a text leaves out, drawn for each word.
+        #[within(Range::below(0.0, 1.0))]
+        word_deletion: f64 = 0.0, "faculty's choice";
+        /// Share of the words that each training view of a text swaps with another one.
+        #[within(Range::below(0.0, 1.0))]
+        word_swap: f64 = 0.0, "faculty's choice";
         /// What to do with an image that cannot be read: `stop`, or `skip` it and say so.
         #[within(Range::Words(OnBadImage::NAMES))]
         on_bad_image: OnBadImage = OnBadImage::Stop, "faculty's choice";
@@ -127,11 +152,38 @@ section! {
     pub struct Student {
         /// Name of the network, one of `faculty networks`.
         network: String;
-        /// Weights to start from: `.safetensors`, `.pth` or `.pt`.
+        /// Weights to start from: `.safetensors`, `.pth` or `.pt`; of a text encoder a folder as
+        /// `save_pretrained` writes it.
         weights: Option<PathBuf> = None, "initialised at random";
         /// Which set of weights of a file that holds several: the keys that lead to it, with dots
         /// between them (`state_dict_ema`, `teacher`).
         weights_key: Option<String> = None, "the only one that fits";
+        /// Layers of a text encoder.
+        #[within(Range::between(1.0, 1024.0))]
+        layers: Option<usize> = None, "those of `weights`, else 2";
+        /// Which layers of `weights` the layers of a text encoder start from, counted from 0.
+        from_layers: Option<Vec<usize>> = None, "layers at equal distances, the last among them";
+        /// Values of a token in a text encoder.
+        #[within(Range::between(1.0, 65536.0))]
+        width: Option<usize> = None, "that of `weights`, else 128";
+        /// Attention heads of a text encoder; they divide `width`.
+        #[within(Range::between(1.0, 1024.0))]
+        heads: Option<usize> = None, "those of `weights`, else `width` / 32";
+        /// Values in the middle of a text encoder's feed-forward part.
+        #[within(Range::between(1.0, 262144.0))]
+        feed_forward: Option<usize> = None, "that of `weights`, else 4 `width`";
+        /// How the tokens of a text become one vector: `mean`, `first` (the head of the network's family)
+        /// or `attentive` (a learnt softmax).
+        #[within(Range::Words(POOLINGS))]
+        pooling: Option<String> = None, "that of `weights`, else `mean`";
+        /// Share of values that training a text encoder drops.
+        #[within(Range::below(0.0, 1.0))]
+        dropout: Option<f64> = None, "that of `weights`, else 0.1";
+        /// Tokenizer of a network that reads texts: `tokenizer.json`, `vocab.txt`, or a folder with one.
+        tokenizer: Option<PathBuf> = None, "that in the folder of `weights`";
+        /// Most tokens of a text; longer ones are cut.
+        #[within(Range::between(4.0, 1048576.0))]
+        max_tokens: usize = 128, "faculty's choice";
     }
 }
 
@@ -142,11 +194,17 @@ section! {
         name: String;
         /// Name of the network, one of `faculty networks`.
         network: Option<String> = None, "another source: `onnx` or `logits`";
-        /// Its trained weights: `.safetensors`, `.pth` or `.pt`.
+        /// Its trained weights: `.safetensors`, `.pth` or `.pt`; of a text encoder a folder as
+        /// `save_pretrained` writes it.
         weights: Option<PathBuf> = None, "another source: `onnx` or `logits`";
         /// Which set of weights of a file that holds several: the keys that lead to it, with dots
         /// between them (`state_dict_ema`, `teacher`).
         weights_key: Option<String> = None, "the only one that fits";
+        /// Tokenizer of a network that reads texts: `tokenizer.json`, `vocab.txt`, or a folder with one.
+        tokenizer: Option<PathBuf> = None, "that in the folder of `weights`";
+        /// Most tokens of a text for this teacher; longer ones are cut.
+        #[within(Range::between(4.0, 1048576.0))]
+        max_tokens: Option<usize> = None, "the same as the student";
         /// Instead of a network: an ONNX file.
         onnx: Option<PathBuf> = None, "another source";
         /// Output of the ONNX file that holds the logits.
@@ -368,6 +426,20 @@ words! {
         Skip = "skip",
     }
 }
+
+words! {
+    /// `data.on_duplicate_text`: what to do with texts that occur more than once.
+    pub enum OnDuplicateText {
+        /// They are kept, and told in a note.
+        #[default]
+        Keep = "keep",
+        /// Training loses those that another split has too, and all but one of the same label.
+        Drop = "drop",
+    }
+}
+
+/// `student.pooling`
+const POOLINGS: &[&str] = &["first", "mean", "attentive"];
 
 words! {
     /// `data.label_noise_kind`: which wrong class replaces a label.

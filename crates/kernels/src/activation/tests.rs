@@ -1,8 +1,8 @@
 use super::*;
 use crate::testing::{Seeded, assert_close, assert_same_for_any_threads};
 
-const ALL: [Activation; 4] =
-    [Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Tanh];
+const ALL: [Activation; 5] =
+    [Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Tanh, Activation::Relu];
 
 /// The error function: its series, which needs 40 digits less than it cancels below 3.5.
 fn erf(z: f64) -> f64 {
@@ -24,10 +24,14 @@ fn formula(activation: Activation, x: f64) -> f64 {
         }
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::Tanh => x.tanh(),
+        Activation::Relu => x.max(0.0),
     }
 }
 
 fn slope(activation: Activation, x: f64) -> f64 {
+    if activation == Activation::Relu {
+        return f64::from(u8::from(x > 0.0));
+    }
     (formula(activation, x + 1e-5) - formula(activation, x - 1e-5)) / 2e-5
 }
 

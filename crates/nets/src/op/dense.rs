@@ -54,6 +54,10 @@ impl Op for Dense {
         weights
     }
 
+    fn drops(&self) -> bool {
+        self.dropout.is_some()
+    }
+
     fn forward(&self, site: &Site, step: ForwardStep<'_>) {
         let [rows, _, outputs] = sizes(site);
         let [input, residual] = step.inputs;

@@ -57,6 +57,10 @@ impl Op for Dropout {
         "Dropout"
     }
 
+    fn drops(&self) -> bool {
+        true
+    }
+
     fn forward(&self, site: &Site, step: ForwardStep<'_>) {
         step.output.copy_from_slice(step.inputs[0]);
         self.apply(site, step.tokens, step.dropout, step.output);
