@@ -46,6 +46,12 @@ pub enum Error {
         /// What does not fit.
         problem: String,
     },
+    /// A folder without the weights of an encoder.
+    #[error("no weights of a text encoder in `{}`", folder.display())]
+    NoEncoderWeights {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// A network that reads texts, where only images can be read.
     #[error("network `{network}` reads texts, and {what} is for networks that read images")]
     ReadsTexts {
@@ -215,6 +221,11 @@ impl Error {
             Self::EncoderConfig { .. } => Some(
                 "give the folder of a model of this kind, with its `config.json` as `save_pretrained` \
                  writes it"
+                    .to_owned(),
+            ),
+            Self::NoEncoderWeights { .. } => Some(
+                "`model.safetensors` or `pytorch_model.bin` must be in it, as `save_pretrained` writes \
+                 them; weights in several pieces are saved in one with `max_shard_size=\"100GB\"`"
                     .to_owned(),
             ),
             Self::ReadsTexts { .. } => None,

@@ -33,7 +33,9 @@ pub mod weights;
 pub use builder::{Conv2dConfig, ConvInit, GraphBuilder};
 pub use error::{Error, Result};
 pub use faculty_kernels::activation::Activation;
-pub use family::encoder::{EncoderConfig, EncoderFamily, Loaded as LoadedEncoder, Pooling};
+pub use family::encoder::{
+    EncoderConfig, EncoderFamily, EncoderFolder, Loaded as LoadedEncoder, Pooling,
+};
 pub use graph::{ClassifierIds, Graph, TokenLimits};
 pub use network::{Classifier, Network};
 pub use networks::{

@@ -11,7 +11,9 @@
 
 mod build;
 mod config;
+mod folder;
 mod load;
 
 pub use self::config::{EncoderConfig, EncoderFamily, Pooling};
+pub use self::folder::EncoderFolder;
 pub use self::load::Loaded;
