@@ -30,6 +30,7 @@ pub(crate) const COSTS: &[(&str, f64)] = &[
     ("rkd", 1.20),
     ("pkt", 0.98),
     ("crd", 12.03),
+    ("mt-bert", 1.3),
     ("vid", 2.26),
     ("semckd", 6.76),
     ("reviewkd", 13.54),

@@ -50,7 +50,7 @@ pub use method::max_probability::MaxProbability;
 pub use method::mean_of_logits::MeanOfLogits;
 pub use method::mean_of_probabilities::MeanOfProbabilities;
 pub use method::mmkd::{Mmkd, MmkdConfig};
-pub use method::mt_bert::{reliability_weights, weighted_soft_cross_entropy};
+pub use method::mt_bert::{MtBert, MtBertConfig, reliability_weights, weighted_soft_cross_entropy};
 pub use method::ot::{Ot, OtConfig};
 pub use method::pkt::{Pkt, PktConfig};
 pub use method::random_teacher::RandomTeacher;

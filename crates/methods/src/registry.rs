@@ -9,7 +9,7 @@ use crate::info::MethodInfo;
 use crate::method::{
     aekd, aekd_f, amtml_kd, at, aver, best_teacher, ca_mkd, calibrated_confidence, ce, ckd,
     class_reliability, crd, dih, dist, dkd, dpk, ebkd, fitnet, fitnet_mkd, ikd, kd,
-    max_probability, mean_of_logits, mean_of_probabilities, mmkd, ot, pkt, random_teacher,
+    max_probability, mean_of_logits, mean_of_probabilities, mmkd, mt_bert, ot, pkt, random_teacher,
     reviewkd, rkd, semckd, simkd, sp, vid,
 };
 
@@ -26,6 +26,7 @@ pub const METHODS: &[MethodInfo] = &[
     amtml_kd::ROW,
     mmkd::ROW,
     ikd::ROW,
+    mt_bert::ROW,
     max_probability::ROW,
     calibrated_confidence::ROW,
     class_reliability::ROW,
@@ -113,8 +114,8 @@ mod tests {
     use crate::Method;
     use crate::{
         Aekd, AekdF, AmtmlKd, At, Aver, CaMkd, Ce, Ckd, Crd, Dih, Dist, Dkd, Dpk, Ebkd, Fitnet,
-        FitnetMkd, Ikd, Kd, MaxProbability, MeanOfLogits, MeanOfProbabilities, Mmkd, Ot, Pkt,
-        RandomTeacher, ReviewKd, Rkd, SemCkd, SimKd, Sp, Vid,
+        FitnetMkd, Ikd, Kd, MaxProbability, MeanOfLogits, MeanOfProbabilities, Mmkd, MtBert, Ot,
+        Pkt, RandomTeacher, ReviewKd, Rkd, SemCkd, SimKd, Sp, Vid,
     };
     use crate::{BestTeacher, CalibratedConfidence, ClassReliability};
 
@@ -173,6 +174,7 @@ mod tests {
             ("amtml-kd", Box::<AmtmlKd>::default()),
             ("ikd", Box::<Ikd>::default()),
             ("mmkd", Box::<Mmkd>::default()),
+            ("mt-bert", Box::<MtBert>::default()),
             ("reviewkd", Box::<ReviewKd>::default()),
             ("simkd", Box::<SimKd>::default()),
             ("crd", Box::<Crd>::default()),

@@ -10,9 +10,9 @@ use faculty_distill::methods::{
     Aekd, AekdF, AekdFConfig, AmtmlKd, AmtmlKdConfig, At, AtConfig, Aver, BestTeacher, CaMkd,
     CaMkdConfig, CalibratedConfidence, Ce, Ckd, ClassReliability, Crd, CrdConfig, Dih, DihConfig,
     Dist, Dkd, Dml, Dpk, DpkConfig, Ebkd, Fitnet, FitnetConfig, FitnetMkd, FitnetMkdConfig, Kd,
-    MaxProbability, MeanOfLogits, MeanOfProbabilities, Method, Mmkd, MmkdConfig, Ot, OtConfig, Pkt,
-    PktConfig, RandomTeacher, Ratio, Reduce, ReviewKd, ReviewKdConfig, Rkd, SemCkd, SemCkdConfig,
-    SimKd, Sp, SpConfig, Vid,
+    MaxProbability, MeanOfLogits, MeanOfProbabilities, Method, Mmkd, MmkdConfig, MtBert, Ot,
+    OtConfig, Pkt, PktConfig, RandomTeacher, Ratio, Reduce, ReviewKd, ReviewKdConfig, Rkd, SemCkd,
+    SemCkdConfig, SimKd, Sp, SpConfig, Vid,
 };
 use faculty_distill::optimizer::OptimizerConfig;
 use faculty_distill::preflight::TeacherProfile;
@@ -299,6 +299,7 @@ fn feature_terms_match_finite_differences() {
     check(|| Box::new(Rkd::default()), 2);
     check(|| Box::new(Pkt::new(PktConfig { beta: 100.0, ..PktConfig::default() })), 2);
     check(|| Box::new(Vid::default()), 2);
+    check(|| Box::<MtBert>::default(), 2);
 }
 
 #[test]

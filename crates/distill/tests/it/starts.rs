@@ -127,6 +127,7 @@ fn every_trained_part_begins_as_in_the_release() {
         "aekd-f",
         "fitnet-mkd",
         "mmkd",
+        "mt-bert",
         "fitnet",
         "crd",
         "vid",

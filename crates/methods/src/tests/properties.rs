@@ -2,7 +2,7 @@
 
 use burn::Tensor;
 use burn::tensor::{Device, Int, TensorData};
-use faculty_nets::MapShape;
+use faculty_nets::{MapShape, Tap};
 
 use crate::method::amtml_kd::learnt_log_weights;
 use crate::method::ckd::{
@@ -18,9 +18,9 @@ use crate::weighting::{
 };
 use crate::{
     Aekd, At, AtConfig, Aver, CaMkd, CaMkdConfig, Ce, Ckd, CkdConfig, Dih, Dist, Dkd, Ebkd,
-    InterWeight, Kd, MapStep, MaxProbability, MeanOfLogits, MeanOfProbabilities, Method,
-    OutputConfig, OutputWeight, Pkt, RandomTeacher, Rkd, Shapes, SimKd, Sp, Stages, Step,
-    TapShapes, Tuples,
+    InterWeight, Kd, MapStep, MaxProbability, MeanOfLogits, MeanOfProbabilities, Method, MtBert,
+    MtBertConfig, OutputConfig, OutputWeight, Pkt, RandomTeacher, Rkd, Shapes, SimKd, Sp, Stages,
+    Step, TapShapes, Tuples,
 };
 use faculty_contract::losses::maps::MapValues;
 
@@ -64,6 +64,7 @@ fn methods() -> Vec<Box<dyn Method>> {
         Box::new(Aver::default()),
         Box::new(CaMkd::new(CaMkdConfig { intermediate: false, ..CaMkdConfig::default() })),
         Box::new(Ebkd::default()),
+        Box::new(MtBert::new(MtBertConfig { beta: 0.0, ..MtBertConfig::default() })),
         Box::new(MaxProbability::default()),
         Box::new(RandomTeacher::default()),
         Box::new(MeanOfProbabilities::default()),
@@ -567,4 +568,50 @@ fn simkd_is_the_difference_of_the_maps_alone() {
     let gradients = method.loss(&step).terms[0].value.clone().backward();
     assert!(step.student_logits.grad(&gradients).is_none());
     assert!(step.student_maps[0].grad(&gradients).is_some());
+}
+
+#[test]
+fn mt_berts_layers_follow_the_teachers_last_ones() {
+    let taps = |count: usize, channels: usize| -> TapShapes {
+        (0..=count).map(|index| (Tap::Feature(index), MapShape::new(channels, 1, 1))).collect()
+    };
+    let shapes = |student: usize, teachers: &[usize]| Shapes {
+        classes: CLASSES,
+        batch_size: BATCH,
+        student: taps(student, 3),
+        teachers: teachers.iter().map(|&count| taps(count, 4)).collect(),
+    };
+    for (student, teachers, want) in [
+        (2, &[4, 4][..], &[(1, 2), (2, 4)][..]),
+        (2, &[3, 4], &[(1, 2), (2, 3)]),
+        (4, &[2], &[(1, 1), (2, 1), (3, 2), (4, 2)]),
+        (3, &[4], &[(1, 2), (2, 3), (3, 4)]),
+    ] {
+        let mut method = MtBert::default();
+        let shapes = shapes(student, teachers);
+        method.choose_maps(&shapes);
+        let pairs: Vec<String> = want.iter().map(|(s, t)| format!("f{s}←f{t}")).collect();
+        let objective = method.objective(teachers.len());
+        assert!(objective.contains(&pairs.join(", ")), "{objective}, {pairs:?}");
+        assert_eq!(method.parameters(&shapes).len(), student * teachers.len());
+    }
+
+    // One layer, a matrix of ones: W v is the sum of the teacher's values.
+    let mut method = MtBert::default();
+    method.choose_maps(&shapes(1, &[1]));
+    let (own, teacher) = (map(3, 1, 40, 1.0), map(4, 2, 41, 1.0));
+    let ones = Tensor::<1>::ones([3 * 4], &device());
+    let own_step = feature_step(vec![own.clone()], vec![vec![teacher.clone()]]);
+    let step = Step { parameters: vec![ones], ..own_step };
+    let (own, teacher) = (values(own), values(teacher));
+    let mut want = 0.0;
+    for sample in 0..BATCH {
+        let sum: f32 = teacher[sample * 16..(sample + 1) * 16].iter().sum::<f32>() / 4.0;
+        want += own[sample * 3..(sample + 1) * 3].iter().map(|v| (v - sum).powi(2)).sum::<f32>();
+    }
+    let loss = method.loss(&step);
+    let term = loss.terms.iter().find(|term| term.name == "layers").unwrap();
+    let got = values(term.value.clone())[0];
+    want /= (BATCH * 3) as f32;
+    assert!((got - want).abs() < 1e-4 * want, "{got} instead of {want}");
 }
