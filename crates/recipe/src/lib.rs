@@ -41,8 +41,9 @@ pub use problems::{Location, Problem, RecipeError, nearest};
 pub use range::Range;
 pub use schema::milestones as default_milestones;
 pub use schema::{
-    Cache, CacheDtype, CacheMaps, Data, Device, HeadTraining, LabelNoise, OnBadImage, Optimizer,
-    OutputType, Plan, PlanKind, Recipe, Schedule, Student, Teacher, Train,
+    Cache, CacheDtype, CacheMaps, Data, Device, HeadTraining, LabelNoise, OnBadImage,
+    OnDuplicateText, Optimizer, OutputType, Plan, PlanKind, Recipe, Schedule, Student, Teacher,
+    Train,
 };
 pub use spec::{Exception, MethodSpec, OptionSpec, OptionValue};
 pub use validation::Validation;

@@ -15,7 +15,18 @@ const COUNT: Range = Range::between(1.0, 1e12);
 /// A label.
 const LABEL: Range = Range::between(0.0, 1e9);
 const SHARE: Range = Range::between(0.0, 1.0);
-const FORMATS: &[&str] = &["idx", "cifar-binary", "cifar-python", "parquet", "folder", "list"];
+const FORMATS: &[&str] = &[
+    "idx",
+    "cifar-binary",
+    "cifar-python",
+    "parquet",
+    "folder",
+    "list",
+    "text-csv",
+    "text-json",
+    "text-parquet",
+    "text-folder",
+];
 
 section! {
     /// Everything that a run is made of, as plain data.
@@ -79,6 +90,14 @@ section! {
         label_column: Option<String> = None, "recognised from the files";
         /// Column that holds the images (of a list: their paths), for data sets with several.
         image_column: Option<String> = None, "recognised from the files";
+        /// Column that holds the texts, for tables of texts with several.
+        text_column: Option<String> = None, "recognised from the files";
+        /// Column that holds the second text of a pair, for tables of texts.
+        text_pair_column: Option<String> = None, "recognised from the files";
+        /// What to do with training texts that are there more than once, or in another split too:
+        /// `keep`, or `drop` all but one of them from training.
+        #[within(Range::Words(OnDuplicateText::NAMES))]
+        on_duplicate_text: Option<OnDuplicateText> = None, "`keep`";
         /// What to do with an image that cannot be read: `stop`, or `skip` it and say so.
         #[within(Range::Words(OnBadImage::NAMES))]
         on_bad_image: OnBadImage = OnBadImage::Stop, "faculty's choice";
@@ -366,6 +385,17 @@ words! {
         Stop = "stop",
         /// It is left out and listed.
         Skip = "skip",
+    }
+}
+
+words! {
+    /// `data.on_duplicate_text`: what to do with training texts that are there more than once.
+    pub enum OnDuplicateText {
+        /// They are kept, and told.
+        #[default]
+        Keep = "keep",
+        /// All but one of them are left out, and those that another split has too.
+        Drop = "drop",
     }
 }
 
