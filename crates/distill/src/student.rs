@@ -97,7 +97,7 @@ impl FinishedStudent {
                 "name it with `--network`; `faculty networks` lists all",
             )
         })?;
-        let shape = data.as_ref().and_then(|data| Some(data.as_ref().ok()?.shape().ok()?));
+        let shape = data.as_ref().and_then(|data| data.as_ref().ok()?.shape().ok());
         let shape = shape.or_else(|| stored(&metadata, INPUT_SHAPE));
         let [_, height, width] = match (choice.size, shape) {
             (Some([height, width]), _) => [0, height, width],

@@ -35,6 +35,13 @@ const MOST_HEADER_BYTES: u64 = 1 << 20;
 
 type Object = Map<String, Value>;
 
+/// The objects of a file with their places.
+struct Objects {
+    /// What a place is.
+    kind: &'static str,
+    all: Vec<(u64, Object)>,
+}
+
 pub(crate) fn recognises(path: &Path, options: &ReadOptions) -> Result<bool, DataError> {
     KIND.recognises(path, options)
 }
@@ -65,7 +72,7 @@ fn read_table(source: &Source<'_>) -> Result<Table, DataError> {
     let (file, length) = source.open()?;
     budget.store(length);
     let text = text_of(path, read_at_most(file, length, path, MOST_BYTES)?)?;
-    let (kind, objects) = objects(path, &text)?;
+    let Objects { kind, all: objects } = objects(path, &text)?;
     let keys: BTreeSet<&String> = objects.iter().flat_map(|(_, object)| object.keys()).collect();
     let header: Vec<String> = keys.into_iter().cloned().collect();
     if header.is_empty() {
@@ -105,8 +112,7 @@ fn read_table(source: &Source<'_>) -> Result<Table, DataError> {
     Ok(Table { rows: Rows { path: path.to_owned(), kind, rows, names: None }, splits })
 }
 
-/// The objects of a file with their places, and what a place is.
-fn objects(path: &Path, text: &str) -> Result<(&'static str, Vec<(u64, Object)>), DataError> {
+fn objects(path: &Path, text: &str) -> Result<Objects, DataError> {
     let wrong = |place, source: &serde_json::Error| DataError::Texts {
         path: path.to_owned(),
         place,
@@ -115,14 +121,14 @@ fn objects(path: &Path, text: &str) -> Result<(&'static str, Vec<(u64, Object)>)
     };
     if text.trim_start().starts_with('[') {
         let all: Vec<Object> = serde_json::from_str(text).map_err(|source| wrong(None, &source))?;
-        return Ok(("row", (0..).zip(all).collect()));
+        return Ok(Objects { kind: "row", all: (0..).zip(all).collect() });
     }
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     let object = |(place, line): (u64, &str)| match serde_json::from_str(line) {
         Ok(object) => Ok((place, object)),
         Err(source) => Err(wrong(Some(("line", place)), &source)),
     };
-    Ok(("line", lines.map(object).collect::<Result<_, _>>()?))
+    Ok(Objects { kind: "line", all: lines.map(object).collect::<Result<_, _>>()? })
 }
 
 #[cfg(test)]
