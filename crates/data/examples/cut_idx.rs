@@ -57,9 +57,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = ReadOptions { format: Some(Format::Idx), classes, ..ReadOptions::default() };
     let dataset = Dataset::open(&source, &options)?;
     let classes = dataset.classes();
-    let train = first_of_each(dataset.train(), classes.len(), train_count.parse()?)?;
+    let images = "the source has no images";
+    let train = dataset.train().images().ok_or(images)?;
+    let train = first_of_each(train, classes.len(), train_count.parse()?)?;
     let test = dataset.test().ok_or("the source has no test split")?;
-    let test = first_of_each(test, classes.len(), test_count.parse()?)?;
+    let test = first_of_each(test.images().ok_or(images)?, classes.len(), test_count.parse()?)?;
     idx::write(&target, &train, Some(&test), classes)?;
     writeln!(stdout(), "{} training and {} test images", train.len(), test.len())?;
     Ok(())

@@ -9,21 +9,22 @@ use sha2::{Digest, Sha256};
 use crate::classes::{check_class_names, check_labels};
 use crate::findings::Findings;
 use crate::splits::Splits;
-use crate::{DataError, Format, ImageSet, Split};
+use crate::{DataError, Format, ImageSet, Samples, Split, Text, WordCounts};
 
 /// Class names shown in a note.
 const SHOWN: usize = 5;
 
-/// A dataset as read: class names, training images and, where the source has them, validation and
-/// test images.
+/// A dataset as read: class names, training samples and, where the source has them, validation and
+/// test samples.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     name: String,
     format: Format,
     classes: Vec<String>,
-    train: Arc<ImageSet>,
-    validation: Option<Arc<ImageSet>>,
-    test: Option<Arc<ImageSet>>,
+    train: Arc<dyn Samples>,
+    validation: Option<Arc<dyn Samples>>,
+    test: Option<Arc<dyn Samples>>,
+    unlabelled: Vec<Text>,
     findings: Findings,
 }
 
@@ -36,12 +37,9 @@ pub struct DatasetInfo {
     pub format: Format,
     /// The class names, in label order.
     pub classes: Vec<String>,
-    /// Channels of each image.
-    pub channels: usize,
-    /// Rows of each image.
-    pub height: usize,
-    /// Columns of each image.
-    pub width: usize,
+    /// What the samples are.
+    #[serde(flatten)]
+    pub samples: SamplesInfo,
     /// The training split.
     pub train: SplitInfo,
     /// The validation split of its own, if it has one.
@@ -51,6 +49,31 @@ pub struct DatasetInfo {
     /// What was left out, and why.
     #[serde(flatten)]
     pub findings: Findings,
+}
+
+/// What there is to say of one kind of samples.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum SamplesInfo {
+    /// Of images: the same for all of them.
+    Images {
+        /// Channels of each image.
+        channels: usize,
+        /// Rows of each image.
+        height: usize,
+        /// Columns of each image.
+        width: usize,
+    },
+    /// Of texts: those of the training split.
+    Texts {
+        /// Whether a sample is a pair of texts.
+        pairs: bool,
+        /// Words of a sample.
+        words: WordCounts,
+        /// Training texts without a label, which are no samples.
+        unlabelled: usize,
+    },
 }
 
 /// How many samples a part has.
@@ -69,14 +92,15 @@ impl Dataset {
     ///
     /// # Errors
     /// [`DataError::NoClasses`], [`DataError::BadClassName`], [`DataError::NoImages`],
-    /// [`DataError::LabelOutOfRange`] (with the name as path and the index as row) or
-    /// [`DataError::PartsDiffer`].
-    pub fn new(
+    /// [`DataError::LabelOutOfRange`] (with the name as path and the index as row),
+    /// [`DataError::PartsDiffer`], or [`DataError::Texts`] for texts that are none, or pairs in one
+    /// split alone.
+    pub fn new<S: Samples + 'static>(
         name: &str,
         format: Format,
         classes: Vec<String>,
-        train: ImageSet,
-        test: Option<ImageSet>,
+        train: S,
+        test: Option<S>,
     ) -> Result<Self, DataError> {
         check_class_names(&classes, Path::new(name))?;
         let dataset = Self {
@@ -85,43 +109,71 @@ impl Dataset {
             classes,
             train: Arc::new(train),
             validation: None,
-            test: test.map(Arc::new),
+            test: test.map(|test| Arc::new(test) as Arc<dyn Samples>),
+            unlabelled: Vec::new(),
             findings: Findings::default(),
         };
-        dataset.check(&dataset.train)?;
-        dataset.test.as_ref().map_or(Ok(()), |test| dataset.check(test))?;
+        dataset.check(&*dataset.train)?;
+        dataset.test.as_ref().map_or(Ok(()), |test| dataset.check(&**test))?;
         Ok(dataset)
     }
 
-    fn check(&self, set: &ImageSet) -> Result<(), DataError> {
+    fn check(&self, set: &dyn Samples) -> Result<(), DataError> {
         let name = Path::new(&self.name);
         if set.is_empty() {
-            return Err(DataError::NoImages { path: name.to_owned() });
+            return Err(match set.texts() {
+                Some(_) => crate::text::no_texts(name),
+                None => DataError::NoImages { path: name.to_owned() },
+            });
         }
         check_labels(set.labels(), self.classes.len(), name)?;
-        if set.shape() != self.shape() {
-            let (expected, found) = (self.shape(), set.shape());
-            return Err(DataError::PartsDiffer { expected, found });
+        match (self.train.images(), set.images()) {
+            (Some(first), Some(other)) if first.shape() != other.shape() => {
+                let (expected, found) = (first.shape(), other.shape());
+                return Err(DataError::PartsDiffer { expected, found });
+            }
+            (Some(_), None) => return Err(DataError::NotImages),
+            (None, Some(_)) => return Err(DataError::NotTexts),
+            _ => {}
         }
-        Ok(())
+        match (self.train.texts(), set.texts()) {
+            (Some(first), Some(other)) if first.are_pairs() != other.are_pairs() => {
+                Err(DataError::Texts {
+                    path: name.to_owned(),
+                    place: None,
+                    problem: "one split is of pairs of texts, another of single texts".to_owned(),
+                    fix: "give all splits the same columns".to_owned(),
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// With a validation split of its own.
     ///
     /// # Errors
     /// As [`Dataset::new`].
-    pub fn with_validation(mut self, validation: ImageSet) -> Result<Self, DataError> {
+    pub fn with_validation<S: Samples + 'static>(
+        mut self,
+        validation: S,
+    ) -> Result<Self, DataError> {
         self.check(&validation)?;
         self.validation = Some(Arc::new(validation));
         Ok(self)
     }
 
+    /// With training texts that have no label.
+    #[must_use]
+    pub fn with_unlabelled(self, unlabelled: Vec<Text>) -> Self {
+        Self { unlabelled, ..self }
+    }
+
     /// Puts together what a reader found.
-    pub(crate) fn assemble(
+    pub(crate) fn assemble<S: Samples + 'static>(
         path: &Path,
         format: Format,
         classes: Vec<String>,
-        splits: Splits<ImageSet>,
+        splits: Splits<S>,
         mut findings: Findings,
     ) -> Result<Self, DataError> {
         let Splits { train, validation, test } = splits;
@@ -142,8 +194,9 @@ impl Dataset {
                 without.take(SHOWN).map(|(class, _)| format!("`{class}`")).collect();
             let more = if empty > SHOWN { ", …" } else { "" };
             findings.notes.push(format!(
-                "{empty} of {} classes have no training images: {}{more}",
+                "{empty} of {} classes have no training {}: {}{more}",
                 counts.len(),
+                if dataset.train.images().is_some() { "images" } else { "texts" },
                 names.join(", ")
             ));
         }
@@ -177,23 +230,29 @@ impl Dataset {
         &self.classes
     }
 
-    /// The training images.
+    /// The training samples.
     #[must_use]
-    pub fn train(&self) -> &Arc<ImageSet> {
+    pub fn train(&self) -> &Arc<dyn Samples> {
         &self.train
     }
 
-    /// The test images, if the source has any.
+    /// The test samples, if the source has any.
     #[must_use]
-    pub fn test(&self) -> Option<&Arc<ImageSet>> {
+    pub fn test(&self) -> Option<&Arc<dyn Samples>> {
         self.test.as_ref()
     }
 
-    /// The images of the data set's own validation split, if it has one; if not, hold out some of
-    /// the training images with [`crate::split_validation`].
+    /// The samples of the data set's own validation split, if it has one; if not, hold out some of
+    /// the training samples with [`crate::split_validation`].
     #[must_use]
-    pub fn validation(&self) -> Option<&Arc<ImageSet>> {
+    pub fn validation(&self) -> Option<&Arc<dyn Samples>> {
         self.validation.as_ref()
+    }
+
+    /// Texts of the training split that have no label. They are no samples.
+    #[must_use]
+    pub fn unlabelled(&self) -> &[Text] {
+        &self.unlabelled
     }
 
     /// What was left out, and why.
@@ -205,25 +264,27 @@ impl Dataset {
     /// All training samples as a [`Split`].
     #[must_use]
     pub fn train_split(&self) -> Split {
-        Split::whole(Arc::clone(&self.train))
+        Split::of(Arc::clone(&self.train))
     }
 
     /// All samples of the data set's own validation split as a [`Split`].
     #[must_use]
     pub fn validation_split(&self) -> Option<Split> {
-        self.validation.as_ref().map(|set| Split::whole(Arc::clone(set)))
+        self.validation.as_ref().map(|set| Split::of(Arc::clone(set)))
     }
 
     /// All test samples as a [`Split`].
     #[must_use]
     pub fn test_split(&self) -> Option<Split> {
-        self.test.as_ref().map(|set| Split::whole(Arc::clone(set)))
+        self.test.as_ref().map(|set| Split::of(Arc::clone(set)))
     }
 
     /// `[channels, height, width]` of every image.
-    #[must_use]
-    pub fn shape(&self) -> [usize; 3] {
-        self.train.shape()
+    ///
+    /// # Errors
+    /// [`DataError::NotImages`].
+    pub fn shape(&self) -> Result<[usize; 3], DataError> {
+        Ok(self.train.images().ok_or(DataError::NotImages)?.shape())
     }
 
     /// SHA-256, in 64 hexadecimal digits, over the class names and the sorted ids and labels of
@@ -261,7 +322,7 @@ impl Dataset {
     /// Classes, sizes and counts.
     #[must_use]
     pub fn info(&self) -> DatasetInfo {
-        let part = |set: &ImageSet| {
+        let part = |set: &dyn Samples| {
             let counts = set.histogram(self.classes.len());
             SplitInfo {
                 samples: set.len(),
@@ -269,15 +330,23 @@ impl Dataset {
                 class_max: counts.iter().copied().max().unwrap_or(0),
             }
         };
-        let [channels, height, width] = self.shape();
+        let samples = match (self.train.images(), self.train.texts()) {
+            (None, Some(texts)) => SamplesInfo::Texts {
+                pairs: texts.are_pairs(),
+                words: texts.word_counts(),
+                unlabelled: self.unlabelled.len(),
+            },
+            (images, _) => {
+                let [channels, height, width] = images.map_or([0; 3], ImageSet::shape);
+                SamplesInfo::Images { channels, height, width }
+            }
+        };
         DatasetInfo {
             name: self.name.clone(),
             format: self.format,
             classes: self.classes.clone(),
-            channels,
-            height,
-            width,
-            train: part(&self.train),
+            samples,
+            train: part(&*self.train),
             validation: self.validation.as_deref().map(part),
             findings: self.findings.clone(),
             test: self.test.as_deref().map(part),
@@ -317,7 +386,7 @@ mod tests {
         let info = dataset(&[0, 1, 2, 3], ["a", "b"]).info();
         assert_eq!(info.train, SplitInfo { samples: 4, class_min: 1, class_max: 3 });
         assert_eq!(info.test, Some(SplitInfo { samples: 1, class_min: 0, class_max: 1 }));
-        assert_eq!((info.channels, info.height, info.width), (1, 1, 1));
+        assert_eq!(info.samples, SamplesInfo::Images { channels: 1, height: 1, width: 1 });
     }
 
     #[test]

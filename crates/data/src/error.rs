@@ -194,7 +194,7 @@ pub enum DataError {
         names: Vec<String>,
     },
     /// A split without labels is to be trained or measured on.
-    #[error("the images of split `{name}` in `{}` have no labels", .path.display())]
+    #[error("the samples of split `{name}` in `{}` have no labels", .path.display())]
     Unlabelled {
         /// The data set.
         path: PathBuf,
@@ -510,6 +510,34 @@ pub enum DataError {
         /// The format.
         format: &'static str,
     },
+    /// Images are expected, and the samples are of another kind.
+    #[error("this needs images, and the samples are texts")]
+    NotImages,
+    /// Texts are expected, and the samples are of another kind.
+    #[error("this needs texts, and the samples are images")]
+    NotTexts,
+    /// A file of texts cannot be used.
+    #[error("`{}`{}: {problem}", .path.display(), place_text(*.place))]
+    Texts {
+        /// The file or folder.
+        path: PathBuf,
+        /// Where in it: `line` or `row`, and its number.
+        place: Option<(&'static str, u64)>,
+        /// What is wrong.
+        problem: String,
+        /// How to fix it.
+        fix: String,
+    },
+    /// A tokenizer cannot be used.
+    #[error("tokenizer `{}`: {problem}", .path.display())]
+    Tokenizer {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+        /// How to fix it.
+        fix: String,
+    },
     /// Pixels, labels and shape do not fit together.
     #[error("{what}: {found}, {expected} expected")]
     WrongShape {
@@ -581,6 +609,10 @@ fn quoted(names: &[String]) -> String {
 
 fn line_text(line: Option<usize>) -> String {
     line.map_or_else(String::new, |line| format!(", line {line}"))
+}
+
+fn place_text(place: Option<(&'static str, u64)>) -> String {
+    place.map_or_else(String::new, |(kind, number)| format!(", {kind} {number}"))
 }
 
 fn row_text(row: Option<u64>) -> String {

@@ -92,7 +92,13 @@ pub(crate) fn read_regular(path: &Path, most: u64) -> Result<Vec<u8>, DataError>
     read_at_most(file, length, path, most)
 }
 
-fn read_at_most(file: File, length: u64, path: &Path, most: u64) -> Result<Vec<u8>, DataError> {
+/// Reads a whole file that is open, of at most `most` bytes.
+pub(crate) fn read_at_most(
+    file: File,
+    length: u64,
+    path: &Path,
+    most: u64,
+) -> Result<Vec<u8>, DataError> {
     let too_large = |bytes| DataError::TooLarge { path: path.to_owned(), bytes, most };
     if length > most {
         return Err(too_large(length));

@@ -52,6 +52,9 @@ const NO_CLASSES: [&str; 17] = [
 ];
 
 pub(crate) fn recognises(path: &Path) -> Result<bool, DataError> {
+    if crate::text::folder::recognises(path)? {
+        return Ok(false);
+    }
     let folders: Vec<Entry> = list(path)?.into_iter().filter(|entry| entry.is_dir).collect();
     // A subfolder that cannot be listed is perhaps none of ours.
     let holds = |entry: &Entry, what: &dyn Fn(&Entry) -> bool| {
@@ -133,7 +136,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
 }
 
 /// The folders beside each other that are splits; none if they are classes.
-fn find_splits(
+pub(crate) fn find_splits(
     path: &Path,
     files: &FileRoot,
     options: &ReadOptions,
@@ -161,7 +164,7 @@ fn find_splits(
 }
 
 /// Where the files of a split may lie: a folder that the caller names is one of its own.
-fn root_of(
+pub(crate) fn root_of(
     files: &FileRoot,
     folder: &Path,
     split: &Chosen,
@@ -171,7 +174,7 @@ fn root_of(
 }
 
 /// The class folders in a folder, sorted by name.
-fn class_folders(files: &FileRoot, folder: &Path) -> Result<Vec<Entry>, DataError> {
+pub(crate) fn class_folders(files: &FileRoot, folder: &Path) -> Result<Vec<Entry>, DataError> {
     let entries = files.list(folder)?;
     if let Some(image) = entries.iter().find(|entry| !entry.is_dir && has_image_name(&entry.name)) {
         // An image beside the class folders belongs to no class.
@@ -184,13 +187,13 @@ fn class_folders(files: &FileRoot, folder: &Path) -> Result<Vec<Entry>, DataErro
     Ok(folders)
 }
 
-fn names_of(folders: &[Entry]) -> Vec<String> {
+pub(crate) fn names_of(folders: &[Entry]) -> Vec<String> {
     folders.iter().map(|entry| entry.name.clone()).collect()
 }
 
 /// Refuses `train_images/` beside `test_images/`: training on "which folder is it" works well and
 /// means nothing.
-fn check_look_like_classes(path: &Path, folders: &[Entry]) -> Result<(), DataError> {
+pub(crate) fn check_look_like_classes(path: &Path, folders: &[Entry]) -> Result<(), DataError> {
     let is_no_class = |entry: &Entry| {
         let name = entry.name.to_lowercase();
         name.split(|c: char| !c.is_alphabetic()).any(|word| NO_CLASSES.contains(&word))
@@ -204,7 +207,7 @@ fn check_look_like_classes(path: &Path, folders: &[Entry]) -> Result<(), DataErr
     Ok(())
 }
 
-fn same_classes(
+pub(crate) fn same_classes(
     first: &[String],
     first_path: &Path,
     other: &[String],

@@ -25,6 +25,14 @@ pub enum Format {
     Folder,
     /// A list of image files and labels: [`crate::list`].
     List,
+    /// Tables of texts as CSV or TSV: [`crate::text::csv`].
+    TextCsv,
+    /// Tables of texts as JSON lines: [`crate::text::json_lines`].
+    TextJson,
+    /// Tables of texts as Parquet: [`crate::text::parquet`].
+    TextParquet,
+    /// A folder of class folders with text files: [`crate::text::folder`].
+    TextFolder,
     /// One that a library's user reads: [`crate::register`].
     Own(OwnFormat),
 }
@@ -87,6 +95,30 @@ const FORMATS: &[FormatInfo] = &[
         recognises: "`train.csv`, `labels.csv` or `metadata.csv`, and no class folders in `train/`",
         summary: "a CSV file of paths and labels, one for each split or with a column `split`",
     },
+    FormatInfo {
+        format: Format::TextCsv,
+        name: "text-csv",
+        recognises: "`train*.csv` or `train*.tsv`, or the only such file, with a column of texts",
+        summary: "texts and labels as CSV or TSV, with a header such as `text,label`",
+    },
+    FormatInfo {
+        format: Format::TextJson,
+        name: "text-json",
+        recognises: "`train*.jsonl` (or `.ndjson`, `.json`), or the only such file, with a key of texts",
+        summary: "texts and labels as JSON, one object a line",
+    },
+    FormatInfo {
+        format: Format::TextParquet,
+        name: "text-parquet",
+        recognises: "`train*.parquet`, or the only such file, with a column of texts and none of images",
+        summary: "texts and labels in Parquet files as on the Hugging Face hub",
+    },
+    FormatInfo {
+        format: Format::TextFolder,
+        name: "text-folder",
+        recognises: "class folders with `.txt` files and no images, in `train/` or in the folder",
+        summary: "a folder of class folders with one text a file",
+    },
 ];
 
 /// Those that [`add`] added.
@@ -129,6 +161,10 @@ impl Format {
             Self::Idx => FORMATS[3],
             Self::Folder => FORMATS[4],
             Self::List => FORMATS[5],
+            Self::TextCsv => FORMATS[6],
+            Self::TextJson => FORMATS[7],
+            Self::TextParquet => FORMATS[8],
+            Self::TextFolder => FORMATS[9],
             Self::Own(own) => {
                 let [name, recognises, summary] = own.about;
                 FormatInfo { format: self, name, recognises, summary }

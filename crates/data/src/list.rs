@@ -14,21 +14,19 @@
 //! semicolons or tabs, and quoted as RFC 4180 says. A list without a column of labels is one of
 //! images without labels.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::classes::Classes;
 use crate::files::FileRoot;
 use crate::findings::Findings;
 use crate::image::file::read_images;
 use crate::image::picture::{self, Gather};
 use crate::listing::{Entry, MOST_NAMES_BYTES, composed, list};
+use crate::separated::Table;
 use crate::splits::choice::choose;
 use crate::splits::{Chosen, Role};
 use crate::{DataError, Dataset, Format, ReadOptions};
-
-mod csv;
-
-use self::csv::Table;
 
 /// Names of a list that is for all splits, where there is no `train.csv`.
 const LISTS: [&str; 4] = ["labels", "metadata", "annotations", "images"];
@@ -48,8 +46,6 @@ const PATHS: [&str; 12] = [
 ];
 const LABELS: [&str; 7] = ["label", "labels", "class", "class_name", "category", "target", "y"];
 const SPLITS: [&str; 4] = ["split", "set", "subset", "partition"];
-/// So many images with a label each of its own are measurements, or names.
-const MANY: usize = 20;
 const EXTENSIONS: [&str; 6] = ["jpg", "png", "jpeg", "JPEG", "JPG", "webp"];
 
 pub(crate) fn recognises(path: &Path) -> Result<bool, DataError> {
@@ -59,7 +55,19 @@ pub(crate) fn recognises(path: &Path) -> Result<bool, DataError> {
     let has_classes = trains.any(|train| {
         list(&train.path).is_ok_and(|entries| entries.iter().any(|entry| entry.is_dir))
     });
-    Ok(!has_classes && has_list(path)?)
+    Ok(!has_classes && has_list(path)? && !is_of_texts(path)?)
+}
+
+/// Whether a list has a column of texts and none of paths, but for an id.
+fn is_of_texts(path: &Path) -> Result<bool, DataError> {
+    let headers = find(path)?.into_iter().filter_map(|(_, file)| crate::text::csv::header(&file));
+    Ok(headers.into_iter().any(|header| crate::text::are_texts(&header) && !has_paths(&header)))
+}
+
+/// Whether a header names paths of files; an id alone may be of anything.
+fn has_paths(header: &[String]) -> bool {
+    let is_path = |name: &String| PATHS.iter().any(|known| name.eq_ignore_ascii_case(known));
+    header.iter().any(|name| is_path(name) && !name.eq_ignore_ascii_case("id"))
 }
 
 /// Whether there is a list to be read.
@@ -111,6 +119,21 @@ impl Rows {
         }
         Ok(())
     }
+
+    fn classes(&self, options: &ReadOptions) -> Result<Classes, DataError> {
+        let labels = self.rows.iter().map(|(_, _, label)| label.as_str());
+        Classes::of(&self.list, labels, options.classes.as_deref(), options.first_label)
+    }
+
+    /// The files with their labels.
+    fn label(&self, classes: &Classes) -> Result<Vec<(PathBuf, u32)>, DataError> {
+        let image = |(line, file, label): &(usize, PathBuf, String)| {
+            let problem = || format!("class `{label}` is not one of the classes");
+            let number = classes.number(label).ok_or_else(|| self.wrong(*line, problem()))?;
+            Ok((file.clone(), number))
+        };
+        self.rows.iter().map(image).collect()
+    }
 }
 
 /// Reads the dataset in the folder `path`.
@@ -143,9 +166,9 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
         rows.check()?;
         let classes = match &classes {
             Some(classes) => classes,
-            None => classes.insert(Classes::of(rows, options)?),
+            None => classes.insert(rows.classes(options)?),
         };
-        let images = classes.label(rows)?;
+        let images = rows.label(classes)?;
         read_images(&files, &images, options, &mut findings).map(Some)
     })?;
     let train = splits.train.ok_or_else(|| DataError::NoImages { path: path.to_owned() })?;
@@ -259,66 +282,6 @@ fn locate(folder: &Path, list: &str, file: &str) -> Option<(PathBuf, String)> {
         })?;
         Some((base, ending))
     })
-}
-
-/// The classes of the training list.
-struct Classes {
-    names: Vec<String>,
-    numbers: BTreeMap<String, u32>,
-}
-
-impl Classes {
-    fn of(train: &Rows, options: &ReadOptions) -> Result<Self, DataError> {
-        let path = train.list.as_path();
-        let labels: BTreeSet<&str> =
-            train.rows.iter().map(|(_, _, label)| label.as_str()).collect();
-        let first = options.first_label.unwrap_or(0);
-        let number = |label: &&str| label.parse::<u32>().ok();
-        let numbers: Option<Vec<u32>> = labels.iter().map(number).collect();
-        let numbers = numbers.filter(|numbers| !numbers.is_empty());
-        if labels.len() == train.rows.len() && labels.len() > MANY {
-            let problem = "every image has another label: these are no classes".to_owned();
-            return Err(DataError::List { path: path.to_owned(), line: None, problem });
-        }
-        let (Some(numbers), None) = (numbers, &options.classes) else {
-            let names = options.classes.clone();
-            let names =
-                names.unwrap_or_else(|| labels.iter().map(|&label| label.to_owned()).collect());
-            crate::classes::check_class_names(&names, path)?;
-            let numbers = names.iter().cloned().zip(0..).collect();
-            return Ok(Self { names, numbers });
-        };
-        let (least, most) = numbers
-            .iter()
-            .fold((u32::MAX, 0), |(least, most), &label| (least.min(label), most.max(label)));
-        if least > first && options.first_label.is_none() {
-            return Err(DataError::LabelsStartAt { path: path.to_owned(), first: least.into() });
-        }
-        // Keeps the list of classes in bounds.
-        if least < first || (most - first) as usize >= train.rows.len() {
-            let problem =
-                format!("the labels are numbers from {least} to {most}, too many for classes");
-            return Err(DataError::List { path: path.to_owned(), line: None, problem });
-        }
-        let names: Vec<String> = (first..=most).map(|number| number.to_string()).collect();
-        // `07` is 7.
-        let spelled = labels
-            .iter()
-            .filter_map(|&label| Some((label.to_owned(), label.parse::<u32>().ok()? - first)));
-        let numbers = names.iter().cloned().zip(0..).chain(spelled).collect();
-        Ok(Self { names, numbers })
-    }
-
-    /// The files with their labels.
-    fn label(&self, rows: &Rows) -> Result<Vec<(PathBuf, u32)>, DataError> {
-        let image = |(line, file, label): &(usize, PathBuf, String)| {
-            let number = self.numbers.get(label.as_str());
-            let problem = || format!("class `{label}` is not one of the classes");
-            let number = number.ok_or_else(|| rows.wrong(*line, problem()))?;
-            Ok((file.clone(), *number))
-        };
-        rows.rows.iter().map(image).collect()
-    }
 }
 
 #[cfg(test)]

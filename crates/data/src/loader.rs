@@ -251,15 +251,15 @@ mod tests {
 
     use super::*;
     use crate::split::tests::numbered;
-    use crate::{Augmentation, Normalisation, Renderer};
+    use crate::{Augmentation, ImageViews, Normalisation, Renderer};
 
     fn part(len: usize) -> Split {
         Split::whole(Arc::new(numbered(len)))
     }
 
     fn config(batch_size: usize) -> LoaderConfig {
-        let views = ViewSettings::plain(Normalisation::identity(1))
-            .with_augmentation(Augmentation { pad: 2, flip: true }, 3);
+        let augmentation = Augmentation { pad: 2, flip: true };
+        let views = ViewSettings::of_images(augmentation, Normalisation::identity(1), 3);
         LoaderConfig::training(batch_size, views, 5)
     }
 
@@ -299,15 +299,15 @@ mod tests {
     fn images_are_the_views_of_the_ids() {
         let part = part(30).with_labels((100..130).collect()).unwrap();
         let config = config(7);
-        let ViewSettings { seed, augmentation, normalisation } = &config.views;
-        let renderer = Renderer::new([1, 3, 4], *augmentation, normalisation, *seed).unwrap();
+        let ImageViews { augmentation, normalisation } = config.views.images().unwrap();
+        let renderer = Renderer::new([1, 3, 4], *augmentation, normalisation, 3).unwrap();
         for batch in collect(&part, part.epoch_order(1, 0), config) {
             assert_eq!(batch.view, View::Train(5));
             for (i, &position) in batch.positions.iter().enumerate() {
                 assert_eq!(batch.ids[i], part.id(position));
                 assert_eq!(batch.labels[i], 100 + position as u32);
                 let mut expected = vec![0.0; 12];
-                renderer.render_into(part.image(position), batch.ids[i], 5, &mut expected);
+                renderer.render_into(part.image(position).unwrap(), batch.ids[i], 5, &mut expected);
                 assert_eq!(pixels(&batch)[i * 12..(i + 1) * 12], expected);
             }
         }

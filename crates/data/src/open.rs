@@ -8,7 +8,7 @@ use crate::format::add;
 use crate::listing::{composed, describe, list as entries_of};
 use crate::{
     DataError, Dataset, Format, ReadOptions, cifar_binary, cifar_python, folder, formats, idx,
-    list, parquet,
+    list, parquet, text,
 };
 
 /// A format of one's own.
@@ -70,7 +70,7 @@ impl Dataset {
                 check_folder(path)?;
                 format
             }
-            None => recognise(path)?,
+            None => recognise_with(path, options)?,
         };
         options.check(format, path)?;
         if let Some(classes) = &options.classes {
@@ -86,21 +86,31 @@ impl Dataset {
             Format::Idx => idx::read(path, options),
             Format::Folder => folder::read(path, options),
             Format::List => list::read(path, options),
+            Format::TextCsv => text::csv::read(path, options),
+            Format::TextJson => text::json_lines::read(path, options),
+            Format::TextParquet => text::parquet::read(path, options),
+            Format::TextFolder => text::folder::read(path, options),
             Format::Own(_) => reader(format).read(path, options),
         }
     }
 }
 
-/// The format of the dataset in the folder `path`; reads names only.
+/// The format of the dataset in the folder `path`; reads names of files, and of the columns in one of
+/// them.
 ///
 /// # Errors
 /// [`DataError::NotFound`], [`DataError::NotAFolder`], [`DataError::NotRecognised`] (says what is
 /// there and what each format looks for), [`DataError::Ambiguous`] or [`DataError::Io`].
 pub fn recognise(path: &Path) -> Result<Format, DataError> {
+    recognise_with(path, &ReadOptions::default())
+}
+
+/// The same for whoever reads it with these options: they may say what the samples are.
+fn recognise_with(path: &Path, options: &ReadOptions) -> Result<Format, DataError> {
     check_folder(path)?;
     let mut recognised = Vec::new();
     for info in formats() {
-        if recognises(info.format, path)? {
+        if recognises(info.format, path, options)? {
             recognised.push(info.format);
         }
     }
@@ -136,8 +146,14 @@ fn check_folder(path: &Path) -> Result<(), DataError> {
     }
 }
 
-fn recognises(format: Format, path: &Path) -> Result<bool, DataError> {
+fn recognises(format: Format, path: &Path, options: &ReadOptions) -> Result<bool, DataError> {
     match format {
+        Format::TextCsv => text::csv::recognises(path, options),
+        Format::TextJson => text::json_lines::recognises(path, options),
+        Format::TextParquet => text::parquet::recognises(path, options),
+        // Whoever names a column of texts wants a table of them.
+        _ if options.text_column.is_some() && !matches!(format, Format::Own(_)) => Ok(false),
+        Format::TextFolder => text::folder::recognises(path),
         Format::Parquet => parquet::recognises(path),
         Format::CifarBinary => cifar_binary::recognises(path),
         Format::CifarPython => cifar_python::recognises(path),

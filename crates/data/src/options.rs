@@ -17,6 +17,17 @@ pub enum OnBadImage {
     Skip,
 }
 
+/// What to do with texts that are there more than once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDuplicateText {
+    /// They are kept, and told in a note.
+    #[default]
+    Keep,
+    /// Training loses those that another split has too, and all but one of those with the same label.
+    Drop,
+}
+
 /// How to read a dataset; the default recognises everything.
 ///
 /// An option that the format cannot use is an error, never ignored.
@@ -27,15 +38,21 @@ pub struct ReadOptions {
     /// Class names in label order; default: those of the dataset. For `folder` they choose the
     /// order of the folders.
     pub classes: Option<Vec<String>>,
-    /// The number of the first class, for `parquet`, `idx` and `list`; default: 0. Labels that start
-    /// higher are refused unless this says so.
+    /// The number of the first class, for `parquet`, `idx`, `list` and tables of texts; default: 0.
+    /// Labels that start higher are refused unless this says so.
     pub first_label: Option<u32>,
-    /// The column with the labels, for `parquet`, `list`, and CIFAR; default: the only one, or
-    /// `fine_label`.
+    /// The column with the labels, for `parquet`, `list`, CIFAR and tables of texts; default: the only
+    /// one, or `fine_label`.
     pub label_column: Option<String>,
     /// The column with the images, for `parquet`, or with their paths, for `list`; default: the only
     /// one.
     pub image_column: Option<String>,
+    /// The column with the texts, for tables of texts; default: the one called `text`, `sentence` and
+    /// the like. With it, `text-csv`, `text-json` and `text-parquet` alone are recognised.
+    pub text_column: Option<String>,
+    /// The column with the second text of a pair, likewise; default: with `sentence1` and the like
+    /// `sentence2` and the like, else none.
+    pub text_pair_column: Option<String>,
     /// The split to train on: its name, or, for `parquet`, `folder` and `list`, the path of its folder
     /// or file, from that of the dataset; default: the one called `train` or `training`.
     pub train: Option<String>,
@@ -50,6 +67,8 @@ pub struct ReadOptions {
     pub resize: Option<[usize; 2]>,
     /// What to do with an image that cannot be read.
     pub on_bad_image: OnBadImage,
+    /// What to do with texts that are there more than once.
+    pub on_duplicate_text: OnDuplicateText,
     /// Read through links that lead out of the dataset's folder.
     pub follow_links: bool,
 }
@@ -57,15 +76,25 @@ pub struct ReadOptions {
 impl ReadOptions {
     /// Refuses options of no use for `format`, and values that no data set can have.
     pub(crate) fn check(&self, format: Format, path: &Path) -> Result<(), DataError> {
-        use Format::{CifarBinary, CifarPython, Folder, Idx, List, Parquet};
-        let columns = &[Parquet, List, CifarBinary, CifarPython][..];
+        use Format::{
+            CifarBinary, CifarPython, Folder, Idx, List, Parquet, TextCsv, TextFolder, TextJson,
+            TextParquet,
+        };
+        let tables = &[TextCsv, TextJson, TextParquet][..];
+        let columns = &[&[Parquet, List, CifarBinary, CifarPython], tables].concat();
+        let counted = &[&[Parquet, List, Idx], tables].concat();
+        let texts = &[tables, &[TextFolder]].concat();
         let skips = self.on_bad_image == OnBadImage::Skip;
+        let drops = self.on_duplicate_text == OnDuplicateText::Drop;
         let given = [
-            ("label_column", self.label_column.is_some(), columns),
+            ("label_column", self.label_column.is_some(), &columns[..]),
             ("image_column", self.image_column.is_some(), &[Parquet, List]),
-            ("first_label", self.first_label.is_some(), &[Parquet, List, Idx]),
+            ("text_column", self.text_column.is_some(), tables),
+            ("text_pair_column", self.text_pair_column.is_some(), tables),
+            ("first_label", self.first_label.is_some(), counted),
             ("resize", self.resize.is_some(), &[Parquet, Folder, List]),
             ("on_bad_image", skips, &[Parquet, Folder, List]),
+            ("on_duplicate_text", drops, texts),
         ];
         for (key, given, formats) in given {
             // A reader of one's own knows by itself what it can do with.

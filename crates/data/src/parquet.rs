@@ -24,7 +24,7 @@ use ::parquet::basic::Type;
 
 mod bounded;
 pub(crate) mod column;
-mod schema;
+pub(crate) mod schema;
 mod zstd;
 
 use crate::bounds::Budget;
@@ -32,7 +32,8 @@ use crate::error::panic_message;
 use crate::files::FileRoot;
 use crate::findings::Findings;
 use crate::image::picture::{self, Gather};
-use crate::listing::{Entry, composed, list};
+use crate::listing::composed;
+use crate::shards::{locate, locate_one, locate_split};
 use crate::splits::choice::choose;
 use crate::splits::{Chosen, Role, Splits};
 use crate::{DataError, Dataset, Format, ReadOptions};
@@ -43,114 +44,12 @@ use self::schema::Columns;
 /// The label of a sample without one.
 const UNLABELLED: i64 = -1;
 
-/// The files of each split.
-type SplitFiles = BTreeMap<String, Vec<PathBuf>>;
+/// Endings of the files.
+pub(crate) const ENDINGS: [&str; 1] = [".parquet"];
 
 pub(crate) fn recognises(path: &Path) -> Result<bool, DataError> {
-    Ok(!locate(path, &ReadOptions::default())?.is_empty())
-}
-
-/// The folders that hold a training split: the first of `path`, `path/data`, else all such
-/// subfolders, also those of the hub's cache (`snapshots/REVISION`).
-fn locate(path: &Path, options: &ReadOptions) -> Result<Vec<SplitFiles>, DataError> {
-    let trains = |folder: &Path| -> Result<Option<SplitFiles>, DataError> {
-        let files = split_files(folder)?;
-        let is_train = |name: &String| match &options.train {
-            Some(train) => train == name,
-            None => Role::of(name) == Some(Role::Train),
-        };
-        Ok(files.keys().any(is_train).then_some(files))
-    };
-    for folder in [path.to_owned(), path.join("data")] {
-        if folder.is_dir()
-            && let Some(files) = trains(&folder)?
-        {
-            return Ok(vec![files]);
-        }
-    }
-    let mut found = Vec::new();
-    let folders = |path: &Path| {
-        // What cannot be listed is perhaps none of ours.
-        let entries = list(path).unwrap_or_default().into_iter();
-        entries.filter(|entry| entry.is_dir).map(|entry| entry.path)
-    };
-    for folder in folders(path).chain(folders(&path.join("snapshots"))) {
-        let data = folder.join("data");
-        for folder in [Some(folder), data.is_dir().then_some(data)].into_iter().flatten() {
-            match trains(&folder) {
-                Ok(files) => found.extend(files),
-                Err(DataError::Io { .. } | DataError::NotUtf8 { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// The files of the splits in a folder, in order of their numbers: `train-00000-of-00002.parquet`,
-/// `train.parquet`, or `train/0000.parquet`.
-fn split_files(folder: &Path) -> Result<SplitFiles, DataError> {
-    let mut splits = SplitFiles::new();
-    for entry in list(folder)? {
-        if entry.is_dir {
-            let files = parquet_files(&entry.path).unwrap_or_default();
-            if !files.is_empty() {
-                check_complete(&entry.path, "", &files)?;
-                splits.insert(entry.name, files);
-            }
-        } else if let Some(stem) = entry.name.strip_suffix(".parquet") {
-            let split = stem.split_once('-').map_or(stem, |(split, _)| split);
-            splits.entry(split.to_owned()).or_default().push(entry.path);
-        }
-    }
-    for (split, files) in &splits {
-        check_complete(folder, split, files)?;
-    }
-    Ok(splits)
-}
-
-fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let is_parquet = |entry: &Entry| !entry.is_dir && entry.name.ends_with(".parquet");
-    Ok(list(folder)?.into_iter().filter(is_parquet).map(|entry| entry.path).collect())
-}
-
-/// Refuses a split with a file missing: training on half of the data would go unnoticed.
-fn check_complete(folder: &Path, split: &str, files: &[PathBuf]) -> Result<(), DataError> {
-    let stems = || files.iter().filter_map(|file| file.file_stem()?.to_str());
-    let missing = |name: String| Err(DataError::MissingFile { path: folder.join(name) });
-    let numbered: Vec<(usize, usize)> =
-        stems().filter_map(|stem| shard_numbers(stem.strip_prefix(split)?)).collect();
-    if let Some(&(_, count)) = numbered.first() {
-        if let Some(index) = (0..count).find(|&index| !numbered.contains(&(index, count))) {
-            let separator = if split.is_empty() { "" } else { "-" };
-            return missing(format!("{split}{separator}{index:05}-of-{count:05}.parquet"));
-        }
-        if files.len() != count {
-            return Err(DataError::WrongShape {
-                what: "Parquet files of one split",
-                expected: count,
-                found: files.len(),
-            });
-        }
-    }
-    // `0000.parquet`, `0001.parquet`, …
-    let numbers: Vec<usize> = stems().filter_map(|stem| stem.parse().ok()).collect();
-    if numbers.len() == files.len()
-        && let Some(index) = (0..files.len()).find(|index| !numbers.contains(index))
-    {
-        return missing(format!("{index:04}.parquet"));
-    }
-    Ok(())
-}
-
-/// Index and count from `-00000-of-00002` or `-00000-of-00002-0123abcd`.
-fn shard_numbers(rest: &str) -> Option<(usize, usize)> {
-    let mut words = rest.strip_prefix('-').unwrap_or(rest).split('-');
-    let index = words.next()?.parse().ok()?;
-    if words.next()? != "of" {
-        return None;
-    }
-    Some((index, words.next()?.parse().ok()?))
+    let found = locate(path, &ReadOptions::default(), &ENDINGS)?;
+    Ok(!found.is_empty() && !crate::text::parquet::recognises(path, &ReadOptions::default())?)
 }
 
 /// Reads the dataset in the folder `path`.
@@ -159,20 +58,7 @@ fn shard_numbers(rest: &str) -> Option<(usize, usize)> {
 /// A missing shard, a damaged file, no or several possible columns, an empty row, a label without a
 /// class, a damaged image, images of several sizes: [`DataError`] with file, column and row.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
-    let mut found = locate(path, options)?;
-    let splits = match (found.pop(), found.is_empty()) {
-        (Some(splits), true) => splits,
-        (None, _) => return Err(DataError::MissingFile { path: path.join("train-*.parquet") }),
-        (Some(last), false) => {
-            let folder = |splits: &SplitFiles| {
-                let parent = splits.values().flatten().next().and_then(|file| file.parent());
-                format!("`{}`", parent.unwrap_or(path).display())
-            };
-            found.push(last);
-            let folders = found.iter().map(folder).collect();
-            return Err(DataError::SeveralDatasets { path: path.to_owned(), folders });
-        }
-    };
+    let splits = locate_one(path, options, &ENDINGS)?;
     let names: Vec<String> = splits.keys().cloned().collect();
     let mut findings = Findings::default();
     let chosen = choose(path, &names, options, &mut findings.notes)?;
@@ -183,12 +69,15 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
         label_limit: 0,
         findings,
     };
-    let train_files = locate_split(path, &chosen.train, &splits)?;
+    let train_files = locate_split(path, &chosen.train, &splits, &ENDINGS)?;
     reader.collect_text_labels(&train_files)?;
     let train = reader.read_split(path, &chosen.train, &train_files)?;
     let train = train.ok_or_else(|| DataError::NoImages { path: path.to_owned() })?;
     let mut read_other = |split: Option<&Chosen>| match split {
-        Some(split) => reader.read_split(path, split, &locate_split(path, split, &splits)?),
+        Some(split) => {
+            let files = locate_split(path, split, &splits, &ENDINGS)?;
+            reader.read_split(path, split, &files)
+        }
         None => Ok(None),
     };
     let validation = read_other(chosen.validation.as_ref())?;
@@ -201,27 +90,6 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
             .collect(),
     };
     Dataset::assemble(path, Format::Parquet, classes, sets, reader.findings)
-}
-
-/// The files of a split that was chosen: those found, or a file or folder of the caller's.
-fn locate_split(
-    path: &Path,
-    split: &Chosen,
-    splits: &SplitFiles,
-) -> Result<Vec<PathBuf>, DataError> {
-    if let Some(files) = splits.get(&split.name) {
-        return Ok(files.clone());
-    }
-    let given = path.join(&split.name);
-    let files = match (given.is_dir(), given.is_file()) {
-        (true, _) => parquet_files(&given)?,
-        (_, true) => vec![given],
-        _ => Vec::new(),
-    };
-    match files.is_empty() {
-        true => Err(split.missing(path, &splits.keys().cloned().collect::<Vec<_>>())),
-        false => Ok(files),
-    }
 }
 
 /// What is carried from file to file.
@@ -423,7 +291,10 @@ impl Reader<'_> {
 
 /// The Parquet reader is not ours; should it panic on a damaged file, that is still an error of the
 /// file.
-fn guarded<R>(path: &Path, read: impl FnOnce() -> Result<R, DataError>) -> Result<R, DataError> {
+pub(crate) fn guarded<R>(
+    path: &Path,
+    read: impl FnOnce() -> Result<R, DataError>,
+) -> Result<R, DataError> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|payload| {
         let message = panic_message(payload.as_ref());
         Err(DataError::DecoderPanicked { path: path.to_owned(), row: None, message })

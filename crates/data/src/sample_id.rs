@@ -1,15 +1,18 @@
 //! The stable name of a sample.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use xxhash_rust::xxh3::Xxh3;
 
-/// The stable name of a sample: a hash of its size, label and pixels.
+/// The stable name of a sample: a hash of its content and label; of an image its size and pixels,
+/// of a text its bytes.
 ///
 /// Re-ordering, shuffling or cutting the files changes no id. Exact duplicates within a set (same
-/// size, label and pixels) are numbered in the order met; since they are interchangeable, this does
-/// not depend on the order in any way that can be seen. The same image in the training and in the
+/// content and label) are numbered in the order met; since they are interchangeable, this does
+/// not depend on the order in any way that can be seen. The same sample in the training and in the
 /// test split has the same id in both.
 ///
 /// Written as 16 hexadecimal digits, in text and in serde formats (JSON numbers lose digits above
@@ -68,6 +71,30 @@ impl<'de> Deserialize<'de> for SampleId {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(de::Error::custom)
     }
+}
+
+/// The ids of samples whose contents and labels have these hashes.
+pub(crate) fn number_duplicates(contents: Vec<u64>) -> Vec<SampleId> {
+    let mut seen: HashMap<u64, u64> = HashMap::with_capacity(contents.len());
+    contents
+        .into_iter()
+        .map(|content| {
+            let occurrence = seen.entry(content).or_insert(0);
+            let id = SampleId(number_duplicate(content, *occurrence));
+            *occurrence += 1;
+            id
+        })
+        .collect()
+}
+
+/// The id of the `occurrence`-th (from 0) of several samples with the same content.
+fn number_duplicate(content: u64, occurrence: u64) -> u64 {
+    if occurrence == 0 {
+        return content;
+    }
+    let mut hash = Xxh3::with_seed(occurrence);
+    hash.update(&content.to_le_bytes());
+    hash.digest()
 }
 
 #[cfg(test)]

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use faculty_inputs::Inputs;
 
-use crate::image::augmentation::Augmentation;
-use crate::image::normalisation::Normalisation;
 use crate::image::set::ImageSet;
+use crate::text::set::TextSet;
 use crate::view::View;
 use crate::{DataError, SampleId};
 
 mod image;
+mod text;
+mod views;
+
+pub use views::{ImageViews, TextViews, ViewKind, ViewSettings};
 
 /// Samples of one kind in memory, each with its id and true label.
 pub trait Samples: Send + Sync + Debug {
@@ -21,6 +24,27 @@ pub trait Samples: Send + Sync + Debug {
     /// True labels, `[samples]`.
     fn labels(&self) -> &[u32];
 
+    /// Number of samples.
+    fn len(&self) -> usize {
+        self.labels().len()
+    }
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Samples of each class, `[classes]`; labels from `classes` on are not counted.
+    fn histogram(&self, classes: usize) -> Vec<usize> {
+        let mut counts = vec![0; classes];
+        for &label in self.labels() {
+            if let Some(count) = counts.get_mut(label as usize) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
     /// What makes inputs of them.
     ///
     /// # Errors
@@ -28,7 +52,14 @@ pub trait Samples: Send + Sync + Debug {
     fn collator(self: Arc<Self>, settings: &ViewSettings) -> Result<Arc<dyn Collate>, DataError>;
 
     /// The samples as images, if they are.
-    fn images(&self) -> Option<&ImageSet>;
+    fn images(&self) -> Option<&ImageSet> {
+        None
+    }
+
+    /// The samples as texts, if they are.
+    fn texts(&self) -> Option<&TextSet> {
+        None
+    }
 }
 
 /// Makes a network's inputs of samples.
@@ -39,29 +70,4 @@ pub trait Collate: Send + Sync {
     /// # Panics
     /// If an index is not below the number of samples.
     fn collate(&self, indices: &[usize], view: View, into: &mut Inputs);
-}
-
-/// How samples become views of them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ViewSettings {
-    /// Random seed of training views.
-    pub seed: u64,
-    /// What may happen to an image in training.
-    pub augmentation: Augmentation,
-    /// Mean and standard deviation of each channel.
-    pub normalisation: Normalisation,
-}
-
-impl ViewSettings {
-    /// Plain views, and training views that are no different.
-    #[must_use]
-    pub fn plain(normalisation: Normalisation) -> Self {
-        Self { seed: 0, augmentation: Augmentation::NONE, normalisation }
-    }
-
-    /// With this augmentation of training views, drawn for this seed.
-    #[must_use]
-    pub fn with_augmentation(self, augmentation: Augmentation, seed: u64) -> Self {
-        Self { augmentation, seed, ..self }
-    }
 }

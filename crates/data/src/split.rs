@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::samples::{Collate, Samples, ViewSettings};
-use crate::{DataError, ImageSet, Normalisation, SampleId};
+use crate::{DataError, ImageSet, Normalisation, SampleId, TextSet};
 use faculty_random::{Purpose, draw};
 
 /// Some of shared [`Samples`], in some order, each with a label that may differ from the true one.
@@ -21,6 +21,12 @@ impl Split {
     /// All samples of a set, in its order, with their true labels.
     #[must_use]
     pub fn whole<S: Samples + 'static>(set: Arc<S>) -> Self {
+        Self::of(set)
+    }
+
+    /// The same of a set of any kind.
+    #[must_use]
+    pub fn of(set: Arc<dyn Samples>) -> Self {
         let indices = (0..set.ids().len()).collect();
         let labels = set.labels().into();
         Self { set, indices, labels }
@@ -69,28 +75,30 @@ impl Split {
         self.set.images()
     }
 
-    /// `[channels, height, width]` of every image.
-    ///
-    /// # Panics
-    /// If the samples are no images.
+    /// The samples as texts, if they are.
     #[must_use]
-    pub fn shape(&self) -> [usize; 3] {
-        self.image_set().shape()
+    pub fn texts(&self) -> Option<&TextSet> {
+        self.set.texts()
     }
 
-    fn image_set(&self) -> &ImageSet {
-        self.images().expect("every kind of samples there is are images")
+    /// `[channels, height, width]` of every image.
+    ///
+    /// # Errors
+    /// [`DataError::NotImages`].
+    pub fn shape(&self) -> Result<[usize; 3], DataError> {
+        Ok(self.image_set()?.shape())
+    }
+
+    fn image_set(&self) -> Result<&ImageSet, DataError> {
+        self.images().ok_or(DataError::NotImages)
     }
 
     /// Mean and standard deviation of each channel, over the samples.
     ///
     /// # Errors
-    /// [`DataError::OutOfRange`] if there are no samples.
-    ///
-    /// # Panics
-    /// If the samples are no images.
+    /// [`DataError::OutOfRange`] if there are no samples; [`DataError::NotImages`].
     pub fn normalisation(&self) -> Result<Normalisation, DataError> {
-        Normalisation::measure(self.image_set(), &self.indices)
+        Normalisation::measure(self.image_set()?, &self.indices)
     }
 
     /// What makes inputs of the samples; it counts by [`Split::indices`].
@@ -145,11 +153,13 @@ impl Split {
 
     /// Pixels of one sample, `[channels, height, width]`.
     ///
+    /// # Errors
+    /// [`DataError::NotImages`].
+    ///
     /// # Panics
-    /// If `position` is not below [`Split::len`], or the samples are no images.
-    #[must_use]
-    pub fn image(&self, position: usize) -> &[u8] {
-        self.image_set().image(self.indices[position])
+    /// If `position` is not below [`Split::len`].
+    pub fn image(&self, position: usize) -> Result<&[u8], DataError> {
+        Ok(self.image_set()?.image(self.indices[position]))
     }
 
     /// Positions `0..len`, for evaluation.
@@ -240,7 +250,7 @@ pub(crate) mod tests {
         assert_eq!(some.labels(), [105, 103]);
         assert_eq!(some.true_labels(), [5, 3]);
         assert_eq!(some.ids(), [part.id(5), part.id(3)]);
-        assert_eq!(some.image(1), part.image(3));
+        assert_eq!(some.image(1).unwrap(), part.image(3).unwrap());
         assert!(Arc::ptr_eq(&some.set, &part.set));
         assert!(matches!(part.select(&[20]), Err(DataError::OutOfRange { .. })));
         assert!(matches!(part.with_labels(vec![0]), Err(DataError::WrongShape { .. })));

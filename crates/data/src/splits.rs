@@ -112,7 +112,7 @@ impl Chosen {
             let (path, name) = (path.to_owned(), self.name.clone());
             return Err(DataError::Unlabelled { path, key: self.role.key(), name });
         }
-        notes.push(format!("`{}` is not used: its images have no labels", self.name));
+        notes.push(format!("`{}` is not used: its samples have no labels", self.name));
         Ok(None)
     }
 }

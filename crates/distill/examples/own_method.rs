@@ -91,7 +91,7 @@ fn train(
     let part = first(&dataset, samples)?;
     let mut weights = vec![0.0; teachers.len()];
     let augmentation = Augmentation { pad: 2, flip: true };
-    let views = ViewSettings::plain(normalisation.clone()).with_augmentation(augmentation, 1);
+    let views = ViewSettings::of_images(augmentation, normalisation.clone(), 1);
     for epoch in 1..=epochs {
         let config =
             LoaderConfig::training(BATCH, views.clone(), epoch as u32).with_drop_last(true);

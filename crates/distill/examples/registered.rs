@@ -308,7 +308,7 @@ mod tests {
         let dataset =
             Dataset::open(&folder.path().join("digits"), &ReadOptions::default()).unwrap();
         assert_eq!(dataset.format().name(), "grey-csv");
-        assert_eq!((own.runs.len(), dataset.shape()), (2, [1, 8, 8]));
+        assert_eq!((own.runs.len(), dataset.shape().unwrap()), (2, [1, 8, 8]));
 
         // An option that it does not have, and a number outside its range, are found like others'.
         let text = "[data]\npath = \"d\"\n[student]\nnetwork = \"tiny-cnn\"\n[method]\n\

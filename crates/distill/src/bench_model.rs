@@ -54,7 +54,7 @@ pub fn bench_models(path: &Path) -> Result<ModelBench> {
     let student = match trained {
         Some(trained) => trained.network,
         None => {
-            let [channels, height, width] = dataset.shape();
+            let [channels, height, width] = dataset.shape()?;
             let input = MapShape::new(channels, height, width);
             Network::new(&recipe.student.network, input, dataset.classes().len(), recipe.seed)?
         }

@@ -164,6 +164,6 @@ fn teachers_detail(subject: ReportInputs<'_>, part: &Split, name: &str) -> Resul
         ensemble_calibration: ensemble.calibration(),
         student_per_class: said(&seen.student),
         weights: spread::levels(&seen, classes),
-        examples: examples::choose(&seen, part, classes),
+        examples: examples::choose(&seen, part, classes)?,
     })
 }

@@ -1,7 +1,7 @@
 //! From a recipe to a run that can start: everything is loaded and checked first, so that a run
 //! that begins does not fail for a reason that could have been known.
 
-use faculty_data::{Dataset, Format, OnBadImage, ReadOptions};
+use faculty_data::{Dataset, Format, OnBadImage, OnDuplicateText, ReadOptions};
 use faculty_nets::weights::WeightFile;
 use faculty_nets::{MapShape, Network};
 
@@ -79,7 +79,7 @@ impl CheckedRun {
         }
         let recipe = &heads::mounted(recipe, dataset)?;
         let mut data = prepare_data(recipe, dataset)?;
-        let [channels, height, width] = data.train.shape();
+        let [channels, height, width] = data.train.shape()?;
         let input = MapShape::new(channels, height, width);
         let classes = dataset.classes().len();
         let info = methods::known(&recipe.method.name)?;
@@ -187,8 +187,8 @@ impl CheckedRun {
             data: dataset.name().to_owned(),
             data_fingerprint: dataset.fingerprint(),
             classes: dataset.classes().to_vec(),
-            mean: data.views.normalisation.mean.clone(),
-            std: data.views.normalisation.std.clone(),
+            mean: data.views.images()?.normalisation.mean.clone(),
+            std: data.views.images()?.normalisation.std.clone(),
             student: student.name().to_owned(),
             student_parameters: student.graph().parameter_count(),
             student_notes,
@@ -284,17 +284,24 @@ pub fn open_dataset(data: &recipe::Data) -> Result<Dataset> {
         recipe::OnBadImage::Stop => OnBadImage::Stop,
         recipe::OnBadImage::Skip => OnBadImage::Skip,
     };
+    let on_duplicate_text = match data.on_duplicate_text {
+        None | Some(recipe::OnDuplicateText::Keep) => OnDuplicateText::Keep,
+        Some(recipe::OnDuplicateText::Drop) => OnDuplicateText::Drop,
+    };
     let options = ReadOptions {
         format,
         classes: data.classes.clone(),
         first_label: data.first_label,
         label_column: data.label_column.clone(),
         image_column: data.image_column.clone(),
+        text_column: data.text_column.clone(),
+        text_pair_column: data.text_pair_column.clone(),
         train: data.train.clone(),
         validation,
         test: data.test.clone(),
         resize: data.resize,
         on_bad_image,
+        on_duplicate_text,
         follow_links: data.follow_links,
     };
     Ok(Dataset::open(&data.path, &options)?)

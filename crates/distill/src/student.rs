@@ -97,7 +97,7 @@ impl FinishedStudent {
                 "name it with `--network`; `faculty networks` lists all",
             )
         })?;
-        let shape = data.as_ref().and_then(|data| Some(data.as_ref().ok()?.shape()));
+        let shape = data.as_ref().and_then(|data| data.as_ref().ok()?.shape().ok());
         let shape = shape.or_else(|| stored(&metadata, INPUT_SHAPE));
         let [_, height, width] = match (choice.size, shape) {
             (Some([height, width]), _) => [0, height, width],
@@ -144,7 +144,9 @@ impl FinishedStudent {
         let part = dataset.test_split().unwrap_or_else(|| dataset.train_split());
         let take = count.min(part.len());
         let positions: Vec<usize> = (0..take).map(|i| i * part.len() / take).collect();
-        part.select(&positions).ok().filter(|part| part.shape() == self.shape())
+        part.select(&positions)
+            .ok()
+            .filter(|part| part.shape().is_ok_and(|shape| shape == self.shape()))
     }
 
     /// What an exported file says of itself.

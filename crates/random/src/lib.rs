@@ -32,6 +32,8 @@ pub enum Purpose {
     Method,
     /// Which records of a cache are checked.
     CacheCheck,
+    /// Which words of a text are swapped or left out in a view.
+    Words,
 }
 
 impl Purpose {
@@ -45,6 +47,7 @@ impl Purpose {
             Self::Order => 0x4f52_4445_5200_0001,
             Self::Method => 0x4d45_5448_4f44_0001,
             Self::CacheCheck => 0x4341_4348_4500_0001,
+            Self::Words => 0x574f_5244_5300_0001,
         }
     }
 }

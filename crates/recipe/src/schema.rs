@@ -90,20 +90,20 @@ section! {
         label_column: Option<String> = None, "recognised from the files";
         /// Column that holds the images (of a list: their paths), for data sets with several.
         image_column: Option<String> = None, "recognised from the files";
-        /// Column that holds the texts, for data sets of texts with several.
+        /// Column that holds the texts, for tables of texts with several.
         text_column: Option<String> = None, "recognised from the files";
-        /// Column that holds the second texts of pairs.
+        /// Column that holds the second text of a pair, for tables of texts.
         text_pair_column: Option<String> = None, "recognised from the files";
-        /// What to do with texts that occur more than once: `keep` them and say so, or `drop` from
-        /// training those that another split has too, and repeated ones.
+        /// What to do with training texts that are there more than once, or in another split too:
+        /// `keep`, or `drop` all but one of them from training.
         #[within(Range::Words(OnDuplicateText::NAMES))]
-        on_duplicate_text: OnDuplicateText = OnDuplicateText::Keep, "faculty's choice";
+        on_duplicate_text: Option<OnDuplicateText> = None, "`keep`";
         /// Share of the words that each training view of a text leaves out, drawn for each word.
         #[within(Range::below(0.0, 1.0))]
-        word_deletion: f64 = 0.0, "faculty's choice";
-        /// Share of the words that each training view of a text swaps with another one.
-        #[within(Range::below(0.0, 1.0))]
-        word_swap: f64 = 0.0, "faculty's choice";
+        word_deletion: Option<f64> = None, "none";
+        /// Swaps of two words in each training view of a text, for one word.
+        #[within(Range::between(0.0, 1.0))]
+        word_swap: Option<f64> = None, "none";
         /// What to do with an image that cannot be read: `stop`, or `skip` it and say so.
         #[within(Range::Words(OnBadImage::NAMES))]
         on_bad_image: OnBadImage = OnBadImage::Stop, "faculty's choice";
@@ -428,12 +428,12 @@ words! {
 }
 
 words! {
-    /// `data.on_duplicate_text`: what to do with texts that occur more than once.
+    /// `data.on_duplicate_text`: what to do with training texts that are there more than once.
     pub enum OnDuplicateText {
-        /// They are kept, and told in a note.
+        /// They are kept, and told.
         #[default]
         Keep = "keep",
-        /// Training loses those that another split has too, and all but one of the same label.
+        /// All but one of them are left out, and those that another split has too.
         Drop = "drop",
     }
 }

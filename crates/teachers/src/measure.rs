@@ -156,7 +156,7 @@ fn probe(
     teacher: &mut Teacher,
 ) -> Result<NormalisationCheck> {
     let few = limited(part, Some(PROBE_SAMPLES))?;
-    let student = &data.views.normalisation;
+    let student = &data.views.images()?.normalisation;
     let own = Normalisation {
         mean: spec.mean.clone().unwrap_or_else(|| student.mean.clone()),
         std: spec.std.clone().unwrap_or_else(|| student.std.clone()),

@@ -393,20 +393,20 @@ fn open_table(spec: &recipe::Teacher, path: &Path, data: &RunData) -> Result<Ope
 
 /// How the student's images become this teacher's.
 fn own_input(spec: &recipe::Teacher, data: &RunData) -> Result<TeacherInput> {
-    let student = &data.views.normalisation;
+    let student = &data.views.images()?.normalisation;
     let own = own_normalisation(spec, data)?;
-    let [channels, height, width] = data.train.shape();
+    let [channels, height, width] = data.train.shape()?;
     let renormalise = Renormalise::between((&student.mean, &student.std), (&own.mean, &own.std));
     Ok(TeacherInput::new(MapShape::new(channels, height, width), renormalise, spec.input_size))
 }
 
 fn own_normalisation(spec: &recipe::Teacher, data: &RunData) -> Result<Normalisation> {
-    let mut own = data.views.normalisation.clone();
+    let mut own = data.views.images()?.normalisation.clone();
     for (key, given, value) in
         [("mean", &spec.mean, &mut own.mean), ("std", &spec.std, &mut own.std)]
     {
         if let Some(given) = given {
-            let channels = data.train.shape()[0];
+            let channels = data.train.shape()?[0];
             check_channels(&format!("teachers.{}.{key}", spec.name), given, channels)?;
             value.clone_from(given);
         }

@@ -51,7 +51,7 @@ pub fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData> {
     };
     let augmentation = Augmentation { pad: settings.crop_padding, flip: settings.flip };
     let seed = settings.view_seed.unwrap_or(recipe.seed);
-    let views = ViewSettings { seed, augmentation, normalisation: normalisation(recipe, &train)? };
+    let views = ViewSettings::of_images(augmentation, normalisation(recipe, &train)?, seed);
     check_enough(&train, recipe)?;
     let train = if settings.label_noise > 0.0 {
         let kind = match settings.label_noise_kind {
@@ -94,8 +94,9 @@ pub fn hold_out(data: &mut RunData, share: f64, recipe: &Recipe) -> Result<Split
 
 fn normalisation(recipe: &Recipe, train: &Split) -> Result<Normalisation> {
     let settings = &recipe.data;
+    let [channels, ..] = train.shape()?;
     let mut result = if settings.mean.is_some() && settings.std.is_some() {
-        Normalisation::identity(train.shape()[0])
+        Normalisation::identity(channels)
     } else {
         train.normalisation()?
     };
@@ -104,7 +105,7 @@ fn normalisation(recipe: &Recipe, train: &Split) -> Result<Normalisation> {
         ("data.std", &settings.std, &mut result.std),
     ] {
         if let Some(given) = given {
-            check_channels(key, given, train.shape()[0])?;
+            check_channels(key, given, channels)?;
             own.clone_from(given);
         }
     }

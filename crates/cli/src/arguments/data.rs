@@ -1,7 +1,7 @@
 //! How a data set is read, as options of every command that reads one without a recipe.
 
 use clap::Args;
-use faculty_data::{DataError, Format, OnBadImage, ReadOptions};
+use faculty_data::{DataError, Format, OnBadImage, OnDuplicateText, ReadOptions};
 
 use super::Size;
 
@@ -34,6 +34,15 @@ pub(crate) struct DataOptions {
     /// Column that holds the images or their paths [default: recognised]
     #[arg(long, value_name = "NAME")]
     pub(crate) image_column: Option<String>,
+    /// Column that holds the texts [default: recognised]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) text_column: Option<String>,
+    /// Column that holds the second text of a pair [default: recognised]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) text_pair_column: Option<String>,
+    /// Leave duplicates out of the training texts, also those of texts in other splits
+    #[arg(long)]
+    pub(crate) drop_duplicate_texts: bool,
     /// Height and width that every image is scaled to
     #[arg(long, value_name = "H,W")]
     pub(crate) resize: Option<Size>,
@@ -48,6 +57,10 @@ pub(crate) struct DataOptions {
 impl DataOptions {
     /// The same for whoever reads it; refuses a format that there is not.
     pub(crate) fn read_options(&self) -> Result<ReadOptions, DataError> {
+        let on_duplicate_text = match self.drop_duplicate_texts {
+            true => OnDuplicateText::Drop,
+            false => OnDuplicateText::Keep,
+        };
         let on_bad_image = if self.skip_bad_images { OnBadImage::Skip } else { OnBadImage::Stop };
         Ok(ReadOptions {
             format: self.format.as_deref().map(str::parse::<Format>).transpose()?,
@@ -55,11 +68,14 @@ impl DataOptions {
             first_label: self.first_label,
             label_column: self.label_column.clone(),
             image_column: self.image_column.clone(),
+            text_column: self.text_column.clone(),
+            text_pair_column: self.text_pair_column.clone(),
             train: self.train.clone(),
             validation: self.validation.clone(),
             test: self.test.clone(),
             resize: self.resize.map(|size| size.0),
             on_bad_image,
+            on_duplicate_text,
             follow_links: self.follow_links,
         })
     }

@@ -190,7 +190,7 @@ fn measure(
     dataset: &Dataset,
     test: &Split,
 ) -> Result<(Vec<Quality>, Quality), Failure> {
-    let [channels, height, width] = dataset.shape();
+    let [channels, height, width] = dataset.shape()?;
     let input = MapShape::new(channels, height, width);
     let classes = dataset.classes().len();
     let mut teachers = Vec::new();

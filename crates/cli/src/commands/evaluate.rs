@@ -61,7 +61,7 @@ fn of_weights(
     dataset: &Dataset,
 ) -> Result<Quality, Failure> {
     let metadata = weights::metadata(path)?;
-    let [channels, height, width] = dataset.shape();
+    let [channels, height, width] = dataset.shape()?;
     let input = MapShape::new(channels, height, width);
     let mut file = WeightFile::open(path, options.weights_key.as_deref())?;
     let name = match options.network.clone().or_else(|| metadata.get("network").cloned()) {
@@ -105,7 +105,7 @@ fn of_onnx(options: &EvaluateOptions, path: &Path, dataset: &Dataset) -> Result<
             });
         }
     }
-    let mut network = OnnxNetwork::open(path, dataset.shape())?;
+    let mut network = OnnxNetwork::open(path, dataset.shape()?)?;
     let (found, expected) = (network.classes(), dataset.classes().len());
     if found != expected {
         return Err(Failure::Usage {
@@ -176,7 +176,7 @@ fn normalisation(
     }
     // Published CIFAR-100 networks were trained with rounded constants; measuring gives others in
     // the third digit, which moves a few images.
-    if dataset.shape() == [3, 32, 32] && dataset.classes().len() == 100 {
+    if dataset.shape()? == [3, 32, 32] && dataset.classes().len() == 100 {
         return Ok((Normalisation::cifar100(), "the published constants of CIFAR-100"));
     }
     let part = dataset.train_split();

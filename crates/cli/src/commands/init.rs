@@ -34,13 +34,15 @@ pub(crate) fn run(options: &InitOptions) -> Result<(), Failure> {
     }
     let dataset = Dataset::open(&options.data, &options.reading.read_options()?)?;
     show_findings(&dataset);
-    let [channels, height, width] = dataset.shape();
+    let shape = dataset.shape()?;
+    let [channels, height, width] = shape;
     let input = MapShape::new(channels, height, width);
     let teachers = teachers::look_at(&options.weights, input, options.weights_key.as_deref())?;
     let (student, student_reason) = student(options, &teachers, input, dataset.classes().len())?;
     let (method, method_reason) = method(options, teachers.len())?;
     let data = options.data.clone();
-    let plan = Plan { data, dataset, teachers, student, student_reason, method, method_reason };
+    let plan =
+        Plan { data, dataset, shape, teachers, student, student_reason, method, method_reason };
 
     let text = text::recipe(&plan, options, folder_of(output))?;
     // What does not read back is a mistake here, or a method that does not fit the teachers.
@@ -115,7 +117,7 @@ fn folder_of(recipe: &Path) -> &Path {
 }
 
 fn tell(plan: &Plan, output: &Path) {
-    let [channels, height, width] = plan.dataset.shape();
+    let [channels, height, width] = plan.shape;
     let (format, classes) = (plan.dataset.format(), plan.dataset.classes().len());
     eprintln!(
         "data: {format}, {} training images {channels}×{height}×{width}, {classes} classes",

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use faculty_data::{Dataset, formats};
+use faculty_data::{Dataset, SamplesInfo, TextSet, WordCounts, formats};
 use faculty_distill::methods::{MethodInfo, all as all_methods, find};
 use faculty_distill::recipe::{OptionSpec, nearest};
 use faculty_nets::{MapShape, all_networks};
@@ -236,8 +236,14 @@ fn inspect(dataset: &Dataset, json: bool) -> std::io::Result<()> {
         return Ok(());
     }
     let mut out = crate::terminal::stdout();
-    let (channels, height, width) = (info.channels, info.height, info.width);
-    writeln!(out, "{} ({}): images {channels}×{height}×{width}", info.name, info.format)?;
+    let (what, samples) = match &info.samples {
+        SamplesInfo::Images { channels, height, width } => {
+            (format!("images {channels}×{height}×{width}"), "images")
+        }
+        SamplesInfo::Texts { pairs: true, .. } => ("pairs of texts".to_owned(), "pairs"),
+        _ => ("texts".to_owned(), "texts"),
+    };
+    writeln!(out, "{} ({}): {what}", info.name, info.format)?;
     let splits = [
         ("training", Some(&info.train)),
         ("validation", info.validation.as_ref()),
@@ -247,13 +253,27 @@ fn inspect(dataset: &Dataset, json: bool) -> std::io::Result<()> {
         match part {
             Some(part) => writeln!(
                 out,
-                "{name}: {} images, {} to {} a class",
+                "{name}: {} {samples}, {} to {} a class",
                 part.samples, part.class_min, part.class_max
             )?,
             None => writeln!(out, "{name}: none")?,
         }
     }
     writeln!(out, "{} classes: {}", info.classes.len(), info.classes.join(", "))?;
+    if let SamplesInfo::Texts { words, unlabelled, .. } = &info.samples {
+        let WordCounts { median, nine_of_ten, most } = words;
+        writeln!(
+            out,
+            "words of a training text: {median} (median), {nine_of_ten} (nine of ten have no more), \
+             {most} (longest)"
+        )?;
+        if *unlabelled > 0 {
+            writeln!(out, "without a label: {unlabelled} training texts")?;
+        }
+    }
+    if let Some(texts) = dataset.train().texts() {
+        examples(&mut out, texts, &info.classes)?;
+    }
     for note in &info.findings.notes {
         writeln!(out, "note: {note}")?;
     }
@@ -261,4 +281,27 @@ fn inspect(dataset: &Dataset, json: bool) -> std::io::Result<()> {
         writeln!(out, "skipped: {}", skipped.reason)?;
     }
     writeln!(out, "fingerprint: {}", dataset.fingerprint())
+}
+
+/// The first text of each class, for a look whether texts and labels fit.
+fn examples(
+    out: &mut impl std::io::Write,
+    texts: &TextSet,
+    classes: &[String],
+) -> std::io::Result<()> {
+    const MOST: usize = 4;
+    const LETTERS: usize = 70;
+    for (label, class) in (0_u32..).zip(classes).take(MOST) {
+        let Some(at) = texts.labels().iter().position(|&own| own == label) else { continue };
+        let text = &texts.texts()[at];
+        let parts = [Some(&text.first), text.second.as_ref()];
+        let whole: Vec<&str> = parts.into_iter().flatten().map(|part| &**part).collect();
+        let whole = whole.join(" | ");
+        // One line, whatever the text has.
+        let line = whole.split_whitespace().collect::<Vec<_>>().join(" ");
+        let start: String = line.chars().take(LETTERS).collect();
+        let more = if start.len() < line.len() { "…" } else { "" };
+        writeln!(out, "example of `{class}`: {start}{more}")?;
+    }
+    Ok(())
 }

@@ -36,7 +36,7 @@ fn datasets_shows_splits_notes_and_what_was_skipped() {
         "training: 40 images, 20 to 20 a class",
         "validation: 8 images, 4 to 4 a class",
         "test: none",
-        "note: `test` is not used: its images have no labels",
+        "note: `test` is not used: its samples have no labels",
         "note: text files among the images are left out",
     ] {
         assert!(shown.contains(line), "{line}: {shown}");

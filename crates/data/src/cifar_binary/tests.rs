@@ -43,10 +43,13 @@ fn reads_cifar10_in_the_order_of_the_batches() {
     let dataset = open(folder.path()).unwrap();
     assert_eq!(dataset.format(), Format::CifarBinary);
     assert_eq!(dataset.classes(), ["airplane", "automobile", "bird"]);
-    assert_eq!(dataset.shape(), [3, 32, 32]);
+    assert_eq!(dataset.shape().unwrap(), [3, 32, 32]);
     assert_eq!(dataset.train().labels(), [0, 2, 1]);
-    assert_eq!(dataset.train().image(2)[..3], [50, 51, 52]);
-    assert_eq!(dataset.train().image(1)[IMAGE_LEN - 1], (IMAGE_LEN as u32 % 256) as u8);
+    assert_eq!(dataset.train().images().unwrap().image(2)[..3], [50, 51, 52]);
+    assert_eq!(
+        dataset.train().images().unwrap().image(1)[IMAGE_LEN - 1],
+        (IMAGE_LEN as u32 % 256) as u8
+    );
     assert_eq!(dataset.test().unwrap().labels(), [2]);
 }
 
@@ -63,7 +66,10 @@ fn reads_cifar100_with_fine_or_coarse_labels_also_from_the_folder_above() {
         let coarse = Dataset::open(path, &with_column("coarse_label")).unwrap();
         assert_eq!(coarse.classes(), ["fruit", "mammal", "fish"]);
         assert_eq!(coarse.train().labels(), [1, 0, 2]);
-        assert_eq!(coarse.train().pixels(), fine.train().pixels());
+        assert_eq!(
+            coarse.train().images().unwrap().pixels(),
+            fine.train().images().unwrap().pixels()
+        );
     }
 }
 

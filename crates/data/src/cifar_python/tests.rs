@@ -55,11 +55,14 @@ fn cifar100_is_read_as_torchvision_leaves_it() {
     let folder = cifar100(above.path());
     for path in [above.path(), &folder] {
         let dataset = Dataset::open(path, &ReadOptions::default()).unwrap();
-        assert_eq!((dataset.format(), dataset.shape()), (Format::CifarPython, [3, 32, 32]));
+        assert_eq!(
+            (dataset.format(), dataset.shape().unwrap()),
+            (Format::CifarPython, [3, 32, 32])
+        );
         assert_eq!(dataset.classes(), ["apple", "bear"]);
         assert_eq!(dataset.train().labels(), [1, 0]);
-        assert_eq!(dataset.train().image(1)[..3], [6, 7, 8]);
-        assert_eq!(dataset.test().unwrap().image(0)[0], 9);
+        assert_eq!(dataset.train().images().unwrap().image(1)[..3], [6, 7, 8]);
+        assert_eq!(dataset.test().unwrap().images().unwrap().image(0)[0], 9);
     }
     let coarse =
         ReadOptions { label_column: Some("coarse_label".into()), ..ReadOptions::default() };

@@ -75,7 +75,7 @@ impl DataError {
                 format!("choose one with `{key} = \"{first}\"`")
             }
             Self::Unlabelled { key, .. } => {
-                format!("name a split with labels, `{key} = …`, or give each image its label")
+                format!("name a split with labels, `{key} = …`, or give each sample its label")
             }
             Self::OneClass { .. } => "put the images of each class in a folder of its own, one beside \
                  the other; `docs/data.md` shows what is read"
@@ -86,8 +86,8 @@ impl DataError {
                 folders.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
             ),
             Self::LabelsStartAt { first, .. } => format!("say so with `first_label = {first}`"),
-            Self::List { .. } => "a list is a CSV file with a header, such as `path,label` or \
-                 `path,label,split`; `docs/data.md` shows it"
+            Self::List { .. } => "a list is a CSV file with a header, such as `path,label`, \
+                 `path,label,split` or `text,label`; `docs/data.md` shows it"
                 .to_owned(),
             Self::Pickle { .. } => "unpack the download again; the binary version of CIFAR (`.bin`) and \
                  Parquet are read too"
@@ -112,6 +112,9 @@ impl DataError {
             Self::PartsDiffer { expected: [_, h, w], .. } => {
                 format!("scale both to one size with `resize = [{h}, {w}]` (height, width)")
             }
+            Self::Column { key: "image_column", .. } => "name the column with `image_column = …`, or, if \
+                 the samples are texts, with `text_column = …`"
+                .to_owned(),
             Self::Column { key, .. } => format!("name the column with `{key} = …`"),
             Self::Parquet { column, .. } if column != "footer" => {
                 "Snappy, gzip, Zstandard and no compression are read: write the file again with one of \
@@ -131,6 +134,10 @@ impl DataError {
                 .to_owned(),
             Self::EmptySplit { part: "training", .. } => "lower the fraction".to_owned(),
             Self::EmptySplit { .. } => "raise the fraction, or use more samples".to_owned(),
+            Self::Texts { fix, .. } | Self::Tokenizer { fix, .. } => fix.clone(),
+            Self::NotImages => "`faculty datasets` reads and shows data sets of texts; this command does \
+                 not take them yet"
+                .to_owned(),
             Self::LoaderPanicked { .. } => "this is a bug in faculty: please report it".to_owned(),
             _ => return None,
         };

@@ -34,15 +34,15 @@ fn reads_train_and_val_with_sorted_classes() {
     let dataset = open(&two_parts()).unwrap();
     assert_eq!(dataset.format(), Format::Folder);
     assert_eq!(dataset.classes(), ["cat", "dog"]);
-    assert_eq!(dataset.shape(), [3, 4, 5]);
+    assert_eq!(dataset.shape().unwrap(), [3, 4, 5]);
     assert_eq!(dataset.train().labels(), [0, 0, 1]);
     // The user's own validation split stays one.
     assert_eq!(dataset.validation().unwrap().labels(), [0, 1]);
     assert!(dataset.test().is_none());
     assert!(dataset.findings().notes[0].contains("no test split"));
     // `10.jpeg` before `2.PNG`: bytewise.
-    assert!(dataset.train().image(0)[0].abs_diff(9) < 3);
-    assert_eq!(dataset.train().image(1)[0], 1);
+    assert!(dataset.train().images().unwrap().image(0)[0].abs_diff(9) < 3);
+    assert_eq!(dataset.train().images().unwrap().image(1)[0], 1);
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn class_folders_alone_have_no_test_part() {
     let folder = files(&[("b/1.png", png_grey(2, 2, 0)), ("a/1.png", png_grey(2, 2, 1))]);
     let dataset = open(&folder).unwrap();
     assert_eq!(dataset.classes(), ["a", "b"]);
-    assert_eq!(dataset.shape(), [1, 2, 2]);
+    assert_eq!(dataset.shape().unwrap(), [1, 2, 2]);
     assert!(dataset.test().is_none());
 }
 
@@ -69,7 +69,7 @@ fn the_caller_chooses_the_order_of_classes_and_the_test_part() {
     };
     let dataset = Dataset::open(folder.path(), &options).unwrap();
     assert_eq!(dataset.train().labels(), [0, 1, 1]);
-    assert_eq!(dataset.test().unwrap().image(0)[0], 8);
+    assert_eq!(dataset.test().unwrap().images().unwrap().image(0)[0], 8);
 
     let options = ReadOptions { test: Some("none".into()), ..ReadOptions::default() };
     let dataset = Dataset::open(folder.path(), &options).unwrap();
@@ -107,7 +107,7 @@ fn mixed_sizes_name_the_first_other_file_and_resize_mends_it() {
     assert!(error.hint().unwrap().contains("`resize = [4, 5]`"));
     let options = ReadOptions { resize: Some([4, 5]), ..ReadOptions::default() };
     let dataset = Dataset::open(folder.path(), &options).unwrap();
-    assert_eq!((dataset.train().len(), dataset.shape()), (4, [3, 4, 5]));
+    assert_eq!((dataset.train().len(), dataset.shape().unwrap()), (4, [3, 4, 5]));
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn splits(names: &[&str]) -> tempfile::TempDir {
 }
 
 fn sizes(dataset: &Dataset) -> [usize; 3] {
-    let len = |set: Option<&std::sync::Arc<crate::ImageSet>>| set.map_or(0, |set| set.len());
+    let len = |set: Option<&std::sync::Arc<dyn crate::Samples>>| set.map_or(0, |set| set.len());
     [dataset.train().len(), len(dataset.validation()), len(dataset.test())]
 }
 
@@ -224,7 +224,7 @@ fn images_without_labels_are_left_out_with_a_note_unless_they_were_asked_for() {
         fs::write(path, png_colour(4, 5, 0)).unwrap();
         let dataset = open(&folder).unwrap();
         assert_eq!(sizes(&dataset), [2, 2, 0], "{place}");
-        assert_eq!(dataset.findings().notes[0], "`test` is not used: its images have no labels");
+        assert_eq!(dataset.findings().notes[0], "`test` is not used: its samples have no labels");
         let options = ReadOptions { test: Some("test".into()), ..ReadOptions::default() };
         let error = Dataset::open(folder.path(), &options).unwrap_err();
         assert!(matches!(error, DataError::Unlabelled { key: "test", .. }), "{error}");
@@ -251,7 +251,7 @@ fn tiny_imagenet_is_read_as_it_is_downloaded() {
     let dataset = open(&folder).unwrap();
     assert_eq!(dataset.classes(), ["n1", "n2"]);
     assert_eq!(sizes(&dataset), [2, 2, 0]);
-    let validation = dataset.validation().unwrap();
+    let validation = dataset.validation().unwrap().images().unwrap();
     assert_eq!(validation.labels(), [0, 1]);
     assert_eq!([validation.image(0)[0], validation.image(1)[0]], [4, 3]);
 

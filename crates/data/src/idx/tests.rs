@@ -54,8 +54,8 @@ fn what_is_written_is_read_back() {
     let dataset = open(&folder).unwrap();
     assert_eq!(dataset.format(), Format::Idx);
     assert_eq!(dataset.classes(), names());
-    assert_eq!(**dataset.train(), numbered(30));
-    assert_eq!(**dataset.test().unwrap(), numbered(20));
+    assert_eq!(dataset.train().images(), Some(&numbered(30)));
+    assert_eq!(dataset.test().unwrap().images(), Some(&numbered(20)));
 }
 
 #[test]

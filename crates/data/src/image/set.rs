@@ -1,10 +1,9 @@
 //! Labelled images of one size in memory.
 
-use std::collections::HashMap;
-
 use rayon::prelude::*;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::sample_id::number_duplicates;
 use crate::{DataError, SampleId};
 
 /// Labelled images of one size, 8 bits a channel, with the id of each sample.
@@ -150,18 +149,6 @@ impl ImageSet {
         let ids = name_samples(self.shape(), self.image_len(), &pixels, &labels);
         Self { pixels, labels, ids, ..*self }
     }
-
-    /// Samples of each class, `[classes]`; labels from `classes` on are not counted.
-    #[must_use]
-    pub fn histogram(&self, classes: usize) -> Vec<usize> {
-        let mut counts = vec![0; classes];
-        for &label in &self.labels {
-            if let Some(count) = counts.get_mut(label as usize) {
-                *count += 1;
-            }
-        }
-        counts
-    }
 }
 
 fn name_samples(
@@ -185,26 +172,7 @@ fn name_samples(
             hash.digest()
         })
         .collect();
-    let mut seen: HashMap<u64, u64> = HashMap::with_capacity(contents.len());
-    contents
-        .into_iter()
-        .map(|content| {
-            let occurrence = seen.entry(content).or_insert(0);
-            let id = SampleId(number_duplicate(content, *occurrence));
-            *occurrence += 1;
-            id
-        })
-        .collect()
-}
-
-/// The id of the `occurrence`-th (from 0) of several samples with the same content.
-fn number_duplicate(content: u64, occurrence: u64) -> u64 {
-    if occurrence == 0 {
-        return content;
-    }
-    let mut hash = Xxh3::with_seed(occurrence);
-    hash.update(&content.to_le_bytes());
-    hash.digest()
+    number_duplicates(contents)
 }
 
 #[cfg(test)]

@@ -42,7 +42,10 @@ fn a_list_beside_a_folder_of_images_is_read() {
             (Format::List, &["cat".to_owned(), "dog".to_owned()][..])
         );
         assert_eq!(dataset.train().labels(), [1, 0, 1], "{list}");
-        assert_eq!((0..3).map(|i| dataset.train().image(i)[0]).collect::<Vec<_>>(), [20, 10, 30]);
+        assert_eq!(
+            (0..3).map(|i| dataset.train().images().unwrap().image(i)[0]).collect::<Vec<_>>(),
+            [20, 10, 30]
+        );
         assert!(dataset.test().is_none() && dataset.validation().is_none());
     }
 }
@@ -81,7 +84,7 @@ fn a_list_of_test_images_without_labels_is_left_out_with_a_note() {
     fs::write(folder.path().join("test.csv"), "path\n2.png\n").unwrap();
     let dataset = open(&folder).unwrap();
     assert!(dataset.test().is_none());
-    assert_eq!(dataset.findings().notes, ["`test` is not used: its images have no labels"]);
+    assert_eq!(dataset.findings().notes, ["`test` is not used: its samples have no labels"]);
     fs::write(folder.path().join("test.csv"), "path,label\n2.png,b\n").unwrap();
     assert_eq!(open(&folder).unwrap().test().unwrap().labels(), [1]);
 }
@@ -101,6 +104,23 @@ fn columns_of_other_names_are_named_by_keys() {
 }
 
 #[test]
+fn names_given_for_numbers_name_them_in_their_order() {
+    let folder = with_list("path,label\n0.png,2\n1.png,1\n2.png,2\n");
+    let classes = |names: &[&str], first| ReadOptions {
+        classes: Some(names.iter().map(|&name| name.to_owned()).collect()),
+        first_label: first,
+        ..ReadOptions::default()
+    };
+    let dataset = Dataset::open(folder.path(), &classes(&["cat", "dog"], Some(1))).unwrap();
+    assert_eq!((dataset.classes()[0].as_str(), dataset.train().labels()), ("cat", &[1, 0, 1][..]));
+    // Numbers that are themselves the names stay names.
+    let dataset = Dataset::open(folder.path(), &classes(&["2", "1"], None)).unwrap();
+    assert_eq!(dataset.train().labels(), [0, 1, 0]);
+    let error = Dataset::open(folder.path(), &classes(&["cat", "dog"], None)).unwrap_err();
+    assert!(error.to_string().contains("numbers from 1 to 2, of 2 classes"), "{error}");
+}
+
+#[test]
 fn what_is_no_list_of_single_labels_is_refused() {
     for (list, expected) in [
         ("path,label\n0.png,a\n0.png,b\n1.png,a\n", "one label an image"),
@@ -115,7 +135,7 @@ fn what_is_no_list_of_single_labels_is_refused() {
     let measured: String = (0..30).map(|i| format!("images/../images/{i}.png,0.{i}1\n")).collect();
     let folder = with_list(&format!("path,label\nimages/0.png,0.5\n{measured}"));
     let error = open(&folder).unwrap_err().to_string();
-    assert!(error.contains("every image has another label"), "{error}");
+    assert!(error.contains("every sample has another label"), "{error}");
     assert!(matches!(
         open(&with_list("path,label\n0.png,a\n1.png,a\n")),
         Err(DataError::OneClass { .. })

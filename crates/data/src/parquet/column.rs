@@ -273,6 +273,60 @@ impl Table {
         Ok(get_column_reader(chunk.column_descr_ptr(), Box::new(pages)))
     }
 
+    /// Calls `take(row, value)` for each row of a column of UTF-8 texts or whole numbers, whose
+    /// values are passed on as texts; none where a row has no value.
+    pub(crate) fn optional_texts(
+        &self,
+        leaf: &Leaf,
+        mut take: impl FnMut(u64, Option<&str>) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        self.each_group(leaf, |first_row, rows, reader| match reader {
+            ColumnReader::ByteArrayColumnReader(mut reader) => {
+                self.each_optional(leaf, first_row, rows, &mut reader, |row, value| match value {
+                    None => take(row, None),
+                    Some(bytes) => match bytes.as_utf8() {
+                        Ok(text) => take(row, Some(text)),
+                        Err(source) => Err(self.error(leaf, row, source)),
+                    },
+                })
+            }
+            ColumnReader::Int32ColumnReader(mut reader) => {
+                self.each_optional(leaf, first_row, rows, &mut reader, |row, value| {
+                    take(row, value.map(i32::to_string).as_deref())
+                })
+            }
+            ColumnReader::Int64ColumnReader(mut reader) => {
+                self.each_optional(leaf, first_row, rows, &mut reader, |row, value| {
+                    take(row, value.map(i64::to_string).as_deref())
+                })
+            }
+            ColumnReader::BoolColumnReader(mut reader) => {
+                self.each_optional(leaf, first_row, rows, &mut reader, |row, value| {
+                    take(row, value.map(bool::to_string).as_deref())
+                })
+            }
+            _ => Err(self.wrong_type(leaf)),
+        })
+    }
+
+    fn each_optional<T: DataType>(
+        &self,
+        leaf: &Leaf,
+        first_row: u64,
+        rows: u64,
+        reader: &mut ColumnReaderImpl<T>,
+        mut take: impl FnMut(u64, Option<&T::T>) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        self.each_levels(leaf, first_row, rows, reader, |row, values, missing| {
+            let mut values = values.iter();
+            (row..).zip(missing).try_for_each(|(row, missing)| match missing {
+                true => take(row, None),
+                false => take(row, values.next()),
+            })
+        })
+    }
+
+    /// Calls `take(first row, values)`; a missing value is an error.
     fn each_chunk<T: DataType>(
         &self,
         leaf: &Leaf,
@@ -280,6 +334,27 @@ impl Table {
         rows: u64,
         reader: &mut ColumnReaderImpl<T>,
         mut take: impl FnMut(u64, &[T::T]) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        self.each_levels(leaf, first_row, rows, reader, |row, values, missing| {
+            match missing.iter().position(|&missing| missing) {
+                None => take(row, values),
+                Some(empty) => Err(DataError::MissingValue {
+                    path: self.path.clone(),
+                    row: row + empty as u64,
+                    column: leaf.name.clone(),
+                }),
+            }
+        })
+    }
+
+    /// Calls `take(first row, values that are there, whether each row's is missing)`.
+    fn each_levels<T: DataType>(
+        &self,
+        leaf: &Leaf,
+        first_row: u64,
+        rows: u64,
+        reader: &mut ColumnReaderImpl<T>,
+        mut take: impl FnMut(u64, &[T::T], &[bool]) -> Result<(), DataError>,
     ) -> Result<(), DataError> {
         let (mut values, mut definitions) = (Vec::new(), Vec::new());
         let (mut row, end) = (first_row, first_row + rows);
@@ -297,15 +372,15 @@ impl Table {
                     format!("the column has {} rows, the footer says {end}", row + got as u64);
                 return Err(self.error(leaf, row, ParquetError::EOF(text)));
             }
-            let empty = definitions.iter().position(|&level| level < leaf.max_definition);
-            if empty.is_some() || values.len() != got {
-                return Err(DataError::MissingValue {
-                    path: self.path.clone(),
-                    row: row + empty.unwrap_or(values.len()) as u64,
-                    column: leaf.name.clone(),
-                });
+            let mut missing: Vec<bool> =
+                definitions.iter().map(|&level| level < leaf.max_definition).collect();
+            // Values that neither are there nor are said to be missing are missing too.
+            missing.resize(got, false);
+            let there = missing.iter().filter(|&&missing| !missing).count();
+            if values.len() < there {
+                missing[values.len()..].fill(true);
             }
-            take(row, &values)?;
+            take(row, &values, &missing)?;
             row += got as u64;
         }
         Ok(())

@@ -41,9 +41,9 @@ impl Columns {
 }
 
 /// A column that the metadata calls a `ClassLabel`: its name and class names.
-type ClassLabel = (String, Option<Vec<String>>);
+pub(crate) type ClassLabel = (String, Option<Vec<String>>);
 
-fn class_labels(table: &Table) -> Result<Vec<ClassLabel>, DataError> {
+pub(crate) fn class_labels(table: &Table) -> Result<Vec<ClassLabel>, DataError> {
     let pairs = table.file_metadata().key_value_metadata();
     let text = pairs
         .and_then(|pairs| pairs.iter().find(|pair| pair.key == "huggingface"))
@@ -70,17 +70,26 @@ const IMAGE_NAMES: [&str; 6] = ["image", "img", "images", "picture", "jpg", "png
 /// Likewise of labels.
 const LABEL_NAMES: [&str; 6] = ["label", "labels", "class", "target", "category", "y"];
 
-fn choose_image(table: &Table, leaves: &[Leaf], given: Option<&str>) -> Result<Leaf, DataError> {
+/// The columns of images: structs { bytes, path }, and plain bytes, which may be.
+fn images(leaves: &[Leaf]) -> [Vec<(&str, &Leaf)>; 2] {
     let bytes = |leaf: &&Leaf| leaf.physical == Type::BYTE_ARRAY;
-    // Structs { bytes, path } are images; plain bytes may be.
-    let structs: Vec<(&str, &Leaf)> = leaves
+    let structs = leaves
         .iter()
         .filter(bytes)
         .filter_map(|leaf| Some((leaf.name.strip_suffix(".bytes")?, leaf)))
         .collect();
     let plain =
         leaves.iter().filter(bytes).filter(|leaf| !leaf.is_text && !leaf.name.contains('.'));
-    let plain: Vec<(&str, &Leaf)> = plain.map(|leaf| (leaf.name.as_str(), leaf)).collect();
+    [structs, plain.map(|leaf| (leaf.name.as_str(), leaf)).collect()]
+}
+
+/// Whether a column is of images.
+pub(crate) fn has_images(leaves: &[Leaf]) -> bool {
+    images(leaves).iter().any(|columns| !columns.is_empty())
+}
+
+fn choose_image(table: &Table, leaves: &[Leaf], given: Option<&str>) -> Result<Leaf, DataError> {
+    let [structs, plain] = images(leaves);
     let all = || structs.iter().chain(&plain);
     let found = match (given, structs.as_slice(), plain.as_slice()) {
         (Some(given), ..) => all().find(|(name, _)| *name == given),

@@ -127,10 +127,10 @@ fn reads_images_labels_and_class_names() {
     let dataset = open(&folder).unwrap();
     assert_eq!(dataset.format(), Format::Parquet);
     assert_eq!(dataset.classes(), ["cat", "dog"]);
-    assert_eq!(dataset.shape(), [3, 4, 5]);
+    assert_eq!(dataset.shape().unwrap(), [3, 4, 5]);
     assert_eq!(dataset.train().labels(), [1, 0, 1]);
-    assert_eq!(dataset.train().image(0)[1], 7);
-    assert_eq!(dataset.test().unwrap(), dataset.train());
+    assert_eq!(dataset.train().images().unwrap().image(0)[1], 7);
+    assert_eq!(dataset.test().unwrap().images(), dataset.train().images());
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn each_split_has_the_role_of_its_name_and_one_without_labels_is_left_out() {
     let dataset = open(&folder).unwrap();
     assert_eq!(dataset.validation().unwrap().labels(), [1, 1, 1]);
     assert!(dataset.test().is_none());
-    assert_eq!(dataset.findings().notes[0], "`test` is not used: its images have no labels");
+    assert_eq!(dataset.findings().notes[0], "`test` is not used: its samples have no labels");
     let options = |test: &str| ReadOptions { test: Some(test.into()), ..ReadOptions::default() };
     let dataset = Dataset::open(folder.path(), &options("validation")).unwrap();
     assert_eq!(dataset.test().unwrap().labels(), [1, 1, 1]);
@@ -239,8 +239,11 @@ fn zstandard_is_read_in_both_versions_of_pages() {
         include_bytes!("../../tests/files/zstd-v2.parquet"),
     ] {
         let dataset = open(&files(&[(TRAIN, bytes.to_vec())])).unwrap();
-        assert_eq!((dataset.shape(), dataset.train().labels()), ([1, 4, 5], &[0, 1, 1, 0][..]));
-        assert_eq!(dataset.train().image(2)[..3], [2, 5, 8]);
+        assert_eq!(
+            (dataset.shape().unwrap(), dataset.train().labels()),
+            ([1, 4, 5], &[0, 1, 1, 0][..])
+        );
+        assert_eq!(dataset.train().images().unwrap().image(2)[..3], [2, 5, 8]);
         // Metadata may change without harm; nothing else, and nothing panics.
         for at in 0..bytes.len() {
             let mut bad = bytes.to_vec();
@@ -352,7 +355,7 @@ fn bad_rows_are_named() {
     ));
     let options = ReadOptions { resize: Some([3, 3]), ..ReadOptions::default() };
     let dataset = Dataset::open(only(&contents).path(), &options).unwrap();
-    assert_eq!(dataset.shape(), [3, 3, 3]);
+    assert_eq!(dataset.shape().unwrap(), [3, 3, 3]);
 }
 
 #[test]

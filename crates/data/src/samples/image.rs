@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use faculty_inputs::Inputs;
 
-use super::{Collate, Samples, ViewSettings};
+use super::{Collate, ImageViews, Samples, ViewSettings};
 use crate::image::augmentation::{Augmentation, Renderer};
 use crate::image::set::ImageSet;
 use crate::view::View;
@@ -20,9 +20,13 @@ impl Samples for ImageSet {
     }
 
     fn collator(self: Arc<Self>, settings: &ViewSettings) -> Result<Arc<dyn Collate>, DataError> {
-        let ViewSettings { seed, augmentation, normalisation } = settings;
+        // What was asked for are texts.
+        let Ok(ImageViews { augmentation, normalisation }) = settings.images() else {
+            return Err(DataError::NotTexts);
+        };
+        let seed = settings.seed;
         let renderer =
-            |augmentation| Renderer::new(self.shape(), augmentation, normalisation, *seed);
+            |augmentation| Renderer::new(self.shape(), augmentation, normalisation, seed);
         let (train, plain) = (renderer(*augmentation)?, renderer(Augmentation::NONE)?);
         Ok(Arc::new(ImageCollator { set: self, train, plain }))
     }

@@ -32,7 +32,7 @@ fn cifar100_is_read_as_published() {
     say(&format!("read in {:.2?}", start.elapsed()));
 
     assert_eq!(dataset.format(), Format::Parquet);
-    assert_eq!(dataset.shape(), [3, 32, 32]);
+    assert_eq!(dataset.shape().unwrap(), [3, 32, 32]);
     assert_eq!(dataset.classes().len(), 100);
     assert_eq!(dataset.classes()[0], "apple");
     assert_eq!(dataset.classes()[99], "worm");
@@ -59,7 +59,7 @@ fn cifar100_is_read_as_published() {
     assert_eq!(training.len() + validation.len(), 50_000);
 
     let start = Instant::now();
-    let views = ViewSettings::plain(known).with_augmentation(faculty_data::Augmentation::CIFAR, 1);
+    let views = ViewSettings::of_images(faculty_data::Augmentation::CIFAR, known, 1);
     let config = LoaderConfig::training(64, views, 0);
     let mut loader = BatchLoader::new(&part, part.epoch_order(1, 0), config).unwrap();
     let mut samples = 0;

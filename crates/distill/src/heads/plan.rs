@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use faculty_data::Dataset;
+use faculty_data::{Dataset, ImageViews};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Result};
@@ -95,6 +95,7 @@ impl<'a> HeadsPlan<'a> {
     ) -> Result<String> {
         let settings = &self.recipe.data;
         let HeadTraining { epochs, learning_rate, .. } = self.training();
+        let ImageViews { normalisation, .. } = data.views.images()?;
         let samples: Vec<u8> = data
             .train
             .ids()
@@ -107,10 +108,7 @@ impl<'a> HeadsPlan<'a> {
             identify_teacher(teacher, data, ClassSpace::Dataset)?.card("").identity,
             format!("data {}", dataset.fingerprint()),
             format!("training samples {:016x}", xxh3_64(&samples)),
-            format!(
-                "normalised by {:?}, {:?}",
-                data.views.normalisation.mean, data.views.normalisation.std
-            ),
+            format!("normalised by {:?}, {:?}", normalisation.mean, normalisation.std),
             format!(
                 "views {:?}, padding {}, flip {}",
                 settings.views, settings.crop_padding, settings.flip

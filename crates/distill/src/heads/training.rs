@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use faculty_data::{Batch, ViewSettings};
+use faculty_data::Batch;
 use faculty_nets::{GraphBuilder, MapShape, Network};
 
 use super::plan::{HeadsPlan, Planned};
@@ -82,7 +82,7 @@ impl HeadsPlan<'_> {
         if self.is_complete() {
             return Ok(());
         }
-        let views = ViewSettings { seed: SEED, ..data.views.clone() };
+        let views = data.views.clone().with_seed(SEED);
         let data = &RunData { views, ..data.clone() };
         let _lock = FolderLock::take(&self.folder(), "trains heads in")?;
         for (teacher, heads) in self.recipe.teachers.iter().zip(&self.heads) {

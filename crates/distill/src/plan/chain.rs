@@ -151,7 +151,7 @@ impl<'a> Chain<'a> {
         let classes = self.dataset.classes().len();
         let load = |stage: &Stage| {
             let path = folder.stage(&stage.name).student();
-            Ok(Network::load(&stage.recipe.student.network, input(data), classes, &path)?)
+            Ok(Network::load(&stage.recipe.student.network, input(data)?, classes, &path)?)
         };
         self.stages.iter().map(load).collect()
     }
@@ -203,7 +203,7 @@ fn stages(recipe: &Recipe, plan: &Plan) -> Vec<Stage> {
 fn sizes(stages: &[Stage], data: &RunData, dataset: &Dataset) -> Result<Vec<usize>> {
     let count = |stage: &Stage| {
         let info = faculty_nets::find(&stage.recipe.student.network)?;
-        Ok(info.graph(input(data), dataset.classes().len())?.parameter_count())
+        Ok(info.graph(input(data)?, dataset.classes().len())?.parameter_count())
     };
     stages.iter().map(count).collect()
 }

@@ -44,7 +44,7 @@ impl Mutual {
         for (at, name) in plan.networks.iter().enumerate() {
             // A seed for each, so that equal networks do not start, and stay, equal.
             let seed = recipe.seed.saturating_add(1 + at as u64);
-            let network = Network::new(name, input(&run.data), classes, seed)?;
+            let network = Network::new(name, input(&run.data)?, classes, seed)?;
             networks.push((numbered(at, name), network));
         }
         let names: Vec<String> = networks.iter().map(|(name, _)| name.clone()).collect();

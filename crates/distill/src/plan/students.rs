@@ -23,9 +23,9 @@ pub(super) fn ensemble(networks: &[Network], data: &RunData) -> Result<Ensemble>
 }
 
 /// Images as the networks get them.
-pub(super) fn input(data: &RunData) -> MapShape {
-    let [channels, height, width] = data.train.shape();
-    MapShape::new(channels, height, width)
+pub(super) fn input(data: &RunData) -> Result<MapShape> {
+    let [channels, height, width] = data.train.shape()?;
+    Ok(MapShape::new(channels, height, width))
 }
 
 /// `1-resnet14`: names of files, each another one.

@@ -4,6 +4,7 @@ use faculty_data::{Split, thumbnail};
 use faculty_records::report_data::{Answer, Example, MOST_EXAMPLES, MOST_OF_CLASS};
 
 use super::seen::Seen;
+use crate::error::Result;
 use crate::preflight::answers;
 
 /// Longest side of an example's picture, pixels.
@@ -40,7 +41,10 @@ fn contradiction(seen: &Seen, sample: usize) -> (usize, f64) {
 }
 
 /// The most contradictory samples of each class, class by class.
-pub(super) fn choose(seen: &Seen, part: &Split, classes: usize) -> Vec<Example> {
+///
+/// # Errors
+/// When they are no images.
+pub(super) fn choose(seen: &Seen, part: &Split, classes: usize) -> Result<Vec<Example>> {
     let of_class = (MOST_EXAMPLES / classes.max(1)).clamp(1, MOST_OF_CLASS);
     let mut ranked: Vec<((usize, f64), usize)> = (0..seen.labels.len())
         .map(|sample| (contradiction(seen, sample), sample))
@@ -63,19 +67,19 @@ pub(super) fn choose(seen: &Seen, part: &Split, classes: usize) -> Vec<Example> 
     ranked.into_iter().map(|(_, sample)| example(seen, part, sample)).collect()
 }
 
-fn example(seen: &Seen, part: &Split, sample: usize) -> Example {
+fn example(seen: &Seen, part: &Split, sample: usize) -> Result<Example> {
     let weights = seen.weights.iter().filter_map(|(level, weights)| {
         let own: Vec<f64> = weights.iter().map(|own| own[sample]).collect();
         own.iter().all(|weight| weight.is_finite()).then(|| ((*level).to_owned(), own))
     });
-    Example {
+    Ok(Example {
         id: part.id(sample).to_string(),
         label: seen.labels[sample],
-        image: thumbnail(part.image(sample), part.shape(), LARGEST_SIDE),
+        image: thumbnail(part.image(sample)?, part.shape()?, LARGEST_SIDE),
         student: seen.student[sample],
         teachers: seen.teachers.iter().map(|own| own[sample]).collect(),
         weights: weights.collect(),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -113,7 +117,7 @@ mod tests {
         let pixels = (0..samples as u8 * 4).collect();
         let set = ImageSet::new(1, 2, 2, pixels, seen.labels.clone()).unwrap();
         let part = Split::whole(Arc::new(set));
-        let chosen = choose(&seen, &part, 2);
+        let chosen = choose(&seen, &part, 2).unwrap();
         assert_eq!(chosen.len(), 2 * MOST_OF_CLASS);
         assert_eq!((chosen[0].id.clone(), chosen[0].label), (part.id(38).to_string(), 0));
         assert_eq!(chosen[MOST_OF_CLASS].id, part.id(39).to_string());
@@ -122,6 +126,6 @@ mod tests {
         assert!(chosen[0].image.starts_with("data:image/png;base64,iVBOR"));
 
         let alone = Seen { teachers: vec![vec![says(1, 0.9); samples]], weights: vec![], ..seen };
-        assert!(choose(&alone, &part, 2).iter().all(|own| own.label == 0));
+        assert!(choose(&alone, &part, 2).unwrap().iter().all(|own| own.label == 0));
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn check_untrained(recipe: &Recipe, data: &RunData, dataset: &Dataset
     let info = methods::known(&recipe.method.name)?;
     let mut method = methods::build(&recipe.method)?;
     let needs = needs_of_run(method.as_ref(), recipe.train.epochs);
-    let [channels, height, width] = data.train.shape();
+    let [channels, height, width] = data.train.shape()?;
     let input = MapShape::new(channels, height, width);
     let network = |name: &str| Network::new(name, input, dataset.classes().len(), recipe.seed);
     let student = network(&recipe.student.network)?;

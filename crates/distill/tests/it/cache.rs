@@ -247,11 +247,11 @@ fn another_origin_is_refused_and_named() {
 
     // The same images under other labels, other names, and fewer samples than wanted.
     let whole = dataset();
-    let (train, test) = (whole.train(), whole.test().unwrap());
+    let [train, test] = [whole.train(), whole.test().unwrap()].map(|set| set.images().unwrap());
     let classes = whole.classes().to_vec();
     let make = |classes: Vec<String>, keep: usize| {
         let train = train.select(&(0..keep).collect::<Vec<_>>());
-        Dataset::new("bands", Format::Folder, classes, train, Some((**test).clone())).unwrap()
+        Dataset::new("bands", Format::Folder, classes, train, Some(test.clone())).unwrap()
     };
     let (message, _) = refused(&recipe, &make(classes.clone(), 239));
     assert!(message.contains("the data set (fingerprint"), "{message}");
@@ -513,8 +513,8 @@ fn a_record_follows_its_sample_through_every_order_and_subset() {
         "bands",
         Format::Folder,
         whole.classes().to_vec(),
-        whole.train().select(&order),
-        whole.test().map(|test| (**test).clone()),
+        whole.train().images().unwrap().select(&order),
+        whole.test().map(|test| test.images().unwrap().clone()),
     )
     .unwrap();
     assert!(plan_cache(&recipe, &reversed).unwrap().is_complete());

@@ -41,7 +41,7 @@ fn mean_logits(file: &Path, images: &[f32]) -> Vec<f64> {
 /// The training images as a run normalises them, without crops.
 fn images(mean: &[f32], deviation: &[f32]) -> Vec<f32> {
     let data = dataset();
-    let set = data.train();
+    let set = data.train().images().unwrap();
     let all = (0..set.len()).flat_map(|i| set.image(i).to_vec());
     all.map(|v| (f32::from(v) / 255.0 - mean[0]) / deviation[0]).collect()
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use faculty_data::{Dataset, SampleId, View};
+use faculty_data::{Dataset, ImageViews, SampleId, View};
 use faculty_nets::MapShape;
 use serde::Serialize;
 
@@ -130,7 +130,7 @@ impl<'a> CachePlan<'a> {
             (None, None) => Vec::new(),
         };
         let samples = Samples::new(data.train.ids(), plain);
-        let own = manifest(dataset, &data, &samples, cache, views);
+        let own = manifest(dataset, &data, &samples, cache, views)?;
         let found = Manifest::read(&folder)?;
         let written = found.is_some();
         let (manifest, samples) = match found {
@@ -515,21 +515,22 @@ fn manifest(
     samples: &Samples,
     cache: &recipe::Cache,
     views: u32,
-) -> Manifest {
-    Manifest {
+) -> Result<Manifest> {
+    let ImageViews { augmentation, normalisation } = data.views.images()?;
+    Ok(Manifest {
         format: FORMAT,
         data: DataEntry {
             fingerprint: dataset.fingerprint(),
             classes: dataset.classes().to_vec(),
-            shape: dataset.shape(),
+            shape: dataset.shape()?,
         },
         views: ViewsEntry {
             count: views,
             seed: data.views.seed,
-            crop_padding: data.views.augmentation.pad,
-            flip: data.views.augmentation.flip,
+            crop_padding: augmentation.pad,
+            flip: augmentation.flip,
         },
-        normalisation: data.views.normalisation.clone(),
+        normalisation: normalisation.clone(),
         dtype: cache.dtype.name().to_owned(),
         samples: SamplesEntry {
             train: samples.train.len(),
@@ -539,7 +540,7 @@ fn manifest(
         },
         teachers: std::collections::BTreeMap::new(),
         checksum: String::new(),
-    }
+    })
 }
 
 fn check_samples(folder: &Path, stored: &Samples, spec: &Samples) -> Result<()> {

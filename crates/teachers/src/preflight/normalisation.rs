@@ -193,7 +193,7 @@ impl Probe<'_> {
             .collect();
         let mut right = Vec::with_capacity(part.len());
         let classes = self.teacher.classes();
-        let [_, height, width] = part.shape();
+        let [_, height, width] = part.shape()?;
         let positions = height * width;
         let mut images = Vec::new();
         for_each_batch(part, &ViewSettings::plain(student.clone()), |batch| {

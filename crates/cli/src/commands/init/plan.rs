@@ -10,6 +10,8 @@ use super::teachers::Found;
 pub(super) struct Plan {
     pub(super) data: PathBuf,
     pub(super) dataset: Dataset,
+    /// `[channels, height, width]` of its images.
+    pub(super) shape: [usize; 3],
     pub(super) teachers: Vec<Found>,
     pub(super) student: String,
     /// Why this one.

@@ -54,7 +54,7 @@ fn data(
     options: &InitOptions,
     folder: &Path,
 ) -> Result<Option<Normalisation>, Failure> {
-    let [channels, height, width] = plan.dataset.shape();
+    let [channels, height, width] = plan.shape;
     let (format, classes) = (plan.dataset.format(), plan.dataset.classes().len());
     text.push_str("\n[data]\n");
     let what = format!("{format}: {classes} classes, images {channels}×{height}×{width}");
@@ -116,10 +116,10 @@ fn reading(text: &mut String, given: &DataOptions, size: [usize; 2]) {
 fn normalisation(plan: &Plan) -> Option<(Normalisation, &'static str)> {
     let mut known = plan.teachers.iter().filter_map(|found| found.normalisation.as_ref());
     if let Some(first) = known.next() {
-        let fits = first.mean.len() == plan.dataset.shape()[0];
+        let fits = first.mean.len() == plan.shape[0];
         return fits.then(|| (first.clone(), "from the weight files"));
     }
-    let cifar100 = plan.dataset.shape() == [3, 32, 32] && plan.dataset.classes().len() == 100;
+    let cifar100 = plan.shape == [3, 32, 32] && plan.dataset.classes().len() == 100;
     cifar100.then(|| (Normalisation::cifar100(), "of published CIFAR-100 networks"))
 }
 

@@ -1,4 +1,5 @@
-//! Comma-separated values, RFC 4180, with a header.
+//! Values separated by commas, semicolons or tabs, with a header: RFC 4180, and tables of tabs
+//! that do not quote.
 
 /// The line, from 1, on which a row begins, and its fields.
 type Row = (usize, Vec<String>);
@@ -7,20 +8,26 @@ type Wrong = (usize, String);
 
 /// A table of texts; every row has as many fields as the header.
 #[derive(Debug)]
-pub(super) struct Table {
-    pub(super) header: Vec<String>,
-    pub(super) rows: Vec<Row>,
+pub(crate) struct Table {
+    pub(crate) header: Vec<String>,
+    pub(crate) rows: Vec<Row>,
 }
 
 impl Table {
-    pub(super) fn parse(text: &str) -> Result<Self, Wrong> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Wrong> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let first = text.lines().next().unwrap_or_default();
         let separator = [',', ';', '\t'].into_iter().max_by_key(|&c| {
             // Of equals the last one would win: commas before others.
             (first.matches(c).count(), c == ',')
         });
-        let mut rows = fields(text, separator.unwrap_or(','))?.into_iter();
+        let separator = separator.unwrap_or(',');
+        let lines = if separator == '\t' { lines(text) } else { None };
+        let mut rows = match lines {
+            Some(rows) => rows,
+            None => fields(text, separator)?,
+        }
+        .into_iter();
         let (_, header) = rows.next().ok_or_else(|| (1, "it is empty".to_owned()))?;
         let header: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
         let rows: Vec<_> = rows.collect();
@@ -34,8 +41,31 @@ impl Table {
     }
 
     /// The column of this name, without regard to case.
-    pub(super) fn column(&self, name: &str) -> Option<usize> {
+    pub(crate) fn column(&self, name: &str) -> Option<usize> {
         self.header.iter().position(|known| known.eq_ignore_ascii_case(name))
+    }
+}
+
+/// The rows of a table of tabs, if each line is one. Then a quotation mark is a letter of the text,
+/// as in the files of GLUE, but where a field is quoted as a whole.
+fn lines(text: &str) -> Option<Vec<Row>> {
+    let row = |line: &str| line.split('\t').map(unquoted).collect::<Vec<_>>();
+    let lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    let rows: Vec<Row> = (1..)
+        .zip(lines)
+        .filter(|(_, line)| !line.is_empty())
+        .map(|(number, line)| (number, row(line)))
+        .collect();
+    let width = rows.first()?.1.len();
+    rows.iter().all(|(_, fields)| fields.len() == width).then_some(rows)
+}
+
+/// A field without the quotation marks round all of it; inside, they are doubled.
+fn unquoted(field: &str) -> String {
+    let inner = field.strip_prefix('"').and_then(|field| field.strip_suffix('"'));
+    match inner {
+        Some(inner) if !inner.replace("\"\"", "").contains('"') => inner.replace("\"\"", "\""),
+        _ => field.to_owned(),
     }
 }
 
@@ -97,6 +127,18 @@ mod tests {
             let text = ["a", "b\n1", "2,3\n"].join(separator);
             assert_eq!(Table::parse(&text).unwrap().rows, [row(2, "1", "2,3")], "{text}");
         }
+    }
+
+    #[test]
+    fn in_tables_of_tabs_a_quotation_mark_is_a_letter_unless_a_field_is_quoted() {
+        let rows = |text: &str| {
+            let rows = Table::parse(text).unwrap().rows.into_iter();
+            rows.map(|(_, fields)| fields[0].clone()).collect::<Vec<_>>()
+        };
+        let text = "text\tlabel\n\"never closed\t1\n5\" wide\t0\n\"a\" and \"b\"\t1\r\n";
+        assert_eq!(rows(text), ["\"never closed", "5\" wide", "\"a\" and \"b\""]);
+        assert_eq!(rows("text\tlabel\n\"say \"\"no\"\"\"\t1\n"), ["say \"no\""]);
+        assert_eq!(rows("text\tlabel\n\"two\nlines\t\"\t1\n"), ["two\nlines\t"]);
     }
 
     #[test]

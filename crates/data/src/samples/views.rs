@@ -1,0 +1,102 @@
+//! How samples become views of them.
+
+use std::sync::Arc;
+
+use faculty_inputs::Tokenize;
+
+use crate::DataError;
+use crate::image::augmentation::Augmentation;
+use crate::image::normalisation::Normalisation;
+use crate::text::words::WordChanges;
+
+/// How samples become views of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ViewSettings {
+    /// Random seed of training views.
+    pub seed: u64,
+    /// What else there is to say of a view, by the kind of samples.
+    pub kind: ViewKind,
+}
+
+/// What views of one kind of samples depend on, beside the seed.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ViewKind {
+    /// Of images.
+    Images(ImageViews),
+    /// Of texts.
+    Texts(TextViews),
+}
+
+/// How images become views of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageViews {
+    /// What may happen to an image in training.
+    pub augmentation: Augmentation,
+    /// Mean and standard deviation of each channel.
+    pub normalisation: Normalisation,
+}
+
+/// How texts become views of them; equal if the tokenizers have the same identity.
+#[derive(Clone, Debug)]
+pub struct TextViews {
+    /// What makes the student's tokens.
+    pub tokenizer: Arc<dyn Tokenize>,
+    /// What may happen to the words of a text in training.
+    pub words: WordChanges,
+}
+
+impl PartialEq for TextViews {
+    fn eq(&self, other: &Self) -> bool {
+        self.tokenizer.identity() == other.tokenizer.identity() && self.words == other.words
+    }
+}
+
+impl ViewSettings {
+    /// Plain views of images, and training views that are no different.
+    #[must_use]
+    pub fn plain(normalisation: Normalisation) -> Self {
+        let augmentation = Augmentation::NONE;
+        Self { seed: 0, kind: ViewKind::Images(ImageViews { augmentation, normalisation }) }
+    }
+
+    /// Views of images with this augmentation in training, drawn for `seed`.
+    #[must_use]
+    pub fn of_images(augmentation: Augmentation, normalisation: Normalisation, seed: u64) -> Self {
+        Self { seed, kind: ViewKind::Images(ImageViews { augmentation, normalisation }) }
+    }
+
+    /// Views of texts with these changes in training, drawn for `seed`.
+    #[must_use]
+    pub fn of_texts(tokenizer: Arc<dyn Tokenize>, words: WordChanges, seed: u64) -> Self {
+        Self { seed, kind: ViewKind::Texts(TextViews { tokenizer, words }) }
+    }
+
+    /// The same drawn for another seed.
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// How images become views of them.
+    ///
+    /// # Errors
+    /// [`DataError::NotImages`] if these are views of texts.
+    pub fn images(&self) -> Result<&ImageViews, DataError> {
+        match &self.kind {
+            ViewKind::Images(views) => Ok(views),
+            ViewKind::Texts(_) => Err(DataError::NotImages),
+        }
+    }
+
+    /// How texts become views of them.
+    ///
+    /// # Errors
+    /// [`DataError::NotTexts`] if these are views of images.
+    pub fn texts(&self) -> Result<&TextViews, DataError> {
+        match &self.kind {
+            ViewKind::Texts(views) => Ok(views),
+            ViewKind::Images(_) => Err(DataError::NotTexts),
+        }
+    }
+}
