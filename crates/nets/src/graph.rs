@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use faculty_inputs::{Input, Tokens};
 
+use crate::encoder_config::EncoderConfig;
 use crate::op::{Op, Site, input};
 use crate::parameter::{BufferSpec, Init, ParameterId, ParameterSpec, ValueId};
 use crate::shape::{BatchSize, MapShape, Per};
@@ -62,6 +63,8 @@ pub struct Graph {
     pub(crate) frozen: Vec<ParameterId>,
     /// Of a network that reads texts.
     pub(crate) tokens: Option<TokenLimits>,
+    /// What it was built from, if it is a text encoder.
+    pub(crate) encoder: Option<Arc<EncoderConfig>>,
 }
 
 /// The smallest batch.
@@ -85,6 +88,7 @@ impl Graph {
                 per: Per::Sample,
             }],
             tokens: None,
+            encoder: None,
             parameters: Vec::new(),
             buffers: Vec::new(),
             features: Vec::new(),
@@ -146,6 +150,12 @@ impl Graph {
     #[must_use]
     pub fn token_limits(&self) -> Option<TokenLimits> {
         self.tokens
+    }
+
+    /// Sizes and settings, if this is a text encoder.
+    #[must_use]
+    pub fn encoder(&self) -> Option<&EncoderConfig> {
+        self.encoder.as_deref()
     }
 
     /// What a value has a row for.

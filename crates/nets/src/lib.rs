@@ -6,6 +6,9 @@
 //! network. Losses and optimisers live in `faculty-distill`.
 
 mod builder;
+mod dropout_keys;
+mod encoder_config;
+mod encoder_files;
 mod error;
 mod family;
 mod file_kind;
@@ -31,11 +34,10 @@ mod teacher_input;
 pub mod weights;
 
 pub use builder::{Conv2dConfig, ConvInit, GraphBuilder};
+pub use encoder_config::{EncoderConfig, EncoderFamily, Pooling};
+pub use encoder_files::{EncoderFolder, LoadedEncoder};
 pub use error::{Error, Result};
 pub use faculty_kernels::activation::Activation;
-pub use family::encoder::{
-    EncoderConfig, EncoderFamily, EncoderFolder, Loaded as LoadedEncoder, Pooling,
-};
 pub use graph::{ClassifierIds, Graph, TokenLimits};
 pub use network::{Classifier, Network};
 pub use networks::{

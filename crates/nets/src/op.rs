@@ -15,7 +15,7 @@ use burn::Tensor;
 use burn::tensor::Int;
 use faculty_inputs::Tokens;
 
-use crate::op::dropout::DropoutKeys;
+use crate::dropout_keys::DropoutKeys;
 use crate::op::link::{Constants, Link};
 use crate::parameter::ParameterId;
 use crate::pattern::ActivationPattern;

@@ -12,9 +12,9 @@ use faculty_inputs::{Input, Tokens};
 use std::sync::Arc;
 
 use super::memory::Memory;
+use crate::dropout_keys::DropoutKeys;
 use crate::graph::{BatchInput, Graph};
 use crate::network::Network;
-use crate::op::dropout::DropoutKeys;
 use crate::op::{ForwardStep, OpState};
 use crate::parameter::ValueId;
 use crate::pattern::ActivationPattern;

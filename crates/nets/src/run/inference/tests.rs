@@ -4,8 +4,8 @@
 use faculty_testkit::{Tolerance, assert_close};
 
 use super::*;
+use crate::dropout_keys::DropoutKeys;
 use crate::networks::{NETWORKS, NetworkInfo};
-use crate::op::dropout::DropoutKeys;
 use crate::op::{ForwardStep, OpState};
 use crate::pattern::ActivationPattern;
 use crate::shape::MapShape;

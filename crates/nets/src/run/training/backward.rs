@@ -4,8 +4,8 @@ use faculty_kernels::elementwise::add_scaled;
 
 use super::TrainingRun;
 use super::plan::StepPlan;
+use crate::dropout_keys::DropoutKeys;
 use crate::network::Network;
-use crate::op::dropout::DropoutKeys;
 use crate::op::{BackwardStep, GradRoute, MOST_INPUTS, ReadBack, Target};
 use crate::parameter::ValueId;
 use crate::shape::BatchSize;

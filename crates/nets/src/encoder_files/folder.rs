@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use faculty_files::{NotReadable, open_regular};
 use serde_json::Value;
 
-use super::config::{EncoderConfig, Pooling};
+use crate::encoder_config::{EncoderConfig, Pooling};
 use crate::error::{Error, Result};
 
 /// Weight files, in the order in which they are looked for.
-const WEIGHTS: [&str; 3] = ["model.safetensors", "pytorch_model.bin", "best.safetensors"];
+const WEIGHTS: [&str; 3] = ["model.safetensors", "pytorch_model.bin", "student.safetensors"];
 /// The largest `config.json`.
 const MOST_BYTES: u64 = 16 << 20;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::config::EncoderConfig;
+use crate::encoder_config::EncoderConfig;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::shortened::shortened;
@@ -11,7 +11,7 @@ use crate::weights::{Array, StateDict, WeightFile};
 
 /// An encoder with a file's weights, and what was not in the file.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedEncoder {
     /// The network.
     pub network: Network,
     /// Parameters that the file lacks: parts of the head, which start anew.
@@ -32,7 +32,12 @@ impl EncoderConfig {
     /// # Errors
     /// When the file cannot be read, lacks a parameter of the body or has it in another shape; without
     /// `classes` also when there is no classifier in it.
-    pub fn load(&self, file: &mut WeightFile, classes: Option<usize>, seed: u64) -> Result<Loaded> {
+    pub fn load(
+        &self,
+        file: &mut WeightFile,
+        classes: Option<usize>,
+        seed: u64,
+    ) -> Result<LoadedEncoder> {
         self.load_layers(file, classes, seed, None)
     }
 
@@ -47,7 +52,7 @@ impl EncoderConfig {
         classes: Option<usize>,
         seed: u64,
         layers: Option<&[usize]>,
-    ) -> Result<Loaded> {
+    ) -> Result<LoadedEncoder> {
         let path = file.path().to_owned();
         let named = self.names_of(file.read_all()?);
         let found =
@@ -85,7 +90,7 @@ impl EncoderConfig {
             rest.remove(&self.source(&spec.name, layers));
         }
         network.set_state_dict(&state, &path)?;
-        Ok(Loaded { network, anew, left_out: rest.into_keys().collect() })
+        Ok(LoadedEncoder { network, anew, left_out: rest.into_keys().collect() })
     }
 
     /// The name in the file's layout of a parameter, whose layer is taken from another.
