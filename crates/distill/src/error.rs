@@ -136,6 +136,52 @@ pub enum Error {
         /// The recipe key that mends it, with a value.
         fix: String,
     },
+    /// A key that says nothing about this student.
+    #[error("`{key}` has no effect here: {why}")]
+    NoEffect {
+        /// The key.
+        key: &'static str,
+        /// Whose it is.
+        why: &'static str,
+    },
+    /// A text encoder on another device than the CPU.
+    #[error("networks that read texts are trained on the CPU only, not on `{device}`")]
+    TextsOnCpu {
+        /// As the recipe names it.
+        device: &'static str,
+    },
+    /// A folder with another kind of text encoder than the recipe says.
+    #[error(
+        "the student's weights are of a `{found}` by their `config.json`, the recipe says `{named}`"
+    )]
+    OtherFamily {
+        /// In the recipe.
+        named: &'static str,
+        /// In the folder.
+        found: &'static str,
+    },
+    /// A size that the student's weights have already.
+    #[error("`{key}` is {given}, the weights have {own}")]
+    FixedByWeights {
+        /// The key.
+        key: &'static str,
+        /// In the recipe.
+        given: usize,
+        /// In the weights.
+        own: usize,
+    },
+    /// Layers of the weights that are not there, or too many or too few of them.
+    #[error(
+        "`student.from_layers` is {given:?}; the student has {layers} layers, the weights have {own}"
+    )]
+    FromLayers {
+        /// In the recipe.
+        given: Vec<usize>,
+        /// Of the student.
+        layers: usize,
+        /// Of the weights.
+        own: usize,
+    },
     /// A method that trains two students, one after the other, and a run without epochs for both.
     #[error(
         "method `{method}` trains a first student for {first} epochs and another one after it, and \

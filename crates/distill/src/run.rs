@@ -1,9 +1,9 @@
 //! From a recipe to a run that can start: everything is loaded and checked first, so that a run
 //! that begins does not fail for a reason that could have been known.
 
-use faculty_data::{Dataset, Format, OnBadImage, OnDuplicateText, ReadOptions};
-use faculty_nets::weights::WeightFile;
-use faculty_nets::{MapShape, Network};
+use faculty_data::{
+    Dataset, Format, Normalisation, OnBadImage, OnDuplicateText, ReadOptions, ViewKind,
+};
 
 use crate::cache;
 use crate::changeable::unchangeable;
@@ -32,12 +32,14 @@ mod costs;
 mod inspect;
 mod memory;
 mod ranking;
+mod student_network;
 mod untrained;
 
 pub(crate) use costs::class_costs;
 pub use inspect::inspect_teachers;
 pub use memory::MemoryNeed;
 pub use ranking::{Ranked, Ranking, rank_teachers};
+use student_network::student_network;
 pub(crate) use untrained::check_untrained;
 
 /// A run with nothing left to go wrong but the training itself: the only thing that can train.
@@ -79,20 +81,11 @@ impl CheckedRun {
         }
         let recipe = &heads::mounted(recipe, dataset)?;
         let mut data = prepare_data(recipe, dataset)?;
-        let [channels, height, width] = data.train.shape()?;
-        let input = MapShape::new(channels, height, width);
         let classes = dataset.classes().len();
         let info = methods::known(&recipe.method.name)?;
         let mut method = methods::build(&recipe.method)?;
 
-        let spec = &recipe.student;
-        let (student, student_notes) = match &spec.weights {
-            None => (Network::new(&spec.network, input, classes, recipe.seed)?, Vec::new()),
-            Some(path) => {
-                let mut file = WeightFile::open(path, spec.weights_key.as_deref())?;
-                Network::from_file(&spec.network, input, Some(classes), &mut file)?
-            }
-        };
+        let (student, student_notes) = student_network(recipe, &data, classes)?;
 
         let whole = needs_of_run(method.as_ref(), recipe.train.epochs);
         check_batches(info.spec.name, &whole, &recipe.train)?;
@@ -174,6 +167,10 @@ impl CheckedRun {
                 learning.push(open_learning(info.spec.name, spec, card, &data, classes)?);
             }
         }
+        let normalisation = match &data.views.kind {
+            ViewKind::Images(views) => views.normalisation.clone(),
+            _ => Normalisation { mean: Vec::new(), std: Vec::new() },
+        };
         let recipe_text = recipe.to_toml()?;
         let identity = Identity::of(recipe, &cards, dataset.fingerprint())?;
         let nothing = StudentResult { epoch: 0, validation: None, test: None };
@@ -187,8 +184,9 @@ impl CheckedRun {
             data: dataset.name().to_owned(),
             data_fingerprint: dataset.fingerprint(),
             classes: dataset.classes().to_vec(),
-            mean: data.views.images()?.normalisation.mean.clone(),
-            std: data.views.images()?.normalisation.std.clone(),
+            mean: normalisation.mean,
+            std: normalisation.std,
+            max_tokens: data.tokenizer.as_ref().map(|own| own.max_tokens()),
             student: student.name().to_owned(),
             student_parameters: student.graph().parameter_count(),
             student_notes,

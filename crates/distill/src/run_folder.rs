@@ -3,7 +3,7 @@
 //! `recipe.toml` (resolved), `metrics.jsonl`, `checkpoints/last.safetensors` and
 //! `checkpoints/previous.safetensors` (everything), `checkpoints/best.safetensors` (the student),
 //! `student.safetensors` (the result), `report.json` (what a report shows beside the rest),
-//! `card.json`. The program adds `report.html`, [`EVENTS`] and [`BENCH_FILE`]. `lock` belongs to the process that
+//! `card.json`; of a text encoder also `config.json` and `tokenizer.json`. The program adds `report.html`, [`EVENTS`] and [`BENCH_FILE`]. `lock` belongs to the process that
 //! writes here.
 //!
 //! With a `[plan]` also `plan.json` and either `stages/NAME/`, a run folder for each student, or
@@ -16,6 +16,7 @@ use faculty_files::{self as files, failed, remove_partial, write_atomically};
 
 use crate::checkpoint::{CheckpointPair, Progress};
 use crate::error::{Error, Result};
+use crate::student::TOKENIZER_FILE;
 use faculty_files::{FolderLock, check_place};
 use faculty_records::bench::BENCH_FILE;
 use faculty_records::plan::PlanCard;
@@ -136,7 +137,8 @@ impl RunFolder {
         // the folder is in use.
         let first = [self.path.join("card.json"), self.path.join("plan.json"), self.student()];
         let reports =
-            ["report.json", "report.html", EVENTS, BENCH_FILE].map(|name| self.path.join(name));
+            ["report.json", "report.html", EVENTS, BENCH_FILE, "config.json", TOKENIZER_FILE]
+                .map(|name| self.path.join(name));
         let last = [self.metrics(), self.recipe()];
         for file in first.into_iter().chain(reports).chain(listed).chain(last) {
             files::remove(&file).map_err(failed("remove", &file))?;
@@ -230,6 +232,15 @@ impl RunFolder {
     pub(crate) fn write_recipe(&self, text: &str) -> Result<()> {
         let path = self.recipe();
         Ok(write_atomically(&path, text.as_bytes()).map_err(failed("write", path))?)
+    }
+
+    /// What a text encoder needs beside its weights.
+    pub(crate) fn write_encoder(&self, config: &str, tokenizer: &str) -> Result<()> {
+        for (name, text) in [("config.json", config), (TOKENIZER_FILE, tokenizer)] {
+            let path = self.path.join(name);
+            write_atomically(&path, text.as_bytes()).map_err(failed("write", path))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn write_card(&self, card: &RunCard) -> Result<()> {

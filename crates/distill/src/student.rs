@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use faculty_data::{Dataset, Normalisation, Split};
+use faculty_data::{Dataset, Normalisation, Split, Tokenizer, ViewSettings, WordChanges};
 use faculty_nets::weights::{self, WeightFile};
-use faculty_nets::{MapShape, Network, graph_of};
+use faculty_nets::{EncoderConfig, LoadedEncoder, MapShape, Network, graph_of};
 
 use crate::error::{Error, Result};
 use crate::methods::specs;
@@ -15,6 +16,13 @@ use crate::run_folder::RunFolder;
 
 /// Metadata of weight files and ONNX files: the shape of the images, `[channels, height, width]`.
 pub(crate) const INPUT_SHAPE: &str = "input_shape";
+
+/// Metadata of weight files of text encoders: their `config.json`.
+pub(crate) const ENCODER: &str = "encoder";
+/// And most tokens of a text.
+pub(crate) const MAX_TOKENS: &str = "max_tokens";
+/// The tokenizer beside them.
+pub(crate) const TOKENIZER_FILE: &str = "tokenizer.json";
 
 /// What the user says about a student beside its files.
 #[derive(Clone, Debug, Default)]
@@ -34,8 +42,10 @@ pub struct FinishedStudent {
     pub network: Network,
     /// The weight file.
     pub path: PathBuf,
-    /// Of its input; `None` if the file does not say.
+    /// Of its images; `None` if the file does not say.
     pub normalisation: Option<Normalisation>,
+    /// What makes tokens of its texts, if it reads texts and a tokenizer lies beside its weights.
+    pub tokenizer: Option<Arc<Tokenizer>>,
     /// In label order; numbers if the file does not say.
     pub class_names: Vec<String>,
     /// The data of its run, or why they cannot be read. `None` for a weight file alone.
@@ -97,6 +107,9 @@ impl FinishedStudent {
                 "name it with `--network`; `faculty networks` lists all",
             )
         })?;
+        if let Some(encoder) = metadata.get(ENCODER) {
+            return Self::of_encoder(path, &mut file, encoder, &metadata, data, finished);
+        }
         let shape = data.as_ref().and_then(|data| data.as_ref().ok()?.shape().ok());
         let shape = shape.or_else(|| stored(&metadata, INPUT_SHAPE));
         let [_, height, width] = match (choice.size, shape) {
@@ -124,9 +137,61 @@ impl FinishedStudent {
         let class_names = stored(&metadata, "class_names").filter(|n: &Vec<_>| n.len() == classes);
         let class_names =
             class_names.unwrap_or_else(|| (0..classes).map(|n| n.to_string()).collect());
-        let path = path.to_owned();
+        let (path, tokenizer) = (path.to_owned(), None);
         let unfinished_epoch = (!finished).then(|| stored(&metadata, "epoch").unwrap_or(0));
-        Ok(Self { network, path, normalisation, class_names, data, unfinished_epoch, notes })
+        Ok(Self {
+            network,
+            path,
+            normalisation,
+            tokenizer,
+            class_names,
+            data,
+            unfinished_epoch,
+            notes,
+        })
+    }
+
+    /// A text encoder; its tokenizer lies beside it, or in the folder of its run.
+    fn of_encoder(
+        path: &Path,
+        file: &mut WeightFile,
+        encoder: &str,
+        metadata: &HashMap<String, String>,
+        data: Option<Result<Dataset>>,
+        finished: bool,
+    ) -> Result<Self> {
+        let LoadedEncoder { network, .. } =
+            EncoderConfig::from_json(encoder)?.load(file, None, 0)?;
+        let max_tokens = stored(metadata, MAX_TOKENS).unwrap_or(128);
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let places = [folder.to_owned(), folder.join("..")].map(|place| place.join(TOKENIZER_FILE));
+        let tokenizer = places.iter().find(|place| place.is_file());
+        let tokenizer = tokenizer.map(|place| Tokenizer::open(place, max_tokens)).transpose()?;
+        let classes = network.classes();
+        let class_names = stored(metadata, "class_names").filter(|n: &Vec<_>| n.len() == classes);
+        Ok(Self {
+            path: path.to_owned(),
+            normalisation: None,
+            tokenizer: tokenizer.map(Arc::new),
+            class_names: class_names
+                .unwrap_or_else(|| (0..classes).map(|n| n.to_string()).collect()),
+            data,
+            unfinished_epoch: (!finished).then(|| stored(metadata, "epoch").unwrap_or(0)),
+            notes: Vec::new(),
+            network,
+        })
+    }
+
+    /// How its samples become its input; `None` where that is not known.
+    #[must_use]
+    pub fn views(&self) -> Option<ViewSettings> {
+        match (&self.normalisation, &self.tokenizer) {
+            (Some(normalisation), _) => Some(ViewSettings::plain(normalisation.clone())),
+            (None, Some(tokenizer)) => {
+                Some(ViewSettings::of_texts(tokenizer.clone(), WordChanges::NONE, 0))
+            }
+            (None, None) => None,
+        }
     }
 
     /// `[channels, height, width]` of its images.
@@ -162,6 +227,12 @@ impl FinishedStudent {
             ("class_names".to_owned(), json(&self.class_names)),
             (INPUT_SHAPE.to_owned(), json(&self.shape())),
         ]);
+        if let Some(encoder) = self.network.graph().encoder() {
+            metadata.insert(ENCODER.to_owned(), encoder.to_json(&self.class_names));
+        }
+        if let Some(tokenizer) = &self.tokenizer {
+            metadata.insert(MAX_TOKENS.to_owned(), tokenizer.max_tokens().to_string());
+        }
         if let Some(Normalisation { mean, std }) = &self.normalisation {
             metadata.extend([("mean".to_owned(), json(mean)), ("std".to_owned(), json(std))]);
         }

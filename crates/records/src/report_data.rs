@@ -110,8 +110,11 @@ pub struct Example {
     pub id: String,
     /// The true class.
     pub label: u32,
-    /// A small PNG as a `data:` address.
+    /// A small PNG as a `data:` address; empty for a text.
     pub image: String,
+    /// The beginning of a text; of a pair, both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
     /// The resulting student's answer; none of logits that are no numbers.
     pub student: Option<Answer>,
     /// The teachers' answers likewise, in the order of the run card.

@@ -148,6 +148,9 @@ pub struct RunCard {
     pub mean: Vec<f32>,
     /// Standard deviation of each channel likewise.
     pub std: Vec<f32>,
+    /// Most tokens of a text, where samples are texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<usize>,
     /// Student network.
     pub student: String,
     /// Trainable values of the student.

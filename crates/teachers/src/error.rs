@@ -25,6 +25,54 @@ pub enum TeacherError {
     /// A folder that another process writes.
     #[error(transparent)]
     Folder(#[from] LockError),
+    /// Texts, and nothing that makes tokens of them.
+    #[error("the data are texts, and `{key}` is missing")]
+    NoTokenizer {
+        /// The key of the recipe.
+        key: String,
+    },
+    /// A network of images and data of texts, or the reverse.
+    #[error("network `{network}` of {who} reads {reads}, the data are {data}")]
+    OtherKind {
+        /// Whose.
+        who: String,
+        /// Its name.
+        network: String,
+        /// What it reads.
+        reads: &'static str,
+        /// What there is.
+        data: &'static str,
+    },
+    /// A folder with another kind of network than the recipe says.
+    #[error("teacher `{teacher}` is a `{found}` by its `config.json`, the recipe says `{named}`")]
+    OtherFamily {
+        /// The teacher.
+        teacher: String,
+        /// In the recipe.
+        named: String,
+        /// In its folder.
+        found: &'static str,
+    },
+    /// Tokens that a network cannot read.
+    #[error("{who}: {problem}")]
+    Tokens {
+        /// A teacher's name, or the student.
+        who: String,
+        /// What does not fit.
+        problem: String,
+        /// What to do.
+        fix: &'static str,
+    },
+    /// A teacher whose file lacks the head.
+    #[error("teacher `{teacher}`: `{missing}` is not in `{}`", path.display())]
+    Untrained {
+        /// The teacher.
+        teacher: String,
+        /// Its weights.
+        path: PathBuf,
+        /// Names of parameters.
+        missing: String,
+    },
     /// A teacher whose classes are not those of the data.
     #[error("teacher `{teacher}` (`{}`) does not fit the data: {problem}", path.display())]
     TeacherClasses {
@@ -211,6 +259,22 @@ impl TeacherError {
         match self {
             Self::Data(error) => error.hint(),
             Self::Network(error) => error.hint(),
+            Self::NoTokenizer { key } => Some(format!(
+                "add `{key} = \"FOLDER\"`: a `tokenizer.json`, a `vocab.txt`, or a folder with one"
+            )),
+            Self::OtherKind { data, .. } => Some(match *data {
+                "texts" => {
+                    let known: Vec<&str> = faculty_nets::EncoderFamily::names().collect();
+                    format!("networks that read texts: {}", known.join(", "))
+                }
+                _ => "`faculty networks` lists networks that read images".to_owned(),
+            }),
+            Self::OtherFamily { found, .. } => Some(format!("write `network = \"{found}\"`")),
+            Self::Tokens { fix, .. } => Some((*fix).to_owned()),
+            Self::Untrained { .. } => Some(
+                "a teacher is trained on the classes first: `faculty train`, or any other program"
+                    .to_owned(),
+            ),
             Self::TeacherClasses { problem, .. } => Some(problem.hint()),
             Self::Onnx { hint, .. } => Some(hint.clone()),
             Self::ClassFile { .. } => Some(

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use faculty_records::run::TeacherCard;
 
 /// Two teachers with equal identity give equal outputs on the same data and classes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TeacherIdentity {
     /// `network`, `head`, `onnx` or `logits`.

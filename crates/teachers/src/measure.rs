@@ -44,7 +44,7 @@ pub fn inspect_teachers(
         .ok_or(TeacherError::NothingToMeasureOn)?;
     for (at, own) in report.teachers.iter_mut().enumerate() {
         let (spec, teacher) = (&recipe.teachers[at], &mut loaded[at]);
-        if !teacher.source.is_lookup() {
+        if !teacher.source.is_lookup() && data.tokenizer.is_none() {
             own.normalisation = Some(probe(spec, data, &part, teacher)?);
         }
         own.class_order = Some(class_order(&predictions, at, classes));
@@ -72,7 +72,7 @@ pub fn measure_teachers(
     if let Some(at) = refused {
         // Only now, so that good teachers cost nothing more.
         let mut own = report.teachers[at].clone();
-        if !teachers[at].source.is_lookup() {
+        if !teachers[at].source.is_lookup() && data.tokenizer.is_none() {
             own.normalisation = Some(probe(&recipe.teachers[at], data, part, &mut teachers[at])?);
         }
         own.class_order = Some(class_order(&predictions, at, classes));

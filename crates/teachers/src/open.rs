@@ -11,6 +11,7 @@ use crate::as_logits::AsLogits;
 use crate::class_file;
 use crate::class_map::{ClassMap, ClassProblem, Declared};
 use crate::class_mapped::ClassMappedTeacher;
+use crate::encoder::EncoderTeacher;
 use crate::error::{Result, TeacherError};
 use crate::evaluate::for_each_batch;
 use crate::head::Head;
@@ -181,7 +182,10 @@ pub fn same_classes(
     let names = match (&spec.onnx, &spec.logits) {
         (Some(path), _) => open_onnx(spec, path, data)?.names,
         (None, Some(path)) => LogitTable::read(path)?.class_names().map(<[String]>::to_vec),
-        (None, None) => stored_names(spec.head.as_deref().unwrap_or(main_file(spec)))?,
+        (None, None) => match EncoderTeacher::find(spec, data)? {
+            Some(encoder) => encoder.class_names().or(stored_names(encoder.files().0)?),
+            None => stored_names(spec.head.as_deref().unwrap_or(main_file(spec)))?,
+        },
     };
     let declared = class_file::declared(spec.classes.as_ref())?;
     with_names(declared, spec, names, classes)
@@ -198,6 +202,18 @@ pub fn identify_teacher(
     data: &RunData,
     class_space: ClassSpace,
 ) -> Result<TeacherIdentity> {
+    if let Some(encoder) = EncoderTeacher::find(spec, data)? {
+        let declared = class_file::declared(spec.classes.as_ref())?;
+        return Ok(TeacherIdentity {
+            source: "encoder".to_owned(),
+            network: shown_name(spec),
+            weights_sha256: encoder.weights_sha256()?,
+            beside_sha256: hashes(&encoder.files().1)?,
+            outputs: encoder.reading(),
+            declared_classes: declared_classes(&declared, class_space),
+            ..TeacherIdentity::default()
+        });
+    }
     let path = main_file(spec);
     let own = own_normalisation(spec, data)?;
     let source = match (&spec.onnx, &spec.logits, &spec.head) {
@@ -221,14 +237,18 @@ pub fn identify_teacher(
         std: own.std,
         input_size: spec.input_size,
         outputs,
-        declared_classes: match class_space {
-            ClassSpace::Teacher => "its own".to_owned(),
-            ClassSpace::Dataset if declared == Declared::default() => "by name".to_owned(),
-            ClassSpace::Dataset => format!("{declared:?}"),
-        },
+        declared_classes: declared_classes(&declared, class_space),
         classes: String::new(),
         notes: Vec::new(),
     })
+}
+
+fn declared_classes(declared: &Declared, class_space: ClassSpace) -> String {
+    match class_space {
+        ClassSpace::Teacher => "its own".to_owned(),
+        ClassSpace::Dataset if *declared == Declared::default() => "by name".to_owned(),
+        ClassSpace::Dataset => format!("{declared:?}"),
+    }
 }
 
 /// What is known of a teacher that no network has to be built for; ONNX files and tables are opened
@@ -276,6 +296,17 @@ struct Opened {
 }
 
 fn open_network(spec: &recipe::Teacher, data: &RunData, taps: &[Tap]) -> Result<Opened> {
+    if let Some(encoder) = EncoderTeacher::find(spec, data)? {
+        let loaded = encoder.load(spec, None)?;
+        let names = encoder.class_names().or(stored_names(encoder.files().0)?);
+        let source = NetworkTeacher::with_input(&loaded.network, encoder.input(data), taps);
+        let notes = match &loaded.left_out[..] {
+            [] => Vec::new(),
+            left_out => vec![format!("left out of its file: {}", left_out.join(", "))],
+        };
+        let (beside, reading) = (encoder.files().1, String::new());
+        return Ok(Opened { source: Box::new(source), beside, names, notes, reading });
+    }
     // The check of the recipe saw to it that both are given.
     let name = spec.network.clone().unwrap_or_default();
     let path = spec.weights.clone().unwrap_or_default();
@@ -314,6 +345,9 @@ pub fn open_backbone(
 /// # Errors
 /// When the network is not known or too deep for the images.
 pub fn stage_taps(spec: &recipe::Teacher, data: &RunData) -> Result<Vec<Tap>> {
+    if let Some(encoder) = EncoderTeacher::find(spec, data)? {
+        return Ok(Tap::features(&encoder.graph(1)?).collect());
+    }
     let name = spec.network.clone().unwrap_or_default();
     let graph = faculty_nets::find(&name)?.graph(own_input(spec, data)?.shape(), 1)?;
     Ok(Tap::features(&graph).collect())
@@ -326,7 +360,10 @@ pub fn stage_taps(spec: &recipe::Teacher, data: &RunData) -> Result<Vec<Tap>> {
 /// When the network is not known or too deep for the images.
 pub fn taps_there(spec: &recipe::Teacher, data: &RunData, taps: &[Tap]) -> Result<Vec<Tap>> {
     let Some(name) = &spec.network else { return Ok(taps.to_vec()) };
-    let graph = graph_of(name, own_input(spec, data)?.shape(), 1)?;
+    let graph = match EncoderTeacher::find(spec, data)? {
+        Some(encoder) => encoder.graph(1)?,
+        None => graph_of(name, own_input(spec, data)?.shape(), 1)?,
+    };
     Ok(taps.iter().copied().filter(|tap| tap.value(&graph).is_some()).collect())
 }
 
@@ -358,6 +395,9 @@ pub fn learnable_network(
     data: &RunData,
     classes: usize,
 ) -> Result<(Network, TeacherInput)> {
+    if let Some(encoder) = EncoderTeacher::find(spec, data)? {
+        return Ok((encoder.load(spec, Some(classes))?.network, encoder.input(data)));
+    }
     let name = spec.network.clone().unwrap_or_default();
     let input = own_input(spec, data)?;
     let mut file = WeightFile::open(main_file(spec), spec.weights_key.as_deref())?;
@@ -401,6 +441,9 @@ fn own_input(spec: &recipe::Teacher, data: &RunData) -> Result<TeacherInput> {
 }
 
 fn own_normalisation(spec: &recipe::Teacher, data: &RunData) -> Result<Normalisation> {
+    if spec.logits.is_some() && data.tokenizer.is_some() {
+        return Ok(Normalisation { mean: Vec::new(), std: Vec::new() });
+    }
     let mut own = data.views.images()?.normalisation.clone();
     for (key, given, value) in
         [("mean", &spec.mean, &mut own.mean), ("std", &spec.std, &mut own.std)]

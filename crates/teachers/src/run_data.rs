@@ -2,8 +2,12 @@
 
 use faculty_data::{
     Augmentation, DEFAULT_SPLIT_SEED, DataError, Dataset, LabelNoise, Normalisation, Split,
-    ViewSettings, split_validation, subset, with_label_noise,
+    Tokenizer, ViewSettings, WordChanges, split_validation, subset, with_label_noise,
 };
+
+use std::sync::Arc;
+
+use faculty_inputs::Tokenize;
 
 use crate::error::{Result, TeacherError};
 use faculty_recipe::{self as recipe, Recipe, Validation};
@@ -19,6 +23,10 @@ pub struct RunData {
     pub test: Option<Split>,
     /// How the student gets the samples.
     pub views: ViewSettings,
+    /// Most tokens of a text for teachers of which the recipe says nothing else.
+    pub max_tokens: usize,
+    /// The student's tokenizer, where samples are texts.
+    pub tokenizer: Option<Arc<Tokenizer>>,
 }
 
 /// The splits that a recipe asks for, with its label noise and normalisation.
@@ -49,9 +57,22 @@ pub fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData> {
             }));
         }
     };
-    let augmentation = Augmentation { pad: settings.crop_padding, flip: settings.flip };
     let seed = settings.view_seed.unwrap_or(recipe.seed);
-    let views = ViewSettings::of_images(augmentation, normalisation(recipe, &train)?, seed);
+    let (views, tokenizer) = match train.images() {
+        Some(_) => {
+            let augmentation = Augmentation { pad: settings.crop_padding, flip: settings.flip };
+            (ViewSettings::of_images(augmentation, normalisation(recipe, &train)?, seed), None)
+        }
+        None => {
+            let tokenizer = Arc::new(open_tokenizer(&recipe.student)?);
+            let words = WordChanges {
+                deletion: settings.word_deletion.unwrap_or(0.0),
+                swap: settings.word_swap.unwrap_or(0.0),
+            };
+            let own: Arc<dyn Tokenize> = tokenizer.clone();
+            (ViewSettings::of_texts(own, words, seed), Some(tokenizer))
+        }
+    };
     check_enough(&train, recipe)?;
     let train = if settings.label_noise > 0.0 {
         let kind = match settings.label_noise_kind {
@@ -64,7 +85,19 @@ pub fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData> {
     } else {
         train
     };
-    Ok(RunData { train, validation, test: dataset.test_split(), views })
+    let (test, max_tokens) = (dataset.test_split(), recipe.student.max_tokens);
+    Ok(RunData { train, validation, test, views, max_tokens, tokenizer })
+}
+
+/// The tokenizer that the recipe names, or that of the folder from which the student starts.
+fn open_tokenizer(student: &recipe::Student) -> Result<Tokenizer> {
+    let beside = || {
+        let weights = student.weights.as_deref()?;
+        Some(if weights.is_dir() { weights } else { weights.parent()? })
+    };
+    let path = student.tokenizer.as_deref().or_else(beside);
+    let path = path.ok_or(TeacherError::NoTokenizer { key: "student.tokenizer".to_owned() })?;
+    Ok(Tokenizer::open(path, student.max_tokens)?)
 }
 
 fn check_enough(train: &Split, recipe: &Recipe) -> Result<()> {

@@ -126,6 +126,18 @@ impl Tokenizer {
         self.max_tokens
     }
 
+    /// The tokenizer as a `tokenizer.json`, which [`Tokenizer::open`] reads.
+    ///
+    /// # Errors
+    /// [`DataError::Tokenizer`] when it cannot be written in this form; `path` names it there.
+    pub fn to_json(&self, path: &Path) -> Result<String, DataError> {
+        self.inner.to_string(true).map_err(|source| DataError::Tokenizer {
+            path: path.to_owned(),
+            problem: format!("it cannot be written as `tokenizer.json`: {source}"),
+            fix: "give a `tokenizer.json` that `tokenizers` has saved".to_owned(),
+        })
+    }
+
     /// The id of a token, such as `[MASK]`.
     #[must_use]
     pub fn id(&self, token: &str) -> Option<u32> {

@@ -88,6 +88,18 @@ impl Error {
             }
             Self::FixedTeacher { fix, .. } => Some(fix.clone()),
             Self::Batches { fix, .. } => Some(format!("set `{fix}`")),
+            Self::NoEffect { .. } => Some("remove it".to_owned()),
+            Self::TextsOnCpu { .. } => Some("set `train.device = \"cpu\"`".to_owned()),
+            Self::OtherFamily { found, .. } => {
+                Some(format!("write `student.network = \"{found}\"`"))
+            }
+            Self::FixedByWeights { key, .. } => Some(format!(
+                "remove `{key}`, or `student.weights`: only layers can be left out of weights"
+            )),
+            Self::FromLayers { layers, own, .. } => Some(format!(
+                "give {layers} numbers from 0 to {}, one for each layer of the student",
+                own.saturating_sub(1)
+            )),
             Self::NoSecondTraining { first, .. } => Some(format!(
                 "set `train.epochs` above {first}, which counts both trainings, or lower \
                  `method.learn_epochs`"

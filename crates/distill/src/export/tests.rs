@@ -9,6 +9,7 @@ fn student(seed: u64) -> FinishedStudent {
     FinishedStudent {
         network,
         path: PathBuf::from("student.safetensors"),
+        tokenizer: None,
         normalisation: Some(Normalisation { mean: vec![0.5, 0.4, 0.3], std: vec![0.2, 0.3, 0.4] }),
         class_names: ["a", "b", "c", "d"].map(str::to_owned).into(),
         data: None,

@@ -1,6 +1,6 @@
 //! Samples worth looking at: the teachers contradict each other.
 
-use faculty_data::{Split, thumbnail};
+use faculty_data::{Split, Text, thumbnail};
 use faculty_records::report_data::{Answer, Example, MOST_EXAMPLES, MOST_OF_CLASS};
 
 use super::seen::Seen;
@@ -9,6 +9,8 @@ use crate::preflight::answers;
 
 /// Longest side of an example's picture, pixels.
 const LARGEST_SIDE: u32 = 64;
+/// Characters of an example's text.
+const LONGEST_TEXT: usize = 300;
 
 /// The answer of each row of logits `[batch, classes]`.
 pub(super) fn judge(logits: &[f32], labels: &[u32], classes: usize) -> Vec<Option<Answer>> {
@@ -72,14 +74,31 @@ fn example(seen: &Seen, part: &Split, sample: usize) -> Result<Example> {
         let own: Vec<f64> = weights.iter().map(|own| own[sample]).collect();
         own.iter().all(|weight| weight.is_finite()).then(|| ((*level).to_owned(), own))
     });
+    let (image, text) = match part.texts() {
+        Some(texts) => (String::new(), Some(excerpt(&texts.texts()[part.indices()[sample]]))),
+        None => (thumbnail(part.image(sample)?, part.shape()?, LARGEST_SIDE), None),
+    };
     Ok(Example {
         id: part.id(sample).to_string(),
         label: seen.labels[sample],
-        image: thumbnail(part.image(sample)?, part.shape()?, LARGEST_SIDE),
+        image,
+        text,
         student: seen.student[sample],
         teachers: seen.teachers.iter().map(|own| own[sample]).collect(),
         weights: weights.collect(),
     })
+}
+
+/// The beginning of a text, or of both of a pair.
+fn excerpt(text: &Text) -> String {
+    let start = |text: &str| match text.char_indices().nth(LONGEST_TEXT) {
+        Some((end, _)) => format!("{} …", &text[..end]),
+        None => text.to_owned(),
+    };
+    match &text.second {
+        None => start(&text.first),
+        Some(second) => format!("{}\n{}", start(&text.first), start(second)),
+    }
 }
 
 #[cfg(test)]

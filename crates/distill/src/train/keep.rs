@@ -17,6 +17,7 @@ use crate::checkpoint::{Checkpoint, PeerProgress, Progress, Saved};
 use crate::earlier_run::check_same_run;
 use crate::error::{Error, Result};
 use crate::run_folder::{RunFolder, Start};
+use crate::student::TOKENIZER_FILE;
 
 impl Cohort<'_> {
     /// Folder and members as they have to be before the next batch; with [`Start::Resume`] from the
@@ -37,6 +38,13 @@ impl Cohort<'_> {
         }
         if start == Start::Resume {
             self.resume(allowed, observe)?;
+        }
+        let student = &self.members[0].learner.student.network;
+        if let (Some(encoder), Some(tokenizer)) = (student.graph().encoder(), &self.data.tokenizer)
+        {
+            let config = encoder.to_json(&self.members[0].card.classes);
+            let tokenizer = tokenizer.to_json(&self.folder.path().join(TOKENIZER_FILE))?;
+            self.folder.write_encoder(&config, &tokenizer)?;
         }
         self.folder.write_recipe(&self.settings.recipe)
     }

@@ -10,7 +10,7 @@ use crate::checkpoint::BestEpoch;
 use crate::error::Result;
 use crate::record::RunCard;
 use crate::run_folder::StudentFiles;
-use crate::student::INPUT_SHAPE;
+use crate::student::{ENCODER, INPUT_SHAPE, MAX_TOKENS};
 
 /// Writes it.
 pub(super) fn write_student(
@@ -31,6 +31,12 @@ pub(super) fn write_student(
         ("class_names".to_owned(), json(&card.classes)),
         (INPUT_SHAPE.to_owned(), json(&[input.channels, input.height, input.width])),
     ];
+    if let Some(encoder) = student.graph().encoder() {
+        metadata.push((ENCODER.to_owned(), encoder.to_json(&card.classes)));
+    }
+    if let Some(max_tokens) = card.max_tokens {
+        metadata.push((MAX_TOKENS.to_owned(), max_tokens.to_string()));
+    }
     if !card.changes.is_empty() {
         metadata.push(("changes".to_owned(), json(&card.changes)));
     }

@@ -137,6 +137,9 @@ fn card(example: &Example, classes: &[String], names: &[String], levels: &[&str]
         example.label,
         marks.join(" ")
     );
+    if let Some(shown) = &example.text {
+        let _ = write!(text, "<blockquote>{}</blockquote>", escape(shown).replace('\n', "<br/>"));
+    }
     if is_picture(&example.image) {
         let _ = write!(text, "<img src=\"{}\" alt=\"an image of {label}\"/>", example.image);
     }

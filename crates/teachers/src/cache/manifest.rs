@@ -30,6 +30,9 @@ pub struct Manifest {
     pub views: ViewsEntry,
     /// Of the student's input, in which the views are rendered.
     pub normalisation: Normalisation,
+    /// Of texts: what makes tokens of them, and how views change words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub texts: Option<TextsEntry>,
     /// `f32` or `f16`: of all records.
     pub dtype: String,
     /// Which samples have records.
@@ -64,6 +67,16 @@ pub struct ViewsEntry {
     pub crop_padding: usize,
     /// Whether every second view is mirrored.
     pub flip: bool,
+}
+
+/// The views of texts, beside their number and seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextsEntry {
+    /// Share of words left out.
+    pub word_deletion: f64,
+    /// Swaps for one word.
+    pub word_swap: f64,
 }
 
 /// The samples of a cache; their ids are in `samples.safetensors`.
@@ -161,7 +174,11 @@ impl Manifest {
         let sizes = self.teachers.values().all(|teacher| {
             fits(Some(teacher.classes)) && teacher.maps.values().all(|&shape| fits(product(shape)))
         });
-        if !sizes || !fits(product(self.data.shape)) {
+        let is_sample = match self.texts {
+            None => fits(product(self.data.shape)),
+            Some(_) => self.data.shape == [0; 3],
+        };
+        if !sizes || !is_sample {
             return Err("it names an impossible shape".to_owned());
         }
         if self.samples.block == 0 || !(1..=MOST_VIEWS).contains(&self.views.count) {
@@ -191,10 +208,13 @@ impl Manifest {
         let Self { data, views, normalisation, dtype, .. } = self;
         let Normalisation { mean, std } = normalisation;
         let identity = teacher.identity.text();
-        let text = format!(
+        let mut text = format!(
             "{records} {dtype} {} {data:?} {views:?} {mean:?} {std:?} {identity}",
             teacher.kernels
         );
+        if let Some(texts) = &self.texts {
+            text += &format!(" {texts:?}");
+        }
         (self.format != WITHOUT_ORIGIN).then(|| xxh3_64(text.as_bytes()))
     }
 
@@ -207,6 +227,12 @@ impl Manifest {
     /// differs. Samples and teachers are compared apart, since a cache may hold more of them.
     pub(super) fn check_against(&self, recipe: &Self, folder: &Path) -> Result<()> {
         let list = |values: &[f32]| format!("{values:?}");
+        let words = |texts: &Option<TextsEntry>| {
+            texts.as_ref().map_or_else(
+                || "none".to_owned(),
+                |own| format!("{} and {}", own.word_deletion, own.word_swap),
+            )
+        };
         let (a, b) = (self, recipe);
         let first_class = a
             .data
@@ -226,6 +252,7 @@ impl Manifest {
                 b.data.fingerprint.clone(),
             ),
             ("`data.views`", a.views.count.to_string(), b.views.count.to_string()),
+            ("`data.word_deletion` and `data.word_swap`", words(&a.texts), words(&b.texts)),
             ("`data.view_seed`", a.views.seed.to_string(), b.views.seed.to_string()),
             (
                 "`data.crop_padding`",

@@ -4,14 +4,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use faculty_data::{Dataset, ImageViews, SampleId, View};
+use faculty_data::{
+    Augmentation, DataError, Dataset, ImageViews, Normalisation, SampleId, View, ViewKind,
+    WordChanges,
+};
 use faculty_nets::MapShape;
 use serde::Serialize;
 
 use super::classifier::{classifier_hash, read_classifier};
 use super::collate::Collator;
 use super::kind::{FORMAT, Kind, WITHOUT_ORIGIN};
-use super::manifest::{DataEntry, Manifest, Samples, SamplesEntry, TeacherEntry, ViewsEntry};
+use super::manifest::{
+    DataEntry, Manifest, Samples, SamplesEntry, TeacherEntry, TextsEntry, ViewsEntry,
+};
 use super::shard::{Layout, Shard, ShardReader, find, of_another, shard_path};
 use super::source::CachedTeacher;
 use crate::error::{Result, TeacherError};
@@ -516,13 +521,24 @@ fn manifest(
     cache: &recipe::Cache,
     views: u32,
 ) -> Result<Manifest> {
-    let ImageViews { augmentation, normalisation } = data.views.images()?;
+    let (shape, augmentation, normalisation, texts) = match &data.views.kind {
+        ViewKind::Images(ImageViews { augmentation, normalisation }) => {
+            (dataset.shape()?, *augmentation, normalisation.clone(), None)
+        }
+        ViewKind::Texts(own) => {
+            let WordChanges { deletion, swap } = own.words;
+            let texts = TextsEntry { word_deletion: deletion, word_swap: swap };
+            let normalisation = Normalisation { mean: Vec::new(), std: Vec::new() };
+            ([0; 3], Augmentation::NONE, normalisation, Some(texts))
+        }
+        _ => return Err(TeacherError::Data(DataError::NotImages)),
+    };
     Ok(Manifest {
         format: FORMAT,
         data: DataEntry {
             fingerprint: dataset.fingerprint(),
             classes: dataset.classes().to_vec(),
-            shape: dataset.shape()?,
+            shape,
         },
         views: ViewsEntry {
             count: views,
@@ -530,7 +546,8 @@ fn manifest(
             crop_padding: augmentation.pad,
             flip: augmentation.flip,
         },
-        normalisation: normalisation.clone(),
+        normalisation,
+        texts,
         dtype: cache.dtype.name().to_owned(),
         samples: SamplesEntry {
             train: samples.train.len(),
