@@ -16,8 +16,8 @@ pub(crate) use self::data::DataOptions;
 use self::examples::{
     CACHE_EXAMPLES, COMPARE_EXAMPLES, COMPLETIONS_EXAMPLES, DATASETS_EXAMPLES, DEMO_EXAMPLES,
     DISTILL_EXAMPLES, EVALUATE_EXAMPLES, EXAMPLES, EXPLAIN_EXAMPLES, INIT_EXAMPLES, MAN_EXAMPLES,
-    METHODS_EXAMPLES, NETWORKS_EXAMPLES, REPORT_EXAMPLES, TEACHERS_EXAMPLES, TRAIN_EXAMPLES,
-    WATCH_EXAMPLES,
+    METHODS_EXAMPLES, NETWORKS_EXAMPLES, REPORT_EXAMPLES, TEACHERS_EXAMPLES, TFIDF_EXAMPLES,
+    TRAIN_EXAMPLES, WATCH_EXAMPLES,
 };
 use self::export::{BENCH_MODEL_EXAMPLES, EXPORT_EXAMPLES, PREDICT_EXAMPLES};
 pub(crate) use self::export::{BenchModelOptions, ExportOptions, PredictOptions};
@@ -50,6 +50,9 @@ pub(crate) enum Command {
     /// Measure the teachers of a recipe: quality, calibration, agreement, suspicious settings
     #[command(after_help = TEACHERS_EXAMPLES)]
     Teachers(TeachersOptions),
+    /// Train a linear classifier on words: the baseline of texts, and a teacher as a table of logits
+    #[command(after_help = TFIDF_EXAMPLES)]
+    Tfidf(TfidfOptions),
     /// Train a student with several methods on the same seeds and say which one helps
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareOptions),
@@ -173,6 +176,38 @@ pub(crate) struct RunOptions {
     /// Events and the result as JSON lines on stdout
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TfidfOptions {
+    /// The recipe whose data and splits are used; its data are texts
+    pub(crate) recipe: PathBuf,
+    /// Replace a value of the recipe; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    /// Where the table of logits is written, for `logits = "FILE"` of a teacher
+    #[arg(long, short, value_name = "FILE", default_value = "tfidf.safetensors")]
+    pub(crate) output: PathBuf,
+    /// Inverse of the pull of the weights towards 0
+    #[arg(long, value_name = "C", default_value_t = 10.0, value_parser = above_zero)]
+    pub(crate) c: f64,
+    /// Parts of the training split, each judged by a model of the others
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=100))]
+    pub(crate) folds: u32,
+    /// Count single words only, no pairs
+    #[arg(long)]
+    pub(crate) words_only: bool,
+    /// The result as JSON on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A number above 0.
+fn above_zero(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
+        _ => Err("a number above 0 is expected".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]

@@ -17,6 +17,7 @@ mod run_card;
 pub(crate) mod shell;
 mod sweep;
 pub(crate) mod teachers;
+pub(crate) mod tfidf;
 pub(crate) mod train;
 pub(crate) mod watch;
 

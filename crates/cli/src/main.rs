@@ -34,6 +34,7 @@ fn main() {
         Command::Init(options) => commands::init::run(options),
         Command::Train(options) => commands::train::run(options, commands::train::Kind::Train),
         Command::Distill(options) => commands::train::run(options, commands::train::Kind::Distill),
+        Command::Tfidf(options) => commands::tfidf::run(options),
         Command::Teachers(options) => commands::teachers::run(options),
         Command::Compare(options) => commands::compare::run(options),
         Command::Report(options) => commands::report::run(options),

@@ -80,6 +80,23 @@ impl LogitTable {
         Self::of(columns, path, files)
     }
 
+    /// Writes a table as `.safetensors`: logits `[ids, classes]` of different samples.
+    ///
+    /// # Errors
+    /// [`DataError::LogitTable`] if it cannot be written.
+    ///
+    /// # Panics
+    /// If there is not a row of `class_names` logits for each id.
+    pub fn write(
+        path: &Path,
+        ids: &[SampleId],
+        logits: &[f32],
+        class_names: &[String],
+    ) -> Result<(), DataError> {
+        assert_eq!(logits.len(), ids.len() * class_names.len(), "a row of logits for each id");
+        safetensors::write(path, ids, logits, class_names)
+    }
+
     /// Checks that the parts fit together.
     fn of(columns: Columns, path: &Path, files: Vec<PathBuf>) -> Result<Self, DataError> {
         let Columns { ids, classes, logits, class_names } = columns;

@@ -136,6 +136,14 @@ pub enum Error {
         /// The recipe key that mends it, with a value.
         fix: String,
     },
+    /// Too few samples for the folds of a linear model.
+    #[error("{folds} folds of {samples} training samples")]
+    Folds {
+        /// Asked for.
+        folds: usize,
+        /// There are.
+        samples: usize,
+    },
     /// A key that says nothing about this student.
     #[error("`{key}` has no effect here: {why}")]
     NoEffect {

@@ -33,6 +33,7 @@ pub mod schedule;
 mod settings;
 mod student;
 pub mod sweep;
+pub mod tfidf;
 mod train;
 
 pub use error::{Error, Result};

@@ -71,6 +71,15 @@ Examples:
 Ctrl-C (or SIGTERM) finishes the batch, writes a checkpoint and exits with 130; once more ends at
 once. See docs/reliability.md.";
 
+pub(super) const TFIDF_EXAMPLES: &str = "\
+Examples:
+  faculty tfidf recipe.toml
+  faculty tfidf recipe.toml --output tfidf.safetensors --folds 10
+  faculty tfidf recipe.toml --c 1 --words-only --json
+
+Logits of training samples come from models that have not seen them (folds). The table is a teacher:
+logits = \"tfidf.safetensors\".";
+
 pub(super) const TEACHERS_EXAMPLES: &str = "\
 Examples:
   faculty teachers recipe.toml

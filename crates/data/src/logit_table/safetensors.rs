@@ -1,12 +1,35 @@
 //! A table of logits in a safetensors file.
 
+use std::collections::HashMap;
 use std::path::Path;
+
+use faculty_files::write_atomically;
 
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::columns::{Columns, class_names, numbers, problem, read_bytes};
 use crate::{DataError, SampleId};
+
+/// Writes a table that [`read`] reads, whole or not at all.
+pub(super) fn write(
+    path: &Path,
+    ids: &[SampleId],
+    logits: &[f32],
+    class_names: &[String],
+) -> Result<(), DataError> {
+    let bytes: Vec<u8> = ids.iter().flat_map(|id| id.0.to_le_bytes()).collect();
+    let values: Vec<u8> = logits.iter().flat_map(|logit| logit.to_le_bytes()).collect();
+    let classes = logits.len() / ids.len().max(1);
+    let wrong = |error| problem(path, format!("it cannot be written: {error}"));
+    let ids = TensorView::new(Dtype::U64, vec![ids.len()], &bytes).map_err(wrong)?;
+    let logits = TensorView::new(Dtype::F32, vec![ids.shape()[0], classes], &values);
+    let names = serde_json::to_string(class_names).expect("names always serialise");
+    let metadata = HashMap::from([("class_names".to_owned(), names)]);
+    let tensors = [("ids", ids), ("logits", logits.map_err(wrong)?)];
+    let file = safetensors::serialize(tensors, Some(metadata)).map_err(wrong)?;
+    write_atomically(path, &file).map_err(|error| problem(path, error.to_string()))
+}
 
 pub(super) fn read(path: &Path) -> Result<Columns, DataError> {
     let bytes = read_bytes(path)?;

@@ -88,6 +88,9 @@ impl Error {
             }
             Self::FixedTeacher { fix, .. } => Some(fix.clone()),
             Self::Batches { fix, .. } => Some(format!("set `{fix}`")),
+            Self::Folds { .. } => {
+                Some("give at least 2 folds, and two samples for each".to_owned())
+            }
             Self::NoEffect { .. } => Some("remove it".to_owned()),
             Self::TextsOnCpu { .. } => Some("set `train.device = \"cpu\"`".to_owned()),
             Self::OtherFamily { found, .. } => {
