@@ -14,6 +14,8 @@ pub enum Shape {
     },
     /// `(1 + cos(π t)) / 2` over the run (after the warm-up).
     Cosine,
+    /// Straight down to 0 over the run (after the warm-up): BERT's fine-tuning.
+    Linear,
     /// Up to the base rate over the first 30 % of the run, then down to almost zero, both along a
     /// cosine (Smith, Topin 2018; PyTorch's defaults: start at 1/25, end at 1/250,000).
     OneCycle,
@@ -66,6 +68,7 @@ impl Schedule {
                 decay.powi(i32::try_from(drops).unwrap_or(i32::MAX))
             }
             Shape::Cosine => cosine(1.0, 0.0, progress),
+            Shape::Linear => 1.0 - progress,
             Shape::OneCycle => {
                 const RISE: f64 = 0.3;
                 const START: f64 = 1.0 / 25.0;
@@ -111,6 +114,15 @@ mod tests {
         close(s.rate(1, 0, 100), 0.1);
         close(s.rate(6, 0, 100), 0.05);
         assert!(s.rate(10, 99, 100) < 1e-5);
+    }
+
+    #[test]
+    fn linear_falls_evenly_behind_its_warm_up() {
+        let s = schedule(Shape::Linear, 2.0);
+        close(s.rate(1, 0, 100), 0.1 * 0.01 / 2.0);
+        close(s.rate(3, 0, 100), 0.1);
+        close(s.rate(7, 0, 100), 0.05);
+        close(s.rate(10, 99, 100), 0.1 * 0.01 / 8.0);
     }
 
     #[test]

@@ -61,6 +61,7 @@ impl Settings {
                 Shape::Step { milestones: train.milestones.clone(), decay: train.decay }
             }
             recipe::Schedule::Cosine => Shape::Cosine,
+            recipe::Schedule::Linear => Shape::Linear,
             recipe::Schedule::OneCycle => Shape::OneCycle,
         };
         Self {

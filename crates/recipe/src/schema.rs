@@ -273,7 +273,8 @@ section! {
         /// ε, added to the denominator (adamw).
         #[within(Range::above(0.0))]
         epsilon: f64 = 1e-8, "PyTorch";
-        /// Learning-rate schedule: `step`, `cosine`, `one-cycle` or `constant`.
+        /// Learning-rate schedule: `step`, `cosine`, `linear`, `one-cycle` or
+        /// `constant`.
         #[within(Range::Words(Schedule::NAMES))]
         schedule: Schedule = Schedule::Step, "CA-MKD paper";
         /// Epochs after which the learning rate is multiplied by `decay` (step).
@@ -484,6 +485,8 @@ words! {
         Step = "step",
         /// Half a cosine from the learning rate to 0.
         Cosine = "cosine",
+        /// A straight line from the learning rate to 0 (Devlin et al. 2019).
+        Linear = "linear",
         /// Up along a cosine, then down to almost 0 (Smith, Topin 2018).
         OneCycle = "one-cycle",
         /// Always the same.

@@ -57,7 +57,7 @@ fn every_key_is_explained_and_every_default_is_in_range() {
 
 #[test]
 fn names_of_enums_are_those_of_recipes() {
-    assert_eq!(Schedule::NAMES, ["step", "cosine", "one-cycle", "constant"]);
+    assert_eq!(Schedule::NAMES, ["step", "cosine", "linear", "one-cycle", "constant"]);
     assert_eq!(Schedule::OneCycle.name(), "one-cycle");
     let loaded = load(FULL, &["train.schedule=one-cycle", "train.optimizer=adamw"]).unwrap();
     assert_eq!(loaded.recipe.train.schedule, Schedule::OneCycle);

@@ -90,7 +90,7 @@ fn values_out_of_range() {
                 want: &[[
                     "`train.schedule` is `linear`, which is not known",
                     "recipes/x.toml:26, train.schedule",
-                    "give one of `step`, `cosine`, `one-cycle`, `constant`, or leave it out for the default (CA-MKD paper)",
+                    "give one of `step`, `cosine`, `linear`, `one-cycle`, `constant`, or leave it out for the default (CA-MKD paper)",
                 ]],
             },
             Case {
