@@ -136,6 +136,22 @@ pub enum Error {
         /// The recipe key that mends it, with a value.
         fix: String,
     },
+    /// Class weights that are not one a class.
+    #[error("`train.class_weights` has {given} weights, and the data has {classes} classes")]
+    ClassWeights {
+        /// Weights in the recipe.
+        given: usize,
+        /// Classes of the data.
+        classes: usize,
+    },
+    /// Settings of the task loss, and a method without one.
+    #[error("method `{method}` has no cross-entropy against the labels for `{key}` to act on")]
+    NoTaskLoss {
+        /// Name of the method.
+        method: &'static str,
+        /// The recipe key.
+        key: &'static str,
+    },
     /// A method that trains two students, one after the other, and a run without epochs for both.
     #[error(
         "method `{method}` trains a first student for {first} epochs and another one after it, and \

@@ -1,5 +1,6 @@
 //! Whether batches, student and teachers are such as a method needs.
 
+use faculty_contract::Setup;
 use faculty_learner::LearningTeacher;
 use faculty_nets::{Network, Tap};
 use faculty_recipe as recipe;
@@ -59,6 +60,22 @@ pub(crate) fn check_batches(
         return unfit(what, "train.drop_last = true".to_owned());
     }
     Ok(())
+}
+
+/// Whether the method has the cross-entropy against the labels that keys of the recipe are about.
+pub(crate) fn check_task_loss(
+    method: &'static str,
+    setup: &Setup,
+    train: &recipe::Train,
+) -> Result<()> {
+    let given = [
+        ("train.label_smoothing", train.label_smoothing > 0.0),
+        ("train.class_weights", train.class_weights.is_some()),
+    ];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((key, _)) if !setup.has_task_loss => Err(Error::NoTaskLoss { method, key }),
+        _ => Ok(()),
+    }
 }
 
 /// Whether student and teachers have what the method reads of them.

@@ -33,6 +33,7 @@ pub mod schedule;
 mod settings;
 mod student;
 pub mod sweep;
+mod task_loss;
 mod train;
 
 pub use error::{Error, Result};

@@ -10,7 +10,7 @@ use crate::changeable::unchangeable;
 use crate::checkpoint::Identity;
 use crate::compute::Compute;
 use crate::error::{Error, Result};
-use crate::fit::{check_batches, check_can_learn, check_parts, open_learning};
+use crate::fit::{check_batches, check_can_learn, check_parts, check_task_loss, open_learning};
 use crate::heads;
 use faculty_contract::{ClassSpace, Shapes, needs_of_run};
 use faculty_teachers::{
@@ -26,6 +26,7 @@ use crate::recipe::{self, Recipe};
 use crate::record::{RunCard, StudentResult, TeacherCard};
 use crate::settings::Settings;
 use crate::tap::Tap;
+use crate::task_loss::task_loss;
 use faculty_contract::TeacherProfile;
 
 mod costs;
@@ -102,6 +103,8 @@ impl CheckedRun {
             let (method, epochs) = (info.spec.name, recipe.train.epochs);
             return Err(Error::NoSecondTraining { method, first, epochs });
         }
+        check_task_loss(info.spec.name, &method.setup(), &recipe.train)?;
+        let task = task_loss(&recipe.train, &data.train, classes)?;
         let class_space = method.setup().class_space;
         let exam = match method.setup().exam_share {
             0.0 => None,
@@ -183,7 +186,7 @@ impl CheckedRun {
             kernels: faculty_kernels::isa::name().to_owned(),
             seed: recipe.seed,
             method: info.spec.name.to_owned(),
-            objective: objective::tidy(&method.objective(teachers.len())),
+            objective: objective::of_run(method.as_ref(), teachers.len(), &task, dataset.classes()),
             data: dataset.name().to_owned(),
             data_fingerprint: dataset.fingerprint(),
             classes: dataset.classes().to_vec(),
@@ -200,14 +203,15 @@ impl CheckedRun {
             changes: Vec::new(),
             seconds: 0.0,
         };
+        let mut settings = Settings { task, ..Settings::of(recipe, recipe_text) };
+        settings.schedule.restart_after = method.setup().restart_after;
         let batch_size = recipe.train.batch_size;
-        let mut learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute)
+        let learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute)
             .with_samples(TrainingSamples::of(&data.train));
+        let mut learner = settings.equip(learner);
         if let Some(exam) = exam {
             learner = learner.with_teachers(learning, Exam::new(&exam, &data.views)?);
         }
-        let mut settings = Settings::of(recipe, recipe_text);
-        settings.schedule.restart_after = learner.method().setup().restart_after;
         let memory = MemoryNeed::of(&learner, &settings, kept);
         memory.check(memory::available())?;
         Ok(Self { learner, teachers, data, settings, card, identity, allowed: None, memory })

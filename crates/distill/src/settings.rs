@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use faculty_contract::losses::TaskLoss;
 use faculty_data::{BatchLoader, LoaderConfig};
 use faculty_recipe::{self as recipe, Recipe};
 use faculty_teachers::RunData;
 
 use crate::error::Result;
+use crate::learner::Learner;
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::{Schedule, Shape};
 
@@ -35,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) checkpoint_after: Duration,
     /// Batches that may be left out.
     pub(crate) skip_bad_batches: usize,
+    /// Cross-entropy against the labels.
+    pub(crate) task: TaskLoss,
     /// The resolved recipe as text.
     pub(crate) recipe: String,
 }
@@ -83,8 +87,14 @@ impl Settings {
             checkpoint_after: Duration::try_from_secs_f64(60.0 * train.checkpoint_minutes)
                 .unwrap_or(Duration::MAX),
             skip_bad_batches: train.skip_bad_batches,
+            task: TaskLoss::default(),
             recipe: text,
         }
+    }
+
+    /// A learner that trains so.
+    pub(crate) fn equip(&self, learner: Learner) -> Learner {
+        learner.with_task_loss(self.task.clone())
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use burn::tensor::Device;
+use faculty_contract::losses::TaskLoss;
 use faculty_contract::{
     AfterStep, Method, Needs, Point, Shapes, TapShapes, TeacherTraits, TrainingSamples,
 };
@@ -38,6 +39,7 @@ pub struct Learner {
     pub(super) seed: u64,
     pub(super) classifiers: Vec<FrozenClassifier>,
     pub(super) device: Device,
+    pub(super) task: TaskLoss,
     pub(super) on_losses: Duration,
     /// Gradients of map terms, kept for the next step.
     pub(super) buffers: Vec<Vec<f32>>,
@@ -91,6 +93,7 @@ impl Learner {
             seed,
             classifiers,
             device,
+            task: TaskLoss::default(),
             on_losses,
             buffers,
         }
@@ -102,6 +105,13 @@ impl Learner {
     pub fn with_samples(mut self, samples: TrainingSamples) -> Self {
         self.memory = Memory::new(self.method.memory(&self.shapes, samples.len()), self.seed);
         self.samples = Arc::new(samples);
+        self
+    }
+
+    /// With this cross-entropy against the labels in the place of the plain one.
+    #[must_use]
+    pub fn with_task_loss(mut self, task: TaskLoss) -> Self {
+        self.task = task;
         self
     }
 

@@ -204,6 +204,7 @@ impl Learner {
             epoch: batch.epoch,
             draw: batch.draw,
             labels: labels(batch.labels, &self.device),
+            task: self.task.clone(),
             samples: Arc::clone(&self.samples),
             sample_numbers: if needs.sample_numbers { self.numbers(batch) } else { Vec::new() },
             memory: self.memory.read(),

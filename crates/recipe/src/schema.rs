@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::class_weights::ClassWeights;
 use super::classes::Classes;
 use super::heads::Heads;
 use super::method::Method;
@@ -273,6 +274,14 @@ section! {
         /// ε, added to the denominator (adamw).
         #[within(Range::above(0.0))]
         epsilon: f64 = 1e-8, "PyTorch";
+        /// Share of a label's probability that the task loss spreads evenly over all classes: label
+        /// smoothing of the method's cross-entropy against the labels, and of nothing else.
+        #[within(Range::below(0.0, 1.0))]
+        label_smoothing: f64 = 0.0, "CA-MKD paper: none";
+        /// How much each class counts in the task loss: a list in the order of the labels, each above
+        /// 0, or `balanced`, by how often the classes occur.
+        #[within(Range::above(0.0))]
+        class_weights: Option<ClassWeights> = None, "all classes count the same";
         /// Learning-rate schedule: `step`, `cosine`, `one-cycle` or `constant`.
         #[within(Range::Words(Schedule::NAMES))]
         schedule: Schedule = Schedule::Step, "CA-MKD paper";

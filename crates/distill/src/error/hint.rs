@@ -88,6 +88,13 @@ impl Error {
             }
             Self::FixedTeacher { fix, .. } => Some(fix.clone()),
             Self::Batches { fix, .. } => Some(format!("set `{fix}`")),
+            Self::ClassWeights { classes, .. } => Some(format!(
+                "give {classes} numbers in the order of the labels (`faculty datasets`), or \
+                 `\"balanced\"`"
+            )),
+            Self::NoTaskLoss { key, .. } => {
+                Some(format!("remove `{key}`, or choose another `method.name`"))
+            }
             Self::NoSecondTraining { first, .. } => Some(format!(
                 "set `train.epochs` above {first}, which counts both trainings, or lower \
                  `method.learn_epochs`"

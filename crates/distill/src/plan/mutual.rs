@@ -13,7 +13,7 @@ use crate::checkpoint::Identity;
 use crate::compute::Compute;
 use crate::error::Result;
 use crate::learner::{Learner, TeacherTraits};
-use crate::methods::{Dml, Method as _};
+use crate::methods::Dml;
 use crate::objective;
 use crate::recipe::{Plan, Recipe};
 use crate::record::RunCard;
@@ -53,7 +53,12 @@ impl Mutual {
         let members = networks.into_iter().map(|(name, network)| {
             let card = RunCard {
                 method: "dml".to_owned(),
-                objective: objective::tidy(&Dml.objective(plan.networks.len())),
+                objective: objective::of_run(
+                    &Dml,
+                    plan.networks.len(),
+                    &run.settings.task,
+                    dataset.classes(),
+                ),
                 student: network.name().to_owned(),
                 student_parameters: network.graph().parameter_count(),
                 student_notes: match name.as_str() {
@@ -64,6 +69,7 @@ impl Mutual {
             };
             let (batch_size, seed) = (recipe.train.batch_size, recipe.seed);
             let learner = Learner::new(network, Box::new(Dml), &traits, batch_size, seed, &compute);
+            let learner = run.settings.equip(learner);
             let peers = names.iter().filter(|other| **other != name).cloned().collect();
             let prefix = if name == STUDENT { String::new() } else { format!("{name}/") };
             Member::new(&name, learner, peers, card).with_prefix(prefix)

@@ -23,3 +23,4 @@ mod runs;
 mod sources;
 mod starts;
 mod sweeps;
+mod training_options;
