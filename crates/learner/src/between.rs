@@ -187,8 +187,8 @@ impl<'a> Sandbox<'a> for Between<'a> {
         for ((own, (_, state)), adjoint) in all {
             let rest = used.split_off(own.network.parameters().len());
             let used = std::mem::replace(&mut used, rest);
-            let is_trained = own.is_trained();
-            result.extend(adjoint.pull_back(is_trained, &self.optimizer, self.rate, state, &used));
+            let rule = own.rule();
+            result.extend(adjoint.pull_back(rule, &self.optimizer, self.rate, state, &used));
         }
         if factor < 1.0 {
             // The factor shrinks as the gradient grows.

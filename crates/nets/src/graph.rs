@@ -239,6 +239,16 @@ impl Graph {
         self.classifier
     }
 
+    /// Weight and bias of the linear layer that gives the output; none for a graph that ends
+    /// otherwise.
+    #[must_use]
+    pub fn output_layer(&self) -> Vec<ParameterId> {
+        match self.nodes.last() {
+            Some(node) if node.op.kind() == "Linear" => node.op.parameters(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Parameters in state-dict order; all are trained but [`Graph::frozen`].
     #[must_use]
     pub fn parameters(&self) -> &[ParameterSpec] {

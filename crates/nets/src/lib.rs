@@ -45,7 +45,7 @@ pub use networks::{
 };
 pub use onnx::OnnxOptions;
 pub use op::batch_norm::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM};
-pub use optimizer::{Adjoint, OptimizerConfig, OptimizerState};
+pub use optimizer::{Adjoint, OptimizerConfig, OptimizerState, ParameterRule, RuleConfig};
 pub use outputs::{FrozenClassifier, TeacherOutputs};
 pub use parameter::{BufferId, BufferSpec, Init, ParameterId, ParameterSpec, ValueId};
 pub use pattern::ActivationPattern;
