@@ -9,6 +9,7 @@
 
 pub mod ablation;
 pub mod bench_model;
+mod best_by;
 pub mod cache;
 mod changeable;
 pub mod checkpoint;
@@ -53,7 +54,7 @@ pub mod compute {
 
 /// Optimisers, as [`faculty_nets`] has them.
 pub mod optimizer {
-    pub use faculty_nets::{Adjoint, OptimizerConfig, OptimizerState};
+    pub use faculty_nets::{Adjoint, OptimizerConfig, OptimizerState, ParameterRule, RuleConfig};
 }
 
 /// Places in a network, as [`faculty_nets`] names them.

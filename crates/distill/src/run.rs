@@ -10,7 +10,9 @@ use crate::changeable::unchangeable;
 use crate::checkpoint::Identity;
 use crate::compute::Compute;
 use crate::error::{Error, Result};
-use crate::fit::{check_batches, check_can_learn, check_parts, check_task_loss, open_learning};
+use crate::fit::{
+    check_batches, check_can_learn, check_parts, check_task_loss, check_updates, open_learning,
+};
 use crate::heads;
 use faculty_contract::{ClassSpace, Shapes, needs_of_run};
 use faculty_teachers::{
@@ -32,6 +34,7 @@ use faculty_contract::TeacherProfile;
 mod costs;
 mod inspect;
 mod memory;
+mod notes;
 mod ranking;
 mod untrained;
 
@@ -178,6 +181,8 @@ impl CheckedRun {
             }
         }
         let recipe_text = recipe.to_toml()?;
+        let mut settings = Settings { task, ..Settings::of(recipe, recipe_text) };
+        settings.schedule.restart_after = method.setup().restart_after;
         let identity = Identity::of(recipe, &cards, dataset.fingerprint())?;
         let nothing = StudentResult { epoch: 0, validation: None, test: None };
         let card = RunCard {
@@ -186,7 +191,12 @@ impl CheckedRun {
             kernels: faculty_kernels::isa::name().to_owned(),
             seed: recipe.seed,
             method: info.spec.name.to_owned(),
-            objective: objective::of_run(method.as_ref(), teachers.len(), &task, dataset.classes()),
+            objective: objective::of_run(
+                method.as_ref(),
+                teachers.len(),
+                &settings.task,
+                dataset.classes(),
+            ),
             data: dataset.name().to_owned(),
             data_fingerprint: dataset.fingerprint(),
             classes: dataset.classes().to_vec(),
@@ -195,20 +205,21 @@ impl CheckedRun {
             student: student.name().to_owned(),
             student_parameters: student.graph().parameter_count(),
             student_notes,
+            training_notes: notes::training_notes(&settings, &whole),
             teachers: cards,
             ensemble: report.as_ref().map(|report| report.ensemble),
             diversity: report.and_then(|report| report.diversity),
             last: nothing,
             best: nothing,
+            early_stop: None,
             changes: Vec::new(),
             seconds: 0.0,
         };
-        let mut settings = Settings { task, ..Settings::of(recipe, recipe_text) };
-        settings.schedule.restart_after = method.setup().restart_after;
         let batch_size = recipe.train.batch_size;
         let learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute)
             .with_samples(TrainingSamples::of(&data.train));
         let mut learner = settings.equip(learner);
+        check_updates(info.spec.name, &learner, &settings)?;
         if let Some(exam) = exam {
             learner = learner.with_teachers(learning, Exam::new(&exam, &data.views)?);
         }

@@ -1,5 +1,6 @@
 //! The sections of a recipe and their keys. A new key is added here and nowhere else.
 
+use std::ops::Bound;
 use std::path::PathBuf;
 
 use super::class_weights::ClassWeights;
@@ -254,6 +255,10 @@ section! {
         /// Samples in one step.
         #[within(Range::between(1.0, 1e6))]
         batch_size: usize = 64, "CA-MKD paper";
+        /// Batches whose mean gradient makes one update: `n` batches of `batch_size` samples for
+        /// batches that would not fit into memory.
+        #[within(Range::between(1.0, 1e6))]
+        accumulate: usize = 1, "CA-MKD paper: an update after each batch";
         /// `sgd` or `adamw`.
         #[within(Range::Words(Optimizer::NAMES))]
         optimizer: Optimizer = Optimizer::Sgd, "CA-MKD paper";
@@ -268,6 +273,9 @@ section! {
         /// Weight decay.
         #[within(Range::at_least(0.0))]
         weight_decay: f64 = 5e-4, "CA-MKD paper";
+        /// What has no weight decay: `none` of the parameters, or `norms-and-biases`, those of one axis.
+        #[within(Range::Words(WeightDecayExempt::NAMES))]
+        weight_decay_exempt: WeightDecayExempt = WeightDecayExempt::None, "CA-MKD paper";
         /// Decay rates of the running mean and square of the gradient, β1 and β2 (adamw).
         #[within(Range::below(0.0, 1.0))]
         betas: [f64; 2] = [0.9, 0.999], "PyTorch";
@@ -294,6 +302,10 @@ section! {
         /// First epochs in which the learning rate rises from 0; may be a fraction.
         #[within(Range::at_least(0.0))]
         warmup_epochs: f64 = 0.0, "CA-MKD paper";
+        /// Which samples an epoch is made of: `shuffled` takes each once, `balanced` as many of each
+        /// class, those of rare classes several times; the number of samples stays the same.
+        #[within(Range::Words(Sampling::NAMES))]
+        sampling: Sampling = Sampling::Shuffled, "CA-MKD paper";
         /// Leave out the last batch of an epoch if it is not full.
         drop_last: bool = true, "CA-MKD paper";
         /// Clip the global gradient norm to this value.
@@ -307,6 +319,17 @@ section! {
         /// Threads to work on; the result does not depend on it.
         #[within(Range::between(1.0, 4096.0))]
         threads: Option<usize> = None, "all cores";
+        /// Decay of a moving average of the student's weights, which is then measured and delivered in
+        /// their place: `0.999`.
+        #[within(Range::Numbers(Bound::Excluded(0.0), Bound::Excluded(1.0)))]
+        ema: Option<f64> = None, "no average";
+        /// What the best epoch is chosen by on the validation split: `top1`, `balanced-accuracy`,
+        /// `macro-f1` or `nll`.
+        #[within(Range::Words(BestBy::NAMES))]
+        best_by: BestBy = BestBy::Top1, "CA-MKD paper";
+        /// Stop when `best_by` has not improved for this many epochs; needs a validation split.
+        #[within(COUNT)]
+        early_stopping: Option<usize> = None, "all epochs";
         /// Measure on the validation split after every this many epochs, and after the last.
         #[within(COUNT)]
         evaluate_every: usize = 1, "faculty's choice";
@@ -469,6 +492,44 @@ words! {
         Sgd = "sgd",
         /// Adam with decoupled weight decay (Loshchilov, Hutter, ICLR 2019).
         AdamW = "adamw",
+    }
+}
+
+words! {
+    /// `train.weight_decay_exempt`: which parameters have no weight decay.
+    pub enum WeightDecayExempt {
+        /// All have it.
+        #[default]
+        None = "none",
+        /// Scales and shifts of norms, and biases: parameters of one axis.
+        NormsAndBiases = "norms-and-biases",
+    }
+}
+
+words! {
+    /// `train.sampling`: which samples an epoch is made of.
+    pub enum Sampling {
+        /// Each once, in random order.
+        #[default]
+        Shuffled = "shuffled",
+        /// As many of each class, in random order: of rare classes some several times, of frequent
+        /// ones not all.
+        Balanced = "balanced",
+    }
+}
+
+words! {
+    /// `train.best_by`: what epochs are compared by on the validation split.
+    pub enum BestBy {
+        /// Accuracy.
+        #[default]
+        Top1 = "top1",
+        /// Mean over the classes of the share of their samples that is right.
+        BalancedAccuracy = "balanced-accuracy",
+        /// Mean over the classes of their F1.
+        MacroF1 = "macro-f1",
+        /// Negative log-likelihood; the lowest is the best.
+        Nll = "nll",
     }
 }
 
