@@ -133,6 +133,7 @@ impl<'a> Sandbox<'a> for Between<'a> {
         let gradient = logits.grad(&loss.backward()).map(values);
         let by_value = gradient.map(|gradient| (output, gradient));
         student.run.backward(&student.network, by_value, false);
+        student.clear_frozen_gradients();
         (value, student.run.gradients().to_vec())
     }
 

@@ -69,6 +69,13 @@ impl Trained {
         if self.off_tape.is_empty() { self.run.gradients_mut() } else { &mut self.off_tape }
     }
 
+    /// Clears the gradients of frozen parameters, so that they count in no norm.
+    pub(super) fn clear_frozen_gradients(&mut self) {
+        for id in self.network.graph().frozen() {
+            self.run.gradients_mut()[id.index()].fill(0.0);
+        }
+    }
+
     /// Sets what an update does with each parameter.
     pub(super) fn set_rules(&mut self, config: &RuleConfig) {
         self.rules = config.rules(self.network.graph()).into();

@@ -92,6 +92,10 @@ impl Network {
         &self.graph
     }
 
+    pub(crate) fn set_graph(&mut self, graph: Arc<Graph>) {
+        self.graph = graph;
+    }
+
     /// Number of classes: the length of the output.
     #[must_use]
     pub fn classes(&self) -> usize {
