@@ -136,6 +136,24 @@ pub enum Error {
         /// The recipe key that mends it, with a value.
         fix: String,
     },
+    /// Something to freeze that is no part of the network.
+    #[error("`student.freeze` names `{prefix}`, and network `{network}` has no such part")]
+    NothingFrozen {
+        /// As given.
+        prefix: String,
+        /// The student's network.
+        network: String,
+        /// The nearest part that there is.
+        near: Option<String>,
+        /// Its largest parts.
+        parts: Vec<String>,
+    },
+    /// A student that has nothing to learn with.
+    #[error("`student.freeze` names all of network `{network}`: nothing is left to train")]
+    AllFrozen {
+        /// The student's network.
+        network: String,
+    },
     /// Class weights that are not one a class.
     #[error("`train.class_weights` has {given} weights, and the data has {classes} classes")]
     ClassWeights {

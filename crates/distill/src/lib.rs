@@ -33,6 +33,7 @@ pub mod schedule;
 
 mod settings;
 mod student;
+mod student_start;
 pub mod sweep;
 mod task_loss;
 mod train;

@@ -2,8 +2,7 @@
 //! that begins does not fail for a reason that could have been known.
 
 use faculty_data::{Dataset, Format, OnBadImage, OnDuplicateText, ReadOptions};
-use faculty_nets::weights::WeightFile;
-use faculty_nets::{MapShape, Network};
+use faculty_nets::MapShape;
 
 use crate::cache;
 use crate::changeable::unchangeable;
@@ -27,6 +26,7 @@ use crate::preflight::{Report, TeacherReport};
 use crate::recipe::{self, Recipe};
 use crate::record::{RunCard, StudentResult, TeacherCard};
 use crate::settings::Settings;
+use crate::student_start;
 use crate::tap::Tap;
 use crate::task_loss::task_loss;
 use faculty_contract::TeacherProfile;
@@ -90,13 +90,7 @@ impl CheckedRun {
         let mut method = methods::build(&recipe.method)?;
 
         let spec = &recipe.student;
-        let (student, student_notes) = match &spec.weights {
-            None => (Network::new(&spec.network, input, classes, recipe.seed)?, Vec::new()),
-            Some(path) => {
-                let mut file = WeightFile::open(path, spec.weights_key.as_deref())?;
-                Network::from_file(&spec.network, input, Some(classes), &mut file)?
-            }
-        };
+        let (student, mut student_notes) = student_start::open(spec, input, classes, recipe.seed)?;
 
         let whole = needs_of_run(method.as_ref(), recipe.train.epochs);
         check_batches(info.spec.name, &whole, &recipe.train)?;
@@ -169,7 +163,8 @@ impl CheckedRun {
         }
 
         let traits = traits_at(&teachers, &whole.teacher_taps);
-        let student = method.student(student, &traits, recipe.seed)?;
+        let mut student = method.student(student, &traits, recipe.seed)?;
+        student_notes.extend(student_start::freeze(&mut student, &spec.freeze)?);
         let shapes = Shapes::of(&student, &traits, recipe.train.batch_size);
         methods::check_combination(&recipe.method, &shapes, recipe.train.epochs)?;
         method.fit_to(&shapes);
@@ -183,6 +178,7 @@ impl CheckedRun {
         let recipe_text = recipe.to_toml()?;
         let mut settings = Settings { task, ..Settings::of(recipe, recipe_text) };
         settings.schedule.restart_after = method.setup().restart_after;
+        student_notes.extend(notes::student_note(&settings));
         let identity = Identity::of(recipe, &cards, dataset.fingerprint())?;
         let nothing = StudentResult { epoch: 0, validation: None, test: None };
         let card = RunCard {

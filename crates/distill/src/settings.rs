@@ -107,7 +107,7 @@ impl Settings {
             rules: RuleConfig {
                 exempt_norms_and_biases: train.weight_decay_exempt
                     == WeightDecayExempt::NormsAndBiases,
-                ..RuleConfig::default()
+                classifier_rate_factor: recipe.student.classifier_learning_rate_factor as f32,
             },
             task: TaskLoss::default(),
             recipe: text,

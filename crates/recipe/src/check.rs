@@ -338,6 +338,13 @@ pub(super) fn warnings(recipe: &Recipe, methods: &[MethodSpec], warnings: &mut P
         }
     }
     unused_keys(train, warnings);
+    if !recipe.student.freeze.is_empty() && recipe.student.weights.is_none() {
+        warnings.add(
+            "student.freeze",
+            "`student.freeze` holds weights that were drawn at random".to_owned(),
+            "add `weights = …` to `[student]`, or remove `freeze`".to_owned(),
+        );
+    }
     plan::warnings(recipe, warnings);
     let late = train.milestones.iter().filter(|&&milestone| milestone >= train.epochs).count();
     if train.schedule == Schedule::Step && late > 0 {

@@ -154,8 +154,9 @@ section! {
     pub struct Student {
         /// Name of the network, one of `faculty networks`.
         network: String;
-        /// Weights to start from: `.safetensors`, `.pth` or `.pt`; of a text encoder a folder as
-        /// `save_pretrained` writes it.
+        /// Weights of this network to start from: `.safetensors`, `.pth`, `.pt` or a run's folder; of a
+        /// text encoder a folder as `save_pretrained` writes it. A classifier for other classes
+        /// starts anew; a first convolution for other channels is adapted.
         weights: Option<PathBuf> = None, "initialised at random";
         /// Which set of weights of a file that holds several: the keys that lead to it, with dots
         /// between them (`state_dict_ema`, `teacher`).
@@ -186,6 +187,12 @@ section! {
         /// Most tokens of a text; longer ones are cut.
         #[within(Range::between(4.0, 1048576.0))]
         max_tokens: usize = 128, "faculty's choice";
+        /// Parts that training leaves as they are, by the first keys of their state-dict names:
+        /// `["conv1", "layer1"]`. Their batch norms keep the running statistics.
+        freeze: Vec<String> = Vec::new(), "everything is trained";
+        /// Learning rate of the classifier, the last linear layer, as a factor of the others'.
+        #[within(Range::above(0.0))]
+        classifier_learning_rate_factor: f64 = 1.0, "CA-MKD paper";
     }
 }
 

@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::methods;
 use crate::recipe::{self, CacheDtype, CacheMaps, Recipe, default_milestones};
 use crate::record::TeacherCard;
+use crate::student_start::weight_file;
 
 /// What a run is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +51,7 @@ impl Identity {
         }
         Ok(Self {
             data,
-            student_weights: weights.map(file_hash).transpose()?,
+            student_weights: weights.map(|path| file_hash(&weight_file(path))).transpose()?,
             teachers: of_teachers,
             recipe: comparable(recipe)?,
         })

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Error;
+use super::{Error, quoted};
 use faculty_learner::LearnerError;
 use faculty_methods::MethodError;
 use faculty_records::run::Change;
@@ -88,6 +88,15 @@ impl Error {
             }
             Self::FixedTeacher { fix, .. } => Some(fix.clone()),
             Self::Batches { fix, .. } => Some(format!("set `{fix}`")),
+            Self::NothingFrozen { near, parts, .. } => {
+                let near = near.as_ref().map_or_else(String::new, |near| {
+                    format!("did you mean `{near}`? ")
+                });
+                Some(format!("{near}its parts are {}, and those below them", quoted(parts)))
+            }
+            Self::AllFrozen { .. } => {
+                Some("leave the classifier out of `student.freeze` at least".to_owned())
+            }
             Self::ClassWeights { classes, .. } => Some(format!(
                 "give {classes} numbers in the order of the labels (`faculty datasets`), or \
                  `\"balanced\"`"

@@ -5,6 +5,12 @@ use faculty_recipe::{BestBy, Sampling};
 
 use crate::settings::Settings;
 
+/// Of the student itself, in a plan not of its peers.
+pub(super) fn student_note(settings: &Settings) -> Option<String> {
+    let factor = settings.rules.classifier_rate_factor;
+    (factor != 1.0).then(|| format!("the classifier's learning rate is {factor} times the others'"))
+}
+
 /// Of a method with these needs.
 pub(super) fn training_notes(settings: &Settings, needs: &Needs) -> Vec<String> {
     let Settings { batch_size, accumulate, .. } = settings;

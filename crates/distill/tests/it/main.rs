@@ -18,6 +18,7 @@ mod onnx_limits;
 mod onnx_operators;
 mod other_classes;
 mod plans;
+mod pretrained;
 mod resume;
 mod runs;
 mod sources;

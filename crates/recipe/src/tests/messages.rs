@@ -98,7 +98,8 @@ fn unknown_keys() {
                 want: &[[
                     "unknown key `a\\nb` in `[student]`",
                     "recipes/x.toml:9, student.a\\nb",
-                    "known here: `network`, `weights`, `weights_key`",
+                    "known here: `network`, `weights`, `weights_key`, `freeze`, \
+                     `classifier_learning_rate_factor`",
                 ]],
             },
             Case {
