@@ -382,3 +382,18 @@ fn a_checkpoint_from_before_these_keys_is_resumed() {
     assert!(student(&out) == student(&whole));
     assert!(Checkpoint::read(&path).is_ok());
 }
+
+#[test]
+fn the_memory_estimate_counts_sums_of_gradients_and_the_average() {
+    let folder = tempfile::tempdir().unwrap();
+    let need = |sets: &[&str]| {
+        let run = CheckedRun::new(&recipe(folder.path(), "ce", 0, sets), &dataset()).unwrap();
+        (run.memory().parameters, run.memory().batch, run.card().student_parameters as u64)
+    };
+    let (plain, batch, count) = need(&[]);
+    // Live, and as arrays and bytes of a checkpoint.
+    assert_eq!(need(&["train.accumulate=4"]), (plain + 12 * count, batch, count));
+    assert_eq!(need(&["train.ema=0.9"]), (plain + 12 * count, batch, count));
+    // An update from 32 samples in batches of 8 takes the values of 8.
+    assert!(4 * need(&["train.accumulate=4", "train.batch_size=8"]).1 <= batch + 4);
+}
