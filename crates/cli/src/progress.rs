@@ -141,6 +141,15 @@ impl Progress {
                 print_json(&json!({"event": "warning", "run": self.bar.label(), "text": text}));
             }
             Event::Warning(text) => self.bar.line(&format!("warning: {text}")),
+            Event::StoppedEarly(stop) if self.json => {
+                print_json(
+                    &json!({"event": "stopped_early", "run": self.bar.label(), "stop": stop}),
+                );
+            }
+            Event::StoppedEarly(stop) => {
+                let text = format!("{}: {}", self.bar.label(), stop.sentence());
+                self.bar.line(&text);
+            }
             Event::Batch { .. } if self.json => {}
             Event::Batch { epoch, batch, batches, loss, images_per_second } => {
                 let done = (epoch - self.first_epoch) as f64 + *batch as f64 / *batches as f64;

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use faculty_distill::metrics::Quality;
 use faculty_escape as escape;
 
 use crate::terminal;
@@ -163,6 +164,14 @@ fn broken(text: &str, width: usize) -> Vec<String> {
 /// Percent with two digits.
 pub(crate) fn percent(value: f64) -> String {
     format!("{value:.2} %")
+}
+
+/// `, balanced …, macro-F1 …`, as far as they were measured.
+pub(crate) fn class_means(quality: &Quality) -> String {
+    let known = |name: &str, own: Option<f64>| {
+        own.map_or_else(String::new, |own| format!(", {name} {}", percent(own)))
+    };
+    known("balanced", quality.balanced_accuracy) + &known("macro-F1", quality.macro_f1)
 }
 
 /// Whether top-5 says something: of five classes everything is among the first five.

@@ -7,6 +7,9 @@ use burn::tensor::{Int, TensorData};
 use faculty_kernels::softmax_kl::{SoftmaxKl, softmax_kl};
 
 pub mod maps;
+mod task;
+
+pub use task::TaskLoss;
 
 /// Cross-entropy at temperature 1, `-log σ(z)[y]`.
 ///

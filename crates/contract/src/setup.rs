@@ -24,6 +24,9 @@ pub struct Setup {
     /// Whether teacher weights depend on the teachers' maps. If not, they can be looked at on
     /// samples of which only the logits are known.
     pub weights_read_maps: bool,
+    /// Whether its loss has [`Step::task_loss`](crate::Step::task_loss), on which label smoothing and
+    /// class weights act.
+    pub has_task_loss: bool,
 }
 
 impl Default for Setup {
@@ -36,6 +39,7 @@ impl Default for Setup {
             needs_profiles: false,
             class_space: ClassSpace::Dataset,
             weights_read_maps: true,
+            has_task_loss: true,
         }
     }
 }

@@ -8,6 +8,7 @@ use faculty_data::{Input, SampleId};
 use faculty_nets::TeacherOutputs;
 
 use crate::facts::TrainingSamples;
+use crate::losses::TaskLoss;
 
 /// One teacher's frozen classifier: weight `[classes, channels]`, bias `[classes]`.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct Step {
     pub draw: u64,
     /// `[batch]`, in `0..classes`.
     pub labels: Tensor<1, Int>,
+    /// What [`Step::task_loss`] is.
+    pub task: TaskLoss,
     /// All training samples by number.
     pub samples: Arc<TrainingSamples>,
     /// The batch's among them, `[batch]`; empty unless [`Needs::sample_numbers`](crate::Needs::sample_numbers).
@@ -64,6 +67,7 @@ impl Step {
             epoch: 1,
             draw: 0,
             labels,
+            task: TaskLoss::default(),
             samples: Arc::default(),
             sample_numbers: Vec::new(),
             memory: Vec::new(),
@@ -77,6 +81,14 @@ impl Step {
             teacher_maps: Vec::new(),
             teacher_classifiers: Vec::new(),
         }
+    }
+
+    /// The student's cross-entropy against the labels, `[1]`, with the label smoothing and class
+    /// weights of the recipe: what a method's task term is. Other uses of the labels, as a weighting
+    /// of teachers, read them as they are.
+    #[must_use]
+    pub fn task_loss(&self) -> Tensor<1> {
+        self.task.mean(&self.student_logits, &self.labels)
     }
 
     /// Teacher logits of a method that asked for them.

@@ -1,5 +1,6 @@
 //! Some of shared samples, with labels of their own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::samples::{Collate, Samples, ViewSettings};
@@ -181,6 +182,36 @@ impl Split {
         keyed.into_iter().map(|(_, position)| position).collect()
     }
 
+    /// [`Split::len`] positions in the random order of one epoch, as many of each class that occurs
+    /// (of some one more where that does not come out even): of a class with fewer samples each comes
+    /// several times, of one with more not all come. Which ones, and in which order, depends on
+    /// (seed, epoch, id) alone, as in [`Split::epoch_order`]. Classes are those of the labels here.
+    ///
+    /// Cost: `O(len * log len)`.
+    #[must_use]
+    pub fn balanced_order(&self, seed: u64, epoch: u64) -> Vec<usize> {
+        let mut classes: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        // In the epoch's order, so that it is another part of a large class in every epoch.
+        for position in self.epoch_order(seed, epoch) {
+            classes.entry(self.label(position)).or_default().push(position);
+        }
+        let count = classes.len().max(1);
+        let (even, more) = (self.len() / count, self.len() % count);
+        // Whose turn it is to have one more changes from epoch to epoch.
+        let first = (epoch % count as u64) as usize;
+        let mut keyed = Vec::with_capacity(self.len());
+        for (number, samples) in classes.into_values().enumerate() {
+            let extra = usize::from((number + count - first) % count < more);
+            for place in 0..even + extra {
+                let (position, turn) = (samples[place % samples.len()], place / samples.len());
+                let id = self.id(position).0;
+                keyed.push((draw(Purpose::Order, seed, epoch, id, 1 + turn as u64), position));
+            }
+        }
+        keyed.sort_unstable();
+        keyed.into_iter().map(|(_, position)| position).collect()
+    }
+
     pub(crate) fn check_positions(&self, positions: &[usize]) -> Result<(), DataError> {
         match positions.iter().find(|&&position| position >= self.len()) {
             None => Ok(()),
@@ -240,6 +271,51 @@ pub(crate) mod tests {
             counts[order.iter().position(|&position| position == 0).unwrap()] += 1;
         }
         assert!(counts.iter().all(|count| (850..1150).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_balanced_order_has_as_many_of_each_class_and_depends_on_ids_alone() {
+        // 90 samples of class 0, 9 of class 1, 3 of class 2.
+        let label = |index: usize| u32::from(index >= 90) + u32::from(index >= 99);
+        let set = numbered(102);
+        let part = Split::whole(Arc::new(set.clone())).with_labels((0..102).map(label).collect());
+        let part = part.unwrap();
+        let other = Split::whole(Arc::new(reversed(&set)))
+            .with_labels((0..102).rev().map(label).collect())
+            .unwrap();
+        let mut seen = [0; 102];
+        for epoch in 1..=30 {
+            let order = part.balanced_order(5, epoch);
+            assert_eq!(order.len(), part.len());
+            let mut counts = [0; 102];
+            order.iter().for_each(|&position| counts[position] += 1);
+            let of_class = |class| -> Vec<usize> {
+                (0..102).filter(|&i| label(i) == class).map(|i| counts[i]).collect()
+            };
+            for class in 0..3 {
+                assert_eq!(of_class(class).iter().sum::<usize>(), 34, "class {class}");
+            }
+            // Of the rare ones each as often as the others, up to one.
+            assert!(of_class(1).iter().all(|count| (3..=4).contains(count)));
+            assert!(of_class(2).iter().all(|count| (11..=12).contains(count)));
+            assert!(of_class(0).iter().all(|count| *count <= 1));
+            seen.iter_mut().zip(counts).for_each(|(seen, count)| *seen += count);
+            assert_eq!(ids_in(&part, &order), ids_in(&other, &other.balanced_order(5, epoch)));
+            assert_ne!(order, part.balanced_order(6, epoch));
+        }
+        // 34 of 90 an epoch: in 30 epochs every one has its turn.
+        assert!(seen.iter().all(|&count| count > 0), "{seen:?}");
+        // What does not come out even goes around: 10 samples, 3 classes.
+        let small = Split::whole(Arc::new(numbered(10)));
+        let small = small.with_labels((0..10).map(|i| i % 3).collect()).unwrap();
+        let mut counts = [0; 3];
+        for epoch in 0..3 {
+            let order = small.balanced_order(1, epoch);
+            order.iter().for_each(|&position| counts[small.label(position) as usize] += 1);
+        }
+        assert_eq!(counts, [10; 3]);
+        let none = small.select(&[]).unwrap();
+        assert!(none.balanced_order(1, 1).is_empty());
     }
 
     #[test]

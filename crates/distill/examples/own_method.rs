@@ -18,7 +18,7 @@ use faculty_data::{
 use faculty_distill::compute::Compute;
 use faculty_distill::evaluate::network_quality;
 use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
-use faculty_distill::losses::{mean_cross_entropy, weighted_kl};
+use faculty_distill::losses::weighted_kl;
 use faculty_distill::methods::{Loss, Method, Needs, Step, TeacherWeights, Term};
 use faculty_distill::optimizer::OptimizerConfig;
 use faculty_nets::{MapShape, Network};
@@ -51,11 +51,10 @@ impl Method for OnlyRight {
     fn loss(&self, step: &Step) -> Loss {
         let teachers = step.teacher_logits.as_ref().expect("`needs` asks for them");
         let weights = Self::weights(teachers, &step.labels);
-        let task = mean_cross_entropy(&step.student_logits, &step.labels);
         let kd = weighted_kl(teachers, &step.student_logits, &weights, self.temperature);
         Loss {
             terms: vec![
-                Term { name: "task", weight: 1.0, value: task },
+                Term { name: "task", weight: 1.0, value: step.task_loss() },
                 Term { name: "kd", weight: 1.0, value: kd },
             ],
             teacher_weights: vec![TeacherWeights { level: "kd", weights }],

@@ -19,7 +19,7 @@ use burn::Tensor;
 use burn::tensor::Int;
 use faculty_data::{DataError, Dataset, Format, FormatReader, ImageSet, ReadOptions};
 use faculty_distill::comparison::{CheckedComparison, Comparison, ComparisonPlan, SIGNIFICANCE};
-use faculty_distill::losses::{mean_cross_entropy, weighted_kl};
+use faculty_distill::losses::weighted_kl;
 use faculty_distill::methods::{
     self, Loss, Method, MethodInfo, Needs, Setup, Status, Step, TeacherWeights, Term,
 };
@@ -68,11 +68,10 @@ impl Method for OnlyRight {
     fn loss(&self, step: &Step) -> Loss {
         let teachers = step.given_logits();
         let weights = right(teachers, &step.labels);
-        let task = mean_cross_entropy(&step.student_logits, &step.labels);
         let kd = weighted_kl(teachers, &step.student_logits, &weights, self.temperature);
         Loss {
             terms: vec![
-                Term { name: "task", weight: 1.0, value: task },
+                Term { name: "task", weight: 1.0, value: step.task_loss() },
                 Term { name: "kd", weight: 1.0, value: kd },
             ],
             teacher_weights: vec![TeacherWeights { level: "kd", weights }],

@@ -208,7 +208,15 @@ mod tests {
     use super::*;
 
     fn run(seed: u64, top1: f64) -> AblationRun {
-        let quality = Quality { top1, top5: 100.0, nll: 1.0, ece: 0.1, samples: 400 };
+        let quality = Quality {
+            top1,
+            top5: 100.0,
+            nll: 1.0,
+            ece: 0.1,
+            balanced_accuracy: Some(top1),
+            macro_f1: Some(top1),
+            samples: 400,
+        };
         let test = Some(Quality { top1: 1.0, ..quality });
         AblationRun { seed, validation: Some(quality), test }
     }

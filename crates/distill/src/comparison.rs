@@ -546,6 +546,7 @@ fn is_incompatible(error: &Error) -> bool {
             | Error::Batches { .. }
             | Error::Method(_)
             | Error::FixedTeacher { .. }
+            | Error::NoTaskLoss { .. }
             | Error::NeedsValidation { .. }
             | Error::NoPlaceForHeads { .. }
             | Error::NoClassCost { .. }

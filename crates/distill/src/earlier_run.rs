@@ -34,7 +34,9 @@ pub(crate) fn find_run(folder: &RunFolder, identity: &Identity, epochs: usize) -
     };
     check_same_run(folder.path(), &progress.identity, identity, None)?;
     Ok(match card {
-        Some(card) if progress.epoch == epochs => Found::Finished(Box::new(card)),
+        Some(card) if progress.epoch == epochs || card.early_stop.is_some() => {
+            Found::Finished(Box::new(card))
+        }
         _ => Found::Split,
     })
 }

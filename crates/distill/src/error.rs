@@ -190,6 +190,40 @@ pub enum Error {
         /// Of the weights.
         own: usize,
     },
+    /// Something to freeze that is no part of the network.
+    #[error("`student.freeze` names `{prefix}`, and network `{network}` has no such part")]
+    NothingFrozen {
+        /// As given.
+        prefix: String,
+        /// The student's network.
+        network: String,
+        /// The nearest part that there is.
+        near: Option<String>,
+        /// Its largest parts.
+        parts: Vec<String>,
+    },
+    /// A student that has nothing to learn with.
+    #[error("`student.freeze` names all of network `{network}`: nothing is left to train")]
+    AllFrozen {
+        /// The student's network.
+        network: String,
+    },
+    /// Class weights that are not one a class.
+    #[error("`train.class_weights` has {given} weights, and the data has {classes} classes")]
+    ClassWeights {
+        /// Weights in the recipe.
+        given: usize,
+        /// Classes of the data.
+        classes: usize,
+    },
+    /// Settings of the task loss, and a method without one.
+    #[error("method `{method}` has no cross-entropy against the labels for `{key}` to act on")]
+    NoTaskLoss {
+        /// Name of the method.
+        method: &'static str,
+        /// The recipe key.
+        key: &'static str,
+    },
     /// A method that trains two students, one after the other, and a run without epochs for both.
     #[error(
         "method `{method}` trains a first student for {first} epochs and another one after it, and \

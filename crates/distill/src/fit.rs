@@ -1,6 +1,7 @@
 //! Whether batches, student and teachers are such as a method needs.
 
-use faculty_learner::LearningTeacher;
+use faculty_contract::Setup;
+use faculty_learner::{Learner, LearningTeacher};
 use faculty_nets::{Network, Tap};
 use faculty_recipe as recipe;
 use faculty_records::run::TeacherCard;
@@ -8,6 +9,7 @@ use faculty_teachers::{RunData, Teacher, learnable_network};
 
 use crate::error::{Error, Result};
 use crate::methods::Needs;
+use crate::settings::Settings;
 
 /// Whether the teachers are of a kind that a method can train.
 pub(crate) fn check_can_learn(method: &'static str, recipe: &recipe::Recipe) -> Result<()> {
@@ -59,6 +61,35 @@ pub(crate) fn check_batches(
         return unfit(what, "train.drop_last = true".to_owned());
     }
     Ok(())
+}
+
+/// Whether the method can do with one update from several batches.
+pub(crate) fn check_updates(
+    method: &'static str,
+    learner: &Learner,
+    settings: &Settings,
+) -> Result<()> {
+    if settings.accumulate == 1 || learner.between().is_none() {
+        return Ok(());
+    }
+    let what = "an update after each batch, since it then tries steps on that batch".to_owned();
+    Err(Error::Batches { method, what, fix: "train.accumulate = 1".to_owned() })
+}
+
+/// Whether the method has the cross-entropy against the labels that keys of the recipe are about.
+pub(crate) fn check_task_loss(
+    method: &'static str,
+    setup: &Setup,
+    train: &recipe::Train,
+) -> Result<()> {
+    let given = [
+        ("train.label_smoothing", train.label_smoothing > 0.0),
+        ("train.class_weights", train.class_weights.is_some()),
+    ];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((key, _)) if !setup.has_task_loss => Err(Error::NoTaskLoss { method, key }),
+        _ => Ok(()),
+    }
 }
 
 /// Whether student and teachers have what the method reads of them.

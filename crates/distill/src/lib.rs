@@ -9,11 +9,13 @@
 
 pub mod ablation;
 pub mod bench_model;
+mod best_by;
 pub mod cache;
 mod changeable;
 pub mod checkpoint;
 pub mod comparison;
 mod earlier_run;
+mod encoder_start;
 mod error;
 pub mod evaluate;
 pub mod export;
@@ -32,7 +34,9 @@ pub mod schedule;
 
 mod settings;
 mod student;
+mod student_start;
 pub mod sweep;
+mod task_loss;
 pub mod tfidf;
 mod train;
 
@@ -53,7 +57,7 @@ pub mod compute {
 
 /// Optimisers, as [`faculty_nets`] has them.
 pub mod optimizer {
-    pub use faculty_nets::{Adjoint, OptimizerConfig, OptimizerState};
+    pub use faculty_nets::{Adjoint, OptimizerConfig, OptimizerState, ParameterRule, RuleConfig};
 }
 
 /// Places in a network, as [`faculty_nets`] names them.

@@ -1,5 +1,24 @@
 //! The objective line of a run, with its numbers as one would write them.
 
+use faculty_contract::Method;
+use faculty_contract::losses::TaskLoss;
+
+use crate::task_loss;
+
+/// The line of a run with so many teachers; `classes` are the classes' names.
+pub(crate) fn of_run(
+    method: &dyn Method,
+    teachers: usize,
+    task: &TaskLoss,
+    classes: &[String],
+) -> String {
+    let line = tidy(&method.objective(teachers));
+    match task_loss::described(task, classes) {
+        Some(task) => format!("{line}; {task}"),
+        None => line,
+    }
+}
+
 /// Digits of a number that say something; the others are rounding, as in `1 - 0.9`.
 const DIGITS: usize = 6;
 

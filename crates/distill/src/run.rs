@@ -10,7 +10,9 @@ use crate::changeable::unchangeable;
 use crate::checkpoint::Identity;
 use crate::compute::Compute;
 use crate::error::{Error, Result};
-use crate::fit::{check_batches, check_can_learn, check_parts, open_learning};
+use crate::fit::{
+    check_batches, check_can_learn, check_parts, check_task_loss, check_updates, open_learning,
+};
 use crate::heads;
 use faculty_contract::{ClassSpace, Shapes, needs_of_run};
 use faculty_teachers::{
@@ -25,21 +27,22 @@ use crate::preflight::{Report, TeacherReport};
 use crate::recipe::{self, Recipe};
 use crate::record::{RunCard, StudentResult, TeacherCard};
 use crate::settings::Settings;
+use crate::student_start;
 use crate::tap::Tap;
+use crate::task_loss::task_loss;
 use faculty_contract::TeacherProfile;
 
 mod costs;
 mod inspect;
 mod memory;
+mod notes;
 mod ranking;
-mod student_network;
 mod untrained;
 
 pub(crate) use costs::class_costs;
 pub use inspect::inspect_teachers;
 pub use memory::MemoryNeed;
 pub use ranking::{Ranked, Ranking, rank_teachers};
-use student_network::student_network;
 pub(crate) use untrained::check_untrained;
 
 /// A run with nothing left to go wrong but the training itself: the only thing that can train.
@@ -85,7 +88,7 @@ impl CheckedRun {
         let info = methods::known(&recipe.method.name)?;
         let mut method = methods::build(&recipe.method)?;
 
-        let (student, student_notes) = student_network(recipe, &data, classes)?;
+        let (student, mut student_notes) = student_start::open(recipe, &data, classes)?;
 
         let whole = needs_of_run(method.as_ref(), recipe.train.epochs);
         check_batches(info.spec.name, &whole, &recipe.train)?;
@@ -95,6 +98,8 @@ impl CheckedRun {
             let (method, epochs) = (info.spec.name, recipe.train.epochs);
             return Err(Error::NoSecondTraining { method, first, epochs });
         }
+        check_task_loss(info.spec.name, &method.setup(), &recipe.train)?;
+        let task = task_loss(&recipe.train, &data.train, classes)?;
         let class_space = method.setup().class_space;
         let exam = match method.setup().exam_share {
             0.0 => None,
@@ -156,7 +161,8 @@ impl CheckedRun {
         }
 
         let traits = traits_at(&teachers, &whole.teacher_taps);
-        let student = method.student(student, &traits, recipe.seed)?;
+        let mut student = method.student(student, &traits, recipe.seed)?;
+        student_notes.extend(student_start::freeze(&mut student, &recipe.student.freeze)?);
         let shapes = Shapes::of(&student, &traits, recipe.train.batch_size);
         methods::check_combination(&recipe.method, &shapes, recipe.train.epochs)?;
         method.fit_to(&shapes);
@@ -172,6 +178,9 @@ impl CheckedRun {
             _ => Normalisation { mean: Vec::new(), std: Vec::new() },
         };
         let recipe_text = recipe.to_toml()?;
+        let mut settings = Settings { task, ..Settings::of(recipe, recipe_text) };
+        settings.schedule.restart_after = method.setup().restart_after;
+        student_notes.extend(notes::student_note(&settings));
         let identity = Identity::of(recipe, &cards, dataset.fingerprint())?;
         let nothing = StudentResult { epoch: 0, validation: None, test: None };
         let card = RunCard {
@@ -180,7 +189,12 @@ impl CheckedRun {
             kernels: faculty_kernels::isa::name().to_owned(),
             seed: recipe.seed,
             method: info.spec.name.to_owned(),
-            objective: objective::tidy(&method.objective(teachers.len())),
+            objective: objective::of_run(
+                method.as_ref(),
+                teachers.len(),
+                &settings.task,
+                dataset.classes(),
+            ),
             data: dataset.name().to_owned(),
             data_fingerprint: dataset.fingerprint(),
             classes: dataset.classes().to_vec(),
@@ -190,22 +204,24 @@ impl CheckedRun {
             student: student.name().to_owned(),
             student_parameters: student.graph().parameter_count(),
             student_notes,
+            training_notes: notes::training_notes(&settings, &whole),
             teachers: cards,
             ensemble: report.as_ref().map(|report| report.ensemble),
             diversity: report.and_then(|report| report.diversity),
             last: nothing,
             best: nothing,
+            early_stop: None,
             changes: Vec::new(),
             seconds: 0.0,
         };
         let batch_size = recipe.train.batch_size;
-        let mut learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute)
+        let learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute)
             .with_samples(TrainingSamples::of(&data.train));
+        let mut learner = settings.equip(learner);
+        check_updates(info.spec.name, &learner, &settings)?;
         if let Some(exam) = exam {
             learner = learner.with_teachers(learning, Exam::new(&exam, &data.views)?);
         }
-        let mut settings = Settings::of(recipe, recipe_text);
-        settings.schedule.restart_after = learner.method().setup().restart_after;
         let memory = MemoryNeed::of(&learner, &settings, kept);
         memory.check(memory::available())?;
         Ok(Self { learner, teachers, data, settings, card, identity, allowed: None, memory })

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use faculty_contract::losses::TaskLoss;
 use faculty_data::{BatchLoader, LoaderConfig};
-use faculty_recipe::{self as recipe, Recipe};
+use faculty_recipe::{self as recipe, BestBy, Recipe, Sampling, WeightDecayExempt};
 use faculty_teachers::RunData;
 
 use crate::error::Result;
-use crate::optimizer::OptimizerConfig;
+use crate::learner::Learner;
+use crate::optimizer::{OptimizerConfig, RuleConfig};
 use crate::schedule::{Schedule, Shape};
 
 /// How the run trains.
@@ -35,6 +37,20 @@ pub(crate) struct Settings {
     pub(crate) checkpoint_after: Duration,
     /// Batches that may be left out.
     pub(crate) skip_bad_batches: usize,
+    /// Batches of one update.
+    pub(crate) accumulate: usize,
+    /// Decay of the average of the student's weights.
+    pub(crate) ema: Option<f64>,
+    /// What epochs are compared by.
+    pub(crate) best_by: BestBy,
+    /// Epochs without an improvement after which a run stops.
+    pub(crate) patience: Option<usize>,
+    /// Which samples an epoch is made of.
+    pub(crate) sampling: Sampling,
+    /// What makes some parameters other than the rest.
+    pub(crate) rules: RuleConfig,
+    /// Cross-entropy against the labels.
+    pub(crate) task: TaskLoss,
     /// The resolved recipe as text.
     pub(crate) recipe: String,
 }
@@ -84,7 +100,27 @@ impl Settings {
             checkpoint_after: Duration::try_from_secs_f64(60.0 * train.checkpoint_minutes)
                 .unwrap_or(Duration::MAX),
             skip_bad_batches: train.skip_bad_batches,
+            accumulate: train.accumulate,
+            ema: train.ema,
+            best_by: train.best_by,
+            patience: train.early_stopping,
+            sampling: train.sampling,
+            rules: RuleConfig {
+                exempt_norms_and_biases: train.weight_decay_exempt
+                    == WeightDecayExempt::NormsAndBiases,
+                classifier_rate_factor: recipe.student.classifier_learning_rate_factor as f32,
+            },
+            task: TaskLoss::default(),
             recipe: text,
+        }
+    }
+
+    /// A learner that trains so.
+    pub(crate) fn equip(&self, learner: Learner) -> Learner {
+        let learner = learner.with_task_loss(self.task.clone()).with_rules(&self.rules);
+        match self.ema {
+            Some(decay) => learner.with_average(decay),
+            None => learner,
         }
     }
 }
@@ -102,7 +138,10 @@ pub(crate) fn epoch_batches(
     let view = settings.views.map_or(view, |views| view % views.max(1));
     let config = LoaderConfig::training(settings.batch_size, data.views.clone(), view)
         .with_drop_last(settings.drop_last);
-    let order = data.train.epoch_order(settings.seed, epoch as u64);
+    let order = match settings.sampling {
+        Sampling::Shuffled => data.train.epoch_order(settings.seed, epoch as u64),
+        Sampling::Balanced => data.train.balanced_order(settings.seed, epoch as u64),
+    };
     let left = order[done.min(order.len())..].to_vec();
     Ok(BatchLoader::new(&data.train, left, config)?)
 }

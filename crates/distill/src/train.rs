@@ -58,8 +58,8 @@ pub fn train(
 /// Final test numbers of the last and of the best epoch; the best student is the result.
 fn finish(mut cohort: Cohort<'_>) -> Result<RunCard> {
     let student = cohort.deliver(0)?;
-    let Cohort { members, teachers, data, settings, folder, .. } = &mut cohort;
-    let (epochs, batch_size) = (settings.schedule.epochs, settings.batch_size);
+    let Cohort { members, teachers, data, settings, folder, progress, .. } = &mut cohort;
+    let (epochs, batch_size) = (progress.epoch, settings.batch_size);
     let learner = &members[0].learner;
     let subject = ReportInputs { learner, teachers, data, student: &student, epochs, batch_size };
     folder.write_report(&report_data::collect(subject)?)?;

@@ -133,6 +133,7 @@ impl<'a> Sandbox<'a> for Between<'a> {
         let gradient = logits.grad(&loss.backward()).map(values);
         let by_value = gradient.map(|gradient| (output, gradient));
         student.run.backward(&student.network, by_value, false);
+        student.clear_frozen_gradients();
         (value, student.run.gradients().to_vec())
     }
 
@@ -187,8 +188,8 @@ impl<'a> Sandbox<'a> for Between<'a> {
         for ((own, (_, state)), adjoint) in all {
             let rest = used.split_off(own.network.parameters().len());
             let used = std::mem::replace(&mut used, rest);
-            let is_trained = own.is_trained();
-            result.extend(adjoint.pull_back(is_trained, &self.optimizer, self.rate, state, &used));
+            let rule = own.rule();
+            result.extend(adjoint.pull_back(rule, &self.optimizer, self.rate, state, &used));
         }
         if factor < 1.0 {
             // The factor shrinks as the gradient grows.

@@ -1,20 +1,21 @@
-//! The student with whatever is trained beside it: how it is made, what a checkpoint holds of it, and
-//! its update.
+//! The student with whatever is trained beside it: how it is made, and what a checkpoint holds of it.
 
 use faculty_data::Input;
 use std::sync::Arc;
 use std::time::Duration;
 
 use burn::tensor::Device;
+use faculty_contract::losses::TaskLoss;
 use faculty_contract::{
-    AfterStep, Method, Needs, Point, Shapes, TapShapes, TeacherTraits, TrainingSamples,
+    AfterStep, Method, Point, Shapes, TapShapes, TeacherTraits, TrainingSamples,
 };
 use faculty_kernels::in_pool;
 use faculty_nets::weights::StateDict;
-use faculty_nets::{FrozenClassifier, Graph, Network, OptimizerConfig, Tap, TeacherOutputs};
+use faculty_nets::{FrozenClassifier, Graph, Network, RuleConfig, Tap, TeacherOutputs};
 
+use super::average::WeightAverage;
 use super::memory::Memory;
-use super::trained::{clip_factor, norm};
+use super::update::takes_part;
 use super::{Compute, Exam, LearningTeacher, Trained};
 
 /// The student with whatever is trained beside it.
@@ -38,6 +39,11 @@ pub struct Learner {
     pub(super) seed: u64,
     pub(super) classifiers: Vec<FrozenClassifier>,
     pub(super) device: Device,
+    pub(super) task: TaskLoss,
+    /// Of the student's weights, if that is what counts.
+    pub(super) average: Option<WeightAverage>,
+    /// Samples whose gradients wait for their update.
+    pub(super) waiting: usize,
     pub(super) on_losses: Duration,
     /// Gradients of map terms, kept for the next step.
     pub(super) buffers: Vec<Vec<f32>>,
@@ -91,6 +97,9 @@ impl Learner {
             seed,
             classifiers,
             device,
+            task: TaskLoss::default(),
+            average: None,
+            waiting: 0,
             on_losses,
             buffers,
         }
@@ -102,6 +111,56 @@ impl Learner {
     pub fn with_samples(mut self, samples: TrainingSamples) -> Self {
         self.memory = Memory::new(self.method.memory(&self.shapes, samples.len()), self.seed);
         self.samples = Arc::new(samples);
+        self
+    }
+
+    /// With this cross-entropy against the labels in the place of the plain one.
+    #[must_use]
+    pub fn with_task_loss(mut self, task: TaskLoss) -> Self {
+        self.task = task;
+        self
+    }
+
+    /// With a moving average of the student's weights beside it, of this decay, above 0 and below 1:
+    /// from then on it is [`Learner::evaluated`].
+    #[must_use]
+    pub fn with_average(mut self, decay: f64) -> Self {
+        self.average = Some(WeightAverage::new(decay, &self.student.network));
+        self
+    }
+
+    /// The network that is measured and delivered: the average of the student's weights if there is
+    /// one, else the student.
+    #[must_use]
+    pub fn evaluated(&self) -> &Network {
+        self.average.as_ref().map_or(&self.student.network, |average| &average.network)
+    }
+
+    /// The same, to set what its training leaves open.
+    pub fn evaluated_mut(&mut self) -> &mut Network {
+        self.average.as_mut().map_or(&mut self.student.network, |average| &mut average.network)
+    }
+
+    /// The average of the student's weights, for checkpoints.
+    #[must_use]
+    pub fn average(&self) -> Option<&Network> {
+        self.average.as_ref().map(|average| &average.network)
+    }
+
+    /// The same, for loading a checkpoint.
+    pub fn average_mut(&mut self) -> Option<&mut Network> {
+        self.average.as_mut().map(|average| &mut average.network)
+    }
+
+    /// With these rules for what an update does with each parameter; the factor of the classifier's
+    /// learning rate is the student's alone.
+    #[must_use]
+    pub fn with_rules(mut self, config: &RuleConfig) -> Self {
+        for (name, trained) in self.trained_mut() {
+            let classifier_rate_factor =
+                if name == "student" { config.classifier_rate_factor } else { 1.0 };
+            trained.set_rules(&RuleConfig { classifier_rate_factor, ..*config });
+        }
         self
     }
 
@@ -209,6 +268,9 @@ impl Learner {
     pub fn restart(&mut self) {
         if let Some(initial) = &self.initial {
             self.student.begin(initial.clone());
+            if let Some(average) = &mut self.average {
+                average.network.clone_from(initial);
+            }
         }
         let connectors = connectors(self.method.as_ref(), &self.shapes, self.seed);
         for ((_, own), (_, network)) in self.connectors.iter_mut().zip(connectors) {
@@ -241,51 +303,6 @@ impl Learner {
             })
         })
     }
-
-    /// Updates everything that the last [`Learner::gradients`] reached, at learning rate `rate`;
-    /// `clip` scales the gradients of all trained parts to that joint norm first.
-    pub fn update(&mut self, config: &OptimizerConfig, rate: f32, clip: Option<f64>, epoch: usize) {
-        let kept = self.between.as_ref().is_some_and(|between| between.reads_earlier());
-        self.earlier = kept.then(|| self.point(epoch));
-        in_pool(|| self.take_step(config, rate, clip, epoch));
-        self.memory.commit();
-    }
-
-    /// The update alone.
-    pub(super) fn take_step(
-        &mut self,
-        config: &OptimizerConfig,
-        rate: f32,
-        clip: Option<f64>,
-        epoch: usize,
-    ) {
-        let mut all: Vec<&mut Trained> = self.stepped_mut(epoch).collect();
-        let gradients = all.iter().flat_map(|trained| trained.gradients());
-        let factor = clip.map_or(1.0, |limit| clip_factor(limit, norm(gradients)));
-        if factor < 1.0 {
-            let gradients = all.iter_mut().flat_map(|trained| trained.gradients_mut());
-            gradients.flatten().for_each(|g| *g *= factor as f32);
-        }
-        for trained in all {
-            let is_trained = trained.is_trained();
-            let Trained { network, run, optimizer, off_tape, .. } = trained;
-            let gradients = if off_tape.is_empty() { run.gradients() } else { off_tape };
-            optimizer.update_where(is_trained, config, rate, network.parameters_mut(), gradients);
-        }
-    }
-
-    /// Where student and connectors are now.
-    pub(super) fn point(&mut self, epoch: usize) -> Point {
-        let all = self.stepped_mut(epoch);
-        Point(all.map(|own| (own.network.clone(), own.optimizer.clone())).collect())
-    }
-
-    /// What a step of this epoch moves.
-    pub(super) fn stepped_mut(&mut self, epoch: usize) -> impl Iterator<Item = &mut Trained> {
-        let needs = self.method.needs(epoch);
-        let all = self.trained_mut().filter(move |(name, _)| takes_part(&needs, name));
-        all.map(|(_, trained)| trained)
-    }
 }
 
 /// What `method` trains on the student's maps, before its first step.
@@ -300,15 +317,4 @@ fn connectors(
         let seed = seed.wrapping_add(1 + k as u64);
         (connector.tap, Network::from_graph(&format!("connector {k}"), connector.graph, seed))
     })
-}
-
-/// Whether this part of the learner is trained in an epoch with these needs.
-fn takes_part(needs: &Needs, name: &str) -> bool {
-    match name {
-        "student" => true,
-        "method" => needs.trained_parts && !needs.frozen_parameters,
-        // Between steps, by an optimiser of their own.
-        teacher if teacher.starts_with("teacher.") => false,
-        _ => needs.trained_parts,
-    }
 }

@@ -1,6 +1,8 @@
 //! One gradient step in one place: student and connectors forward, the method's loss, gradients
 //! back, update.
 
+mod accumulated;
+mod average;
 mod between;
 mod compute;
 mod error;
@@ -11,6 +13,7 @@ mod step;
 mod tape;
 mod teachers;
 mod trained;
+mod update;
 mod weights;
 
 pub use between::Between;

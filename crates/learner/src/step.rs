@@ -204,6 +204,7 @@ impl Learner {
             epoch: batch.epoch,
             draw: batch.draw,
             labels: labels(batch.labels, &self.device),
+            task: self.task.clone(),
             samples: Arc::clone(&self.samples),
             sample_numbers: if needs.sample_numbers { self.numbers(batch) } else { Vec::new() },
             memory: self.memory.read(),
@@ -264,10 +265,7 @@ impl Learner {
                 all.map(|(values, own)| own.unwrap_or_else(|| vec![0.0; values.len()])).collect();
         }
         self.student.run.backward(&self.student.network, by_value, false);
-        for id in graph.frozen() {
-            // So that they count in no norm.
-            self.student.run.gradients_mut()[id.index()].fill(0.0);
-        }
+        self.student.clear_frozen_gradients();
     }
 }
 

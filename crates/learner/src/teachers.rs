@@ -5,7 +5,8 @@ use faculty_nets::{Network, Run, TrainingRun};
 use faculty_random::{Purpose, below, draw};
 
 use super::Trained;
-use faculty_nets::{OptimizerConfig, OptimizerState, TeacherInput, TeacherOutputs};
+use super::accumulated::Accumulated;
+use faculty_nets::{OptimizerConfig, OptimizerState, RuleConfig, TeacherInput, TeacherOutputs};
 
 use crate::error::Result;
 
@@ -25,10 +26,12 @@ impl LearningTeacher {
     #[must_use]
     pub fn new(network: Network, input: TeacherInput) -> Self {
         let trained = Trained {
+            rules: RuleConfig::default().rules(network.graph()).into(),
             network,
             optimizer: OptimizerState::default(),
             own_optimizer: Some(OPTIMIZER),
             run: Run::Kernels(TrainingRun::with_frozen_statistics()),
+            accumulated: Accumulated::default(),
             off_tape: Vec::new(),
         };
         Self { trained, input }

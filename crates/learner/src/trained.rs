@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use faculty_nets::{Network, OptimizerConfig, OptimizerState, Run};
+use faculty_nets::{Network, OptimizerConfig, OptimizerState, ParameterRule, RuleConfig, Run};
 
 use super::Compute;
+use super::accumulated::Accumulated;
 
 /// A network in training with its optimiser's memory.
 #[derive(Debug)]
@@ -15,7 +16,10 @@ pub struct Trained {
     pub optimizer: OptimizerState,
     /// Its optimiser, if that is not the run's.
     pub own_optimizer: Option<OptimizerConfig>,
+    pub(super) rules: Arc<[ParameterRule]>,
     pub(super) run: Run,
+    /// Gradients of batches whose update is still to come.
+    pub(super) accumulated: Accumulated,
     /// Gradients that came off the tape, for values that no graph computes with.
     pub(super) off_tape: Vec<Vec<f32>>,
 }
@@ -25,7 +29,16 @@ impl Trained {
     #[must_use]
     pub fn new(network: Network, device: &Compute) -> Self {
         let (optimizer, run) = (OptimizerState::default(), device.run());
-        Self { network, optimizer, own_optimizer: None, run, off_tape: Vec::new() }
+        let rules = RuleConfig::default().rules(network.graph()).into();
+        Self {
+            network,
+            optimizer,
+            own_optimizer: None,
+            rules,
+            run,
+            accumulated: Accumulated::default(),
+            off_tape: Vec::new(),
+        }
     }
 
     /// Begins anew with this network, of the same graph.
@@ -39,15 +52,39 @@ impl Trained {
         if self.off_tape.is_empty() { self.run.gradients() } else { &self.off_tape }
     }
 
-    /// The same, to change them before an update.
+    /// Sums of gradients that wait for their update, each times its batch's samples, one a parameter;
+    /// for checkpoints.
+    #[must_use]
+    pub fn accumulated(&self) -> &[Vec<f32>] {
+        &self.accumulated.sums
+    }
+
+    /// Takes [`Trained::accumulated`] back.
+    pub fn set_accumulated(&mut self, sums: Vec<Vec<f32>>) {
+        self.accumulated.sums = sums;
+    }
+
+    /// The last gradients, to change them before an update.
     pub(super) fn gradients_mut(&mut self) -> &mut [Vec<f32>] {
         if self.off_tape.is_empty() { self.run.gradients_mut() } else { &mut self.off_tape }
     }
 
-    /// Whether training moves the parameter at a place.
-    pub(super) fn is_trained(&self) -> impl Fn(usize) -> bool + use<> {
-        let graph = Arc::clone(self.network.graph());
-        move |index| !graph.frozen().iter().any(|id| id.index() == index)
+    /// Clears the gradients of frozen parameters, so that they count in no norm.
+    pub(super) fn clear_frozen_gradients(&mut self) {
+        for id in self.network.graph().frozen() {
+            self.run.gradients_mut()[id.index()].fill(0.0);
+        }
+    }
+
+    /// Sets what an update does with each parameter.
+    pub(super) fn set_rules(&mut self, config: &RuleConfig) {
+        self.rules = config.rules(self.network.graph()).into();
+    }
+
+    /// What an update does with the parameter at a place.
+    pub(super) fn rule(&self) -> impl Fn(usize) -> ParameterRule + use<> {
+        let rules = Arc::clone(&self.rules);
+        move |index| rules[index]
     }
 }
 

@@ -239,6 +239,23 @@ impl Graph {
         self.classifier
     }
 
+    /// Weight of the convolution that reads the input, if one does.
+    #[must_use]
+    pub fn first_convolution(&self) -> Option<ParameterId> {
+        let reads = |node: &&Node| node.op.kind() == "Conv2d" && node.inputs.contains(&ValueId(0));
+        self.nodes.iter().find(reads)?.op.parameters().first().copied()
+    }
+
+    /// Weight and bias of the linear layer that gives the output; none for a graph that ends
+    /// otherwise.
+    #[must_use]
+    pub fn output_layer(&self) -> Vec<ParameterId> {
+        match self.nodes.last() {
+            Some(node) if node.op.kind() == "Linear" => node.op.parameters(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Parameters in state-dict order; all are trained but [`Graph::frozen`].
     #[must_use]
     pub fn parameters(&self) -> &[ParameterSpec] {

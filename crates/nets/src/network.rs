@@ -92,6 +92,10 @@ impl Network {
         &self.graph
     }
 
+    pub(crate) fn set_graph(&mut self, graph: Arc<Graph>) {
+        self.graph = graph;
+    }
+
     /// Number of classes: the length of the output.
     #[must_use]
     pub fn classes(&self) -> usize {
@@ -135,11 +139,8 @@ impl Network {
     /// otherwise, as none of the table does.
     #[must_use]
     pub fn output_bias_mut(&mut self) -> Option<&mut [f32]> {
-        let op = &self.graph.nodes.last()?.op;
-        match (op.kind(), op.parameters()[..].last()) {
-            ("Linear", Some(bias)) => Some(&mut self.parameters[bias.0]),
-            _ => None,
-        }
+        let bias = *self.graph.output_layer().last()?;
+        Some(&mut self.parameters[bias.0])
     }
 
     /// This network as far as `value`, and a linear layer on that map, flattened: a classifier in

@@ -188,6 +188,8 @@ pub(crate) struct BurnStep<'a> {
     pub(crate) parameters: &'a [Tensor<1>],
     /// All running statistics of the network.
     pub(crate) buffers: &'a mut [Vec<f32>],
+    /// Whether batch norm takes the running statistics, and leaves them.
+    pub(crate) frozen_statistics: bool,
     pub(crate) pattern: ActivationPattern,
     /// What the recorded pass decided: 1 where ReLU passed, or positions of maxima in their planes.
     pub(crate) decided: &'a mut Option<Tensor<4, Int>>,

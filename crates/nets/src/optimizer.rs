@@ -1,11 +1,14 @@
 //! SGD and AdamW with PyTorch's semantics, over plain slices.
 //!
 //! State is kept per group (a network) in the order of its parameters, so a checkpoint can name it
-//! by parameter. Weight decay applies to every parameter, as in the papers' training scripts.
+//! by parameter. Weight decay applies to every parameter, as in the papers' training scripts, unless
+//! its [`ParameterRule`] says otherwise.
 
 mod adjoint;
+mod rule;
 
 pub use adjoint::Adjoint;
+pub use rule::{ParameterRule, RuleConfig};
 
 /// Which optimiser, with its constants.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,17 +65,17 @@ impl OptimizerState {
         parameters: &mut [Vec<f32>],
         gradients: &[Vec<f32>],
     ) {
-        self.update_where(|_| true, config, rate, parameters, gradients);
+        self.update_by(|_| ParameterRule::default(), config, rate, parameters, gradients);
     }
 
-    /// The same for the parameters at the places that `trained` says yes to; the others and their
+    /// The same with a rule for the parameter at each place; those that are not trained and their
     /// state stay as they are.
     ///
     /// # Panics
     /// When the shapes differ from those of the first call.
-    pub fn update_where(
+    pub fn update_by(
         &mut self,
-        trained: impl Fn(usize) -> bool,
+        rule: impl Fn(usize) -> ParameterRule,
         config: &OptimizerConfig,
         rate: f32,
         parameters: &mut [Vec<f32>],
@@ -85,10 +88,17 @@ impl OptimizerState {
         }
         self.steps += 1;
         let all = parameters.iter_mut().zip(gradients).enumerate();
-        for (index, (w, g)) in all.filter(|(index, _)| trained(*index)) {
+        for (index, (w, g)) in all {
             assert_eq!(w.len(), g.len(), "gradient of parameter {index}");
+            let ParameterRule { trained, rate_factor, decays } = rule(index);
+            if !trained {
+                continue;
+            }
+            let rate = rate * rate_factor;
+            let decay = |weight_decay: f32| if decays { weight_decay } else { 0.0 };
             match *config {
                 OptimizerConfig::Sgd { momentum, nesterov, weight_decay } => {
+                    let weight_decay = decay(weight_decay);
                     // With zeros as the first velocity, `μ·0 + g` is PyTorch's first `v = g`.
                     let velocity = &mut self.slots[0][index];
                     for ((w, &g), v) in w.iter_mut().zip(g).zip(velocity) {
@@ -98,6 +108,7 @@ impl OptimizerState {
                     }
                 }
                 OptimizerConfig::AdamW { betas: [beta1, beta2], epsilon, weight_decay } => {
+                    let weight_decay = decay(weight_decay);
                     let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
                     let correction1 = 1.0 - f64::from(beta1).powi(steps);
                     let correction2 = (1.0 - f64::from(beta2).powi(steps)).sqrt();
@@ -157,6 +168,44 @@ mod tests {
         // First step by hand: g = 0.6, v = 0.6, w = 1 - 0.1 (0.6 + 0.54) = 0.886.
         let nesterov = run(sgd(true));
         assert!((nesterov[0] - 0.886).abs() < 1e-6, "{nesterov:?}");
+    }
+
+    #[test]
+    fn a_rule_scales_the_rate_and_leaves_out_the_decay_of_its_parameter_alone() {
+        let sgd = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.1 };
+        let adam = OptimizerConfig::AdamW { betas: [0.9, 0.99], epsilon: 1e-8, weight_decay: 0.1 };
+        for config in [sgd, adam] {
+            let without = match config {
+                OptimizerConfig::Sgd { momentum, nesterov, .. } => {
+                    OptimizerConfig::Sgd { momentum, nesterov, weight_decay: 0.0 }
+                }
+                OptimizerConfig::AdamW { betas, epsilon, .. } => {
+                    OptimizerConfig::AdamW { betas, epsilon, weight_decay: 0.0 }
+                }
+            };
+            let alone = |config: &OptimizerConfig, rate: f32, w: f32| {
+                let (mut state, mut w) = (OptimizerState::default(), vec![vec![w]]);
+                (0..3).for_each(|_| state.update(config, rate, &mut w, &[vec![0.5]]));
+                w[0][0]
+            };
+            let rules = [
+                ParameterRule::default(),
+                ParameterRule { decays: false, ..ParameterRule::default() },
+                ParameterRule { rate_factor: 4.0, ..ParameterRule::default() },
+                ParameterRule { trained: false, ..ParameterRule::default() },
+            ];
+            let (mut state, mut w) = (OptimizerState::default(), vec![vec![1.0_f32]; 4]);
+            for _ in 0..3 {
+                state.update_by(|index| rules[index], &config, 0.01, &mut w, &vec![vec![0.5]; 4]);
+            }
+            let want = [
+                alone(&config, 0.01, 1.0),
+                alone(&without, 0.01, 1.0),
+                alone(&config, 0.04, 1.0),
+                1.0,
+            ];
+            assert_eq!(w.concat(), want, "{config:?}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::reader::check_range;
 use super::schema::{Optimizer, PlanKind, Recipe, Schedule, Student, Teacher, Train, milestones};
 use super::section::Section as _;
 use super::spec::{self, MethodSpec, OptionValue};
+use super::validation::Validation;
 
 mod plan;
 mod terms;
@@ -53,6 +54,17 @@ pub(super) fn problems(recipe: &Recipe, methods: &[MethodSpec], problems: &mut P
             "cache",
             "a cache needs a limited number of views".to_owned(),
             "add `views = 4` to `[data]`: epoch e then uses view e mod 4 of each sample".to_owned(),
+        );
+    }
+    if recipe.train.early_stopping.is_some()
+        && recipe.data.validation == Validation::Share(0.0)
+        && !problems.knows("data.validation")
+    {
+        problems.add(
+            "train.early_stopping",
+            "early stopping needs a validation split, and `data.validation` is 0".to_owned(),
+            "give `data.validation` a share above 0 or a split, or remove `early_stopping`"
+                .to_owned(),
         );
     }
     if !recipe.train.milestones.is_sorted_by(|earlier, later| earlier < later) {
@@ -326,6 +338,13 @@ pub(super) fn warnings(recipe: &Recipe, methods: &[MethodSpec], warnings: &mut P
         }
     }
     unused_keys(train, warnings);
+    if !recipe.student.freeze.is_empty() && recipe.student.weights.is_none() {
+        warnings.add(
+            "student.freeze",
+            "`student.freeze` holds weights that were drawn at random".to_owned(),
+            "add `weights = …` to `[student]`, or remove `freeze`".to_owned(),
+        );
+    }
     plan::warnings(recipe, warnings);
     let late = train.milestones.iter().filter(|&&milestone| milestone >= train.epochs).count();
     if train.schedule == Schedule::Step && late > 0 {

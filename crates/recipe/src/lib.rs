@@ -11,6 +11,7 @@
 //! All problems of a recipe are reported in one go, each with its place and a way to fix it.
 
 mod check;
+mod class_weights;
 mod classes;
 mod explain;
 mod heads;
@@ -32,6 +33,7 @@ mod validation;
 mod tests;
 
 pub use check::{MethodWarmUp, warm_ups as method_warm_ups};
+pub use class_weights::ClassWeights;
 pub use classes::Classes;
 pub use explain::{Entry, Origin};
 pub use heads::Heads;
@@ -41,9 +43,9 @@ pub use problems::{Location, Problem, RecipeError, nearest};
 pub use range::Range;
 pub use schema::milestones as default_milestones;
 pub use schema::{
-    Cache, CacheDtype, CacheMaps, Data, Device, HeadTraining, LabelNoise, OnBadImage,
-    OnDuplicateText, Optimizer, OutputType, Plan, PlanKind, Recipe, Schedule, Student, Teacher,
-    Train,
+    BestBy, Cache, CacheDtype, CacheMaps, Data, Device, HeadTraining, LabelNoise, OnBadImage,
+    OnDuplicateText, Optimizer, OutputType, Plan, PlanKind, Recipe, Sampling, Schedule, Student,
+    Teacher, Train, WeightDecayExempt,
 };
 pub use spec::{Exception, MethodSpec, OptionSpec, OptionValue};
 pub use validation::Validation;

@@ -1,7 +1,9 @@
 //! The sections of a recipe and their keys. A new key is added here and nowhere else.
 
+use std::ops::Bound;
 use std::path::PathBuf;
 
+use super::class_weights::ClassWeights;
 use super::classes::Classes;
 use super::heads::Heads;
 use super::method::Method;
@@ -152,8 +154,9 @@ section! {
     pub struct Student {
         /// Name of the network, one of `faculty networks`.
         network: String;
-        /// Weights to start from: `.safetensors`, `.pth` or `.pt`; of a text encoder a folder as
-        /// `save_pretrained` writes it.
+        /// Weights of this network to start from: `.safetensors`, `.pth`, `.pt` or a run's folder; of a
+        /// text encoder a folder as `save_pretrained` writes it. A classifier for other classes
+        /// starts anew; a first convolution for other channels is adapted.
         weights: Option<PathBuf> = None, "initialised at random";
         /// Which set of weights of a file that holds several: the keys that lead to it, with dots
         /// between them (`state_dict_ema`, `teacher`).
@@ -184,6 +187,12 @@ section! {
         /// Most tokens of a text; longer ones are cut.
         #[within(Range::between(4.0, 1048576.0))]
         max_tokens: usize = 128, "faculty's choice";
+        /// Parts that training leaves as they are, by the first keys of their state-dict names:
+        /// `["conv1", "layer1"]`. Their batch norms keep the running statistics.
+        freeze: Vec<String> = Vec::new(), "everything is trained";
+        /// Learning rate of the classifier, the last linear layer, as a factor of the others'.
+        #[within(Range::above(0.0))]
+        classifier_learning_rate_factor: f64 = 1.0, "CA-MKD paper";
     }
 }
 
@@ -253,6 +262,10 @@ section! {
         /// Samples in one step.
         #[within(Range::between(1.0, 1e6))]
         batch_size: usize = 64, "CA-MKD paper";
+        /// Batches whose mean gradient makes one update: `n` batches of `batch_size` samples for
+        /// batches that would not fit into memory.
+        #[within(Range::between(1.0, 1e6))]
+        accumulate: usize = 1, "CA-MKD paper: an update after each batch";
         /// `sgd` or `adamw`.
         #[within(Range::Words(Optimizer::NAMES))]
         optimizer: Optimizer = Optimizer::Sgd, "CA-MKD paper";
@@ -267,12 +280,23 @@ section! {
         /// Weight decay.
         #[within(Range::at_least(0.0))]
         weight_decay: f64 = 5e-4, "CA-MKD paper";
+        /// What has no weight decay: `none` of the parameters, or `norms-and-biases`, those of one axis.
+        #[within(Range::Words(WeightDecayExempt::NAMES))]
+        weight_decay_exempt: WeightDecayExempt = WeightDecayExempt::None, "CA-MKD paper";
         /// Decay rates of the running mean and square of the gradient, β1 and β2 (adamw).
         #[within(Range::below(0.0, 1.0))]
         betas: [f64; 2] = [0.9, 0.999], "PyTorch";
         /// ε, added to the denominator (adamw).
         #[within(Range::above(0.0))]
         epsilon: f64 = 1e-8, "PyTorch";
+        /// Share of a label's probability that the task loss spreads evenly over all classes: label
+        /// smoothing of the method's cross-entropy against the labels, and of nothing else.
+        #[within(Range::below(0.0, 1.0))]
+        label_smoothing: f64 = 0.0, "CA-MKD paper: none";
+        /// How much each class counts in the task loss: a list in the order of the labels, each above
+        /// 0, or `balanced`, by how often the classes occur.
+        #[within(Range::above(0.0))]
+        class_weights: Option<ClassWeights> = None, "all classes count the same";
         /// Learning-rate schedule: `step`, `cosine`, `linear`, `one-cycle` or
         /// `constant`.
         #[within(Range::Words(Schedule::NAMES))]
@@ -286,6 +310,10 @@ section! {
         /// First epochs in which the learning rate rises from 0; may be a fraction.
         #[within(Range::at_least(0.0))]
         warmup_epochs: f64 = 0.0, "CA-MKD paper";
+        /// Which samples an epoch is made of: `shuffled` takes each once, `balanced` as many of each
+        /// class, those of rare classes several times; the number of samples stays the same.
+        #[within(Range::Words(Sampling::NAMES))]
+        sampling: Sampling = Sampling::Shuffled, "CA-MKD paper";
         /// Leave out the last batch of an epoch if it is not full.
         drop_last: bool = true, "CA-MKD paper";
         /// Clip the global gradient norm to this value.
@@ -299,6 +327,17 @@ section! {
         /// Threads to work on; the result does not depend on it.
         #[within(Range::between(1.0, 4096.0))]
         threads: Option<usize> = None, "all cores";
+        /// Decay of a moving average of the student's weights, which is then measured and delivered in
+        /// their place: `0.999`.
+        #[within(Range::Numbers(Bound::Excluded(0.0), Bound::Excluded(1.0)))]
+        ema: Option<f64> = None, "no average";
+        /// What the best epoch is chosen by on the validation split: `top1`, `balanced-accuracy`,
+        /// `macro-f1` or `nll`.
+        #[within(Range::Words(BestBy::NAMES))]
+        best_by: BestBy = BestBy::Top1, "CA-MKD paper";
+        /// Stop when `best_by` has not improved for this many epochs; needs a validation split.
+        #[within(COUNT)]
+        early_stopping: Option<usize> = None, "all epochs";
         /// Measure on the validation split after every this many epochs, and after the last.
         #[within(COUNT)]
         evaluate_every: usize = 1, "faculty's choice";
@@ -461,6 +500,44 @@ words! {
         Sgd = "sgd",
         /// Adam with decoupled weight decay (Loshchilov, Hutter, ICLR 2019).
         AdamW = "adamw",
+    }
+}
+
+words! {
+    /// `train.weight_decay_exempt`: which parameters have no weight decay.
+    pub enum WeightDecayExempt {
+        /// All have it.
+        #[default]
+        None = "none",
+        /// Scales and shifts of norms, and biases: parameters of one axis.
+        NormsAndBiases = "norms-and-biases",
+    }
+}
+
+words! {
+    /// `train.sampling`: which samples an epoch is made of.
+    pub enum Sampling {
+        /// Each once, in random order.
+        #[default]
+        Shuffled = "shuffled",
+        /// As many of each class, in random order: of rare classes some several times, of frequent
+        /// ones not all.
+        Balanced = "balanced",
+    }
+}
+
+words! {
+    /// `train.best_by`: what epochs are compared by on the validation split.
+    pub enum BestBy {
+        /// Accuracy.
+        #[default]
+        Top1 = "top1",
+        /// Mean over the classes of the share of their samples that is right.
+        BalancedAccuracy = "balanced-accuracy",
+        /// Mean over the classes of their F1.
+        MacroF1 = "macro-f1",
+        /// Negative log-likelihood; the lowest is the best.
+        Nll = "nll",
     }
 }
 

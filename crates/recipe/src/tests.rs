@@ -10,6 +10,7 @@ mod messages;
 mod mutations;
 mod plans;
 mod sets;
+mod training;
 
 const fn option(
     key: &'static str,

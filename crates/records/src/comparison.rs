@@ -73,6 +73,12 @@ pub struct ComparisonRow {
     pub nll: Spread,
     /// Likewise, 0 to 1.
     pub ece: Spread,
+    /// Balanced accuracy likewise, percent; none in comparisons of before it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balanced_accuracy: Option<Spread>,
+    /// Macro-F1 likewise, percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macro_f1: Option<Spread>,
     /// Accuracy on the validation split, percent: what a method may be chosen by.
     pub validation_top1: Option<Spread>,
     /// Mean over the seeds.

@@ -20,6 +20,14 @@ pub struct Quality {
     /// Expected calibration error over 15 bins of confidence, 0 to 1.
     #[serde(with = "crate::number")]
     pub ece: f64,
+    /// Mean over the classes that occur of the share of their samples that is right, percent; none in
+    /// records of before it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balanced_accuracy: Option<f64>,
+    /// Mean over the classes that occur or are predicted of the harmonic mean of precision and recall,
+    /// `2 right / (labelled + predicted)`, percent; likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macro_f1: Option<f64>,
     /// Number of samples.
     pub samples: usize,
 }
@@ -61,6 +69,14 @@ pub struct CalibrationBin {
     pub accuracy: f64,
 }
 
+/// Samples of one class.
+#[derive(Clone, Copy, Debug, Default)]
+struct ClassCounts {
+    labelled: usize,
+    predicted: usize,
+    right: usize,
+}
+
 /// Adds up batches of logits; order and batching do not matter beyond rounding.
 #[derive(Clone, Debug, Default)]
 pub struct QualityMeter {
@@ -70,6 +86,7 @@ pub struct QualityMeter {
     nll: f64,
     /// Per bin: samples, sum of confidence, correct.
     bins: [(usize, f64, usize); CALIBRATION_BINS],
+    classes: Vec<ClassCounts>,
 }
 
 impl QualityMeter {
@@ -80,6 +97,9 @@ impl QualityMeter {
     pub fn add(&mut self, logits: &[f32], labels: &[u32]) {
         assert!(!labels.is_empty() && logits.len().is_multiple_of(labels.len()), "ragged batch");
         let classes = logits.len() / labels.len();
+        if self.classes.len() < classes {
+            self.classes.resize(classes, ClassCounts::default());
+        }
         for (row, &label) in logits.chunks_exact(classes).zip(labels) {
             self.add_sample(row, label as usize);
         }
@@ -105,6 +125,17 @@ impl QualityMeter {
         self.bins[bin].0 += 1;
         self.bins[bin].1 += confidence;
         self.bins[bin].2 += usize::from(rank == 0);
+        self.classes[label].labelled += 1;
+        self.classes[label].right += usize::from(rank == 0);
+        if let Some(class) = highest(logits) {
+            self.classes[class].predicted += 1;
+        }
+    }
+
+    /// Mean over the classes of which `of` says something, percent.
+    fn mean_of_classes(&self, of: impl Fn(&ClassCounts) -> Option<f64>) -> Option<f64> {
+        let shares: Vec<f64> = self.classes.iter().filter_map(of).collect();
+        (!shares.is_empty()).then(|| 100.0 * shares.iter().sum::<f64>() / shares.len() as f64)
     }
 
     /// The bins behind [`Quality::ece`], from confidence 0 to 1; empty ones are all zeros.
@@ -129,6 +160,13 @@ impl QualityMeter {
             top5: 100.0 * self.top5 as f64 / n,
             nll: self.nll / n,
             ece: self.bins.iter().map(gap).sum(),
+            balanced_accuracy: self.mean_of_classes(|own| {
+                (own.labelled > 0).then(|| own.right as f64 / own.labelled as f64)
+            }),
+            macro_f1: self.mean_of_classes(|own| {
+                let all = own.labelled + own.predicted;
+                (all > 0).then(|| 2.0 * own.right as f64 / all as f64)
+            }),
             samples: self.samples,
         })
     }
@@ -138,19 +176,22 @@ impl QualityMeter {
 /// [`Quality::top1`] counts.
 #[must_use]
 pub fn predictions(logits: &[f32], classes: usize) -> Vec<Option<u32>> {
-    let one = |row: &[f32]| {
-        let mut best = 0;
-        for (class, &z) in row.iter().enumerate() {
-            if z.is_nan() {
-                return None;
-            }
-            if z > row[best] {
-                best = class;
-            }
-        }
-        u32::try_from(best).ok()
-    };
+    let one = |row: &[f32]| highest(row).and_then(|class| u32::try_from(class).ok());
     logits.chunks_exact(classes.max(1)).map(one).collect()
+}
+
+/// The class with the highest logit: the lowest of equal ones, none among NaN.
+fn highest(logits: &[f32]) -> Option<usize> {
+    let mut best = 0;
+    for (class, &z) in logits.iter().enumerate() {
+        if z.is_nan() {
+            return None;
+        }
+        if z > logits[best] {
+            best = class;
+        }
+    }
+    Some(best)
 }
 
 #[cfg(test)]
@@ -176,6 +217,31 @@ mod tests {
     }
 
     #[test]
+    fn balanced_accuracy_and_macro_f1_are_those_worked_out_by_hand() {
+        let mut meter = QualityMeter::default();
+        let answers = |class: usize| (0..4).map(move |c| if c == class { 1.0_f32 } else { 0.0 });
+        // Labels 0 0 0 0 1 2, answers 0 0 0 1 1 0; class 3 neither occurs nor is predicted.
+        let logits: Vec<f32> = [0, 0, 0, 1, 1, 0].into_iter().flat_map(answers).collect();
+        meter.add(&logits[..16], &[0, 0, 0, 0]);
+        meter.add(&logits[16..], &[1, 2]);
+        let quality = meter.quality().unwrap();
+        // Recalls 3/4, 1, 0; F1 2·3/(4+4), 2·1/(1+2), 0, as scikit-learn's `macro`.
+        let balanced = 100.0 * (0.75 + 1.0 + 0.0) / 3.0;
+        let f1 = 100.0 * (0.75 + 2.0 / 3.0 + 0.0) / 3.0;
+        assert!((quality.balanced_accuracy.unwrap() - balanced).abs() < 1e-9);
+        assert!((quality.macro_f1.unwrap() - f1).abs() < 1e-9);
+        assert!((quality.top1 - 400.0 / 6.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn records_of_before_have_no_class_means() {
+        let text = r#"{"top1":50.0,"top5":90.0,"nll":1.0,"ece":0.1,"samples":10}"#;
+        let quality: Quality = serde_json::from_str(text).unwrap();
+        assert_eq!((quality.balanced_accuracy, quality.macro_f1), (None, None));
+        assert_eq!(serde_json::to_string(&quality).unwrap(), text);
+    }
+
+    #[test]
     fn a_tie_goes_to_the_lower_class() {
         let mut meter = QualityMeter::default();
         meter.add(&[0.0; 20], &[9, 3]);
@@ -193,7 +259,15 @@ mod tests {
 
     #[test]
     fn small_parts_have_an_interval_to_show() {
-        let of = |samples| Quality { top1: 80.0, top5: 100.0, nll: 0.5, ece: 0.0, samples };
+        let of = |samples| Quality {
+            top1: 80.0,
+            top5: 100.0,
+            nll: 0.5,
+            ece: 0.0,
+            balanced_accuracy: None,
+            macro_f1: None,
+            samples,
+        };
         // 8 of 10: Wilson's published 0.490 to 0.943.
         let [low, high] = of(10).interval_of_small_part().unwrap();
         assert!((low - 49.02).abs() < 0.01 && (high - 94.33).abs() < 0.01, "{low} {high}");

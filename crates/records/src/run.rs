@@ -123,6 +123,36 @@ pub struct StudentResult {
     pub test: Option<Quality>,
 }
 
+/// Why a run ended before its last epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EarlyStop {
+    /// The last epoch that was trained.
+    pub epoch: usize,
+    /// Epochs of the recipe.
+    pub epochs: usize,
+    /// Epochs without an improvement after which it stops.
+    pub patience: usize,
+    /// What was to improve on the validation split, as a recipe names it.
+    pub metric: String,
+    /// The epoch in which it was best.
+    pub best_epoch: usize,
+    /// Its value there, percent or nats.
+    #[serde(with = "crate::number")]
+    pub best: f64,
+}
+
+impl EarlyStop {
+    /// When and why, in one sentence without a full stop.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let Self { epoch, epochs, patience, metric, best_epoch, best } = self;
+        format!(
+            "stopped early after epoch {epoch} of {epochs}: `{metric}` on the validation split was \
+             best in epoch {best_epoch} ({best:.3}) and has not improved for {patience} epochs"
+        )
+    }
+}
+
 /// `card.json`: what was run, on what, and what came out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunCard {
@@ -158,6 +188,9 @@ pub struct RunCard {
     /// What a reader should know of the weights that it started from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub student_notes: Vec<String>,
+    /// What a reader should know of the way it was trained.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub training_notes: Vec<String>,
     /// The teachers.
     pub teachers: Vec<TeacherCard>,
     /// Mean of the teachers' probabilities, on the part that the teachers were measured on.
@@ -167,9 +200,13 @@ pub struct RunCard {
     pub diversity: Option<Diversity>,
     /// After the last epoch.
     pub last: StudentResult,
-    /// At the epoch with the best validation accuracy (the last epoch without a validation split).
+    /// At the epoch that did best on the validation split, by accuracy unless `train.best_by` says
+    /// otherwise (the last epoch without a validation split).
     /// `student.safetensors` holds these weights.
     pub best: StudentResult,
+    /// Why it ended before its last epoch, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_stop: Option<EarlyStop>,
     /// What was changed in the middle of the run, by request (`--resume-with`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,

@@ -43,6 +43,10 @@ pub struct Entry {
     pub nll: f64,
     /// 0 to 1.
     pub ece: f64,
+    /// Balanced accuracy, percent, if it was measured.
+    pub balanced_accuracy: Option<f64>,
+    /// Macro-F1, percent, likewise.
+    pub macro_f1: Option<f64>,
     /// Samples of the part.
     pub samples: usize,
     /// Accuracy of each seed.
@@ -65,6 +69,8 @@ impl Entry {
             validation_interval: (part == "validation").then(|| quality.interval()),
             nll: quality.nll,
             ece: quality.ece,
+            balanced_accuracy: quality.balanced_accuracy,
+            macro_f1: quality.macro_f1,
             samples: quality.samples,
             seeds: vec![quality.top1],
             verdict: String::new(),
@@ -167,6 +173,8 @@ fn of_comparison(comparison: &Comparison) -> Vec<Entry> {
             validation_interval: validation_interval(row),
             nll: row.nll.mean,
             ece: row.ece.mean,
+            balanced_accuracy: row.balanced_accuracy.map(|own| own.mean),
+            macro_f1: row.macro_f1.map(|own| own.mean),
             seeds,
             verdict,
             ..entry

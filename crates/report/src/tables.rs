@@ -37,6 +37,10 @@ pub fn results(report: &Report) -> Table {
     } else {
         "#95 % interval"
     };
+    let measured = entries.iter().any(|entry| entry.balanced_accuracy.is_some());
+    if measured {
+        titles.extend(["#balanced", "#macro-F1"]);
+    }
     titles.extend(verdicts.then_some("verdict"));
     let mut caption =
         "Top-1 accuracy, negative log-likelihood and expected calibration error.".to_owned();
@@ -52,7 +56,11 @@ pub fn results(report: &Report) -> Table {
     } else {
         caption += " The result of a run is its best validation epoch.";
     }
+    if measured {
+        caption += " Balanced: mean over the classes of the share of their images that is right.";
+    }
     let mut table = Table::new(caption, &titles);
+    let optional = |own: Option<f64>| own.map_or_else(String::new, |own| format!("{own:.2} %"));
     for entry in &entries {
         let spread = match entry.deviation {
             Some(deviation) => format!("± {deviation:.2}"),
@@ -64,10 +72,13 @@ pub fn results(report: &Report) -> Table {
             entry.part.clone(),
             format!("{:.2} %", entry.top1),
             spread,
-            entry.validation.map_or_else(String::new, |own| format!("{own:.2} %")),
+            optional(entry.validation),
             format!("{:.3}", entry.nll),
             format!("{:.3}", entry.ece),
         ];
+        if measured {
+            row.extend([entry.balanced_accuracy, entry.macro_f1].map(optional));
+        }
         row.extend(verdicts.then(|| entry.verdict.clone()));
         table.rows.push(row);
     }
@@ -91,6 +102,8 @@ pub fn numbers(report: &Report) -> Table {
         "#validation_top1",
         "#nll",
         "#ece",
+        "#balanced_accuracy",
+        "#macro_f1",
     ];
     let mut table = Table::new("", &titles);
     let optional = |own: Option<f64>| own.map_or_else(String::new, |own| own.to_string());
@@ -106,7 +119,9 @@ pub fn numbers(report: &Report) -> Table {
         let exact = [entry.top1, low, high].map(|own| own.to_string());
         let known = [entry.deviation, entry.validation].map(optional);
         let rest = [entry.nll, entry.ece].map(|own| own.to_string());
+        let of_classes = [entry.balanced_accuracy, entry.macro_f1].map(optional);
         let row = words.into_iter().chain(counts).chain(exact).chain(known).chain(rest);
+        let row = row.chain(of_classes);
         table.rows.push(row.collect());
     }
     table
@@ -259,10 +274,19 @@ pub fn facts(run: &Run) -> Option<Table> {
     row("method", card.method.clone());
     row("objective", card.objective.clone());
     row("student", format!("{}, {} parameters", card.student, card.student_parameters));
+    for note in &card.student_notes {
+        row("weights", note.clone());
+    }
+    for note in &card.training_notes {
+        row("training", note.clone());
+    }
     row("data", format!("{}, {} classes", card.data, card.classes.len()));
     row("data fingerprint", card.data_fingerprint.clone());
     row("seed", card.seed.to_string());
     row("epochs", format!("{}, result from epoch {}", card.last.epoch, card.best.epoch));
+    if let Some(stop) = &card.early_stop {
+        row("end", stop.sentence());
+    }
     row("time", format!("{:.0} s", card.seconds));
     row("program", format!("faculty {}, kernels {}", card.faculty, card.kernels));
     for teacher in &card.teachers {

@@ -78,6 +78,9 @@ pub fn scalars(record: &EpochRecord) -> Vec<(String, f64)> {
     if let Some(quality) = record.validation {
         all.push(("accuracy/validation".to_owned(), quality.top1));
         all.push(("accuracy/validation_top5".to_owned(), quality.top5));
+        let known = |name: &str, own: Option<f64>| own.map(|own| (format!("accuracy/{name}"), own));
+        all.extend(known("validation_balanced", quality.balanced_accuracy));
+        all.extend(known("validation_macro_f1", quality.macro_f1));
         all.push(("validation/nll".to_owned(), quality.nll));
         all.push(("validation/ece".to_owned(), quality.ece));
     }

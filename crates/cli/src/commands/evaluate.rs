@@ -16,7 +16,7 @@ use super::{open_data, refuse_recipe, show_findings};
 use crate::arguments::{DataOptions, EvaluateOptions, SplitName};
 use crate::failure::Failure;
 use crate::progress::print_json;
-use crate::table::shows_top5;
+use crate::table::{class_means, shows_top5};
 
 pub(crate) fn run(options: &EvaluateOptions) -> Result<(), Failure> {
     if options.run.is_some() && options.reading != DataOptions::default() {
@@ -132,11 +132,12 @@ fn of_onnx(options: &EvaluateOptions, path: &Path, dataset: &Dataset) -> Result<
 
 fn show(quality: &Quality, classes: usize) -> std::io::Result<()> {
     use std::io::Write as _;
-    let Quality { top1, top5, nll, ece, samples } = quality;
+    let Quality { top1, top5, nll, ece, samples, .. } = quality;
     let top5 = if shows_top5(classes) { format!(", top-5 {top5:.2} %") } else { String::new() };
+    let of_classes = class_means(quality);
     writeln!(
         crate::terminal::stdout(),
-        "top-1 {top1:.2} %{top5}, NLL {nll:.4} nats, ECE {ece:.4} ({samples} images)"
+        "top-1 {top1:.2} %{top5}{of_classes}, NLL {nll:.4} nats, ECE {ece:.4} ({samples} images)"
     )
 }
 

@@ -136,7 +136,7 @@ impl Events {
                 self.file = Some(file);
             }),
             Event::Epoch(record) => self.file.as_mut().map_or(Ok(()), |file| file.append(record)),
-            Event::Batch { .. } | Event::Warning(_) => Ok(()),
+            Event::Batch { .. } | Event::Warning(_) | Event::StoppedEarly(_) => Ok(()),
         };
         if let Err(error) = result {
             eprintln!("warning: no more TensorBoard events: {error}");

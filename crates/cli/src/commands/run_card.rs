@@ -11,7 +11,7 @@ use faculty_teachers::RunData;
 use super::shown;
 use super::teachers::warn_of_same_teachers;
 use crate::progress::duration;
-use crate::table::{percent, shows_top5};
+use crate::table::{class_means, percent, shows_top5};
 
 /// What is learnt from, on stderr.
 pub(super) fn describe_data(card: &RunCard, data: &RunData, seconds: f64) {
@@ -58,6 +58,9 @@ pub(super) fn describe(card: &RunCard, memory: Option<&MemoryNeed>) {
         eprintln!("  {note}");
     }
     eprintln!("objective: {}", card.objective);
+    for note in &card.training_notes {
+        eprintln!("  {note}");
+    }
     let memory = memory.map_or_else(String::new, |own| {
         format!(", about {:.2} GiB for training", own.total() as f64 / (1_u64 << 30) as f64)
     });
@@ -69,6 +72,9 @@ pub(super) fn summary(card: &RunCard, folder: &Path) -> std::io::Result<()> {
     let mut out = crate::terminal::stdout();
     let line =
         |result: &StudentResult| qualities(result.test, result.validation, card.classes.len());
+    if let Some(stop) = &card.early_stop {
+        writeln!(out, "{}", stop.sentence())?;
+    }
     writeln!(out, "last epoch ({}): {}", card.last.epoch, line(&card.last))?;
     writeln!(out, "best validation epoch ({}): {}", card.best.epoch, line(&card.best))?;
     writeln!(
@@ -87,14 +93,17 @@ pub(super) fn qualities(
 ) -> String {
     let of = |name: &str, quality: Option<Quality>| {
         quality.map(|quality| {
-            let Quality { top1, top5, nll, ece, samples } = quality;
+            let Quality { top1, top5, nll, ece, samples, .. } = quality;
+            let of_classes = class_means(&quality);
             let top5 =
                 if shows_top5(classes) { format!(", top-5 {top5:.2} %") } else { String::new() };
             let interval =
                 quality.interval_of_small_part().map_or_else(String::new, |[low, high]| {
                     format!(" ({low:.1} to {high:.1} at 95 %, for {samples} images)")
                 });
-            format!("{name} top-1 {top1:.2} %{interval}{top5}, NLL {nll:.3}, ECE {ece:.3}")
+            format!(
+                "{name} top-1 {top1:.2} %{interval}{top5}{of_classes}, NLL {nll:.3}, ECE {ece:.3}"
+            )
         })
     };
     let parts = [of("test", test), of("validation", validation)];

@@ -287,7 +287,7 @@ fn show_teachers(report: &Report, out: &mut impl Write) -> io::Result<()> {
             "ensemble".to_owned(),
             String::new(),
             percent(quality.top1),
-            String::new(),
+            quality.balanced_accuracy.map_or_else(String::new, percent),
             percent(quality.top5),
             format!("{:.3}", quality.nll),
             format!("{:.3}", quality.ece),

@@ -11,8 +11,10 @@ use toml::{Table, Value};
 use faculty_records::run::Change;
 
 use crate::error::Result;
+use crate::methods;
 use crate::recipe::{self, CacheDtype, CacheMaps, Recipe, default_milestones};
 use crate::record::TeacherCard;
+use crate::student_start::weight_file;
 
 /// What a run is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +51,7 @@ impl Identity {
         }
         Ok(Self {
             data,
-            student_weights: weights.map(file_hash).transpose()?,
+            student_weights: weights.map(|path| file_hash(&weight_file(path))).transpose()?,
             teachers: of_teachers,
             recipe: comparable(recipe)?,
         })
@@ -109,12 +111,19 @@ pub(crate) fn recipe_changes(then: &Recipe, now: &Recipe) -> Result<Vec<Change>>
 }
 
 fn between_texts(then: &str, now: &str) -> Vec<Change> {
-    let [then, now] = [then, now].map(keys);
+    let [then, now] = [then, now].map(|recipe| keys(&renewed(recipe)));
     let all: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
     let value = |own: &BTreeMap<String, String>, key: &String| own.get(key).cloned();
     all.into_iter()
         .filter_map(|key| change(key, value(&then, key).as_deref(), value(&now, key).as_deref()))
         .collect()
+}
+
+/// A recipe as today's program writes it: keys that the program of then did not know yet have the
+/// values that change nothing. What cannot be read any more stays as it is.
+fn renewed(recipe: &str) -> String {
+    let read = Recipe::from_str(recipe, "recipe.toml", &[], &methods::specs()).ok();
+    read.and_then(|read| comparable(&read.recipe).ok()).unwrap_or_else(|| recipe.to_owned())
 }
 
 /// Every value of a recipe by its key path.

@@ -3,6 +3,8 @@
 //! ```text
 //! student/NAME  connector.0/NAME  method/NAME  teacher.0/NAME     parameters and running statistics
 //! optimizer.SLOT/student/NAME                                     the optimiser's memory
+//! accumulated/student/NAME                                        gradients that wait for their update
+//! average/NAME                                                    the average of the student's weights
 //! memory/NAME  between/NAME                                       what the method remembers
 //! best/NAME                                                       the student of the best epoch
 //! ```
@@ -11,8 +13,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use faculty_nets::Network;
 use faculty_nets::weights::{Array, StateDict};
+use faculty_nets::{Network, ParameterSpec};
 
 use crate::error::{Error, Result};
 use crate::learner::Learner;
@@ -21,6 +23,8 @@ use crate::optimizer::OptimizerConfig;
 const BETWEEN: &str = "between/";
 const MEMORY: &str = "memory/";
 const BEST: &str = "best/";
+const AVERAGE: &str = "average/";
+const ACCUMULATED: &str = "accumulated";
 
 /// One student of a checkpoint.
 #[derive(Clone, Copy, Debug)]
@@ -54,11 +58,21 @@ pub(super) fn collect_state(
                 tensors.insert(format!("optimizer.{slot}/{name}/{}", spec.name), array);
             }
         }
+        for (spec, values) in specs.iter().zip(trained.accumulated()) {
+            let array = Array { shape: spec.shape.clone(), values: values.clone() };
+            tensors.insert(format!("{ACCUMULATED}/{name}/{}", spec.name), array);
+        }
         steps.insert(name, trained.optimizer.steps);
+    }
+    if learner.waiting_samples() > 0 {
+        steps.insert(format!("{prefix}{ACCUMULATED}"), learner.waiting_samples() as u64);
     }
     let between = learner.between().map(|between| between.state()).unwrap_or_default();
     let best = best.map(Network::state_dict).unwrap_or_default();
-    for (kind, state) in [(BETWEEN, between), (MEMORY, learner.memory()), (BEST, best)] {
+    let average = learner.average().map(Network::state_dict).unwrap_or_default();
+    for (kind, state) in
+        [(BETWEEN, between), (MEMORY, learner.memory()), (BEST, best), (AVERAGE, average)]
+    {
         let own = state.into_iter();
         tensors.extend(own.map(|(key, array)| (format!("{prefix}{kind}{key}"), array)));
     }
@@ -80,32 +94,42 @@ pub(super) fn restore_state(
             .get(&name)
             .ok_or_else(|| damaged(path, format!("no optimiser steps of `{name}`")))?;
         trained.optimizer.slots.clear();
-        if trained.optimizer.steps == 0 {
-            continue;
+        let graph = trained.network.graph().clone();
+        let vectors = |kind: &str| -> Result<Vec<Vec<f32>>> {
+            let one = |spec: &ParameterSpec| {
+                let key = format!("{kind}/{name}/{}", spec.name);
+                tensors
+                    .get(&key)
+                    .filter(|array| array.shape == spec.shape)
+                    .map(|array| array.values.clone())
+                    .ok_or_else(|| damaged(path, format!("no fitting tensor `{key}`")))
+            };
+            graph.parameters().iter().map(one).collect()
+        };
+        if trained.optimizer.steps > 0 {
+            let optimizer = trained.own_optimizer.as_ref().unwrap_or(optimizer);
+            for slot in optimizer.slot_names() {
+                trained.optimizer.slots.push(vectors(&format!("optimizer.{slot}"))?);
+            }
         }
-        let optimizer = trained.own_optimizer.as_ref().unwrap_or(optimizer);
-        for slot in optimizer.slot_names() {
-            let vectors = trained
-                .network
-                .graph()
-                .parameters()
-                .iter()
-                .map(|spec| {
-                    let key = format!("optimizer.{slot}/{name}/{}", spec.name);
-                    tensors
-                        .get(&key)
-                        .filter(|array| array.shape == spec.shape)
-                        .map(|array| array.values.clone())
-                        .ok_or_else(|| damaged(path, format!("no fitting tensor `{key}`")))
-                })
-                .collect::<Result<Vec<_>>>()?;
-            trained.optimizer.slots.push(vectors);
-        }
+        // Those that take no part in the epoch have none.
+        let waits = !below(tensors, &format!("{ACCUMULATED}/{name}/")).is_empty();
+        trained.set_accumulated(if waits { vectors(ACCUMULATED)? } else { Vec::new() });
     }
+    let waiting = steps.get(&format!("{prefix}{ACCUMULATED}")).copied().unwrap_or(0);
+    learner.set_waiting_samples(usize::try_from(waiting).unwrap_or(usize::MAX));
     let of = |kind: &str| below(tensors, &format!("{prefix}{kind}"));
     learner.set_memory(of(MEMORY)).map_err(|reason| damaged(path, reason))?;
     if let Some(between) = learner.between_mut() {
         between.set_state(of(BETWEEN)).map_err(|reason| damaged(path, reason))?;
+    }
+    let student = learner.student.network.clone();
+    if let Some(network) = learner.average_mut() {
+        match of(AVERAGE) {
+            // Of a run that had none so far: it begins here.
+            none if none.is_empty() => network.clone_from(&student),
+            average => network.set_state_dict(&average, path)?,
+        }
     }
     let best = of(BEST);
     if best.is_empty() {

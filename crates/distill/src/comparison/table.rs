@@ -13,7 +13,15 @@ use crate::statistics::{Paired, compare_paired, per_image};
 impl CheckedComparison<'_> {
     pub(super) fn summary(&self, cards: &[Vec<RunCard>], report: Option<&Report>) -> Comparison {
         let tested = cards.iter().flatten().all(|card| card.best.test.is_some());
-        let nothing = Quality { top1: 0.0, top5: 0.0, nll: 0.0, ece: 0.0, samples: 0 };
+        let nothing = Quality {
+            top1: 0.0,
+            top5: 0.0,
+            nll: 0.0,
+            ece: 0.0,
+            balanced_accuracy: None,
+            macro_f1: None,
+            samples: 0,
+        };
         let quality = |card: &RunCard| {
             let best = card.best;
             (if tested { best.test } else { best.validation }).unwrap_or(nothing)
@@ -37,6 +45,10 @@ impl CheckedComparison<'_> {
             let runs: Vec<ComparedRun> = cards.iter().map(compared).collect();
             let spread =
                 |of: fn(Quality) -> f64| Spread::of(cards.iter().map(|card| of(quality(card))));
+            let known = |of: fn(Quality) -> Option<f64>| {
+                let all: Option<Vec<f64>> = cards.iter().map(|card| of(quality(card))).collect();
+                all.map(|all| Spread::of(all.into_iter()))
+            };
             let validation: Option<Vec<f64>> =
                 runs.iter().map(|run| run.validation.map(|own| own.top1)).collect();
             ComparisonRow {
@@ -45,6 +57,8 @@ impl CheckedComparison<'_> {
                 top1: spread(|own| own.top1),
                 nll: spread(|own| own.nll),
                 ece: spread(|own| own.ece),
+                balanced_accuracy: known(|own| own.balanced_accuracy),
+                macro_f1: known(|own| own.macro_f1),
                 validation_top1: validation.map(|own| Spread::of(own.into_iter())),
                 seconds_per_epoch: Spread::of(runs.iter().map(|run| run.seconds_per_epoch)).mean,
                 runs,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Error;
+use super::{Error, quoted};
 use faculty_learner::LearnerError;
 use faculty_methods::MethodError;
 use faculty_records::run::Change;
@@ -103,6 +103,22 @@ impl Error {
                 "give {layers} numbers from 0 to {}, one for each layer of the student",
                 own.saturating_sub(1)
             )),
+            Self::NothingFrozen { near, parts, .. } => {
+                let near = near.as_ref().map_or_else(String::new, |near| {
+                    format!("did you mean `{near}`? ")
+                });
+                Some(format!("{near}its parts are {}, and those below them", quoted(parts)))
+            }
+            Self::AllFrozen { .. } => {
+                Some("leave the classifier out of `student.freeze` at least".to_owned())
+            }
+            Self::ClassWeights { classes, .. } => Some(format!(
+                "give {classes} numbers in the order of the labels (`faculty datasets`), or \
+                 `\"balanced\"`"
+            )),
+            Self::NoTaskLoss { key, .. } => {
+                Some(format!("remove `{key}`, or choose another `method.name`"))
+            }
             Self::NoSecondTraining { first, .. } => Some(format!(
                 "set `train.epochs` above {first}, which counts both trainings, or lower \
                  `method.learn_epochs`"

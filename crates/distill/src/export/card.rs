@@ -164,21 +164,26 @@ impl ModelCard {
             );
         } else {
             text.push_str(
-                "| part | images | top-1 % | 95 % interval | top-5 % | NLL, nats | ECE |\n\
-                 |---|---|---|---|---|---|---|\n",
+                "| part | images | top-1 % | 95 % interval | top-5 % | balanced % | macro-F1 % | NLL, nats | ECE |\n\
+                 |---|---|---|---|---|---|---|---|---|\n",
             );
         }
         for (part, own) in [("test", self.test), ("validation", self.validation)] {
             let Some(Measured { quality, top1_interval: [low, high] }) = own else { continue };
-            let Quality { top1, top5, nll, ece, samples } = quality;
+            let Quality { top1, top5, nll, ece, balanced_accuracy, macro_f1, samples } = quality;
+            let known =
+                |own: Option<f64>| own.map_or_else(|| "-".to_owned(), |own| format!("{own:.2}"));
+            let (balanced, macro_f1) = (known(balanced_accuracy), known(macro_f1));
             let _ = writeln!(
                 text,
-                "| {part} | {samples} | {top1:.2} | {low:.2} to {high:.2} | {top5:.2} | {nll:.4} | {ece:.4} |"
+                "| {part} | {samples} | {top1:.2} | {low:.2} to {high:.2} | {top5:.2} | {balanced} | \
+                 {macro_f1} | {nll:.4} | {ece:.4} |"
             );
         }
         text.push_str(
             "\nThe interval is Wilson's, over the images; it does not say how results differ between \
-             seeds. ECE, the error of calibration, is over 15 bins.",
+             seeds. Balanced accuracy is the mean over the classes of the share of their images that is \
+             right, macro-F1 that of their F1. ECE, the error of calibration, is over 15 bins.",
         );
         if self.validation.is_some() {
             text.push_str(" The epoch was chosen on the validation split.");

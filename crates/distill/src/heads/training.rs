@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::learner::{Learner, LearnerBatch};
 use crate::methods::Ce;
 use crate::optimizer::OptimizerConfig;
-use crate::recipe::{HeadTraining, Teacher};
+use crate::recipe::{HeadTraining, Sampling, Teacher};
 use crate::schedule::{Schedule, Shape};
 use crate::settings::{Settings, epoch_batches};
 use crate::tap::Tap;
@@ -190,6 +190,7 @@ impl HeadsPlan<'_> {
                 restart_after: None,
             },
             clip: None,
+            sampling: Sampling::Shuffled,
             ..Settings::of(self.recipe, String::new())
         }
     }

@@ -179,6 +179,7 @@ fn stages(recipe: &Recipe, plan: &Plan) -> Vec<Stage> {
         } else if at < last {
             own.student.weights = None;
             own.student.weights_key = None;
+            own.student.freeze.clear();
         }
         if let Some(before) = stages.last() {
             own.teachers = vec![Teacher {

@@ -13,8 +13,9 @@ use crate::checkpoint::Identity;
 use crate::compute::Compute;
 use crate::error::Result;
 use crate::learner::{Learner, TeacherTraits};
-use crate::methods::{Dml, Method as _};
+use crate::methods::Dml;
 use crate::objective;
+use crate::optimizer::RuleConfig;
 use crate::recipe::{Plan, Recipe};
 use crate::record::RunCard;
 use crate::run::CheckedRun;
@@ -50,10 +51,17 @@ impl Mutual {
         let names: Vec<String> = networks.iter().map(|(name, _)| name.clone()).collect();
         let traits: Vec<TeacherTraits> =
             plan.networks.iter().map(|_| TeacherTraits::of_logits()).collect();
+        let rules = RuleConfig { classifier_rate_factor: 1.0, ..run.settings.rules };
+        let of_peers = Settings { rules, ..run.settings.clone() };
         let members = networks.into_iter().map(|(name, network)| {
             let card = RunCard {
                 method: "dml".to_owned(),
-                objective: objective::tidy(&Dml.objective(plan.networks.len())),
+                objective: objective::of_run(
+                    &Dml,
+                    plan.networks.len(),
+                    &run.settings.task,
+                    dataset.classes(),
+                ),
                 student: network.name().to_owned(),
                 student_parameters: network.graph().parameter_count(),
                 student_notes: match name.as_str() {
@@ -64,6 +72,12 @@ impl Mutual {
             };
             let (batch_size, seed) = (recipe.train.batch_size, recipe.seed);
             let learner = Learner::new(network, Box::new(Dml), &traits, batch_size, seed, &compute);
+            // What `[student]` says of the classifier is about the student alone.
+            let settings = match name.as_str() {
+                STUDENT => &run.settings,
+                _ => &of_peers,
+            };
+            let learner = settings.equip(learner);
             let peers = names.iter().filter(|other| **other != name).cloned().collect();
             let prefix = if name == STUDENT { String::new() } else { format!("{name}/") };
             Member::new(&name, learner, peers, card).with_prefix(prefix)

@@ -2,7 +2,7 @@
 
 use crate::class_cost::ClassCost;
 use crate::error::{Error, Result};
-use crate::recipe::{self, Recipe};
+use crate::recipe::{self, Recipe, Sampling};
 use crate::settings::{Settings, epoch_batches};
 use crate::tap::Tap;
 use faculty_teachers::{FrozenClassifier, RunData, Teacher, TeacherBatch, same_classes};
@@ -72,7 +72,8 @@ fn means(
     }
     let mut counts = vec![0_usize; classes];
     // Every sample, in the order of the first epoch.
-    let settings = Settings { drop_last: false, ..Settings::of(recipe, String::new()) };
+    let own = Settings::of(recipe, String::new());
+    let settings = Settings { drop_last: false, sampling: Sampling::Shuffled, ..own };
     let mut loader = epoch_batches(data, &settings, 1, 0)?;
     while let Some(batch) = loader.next() {
         let batch = batch?;

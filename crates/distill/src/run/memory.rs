@@ -39,6 +39,10 @@ impl MemoryNeed {
             let count = graph.parameter_count();
             // Values, gradients, slots; then a checkpoint of values and slots, as arrays and bytes.
             need.parameters += floats(count * (2 + slots + 2 * (1 + slots)));
+            if settings.accumulate > 1 {
+                // Sums of gradients, in a checkpoint too.
+                need.parameters += floats(3 * count);
+            }
             need.batch += TrainingRun::bytes_needed(graph, batch) as u64;
             let read =
                 graph.features().iter().copied().chain(graph.map()).map(|id| graph.shape(id));
@@ -47,6 +51,9 @@ impl MemoryNeed {
         }
         let student = learner.student.network.graph();
         need.parameters += floats(2 * student.parameter_count());
+        if learner.average().is_some() {
+            need.parameters += floats(3 * student.parameter_count());
+        }
         need.batch += floats(BATCHES_AHEAD * batch * student.input_shape().elements());
         need
     }

@@ -11,6 +11,7 @@ use faculty_contract::needs_of_run;
 use crate::learner::TeacherTraits;
 use crate::methods;
 use crate::recipe::Recipe;
+use crate::student_start;
 use faculty_teachers::{NetworkTeacher, RunData, Teacher, traits_of};
 
 /// Whether the recipe's student can learn from its only teacher by its method; of the teacher only
@@ -25,7 +26,8 @@ pub(crate) fn check_untrained(recipe: &Recipe, data: &RunData, dataset: &Dataset
     let [channels, height, width] = data.train.shape()?;
     let input = MapShape::new(channels, height, width);
     let network = |name: &str| Network::new(name, input, dataset.classes().len(), recipe.seed);
-    let student = network(&recipe.student.network)?;
+    let classes = dataset.classes().len();
+    let (student, _) = student_start::open(recipe, data, classes)?;
     let teachers = recipe.teachers.iter().map(|teacher| {
         let own = network(teacher.network.as_deref().unwrap_or_default())?;
         let source = Box::new(NetworkTeacher::new(&own, None, &needs.teacher_taps));
@@ -40,7 +42,8 @@ pub(crate) fn check_untrained(recipe: &Recipe, data: &RunData, dataset: &Dataset
     method.choose_maps(&Shapes::of(&student, &traits, recipe.train.batch_size));
     let needs = needs_of_run(method.as_ref(), recipe.train.epochs);
     check_parts(info.spec.name, &needs, &student, &teachers, &[])?;
-    let student = method.student(student, &traits, recipe.seed)?;
+    let mut student = method.student(student, &traits, recipe.seed)?;
+    student_start::freeze(&mut student, &recipe.student.freeze)?;
     let shapes = Shapes::of(&student, &traits, recipe.train.batch_size);
     methods::check_combination(&recipe.method, &shapes, recipe.train.epochs)?;
     if method.setup().needs_profiles && data.validation.is_none() {

@@ -12,11 +12,12 @@ use super::event::{Event, Observer};
 use super::member::Member;
 use super::student_file::write_or_remove_best;
 use super::teacher_fault::TeacherFault;
+use crate::best_by;
 use crate::checkpoint::{Identity, Progress};
 use crate::error::{Error, Result};
 use crate::evaluate::{mean_logits, network_quality};
 use crate::learner::{LearnerBatch, StepRecord};
-use crate::record::EpochRecord;
+use crate::record::{EarlyStop, EpochRecord};
 use crate::run_folder::{RunFolder, Start, StudentFiles};
 use crate::settings::{Settings, epoch_batches};
 use faculty_teachers::{RunData, Teacher, TeacherBatch, TeacherError, TeacherOutputs};
@@ -65,10 +66,31 @@ impl<'a> Cohort<'a> {
     pub(crate) fn train(&mut self, observe: Observer<'_>) -> Result<()> {
         let (epoch, batch) = (self.progress.epoch + 1, self.batch());
         observe(&self.members[0].name, Event::Started { epoch, batch });
-        while self.progress.epoch < self.settings.schedule.epochs {
+        while self.progress.epoch < self.settings.schedule.epochs && self.early_stop().is_none() {
             self.epoch(observe)?;
         }
         Ok(())
+    }
+
+    /// Why there are no more epochs although the schedule has some: the recipe's student has not
+    /// improved for as long as the recipe waits. A function of what is done, so that a resumed run
+    /// decides the same.
+    pub(super) fn early_stop(&self) -> Option<EarlyStop> {
+        let Settings { schedule, best_by, evaluate_every, .. } = &self.settings;
+        let (patience, best) = self.settings.patience.zip(self.members[0].done.best)?;
+        let epoch = self.progress.epoch;
+        // A first training is there for what it leaves to the second one.
+        let in_first = schedule.restart_after.is_some_and(|first| epoch <= first);
+        let measured = epoch.is_multiple_of(*evaluate_every);
+        let over = epoch < schedule.epochs && epoch - best.epoch >= patience;
+        (over && measured && !in_first).then(|| EarlyStop {
+            epoch,
+            epochs: schedule.epochs,
+            patience,
+            metric: best_by.name().to_owned(),
+            best_epoch: best.epoch,
+            best: best_by::value(*best_by, &best.quality).unwrap_or(f64::NAN),
+        })
     }
 
     /// The next epoch, or what is left of it.
@@ -89,7 +111,7 @@ impl<'a> Cohort<'a> {
             }
             measures.push(match &self.data.validation {
                 Some(part) if measured => {
-                    network_quality(self.members[at].network(), part, &self.data.views)?
+                    network_quality(self.members[at].evaluated(), part, &self.data.views)?
                 }
                 _ => None,
             });
@@ -112,10 +134,12 @@ impl<'a> Cohort<'a> {
         for (at, record) in records.iter().enumerate() {
             let files = self.files(at);
             self.members[at].done.part = None;
-            self.members[at].keep_best(&files, record)?;
+            self.members[at].keep_best(&files, record, self.settings.best_by)?;
         }
         self.progress.epoch = epoch;
         self.progress.seconds += seconds;
+        let early_stop = self.early_stop();
+        let is_last = is_last || early_stop.is_some();
         if is_last || epoch.is_multiple_of(self.settings.checkpoint_every) {
             self.save()?;
         }
@@ -124,6 +148,9 @@ impl<'a> Cohort<'a> {
             if let Some(warning) = member.dominant_term(record) {
                 observe(&member.name, Event::Warning(warning));
             }
+        }
+        if let Some(stop) = &early_stop {
+            observe(&self.members[0].name, Event::StoppedEarly(stop));
         }
         Ok(())
     }
@@ -135,7 +162,7 @@ impl<'a> Cohort<'a> {
         let learner = &mut self.members[at].learner;
         let Some(expected) = learner.mean_logits() else { return Ok(()) };
         let all = Settings { drop_last: false, ..self.settings.clone() };
-        let student = &mut learner.student.network;
+        let student = learner.evaluated_mut();
         let found = mean_logits(student, epoch_batches(&self.data, &all, epoch, 0)?)?;
         let bias = student.output_bias_mut().expect("every named network ends in a linear layer");
         for ((bias, expected), found) in bias.iter_mut().zip(expected).zip(found) {
@@ -253,6 +280,8 @@ impl<'a> Cohort<'a> {
             teachers: peers.get(at).map_or(outputs, Vec::as_slice),
             ..inputs
         };
+        let accumulate = settings.accumulate;
+        let is_update = number.is_multiple_of(accumulate) || number == batches;
         let mut steps: Vec<StepRecord> = Vec::new();
         let mut bad = fault.as_ref().map(|fault| (0, fault.described()));
         for (at, member) in members.iter_mut().enumerate() {
@@ -265,7 +294,14 @@ impl<'a> Cohort<'a> {
             part.samples += batch.len();
         }
         match (bad, statistics) {
-            (None, _) => {}
+            (None, _) => {
+                for (member, step) in members.iter_mut().zip(&steps) {
+                    member.part().sums.add(step, batch.len());
+                    if accumulate > 1 {
+                        member.learner.accumulate(batch.len(), epoch);
+                    }
+                }
+            }
             (Some((at, (what, value))), None) => {
                 return Err(match fault {
                     Some(fault) => self.teacher_broke(fault),
@@ -288,21 +324,30 @@ impl<'a> Cohort<'a> {
                     member.learner.set_running_statistics(own);
                     member.part().skipped += 1;
                 }
-                return Ok(());
+                if accumulate == 1 {
+                    return Ok(());
+                }
             }
         }
-        let learning_rate = settings.schedule.rate(epoch, number - 1, batches);
+        // An update of which all batches were left out is left out itself.
+        let nothing_waits = accumulate > 1 && members[0].learner.waiting_samples() == 0;
+        if !is_update || nothing_waits {
+            return Ok(());
+        }
+        let (update, updates) = ((number - 1) / accumulate, batches.div_ceil(accumulate));
+        let learning_rate = settings.schedule.rate(epoch, update, updates);
         let (rate, clip) = (learning_rate as f32, settings.clip);
         let mut broke = None;
-        for (at, (member, step)) in members.iter_mut().zip(&steps).enumerate() {
-            let part = member.part();
-            part.learning_rate = learning_rate;
+        for (at, member) in members.iter_mut().enumerate() {
+            member.part().learning_rate = learning_rate;
             let learner = &mut member.learner;
+            if accumulate > 1 {
+                learner.take_accumulated(epoch);
+            }
             learner.update(&settings.optimizer, rate, clip, epoch);
             let numbers = learner.after_step(&inputs_of(at), &settings.optimizer, rate, clip);
             let bad = numbers.into_iter().find(|(_, value)| !value.is_finite());
             broke = broke.or(bad.map(|(name, value)| (at, name, value)));
-            member.part().sums.add(step, batch.len());
         }
         match broke {
             Some((at, name, value)) => Err(self.not_finite(at, format!("`{name}`"), value)),

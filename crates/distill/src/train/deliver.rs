@@ -18,16 +18,19 @@ impl Cohort<'_> {
     /// When the data cannot be prepared or the file cannot be written.
     pub(crate) fn deliver(&mut self, at: usize) -> Result<Network> {
         let files = self.files(at);
-        let Self { members, data, progress, .. } = self;
-        let member = &mut members[at];
+        let views = self.data.views.clone();
         let quality = |network: &Network, part: &Option<Split>| match part {
-            Some(part) => network_quality(network, part, &data.views),
+            Some(part) => network_quality(network, part, &views),
             None => Ok(None),
         };
-        let last = &member.learner.student.network;
+        let early_stop = self.early_stop();
+        let Self { members, data, progress, .. } = self;
+        let member = &mut members[at];
+        let last = member.learner.evaluated();
         let epoch = progress.epoch;
         let card = &mut member.card;
         card.seconds = progress.seconds;
+        card.early_stop = early_stop;
         card.last = StudentResult {
             epoch,
             validation: quality(last, &data.validation)?,

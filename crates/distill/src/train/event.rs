@@ -1,6 +1,6 @@
 //! What a training tells while it goes on.
 
-use crate::record::EpochRecord;
+use crate::record::{EarlyStop, EpochRecord};
 
 /// What a training tells while it goes on.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub enum Event<'a> {
     },
     /// An epoch is done and written down.
     Epoch(&'a EpochRecord),
+    /// There will be no more epochs.
+    StoppedEarly(&'a EarlyStop),
     /// Something that the user should know; the run goes on, or an error follows.
     Warning(String),
 }

@@ -92,8 +92,10 @@ impl Cohort<'_> {
     pub(super) fn save(&mut self) -> Result<()> {
         self.check_weights()?;
         for at in 0..self.members.len() {
-            if let Some(value) = broken_student(self.members[at].network(), &self.data)? {
-                return Err(self.not_finite(at, OUTPUTS.to_owned(), value));
+            for network in self.members[at].networks() {
+                if let Some(value) = broken_student(network, &self.data)? {
+                    return Err(self.not_finite(at, OUTPUTS.to_owned(), value));
+                }
             }
         }
         let PeerProgress { part, best, metrics_bytes } = self.members[0].done.clone();
@@ -149,7 +151,7 @@ impl Cohort<'_> {
     /// Stops at a weight that broke down, before it is written anywhere.
     pub(super) fn check_weights(&self) -> Result<()> {
         for (at, member) in self.members.iter().enumerate() {
-            if let Some(value) = broken_weight(member.network()) {
+            if let Some(value) = member.networks().find_map(broken_weight) {
                 return Err(self.not_finite(at, "a weight of the student".to_owned(), value));
             }
         }

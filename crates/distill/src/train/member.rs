@@ -3,9 +3,11 @@
 use faculty_nets::Network;
 
 use super::student_file::write_student;
+use crate::best_by;
 use crate::checkpoint::{BestEpoch, EpochPart, PeerProgress, Saved};
 use crate::error::Result;
 use crate::learner::{Learner, LearnerBatch};
+use crate::recipe::BestBy;
 use crate::record::{EpochRecord, RunCard};
 use crate::run_folder::StudentFiles;
 use faculty_teachers::TeacherOutputs;
@@ -51,6 +53,16 @@ impl Member {
         &self.learner.student.network
     }
 
+    /// The student, and the average of its weights if there is one.
+    pub(super) fn networks(&self) -> impl Iterator<Item = &Network> {
+        std::iter::once(self.network()).chain(self.learner.average())
+    }
+
+    /// What is measured and delivered: the student, or the average of its weights.
+    pub(crate) fn evaluated(&self) -> &Network {
+        self.learner.evaluated()
+    }
+
     /// What is done of the epoch in work.
     pub(super) fn part(&mut self) -> &mut EpochPart {
         self.done.part.get_or_insert_default()
@@ -66,12 +78,17 @@ impl Member {
     }
 
     /// Keeps the weights of the best validation epoch.
-    pub(super) fn keep_best(&mut self, files: &StudentFiles, record: &EpochRecord) -> Result<()> {
+    pub(super) fn keep_best(
+        &mut self,
+        files: &StudentFiles,
+        record: &EpochRecord,
+        by: BestBy,
+    ) -> Result<()> {
         if let Some(quality) = record.validation
-            && self.done.best.is_none_or(|best| quality.top1 > best.quality.top1)
+            && self.done.best.is_none_or(|best| best_by::is_better(by, &quality, &best.quality))
         {
-            write_student(&files.best, self.network(), &self.card, record.epoch)?;
-            self.best = Some(self.network().clone());
+            write_student(&files.best, self.evaluated(), &self.card, record.epoch)?;
+            self.best = Some(self.evaluated().clone());
             self.done.best = Some(BestEpoch { epoch: record.epoch, quality });
         }
         Ok(())

@@ -53,9 +53,20 @@ fn dataset() -> Dataset {
 
 /// Trains two epochs of eight batches with so many bad samples.
 fn trained(folder: &Path, bad: usize, skip: usize) -> (Result<RunCard>, Vec<String>) {
+    trained_with(folder, bad, skip, 1)
+}
+
+/// The same with an update from so many batches.
+fn trained_with(
+    folder: &Path,
+    bad: usize,
+    skip: usize,
+    accumulate: usize,
+) -> (Result<RunCard>, Vec<String>) {
     let text = format!(
         "[data]\npath = \"noise\"\nvalidation = 0\n[student]\nnetwork = \"resnet8x0.5\"\n\
-         [method]\nname = \"ce\"\n[train]\nepochs = 2\nbatch_size = 8\nskip_bad_batches = {skip}\n"
+         [method]\nname = \"ce\"\n[train]\nepochs = 2\nbatch_size = 8\nskip_bad_batches = {skip}\n\
+         accumulate = {accumulate}\n"
     );
     let recipe = Recipe::from_str(&text, folder.join("recipe.toml"), &[], &specs()).unwrap().recipe;
     let mut run = CheckedRun::new(&recipe, &dataset()).unwrap();
@@ -116,4 +127,34 @@ fn bad_batches_are_left_out_up_to_the_limit() {
     let error = result.unwrap_err();
     assert!(matches!(error, Error::TeacherBroke { epoch: 1, batch: 2, .. }), "{error}");
     assert_eq!(warnings.len(), 1);
+}
+
+#[test]
+fn an_update_does_without_its_bad_batches_and_none_is_made_of_bad_ones_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    // The first two batches of the first epoch: one update of the four of eight batches.
+    let (result, warnings) = trained_with(folder.path(), 2, 4, 2);
+    result.unwrap();
+    let path = folder.path().join("run/checkpoints/last.safetensors");
+    let (tensors, metadata) = faculty_nets::weights::read_safetensors(&path).unwrap();
+    let finite = tensors.values().flat_map(|array| &array.values).all(|value| value.is_finite());
+    assert!(finite);
+    let steps: std::collections::BTreeMap<String, u64> =
+        serde_json::from_str(&metadata["optimizer_steps"]).unwrap();
+    // In the second epoch two bad batches may or may not make one update between them.
+    let number = |text: &String| -> usize {
+        let rest = text.strip_prefix("batch ").unwrap();
+        rest.split(' ').next().unwrap().parse().unwrap()
+    };
+    let second = warnings.iter().filter(|text| text.contains("of epoch 2"));
+    let second: Vec<usize> = second.map(|text| (number(text) - 1) / 2).collect();
+    let lost = usize::from(second.len() == 2 && second[0] == second[1]);
+    assert_eq!(steps["student"] as usize, 3 + 4 - lost, "{warnings:?}");
+    // One of the two is good: the update is made.
+    let folder = tempfile::tempdir().unwrap();
+    let (result, _) = trained_with(folder.path(), 1, 4, 2);
+    result.unwrap();
+    let path = folder.path().join("run/checkpoints/last.safetensors");
+    let metadata = faculty_nets::weights::read_safetensors(&path).unwrap().1;
+    assert!(metadata["optimizer_steps"].contains("\"student\":8"), "{metadata:?}");
 }

@@ -90,6 +90,21 @@ impl Setup {
         TrainingSamples::new((0..2 * BATCH as u64).map(SampleId).zip(labels))
     }
 
+    /// The batch's first images.
+    pub(crate) fn first_inputs(&self, count: usize) -> faculty_data::Input<'_> {
+        (&self.images[..count * SIDE * SIDE]).into()
+    }
+
+    /// What the teachers say of them.
+    pub(crate) fn first_outputs(&self, count: usize) -> Vec<TeacherOutputs> {
+        let first = |values: &Vec<f32>| values[..values.len() / BATCH * count].to_vec();
+        let of = |own: &TeacherOutputs| TeacherOutputs {
+            logits: first(&own.logits),
+            maps: own.maps.iter().map(first).collect(),
+        };
+        self.outputs.iter().map(of).collect()
+    }
+
     pub(crate) fn batch(&self) -> LearnerBatch<'_> {
         LearnerBatch {
             epoch: 2,

@@ -61,6 +61,7 @@ fn go(
                 return;
             }
             PlanEvent::Run(Event::Epoch(record)) => format!("epoch {}", record.epoch),
+            PlanEvent::Run(Event::StoppedEarly(stop)) => stop.sentence(),
         };
         seen.push((name.to_owned(), what));
     });

@@ -49,7 +49,7 @@ use crate::{
 };
 use faculty_contract::Setup;
 use faculty_contract::losses::maps::{MapValues, head_costs, weighted_errors};
-use faculty_contract::losses::{cross_entropy, mean_cross_entropy, weighted_kl};
+use faculty_contract::losses::{cross_entropy, weighted_kl};
 use faculty_nets::FrozenClassifier;
 use faculty_nets::Tap;
 use faculty_recipe::{Exception, MethodSpec, OptionSpec, OptionValue, Range};
@@ -313,7 +313,6 @@ impl Method for CaMkd {
         let CaMkdConfig { temperature, alpha, beta, .. } = self.config;
         let teachers = step.given_logits();
         let factor = self.factor(teachers.dims()[0]);
-        let task = mean_cross_entropy(&step.student_logits, &step.labels);
         let weights = match self.config.weights {
             OutputWeight::Confidence => Confidence.weights(teachers, &step.labels),
             OutputWeight::Uniform => Uniform.weights(teachers, &step.labels),
@@ -321,7 +320,7 @@ impl Method for CaMkd {
         let kd = weighted_kl(teachers, &step.student_logits, &weights, temperature);
         let mut loss = Loss {
             terms: vec![
-                Term { name: "task", weight: 1.0, value: task },
+                Term { name: "task", weight: 1.0, value: step.task_loss() },
                 Term { name: "kd", weight: alpha * factor, value: kd },
             ],
             teacher_weights: vec![TeacherWeights { level: "kd", weights }],

@@ -13,7 +13,6 @@
 //! teachers in the recipe are not used.
 
 use crate::{Loss, Method, MethodInfo, Needs, Status, Step, Term};
-use faculty_contract::losses::mean_cross_entropy;
 use faculty_recipe::MethodSpec;
 
 /// Plain cross-entropy training.
@@ -40,7 +39,7 @@ impl Method for Ce {
     }
 
     fn loss(&self, step: &Step) -> Loss {
-        let value = mean_cross_entropy(&step.student_logits, &step.labels);
+        let value = step.task_loss();
         Loss { terms: vec![Term { name: "task", weight: 1.0, value }], teacher_weights: Vec::new() }
     }
 

@@ -42,8 +42,8 @@ use crate::shared::features::{mean_k, mean_over_teachers};
 use crate::shared::layers::parameter;
 use crate::shared::options::{OURS, count, number, option, word};
 use crate::{Loss, Method, MethodInfo, Needs, Shapes, Status, Step, Term};
-use faculty_contract::Write;
 use faculty_contract::losses::numbers;
+use faculty_contract::{Setup, Write};
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
 /// Which tuples are compared.
@@ -168,6 +168,10 @@ impl Ckd {
 }
 
 impl Method for Ckd {
+    fn setup(&self) -> Setup {
+        Setup { has_task_loss: false, ..Setup::default() }
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         Needs { teacher_logits: true, min_batch: self.tuple_size(), ..Needs::default() }
     }

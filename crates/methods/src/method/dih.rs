@@ -24,7 +24,7 @@ use crate::shared::options::{number, option, temperature, word};
 use crate::weighting::{Uniform, Weighting as _};
 use crate::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights, Term};
 use faculty_contract::Setup;
-use faculty_contract::losses::{mean_cross_entropy, weighted_kl};
+use faculty_contract::losses::weighted_kl;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
 const CODE: &str = "DIH released code";
@@ -134,11 +134,10 @@ impl Method for Dih {
         let heads = step.given_logits();
         let factor = self.factor(heads.dims()[0]);
         let weights = Uniform.weights(heads, &step.labels);
-        let task = mean_cross_entropy(&step.student_logits, &step.labels);
         let kd = weighted_kl(heads, &step.student_logits, &weights, temperature);
         Loss {
             terms: vec![
-                Term { name: "task", weight: (1.0 - alpha) * factor, value: task },
+                Term { name: "task", weight: (1.0 - alpha) * factor, value: step.task_loss() },
                 Term { name: "kd", weight: alpha * factor, value: kd },
             ],
             teacher_weights: vec![TeacherWeights { level: "kd", weights }],

@@ -18,7 +18,7 @@
 use crate::shared::options::{BENCHMARKS, TEMPERATURE, number, option, temperature};
 use crate::weighting::{Uniform, Weighting as _};
 use crate::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights, Term};
-use faculty_contract::losses::{mean_cross_entropy, weighted_kl};
+use faculty_contract::losses::weighted_kl;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
 /// Constants of [`Kd`].
@@ -87,11 +87,10 @@ impl Method for Kd {
         let KdConfig { temperature, alpha } = self.config;
         let teachers = step.given_logits();
         let weights = Uniform.weights(teachers, &step.labels);
-        let task = mean_cross_entropy(&step.student_logits, &step.labels);
         let kd = weighted_kl(teachers, &step.student_logits, &weights, temperature);
         Loss {
             terms: vec![
-                Term { name: "task", weight: 1.0 - alpha, value: task },
+                Term { name: "task", weight: 1.0 - alpha, value: step.task_loss() },
                 Term { name: "kd", weight: alpha, value: kd },
             ],
             teacher_weights: vec![TeacherWeights { level: "kd", weights }],

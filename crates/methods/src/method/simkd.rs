@@ -32,7 +32,7 @@ use crate::shared::features::matched;
 use crate::shared::layers::resize;
 use crate::shared::options::{number, option};
 use crate::{Loss, Method, MethodInfo, Needs, Status, Step, Term};
-use faculty_contract::TeacherTraits;
+use faculty_contract::{Setup, TeacherTraits};
 use faculty_nets::Tap;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -84,6 +84,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for SimKd {
+    fn setup(&self) -> Setup {
+        Setup { has_task_loss: false, ..Setup::default() }
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         Needs { teacher_classifiers: true, ..matched(vec![Tap::Map]) }
     }

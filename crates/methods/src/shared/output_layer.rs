@@ -4,7 +4,7 @@ use burn::Tensor;
 
 use crate::shared::options::{number, temperature};
 use crate::{Loss, Step, TeacherWeights, Term};
-use faculty_contract::losses::{mean_cross_entropy, weighted_kl};
+use faculty_contract::losses::weighted_kl;
 use faculty_recipe as recipe;
 
 /// Constants that these methods share.
@@ -29,10 +29,9 @@ impl OutputConfig {
     }
 }
 
-/// `mean_b CE_b(z_S)`.
+/// `mean_b CE_b(z_S)`, as the recipe wants it.
 pub(crate) fn task(step: &Step, weight: f64) -> Term {
-    let value = mean_cross_entropy(&step.student_logits, &step.labels);
-    Term { name: "task", weight, value }
+    Term { name: "task", weight, value: step.task_loss() }
 }
 
 /// `CE + alpha · value`.

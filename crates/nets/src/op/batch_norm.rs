@@ -1,6 +1,7 @@
 //! `[relu](gamma (x - mean) / sqrt(variance + epsilon) + beta [+ residual])`
 
 use burn::Tensor;
+use burn::tensor::TensorData;
 use burn::tensor::activation::relu;
 use faculty_kernels::batch_norm::{
     NormShape, ReluGate, batch_norm_inference, batch_norm_inference_backward, batch_norm_train,
@@ -166,7 +167,7 @@ impl Op for BatchNorm {
         Some(self.norm(values))
     }
 
-    /// With batch statistics; moves the network's running ones.
+    /// With batch statistics, which move the network's running ones, unless those are frozen.
     fn burn(&self, site: &Site, step: BurnStep<'_>) -> Tensor<4> {
         let per_channel = |t: Tensor<4>| t.mean_dim(0).mean_dim(2).mean_dim(3);
         let numbers = |t: Tensor<4>| -> Vec<f32> {
@@ -174,12 +175,23 @@ impl Op for BatchNorm {
         };
         let mut inputs = step.inputs.into_iter();
         let x = inputs.next().expect("batch norm reads a value");
-        let mean = per_channel(x.clone());
-        let centred = x - mean.clone();
-        let variance = per_channel(centred.clone() * centred.clone());
-        blend(&mut step.buffers[self.running_mean.0], &numbers(mean), 1.0);
-        let running = &mut step.buffers[self.running_variance.0];
-        blend(running, &numbers(variance.clone()), unbiased(site));
+        let (centred, variance) = if step.frozen_statistics {
+            let channels = site.output.channels;
+            let constant = |id: BufferId| {
+                let data = TensorData::new(step.buffers[id.0].clone(), [1, channels, 1, 1]);
+                Tensor::<4>::from_data(data, &x.device())
+            };
+            let (mean, variance) = (constant(self.running_mean), constant(self.running_variance));
+            (x - mean, variance)
+        } else {
+            let mean = per_channel(x.clone());
+            let centred = x - mean.clone();
+            let variance = per_channel(centred.clone() * centred.clone());
+            blend(&mut step.buffers[self.running_mean.0], &numbers(mean), 1.0);
+            let running = &mut step.buffers[self.running_variance.0];
+            blend(running, &numbers(variance.clone()), unbiased(site));
+            (centred, variance)
+        };
         let [gamma, beta] = [self.gamma, self.beta]
             .map(|id| step.parameters[id.0].clone().reshape([1, site.output.channels, 1, 1]));
         let result = centred / (variance + BATCH_NORM_EPSILON).sqrt() * gamma + beta;

@@ -1,7 +1,7 @@
 //! An update backwards: from the gradient of a later loss by what an update left to that by what it
 //! started from.
 
-use super::{OptimizerConfig, OptimizerState};
+use super::{OptimizerConfig, OptimizerState, ParameterRule};
 
 /// Gradient of a loss by parameters and by the optimiser's memory of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +20,7 @@ impl Adjoint {
         Self { slots: vec![zeros; config.slot_names().len()], parameters: by_parameters }
     }
 
-    /// Back through the update that [`OptimizerState::update_where`] made in state `before` by
+    /// Back through the update that [`OptimizerState::update_by`] made in state `before` by
     /// `gradients`. Afterwards this is the gradient by parameters and memory before the update, at
     /// constant `gradients`; the result is the gradient by `gradients`.
     ///
@@ -29,7 +29,7 @@ impl Adjoint {
     #[must_use]
     pub fn pull_back(
         &mut self,
-        trained: impl Fn(usize) -> bool,
+        rule: impl Fn(usize) -> ParameterRule,
         config: &OptimizerConfig,
         rate: f32,
         before: &OptimizerState,
@@ -37,10 +37,17 @@ impl Adjoint {
     ) -> Vec<Vec<f32>> {
         let mut results: Vec<Vec<f32>> = gradients.iter().map(|g| vec![0.0; g.len()]).collect();
         let all = self.parameters.iter_mut().zip(&mut results).enumerate();
-        for (index, (by_w, by_g)) in all.filter(|(index, _)| trained(*index)) {
+        for (index, (by_w, by_g)) in all {
             assert_eq!(by_w.len(), by_g.len(), "gradient of parameter {index}");
+            let ParameterRule { trained, rate_factor, decays } = rule(index);
+            if !trained {
+                continue;
+            }
+            let rate = rate * rate_factor;
+            let decay_of = |weight_decay: f32| if decays { weight_decay } else { 0.0 };
             match *config {
                 OptimizerConfig::Sgd { momentum, nesterov, weight_decay } => {
+                    let weight_decay = decay_of(weight_decay);
                     let ahead = if nesterov { momentum } else { 1.0 };
                     let by_velocity = &mut self.slots[0][index];
                     for ((by_w, by_g), by_v) in by_w.iter_mut().zip(by_g).zip(by_velocity) {
@@ -56,7 +63,7 @@ impl Adjoint {
                     let steps = i32::try_from(before.steps + 1).unwrap_or(i32::MAX);
                     let step_size = f64::from(rate) / (1.0 - beta1.powi(steps));
                     let correction = (1.0 - beta2.powi(steps)).sqrt();
-                    let decay = 1.0 - rate * weight_decay;
+                    let decay = 1.0 - rate * decay_of(weight_decay);
                     let [by_first, by_second] = self.slots.as_mut_slice() else {
                         unreachable!("AdamW has two state vectors")
                     };
@@ -109,22 +116,23 @@ mod tests {
         }
 
         /// The end, and the gradient of the end by everything given.
-        fn run(&self, config: &OptimizerConfig) -> (f64, [f64; 3]) {
+        fn run(&self, config: &OptimizerConfig, decays: bool) -> (f64, [f64; 3]) {
             let [start, first, _] = self.given.map(|v| v as f32);
             let mut w = vec![vec![start], vec![9.0]];
             let mut state = OptimizerState::default();
-            let trained = |index: usize| index == 0;
+            let rule =
+                |index: usize| ParameterRule { trained: index == 0, rate_factor: 1.5, decays };
             let mut before = Vec::new();
             for number in 0..2 {
                 let g = if number == 0 { first } else { self.second_gradient(w[0][0]) };
                 let g = vec![vec![g], vec![3.0]];
                 before.push((state.clone(), g.clone()));
-                state.update_where(trained, config, RATE, &mut w, &g);
+                state.update_by(rule, config, RATE, &mut w, &g);
             }
             let mut adjoint = Adjoint::new(config, vec![vec![1.0], vec![5.0]]);
             let mut by_gradient = [0.0; 2];
             for (number, (state, g)) in before.iter().enumerate().rev() {
-                let by_g = adjoint.pull_back(trained, config, RATE, state, g);
+                let by_g = adjoint.pull_back(rule, config, RATE, state, g);
                 assert_eq!(by_g[1], [0.0], "what is not trained has no gradient to give");
                 by_gradient[number] = f64::from(by_g[0][0]);
                 if number == 1 {
@@ -141,16 +149,18 @@ mod tests {
     fn going_back_through_updates_agrees_with_differences() {
         let sgd = |nesterov| OptimizerConfig::Sgd { momentum: 0.9, nesterov, weight_decay: 0.1 };
         let adam = OptimizerConfig::AdamW { betas: [0.8, 0.9], epsilon: 1e-2, weight_decay: 0.3 };
-        for config in [sgd(false), sgd(true), adam] {
+        for (config, decays) in
+            [(sgd(false), true), (sgd(true), true), (adam, true), (sgd(true), false), (adam, false)]
+        {
             let given = [0.8, 0.3, -0.9];
-            let (_, gradient) = Path { given }.run(&config);
+            let (_, gradient) = Path { given }.run(&config, decays);
             for (i, got) in gradient.into_iter().enumerate() {
                 // The updates are f32's.
                 let step = 2e-2;
                 let at = |by: f64| {
                     let mut moved = Path { given };
                     moved.given[i] += by;
-                    moved.run(&config).0
+                    moved.run(&config, decays).0
                 };
                 let want = (at(step) - at(-step)) / (2.0 * step);
                 let close = (got - want).abs() < 2e-3 * want.abs() + 2e-5;

@@ -80,6 +80,7 @@ impl BurnRun {
                 inputs,
                 parameters: &self.parameters,
                 buffers: &mut network.buffers,
+                frozen_statistics: graph.keeps_statistics(index),
                 pattern: self.pattern,
                 decided: &mut self.decided[index],
             };

@@ -143,7 +143,7 @@ impl TrainingRun {
             parameters: &network.parameters,
             buffers: &mut network.buffers,
             state: &mut self.states[index],
-            frozen_statistics: self.frozen_statistics,
+            frozen_statistics: self.frozen_statistics || graph.keeps_statistics(index),
             pattern: self.pattern,
             tokens: &self.tokens,
             dropout: DropoutKeys { samples: &self.dropout },

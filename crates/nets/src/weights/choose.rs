@@ -51,7 +51,20 @@ impl WeightFile {
     /// # Errors
     /// When none fits; when several do, and no key says which.
     pub fn fit(&self, graph: &Graph, network: &str) -> Result<Fit> {
-        let Fits { mut sets, problems } = self.fits(graph)?;
+        self.only_fit(self.fits(graph)?, network)
+    }
+
+    /// The set of weights that `graph` can start from: as [`WeightFile::fit`], but the output layer
+    /// may have other classes or be missing, and the first convolution other channels.
+    ///
+    /// # Errors
+    /// When there is none; when there are several, and no key says which.
+    pub fn fit_start(&self, graph: &Graph, network: &str) -> Result<Fit> {
+        self.only_fit(self.fits_of(&Spec::of_start(graph))?, network)
+    }
+
+    fn only_fit(&self, fits: Fits, network: &str) -> Result<Fit> {
+        let Fits { mut sets, problems } = fits;
         match sets.pop() {
             Some(fit) if sets.is_empty() => Ok(fit),
             Some(last) => {
@@ -101,8 +114,11 @@ impl WeightFile {
     /// When the key that was given leads to none of the sets; when a set that fits holds no plain
     /// numbers.
     pub(crate) fn fits(&self, graph: &Graph) -> Result<Fits> {
-        let spec = Spec::of(graph);
-        let mut groups = self.groups(&spec);
+        self.fits_of(&Spec::of(graph))
+    }
+
+    fn fits_of(&self, spec: &Spec) -> Result<Fits> {
+        let mut groups = self.groups(spec);
         // Others share a name or two with the network by chance.
         let most = groups.values().map(|group| group.names.len()).max().unwrap_or(0);
         groups.retain(|_, group| {
@@ -125,7 +141,7 @@ impl WeightFile {
         let candidates: Vec<(String, Checked)> = groups
             .into_iter()
             .map(|(prefix, group)| {
-                let checked = self.check(&prefix, group, &spec);
+                let checked = self.check(&prefix, group, spec);
                 (prefix, checked)
             })
             .collect();
@@ -215,6 +231,17 @@ impl WeightFile {
                 && ids.contains(name)
             {
                 expected[0] = classes;
+            }
+            if let Some(start) = &spec.start {
+                let has_output = start.output.iter().any(|own| names.contains_key(own));
+                if start.output.contains(name) && !has_output {
+                    continue;
+                }
+                if start.first.as_ref() == Some(name)
+                    && let Some(&[_, channels, ..]) = shape(name).map(Vec::as_slice)
+                {
+                    expected[1] = channels;
+                }
             }
             match names.get(name).and_then(|full| self.contents.tensors.get(full)) {
                 None => problems.push(format!("`{name}` is missing")),
@@ -323,6 +350,8 @@ struct Spec {
     shapes: BTreeMap<String, Vec<usize>>,
     /// Names of weight and bias of the pooled classifier, whose first extent is free.
     classifier: Option<[String; 2]>,
+    /// What may differ where the network only starts from the file.
+    start: Option<Start>,
     /// The first keys of its names, without numbers at their ends.
     stems: BTreeSet<String>,
     /// The last keys: `weight`, `bias`, ….
@@ -343,8 +372,24 @@ impl Spec {
         let last = |name: &String| name.rsplit('.').next().unwrap_or_default().to_owned();
         let kinds = shapes.keys().map(last).collect();
         let deepest = shapes.keys().map(|name| name.split('.').count()).max().unwrap_or(0);
-        Self { shapes, classifier, stems, kinds, deepest }
+        Self { shapes, classifier, start: None, stems, kinds, deepest }
     }
+
+    fn of_start(graph: &Graph) -> Self {
+        let name = |id| graph.parameter(id).name.clone();
+        let output: Vec<String> = graph.output_layer().into_iter().map(name).collect();
+        let classifier = <[String; 2]>::try_from(output.clone()).ok();
+        let start = Start { first: graph.first_convolution().map(name), output };
+        Self { classifier, start: Some(start), ..Self::of(graph) }
+    }
+}
+
+/// Names of what may be other in a file that a network only starts from.
+struct Start {
+    /// The first convolution's weight: its channels.
+    first: Option<String>,
+    /// The output layer: its classes, or all of it.
+    output: Vec<String>,
 }
 
 #[derive(Default)]

@@ -9,6 +9,7 @@ mod gradients;
 mod networks;
 mod onnx;
 mod patterns;
+mod pretrained;
 mod table;
 mod weight_files;
 mod zip_files;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use faculty_distill::comparison::{Comparison, MethodNote, Sequential, Single, Spread, TeacherRow};
+use faculty_distill::metrics::Quality;
 use faculty_distill::statistics::{Interval, Verdict};
 use faculty_escape as escape;
 
@@ -98,12 +99,15 @@ fn cells(comparison: &Comparison) -> (Header, Vec<Vec<String>>) {
         ("interval", Align::Right),
         ("NLL", Align::Right),
         ("ECE", Align::Right),
+        ("balanced", Align::Right),
+        ("macro-F1", Align::Right),
         ("bootstrap", Align::Right),
         ("images", Align::Right),
         ("s/epoch", Align::Right),
         ("part", Align::Left),
     ];
     let blank = String::new;
+    let known = |own: Option<f64>| own.map_or_else(blank, percent);
     let mut rows = Vec::new();
     for own in &comparison.teachers {
         let part = comparison.teachers_part.clone().unwrap_or_default();
@@ -116,6 +120,8 @@ fn cells(comparison: &Comparison) -> (Header, Vec<Vec<String>>) {
             blank(),
             format!("{:.3}", quality.nll),
             format!("{:.3}", quality.ece),
+            known(quality.balanced_accuracy),
+            known(quality.macro_f1),
             blank(),
             blank(),
             blank(),
@@ -144,6 +150,8 @@ fn cells(comparison: &Comparison) -> (Header, Vec<Vec<String>>) {
             own,
             spread(row.nll, 3, ""),
             spread(row.ece, 3, ""),
+            row.balanced_accuracy.map_or_else(blank, |own| spread(own, 2, " %")),
+            row.macro_f1.map_or_else(blank, |own| spread(own, 2, " %")),
             bootstrap,
             images,
             format!("{:.2}", row.seconds_per_epoch),
@@ -203,17 +211,25 @@ fn number(own: f64) -> String {
 /// One line a run.
 pub(super) fn csv(comparison: &Comparison) -> String {
     let mut text = "method,seed,epoch,validation_top1,validation_nll,validation_ece,test_top1,\
-                    test_nll,test_ece,seconds_per_epoch\n"
+                    test_nll,test_ece,seconds_per_epoch,validation_balanced_accuracy,validation_macro_f1,\
+                    test_balanced_accuracy,test_macro_f1\n"
         .to_owned();
     for row in &comparison.rows {
         for run in &row.runs {
-            let quality = |own: Option<faculty_distill::metrics::Quality>| {
+            let quality = |own: Option<Quality>| {
                 own.map_or_else(|| ",,".to_owned(), |q| format!("{},{},{}", q.top1, q.nll, q.ece))
             };
             let (validation, test) = (quality(run.validation), quality(run.test));
             let (method, seed, epoch) = (&row.method, run.seed, run.epoch);
             let seconds = run.seconds_per_epoch;
-            let _ = writeln!(text, "{method},{seed},{epoch},{validation},{test},{seconds:.3}");
+            let of_classes = |own: Option<Quality>| {
+                let known = |own: Option<f64>| own.map_or_else(String::new, |own| own.to_string());
+                let own = own.map(|own| [own.balanced_accuracy, own.macro_f1]).unwrap_or_default();
+                own.map(known).join(",")
+            };
+            let means = [run.validation, run.test].map(of_classes).join(",");
+            let _ =
+                writeln!(text, "{method},{seed},{epoch},{validation},{test},{seconds:.3},{means}");
         }
     }
     text

@@ -17,6 +17,8 @@ struct Pass<'a> {
     /// Values whose gradient is there.
     has_grad: Vec<bool>,
     by_input: bool,
+    /// Nodes with a trained parameter in or in front of them.
+    reaches_trained: Vec<bool>,
 }
 
 impl TrainingRun {
@@ -51,7 +53,9 @@ impl TrainingRun {
             losses[id.0].push(gradient);
         }
         let has_grad = vec![false; graph.nodes.len()];
-        let mut pass = Pass { plan: &plan, size, has_grad, by_input: input_gradient };
+        let reaches_trained = graph.reaches_trained();
+        let mut pass =
+            Pass { plan: &plan, size, has_grad, by_input: input_gradient, reaches_trained };
         for index in (0..graph.nodes.len()).rev() {
             for gradient in std::mem::take(&mut losses[index]) {
                 self.seed_grad(&mut pass, ValueId(index), gradient.as_ref());
@@ -59,10 +63,12 @@ impl TrainingRun {
             if index == 0 {
                 break;
             }
-            match pass.has_grad[index] {
+            let is_passed_on = pass.by_input || pass.reaches_trained[index];
+            match pass.has_grad[index] && is_passed_on {
                 true => self.node_backward(&mut pass, index, network),
                 false => {
-                    // Parameters of a node that no loss reaches.
+                    // Parameters of a node that no loss reaches, or that are frozen and have
+                    // nothing trained in front of them.
                     let op = &graph.nodes[index].op;
                     let shared = op.shared_parameters();
                     for id in op.parameters().into_iter().filter(|id| !shared.contains(id)) {
@@ -142,7 +148,7 @@ impl TrainingRun {
             parameters: &network.parameters,
             gradients: &mut self.gradients,
             state: &mut self.states[index],
-            frozen_statistics: self.frozen_statistics,
+            frozen_statistics: self.frozen_statistics || plan.graph.keeps_statistics(index),
             pattern: self.pattern,
             tokens: &self.tokens,
             dropout: DropoutKeys { samples: &self.dropout },

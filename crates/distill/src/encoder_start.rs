@@ -1,8 +1,8 @@
-//! The recipe's student before its training.
+//! A text encoder before its first step: drawn from the seed, or with layers of trained weights.
 
 use faculty_data::Tokenize as _;
 use faculty_nets::weights::WeightFile;
-use faculty_nets::{EncoderConfig, EncoderFamily, EncoderFolder, MapShape, Network, Pooling};
+use faculty_nets::{EncoderConfig, EncoderFamily, EncoderFolder, Network, Pooling};
 use faculty_teachers::{RunData, TeacherError, check_tokens};
 
 use crate::error::{Error, Result};
@@ -12,44 +12,13 @@ use crate::recipe::{self, Device, Recipe};
 const LAYERS: usize = 2;
 const WIDTH: usize = 128;
 
-/// The student, and what to know of its weights.
-pub(crate) fn student_network(
-    recipe: &Recipe,
-    data: &RunData,
-    classes: usize,
-) -> Result<(Network, Vec<String>)> {
-    let spec = &recipe.student;
-    match (EncoderFamily::of(&spec.network), &data.tokenizer) {
-        (Some(family), Some(_)) => encoder(recipe, family, data, classes),
-        (None, None) => images(recipe, data, classes),
-        (Some(_), None) => Err(other_kind(spec, "texts", "images")),
-        (None, Some(_)) => Err(other_kind(spec, "images", "texts")),
-    }
-}
-
-fn other_kind(spec: &recipe::Student, reads: &'static str, data: &'static str) -> Error {
+pub(crate) fn other_kind(spec: &recipe::Student, reads: &'static str, data: &'static str) -> Error {
     let (who, network) = ("the student".to_owned(), spec.network.clone());
     TeacherError::OtherKind { who, network, reads, data }.into()
 }
 
-fn images(recipe: &Recipe, data: &RunData, classes: usize) -> Result<(Network, Vec<String>)> {
-    let spec = &recipe.student;
-    if let Some(key) = text_key(spec) {
-        return Err(Error::NoEffect { key, why: "it is of networks that read texts" });
-    }
-    let [channels, height, width] = data.train.shape()?;
-    let input = MapShape::new(channels, height, width);
-    match &spec.weights {
-        None => Ok((Network::new(&spec.network, input, classes, recipe.seed)?, Vec::new())),
-        Some(path) => {
-            let mut file = WeightFile::open(path, spec.weights_key.as_deref())?;
-            Ok(Network::from_file(&spec.network, input, Some(classes), &mut file)?)
-        }
-    }
-}
-
 /// A key of the recipe that only text encoders have.
-fn text_key(spec: &recipe::Student) -> Option<&'static str> {
+pub(crate) fn text_key(spec: &recipe::Student) -> Option<&'static str> {
     let keys = [
         ("student.layers", spec.layers.is_some()),
         ("student.from_layers", spec.from_layers.is_some()),
@@ -63,7 +32,11 @@ fn text_key(spec: &recipe::Student) -> Option<&'static str> {
     keys.into_iter().find(|(_, given)| *given).map(|(key, _)| key)
 }
 
-fn encoder(
+/// A student of this family, and what to know of its weights.
+///
+/// # Errors
+/// When its sizes, its weights or its tokenizer do not fit.
+pub(crate) fn open(
     recipe: &Recipe,
     family: EncoderFamily,
     data: &RunData,

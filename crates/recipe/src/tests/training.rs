@@ -1,0 +1,96 @@
+//! What `[train]` and `[student]` take beside numbers.
+
+use super::messages::{Case, assert_messages, problems};
+use super::{FULL, METHODS, load};
+use crate::{BestBy, ClassWeights, Recipe, Sampling, WeightDecayExempt};
+
+#[test]
+fn options_read_as_themselves_and_are_off_by_default() {
+    let plain = load(FULL, &[]).unwrap().recipe;
+    assert_eq!((plain.train.label_smoothing, plain.train.accumulate), (0.0, 1));
+    assert_eq!((&plain.train.class_weights, plain.train.ema), (&None, None));
+    assert_eq!(plain.train.early_stopping, None);
+    assert!(plain.student.freeze.is_empty());
+    let sets = [
+        "train.class_weights=balanced",
+        "train.ema=0.99",
+        "train.early_stopping=5",
+        "train.best_by=macro-f1",
+        "train.sampling=balanced",
+        "train.weight_decay_exempt=norms-and-biases",
+        "student.freeze=[\"conv1\"]",
+        "student.classifier_learning_rate_factor=10",
+    ];
+    let own = load(FULL, &sets).unwrap().recipe;
+    assert_eq!(own.train.class_weights, Some(ClassWeights::Balanced));
+    assert_eq!((own.train.best_by, own.train.sampling), (BestBy::MacroF1, Sampling::Balanced));
+    assert_eq!(own.train.weight_decay_exempt, WeightDecayExempt::NormsAndBiases);
+    assert_eq!(own.student.freeze, ["conv1"]);
+    let again = Recipe::from_str(&own.to_toml().unwrap(), "recipes/x.toml", &[], METHODS).unwrap();
+    assert_eq!(again.recipe, own);
+    let listed = load(FULL, &["train.class_weights=[1, 2.5]"]).unwrap().recipe;
+    assert_eq!(listed.train.class_weights, Some(ClassWeights::Given(vec![1.0, 2.5])));
+    let again =
+        Recipe::from_str(&listed.to_toml().unwrap(), "recipes/x.toml", &[], METHODS).unwrap();
+    assert_eq!(again.recipe, listed);
+}
+
+#[test]
+fn options_that_cannot_be_are_refused() {
+    assert_messages(
+        &[
+            Case {
+                edits: &[("epochs = 24", "class_weights = \"even\"")],
+                sets: &[],
+                want: &[[
+                    "`train.class_weights` must be a list of numbers, or `\"balanced\"`, found the \
+                     text `even`",
+                    "recipes/x.toml:26, train.class_weights",
+                    "give a list of numbers, or `\"balanced\"`, or leave it out for the default (all \
+                     classes count the same)",
+                ]],
+            },
+            Case {
+                edits: &[("epochs = 24", "class_weights = [1, 0]")],
+                sets: &[],
+                want: &[[
+                    "`train.class_weights` is [1.0, 0.0], but must be above 0",
+                    "recipes/x.toml:26, train.class_weights",
+                    "give a value that is above 0, or leave it out for the default (all classes count \
+                     the same)",
+                ]],
+            },
+            Case {
+                edits: &[("epochs = 24", "ema = 1.0")],
+                sets: &[],
+                want: &[[
+                    "`train.ema` is 1.0, but must be above 0 and below 1",
+                    "recipes/x.toml:26, train.ema",
+                    "give a value that is above 0 and below 1, or leave it out for the default (no \
+                     average)",
+                ]],
+            },
+            Case {
+                edits: &[("epochs = 24", "early_stopping = 3")],
+                sets: &["data.validation=0"],
+                want: &[[
+                    "early stopping needs a validation split, and `data.validation` is 0",
+                    "recipes/x.toml:26, train.early_stopping",
+                    "give `data.validation` a share above 0 or a split, or remove `early_stopping`",
+                ]],
+            },
+        ],
+        problems,
+    );
+}
+
+#[test]
+fn freezing_what_was_drawn_at_random_is_told() {
+    let sets = ["student.freeze=[\"conv1\"]"];
+    let warned = |sets: &[&str]| {
+        let warnings = load(FULL, sets).unwrap().warnings;
+        warnings.iter().any(|own| own.key == "student.freeze")
+    };
+    assert!(warned(&sets));
+    assert!(!warned(&[sets[0], "student.weights=start.pth"]));
+}
