@@ -229,5 +229,52 @@ path = "cache"
 dtype = "f16"
 """
 
-for make in [pytorch, all_safetensors, logits, images, parquet, idx, cifar, onnx_models, texts]:
+
+
+def text_tables():
+    """The first byte chooses the name: see `datasets.rs`."""
+    csv = 'id,text,label\n1,"good, ""very""\nfine",pos\n2,bad,neg\n3,what,\n4,fine,pos\n'
+    tabs = "sentence1\tsentence2\tlabel\tsplit\na\tb\t0\ttrain\nc\t5\" d\t1\ttrain\ne\tf\t1\ttest\n"
+    lines = '{"text": "good", "label": 1}\n{"text": "b\\u00e4d", "label": 0}\n{"text": "?", "label": null}\n'
+    array = '[{"premise": "a", "hypothesis": "b", "label": true}, {"premise": "c", "hypothesis": "d", "label": false}]'
+    for number, (name, text) in enumerate([("csv", csv), ("tsv", tabs), ("jsonl", lines), ("json", array)]):
+        write("texts", name, bytes([number]) + text.encode())
+    table = pa.table({"text": ["good", "bad", None, "new"], "label": [1, 0, 1, None]})
+    for compression in ["snappy", "zstd"]:
+        out = io.BytesIO()
+        pq.write_table(table, out, compression=compression)
+        write("texts", compression, bytes([4]) + out.getvalue())
+
+
+def tokenizers():
+    words = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##b\ngood\n漢\n"
+    config = json.dumps({"tokenizer_class": "BertTokenizer", "do_lower_case": True, "mask_token": {"content": "[MASK]"}})
+    write("tokenizer", "words", words.encode() + SEPARATOR + config.encode())
+    template = [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    whole = {
+        "version": "1.0",
+        "truncation": {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0},
+        "padding": None,
+        "added_tokens": [
+            {"id": 0, "content": "<s>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+        ],
+        "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True},
+        "pre_tokenizer": {"type": "Whitespace"},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": template,
+            "pair": template + [{"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}},
+        },
+        "decoder": None,
+        "model": {"type": "BPE", "dropout": None, "unk_token": "<s>", "continuing_subword_prefix": None, "end_of_word_suffix": None,
+                  "fuse_unk": False, "byte_fallback": False, "vocab": {"<s>": 0, "a": 1, "b": 2, "ab": 3}, "merges": [["a", "b"]]},
+    }
+    write("tokenizer", "whole", json.dumps(whole).encode())
+
+
+for make in [
+    pytorch, all_safetensors, logits, images, parquet, idx, cifar, onnx_models, texts, text_tables,
+    tokenizers,
+]:
     make()

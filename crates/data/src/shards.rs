@@ -24,13 +24,21 @@ pub(crate) fn locate(
     options: &ReadOptions,
     endings: &[&str],
 ) -> Result<Vec<SplitFiles>, DataError> {
+    let is_train = |name: &str| match &options.train {
+        Some(train) => train == name,
+        None => Role::of(name) == Some(Role::Train),
+    };
     let trains = |folder: &Path| -> Result<Option<SplitFiles>, DataError> {
-        let files = split_files(folder, endings)?;
-        let is_train = |name: &String| match &options.train {
-            Some(train) => train == name,
-            None => Role::of(name) == Some(Role::Train),
+        let may_be = |entry: &Entry| match entry.is_dir {
+            true => is_train(&entry.name),
+            false => split_of(&entry.name, endings).is_some_and(is_train),
         };
-        Ok(files.keys().any(is_train).then_some(files))
+        // Folders of a million images are not looked through for nothing.
+        if !list(folder)?.iter().any(may_be) {
+            return Ok(None);
+        }
+        let files = split_files(folder, endings)?;
+        Ok(files.keys().any(|name| is_train(name)).then_some(files))
     };
     for folder in [path.to_owned(), path.join("data")] {
         if folder.is_dir()
@@ -94,8 +102,7 @@ fn split_files(folder: &Path, endings: &[&str]) -> Result<SplitFiles, DataError>
                 check_complete(&entry.path, "", &files)?;
                 splits.insert(entry.name, files);
             }
-        } else if let Some(stem) = stem(&entry.name, endings) {
-            let split = stem.split_once('-').map_or(stem, |(split, _)| split);
+        } else if let Some(split) = split_of(&entry.name, endings) {
             splits.entry(split.to_owned()).or_default().push(entry.path);
         }
     }
@@ -108,6 +115,12 @@ fn split_files(folder: &Path, endings: &[&str]) -> Result<SplitFiles, DataError>
 /// A name without its ending, if that is one of these.
 fn stem<'a>(name: &'a str, endings: &[&str]) -> Option<&'a str> {
     endings.iter().find_map(|ending| name.strip_suffix(ending))
+}
+
+/// The split in the name of a file with one of these endings: what stands before the first hyphen.
+fn split_of<'a>(name: &'a str, endings: &[&str]) -> Option<&'a str> {
+    let stem = stem(name, endings)?;
+    Some(stem.split_once('-').map_or(stem, |(split, _)| split))
 }
 
 /// The files in a folder with one of these endings.

@@ -1,6 +1,8 @@
 //! Data sets of other programs.
 
-use faculty_data::{ReadOptions, cifar_binary, idx, parquet as hub, read_image};
+use faculty_data::{
+    Dataset, ReadOptions, Tokenizer, cifar_binary, idx, parquet as hub, read_image,
+};
 
 use crate::input::{Scratch, files};
 
@@ -48,4 +50,32 @@ pub(crate) fn image(bytes: &[u8]) -> bool {
         assert_eq!(pixels.len(), 90);
     }
     read.is_ok()
+}
+
+/// Names of files that a table of texts may have; the first byte of an input chooses.
+const TABLES: [&str; 5] = ["train.csv", "train.tsv", "train.jsonl", "train.json", "train.parquet"];
+
+/// A table of texts.
+pub(crate) fn texts(bytes: &[u8]) -> bool {
+    let Some((&first, bytes)) = bytes.split_first() else { return false };
+    let folder = Scratch::new();
+    folder.write(TABLES[usize::from(first) % TABLES.len()], bytes);
+    let read = Dataset::open(folder.path(), &ReadOptions::default());
+    if let Ok(dataset) = &read {
+        assert!(dataset.fingerprint().len() >= 16);
+    }
+    read.is_ok()
+}
+
+/// `tokenizer.json`, or `vocab.txt` and `tokenizer_config.json`.
+pub(crate) fn tokenizer(bytes: &[u8]) -> bool {
+    let folder = Scratch::new();
+    let [main, config] = files(bytes);
+    if main.first() == Some(&b'{') {
+        folder.write("tokenizer.json", main);
+    } else {
+        folder.write("vocab.txt", main);
+        folder.write("tokenizer_config.json", config);
+    }
+    Tokenizer::open(folder.path(), 16).is_ok()
 }

@@ -52,6 +52,67 @@ fn datasets_shows_splits_notes_and_what_was_skipped() {
     assert!(usage.contains("`faculty datasets PATH`"), "{usage}");
 }
 
+/// Nine training texts of two classes with a duplicate and one without a label, four for testing.
+fn reviews(project: &Project) {
+    let train = "text,label\ngood film,pos\nbad film,neg\ngood film,pos\nfine,pos\nawful,neg\n\
+                 \"long, and\nover lines\",neg\nso so,pos\nno,neg\nnobody knows,\n";
+    project.write("reviews/train.csv", train);
+    project.write("reviews/test.csv", "text,label\nfine,pos\npoor,neg\ngreat,pos\nweak,neg\n");
+}
+
+#[test]
+fn datasets_shows_texts_with_lengths_duplicates_and_examples() {
+    let project = Project::new();
+    reviews(&project);
+    let shown = project.run(&["datasets", "reviews"]).expect(0).stdout;
+    for line in [
+        "reviews (text-csv): texts",
+        "training: 8 texts, 4 to 4 a class",
+        "test: 4 texts, 2 to 2 a class",
+        "2 classes: neg, pos",
+        "words of a training text: 2 (median), 4 (nine of ten have no more), 4 (longest)",
+        "without a label: 1 training texts",
+        "example of `pos`: good film",
+        "note: 1 training texts are copies of others with the same label and are kept",
+        "note: 1 test texts are among the training texts",
+    ] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    let fewer = project.run(&["datasets", "reviews", "--drop-duplicate-texts"]).expect(0).stdout;
+    assert!(fewer.contains("training: 6 texts"), "{fewer}");
+    let json = project.run(&["datasets", "reviews", "--json"]).expect(0).json();
+    assert_eq!(json["dataset"]["words"]["most"], 4);
+    let ids = project.run(&["datasets", "reviews", "--ids"]).expect(0).stdout;
+    assert_eq!(ids.lines().count(), 1 + 8 + 4);
+}
+
+#[test]
+fn commands_that_do_not_take_texts_yet_say_so() {
+    let project = Project::new();
+    reviews(&project);
+    project.train("trained", &["train.epochs=1"]);
+    let recipe = std::fs::read_to_string(project.path("recipe.toml")).unwrap();
+    project.write("texts.toml", recipe.replace("\"bands\"", "\"reviews\""));
+    let before = project.files();
+    let weights = "trained/student.safetensors";
+    for command in [
+        &["train", "texts.toml", "--output", "run"][..],
+        &["distill", "texts.toml", "--output", "run"],
+        &["compare", "texts.toml", "--methods", "ce,kd", "--output", "runs"],
+        &["teachers", "texts.toml"],
+        &["bench-model", "texts.toml"],
+        &["init", "reviews", "--output", "new.toml"],
+        &["evaluate", "--weights", weights, "--data", "reviews"],
+    ] {
+        let ran = project.run(command);
+        assert_eq!(ran.code, 2, "{command:?}\n{}", ran.stderr);
+        assert!(!ran.stderr.contains("panicked"), "{command:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("the samples are texts"), "{command:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("does not take them yet"), "{command:?}: {}", ran.stderr);
+    }
+    assert_eq!(project.files(), before);
+}
+
 #[test]
 fn the_users_validation_split_chooses_the_epoch_and_gives_no_test_numbers() {
     let project = Project::new();

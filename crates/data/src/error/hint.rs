@@ -75,9 +75,12 @@ impl DataError {
                 format!("choose one with `{key} = \"{first}\"`")
             }
             Self::Unlabelled { key, .. } => {
-                format!("name a split with labels, `{key} = …`, or give each sample its label")
+                format!(
+                    "name a split with labels, `{key} = …`, give each sample its label, or name the \
+                     column of labels of a table with `label_column = …`"
+                )
             }
-            Self::OneClass { .. } => "put the images of each class in a folder of its own, one beside \
+            Self::OneClass { .. } => "put the samples of each class in a folder of its own, one beside \
                  the other; `docs/data.md` shows what is read"
                 .to_owned(),
             Self::NotClasses { folders, .. } => format!(

@@ -172,5 +172,7 @@ mod tests {
         assert_ne!(views(CHANGES, 1), views(CHANGES, 2));
         assert_ne!(views(CHANGES, 1), views(WordChanges::NONE, 1));
         assert_ne!(views(CHANGES, 1), ViewSettings::plain(Normalisation::identity(1)));
+        let identity = views(CHANGES, 1).texts().unwrap().identity();
+        assert_eq!(identity, "lengths deletion 0.2 swap 0.1");
     }
 }

@@ -46,6 +46,16 @@ pub struct TextViews {
     pub words: WordChanges,
 }
 
+impl TextViews {
+    /// Names what views of a seed depend on: the same for equal settings alone, on any machine. For
+    /// whatever keeps outputs and must know whether they are still of these views.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let WordChanges { deletion, swap } = self.words;
+        format!("{} deletion {deletion:?} swap {swap:?}", self.tokenizer.identity())
+    }
+}
+
 impl PartialEq for TextViews {
     fn eq(&self, other: &Self) -> bool {
         self.tokenizer.identity() == other.tokenizer.identity() && self.words == other.words

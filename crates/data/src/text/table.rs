@@ -59,7 +59,11 @@ impl Kind {
     pub(super) fn recognises(&self, path: &Path, options: &ReadOptions) -> Result<bool, DataError> {
         let found = locate(path, options, self.endings)?;
         let files = match found.first() {
-            Some(splits) => splits.values().flatten().cloned().collect(),
+            Some(splits) => {
+                let is_train = |name: &&String| Role::of(name) == Some(Role::Train);
+                let train = options.train.as_ref().or_else(|| splits.keys().find(is_train));
+                train.and_then(|name| splits.get(name)).cloned().unwrap_or_default()
+            }
             None => self.alone(path, options)?,
         };
         // With `text_column` whoever asks has said that they are texts.

@@ -12,6 +12,7 @@
 //! takes the wrong one for the longer.) Special tokens and segments are as the file's post-processor
 //! says; special tokens written out in a text (`[SEP]`) count as such, as they do there.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,6 @@ const MOST_IDS: usize = 1 << 22;
 const MOST_TOKENS: usize = 1 << 20;
 
 /// A tokenizer that cuts texts to a given number of tokens.
-#[derive(Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     max_tokens: usize,
@@ -210,6 +210,14 @@ impl Tokenize for Tokenizer {
 
     fn identity(&self) -> &str {
         &self.identity
+    }
+}
+
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the whole vocabulary.
+        let Self { max_tokens, vocabulary, identity, .. } = self;
+        write!(f, "Tokenizer({vocabulary} ids, at most {max_tokens} tokens, {identity})")
     }
 }
 
