@@ -39,6 +39,7 @@ pub mod sweep;
 mod task_loss;
 pub mod tfidf;
 mod train;
+mod weight_file;
 
 pub use error::{Error, Result};
 pub use faculty_contract::{class_cost, losses};

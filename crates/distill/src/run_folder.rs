@@ -16,7 +16,7 @@ use faculty_files::{self as files, failed, remove_partial, write_atomically};
 
 use crate::checkpoint::{CheckpointPair, Progress};
 use crate::error::{Error, Result};
-use crate::student::TOKENIZER_FILE;
+use crate::weight_file::{STUDENT_FILE, TOKENIZER_FILE};
 use faculty_files::{FolderLock, check_place};
 use faculty_records::bench::BENCH_FILE;
 use faculty_records::plan::PlanCard;
@@ -160,7 +160,7 @@ impl RunFolder {
     /// The student alone: the result.
     #[must_use]
     pub fn student(&self) -> PathBuf {
-        self.path.join("student.safetensors")
+        self.path.join(STUDENT_FILE)
     }
 
     /// The newest file with everything that the run needs to go on, if there is one.

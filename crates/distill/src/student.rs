@@ -13,6 +13,7 @@ use crate::methods::specs;
 use crate::recipe::Recipe;
 use crate::run::open_dataset;
 use crate::run_folder::RunFolder;
+use crate::weight_file::TOKENIZER_FILE;
 
 /// Metadata of weight files and ONNX files: the shape of the images, `[channels, height, width]`.
 pub(crate) const INPUT_SHAPE: &str = "input_shape";
@@ -21,8 +22,6 @@ pub(crate) const INPUT_SHAPE: &str = "input_shape";
 pub(crate) const ENCODER: &str = "encoder";
 /// And most tokens of a text.
 pub(crate) const MAX_TOKENS: &str = "max_tokens";
-/// The tokenizer beside them.
-pub(crate) const TOKENIZER_FILE: &str = "tokenizer.json";
 
 /// What the user says about a student beside its files.
 #[derive(Clone, Debug, Default)]

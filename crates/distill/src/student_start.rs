@@ -1,8 +1,6 @@
 //! The student before its first step: drawn from the seed, or started from trained weights, with
 //! what is frozen of it.
 
-use std::path::{Path, PathBuf};
-
 use faculty_nets::weights::WeightFile;
 use faculty_nets::{EncoderFamily, MapShape, Network};
 use faculty_recipe::{Recipe, nearest};
@@ -10,7 +8,7 @@ use faculty_teachers::RunData;
 
 use crate::encoder_start;
 use crate::error::{Error, Result};
-use crate::run_folder::RunFolder;
+use crate::weight_file::weight_file;
 
 /// The recipe's network, and what to know of its weights.
 ///
@@ -38,12 +36,6 @@ pub(crate) fn open(
     };
     let mut file = WeightFile::open(&weight_file(path), student.weights_key.as_deref())?;
     Ok(Network::pretrained(&student.network, input, classes, seed, &mut file)?)
-}
-
-/// The file that `student.weights` means: of a run's folder that of its student.
-pub(crate) fn weight_file(path: &Path) -> PathBuf {
-    let student = RunFolder::at(path).student();
-    if path.is_dir() && student.is_file() { student } else { path.to_owned() }
 }
 
 /// Freezes what the recipe names; says how much that is.

@@ -15,8 +15,8 @@ use faculty_nets::{FrozenClassifier, Graph, Network, RuleConfig, Tap, TeacherOut
 
 use super::average::WeightAverage;
 use super::memory::Memory;
-use super::update::takes_part;
 use super::{Compute, Exam, LearningTeacher, Trained};
+use crate::trained_parts::takes_part;
 
 /// The student with whatever is trained beside it.
 #[derive(Debug)]

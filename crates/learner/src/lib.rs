@@ -13,6 +13,7 @@ mod step;
 mod tape;
 mod teachers;
 mod trained;
+mod trained_parts;
 mod update;
 mod weights;
 

@@ -1,6 +1,7 @@
 //! The update of a learner, from the gradients of one batch or of several.
 
-use faculty_contract::{Needs, Point};
+use crate::trained_parts::takes_part;
+use faculty_contract::Point;
 use faculty_kernels::in_pool;
 use faculty_nets::OptimizerConfig;
 
@@ -91,16 +92,5 @@ impl Learner {
         let needs = self.method.needs(epoch);
         let all = self.trained_mut().filter(move |(name, _)| takes_part(&needs, name));
         all.map(|(_, trained)| trained)
-    }
-}
-
-/// Whether this part of the learner is trained in an epoch with these needs.
-pub(super) fn takes_part(needs: &Needs, name: &str) -> bool {
-    match name {
-        "student" => true,
-        "method" => needs.trained_parts && !needs.frozen_parameters,
-        // Between steps, by an optimiser of their own.
-        teacher if teacher.starts_with("teacher.") => false,
-        _ => needs.trained_parts,
     }
 }

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::methods;
 use crate::recipe::{self, CacheDtype, CacheMaps, Recipe, default_milestones};
 use crate::record::TeacherCard;
-use crate::student_start::weight_file;
+use crate::weight_file::weight_file;
 
 /// What a run is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ use crate::checkpoint::{Checkpoint, PeerProgress, Progress, Saved};
 use crate::earlier_run::check_same_run;
 use crate::error::{Error, Result};
 use crate::run_folder::{RunFolder, Start};
-use crate::student::TOKENIZER_FILE;
+use crate::weight_file::TOKENIZER_FILE;
 
 impl Cohort<'_> {
     /// Folder and members as they have to be before the next batch; with [`Start::Resume`] from the

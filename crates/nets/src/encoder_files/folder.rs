@@ -36,7 +36,7 @@ impl EncoderFolder {
     /// When there are no weights or no `config.json`, or this says something that is not known.
     pub fn open(path: &Path) -> Result<Self> {
         let (folder, weights) = match path.is_dir() {
-            true => (path.to_owned(), find_weights(path)?),
+            true => (path.to_owned(), Self::weights_in(path)?),
             false => (path.parent().unwrap_or(Path::new("")).to_owned(), path.to_owned()),
         };
         let (file, json) = read_json(&folder.join("config.json"))?;
@@ -59,11 +59,15 @@ impl EncoderFolder {
         }
         Ok(Self { config, says_pooling, weights, folder, classes: class_names(&json) })
     }
-}
 
-fn find_weights(folder: &Path) -> Result<PathBuf> {
-    let found = WEIGHTS.iter().map(|name| folder.join(name)).find(|file| file.is_file());
-    found.ok_or_else(|| Error::NoEncoderWeights { folder: folder.to_owned() })
+    /// The weights in a folder.
+    ///
+    /// # Errors
+    /// [`Error::NoEncoderWeights`].
+    pub fn weights_in(folder: &Path) -> Result<PathBuf> {
+        let found = WEIGHTS.iter().map(|name| folder.join(name)).find(|file| file.is_file());
+        found.ok_or_else(|| Error::NoEncoderWeights { folder: folder.to_owned() })
+    }
 }
 
 fn read_json(path: &Path) -> Result<(PathBuf, String)> {
