@@ -1,10 +1,12 @@
-//! A finished student, native or exported, on image files.
+//! A finished student, native or exported, on image files or texts.
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use faculty_data::{
-    Augmentation, Normalisation, Renderer, SampleId, Split, View, ViewSettings, read_image,
+    Augmentation, Input, Normalisation, Renderer, SampleId, Split, Text, Texts, Tokenize as _,
+    Tokenizer, View, ViewSettings, read_image,
 };
 use faculty_nets::MapShape;
 
@@ -19,7 +21,7 @@ use faculty_teachers::{
     TeacherBatch, TeacherInput, TeacherSource,
 };
 
-/// A class that an image may be of.
+/// A class that an image or a text may be of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
     /// Number of the class.
@@ -30,15 +32,20 @@ pub struct Prediction {
     pub probability: f64,
 }
 
-/// A classifier with all that lies between an image file and its logits.
+/// A classifier with all that lies between an image file, or a text, and its logits.
 pub struct Predictor {
     source: Box<dyn TeacherSource>,
     raw: RawOutputs,
-    shape: [usize; 3],
-    renderer: Renderer,
+    front: Front,
     class_names: Vec<String>,
     activation: Activation,
     notes: Vec<String>,
+}
+
+/// What makes inputs.
+enum Front {
+    Images { shape: [usize; 3], renderer: Renderer },
+    Texts(Arc<Tokenizer>),
 }
 
 impl Predictor {
@@ -58,6 +65,9 @@ impl Predictor {
             return Self::of_onnx(model, choice);
         }
         let student = FinishedStudent::open(model, choice)?;
+        if student.network.graph().encoder().is_some() {
+            return Self::of_encoder(student);
+        }
         let normalisation = student.normalisation.as_ref().ok_or_else(|| Error::Student {
             path: student.path.clone(),
             reason: "mean and deviation of its input are not known",
@@ -68,6 +78,23 @@ impl Predictor {
         let (shape, outputs) = (student.shape(), (RawOutputs::LOGITS, Activation::Softmax));
         let predictor = Self::new(source, outputs, shape, normalisation, names)?;
         Ok(Self { notes: student.notes, ..predictor })
+    }
+
+    fn of_encoder(student: FinishedStudent) -> Result<Self> {
+        let tokenizer = student.tokenizer.ok_or_else(|| Error::Student {
+            path: student.path.clone(),
+            reason: "no `tokenizer.json` lies beside it",
+            hint: "give the folder of its run, or put its tokenizer beside it",
+        })?;
+        let input = TeacherInput::of_texts(None);
+        Ok(Self {
+            source: Box::new(NetworkTeacher::with_input(&student.network, input, &[])),
+            raw: RawOutputs::LOGITS,
+            front: Front::Texts(tokenizer),
+            class_names: student.class_names,
+            activation: Activation::Softmax,
+            notes: student.notes,
+        })
     }
 
     fn of_onnx(path: &Path, choice: &StudentChoice) -> Result<Self> {
@@ -107,13 +134,17 @@ impl Predictor {
         class_names: Vec<String>,
     ) -> Result<Self> {
         let renderer = Renderer::new(shape, Augmentation::NONE, normalisation, 0)?;
-        Ok(Self { source, raw, activation, shape, renderer, class_names, notes: Vec::new() })
+        let front = Front::Images { shape, renderer };
+        Ok(Self { source, raw, activation, front, class_names, notes: Vec::new() })
     }
 
-    /// `[channels, height, width]` that images are brought to.
+    /// `[channels, height, width]` that images are brought to; nothing where texts are read.
     #[must_use]
-    pub fn shape(&self) -> [usize; 3] {
-        self.shape
+    pub fn shape(&self) -> Option<[usize; 3]> {
+        match self.front {
+            Front::Images { shape, .. } => Some(shape),
+            Front::Texts(_) => None,
+        }
     }
 
     /// What the network gives; probabilities are shown as they are, logits through a softmax.
@@ -126,17 +157,41 @@ impl Predictor {
     ///
     /// # Errors
     /// When the file is no whole PNG or JPEG image, or the network fails on it or answers with what
-    /// is no number.
+    /// is no number; or it reads texts.
     pub fn predict(&mut self, image: &Path, top: usize) -> Result<Vec<Prediction>> {
-        let pixels = read_image(image, self.shape)?;
-        let mut rendered = vec![0.0; self.renderer.view_len()];
-        let id = SampleId(0);
-        self.renderer.render_into(&pixels, id, 0, &mut rendered);
-        let inputs = (&rendered).into();
-        let view = TeacherBatch { ids: &[id], view: View::Probe, inputs };
+        let Front::Images { shape, renderer } = &self.front else {
+            return Err(faculty_data::DataError::NotImages.into());
+        };
+        let pixels = read_image(image, *shape)?;
+        let mut rendered = vec![0.0; renderer.view_len()];
+        renderer.render_into(&pixels, SampleId(0), 0, &mut rendered);
+        self.predict_input((&rendered).into(), image, top)
+    }
+
+    /// The same of a text; `path` names where it is from in errors.
+    ///
+    /// # Errors
+    /// When the network answers with what is no number, or reads images.
+    pub fn predict_text(&mut self, text: Text, path: &Path, top: usize) -> Result<Vec<Prediction>> {
+        let Front::Texts(tokenizer) = &self.front else {
+            return Err(faculty_data::DataError::NotTexts.into());
+        };
+        let mut texts = Texts::default();
+        tokenizer.tokenize(&text, &mut texts.tokens);
+        texts.texts.push(text);
+        self.predict_input((&texts).into(), path, top)
+    }
+
+    fn predict_input(
+        &mut self,
+        inputs: Input<'_>,
+        path: &Path,
+        top: usize,
+    ) -> Result<Vec<Prediction>> {
+        let view = TeacherBatch { ids: &[SampleId(0)], view: View::Probe, inputs };
         let logits = self.source.outputs(&view, &[])?.logits;
         if let Some(&value) = logits.iter().find(|logit| !logit.is_finite()) {
-            return Err(Error::NoAnswer { path: image.to_owned(), value });
+            return Err(Error::NoAnswer { path: path.to_owned(), value });
         }
         let probabilities = match self.raw.output_type() {
             // Through what the file itself ends in.

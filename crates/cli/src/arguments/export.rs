@@ -94,8 +94,9 @@ impl FromStr for Batch {
 pub(crate) struct PredictOptions {
     /// A run folder, a weight file of faculty, or an exported ONNX file
     pub(crate) model: PathBuf,
-    /// PNG and JPEG files, or folders with such files
-    #[arg(required = true, value_name = "IMAGE")]
+    /// PNG and JPEG files, or folders with such files; for a network that reads texts, files with
+    /// one text a line, or `-` for the standard input
+    #[arg(required = true, value_name = "FILE")]
     pub(crate) images: Vec<PathBuf>,
     /// How many classes to show of each image, likeliest first
     #[arg(long, value_name = "K", default_value_t = 5,

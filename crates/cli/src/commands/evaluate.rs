@@ -9,6 +9,7 @@ use faculty_distill::methods::specs;
 use faculty_distill::metrics::Quality;
 use faculty_distill::predict::OnnxNetwork;
 use faculty_distill::recipe::Recipe;
+use faculty_distill::{FinishedStudent, StudentChoice};
 use faculty_nets::weights::{self, WeightFile};
 use faculty_nets::{MapShape, Network, recognise};
 
@@ -61,6 +62,9 @@ fn of_weights(
     dataset: &Dataset,
 ) -> Result<Quality, Failure> {
     let metadata = weights::metadata(path)?;
+    if dataset.shape().is_err() {
+        return of_encoder(options, path, dataset);
+    }
     let [channels, height, width] = dataset.shape()?;
     let input = MapShape::new(channels, height, width);
     let mut file = WeightFile::open(path, options.weights_key.as_deref())?;
@@ -77,6 +81,36 @@ fn of_weights(
     }
     let part = part(options.split, dataset)?;
     let quality = network_quality(&network, &part, &ViewSettings::plain(normalisation))?;
+    Ok(quality.expect("the readers refuse data sets with an empty part"))
+}
+
+/// A text encoder: a run's student, or another file of this program.
+fn of_encoder(
+    options: &EvaluateOptions,
+    path: &Path,
+    dataset: &Dataset,
+) -> Result<Quality, Failure> {
+    let choice = StudentChoice {
+        network: options.network.clone(),
+        size: None,
+        weights_key: options.weights_key.clone(),
+    };
+    let student = FinishedStudent::open(path, &choice)?;
+    let Some(views) = student.views() else {
+        return Err(Failure::Usage {
+            what: format!("no `tokenizer.json` lies beside `{}`", path.display()),
+            hint: "give the student of a run folder, or put its tokenizer beside it".to_owned(),
+        });
+    };
+    let (found, expected) = (student.network.classes(), dataset.classes().len());
+    if found != expected {
+        return Err(Failure::Usage {
+            what: format!("`{}` has {found} classes, the data has {expected}", path.display()),
+            hint: "name it as a teacher in a recipe, where `classes` says which are which"
+                .to_owned(),
+        });
+    }
+    let quality = network_quality(&student.network, &part(options.split, dataset)?, &views)?;
     Ok(quality.expect("the readers refuse data sets with an empty part"))
 }
 

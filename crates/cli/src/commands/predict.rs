@@ -1,8 +1,9 @@
-//! `faculty predict`: classes of image files.
+//! `faculty predict`: classes of image files and texts.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use faculty_data::Text;
 use faculty_distill::predict::{Prediction, Predictor};
 use faculty_distill::recipe::OutputType;
 use faculty_distill::{Error, StudentChoice};
@@ -13,6 +14,9 @@ use crate::arguments::PredictOptions;
 use crate::failure::Failure;
 use crate::progress::print_json;
 use crate::table::{self, Align, percent};
+
+/// Characters of a text that a table shows.
+const SHOWN_CHARACTERS: usize = 40;
 
 pub(crate) fn run(options: &PredictOptions) -> Result<(), Failure> {
     let choice = StudentChoice {
@@ -30,12 +34,15 @@ pub(crate) fn run(options: &PredictOptions) -> Result<(), Failure> {
             "note: `{path}` gives probabilities itself (`{name}`): they are shown as they are"
         );
     }
+    if predictor.shape().is_none() {
+        return of_texts(&mut predictor, options);
+    }
     let (images, mut failed) = image_files(&options.images);
     let (mut rows, top) = (Vec::new(), options.top as usize);
     for image in images {
         match predictor.predict(&image, top) {
             Ok(guesses) if options.json => print_guesses(&image, &guesses),
-            Ok(guesses) => rows.extend(table_rows(&image, &guesses)),
+            Ok(guesses) => rows.extend(table_rows(&shown(&image).to_string(), &guesses)),
             // Whatever is wrong with one image says nothing about the next.
             Err(error) => {
                 failed = true;
@@ -43,14 +50,58 @@ pub(crate) fn run(options: &PredictOptions) -> Result<(), Failure> {
             }
         }
     }
+    show(&rows, "image")?;
+    if failed { Err(Failure::Partly) } else { Ok(()) }
+}
+
+/// Classes of the lines of text files; `-` is the standard input.
+fn of_texts(predictor: &mut Predictor, options: &PredictOptions) -> Result<(), Failure> {
+    let (mut rows, mut failed, top) = (Vec::new(), false, options.top as usize);
+    for path in &options.images {
+        let content = match path.as_os_str() == "-" {
+            true => std::io::read_to_string(std::io::stdin()),
+            false => std::fs::read_to_string(path),
+        };
+        let content = match content {
+            Ok(content) => content,
+            Err(error) => {
+                failed = true;
+                eprintln!(
+                    "error: cannot read `{}`: {error}\n  hint: give a file of texts in UTF-8, one \
+                     a line, or `-` for the standard input",
+                    shown(path)
+                );
+                continue;
+            }
+        };
+        for line in content.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            match predictor.predict_text(Text::single(line), path, top) {
+                Ok(guesses) if options.json => {
+                    print_json(&json!({ "text": line, "classes": as_json(&guesses) }));
+                }
+                Ok(guesses) => {
+                    let start: String = line.chars().take(SHOWN_CHARACTERS).collect();
+                    rows.extend(table_rows(&faculty_escape::terminal(&start), &guesses));
+                }
+                Err(error) => {
+                    failed = true;
+                    complain(path, &error);
+                }
+            }
+        }
+    }
+    show(&rows, "text")?;
+    if failed { Err(Failure::Partly) } else { Ok(()) }
+}
+
+fn show(rows: &[Vec<String>], what: &str) -> Result<(), Failure> {
     if !rows.is_empty() {
-        let header =
-            [("image", Align::Left), ("class", Align::Left), ("probability", Align::Right)];
+        let header = [(what, Align::Left), ("class", Align::Left), ("probability", Align::Right)];
         let mut out = crate::terminal::stdout();
-        table::write(&mut out, &header, &rows)?;
+        table::write(&mut out, &header, rows)?;
         out.flush()?;
     }
-    if failed { Err(Failure::Partly) } else { Ok(()) }
+    Ok(())
 }
 
 /// The files given, and those in the folders given by name; whether something was wrong.
@@ -97,19 +148,18 @@ fn images_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 }
 
 fn print_guesses(image: &Path, guesses: &[Prediction]) {
-    let classes: Vec<_> = guesses
-        .iter()
-        .map(|Prediction { label, class, probability }| {
-            json!({ "label": label, "class": class, "probability": probability })
-        })
-        .collect();
-    print_json(&json!({ "image": image, "classes": classes }));
+    print_json(&json!({ "image": image, "classes": as_json(guesses) }));
 }
 
-/// The image's name stands in its first row only.
-fn table_rows(image: &Path, guesses: &[Prediction]) -> Vec<Vec<String>> {
+fn as_json(guesses: &[Prediction]) -> Vec<serde_json::Value> {
+    let one = |Prediction { label, class, probability }: &Prediction| json!({ "label": label, "class": class, "probability": probability });
+    guesses.iter().map(one).collect()
+}
+
+/// The sample's name stands in its first row only.
+fn table_rows(name: &str, guesses: &[Prediction]) -> Vec<Vec<String>> {
     let row = |(rank, guess): (usize, &Prediction)| {
-        let name = if rank == 0 { shown(image).to_string() } else { String::new() };
+        let name = if rank == 0 { name.to_owned() } else { String::new() };
         vec![name, guess.class.clone(), percent(100.0 * guess.probability)]
     };
     guesses.iter().enumerate().map(row).collect()
