@@ -24,4 +24,5 @@ mod runs;
 mod sources;
 mod starts;
 mod sweeps;
+mod texts;
 mod training_options;
