@@ -138,8 +138,8 @@ impl DataError {
             Self::EmptySplit { part: "training", .. } => "lower the fraction".to_owned(),
             Self::EmptySplit { .. } => "raise the fraction, or use more samples".to_owned(),
             Self::Texts { fix, .. } | Self::Tokenizer { fix, .. } => fix.clone(),
-            Self::NotImages => "`faculty datasets` reads and shows data sets of texts; this command does \
-                 not take them yet"
+            Self::NotImages => "the data set is one of texts, which this command does not take yet; \
+                 `faculty datasets PATH` shows it"
                 .to_owned(),
             Self::LoaderPanicked { .. } => "this is a bug in faculty: please report it".to_owned(),
             _ => return None,
