@@ -154,7 +154,7 @@ impl Progress {
             Event::Batch { epoch, batch, batches, loss, images_per_second } => {
                 let done = (epoch - self.first_epoch) as f64 + *batch as f64 / *batches as f64;
                 let message = format!(
-                    "epoch {epoch}/{}  loss {loss:.3}  {images_per_second:.0} img/s  ETA {}",
+                    "epoch {epoch}/{}  loss {loss:.3}  {images_per_second:.0} samples/s  ETA {}",
                     self.epochs,
                     self.eta(done)
                 );
@@ -178,7 +178,7 @@ impl Progress {
                 .validation
                 .map_or_else(String::new, |q| format!("  validation {:.2} %", q.top1));
             self.bar.line(&format!(
-                "{label}: epoch {}/{}  loss {:.3}  train {:.2} %{validation}  {:.0} img/s  ETA {}",
+                "{label}: epoch {}/{}  loss {:.3}  train {:.2} %{validation}  {:.0} samples/s  ETA {}",
                 record.epoch,
                 self.epochs,
                 record.loss,

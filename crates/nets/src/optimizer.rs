@@ -7,6 +7,8 @@
 mod adjoint;
 mod rule;
 
+use rayon::prelude::*;
+
 pub use adjoint::Adjoint;
 pub use rule::{ParameterRule, RuleConfig};
 
@@ -52,6 +54,9 @@ pub struct OptimizerState {
     /// `slots[s][p]`: state vector `s` of parameter `p`; empty before the first update.
     pub slots: Vec<Vec<Vec<f32>>>,
 }
+
+/// Values of one task; each is updated by itself, so threads change no bit.
+const CHUNK: usize = 1 << 15;
 
 impl OptimizerState {
     /// Updates `parameters` in place by `gradients` (same shapes) at learning rate `rate`.
@@ -100,12 +105,15 @@ impl OptimizerState {
                 OptimizerConfig::Sgd { momentum, nesterov, weight_decay } => {
                     let weight_decay = decay(weight_decay);
                     // With zeros as the first velocity, `μ·0 + g` is PyTorch's first `v = g`.
-                    let velocity = &mut self.slots[0][index];
-                    for ((w, &g), v) in w.iter_mut().zip(g).zip(velocity) {
-                        let g = g + weight_decay * *w;
-                        *v = momentum * *v + g;
-                        *w -= rate * if nesterov { g + momentum * *v } else { *v };
-                    }
+                    let velocity = self.slots[0][index].par_chunks_mut(CHUNK);
+                    let chunks = w.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(velocity);
+                    chunks.for_each(|((w, g), velocity)| {
+                        for ((w, &g), v) in w.iter_mut().zip(g).zip(velocity) {
+                            let g = g + weight_decay * *w;
+                            *v = momentum * *v + g;
+                            *w -= rate * if nesterov { g + momentum * *v } else { *v };
+                        }
+                    });
                 }
                 OptimizerConfig::AdamW { betas: [beta1, beta2], epsilon, weight_decay } => {
                     let weight_decay = decay(weight_decay);
@@ -117,13 +125,18 @@ impl OptimizerState {
                     let [first, second] = self.slots.as_mut_slice() else {
                         unreachable!("AdamW has two state vectors")
                     };
-                    let moments = first[index].iter_mut().zip(&mut second[index]);
-                    for ((w, &g), (m, v)) in w.iter_mut().zip(g).zip(moments) {
-                        *w -= rate * weight_decay * *w;
-                        *m += (1.0 - beta1) * (g - *m);
-                        *v = beta2 * *v + (1.0 - beta2) * g * g;
-                        *w -= step_size * *m / (v.sqrt() / correction2 + epsilon);
-                    }
+                    let moments = first[index].par_chunks_mut(CHUNK);
+                    let moments = moments.zip(second[index].par_chunks_mut(CHUNK));
+                    let chunks = w.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(moments);
+                    chunks.for_each(|((w, g), (first, second))| {
+                        let moments = first.iter_mut().zip(second);
+                        for ((w, &g), (m, v)) in w.iter_mut().zip(g).zip(moments) {
+                            *w -= rate * weight_decay * *w;
+                            *m += (1.0 - beta1) * (g - *m);
+                            *v = beta2 * *v + (1.0 - beta2) * g * g;
+                            *w -= step_size * *m / (v.sqrt() / correction2 + epsilon);
+                        }
+                    });
                 }
             }
         }

@@ -208,7 +208,7 @@ pub(crate) fn classes(run: &Run) -> Vec<Chart> {
     let mut charts = Vec::new();
     if let Some(own) = &data.student {
         let caption = format!(
-            "Student of {} on the {} split ({} images). Right answers lie on the diagonal.",
+            "Student of {} on the {} split ({} samples). Right answers lie on the diagonal.",
             run.name, own.part, own.samples
         );
         charts.extend(Chart::drawn("confusion", "Confusion matrix", &caption, |words| {

@@ -184,8 +184,9 @@ impl Progress {
         let is_last = done == total;
         if !self.json {
             let left = duration((total - done) as f64 / speed);
-            let message =
-                format!("teacher {teacher}: image {done}/{total}  {speed:.0} img/s  ETA {left}");
+            let message = format!(
+                "teacher {teacher}: sample {done}/{total}  {speed:.0} samples/s  ETA {left}"
+            );
             self.bar.show(done, total, &message, is_last);
         } else if is_last || self.bar.is_line_due() {
             self.bar.line_is_out();

@@ -171,7 +171,7 @@ fn show(quality: &Quality, classes: usize) -> std::io::Result<()> {
     let of_classes = class_means(quality);
     writeln!(
         crate::terminal::stdout(),
-        "top-1 {top1:.2} %{top5}{of_classes}, NLL {nll:.4} nats, ECE {ece:.4} ({samples} images)"
+        "top-1 {top1:.2} %{top5}{of_classes}, NLL {nll:.4} nats, ECE {ece:.4} ({samples} samples)"
     )
 }
 

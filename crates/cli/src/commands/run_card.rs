@@ -18,7 +18,7 @@ pub(super) fn describe_data(card: &RunCard, data: &RunData, seconds: f64) {
     let size =
         |part: &Option<faculty_data::Split>| part.as_ref().map_or(0, faculty_data::Split::len);
     eprintln!(
-        "data: {}, {} classes, {} training, {} validation, {} test images (ready in {seconds:.1} s)",
+        "data: {}, {} classes, {} training, {} validation, {} test samples (ready in {seconds:.1} s)",
         card.data,
         card.classes.len(),
         data.train.len(),
@@ -99,7 +99,7 @@ pub(super) fn qualities(
                 if shows_top5(classes) { format!(", top-5 {top5:.2} %") } else { String::new() };
             let interval =
                 quality.interval_of_small_part().map_or_else(String::new, |[low, high]| {
-                    format!(" ({low:.1} to {high:.1} at 95 %, for {samples} images)")
+                    format!(" ({low:.1} to {high:.1} at 95 %, for {samples} samples)")
                 });
             format!(
                 "{name} top-1 {top1:.2} %{interval}{top5}{of_classes}, NLL {nll:.3}, ECE {ece:.3}"

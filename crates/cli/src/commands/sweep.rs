@@ -171,7 +171,7 @@ fn cells(sweep: &Sweep) -> (Vec<(&'static str, Align)>, Vec<Vec<String>>) {
 fn sentences(sweep: &Sweep, options: &CompareOptions) -> Vec<String> {
     let (Some(best), Some(own)) = (sweep.best(), sweep.own()) else { return Vec::new() };
     let seeds = if sweep.seeds == 1 { "1 seed".into() } else { format!("{} seeds", sweep.seeds) };
-    let part = format!("validation split ({} images), {seeds}", sweep.samples);
+    let part = format!("validation split ({} samples), {seeds}", sweep.samples);
     if best.sets.is_empty() {
         return vec![format!("the recipe's own settings are the best on the {part}")];
     }

@@ -70,12 +70,12 @@ fn gallery(run: &Run, detail: &TeachersDetail, names: &[String]) -> String {
     let mut levels: Vec<&str> = detail.weights.iter().map(|own| own.level.as_str()).collect();
     levels.dedup();
     let mut text = format!(
-        "<h3>Where the teachers disagree</h3><p>Images of the {} split on which the teachers contradict \
+        "<h3>Where the teachers disagree</h3><p>Samples of the {} split on which the teachers contradict \
          each other; first those where good teachers do (one near chance hardly counts). Of each class, the \
-         run has kept up to {MOST_OF_CLASS} images (fewer of many classes, {MOST_EXAMPLES} in all): those with the most different answers, and \
-         among these the ones about which the teachers are surest; images on which all agree are not \
+         run has kept up to {MOST_OF_CLASS} samples (fewer of many classes, {MOST_EXAMPLES} in all): those with the most different answers, and \
+         among these the ones about which the teachers are surest; samples on which all agree are not \
          among them. Confidence: the probability of the answer; weight: what {} gave the teacher for this \
-         image at the end of the training.</p><div id=\"examples\" class=\"examples\">",
+         sample at the end of the training.</p><div id=\"examples\" class=\"examples\">",
         escape(&detail.part),
         escape(&run.name)
     );
@@ -86,7 +86,7 @@ fn gallery(run: &Run, detail: &TeachersDetail, names: &[String]) -> String {
     for example in examples {
         text += &card(example, classes, names, &levels);
     }
-    text + "</div>\n<button id=\"more-examples\" hidden=\"\">more</button>\n<p id=\"no-examples\" hidden=\"\">No image fits these filters.</p>\n"
+    text + "</div>\n<button id=\"more-examples\" hidden=\"\">more</button>\n<p id=\"no-examples\" hidden=\"\">No sample fits these filters.</p>\n"
 }
 
 /// How much each teacher's word counts: 1 for the best, 0 at the share of the largest class, and

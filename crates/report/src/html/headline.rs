@@ -65,7 +65,7 @@ fn unfinished(report: &Report) -> Vec<String> {
         || "Not finished: nothing has been measured yet.".to_owned(),
         |(name, epoch, top1)| {
             format!(
-                "Not finished: the best so far is {top1:.2} % of the validation images ({name}, epoch \
+                "Not finished: the best so far is {top1:.2} % of the validation samples ({name}, epoch \
                  {epoch})."
             )
         },
@@ -77,7 +77,7 @@ fn alone(report: &Report, own: &Entry) -> String {
     let card = report.runs.iter().find_map(|run| run.card.as_ref());
     let method = card.map_or_else(String::new, |card| format!(" trained by {}", card.method));
     format!(
-        "The student {}{method} is right on {:.2} % of {} {} images (95 % interval {:.1} to {:.1}).",
+        "The student {}{method} is right on {:.2} % of {} {} samples (95 % interval {:.1} to {:.1}).",
         own.network, own.top1, own.samples, own.part, own.interval[0], own.interval[1]
     )
 }

@@ -166,7 +166,7 @@ pub(super) fn sentences(comparison: &Comparison) -> Vec<String> {
     let Comparison { reference, rows, seeds, part, .. } = comparison;
     let against = rows.len() - 1;
     let mut lines = vec![format!(
-        "students: {} ({}), mean ± standard deviation over {} on the {part} split ({} images), at each run's \
+        "students: {} ({}), mean ± standard deviation over {} on the {part} split ({} samples), at each run's \
          best validation epoch",
         comparison.student,
         comparison.data,
