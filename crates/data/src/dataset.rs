@@ -122,7 +122,7 @@ impl Dataset {
         let name = Path::new(&self.name);
         if set.is_empty() {
             return Err(match set.texts() {
-                Some(_) => crate::text::no_texts(name),
+                Some(_) => crate::text::set::no_texts(name),
                 None => DataError::NoImages { path: name.to_owned() },
             });
         }

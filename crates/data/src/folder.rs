@@ -52,9 +52,6 @@ const NO_CLASSES: [&str; 17] = [
 ];
 
 pub(crate) fn recognises(path: &Path) -> Result<bool, DataError> {
-    if crate::text::folder::recognises(path)? {
-        return Ok(false);
-    }
     let folders: Vec<Entry> = list(path)?.into_iter().filter(|entry| entry.is_dir).collect();
     // A subfolder that cannot be listed is perhaps none of ours.
     let holds = |entry: &Entry, what: &dyn Fn(&Entry) -> bool| {

@@ -25,13 +25,13 @@ pub enum Format {
     Folder,
     /// A list of image files and labels: [`crate::list`].
     List,
-    /// Tables of texts as CSV or TSV: [`crate::text::csv`].
+    /// Tables of texts as CSV or TSV: [`crate::text_files::csv`].
     TextCsv,
-    /// Tables of texts as JSON lines: [`crate::text::json_lines`].
+    /// Tables of texts as JSON lines: [`crate::text_files::json_lines`].
     TextJson,
-    /// Tables of texts as Parquet: [`crate::text::parquet`].
+    /// Tables of texts as Parquet: [`crate::text_files::parquet`].
     TextParquet,
-    /// A folder of class folders with text files: [`crate::text::folder`].
+    /// A folder of class folders with text files: [`crate::text_files::folder`].
     TextFolder,
     /// One that a library's user reads: [`crate::register`].
     Own(OwnFormat),

@@ -15,7 +15,7 @@
 //!   more than a file of that size can hold: see [`DataError`].
 //!
 //! One format is one file: [`idx`], [`cifar_binary`], [`cifar_python`], [`parquet`], [`folder`],
-//! [`list`] for images; those of texts are in [`text`]. [`LogitTable`] reads what a teacher of elsewhere said about the samples.
+//! [`list`] for images; those of texts are in [`text_files`]. [`LogitTable`] reads what a teacher of elsewhere said about the samples.
 
 mod bounds;
 pub mod cifar_binary;
@@ -45,7 +45,9 @@ mod shards;
 mod split;
 mod splits;
 mod subset;
-pub mod text;
+mod text;
+pub mod text_files;
+mod utf8;
 mod view;
 
 pub use dataset::{Dataset, DatasetInfo, SamplesInfo, SplitInfo};

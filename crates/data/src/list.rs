@@ -23,7 +23,7 @@ use crate::findings::Findings;
 use crate::image::file::read_images;
 use crate::image::picture::{self, Gather};
 use crate::listing::{Entry, MOST_NAMES_BYTES, composed, list};
-use crate::separated::Table;
+use crate::separated::{self, Table};
 use crate::splits::choice::choose;
 use crate::splits::{Chosen, Role};
 use crate::{DataError, Dataset, Format, ReadOptions};
@@ -55,19 +55,16 @@ pub(crate) fn recognises(path: &Path) -> Result<bool, DataError> {
     let has_classes = trains.any(|train| {
         list(&train.path).is_ok_and(|entries| entries.iter().any(|entry| entry.is_dir))
     });
-    Ok(!has_classes && has_list(path)? && !is_of_texts(path)?)
+    Ok(!has_classes && has_list(path)?)
 }
 
-/// Whether a list has a column of texts and none of paths, but for an id.
-fn is_of_texts(path: &Path) -> Result<bool, DataError> {
-    let headers = find(path)?.into_iter().filter_map(|(_, file)| crate::text::csv::header(&file));
-    Ok(headers.into_iter().any(|header| crate::text::are_texts(&header) && !has_paths(&header)))
-}
-
-/// Whether a header names paths of files; an id alone may be of anything.
-fn has_paths(header: &[String]) -> bool {
-    let is_path = |name: &String| PATHS.iter().any(|known| name.eq_ignore_ascii_case(known));
-    header.iter().any(|name| is_path(name) && !name.eq_ignore_ascii_case("id"))
+/// Whether a list names paths of files; an id alone may be of anything.
+pub(crate) fn names_paths(path: &Path) -> Result<bool, DataError> {
+    let is_path = |name: &String| {
+        !name.eq_ignore_ascii_case("id") && PATHS.iter().any(|own| name.eq_ignore_ascii_case(own))
+    };
+    let mut headers = find(path)?.into_iter().filter_map(|(_, file)| separated::header(&file));
+    Ok(headers.any(|header| header.iter().any(is_path)))
 }
 
 /// Whether there is a list to be read.

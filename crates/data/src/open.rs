@@ -6,9 +6,10 @@ use std::sync::{PoisonError, RwLock};
 use crate::classes::check_class_names;
 use crate::format::add;
 use crate::listing::{composed, describe, list as entries_of};
+use crate::text_files::{csv, json_lines};
 use crate::{
     DataError, Dataset, Format, ReadOptions, cifar_binary, cifar_python, folder, formats, idx,
-    list, parquet, text,
+    list, parquet, text_files,
 };
 
 /// A format of one's own.
@@ -86,10 +87,10 @@ impl Dataset {
             Format::Idx => idx::read(path, options),
             Format::Folder => folder::read(path, options),
             Format::List => list::read(path, options),
-            Format::TextCsv => text::csv::read(path, options),
-            Format::TextJson => text::json_lines::read(path, options),
-            Format::TextParquet => text::parquet::read(path, options),
-            Format::TextFolder => text::folder::read(path, options),
+            Format::TextCsv => csv::read(path, options),
+            Format::TextJson => json_lines::read(path, options),
+            Format::TextParquet => text_files::parquet::read(path, options),
+            Format::TextFolder => text_files::folder::read(path, options),
             Format::Own(_) => reader(format).read(path, options),
         }
     }
@@ -148,18 +149,22 @@ fn check_folder(path: &Path) -> Result<(), DataError> {
 
 fn recognises(format: Format, path: &Path, options: &ReadOptions) -> Result<bool, DataError> {
     match format {
-        Format::TextCsv => text::csv::recognises(path, options),
-        Format::TextJson => text::json_lines::recognises(path, options),
-        Format::TextParquet => text::parquet::recognises(path, options),
+        Format::TextCsv => csv::recognises(path, options),
+        Format::TextJson => json_lines::recognises(path, options),
+        Format::TextParquet => text_files::parquet::recognises(path, options),
         // Whoever names a column of texts wants a table of them.
         _ if options.text_column.is_some() && !matches!(format, Format::Own(_)) => Ok(false),
-        Format::TextFolder => text::folder::recognises(path),
-        Format::Parquet => parquet::recognises(path),
+        Format::TextFolder => text_files::folder::recognises(path),
+        // What is named alike is of texts if its columns or files are.
+        Format::Parquet => {
+            Ok(parquet::recognises(path)? && !text_files::parquet::recognises(path, options)?)
+        }
         Format::CifarBinary => cifar_binary::recognises(path),
         Format::CifarPython => cifar_python::recognises(path),
         Format::Idx => idx::recognises(path),
-        Format::Folder => folder::recognises(path),
-        Format::List => list::recognises(path),
+        Format::Folder => Ok(folder::recognises(path)? && !text_files::folder::recognises(path)?),
+        Format::List => Ok(list::recognises(path)?
+            && (list::names_paths(path)? || !csv::recognises(path, options)?)),
         Format::Own(_) => reader(format).recognises(path),
     }
 }

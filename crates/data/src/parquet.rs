@@ -48,8 +48,7 @@ const UNLABELLED: i64 = -1;
 pub(crate) const ENDINGS: [&str; 1] = [".parquet"];
 
 pub(crate) fn recognises(path: &Path) -> Result<bool, DataError> {
-    let found = locate(path, &ReadOptions::default(), &ENDINGS)?;
-    Ok(!found.is_empty() && !crate::text::parquet::recognises(path, &ReadOptions::default())?)
+    Ok(!locate(path, &ReadOptions::default(), &ENDINGS)?.is_empty())
 }
 
 /// Reads the dataset in the folder `path`.

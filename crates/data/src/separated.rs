@@ -1,6 +1,15 @@
 //! Values separated by commas, semicolons or tabs, with a header: RFC 4180, and tables of tabs
 //! that do not quote.
 
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+
+use crate::files::open_regular;
+use crate::utf8::text_of;
+
+/// No header is longer.
+const MOST_HEADER_BYTES: u64 = 1 << 16;
+
 /// The line, from 1, on which a row begins, and its fields.
 type Row = (usize, Vec<String>);
 /// A line, from 1, and what is wrong there.
@@ -44,6 +53,15 @@ impl Table {
     pub(crate) fn column(&self, name: &str) -> Option<usize> {
         self.header.iter().position(|known| known.eq_ignore_ascii_case(name))
     }
+}
+
+/// The names of the columns of a file, if it can be read.
+pub(crate) fn header(path: &Path) -> Option<Vec<String>> {
+    let (file, _) = open_regular(path).ok()?;
+    let mut line = Vec::new();
+    BufReader::new(file.take(MOST_HEADER_BYTES)).read_until(b'\n', &mut line).ok()?;
+    let line = text_of(path, line).ok()?;
+    Some(Table::parse(&line).ok()?.header)
 }
 
 /// The rows of a table of tabs, if each line is one. Then a quotation mark is a letter of the text,

@@ -1,5 +1,7 @@
 //! Labelled texts in memory.
 
+use std::path::Path;
+
 use faculty_inputs::Text;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -118,6 +120,16 @@ impl TextSet {
             counts.get(rank.max(1) - 1).copied().unwrap_or(0)
         };
         WordCounts { median: at(0.5), nine_of_ten: at(0.9), most: at(1.0) }
+    }
+}
+
+/// The error of a data set without texts.
+pub(crate) fn no_texts(path: &Path) -> DataError {
+    DataError::Texts {
+        path: path.to_owned(),
+        place: None,
+        problem: "there are no texts with a label".to_owned(),
+        fix: "add texts, or name another split".to_owned(),
     }
 }
 

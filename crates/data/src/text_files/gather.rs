@@ -8,21 +8,23 @@
 //! - Duplicates are told, and left out of training where `on_duplicate_text` says so: see `duplicates`.
 
 mod duplicates;
+mod sample;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use faculty_inputs::Text;
 
-use super::set::TextSet;
 use crate::bounds::Budget;
 use crate::classes::Classes;
 use crate::findings::Findings;
 use crate::listing::composed;
 use crate::splits::{Chosen, Splits};
+use crate::text::set::{TextSet, no_texts};
 use crate::{DataError, Dataset, Format, ReadOptions};
 
 use self::duplicates::{leave_out, tell};
+use self::sample::Sample;
 
 /// The label of a sample without one, where labels are numbers.
 const UNLABELLED: &str = "-1";
@@ -59,22 +61,6 @@ pub(super) fn trimmed(first: &str, second: Option<&str>) -> Text {
     Text { first: first.trim().into(), second: second.map(|second| second.trim().into()) }
 }
 
-/// A sample and where it is from.
-#[derive(Clone, Debug)]
-struct Sample {
-    text: Text,
-    label: u32,
-    /// The file, and what a place in it is.
-    file: Arc<str>,
-    place: u64,
-}
-
-impl Sample {
-    fn at(&self) -> String {
-        format!("{} {}", self.file, self.place)
-    }
-}
-
 /// A chosen split and the rows of its files.
 pub(super) type SplitRows = (Chosen, Vec<Rows>);
 
@@ -95,7 +81,7 @@ pub(super) fn assemble(
         let is_training = std::mem::take(&mut training);
         leave_out_empty(&split, &mut files, &mut findings);
         if files.iter().all(|file| file.rows.is_empty()) {
-            return Err(super::no_texts(files.first().map_or(path, |file| &file.path)));
+            return Err(no_texts(files.first().map_or(path, |file| &file.path)));
         }
         clean_labels(&mut files);
         let missing = |row: &&Row| row.label.is_empty();
@@ -126,7 +112,7 @@ pub(super) fn assemble(
         }
         Ok(Some(samples))
     })?;
-    let train = train.ok_or_else(|| super::no_texts(path))?;
+    let train = train.ok_or_else(|| no_texts(path))?;
     let mut splits = Splits { train, validation: validation.flatten(), test: test.flatten() };
     tell(&splits, options, &mut findings.notes);
     leave_out(&mut splits, options);

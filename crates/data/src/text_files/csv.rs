@@ -12,25 +12,21 @@
 //! as RFC 4180 says; a quoted text may have several lines. In a table of tabs with one row a line a
 //! quotation mark is a letter, as in the files of GLUE. The first line must be a header.
 
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
 use super::columns::Columns;
 use super::gather::{Row, Rows, trimmed};
 use super::table::{Header, Kind, Source, Table};
-use super::utf8::text_of;
-use crate::files::{MOST_BYTES, open_regular, read_at_most};
+use crate::files::{MOST_BYTES, read_at_most};
+use crate::utf8::text_of;
 use crate::{DataError, Dataset, Format, ReadOptions, separated};
 
 const KIND: Kind = Kind {
     format: Format::TextCsv,
     endings: &[".csv", ".tsv"],
-    header: |path| Some(Header { columns: header(path)?, has_images: false }),
+    header: |path| Some(Header { columns: separated::header(path)?, has_images: false }),
     read: read_table,
 };
-
-/// No header is longer.
-const MOST_HEADER_BYTES: u64 = 1 << 16;
 
 pub(crate) fn recognises(path: &Path, options: &ReadOptions) -> Result<bool, DataError> {
     KIND.recognises(path, options)
@@ -43,15 +39,6 @@ pub(crate) fn recognises(path: &Path, options: &ReadOptions) -> Result<bool, Dat
 /// labels that are no classes: [`DataError`] with file and line.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
     KIND.read_dataset(path, options)
-}
-
-/// The names of the columns of a file, if it can be read.
-pub(crate) fn header(path: &Path) -> Option<Vec<String>> {
-    let (file, _) = open_regular(path).ok()?;
-    let mut line = Vec::new();
-    BufReader::new(file.take(MOST_HEADER_BYTES)).read_until(b'\n', &mut line).ok()?;
-    let line = text_of(path, line).ok()?;
-    Some(separated::Table::parse(&line).ok()?.header)
 }
 
 fn read_table(source: &Source<'_>) -> Result<Table, DataError> {

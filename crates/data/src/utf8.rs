@@ -8,7 +8,7 @@ use crate::DataError;
 ///
 /// # Errors
 /// [`DataError::Texts`] with the line where it stops to be UTF-8, and how to convert it.
-pub(super) fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
+pub(crate) fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
     let convert = |from: &str| {
         format!("convert it, for example with `iconv -f {from} -t UTF-8 {} > NEW`", path.display())
     };

@@ -19,8 +19,9 @@ use serde_json::{Map, Value};
 use super::columns::Columns;
 use super::gather::{Row, Rows, trimmed};
 use super::table::{Header, Kind, Source, Table};
-use super::utf8::text_of;
 use crate::files::{MOST_BYTES, open_regular, read_at_most};
+use crate::text::set::no_texts;
+use crate::utf8::text_of;
 use crate::{DataError, Dataset, Format, ReadOptions};
 
 const KIND: Kind = Kind {
@@ -76,7 +77,7 @@ fn read_table(source: &Source<'_>) -> Result<Table, DataError> {
     let keys: BTreeSet<&String> = objects.iter().flat_map(|(_, object)| object.keys()).collect();
     let header: Vec<String> = keys.into_iter().cloned().collect();
     if header.is_empty() {
-        return Err(super::no_texts(path));
+        return Err(no_texts(path));
     }
     let columns = Columns::choose(path, &header, options)?;
     let mut rows = Vec::with_capacity(objects.len());

@@ -14,7 +14,6 @@
 use std::path::{Path, PathBuf};
 
 use super::gather::{Row, Rows, SplitRows, TextBudget, assemble, trimmed};
-use super::utf8::text_of;
 use crate::files::{FileRoot, MOST_BYTES};
 use crate::findings::Findings;
 use crate::folder::{check_look_like_classes, class_folders, find_splits, names_of, root_of};
@@ -22,6 +21,8 @@ use crate::image::file::has_image_name;
 use crate::listing::{Entry, list};
 use crate::splits::choice::choose;
 use crate::splits::{Chosen, Role};
+use crate::text::set::no_texts;
+use crate::utf8::text_of;
 use crate::{DataError, Dataset, Format, ReadOptions};
 
 /// Names of folders of texts without a label.
@@ -148,7 +149,7 @@ fn read_classes(
             files.push(Rows { path: entry.path, kind: "line", rows, names: None });
         }
         if files.len() == before && split.role == Role::Train {
-            return Err(super::no_texts(&folder.path));
+            return Err(no_texts(&folder.path));
         }
     }
     Ok(files)

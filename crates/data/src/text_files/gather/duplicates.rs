@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 
 use faculty_inputs::Text;
 
-use super::Sample;
+use super::sample::Sample;
 use crate::splits::Splits;
 use crate::{OnDuplicateText, ReadOptions};
 

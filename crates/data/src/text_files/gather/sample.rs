@@ -1,0 +1,21 @@
+//! A labelled text and its place in the files.
+
+use std::sync::Arc;
+
+use faculty_inputs::Text;
+
+/// A sample and where it is from.
+#[derive(Clone, Debug)]
+pub(super) struct Sample {
+    pub(super) text: Text,
+    pub(super) label: u32,
+    /// The file, and what a place in it is.
+    pub(super) file: Arc<str>,
+    pub(super) place: u64,
+}
+
+impl Sample {
+    pub(super) fn at(&self) -> String {
+        format!("{} {}", self.file, self.place)
+    }
+}
