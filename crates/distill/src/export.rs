@@ -19,8 +19,10 @@ use crate::student::FinishedStudent;
 
 mod card;
 mod runtime;
+mod transformers;
 
 pub use card::{ModelCard, write_model_card};
+pub use transformers::export_transformers;
 
 /// Largest difference allowed, as a share of the largest logit: about a thousand roundings of f32.
 pub const TOLERANCE: f64 = 1e-4;

@@ -12,6 +12,7 @@ Examples:
   faculty export runs/recipe --onnx student.onnx
   faculty export runs/recipe --onnx student.onnx --batch 1 --normalise
   faculty export runs/recipe --safetensors student.safetensors --card model --licence MIT
+  faculty export runs/reviews --transformers student
   faculty export --network resnet20 --weights resnet20.pth --size 32,32 --onnx resnet20.onnx
 
 Exit code 1: a second runtime does not agree with the student; no ONNX file is written then.
@@ -58,6 +59,9 @@ pub(crate) struct ExportOptions {
     /// Write the weights with everything needed to use them in the metadata
     #[arg(long, value_name = "FILE")]
     pub(crate) safetensors: Option<PathBuf>,
+    /// Write a text encoder as a folder that Hugging Face's `transformers` opens
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) transformers: Option<PathBuf>,
     /// Write `model-card.md` and `model-card.json` of the run into this folder
     #[arg(long, value_name = "FOLDER", conflicts_with = "weights")]
     pub(crate) card: Option<PathBuf>,

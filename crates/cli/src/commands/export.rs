@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use faculty_distill::export::{
-    OnnxExport, Parity, export_onnx, export_safetensors, write_model_card,
+    OnnxExport, Parity, export_onnx, export_safetensors, export_transformers, write_model_card,
 };
 use faculty_distill::{FinishedStudent, StudentChoice};
 use serde_json::{Map, Value, json};
@@ -14,23 +14,30 @@ use crate::failure::{Failure, message};
 use crate::progress::print_json;
 
 pub(crate) fn run(options: &ExportOptions) -> Result<(), Failure> {
-    let ExportOptions { onnx, safetensors, card, .. } = options;
-    if onnx.is_none() && safetensors.is_none() && card.is_none() {
+    let ExportOptions { onnx, safetensors, transformers, card, .. } = options;
+    let of_student = onnx.is_some() || safetensors.is_some() || transformers.is_some();
+    if !of_student && card.is_none() {
         return Err(Failure::Usage {
             what: "nothing to write was named".to_owned(),
-            hint: "give at least one of `--onnx FILE`, `--safetensors FILE`, `--card FOLDER`"
+            hint: "give at least one of `--onnx FILE`, `--safetensors FILE`, `--transformers FOLDER`, \
+                   `--card FOLDER`"
                 .to_owned(),
         });
     }
     options.run.as_deref().map_or(Ok(()), refuse_recipe)?;
     let mut written = Map::new();
-    if onnx.is_some() || safetensors.is_some() {
+    if of_student {
         let student = open(options)?;
         if let Some(path) = onnx {
             let export = OnnxExport { batch: options.batch.0, normalise: options.normalise };
             let parity = export_onnx(&student, path, export)?;
             tell(path, &parity);
             written.insert("onnx".to_owned(), json!({ "path": path, "parity": parity }));
+        }
+        if let Some(folder) = transformers {
+            let files = export_transformers(&student, folder)?;
+            files.iter().for_each(|file| eprintln!("wrote {}", shown(file)));
+            written.insert("transformers".to_owned(), json!(files));
         }
         if let Some(path) = safetensors {
             export_safetensors(&student, path)?;

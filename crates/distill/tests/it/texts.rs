@@ -5,12 +5,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use faculty_data::Dataset;
+use faculty_distill::export::export_transformers;
 use faculty_distill::methods::{METHODS, specs};
 use faculty_distill::recipe::Recipe;
 use faculty_distill::record::RunCard;
 use faculty_distill::run::open_dataset;
 use faculty_distill::tfidf::{TfidfConfig, write_table};
 use faculty_distill::{CheckedRun, Error, Event, FinishedStudent, Start, StudentChoice, train};
+use faculty_nets::{EncoderFolder, weights};
 use faculty_teachers::prepare_data;
 
 use crate::data::unit;
@@ -254,4 +256,39 @@ fn what_does_not_fit_texts_is_refused_with_a_way_out() {
     let own = Recipe::from_str(text, folder.join("r.toml"), &sets, &specs()).unwrap().recipe;
     let error = CheckedRun::new(&own, &crate::data::dataset()).err().unwrap().to_string();
     assert!(error.contains("reads texts, the data are images"), "{error}");
+}
+
+#[test]
+fn a_student_is_written_as_a_folder_that_other_programs_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_texts(folder);
+    for (student, sets, fits) in [
+        (ENCODER, &["student.pooling=\"first\""][..], true),
+        (ENCODER, &[], false),
+        (BAG, &[], false),
+    ] {
+        let out = folder.join("run");
+        let _ = fs::remove_dir_all(&out);
+        run(&recipe(folder, student, "ce", &[], sets), &out).unwrap();
+        let own = FinishedStudent::open(&out, &StudentChoice::default()).unwrap();
+        let target = folder.join("written");
+        let written = export_transformers(&own, &target);
+        if !fits {
+            let error = written.unwrap_err();
+            assert!(error.hint().unwrap().contains("--safetensors"), "{error}");
+            continue;
+        }
+        let names: Vec<_> =
+            written.unwrap().iter().map(|f| f.file_name().unwrap().to_owned()).collect();
+        let wants = ["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"];
+        assert_eq!(names, wants);
+        let read = EncoderFolder::open(&target).unwrap();
+        assert_eq!(Some(&read.config), own.network.graph().encoder());
+        assert_eq!(read.classes.unwrap(), CLASSES);
+        let mut file = weights::WeightFile::open(&read.weights, None).unwrap();
+        let loaded = read.config.load(&mut file, None, 1).unwrap();
+        assert!(loaded.anew.is_empty() && loaded.left_out.is_empty());
+        assert_eq!(loaded.network.parameters(), own.network.parameters());
+    }
 }
