@@ -27,6 +27,8 @@ pub struct Setup {
     /// Whether its loss has [`Step::task_loss`](crate::Step::task_loss), on which label smoothing and
     /// class weights act.
     pub has_task_loss: bool,
+    /// Whether it keeps images from step to step, so that samples must be images.
+    pub keeps_images: bool,
 }
 
 impl Default for Setup {
@@ -40,6 +42,7 @@ impl Default for Setup {
             class_space: ClassSpace::Dataset,
             weights_read_maps: true,
             has_task_loss: true,
+            keeps_images: false,
         }
     }
 }

@@ -136,6 +136,12 @@ pub enum Error {
         /// The recipe key that mends it, with a value.
         fix: String,
     },
+    /// A method that works on images alone, and data of texts.
+    #[error("method `{method}` keeps images of earlier steps, and the data are texts")]
+    ImagesOnly {
+        /// Its name.
+        method: &'static str,
+    },
     /// Too few samples for the folds of a linear model.
     #[error("{folds} folds of {samples} training samples")]
     Folds {

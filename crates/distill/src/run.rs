@@ -98,6 +98,9 @@ impl CheckedRun {
             let (method, epochs) = (info.spec.name, recipe.train.epochs);
             return Err(Error::NoSecondTraining { method, first, epochs });
         }
+        if method.setup().keeps_images && data.tokenizer.is_some() {
+            return Err(Error::ImagesOnly { method: info.spec.name });
+        }
         check_task_loss(info.spec.name, &method.setup(), &recipe.train)?;
         let task = task_loss(&recipe.train, &data.train, classes)?;
         let class_space = method.setup().class_space;

@@ -2,7 +2,8 @@
 
 /// Time of a step against one of plain training (`ce`), by method; what it was measured with stands
 /// in `docs/methods.md`. `cargo bench --bench methods` prints these rows.
-/// 2026-11-24; differences of 0.04 are noise. `ikd`, which trains its teacher as well, is not there.
+/// 2026-11-24; differences of 0.04 are noise. `ikd`, which trains its teacher as well, is not there,
+/// nor `mt-bert`, which is younger.
 pub(crate) const COSTS: &[(&str, f64)] = &[
     ("ce", 1.00),
     ("kd", 0.99),
@@ -30,7 +31,6 @@ pub(crate) const COSTS: &[(&str, f64)] = &[
     ("rkd", 1.20),
     ("pkt", 0.98),
     ("crd", 12.03),
-    ("mt-bert", 1.3),
     ("vid", 2.26),
     ("semckd", 6.76),
     ("reviewkd", 13.54),

@@ -56,7 +56,7 @@ use crate::shared::layers::parameter;
 use crate::shared::options::{ALPHA, OURS, TEMPERATURE, count, number, option, temperature, word};
 use crate::shared::output_layer::{OutputConfig, task_and_weighted_kd};
 use crate::{
-    Connector, Loss, Method, MethodInfo, Needs, Shapes, Status, Step, TeacherWeights, Term,
+    Connector, Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step, TeacherWeights, Term,
 };
 use faculty_contract::AfterStep;
 use faculty_nets::Tap;
@@ -139,6 +139,11 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for Mmkd {
+    fn setup(&self) -> Setup {
+        // The buffer of hard samples.
+        Setup { keeps_images: true, ..Setup::default() }
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         Needs {
             teacher_logits: true,

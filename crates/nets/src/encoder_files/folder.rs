@@ -35,6 +35,9 @@ impl EncoderFolder {
     /// # Errors
     /// When there are no weights or no `config.json`, or this says something that is not known.
     pub fn open(path: &Path) -> Result<Self> {
+        if let Err(source) = std::fs::metadata(path) {
+            return Err(Error::Read { path: path.to_owned(), source });
+        }
         let (folder, weights) = match path.is_dir() {
             true => (path.to_owned(), Self::weights_in(path)?),
             false => (path.parent().unwrap_or(Path::new("")).to_owned(), path.to_owned()),
