@@ -5,7 +5,7 @@ use std::io::Write as _;
 use faculty_data::{Dataset, SamplesInfo, TextSet, WordCounts, formats};
 use faculty_distill::methods::{MethodInfo, all as all_methods, find};
 use faculty_distill::recipe::{OptionSpec, nearest};
-use faculty_nets::{MapShape, all_networks};
+use faculty_nets::{EncoderFamily, MapShape, all_networks};
 use serde_json::json;
 
 use crate::arguments::{DataOptions, DatasetsOptions, ListOptions, MethodsOptions};
@@ -163,7 +163,10 @@ pub(crate) fn networks(options: &ListOptions) -> Result<(), Failure> {
                 })
             })
             .collect();
-        print_json(&json!({"input": "3×32×32", "classes": 100, "networks": rows}));
+        let encoders: Vec<&str> = EncoderFamily::names().collect();
+        print_json(&json!({
+            "input": "3×32×32", "classes": 100, "networks": rows, "encoders": encoders,
+        }));
         return Ok(());
     }
     let rows: Vec<Vec<String>> = rows
@@ -180,7 +183,10 @@ pub(crate) fn networks(options: &ListOptions) -> Result<(), Failure> {
         ("last map", LEFT),
         ("what it is (figures for 3×32×32 images, 100 classes)", LEFT),
     ];
-    table::write(&mut crate::terminal::stdout(), &header, &rows)?;
+    let mut out = crate::terminal::stdout();
+    table::write(&mut out, &header, &rows)?;
+    let encoders: Vec<&str> = EncoderFamily::names().collect();
+    writeln!(out, "\nof texts, with the sizes of a recipe or a folder: {}", encoders.join(", "))?;
     Ok(())
 }
 
