@@ -139,7 +139,7 @@ fn encoders_teach_and_learn_and_are_opened_again() {
         let best = card.best.test.unwrap();
         assert_eq!(quality.unwrap().top1, best.top1, "{method}");
         let report = fs::read_to_string(out.join("report.json")).unwrap();
-        assert!(report.contains("\"text\": \"w"), "{method}: examples are texts");
+        assert!(report.contains("\"text\""), "{method}: examples are texts");
     }
 }
 
@@ -167,7 +167,7 @@ fn every_method_takes_texts_or_says_why_not() {
 }
 
 /// Methods that cannot work on vectors, and say so.
-const REFUSED: &[&str] = &["mmkd"];
+const REFUSED: &[&str] = &["amtml-kd", "mmkd", "dih", "simkd"];
 
 #[test]
 fn a_run_on_texts_that_is_stopped_and_resumed_equals_an_undisturbed_one() {
@@ -201,15 +201,16 @@ fn a_cache_of_texts_gives_what_the_teachers_give() {
     let sets = ["data.views=2", "data.word_deletion=0.2"];
     let live = recipe(folder, BAG, "ca-mkd", &teachers, &sets);
     run(&live, &folder.join("live")).unwrap();
-    let cached = ["cache.path=\"kept\"", "cache.dtype=\"f32\""];
-    let cached = recipe(folder, BAG, "ca-mkd", &teachers, &[&sets[..], &cached].concat());
+    let kept = format!("cache.path={:?}", folder.join("kept"));
+    let cached = [&sets[..], &[&kept, "cache.dtype=\"f32\""]].concat();
+    let cached = recipe(folder, BAG, "ca-mkd", &teachers, &cached);
     let dataset = open(&cached);
     let plan = faculty_distill::cache::plan(&cached, &dataset).unwrap();
     plan.build(&AtomicBool::new(false), &mut |_| {}).unwrap();
     run(&cached, &folder.join("cached")).unwrap();
     assert!(student(&folder.join("live")) == student(&folder.join("cached")), "students differ");
     // Other words of a view are other inputs.
-    let other = ["cache.path=\"kept\"", "cache.dtype=\"f32\"", "data.views=2"];
+    let other = [kept.as_str(), "cache.dtype=\"f32\"", "data.views=2"];
     let other = recipe(folder, BAG, "ca-mkd", &teachers, &other);
     let error = faculty_distill::cache::plan(&other, &dataset).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("word_deletion"), "{error}");
