@@ -34,10 +34,10 @@ use self::activation::{are_probabilities, log_of};
 use self::file::OnnxFile;
 use self::image::Layout;
 use self::limits::STACK_BYTES;
-use self::outcome::Outcome;
 use crate::error::{Result, TeacherError};
 use crate::source::{TeacherBatch, TeacherSource};
 use faculty_nets::Tap;
+use faculty_nets::onnx_file::Outcome;
 use faculty_nets::{FrozenClassifier, TeacherInput, TeacherOutputs};
 
 mod activation;
@@ -48,8 +48,6 @@ mod head;
 mod image;
 mod limits;
 mod lowering;
-mod nesting;
-mod outcome;
 
 pub use self::activation::Activation;
 pub use self::description::OnnxDescription;
