@@ -2,6 +2,7 @@
 
     python bench/onnx_networks.py OUT small          the small networks of crates/nets/tests/onnx_networks
     python bench/onnx_networks.py OUT torchvision    torchvision's networks at full size, random weights
+    python bench/onnx_networks.py OUT student        the student of crates/distill/tests/onnx_student
 
 Each network becomes NAME.onnx, exported so that batch norm stays (as docs/guide-pytorch.md shows), and
 NAME.safetensors: `input`, the `logits` of onnxruntime in inference mode, and for the loss
@@ -206,6 +207,18 @@ def settle(net, size):
                 value.add_(0.2 * noise - 0.1)
 
 
+def student(folder):
+    """For images 1 x 8 x 8, of more classes than the test's data have; dropout stays in the file."""
+    torch.manual_seed(4)
+    net = nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.Hardswish(),
+        Residual(8), SqueezeExcite(8, True, F.hardsigmoid), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Dropout(0.2), nn.Linear(8, 4),
+    )
+    torch.onnx.export(net, torch.randn(2, 1, 8, 8), os.path.join(folder, "mine.onnx"), dynamo=False, opset_version=17,
+                      training=torch.onnx.TrainingMode.TRAINING, do_constant_folding=False)
+
+
 def export(net, images, path, new):
     net.eval()
     names = {"input_names": ["input"], "output_names": ["logits"]}
@@ -245,6 +258,8 @@ def main():
     folder, what = sys.argv[1:3]
     only = sys.argv[3:]
     os.makedirs(folder, exist_ok=True)
+    if what == "student":
+        return student(folder)
     if what == "small":
         nets = [(name, (11, 10), net) for name, net in operations().items()]
         nets += [(name, (32, 32), net) for name, net in reduced().items()]

@@ -33,7 +33,11 @@ pub(super) fn mark(graph: &mut Graph) {
     let is_pooled = |value: usize| {
         last_pool.is_some_and(|pool| graph.nodes[pool].inputs.first() == Some(&ValueId(value)))
     };
-    let is_map = |value: usize| graph.nodes[value].shape.positions() > 1 || is_pooled(value);
+    // A border alone makes no stage.
+    let is_map = |value: usize| {
+        let node = &graph.nodes[value];
+        node.op.kind() != "Pad" && (node.shape.positions() > 1 || is_pooled(value))
+    };
     let maps: Vec<usize> =
         waists.iter().copied().filter(|&value| value > 0 && is_map(value)).collect();
     let size = |value: usize| {
