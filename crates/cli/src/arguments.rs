@@ -129,7 +129,7 @@ pub(crate) struct InitOptions {
     /// The recipe to write
     #[arg(long, value_name = "FILE", default_value = "recipe.toml")]
     pub(crate) output: PathBuf,
-    /// Network of the student [default: one clearly smaller than the smallest teacher]
+    /// Network of the student, or its ONNX file [default: one clearly smaller than the smallest teacher]
     #[arg(long, value_name = "NETWORK")]
     pub(crate) student: Option<String>,
     /// Method [default: ca-mkd, with one teacher kd, with none ce]

@@ -69,5 +69,5 @@ pub mod tap {
 pub use faculty_records::{quality as metrics, run as record, statistics};
 pub use run::{CheckedRun, open_dataset};
 pub use run_folder::{RunFolder, Start};
-pub use student::{FinishedStudent, StudentChoice};
+pub use student::{FinishedStudent, StudentChoice, know_student};
 pub use train::{Event, headline, train};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use faculty_data::{Dataset, Normalisation, Split, Tokenizer, ViewSettings, WordChanges};
 use faculty_nets::weights::{self, WeightFile};
-use faculty_nets::{EncoderConfig, LoadedEncoder, MapShape, Network, graph_of};
+use faculty_nets::{EncoderConfig, LoadedEncoder, MapShape, Network, OnnxNetwork, graph_of};
 
 use crate::error::{Error, Result};
 use crate::methods::specs;
@@ -87,6 +87,7 @@ impl FinishedStudent {
             });
         }
         let recipe = Recipe::load(run.recipe(), &[], &specs())?.recipe;
+        know_student(&recipe)?;
         Self::of_file(&weights, choice, Some(open_dataset(&recipe.data)), finished)
     }
 
@@ -121,7 +122,8 @@ impl FinishedStudent {
                 ));
             }
         };
-        let channels = channels(&name, &file, height, width)?;
+        let usual = shape.map_or(3, |[channels, ..]| channels);
+        let channels = channels(&name, &file, MapShape::new(usual, height, width))?;
         let input = MapShape::new(channels, height, width);
         let (network, notes) = Network::from_file(&name, input, None, &mut file)?;
         let classes = network.classes();
@@ -239,6 +241,16 @@ impl FinishedStudent {
     }
 }
 
+/// Makes the network of a recipe's student known under the name that its weight files bear, where it is
+/// one of an ONNX file.
+///
+/// # Errors
+/// When that file is no longer there.
+pub fn know_student(recipe: &Recipe) -> Result<()> {
+    let Some(onnx) = &recipe.student.onnx else { return Ok(()) };
+    Ok(OnnxNetwork::open(onnx, None)?.register()?)
+}
+
 /// A value that lies in metadata as JSON.
 pub(crate) fn stored<T: serde::de::DeserializeOwned>(
     metadata: &HashMap<String, String>,
@@ -247,10 +259,11 @@ pub(crate) fn stored<T: serde::de::DeserializeOwned>(
     serde_json::from_str(metadata.get(key)?).ok()
 }
 
-/// Image channels of a network, from the shape of its first weights. What does not fit is found when
-/// the weights are set.
-fn channels(name: &str, file: &WeightFile, height: usize, width: usize) -> Result<usize> {
-    let graph = graph_of(name, MapShape::new(3, height, width), 1)?;
+/// Image channels of a network, from the shape of its first weights; `image` is what is known of its
+/// images. What does not fit is found when the weights are set.
+fn channels(name: &str, file: &WeightFile, image: MapShape) -> Result<usize> {
+    let graph = graph_of(name, image, 1)?;
     let first = graph.parameters().first().and_then(|first| file.shape_of(&first.name));
-    Ok(first.and_then(|shape| shape.get(1).copied()).filter(|&n| n > 0).unwrap_or(3))
+    let own = first.and_then(|shape| shape.get(1).copied()).filter(|&n| n > 0);
+    Ok(own.unwrap_or(image.channels))
 }

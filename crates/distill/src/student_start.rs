@@ -2,7 +2,7 @@
 //! what is frozen of it.
 
 use faculty_nets::weights::WeightFile;
-use faculty_nets::{EncoderFamily, MapShape, Network};
+use faculty_nets::{EncoderFamily, MapShape, Network, OnnxNetwork};
 use faculty_recipe::{Recipe, nearest};
 use faculty_teachers::RunData;
 
@@ -31,6 +31,11 @@ pub(crate) fn open(
     }
     let [channels, height, width] = data.train.shape()?;
     let input = MapShape::new(channels, height, width);
+    if let (None, Some(path), None | Some(false)) = (&student.weights, &student.onnx, student.fresh) {
+        let onnx = OnnxNetwork::open(path, None)?;
+        onnx.register()?;
+        return Ok(onnx.network(input, Some(classes), seed)?);
+    }
     let Some(path) = &student.weights else {
         return Ok((Network::new(&student.network, input, classes, seed)?, Vec::new()));
     };

@@ -8,7 +8,7 @@ use faculty_distill::class_cost::ClassCost;
 use faculty_distill::recipe::{Classes, Recipe};
 use faculty_distill::run::inspect_teachers;
 use faculty_nets::weights::{self, WeightFile};
-use faculty_nets::{MapShape, Network};
+use faculty_nets::{MapShape, Network, OnnxNetwork};
 use faculty_teachers::Head;
 use faculty_teachers::{OnnxChoice, OnnxTeacher, TeacherInput};
 
@@ -63,11 +63,19 @@ pub(crate) fn logits(bytes: &[u8]) -> bool {
     read.is_ok()
 }
 
-/// Images of 3 × 8 × 8.
+/// Images of 3 × 8 × 8: as a network to train, and as a teacher.
 pub(crate) fn onnx(bytes: &[u8]) -> bool {
     let folder = Scratch::new();
     let path = folder.write("model.onnx", bytes);
-    let input = TeacherInput::new(MapShape::new(3, 8, 8), None, None);
+    let image = MapShape::new(3, 8, 8);
+    if let Ok(onnx) = OnnxNetwork::open(&path, None) {
+        for classes in [None, Some(5)] {
+            if let Ok((network, _)) = onnx.network(image, classes, 1) {
+                assert!(classes.is_none_or(|classes| classes == network.classes()));
+            }
+        }
+    }
+    let input = TeacherInput::new(image, None, None);
     OnnxTeacher::load(&path, &OnnxChoice::default(), input).is_ok()
 }
 

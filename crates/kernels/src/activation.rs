@@ -1,8 +1,9 @@
-//! Smooth activations of text networks, forward and backward, and their gated products.
+//! Smooth activations, forward and backward, and their gated products.
 //!
 //! ```text
 //! GELU         x Φ(x), Φ the standard normal distribution function        Hendrycks, Gimpel, 2016, arXiv:1606.08415
 //! GELU (tanh)  x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2                 the same paper's approximation
+//! sigmoid      σ(x) = 1 / (1 + e^-x)
 //! SiLU         x σ(x)                                                     Elfwing, Uchibe, Doya, 2018; Swish
 //! ReLU         max(x, 0)
 //! gated        f(gate) · up                                               Shazeer, 2020, arXiv:2002.05202; SwiGLU with SiLU
@@ -10,7 +11,7 @@
 //!
 //! # Error
 //! Values: below `(5 + x²) 1e-7` of the value for the exact GELU, below `(6 + |u|) 1e-7` for its
-//! approximation (`u` is twice the argument of its tanh), below 5e-7 for SiLU and tanh. Slopes:
+//! approximation (`u` is twice the argument of its tanh), below 5e-7 for SiLU, sigmoid and tanh. Slopes:
 //! below 1e-6 absolute.
 //!
 //! # Threads
@@ -39,6 +40,8 @@ pub enum Activation {
     Tanh,
     /// `max(x, 0)`, with slope 0 at 0.
     Relu,
+    /// The logistic function.
+    Sigmoid,
 }
 
 /// `√(2/π)`
@@ -78,6 +81,10 @@ impl Activation {
                 let slope = if x > 0.0 { 1.0 } else { x * 0.0 };
                 (if x < 0.0 { 0.0 } else { x }, if x < 0.0 { 0.0 } else { slope })
             }
+            Self::Sigmoid => {
+                let s = special::sigmoid::<S>(x);
+                (s, s * (1.0 - s))
+            }
         }
     }
 }
@@ -105,6 +112,10 @@ macro_rules! with_constant {
             }
             Activation::Relu => {
                 const $name: Activation = Activation::Relu;
+                $body
+            }
+            Activation::Sigmoid => {
+                const $name: Activation = Activation::Sigmoid;
                 $body
             }
         }

@@ -45,14 +45,19 @@ impl<F: Fn(f32, f32) -> f32> Kernel for Zip<'_, F> {
     }
 }
 
-fn map(from: &[f32], to: &mut [f32], f: impl Fn(f32) -> f32 + Copy + Sync) {
+pub(crate) fn map(from: &[f32], to: &mut [f32], f: impl Fn(f32) -> f32 + Copy + Sync) {
     assert_eq!(from.len(), to.len(), "source and target have different lengths");
     let isa = Isa::active();
     (to.par_chunks_mut(ELEMENTS_PER_TASK).zip(from.par_chunks(ELEMENTS_PER_TASK)))
         .for_each(|(to, from)| isa.run(Map { from, to, f }));
 }
 
-fn zip(left: &[f32], right: &[f32], to: &mut [f32], f: impl Fn(f32, f32) -> f32 + Copy + Sync) {
+pub(crate) fn zip(
+    left: &[f32],
+    right: &[f32],
+    to: &mut [f32],
+    f: impl Fn(f32, f32) -> f32 + Copy + Sync,
+) {
     assert_eq!(left.len(), to.len(), "first source and target have different lengths");
     assert_eq!(right.len(), to.len(), "second source and target have different lengths");
     let isa = Isa::active();
@@ -84,6 +89,14 @@ pub fn relu_backward(output: &[f32], output_grad: &[f32], input_grad: &mut [f32]
 /// If the lengths differ.
 pub fn add(left: &[f32], right: &[f32], output: &mut [f32]) {
     zip(left, right, output, |left, right| left + right);
+}
+
+/// `output = left * right`
+///
+/// # Panics
+/// If the lengths differ.
+pub fn multiply(left: &[f32], right: &[f32], output: &mut [f32]) {
+    zip(left, right, output, |left, right| left * right);
 }
 
 /// `output = max(left + right, 0)`, the end of a residual block; NaN stays NaN.

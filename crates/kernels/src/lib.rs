@@ -12,20 +12,25 @@ pub mod activation;
 pub mod allocator;
 pub mod attention;
 pub mod batch_norm;
+pub mod channel_affine;
 pub mod channels;
 pub mod columns;
 pub mod conv2d;
 pub mod dropout;
 pub mod elementwise;
 pub mod embedding;
+pub mod gate;
 pub mod head_loss;
 pub mod isa;
 pub mod layer_norm;
 pub mod linear;
 pub mod matmul;
 
+pub mod pad;
 mod parallel;
+pub mod piecewise;
 pub mod pool;
+pub mod prelu;
 pub mod resize;
 pub mod rms_norm;
 pub mod rotary;
@@ -38,6 +43,7 @@ mod special;
 pub mod squared_error;
 #[cfg(test)]
 mod testing;
+pub mod transpose;
 
 /// Runs `work` on a thread of rayon's current pool and waits for it.
 ///

@@ -9,7 +9,7 @@ pub(crate) use self::tokens::{DenseConfig, EmbedConfig};
 use crate::error::{Error, Result};
 use crate::graph::{ClassifierIds, Graph, Node};
 use crate::op::Op;
-use crate::op::batch_norm::BatchNorm;
+use crate::op::batch_norm::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, BatchNorm};
 use crate::op::channels::Channels;
 use crate::op::conv2d::Conv2d;
 use crate::op::global_avg_pool::GlobalAvgPool;
@@ -89,7 +89,7 @@ impl Conv2dConfig {
 /// Adds operations in execution order; checks shapes as it goes.
 #[derive(Debug)]
 pub struct GraphBuilder {
-    graph: Graph,
+    pub(crate) graph: Graph,
 }
 
 impl GraphBuilder {
@@ -181,7 +181,8 @@ impl GraphBuilder {
         };
         let bias = bias.then(|| self.parameter(name, "bias", vec![out_channels], initial));
         let window = Window { kernel, stride, padding };
-        let op = Conv2d { weight, bias, window, groups, residual: residual.is_some() };
+        let op =
+            Conv2d { weight, bias, window: window.into(), groups, residual: residual.is_some() };
         Ok(self.push(op, std::iter::once(input).chain(residual), shape))
     }
 
@@ -262,6 +263,8 @@ impl GraphBuilder {
             beta,
             running_mean,
             running_variance,
+            epsilon: BATCH_NORM_EPSILON,
+            momentum: BATCH_NORM_MOMENTUM,
             residual: residual.is_some(),
             relu,
         };
@@ -333,7 +336,8 @@ impl GraphBuilder {
         self.graph
     }
 
-    fn push(
+    /// Adds an operation whose result has `shape`.
+    pub(crate) fn push(
         &mut self,
         op: impl Op + 'static,
         inputs: impl IntoIterator<Item = ValueId>,

@@ -176,6 +176,24 @@ pub enum Error {
         /// Its size.
         bytes: u64,
     },
+    /// An ONNX file that cannot be read at all.
+    #[error("`{}`: {problem}", path.display())]
+    Onnx {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+        /// How to fix it.
+        hint: &'static str,
+    },
+    /// An ONNX file with nodes that are no network of this program.
+    #[error("`{}` is no network that can be trained: {}", path.display(), problems.join("; "))]
+    OnnxNodes {
+        /// The file.
+        path: PathBuf,
+        /// Each node with what keeps it from being read (shortened).
+        problems: Vec<String>,
+    },
     /// Weights that belong to another network.
     #[error("weights `{}` do not fit network `{network}`: {}", path.display(), problems.join("; "))]
     DoNotFit {
@@ -207,6 +225,10 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::UnknownNetwork { name, .. } if name.contains(".onnx:") => {
+                let file = name.split(':').next().unwrap_or(name);
+                Some(format!("it is the network of an ONNX file: name it, `--network PATH/{file}`"))
+            }
             Self::UnknownNetwork { nearest, .. } => {
                 Some(format!("did you mean `{nearest}`? `faculty networks` lists all of them"))
             }
@@ -265,6 +287,12 @@ impl Error {
             Self::OnnxTooLarge { .. } => {
                 Some("write `--safetensors`, or train a smaller network".to_owned())
             }
+            Self::Onnx { hint, .. } => Some((*hint).to_owned()),
+            Self::OnnxNodes { .. } => Some(
+                "`docs/students.md` lists what is read, and how to export; as a teacher every ONNX file \
+                 can be used"
+                    .to_owned(),
+            ),
             Self::NotRecognised { .. } => Some(
                 "the network must be one of `faculty networks` for images of the data's size and \
                  channels; export others to ONNX: `torch.onnx.export`"

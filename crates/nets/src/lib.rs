@@ -18,6 +18,8 @@ mod initial;
 mod network;
 mod networks;
 mod onnx;
+pub mod onnx_file;
+mod onnx_reader;
 mod op;
 mod optimizer;
 mod outputs;
@@ -43,9 +45,11 @@ pub use faculty_kernels::activation::Activation;
 pub use graph::{ClassifierIds, Graph, TokenLimits};
 pub use network::{Classifier, Network};
 pub use networks::{
-    Architecture, NETWORKS, NetworkInfo, all as all_networks, find, graph_of, register,
+    Architecture, NETWORKS, NetworkInfo, all as all_networks, find, graph_of, lasting_name,
+    register,
 };
 pub use onnx::OnnxOptions;
+pub use onnx_reader::OnnxNetwork;
 pub use op::batch_norm::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM};
 pub use optimizer::{Adjoint, OptimizerConfig, OptimizerState, ParameterRule, RuleConfig};
 pub use outputs::{FrozenClassifier, TeacherOutputs};

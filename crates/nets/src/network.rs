@@ -36,7 +36,8 @@ impl Network {
     /// # Errors
     /// When the name is unknown or the image too small.
     pub fn new(name: &str, input: MapShape, classes: usize, seed: u64) -> Result<Self> {
-        Ok(Self::from_graph(name, networks::graph_of(name, input, classes)?, seed))
+        let graph = networks::graph_of(name, input, classes)?;
+        Ok(Self::from_graph(&networks::lasting_name(name)?, graph, seed))
     }
 
     /// A network of your own graph, with start values drawn from `seed`.
@@ -75,7 +76,7 @@ impl Network {
             (None, Some(own)) => networks::graph_of(name, input, own)?,
             _ => probe,
         };
-        let mut network = Self::from_graph(name, graph, 0);
+        let mut network = Self::from_graph(&networks::lasting_name(name)?, graph, 0);
         network.set_state_dict(&state, file.path())?;
         Ok((network, fit.notes))
     }

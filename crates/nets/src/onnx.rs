@@ -1,4 +1,5 @@
-//! An inference plan as an ONNX file, opset 13: what any runtime of the last years reads.
+//! An inference plan as an ONNX file, opset 13: what any runtime of the last years reads (17 for
+//! networks with layer norm).
 //!
 //! ```text
 //! input   [batch, channels, height, width]      normalised pixels, or pixel / 255 with normalisation inside
@@ -58,27 +59,27 @@ impl Inference {
             let (network, what) = (name.to_owned(), "export to ONNX");
             return Err(Error::ReadsTexts { network, what });
         }
-        let mut writer =
-            Writer { graph: &self.graph, input: "input".to_owned(), to: GraphProto::default() };
+        let (input, to) = ("input".to_owned(), GraphProto::default());
+        let mut writer = Writer { graph: &self.graph, input, to, opset: OPSET };
         if let Some(normalisation) = &options.normalisation {
             writer.normalise(normalisation);
         }
         self.steps.iter().for_each(|step| writer.step(step));
-        let Writer { mut to, .. } = writer;
+        let Writer { mut to, opset, .. } = writer;
         let MapShape { channels, height, width } = self.graph.input_shape();
         to.input.push(tensor_info("input", options.batch, &[channels, height, width]));
         let output = self.graph.shape(self.graph.output());
-        let is_linear = self.steps.last().is_some_and(|step| step.op.gives_rows());
         let sizes = [output.channels, output.height, output.width];
-        let sizes = if is_linear { &sizes[..1] } else { &sizes };
+        let sizes = if output.positions() == 1 { &sizes[..1] } else { &sizes };
         to.output.push(tensor_info(OUTPUT, options.batch, sizes));
         let props = options.metadata.iter().map(|(key, value)| StringStringEntryProto {
             key: Some(key.clone()),
             value: Some(value.clone()),
         });
         let model = ModelProto {
-            ir_version: Some(IR_VERSION),
-            opset_import: vec![OperatorSetIdProto { domain: None, version: Some(OPSET) }],
+            // Version 8 of the format came with version 15 of the operators.
+            ir_version: Some(if opset > OPSET { IR_VERSION + 1 } else { IR_VERSION }),
+            opset_import: vec![OperatorSetIdProto { domain: None, version: Some(opset) }],
             metadata_props: props.collect(),
             producer_name: Some("faculty".to_owned()),
             producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
@@ -143,6 +144,8 @@ struct Writer<'a> {
     /// What the first operations read.
     input: String,
     to: GraphProto,
+    /// Version of the operators that it takes.
+    opset: i64,
 }
 
 impl Writer<'_> {
@@ -165,7 +168,20 @@ impl Writer<'_> {
         let second = read.next();
         let mut constants = Constants { initializers: &mut self.to.initializer };
         let site = step.site(self.graph, BatchSize { samples: 1, tokens: 1 });
-        let links = step.op.onnx(&site, &target, second.as_deref(), &mut constants);
+        let mut links = step.op.onnx(&site, &target, second.as_deref(), &mut constants);
+        let is_output = ValueId(step.node) == self.graph.output();
+        match (step.op.gives_rows(), is_output) {
+            // Whatever follows reads maps.
+            (true, false) => {
+                let shape =
+                    constants.indices(&format!("{target}.map"), &[0, site.output.channels, 1, 1]);
+                links.push(Link::new("Reshape").reading([shape]));
+            }
+            (false, true) if site.output.positions() == 1 => {
+                links.push(Link::new("Flatten").with_int("axis", 1));
+            }
+            _ => {}
+        }
         self.chain(&first, &target, links);
     }
 
@@ -173,7 +189,10 @@ impl Writer<'_> {
     fn chain(&mut self, from: &str, target: &str, links: Vec<Link>) {
         let last = links.len() - 1;
         let mut value = from.to_owned();
-        for (index, Link { kind, before, after, attributes }) in links.into_iter().enumerate() {
+        for (index, link) in links.into_iter().enumerate() {
+            let Link { kind, before, after, attributes, again, opset } = link;
+            self.opset = self.opset.max(opset);
+            let after = after.into_iter().chain(again.then(|| from.to_owned()));
             let name = match index == last {
                 true => target.to_owned(),
                 false => format!("{target}.{index}"),

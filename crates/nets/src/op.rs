@@ -21,8 +21,11 @@ use crate::parameter::ParameterId;
 use crate::pattern::ActivationPattern;
 use crate::shape::{MapShape, Per};
 
+pub(crate) mod activation;
 pub(crate) mod attentive_pool;
 pub(crate) mod batch_norm;
+pub(crate) mod channel_affine;
+pub(crate) mod channel_norm;
 pub(crate) mod channels;
 pub(crate) mod conv2d;
 pub(crate) mod dense;
@@ -33,9 +36,14 @@ pub(crate) mod input;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod link;
+pub(crate) mod pad;
 pub(crate) mod pool;
+pub(crate) mod prelu;
+pub(crate) mod product;
+pub(crate) mod reshape;
 pub(crate) mod resize;
 pub(crate) mod self_attention;
+pub(crate) mod sum;
 pub(crate) mod token_pool;
 
 /// Most values that one operation reads.
@@ -208,6 +216,8 @@ pub(crate) struct Values<'a> {
 pub(crate) struct FrozenNorm {
     /// Gamma, beta, running mean and running variance, `[channels]` each.
     pub(crate) constants: [Vec<f32>; 4],
+    /// What is added to the variance.
+    pub(crate) epsilon: f32,
     /// Whether a second value is added.
     pub(crate) residual: bool,
     pub(crate) relu: bool,

@@ -195,8 +195,28 @@ fn source(at: &str, teacher: &Teacher, problems: &mut Problems) {
     }
 }
 
-/// A key into a file needs the file.
+/// A key into a file needs the file, and a network has one source.
 fn student_source(student: &Student, problems: &mut Problems) {
+    let file = student.onnx.as_ref().map(|onnx| onnx.display().to_string());
+    match file {
+        Some(file) if file != student.network && !problems.knows("student.network") => problems
+            .add(
+                "student.network",
+                format!("`student` has two networks: `{}` and its `onnx`", shown(&student.network)),
+                "keep `network` or `onnx`".to_owned(),
+            ),
+        None if student.fresh.is_some() && !problems.knows("student.onnx") => problems.add(
+            "student.fresh",
+            "`student.fresh` has no effect here: it belongs to `onnx`".to_owned(),
+            "remove it".to_owned(),
+        ),
+        Some(_) if student.fresh.is_some() && student.weights.is_some() => problems.add(
+            "student.fresh",
+            "`student.fresh` has no effect beside `weights`".to_owned(),
+            "remove one of them".to_owned(),
+        ),
+        _ => {}
+    }
     if student.weights_key.is_some() && student.weights.is_none() {
         problems.add(
             "student.weights_key",

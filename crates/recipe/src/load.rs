@@ -128,10 +128,16 @@ impl Recipe {
         if matches!(&tree.content, Content::Table(table) if table.is_empty()) {
             problems.add("", "the recipe is empty".to_owned(), what_a_recipe_needs());
         }
+        name_student(&mut tree);
         let student = student_of(&tree);
         let (folder, keys) = (folder_of(name), paths_of_all_keys());
         let mut reader = Reader { methods, problems, folder, keys, student };
         let mut recipe = Self::read(&mut reader, "", Some(&tree));
+        if let Some(onnx) = &recipe.student.onnx
+            && is_named_by_file(&tree)
+        {
+            recipe.student.network = onnx.display().to_string();
+        }
         if recipe.output.is_none() {
             let stem = name.file_stem().unwrap_or(name.as_os_str());
             recipe.output = Some(Path::new("runs").join(stem).rebased(Path::new(".")));
@@ -179,19 +185,42 @@ fn folder_of(name: &Path) -> PathBuf {
     }
 }
 
+/// A key of `[student]`.
+fn student_key<'t>(tree: &'t Node, key: &str) -> Option<&'t Node> {
+    ["student", key].iter().try_fold(tree, |node, key| match &node.content {
+        Content::Table(table) => table.get(*key),
+        _ => None,
+    })
+}
+
+fn text_of(node: &Node) -> Option<&str> {
+    match &node.content {
+        Content::Value(Value::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+/// A student from an ONNX file goes by that file, unless the recipe names a network too.
+fn name_student(tree: &mut Node) {
+    let Some(onnx) = student_key(tree, "onnx") else { return };
+    let Some(name) = text_of(onnx).map(|text| Value::String(text.to_owned())) else { return };
+    let named = Node { location: onnx.location.clone(), content: Content::Value(name) };
+    if let Content::Table(table) = &mut tree.content
+        && let Some(Node { content: Content::Table(student), .. }) = table.get_mut("student")
+    {
+        student.entry("network".to_owned()).or_insert(named);
+    }
+}
+
+/// Whether the student's network is named by what stands at `onnx`.
+fn is_named_by_file(tree: &Node) -> bool {
+    let [network, onnx] = ["network", "onnx"].map(|key| student_key(tree, key).and_then(text_of));
+    network == onnx
+}
+
 /// The network of the student, which defaults of methods depend on.
 fn student_of(tree: &Node) -> String {
-    let mut node = Some(tree);
-    for key in ["student", "network"] {
-        node = node.and_then(|node| match &node.content {
-            Content::Table(table) => table.get(key),
-            _ => None,
-        });
-    }
-    match node {
-        Some(Node { content: Content::Value(Value::String(name)), .. }) => name.clone(),
-        _ => String::new(),
-    }
+    student_key(tree, "network").and_then(text_of).unwrap_or_default().to_owned()
 }
 
 fn what_a_recipe_needs() -> String {

@@ -154,6 +154,10 @@ section! {
     pub struct Student {
         /// Name of the network, one of `faculty networks`.
         network: String;
+        /// Instead of a name: an ONNX file, whose network is trained, from the weights in the file on.
+        onnx: Option<PathBuf> = None, "a network by its name";
+        /// Start the network of the ONNX file with random weights instead of those in the file.
+        fresh: Option<bool> = None, "false";
         /// Weights of this network to start from: `.safetensors`, `.pth`, `.pt` or a run's folder; of a
         /// text encoder a folder as `save_pretrained` writes it. A classifier for other classes
         /// starts anew; a first convolution for other channels is adapted.

@@ -11,7 +11,10 @@
 //! it is put behind the mean of the map; if it does not, the teacher has logits and a map, but no
 //! classifier.
 //!
-//! Every sample is run by itself and on one thread, samples side by side, so that its outputs depend
+//! A file whose every node is one of our own operations becomes a network of this program, if that gives
+//! the same logits ([`OnnxTeacher::as_network`]): whole batches on our kernels, and its stages as taps.
+//!
+//! In the runtime every sample is run by itself and on one thread, samples side by side, so that its outputs depend
 //! neither on the batch around it nor on the number of threads. Only a file that insists on batches
 //! of N samples (a reshape to a fixed size) is run N at a time, the last batch padded with zeros;
 //! then rounding may depend on the place in the batch.
@@ -26,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Scope, ScopedJoinHandle};
 
-use faculty_nets::MapShape;
+use faculty_nets::{Inference, MapShape, Network, OnnxNetwork};
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value};
 use rten_tensor::Layout as _;
 
@@ -34,10 +37,10 @@ use self::activation::{are_probabilities, log_of};
 use self::file::OnnxFile;
 use self::image::Layout;
 use self::limits::STACK_BYTES;
-use self::outcome::Outcome;
 use crate::error::{Result, TeacherError};
 use crate::source::{TeacherBatch, TeacherSource};
 use faculty_nets::Tap;
+use faculty_nets::onnx_file::Outcome;
 use faculty_nets::{FrozenClassifier, TeacherInput, TeacherOutputs};
 
 mod activation;
@@ -48,8 +51,6 @@ mod head;
 mod image;
 mod limits;
 mod lowering;
-mod nesting;
-mod outcome;
 
 pub use self::activation::Activation;
 pub use self::description::OnnxDescription;
@@ -58,6 +59,10 @@ pub use self::file::OnnxChoice;
 /// Largest difference between the logits and the classifier behind the mean of the map, as a share
 /// of the largest logit.
 const CLASSIFIER_TOLERANCE: f32 = 1e-3;
+
+/// Largest difference between the logits of the runtime and of our own network of the same file, as a
+/// share of the largest logit: what the order of sums in deep networks makes.
+const NETWORK_TOLERANCE: f32 = 1e-4;
 
 /// An ONNX file, ready to run.
 pub struct OnnxTeacher {
@@ -70,6 +75,10 @@ pub struct OnnxTeacher {
     takes_logarithm: bool,
     /// What the file's own outputs are of the logits.
     activation: Activation,
+    /// The tensor that the logits are.
+    logits: String,
+    /// Whether it reads images, and computes, as the file says.
+    is_plain: bool,
     /// How the outputs are made logits, for identity; empty if they are what the file says.
     reading: String,
     notes: Vec<String>,
@@ -138,6 +147,38 @@ impl OnnxTeacher {
         self.activation
     }
 
+    /// The file as a network of this program, if it is one: every node is read, it gives these logits on
+    /// made-up images of several contrasts, and it has the map and the classifier that were found.
+    ///
+    /// Such a network runs whole batches on our kernels, and has its stages as taps.
+    pub(crate) fn as_network(&self) -> Option<Network> {
+        if !self.is_plain || self.takes_logarithm || self.group != 1 {
+            return None;
+        }
+        let onnx = OnnxNetwork::open(&self.path, Some(&self.logits)).ok()?;
+        let (network, _) = onnx.network(self.input.shape(), None, 0).ok()?;
+        let graph = network.graph();
+        let map = graph.map().map(|map| graph.shape(map));
+        let has_all = (self.map.is_none() || self.map == map)
+            && (self.classifier.is_none() || network.classifier().is_some());
+        if !has_all {
+            return None;
+        }
+        let mut plan = Inference::new(&network, &[]);
+        let agrees = self.trial_images().iter().all(|images| {
+            let ids = &self.output_ids[..1];
+            let Ok(values) = guarded(|| self.run(images, ids, &self.pools[0])) else {
+                return false;
+            };
+            let Some((_, want)) = values.first() else { return false };
+            let largest = want.iter().fold(0.0_f32, |largest, z| largest.max(z.abs()));
+            let got = plan.run(images, 1);
+            let near = |(a, b): (&f32, &f32)| (a - b).abs() <= NETWORK_TOLERANCE * largest;
+            got.len() == want.len() && got.iter().zip(want).all(near)
+        });
+        agrees.then_some(network)
+    }
+
     /// The class names in its metadata: `class_names`, a JSON list.
     #[must_use]
     pub fn class_names(&self) -> Option<&[String]> {
@@ -189,6 +230,10 @@ impl OnnxTeacher {
             output_ids,
             takes_logarithm: false,
             activation: Activation::Softmax,
+            logits: logits.clone(),
+            is_plain: file.layout == Layout::ChannelsFirst
+                && !file.image.bytes
+                && file.lowered.is_empty(),
             reading: if file.lowered.is_empty() { "" } else { ", in float32" }.to_owned(),
             notes,
             input,
@@ -233,6 +278,7 @@ impl OnnxTeacher {
             all_probabilities &= are_probabilities(outputs, outputs.len() / self.group);
         }
         self.output_ids[0] = output_id;
+        self.logits.clone_from(&file.output);
         if all_probabilities {
             self.takes_logarithm = true;
             self.reading += ", logarithm";

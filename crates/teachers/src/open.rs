@@ -61,11 +61,12 @@ pub fn open_teacher(
     class_space: ClassSpace,
 ) -> Result<(Teacher, TeacherIdentity)> {
     let declared = class_file::declared(spec.classes.as_ref())?;
-    let Opened { source, beside, names, mut notes, reading } = match (&spec.onnx, &spec.logits) {
-        (Some(path), _) => open_onnx(spec, path, data)?,
-        (None, Some(path)) => open_table(spec, path, data)?,
-        (None, None) => open_network(spec, data, taps)?,
-    };
+    let Opened { source, beside, names, mut notes, reading, computed } =
+        match (&spec.onnx, &spec.logits) {
+            (Some(path), _) => open_onnx(spec, path, data, taps)?,
+            (None, Some(path)) => open_table(spec, path, data)?,
+            (None, None) => open_network(spec, data, taps)?,
+        };
     let (source, raw) = match reading.is_empty() {
         true => as_logits(spec, source, data)?,
         // The file's own logits are read already, whatever the recipe says of its outputs.
@@ -86,7 +87,7 @@ pub fn open_teacher(
         beside_sha256: hashes(&beside)?,
         classes: map.as_ref().map(ClassMap::summary).unwrap_or_default(),
         notes,
-        outputs: known.outputs + &reading,
+        outputs: known.outputs + &reading + computed,
         ..known
     };
     if raw.output_type() != OutputType::Logits {
@@ -180,7 +181,7 @@ pub fn same_classes(
     own: usize,
 ) -> Result<Vec<Vec<usize>>> {
     let names = match (&spec.onnx, &spec.logits) {
-        (Some(path), _) => open_onnx(spec, path, data)?.names,
+        (Some(path), _) => open_onnx(spec, path, data, &[])?.names,
         (None, Some(path)) => LogitTable::read(path)?.class_names().map(<[String]>::to_vec),
         (None, None) => match EncoderTeacher::find(spec, data)? {
             Some(encoder) => encoder.class_names().or(stored_names(encoder.files().0)?),
@@ -293,6 +294,8 @@ struct Opened {
     notes: Vec<String>,
     /// How its outputs are made logits, if they are none; empty otherwise.
     reading: String,
+    /// What computes an ONNX file, if not its own runtime: last bits depend on it.
+    computed: &'static str,
 }
 
 fn open_network(spec: &recipe::Teacher, data: &RunData, taps: &[Tap]) -> Result<Opened> {
@@ -317,7 +320,7 @@ fn open_network(spec: &recipe::Teacher, data: &RunData, taps: &[Tap]) -> Result<
         let names = stored_names(&path)?;
         let source = Box::new(NetworkTeacher::with_input(&network, input, taps));
         let (beside, reading) = (Vec::new(), String::new());
-        return Ok(Opened { source, beside, names, notes, reading });
+        return Ok(Opened { source, beside, names, notes, reading, computed: "" });
     };
     let head = Head::read(head)?;
     let network = head.on(&network)?;
@@ -325,7 +328,7 @@ fn open_network(spec: &recipe::Teacher, data: &RunData, taps: &[Tap]) -> Result<
     let source = Box::new(NetworkTeacher::with_input(&network, input, &[]));
     notes.push(format!("a classifier head on `{}` of the network", head.tap));
     let (beside, names) = (vec![head.path], Some(head.class_names));
-    Ok(Opened { source, beside, names, notes, reading: String::new() })
+    Ok(Opened { source, beside, names, notes, reading: String::new(), computed: "" })
 }
 
 /// A teacher that is a network, whatever its classes, for its values at `taps`.
@@ -373,17 +376,25 @@ fn stored_names(path: &Path) -> Result<Option<Vec<String>>> {
     Ok(metadata.get("class_names").and_then(|text| serde_json::from_str(text).ok()))
 }
 
-fn open_onnx(spec: &recipe::Teacher, path: &Path, data: &RunData) -> Result<Opened> {
+fn open_onnx(spec: &recipe::Teacher, path: &Path, data: &RunData, taps: &[Tap]) -> Result<Opened> {
     let input = own_input(spec, data)?;
     let choice = OnnxChoice { output: spec.output.clone(), map: spec.map.clone() };
-    let teacher = OnnxTeacher::load(path, &choice, input)?;
-    Ok(Opened {
-        beside: teacher.files()[1..].to_vec(),
-        names: teacher.class_names().map(<[String]>::to_vec),
-        notes: teacher.notes().to_vec(),
-        reading: teacher.reading(),
-        source: Box::new(teacher),
-    })
+    let teacher = OnnxTeacher::load(path, &choice, input.clone())?;
+    let (beside, reading) = (teacher.files()[1..].to_vec(), teacher.reading());
+    let names = teacher.class_names().map(<[String]>::to_vec);
+    let mut notes = teacher.notes().to_vec();
+    // A map that is named is that of the file.
+    let network = choice.map.is_none().then(|| teacher.as_network()).flatten();
+    let mut computed = "";
+    let source: Box<dyn TeacherSource> = match network {
+        None => Box::new(teacher),
+        Some(network) => {
+            computed = ", as a network";
+            notes.push("its graph is read as a network of this program".to_owned());
+            Box::new(NetworkTeacher::with_input(&network, input, taps))
+        }
+    };
+    Ok(Opened { source, beside, names, notes, reading, computed })
 }
 
 /// A network of a recipe once more with its images' shape, to be trained; `classes` are the data's.
@@ -428,6 +439,7 @@ fn open_table(spec: &recipe::Teacher, path: &Path, data: &RunData) -> Result<Ope
         names,
         notes: vec!["a table of logits: the same for every augmented view of a sample".to_owned()],
         reading: String::new(),
+        computed: "",
     })
 }
 

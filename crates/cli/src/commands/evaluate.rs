@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use faculty_data::{Dataset, Normalisation, Split, ViewSettings};
 use faculty_distill::evaluate::network_quality;
+use faculty_distill::know_student;
 use faculty_distill::methods::specs;
 use faculty_distill::metrics::Quality;
 use faculty_distill::predict::OnnxNetwork;
@@ -193,6 +194,7 @@ fn of_run(run: &Path) -> Result<(PathBuf, Dataset), Failure> {
         });
     }
     let recipe = Recipe::load(&recipe, &[], &specs())?.recipe;
+    know_student(&recipe)?;
     Ok((weights, open_data(&recipe)?))
 }
 

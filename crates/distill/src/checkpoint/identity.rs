@@ -41,7 +41,11 @@ impl Identity {
     /// # Errors
     /// When the student's weight file cannot be read.
     pub fn of(recipe: &Recipe, teachers: &[TeacherCard], data: String) -> Result<Self> {
-        let weights = recipe.student.weights.as_deref();
+        let weights = recipe.student.weights.as_deref().map(weight_file);
+        let student = recipe.student.onnx.clone().into_iter().chain(weights);
+        let hashes =
+            student.map(|file| file_hash(&file)).collect::<faculty_nets::Result<Vec<_>>>()?;
+        let student_weights = (!hashes.is_empty()).then(|| hashes.join("+"));
         let mut of_teachers: BTreeMap<String, String> =
             teachers.iter().map(|own| (own.name.clone(), own.identity.clone())).collect();
         for teacher in &recipe.teachers {
@@ -49,12 +53,7 @@ impl Identity {
                 of_teachers.insert(format!("{}'s class costs", teacher.name), file_hash(path)?);
             }
         }
-        Ok(Self {
-            data,
-            student_weights: weights.map(|path| file_hash(&weight_file(path))).transpose()?,
-            teachers: of_teachers,
-            recipe: comparable(recipe)?,
-        })
+        Ok(Self { data, student_weights, teachers: of_teachers, recipe: comparable(recipe)? })
     }
 
     /// Everything in which `now` is different, in words where no key of the recipe says it.
@@ -171,6 +170,10 @@ fn comparable(recipe: &Recipe) -> Result<String> {
     });
     recipe.heads = recipe.heads.map(|heads| recipe::HeadTraining { path: None, ..heads });
     recipe.student.weights = recipe.student.weights.map(|_| PathBuf::from("weights"));
+    // Its content counts, as that of weights.
+    if recipe.student.onnx.take().is_some() {
+        recipe.student.network = "onnx".to_owned();
+    }
     for teacher in &mut recipe.teachers {
         let file = |path: &Option<PathBuf>| path.as_ref().map(|_| PathBuf::from("weights"));
         teacher.weights = file(&teacher.weights);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use faculty_data::Dataset;
 use faculty_files::failed;
-use faculty_nets::Network;
+use faculty_nets::{Network, graph_of};
 
 use faculty_records::plan::{Ensemble, PlannedStudent};
 
@@ -180,6 +180,7 @@ fn stages(recipe: &Recipe, plan: &Plan) -> Vec<Stage> {
             own.student.weights = None;
             own.student.weights_key = None;
             own.student.freeze.clear();
+            (own.student.onnx, own.student.fresh) = (None, None);
         }
         if let Some(before) = stages.last() {
             own.teachers = vec![Teacher {
@@ -203,8 +204,8 @@ fn stages(recipe: &Recipe, plan: &Plan) -> Vec<Stage> {
 /// Trainable values of each student.
 fn sizes(stages: &[Stage], data: &RunData, dataset: &Dataset) -> Result<Vec<usize>> {
     let count = |stage: &Stage| {
-        let info = faculty_nets::find(&stage.recipe.student.network)?;
-        Ok(info.graph(input(data)?, dataset.classes().len())?.parameter_count())
+        let classes = dataset.classes().len();
+        Ok(graph_of(&stage.recipe.student.network, input(data)?, classes)?.parameter_count())
     };
     stages.iter().map(count).collect()
 }

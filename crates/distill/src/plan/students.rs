@@ -1,5 +1,7 @@
 //! The students of a plan: their names, their images, and what they give together.
 
+use std::path::Path;
+
 use faculty_data::Split;
 use faculty_nets::{MapShape, Network};
 use faculty_records::plan::Ensemble;
@@ -30,5 +32,9 @@ pub(super) fn input(data: &RunData) -> Result<MapShape> {
 
 /// `1-resnet14`: names of files, each another one.
 pub(super) fn numbered(at: usize, network: &str) -> String {
-    format!("{}-{network}", at + 1)
+    // Of a network that is named by its file the file's name alone.
+    let path = Path::new(network);
+    let name = path.file_stem().filter(|_| path.extension().is_some_and(|end| end == "onnx"));
+    let name = name.map_or(network.into(), |name| name.to_string_lossy());
+    format!("{}-{name}", at + 1)
 }

@@ -16,6 +16,7 @@ mod mmkd;
 mod onnx;
 mod onnx_limits;
 mod onnx_operators;
+mod onnx_student;
 mod other_classes;
 mod plans;
 mod pretrained;

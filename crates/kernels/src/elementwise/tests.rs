@@ -30,6 +30,8 @@ fn passes_equal_the_obvious_loops() {
         assert_eq!(got, want(&|a, b| if a > 0.0 { b } else { 0.0 }));
         add(&a, &b, &mut got);
         assert_eq!(got, want(&|a, b| a + b));
+        multiply(&a, &b, &mut got);
+        assert_eq!(got, want(&|a, b| a * b));
         add_relu(&a, &b, &mut got);
         assert_eq!(got, want(&|a, b| (a + b).max(0.0)));
         scale(&a, 0.5, &mut got);

@@ -28,6 +28,9 @@ pub(crate) struct BatchNorm {
     pub(crate) beta: ParameterId,
     pub(crate) running_mean: BufferId,
     pub(crate) running_variance: BufferId,
+    pub(crate) epsilon: f32,
+    /// Weight of the newest batch in the running statistics.
+    pub(crate) momentum: f32,
     pub(crate) residual: bool,
     pub(crate) relu: bool,
 }
@@ -38,9 +41,9 @@ fn shape(site: &Site) -> NormShape {
 }
 
 /// `running = (1 - momentum) running + momentum · scale · batch`
-fn blend(running: &mut [f32], batch: &[f32], scale: f32) {
+fn blend(momentum: f32, running: &mut [f32], batch: &[f32], scale: f32) {
     for (running, &batch) in running.iter_mut().zip(batch) {
-        *running += BATCH_NORM_MOMENTUM * (scale * batch - *running);
+        *running += momentum * (scale * batch - *running);
     }
 }
 
@@ -82,7 +85,7 @@ impl Op for BatchNorm {
                 beta,
                 mean,
                 variance,
-                BATCH_NORM_EPSILON,
+                self.epsilon,
                 residual,
                 relu,
                 output,
@@ -95,15 +98,15 @@ impl Op for BatchNorm {
                 input,
                 gamma,
                 beta,
-                BATCH_NORM_EPSILON,
+                self.epsilon,
                 residual,
                 relu,
                 output,
                 mean,
                 variance,
             );
-            blend(&mut buffers[self.running_mean.0], mean, 1.0);
-            blend(&mut buffers[self.running_variance.0], variance, unbiased(site));
+            blend(self.momentum, &mut buffers[self.running_mean.0], mean, 1.0);
+            blend(self.momentum, &mut buffers[self.running_variance.0], variance, unbiased(site));
         }
         if held {
             assert_eq!(gate.len(), output.len(), "a pattern is held on a batch of its size");
@@ -143,7 +146,7 @@ impl Op for BatchNorm {
             &parameters[self.gamma.0],
             mean,
             variance,
-            BATCH_NORM_EPSILON,
+            self.epsilon,
             by_input.expect("batch norm leaves out no gradient"),
             by_gamma,
             by_beta,
@@ -187,14 +190,14 @@ impl Op for BatchNorm {
             let mean = per_channel(x.clone());
             let centred = x - mean.clone();
             let variance = per_channel(centred.clone() * centred.clone());
-            blend(&mut step.buffers[self.running_mean.0], &numbers(mean), 1.0);
+            blend(self.momentum, &mut step.buffers[self.running_mean.0], &numbers(mean), 1.0);
             let running = &mut step.buffers[self.running_variance.0];
-            blend(running, &numbers(variance.clone()), unbiased(site));
+            blend(self.momentum, running, &numbers(variance.clone()), unbiased(site));
             (centred, variance)
         };
         let [gamma, beta] = [self.gamma, self.beta]
             .map(|id| step.parameters[id.0].clone().reshape([1, site.output.channels, 1, 1]));
-        let result = centred / (variance + BATCH_NORM_EPSILON).sqrt() * gamma + beta;
+        let result = centred / (variance + self.epsilon).sqrt() * gamma + beta;
         let result = inputs.next().map_or(result.clone(), |residual| result + residual);
         match step.pattern {
             _ if !self.relu => result,
@@ -220,6 +223,7 @@ impl BatchNorm {
                 values.buffers[self.running_mean.0].clone(),
                 values.buffers[self.running_variance.0].clone(),
             ],
+            epsilon: self.epsilon,
             residual: self.residual,
             relu: self.relu,
         }
@@ -246,7 +250,7 @@ impl FrozenOp for FrozenBatchNorm {
             beta,
             mean,
             variance,
-            BATCH_NORM_EPSILON,
+            self.0.epsilon,
             self.0.residual.then_some(residual),
             self.0.relu && activate,
             output,
@@ -269,6 +273,6 @@ impl FrozenOp for FrozenBatchNorm {
             })
             .collect();
         let norm = Link::new("BatchNormalization").reading(read);
-        norm.with_float("epsilon", BATCH_NORM_EPSILON).then(second, self.0.relu)
+        norm.with_float("epsilon", self.0.epsilon).then(second, self.0.relu)
     }
 }

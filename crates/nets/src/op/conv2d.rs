@@ -1,5 +1,7 @@
 //! `convolution(x) [+ residual]`
 
+use std::borrow::Cow;
+
 use burn::Tensor;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
@@ -11,22 +13,73 @@ use super::{
     BackwardStep, BurnStep, ForwardStep, FrozenNorm, FrozenOp, FrozenStep, GradRoute, Op, ReadBack,
     Site, Values,
 };
-use crate::op::batch_norm::BATCH_NORM_EPSILON;
 use crate::op::link::{Constants, Link};
 use crate::parameter::ParameterId;
 use crate::shape::Window;
 
-/// A convolution with square windows; where `residual` is set, a second value is added.
+/// The window of a convolution, in rows and columns each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConvWindow {
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: [usize; 2],
+    /// Zeros on each side.
+    pub(crate) padding: [usize; 2],
+    /// Step between the positions that the kernel reads.
+    pub(crate) dilation: [usize; 2],
+}
+
+impl From<Window> for ConvWindow {
+    fn from(Window { kernel, stride, padding }: Window) -> Self {
+        Self { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2], dilation: [1; 2] }
+    }
+}
+
+impl ConvWindow {
+    /// Rows and columns from the first position that the kernel reads to the last.
+    pub(crate) fn span(&self) -> [usize; 2] {
+        [0, 1].map(|axis| (self.kernel[axis] - 1) * self.dilation[axis] + 1)
+    }
+
+    /// Where the values of the kernel lie in one that reads every position of the span.
+    fn places(&self) -> impl Iterator<Item = usize> {
+        let Self { kernel: [rows, columns], dilation: [down, right], .. } = *self;
+        let width = self.span()[1];
+        (0..rows).flat_map(move |i| (0..columns).map(move |j| i * down * width + j * right))
+    }
+
+    /// A weight as that of such a kernel, zeros in between: the kernels know no dilation.
+    fn spread<'a>(&self, weight: &'a [f32]) -> Cow<'a, [f32]> {
+        if self.dilation == [1; 2] {
+            return Cow::Borrowed(weight);
+        }
+        let [from, to] = [self.kernel, self.span()].map(|[rows, columns]| rows * columns);
+        let mut spread = vec![0.0; weight.len() / from * to];
+        for (spread, weight) in spread.chunks_exact_mut(to).zip(weight.chunks_exact(from)) {
+            self.places().zip(weight).for_each(|(place, value)| spread[place] = *value);
+        }
+        Cow::Owned(spread)
+    }
+
+    /// The gradient by a weight from that by its spread form.
+    fn gather(&self, spread: &[f32], weight: &mut [f32]) {
+        let [from, to] = [self.kernel, self.span()].map(|[rows, columns]| rows * columns);
+        for (spread, weight) in spread.chunks_exact(to).zip(weight.chunks_exact_mut(from)) {
+            self.places().zip(weight).for_each(|(place, value)| *value = spread[place]);
+        }
+    }
+}
+
+/// A convolution; where `residual` is set, a second value is added.
 #[derive(Debug)]
 pub(crate) struct Conv2d {
     pub(crate) weight: ParameterId,
     pub(crate) bias: Option<ParameterId>,
-    pub(crate) window: Window,
+    pub(crate) window: ConvWindow,
     pub(crate) groups: usize,
     pub(crate) residual: bool,
 }
 
-fn shape(site: &Site, window: Window, groups: usize) -> Conv2dShape {
+fn shape(site: &Site, window: ConvWindow, groups: usize) -> Conv2dShape {
     let from = site.input();
     Conv2dShape {
         batch: site.batch,
@@ -34,9 +87,9 @@ fn shape(site: &Site, window: Window, groups: usize) -> Conv2dShape {
         in_height: from.height,
         in_width: from.width,
         out_channels: site.output.channels,
-        kernel: [window.kernel; 2],
-        stride: [window.stride; 2],
-        padding: [window.padding; 2],
+        kernel: window.span(),
+        stride: window.stride,
+        padding: window.padding,
         groups,
     }
 }
@@ -76,7 +129,7 @@ impl Op for Conv2d {
         conv2d_fused(
             &shape(site, self.window, self.groups),
             input,
-            &step.parameters[self.weight.0],
+            &self.window.spread(&step.parameters[self.weight.0]),
             self.bias.map(|bias| step.parameters[bias.0].as_slice()),
             self.residual.then_some(residual),
             false,
@@ -87,13 +140,20 @@ impl Op for Conv2d {
     fn backward(&self, site: &Site, step: BackwardStep<'_>) {
         let BackwardStep { input, by_output, by_inputs: [by_input, _], gradients, .. } = step;
         let shape = shape(site, self.window, self.groups);
-        conv2d_weight_grad(&shape, input, by_output, &mut gradients[self.weight.0]);
+        let by_weight = &mut gradients[self.weight.0];
+        if self.window.dilation == [1; 2] {
+            conv2d_weight_grad(&shape, input, by_output, by_weight);
+        } else {
+            let mut by_spread = self.window.spread(by_weight).into_owned();
+            conv2d_weight_grad(&shape, input, by_output, &mut by_spread);
+            self.window.gather(&by_spread, by_weight);
+        }
         if let Some(bias) = self.bias {
             conv2d_bias_grad(&shape, by_output, &mut gradients[bias.0]);
         }
         if let Some(by_input) = by_input {
-            let weight = &step.parameters[self.weight.0];
-            conv2d_input_grad(&shape, weight, by_output, by_input.values);
+            let weight = self.window.spread(&step.parameters[self.weight.0]);
+            conv2d_input_grad(&shape, &weight, by_output, by_input.values);
         }
     }
 
@@ -115,14 +175,14 @@ impl Op for Conv2d {
     }
 
     fn fold(&self, norm: &FrozenNorm, values: Values<'_>) -> Option<Box<dyn FrozenOp>> {
-        let FrozenNorm { constants: [gamma, beta, mean, variance], residual, relu } = norm;
+        let FrozenNorm { constants: [gamma, beta, mean, variance], epsilon, residual, relu } = norm;
         let weight = &values.parameters[self.weight.0];
         let channels = gamma.len();
         let per_channel = weight.len() / channels.max(1);
         let mut folded = Vec::with_capacity(weight.len());
         let mut folded_bias = Vec::with_capacity(channels);
         for channel in 0..channels {
-            let scale = gamma[channel] / (variance[channel] + BATCH_NORM_EPSILON).sqrt();
+            let scale = gamma[channel] / (variance[channel] + epsilon).sqrt();
             let bias = self.bias.map_or(0.0, |bias| values.parameters[bias.0][channel]);
             let row = &weight[channel * per_channel..(channel + 1) * per_channel];
             folded.extend(row.iter().map(|w| w * scale));
@@ -141,12 +201,12 @@ impl Op for Conv2d {
     }
 
     fn burn(&self, site: &Site, step: BurnStep<'_>) -> Tensor<4> {
-        let Window { kernel, stride, padding } = self.window;
+        let ConvWindow { kernel: [rows, columns], stride, padding, dilation } = self.window;
         let channels = site.input().channels;
-        let shape = [site.output.channels, channels / self.groups, kernel, kernel];
+        let shape = [site.output.channels, channels / self.groups, rows, columns];
         let weight = step.parameters[self.weight.0].clone().reshape(shape);
         let bias = self.bias.map(|bias| step.parameters[bias.0].clone());
-        let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], self.groups);
+        let options = ConvOptions::new(stride, padding, dilation, self.groups);
         let mut inputs = step.inputs.into_iter();
         let input = inputs.next().expect("a convolution reads a value");
         let result = conv2d(input, weight, bias, options);
@@ -162,7 +222,7 @@ struct FrozenConv2d {
     weight_shape: Vec<usize>,
     weight: Vec<f32>,
     bias: Option<Vec<f32>>,
-    window: Window,
+    window: ConvWindow,
     groups: usize,
     residual: bool,
     relu: bool,
@@ -174,7 +234,7 @@ impl FrozenOp for FrozenConv2d {
         conv2d_fused(
             &shape(site, self.window, self.groups),
             input,
-            &self.weight,
+            &self.window.spread(&self.weight),
             self.bias.as_deref(),
             self.residual.then_some(residual),
             self.relu && activate,
@@ -189,12 +249,15 @@ impl FrozenOp for FrozenConv2d {
         second: Option<&str>,
         constants: &mut Constants<'_>,
     ) -> Vec<Link> {
-        let mut read = vec![constants.floats(&self.name, &self.weight_shape, &self.weight)];
+        // A linear layer at each position has a weight without rows and columns.
+        let mut weight_shape = self.weight_shape.clone();
+        weight_shape.resize(4, 1);
+        let mut read = vec![constants.floats(&self.name, &weight_shape, &self.weight)];
         if let Some(bias) = &self.bias {
             let name = format!("{}.bias", self.name.trim_end_matches(".weight"));
             read.push(constants.floats(&name, &[bias.len()], bias));
         }
         let conv = Link::new("Conv").reading(read);
-        conv.with_window(self.window).with_int("group", self.groups).then(second, self.relu)
+        conv.with_conv_window(self.window).with_int("group", self.groups).then(second, self.relu)
     }
 }

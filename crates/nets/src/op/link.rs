@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use rten_onnx::onnx::{AttributeProto, AttributeType, DataType, TensorProto};
 
+use crate::op::conv2d::ConvWindow;
 use crate::shape::Window;
 
 /// One ONNX node of a step: it reads the value before it (or the step's input), and constants.
@@ -13,11 +14,28 @@ pub(crate) struct Link {
     pub(crate) before: Vec<String>,
     pub(crate) after: Vec<String>,
     pub(crate) attributes: Vec<AttributeProto>,
+    /// Whether it reads the step's first input beside the value, as its last.
+    pub(crate) again: bool,
+    /// Version of the operators that has it; 0 where the oldest that is written does.
+    pub(crate) opset: i64,
 }
 
 impl Link {
     pub(crate) fn new(kind: &'static str) -> Self {
-        Self { kind, before: Vec::new(), after: Vec::new(), attributes: Vec::new() }
+        let (before, after, attributes) = (Vec::new(), Vec::new(), Vec::new());
+        Self { kind, before, after, attributes, again: false, opset: 0 }
+    }
+
+    /// The same, which also reads the step's first input.
+    pub(crate) fn with_first_input(mut self) -> Self {
+        self.again = true;
+        self
+    }
+
+    /// The same as an operator that this version of the operators brought.
+    pub(crate) fn since(mut self, opset: i64) -> Self {
+        self.opset = opset;
+        self
     }
 
     pub(crate) fn reading(mut self, inputs: impl IntoIterator<Item = String>) -> Self {
@@ -47,6 +65,16 @@ impl Link {
     fn with(mut self, name: &str, attribute: AttributeProto) -> Self {
         self.attributes.push(AttributeProto { name: Some(name.to_owned()), ..attribute });
         self
+    }
+
+    /// The window of a convolution.
+    pub(crate) fn with_conv_window(self, window: ConvWindow) -> Self {
+        let ConvWindow { kernel, stride, padding: [rows, columns], dilation } = window;
+        let link = self
+            .with_ints("kernel_shape", &kernel)
+            .with_ints("strides", &stride)
+            .with_ints("pads", &[rows, columns, rows, columns]);
+        if dilation == [1; 2] { link } else { link.with_ints("dilations", &dilation) }
     }
 
     /// Windows padded alike on all sides.

@@ -29,7 +29,7 @@ fn check_gradients(network: &Network, taps: &[ValueId]) {
     check_gradients_at(network, taps, BATCH, 2e-3);
 }
 
-fn check_gradients_at(network: &Network, taps: &[ValueId], batch: usize, largest: f64) {
+pub(crate) fn check_gradients_at(network: &Network, taps: &[ValueId], batch: usize, largest: f64) {
     check_gradients_of(TrainingRun::new(), network, taps, batch, largest);
 }
 

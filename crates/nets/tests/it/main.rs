@@ -8,6 +8,7 @@ mod encoders;
 mod gradients;
 mod networks;
 mod onnx;
+mod onnx_networks;
 mod patterns;
 mod pretrained;
 mod table;

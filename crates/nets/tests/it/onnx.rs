@@ -36,7 +36,12 @@ fn network(name: &str, input: MapShape, classes: usize) -> Network {
     network
 }
 
-fn run(onnx: Vec<u8>, images: &[f32], batch: usize, shape: MapShape) -> (Vec<usize>, Vec<f32>) {
+pub(crate) fn run(
+    onnx: Vec<u8>,
+    images: &[f32],
+    batch: usize,
+    shape: MapShape,
+) -> (Vec<usize>, Vec<f32>) {
     let model = ModelOptions::with_all_ops().load(onnx).unwrap();
     run_model(&model, images, batch, shape)
 }

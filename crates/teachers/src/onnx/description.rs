@@ -5,9 +5,9 @@ use std::path::Path;
 
 use rten_onnx::onnx::StringStringEntryProto;
 
-use super::file::parse;
 use super::image::ImageInput;
-use super::outcome::Outcome;
+use faculty_nets::onnx_file::Outcome;
+use faculty_nets::onnx_file::parse;
 
 /// Metadata and input of an ONNX file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

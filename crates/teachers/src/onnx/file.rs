@@ -2,14 +2,11 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::io::Read as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use faculty_files::{NotReadable, open_regular};
 use faculty_nets::MapShape;
-use rten_onnx::onnx::{
-    DataLocation, Dimension, GraphProto, ModelProto, TensorProto, ValueInfoProto,
-};
+use faculty_nets::onnx_file::{class_names, inline_external_data, opset, parse};
+use rten_onnx::onnx::{Dimension, GraphProto, ModelProto, ValueInfoProto};
 
 use super::activation::{BeforeActivation, before_activation};
 use super::graph::reads;
@@ -17,12 +14,8 @@ use super::head::Head;
 use super::image::{ImageInput, Layout};
 use super::limits::check_limits;
 use super::lowering::lower;
-use super::nesting::check_nesting;
-use super::outcome::{DAMAGED, Outcome, list};
 use faculty_nets::FrozenClassifier;
-
-/// Model and external data together.
-const MOST_BYTES: u64 = 2 << 30;
+use faculty_nets::onnx_file::{DAMAGED, Outcome, list};
 
 /// What a recipe says about the tensors of an ONNX file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,16 +43,6 @@ pub(super) struct OnnxFile {
     pub(super) lowered: Vec<String>,
     pub(super) class_names: Option<Vec<String>>,
     pub(super) files: Vec<PathBuf>,
-}
-
-/// The file's messages, checked as far as a reader must.
-pub(super) fn parse(path: &Path) -> Outcome<(ModelProto, GraphProto)> {
-    let bytes = read_bounded(path)?;
-    check_nesting(&bytes).map_err(|what| (what, DAMAGED))?;
-    let mut model = ModelProto::parse_buf(&bytes)
-        .map_err(|error| (format!("no readable ONNX file: {error}"), DAMAGED))?;
-    let graph = model.graph.take().ok_or_else(|| ("it holds no graph".to_owned(), DAMAGED))?;
-    Ok((model, graph))
 }
 
 pub(super) fn read(path: &Path, choice: &OnnxChoice, images: MapShape) -> Outcome<OnnxFile> {
@@ -112,12 +95,6 @@ pub(super) fn read(path: &Path, choice: &OnnxChoice, images: MapShape) -> Outcom
     })
 }
 
-/// The version of ONNX's own operators.
-fn opset(model: &ModelProto) -> Option<i64> {
-    let own = |domain: &Option<String>| matches!(domain.as_deref(), None | Some("" | "ai.onnx"));
-    model.opset_import.iter().find(|set| own(&set.domain))?.version
-}
-
 /// Leaves out what none of the tensors `requested` comes from.
 fn keep_only(graph: &mut GraphProto, requested: &[&str]) {
     let mut makers = HashMap::new();
@@ -154,92 +131,6 @@ impl OnnxFile {
         }
         model.write_buf().map_err(|error| (format!("it cannot be prepared: {error}"), DAMAGED))
     }
-}
-
-/// A whole regular file: a device or a pipe could be read for ever.
-fn read_bounded(path: &Path) -> Outcome<Vec<u8>> {
-    let failed = |error: std::io::Error| {
-        (format!("it cannot be read: {error}"), "check the path and its permissions")
-    };
-    let (file, length) = open_regular(path).map_err(|error| match error {
-        NotReadable::Io(error) => failed(error),
-        _ => {
-            let hint = "give a regular file; a copy of it is one";
-            ("it is a folder, a device or a pipe, no regular file".to_owned(), hint)
-        }
-    })?;
-    let mut bytes = Vec::new();
-    if length <= MOST_BYTES {
-        // Files of the system may hold more than they say.
-        file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    }
-    if length.max(bytes.len() as u64) > MOST_BYTES {
-        return Err(("it holds more than 2 GiB".to_owned(), "export a smaller network"));
-    }
-    Ok(bytes)
-}
-
-fn class_names(model: &ModelProto) -> Outcome<Option<Vec<String>>> {
-    let mut props = model.metadata_props.iter();
-    let own = props.find(|prop| prop.key.as_deref() == Some("class_names"));
-    own.and_then(|prop| prop.value.as_deref()).map_or(Ok(None), |text| {
-        serde_json::from_str(text).map(Some).map_err(|error| {
-            (
-                format!("its metadata `class_names` is no JSON list of names: {error}"),
-                "write it with `json.dumps`",
-            )
-        })
-    })
-}
-
-/// Puts the values of tensors that lie in other files into the graph.
-fn inline_external_data(
-    path: &Path,
-    graph: &mut GraphProto,
-    files: &mut Vec<PathBuf>,
-) -> Outcome<()> {
-    const BESIDE: &str =
-        "put the data file beside the ONNX file, or export with the weights inside";
-    let mut total = 0_u64;
-    let mut loaded: Option<(PathBuf, Vec<u8>)> = None;
-    let outside = |t: &&mut TensorProto| t.data_location == Some(DataLocation::EXTERNAL);
-    for tensor in graph.initializer.iter_mut().filter(outside) {
-        let name = tensor.name.clone().unwrap_or_default();
-        let value = |key: &str| {
-            let mut entries = tensor.external_data.iter();
-            entries.find(|entry| entry.key.as_deref() == Some(key))?.value.as_deref()
-        };
-        let wrong = |what: &str| (format!("external data of tensor `{name}`: {what}"), BESIDE);
-        let location = value("location").ok_or_else(|| wrong("no file is named"))?;
-        let mut parts = Path::new(location).components();
-        let (Some(Component::Normal(file)), None) = (parts.next(), parts.next()) else {
-            return Err(wrong(&format!("`{location}` is no file beside it")));
-        };
-        let file = path.with_file_name(file);
-        let number = |key, or: usize| value(key).map_or(Some(or), |text| text.parse().ok());
-        if loaded.as_ref().is_none_or(|(known, _)| *known != file) {
-            let bytes = read_bounded(&file)
-                .map_err(|(what, hint)| (format!("`{}`: {what}", file.display()), hint))?;
-            total += bytes.len() as u64;
-            if total > MOST_BYTES {
-                return Err(wrong("the data files hold more than 2 GiB"));
-            }
-            if !files.contains(&file) {
-                files.push(file.clone());
-            }
-            loaded = Some((file, bytes));
-        }
-        let bytes = loaded.as_ref().map_or(&[][..], |(_, bytes)| bytes);
-        let start = number("offset", 0).ok_or_else(|| wrong("no valid offset"))?;
-        let length = number("length", bytes.len().saturating_sub(start));
-        let length = length.ok_or_else(|| wrong("no valid length"))?;
-        let part = start.checked_add(length).and_then(|end| bytes.get(start..end));
-        let part = part.ok_or_else(|| wrong("the file is too short"))?.to_vec();
-        tensor.raw_data = Some(RefCell::new(part));
-        tensor.external_data.clear();
-        tensor.data_location = None;
-    }
-    Ok(())
 }
 
 fn the_output(graph: &GraphProto, requested: Option<&str>) -> Outcome<String> {

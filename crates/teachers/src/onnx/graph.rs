@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use faculty_nets::onnx_file::floats;
+pub(super) use faculty_nets::onnx_file::{inner_graphs, integers, reads};
 use rten_onnx::onnx::{
     AttributeProto, AttributeType, DataType, GraphProto, NodeProto, TensorProto,
 };
@@ -64,44 +66,8 @@ impl<'g> Index<'g> {
 
     /// Shape and values of a constant of float32.
     pub(super) fn floats(&self, name: &str) -> Option<(Vec<usize>, Vec<f32>)> {
-        let tensor = self.constant(name)?;
-        if tensor.data_type != Some(DataType::FLOAT) {
-            return None;
-        }
-        let shape: Option<Vec<usize>> =
-            tensor.dims.iter().map(|&size| usize::try_from(size).ok()).collect();
-        let shape = shape?;
-        let values: Vec<f32> = match &tensor.raw_data {
-            Some(bytes) => {
-                bytes.borrow().as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect()
-            }
-            None => tensor.float_data.clone(),
-        };
-        let length = shape.iter().try_fold(1_usize, |all, &size| all.checked_mul(size))?;
-        (length == values.len()).then_some((shape, values))
+        floats(self.constant(name)?)
     }
-}
-
-/// Values of a constant of 32- or 64-bit integers or of truth values.
-pub(super) fn integers(tensor: &TensorProto) -> Option<Vec<i64>> {
-    let raw = tensor.raw_data.as_ref().map(RefCell::borrow);
-    Some(match (tensor.data_type?, raw) {
-        (DataType::INT64, Some(raw)) => {
-            raw.as_chunks::<8>().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect()
-        }
-        (DataType::INT32, Some(raw)) => raw
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|&bytes| i64::from(i32::from_le_bytes(bytes)))
-            .collect(),
-        (DataType::BOOL, Some(raw)) => raw.iter().map(|&byte| i64::from(byte)).collect(),
-        (DataType::INT64, None) => tensor.int64_data.clone(),
-        (DataType::INT32 | DataType::BOOL, None) => {
-            tensor.int32_data.iter().map(|&value| i64::from(value)).collect()
-        }
-        _ => return None,
-    })
 }
 
 /// What a node does, if it is of ONNX's own operators.
@@ -129,25 +95,6 @@ pub(super) fn integer(node: &NodeProto, name: &str) -> Option<i64> {
 
 pub(super) fn float(node: &NodeProto, name: &str) -> Option<f32> {
     attribute(node, name)?.f
-}
-
-/// The graphs inside a node: branches and bodies.
-pub(super) fn inner_graphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
-    node.attribute.iter().filter_map(|attribute| attribute.g.as_ref())
-}
-
-/// Every tensor that a node reads, also from graphs inside it.
-pub(super) fn reads(node: &NodeProto) -> Vec<&str> {
-    let mut names = Vec::new();
-    let mut open = vec![node];
-    while let Some(node) = open.pop() {
-        names.extend(node.input.iter().map(String::as_str).filter(|name| !name.is_empty()));
-        for graph in inner_graphs(node) {
-            open.extend(&graph.node);
-            names.extend(graph.output.iter().filter_map(|output| output.name.as_deref()));
-        }
-    }
-    names
 }
 
 pub(super) fn int_attribute(name: &str, value: i64) -> AttributeProto {

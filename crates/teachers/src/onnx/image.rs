@@ -7,7 +7,7 @@ use rten_onnx::onnx::{
 };
 
 use super::graph::{float_tensor, int_attribute, ints_attribute, node};
-use super::outcome::{Outcome, list};
+use faculty_nets::onnx_file::{Outcome, list};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {

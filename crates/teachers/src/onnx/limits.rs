@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use rten_onnx::onnx::{GraphProto, NodeProto, TensorProto};
 
 use super::graph::{Index, attribute, inner_graphs, integers, kind, operator, reads};
-use super::outcome::{DAMAGED, Outcome};
+use faculty_nets::onnx_file::{DAMAGED, Outcome};
 
 /// Nodes on a path from input to output. The largest networks for images have some thousands.
 pub(super) const LONGEST_PATH: usize = 10_000;

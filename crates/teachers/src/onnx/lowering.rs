@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 use rten_onnx::onnx::{AttributeProto, DataType, GraphProto, NodeProto, TensorProto};
 
 use super::graph::{attribute, float_tensor, int_attribute, integers, kind, node, operator};
-use super::outcome::Outcome;
+use faculty_nets::onnx_file::Outcome;
 
 mod float;
 mod quantised;

@@ -26,7 +26,12 @@ pub(super) fn recipe(plan: &Plan, options: &InitOptions, folder: &Path) -> Resul
     let shared = data(&mut text, plan, options, folder)?;
     text.push_str("\n[student]\n");
     let why = format!("{}; `faculty networks` lists them", plan.student_reason);
-    line(&mut text, "network", quoted(&plan.student), &why);
+    let file = Path::new(&plan.student);
+    if file.extension().is_some_and(|extension| extension == "onnx") {
+        line(&mut text, "onnx", path(file, folder)?, "trained from the weights in the file on");
+    } else {
+        line(&mut text, "network", quoted(&plan.student), &why);
+    }
     for found in &plan.teachers {
         teacher(&mut text, plan, found, shared.as_ref(), folder)?;
     }

@@ -7,7 +7,7 @@ use super::Lowering;
 use crate::onnx::graph::{
     attribute, float, int_attribute, integer, ints_attribute, kind, operator,
 };
-use crate::onnx::outcome::Outcome;
+use faculty_nets::onnx_file::Outcome;
 
 /// Way out for networks that were exported as they train.
 const EVAL: &str = "export it for inference: `net.eval()`, without `training=`";

@@ -12,7 +12,7 @@ use super::Lowering;
 use crate::onnx::graph::{
     attribute, float, float_attribute, float_tensor, int_attribute, integer, operator,
 };
-use crate::onnx::outcome::Outcome;
+use faculty_nets::onnx_file::Outcome;
 
 impl Lowering<'_> {
     /// Lowers an operator on quantised tensors; others are given back.

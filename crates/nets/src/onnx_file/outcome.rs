@@ -1,13 +1,14 @@
 //! How the readers of an ONNX file say what is wrong with it.
 
 /// What went wrong, and how to fix it.
-pub(super) type Outcome<T> = Result<T, (String, &'static str)>;
+pub type Outcome<T> = Result<T, (String, &'static str)>;
 
-pub(super) const DAMAGED: &str =
-    "the file is damaged or its download was cut: fetch or export it again";
+/// How a damaged file is mended.
+pub const DAMAGED: &str = "the file is damaged or its download was cut: fetch or export it again";
 
 /// The first names for a message, each in backticks, behind a space; nothing if there are none.
-pub(super) fn list<'a>(names: impl Iterator<Item = Option<&'a str>>) -> String {
+#[must_use]
+pub fn list<'a>(names: impl Iterator<Item = Option<&'a str>>) -> String {
     const SHOWN: usize = 8;
     let names: Vec<String> =
         names.take(SHOWN).map(|n| format!("`{}`", n.unwrap_or_default())).collect();
