@@ -31,7 +31,8 @@ pub(crate) fn open(
     }
     let [channels, height, width] = data.train.shape()?;
     let input = MapShape::new(channels, height, width);
-    if let (None, Some(path), None | Some(false)) = (&student.weights, &student.onnx, student.fresh) {
+    if let (None, Some(path), None | Some(false)) = (&student.weights, &student.onnx, student.fresh)
+    {
         let onnx = OnnxNetwork::open(path, None)?;
         onnx.register()?;
         return Ok(onnx.network(input, Some(classes), seed)?);

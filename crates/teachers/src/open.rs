@@ -308,7 +308,8 @@ fn open_network(spec: &recipe::Teacher, data: &RunData, taps: &[Tap]) -> Result<
             left_out => vec![format!("left out of its file: {}", left_out.join(", "))],
         };
         let (beside, reading) = (encoder.files().1, String::new());
-        return Ok(Opened { source: Box::new(source), beside, names, notes, reading });
+        let source = Box::new(source);
+        return Ok(Opened { source, beside, names, notes, reading, computed: "" });
     }
     // The check of the recipe saw to it that both are given.
     let name = spec.network.clone().unwrap_or_default();
