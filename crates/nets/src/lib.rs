@@ -15,10 +15,12 @@ mod file_kind;
 mod freeze;
 mod graph;
 mod initial;
+mod named;
 mod network;
 mod networks;
 mod onnx;
 pub mod onnx_file;
+mod onnx_network;
 mod onnx_reader;
 mod op;
 mod optimizer;
@@ -43,11 +45,9 @@ pub use encoder_files::{EncoderFolder, LoadedEncoder};
 pub use error::{Error, Result};
 pub use faculty_kernels::activation::Activation;
 pub use graph::{ClassifierIds, Graph, TokenLimits};
+pub use named::{graph_of, lasting_name};
 pub use network::{Classifier, Network};
-pub use networks::{
-    Architecture, NETWORKS, NetworkInfo, all as all_networks, find, graph_of, lasting_name,
-    register,
-};
+pub use networks::{Architecture, NETWORKS, NetworkInfo, all as all_networks, find, register};
 pub use onnx::OnnxOptions;
 pub use onnx_reader::OnnxNetwork;
 pub use op::batch_norm::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM};

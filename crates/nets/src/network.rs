@@ -10,7 +10,7 @@ use crate::parameter::ValueId;
 use crate::shape::MapShape;
 use crate::shortened::shortened;
 use crate::weights::{Array, StateDict, WeightFile};
-use crate::{initial, networks};
+use crate::{initial, named};
 
 /// A network ready to run: its graph, parameters and running statistics.
 #[derive(Clone, Debug)]
@@ -36,8 +36,8 @@ impl Network {
     /// # Errors
     /// When the name is unknown or the image too small.
     pub fn new(name: &str, input: MapShape, classes: usize, seed: u64) -> Result<Self> {
-        let graph = networks::graph_of(name, input, classes)?;
-        Ok(Self::from_graph(&networks::lasting_name(name)?, graph, seed))
+        let graph = named::graph_of(name, input, classes)?;
+        Ok(Self::from_graph(&named::lasting_name(name)?, graph, seed))
     }
 
     /// A network of your own graph, with start values drawn from `seed`.
@@ -68,15 +68,15 @@ impl Network {
         classes: Option<usize>,
         file: &mut WeightFile,
     ) -> Result<(Self, Vec<String>)> {
-        let probe = networks::graph_of(name, input, classes.unwrap_or(1))?;
+        let probe = named::graph_of(name, input, classes.unwrap_or(1))?;
         let fit = file.fit(&probe, name)?;
         // Read first: it is the reader that bounds what the file may take.
         let state = file.take(&fit)?;
         let graph = match (classes, fit.classes) {
-            (None, Some(own)) => networks::graph_of(name, input, own)?,
+            (None, Some(own)) => named::graph_of(name, input, own)?,
             _ => probe,
         };
-        let mut network = Self::from_graph(&networks::lasting_name(name)?, graph, 0);
+        let mut network = Self::from_graph(&named::lasting_name(name)?, graph, 0);
         network.set_state_dict(&state, file.path())?;
         Ok((network, fit.notes))
     }

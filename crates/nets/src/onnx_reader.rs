@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::model::OnnxModel;
-use self::translator::{Translated, translate};
+use self::translate::translate;
+pub(crate) use self::translator::Translated;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::network::Network;
 use crate::networks::{self, Architecture};
 use crate::shape::MapShape;
 use crate::shortened::shortened_to;
@@ -36,6 +36,7 @@ mod shaping;
 mod sizes;
 mod symbol;
 mod taps;
+mod translate;
 mod translator;
 
 /// Digits of the file's hash in a network's name.
@@ -92,44 +93,8 @@ impl OnnxNetwork {
         self.model.class_names.as_deref()
     }
 
-    /// The network for samples of `input` with the weights of the file; `classes` outputs if given, in
-    /// place of its own. With it comes what is other than in the file.
-    ///
-    /// What the file has no weights for, a last layer of another number of classes, is drawn from
-    /// `seed`.
-    ///
-    /// # Errors
-    /// [`Error::OnnxNodes`] with every node that cannot be read.
-    pub fn network(
-        &self,
-        input: MapShape,
-        classes: Option<usize>,
-        seed: u64,
-    ) -> Result<(Network, Vec<String>)> {
-        let Translated { graph, parameters, buffers, mut notes } =
-            self.translated(input, classes)?;
-        let mut network = Network::from_graph(&self.name, graph, seed);
-        for (own, values) in network.parameters.iter_mut().zip(&parameters) {
-            if let Some(values) = values {
-                own.copy_from_slice(values);
-            }
-        }
-        for (own, values) in network.buffers.iter_mut().zip(&buffers) {
-            own.copy_from_slice(values);
-        }
-        let new = |(spec, values): (&crate::ParameterSpec, &Option<Vec<f32>>)| {
-            values.is_none().then(|| format!("`{}`", spec.name))
-        };
-        let new: Vec<String> =
-            network.graph().parameters().iter().zip(&parameters).filter_map(new).collect();
-        if !new.is_empty() {
-            let classes = network.classes();
-            notes.push(format!("for {classes} classes, {} start afresh", new.join(" and ")));
-        }
-        Ok((network, notes))
-    }
-
-    fn translated(&self, input: MapShape, classes: Option<usize>) -> Result<Translated> {
+    /// The file for these images and classes.
+    pub(crate) fn translated(&self, input: MapShape, classes: Option<usize>) -> Result<Translated> {
         translate(&self.model, input, classes).map_err(|problems| Error::OnnxNodes {
             path: self.path.clone(),
             problems: shortened_to(problems, MOST_PROBLEMS),

@@ -1,7 +1,8 @@
 //! A student for a teacher: a network that is clearly smaller and, where there is one, of its kind.
 
 use crate::error::Result;
-use crate::networks::{NETWORKS, NetworkInfo, graph_of};
+use crate::named::graph_of;
+use crate::networks::{NETWORKS, NetworkInfo};
 use crate::shape::MapShape;
 
 /// A student has at most this share of the teacher's parameters and of its multiply-adds: that of

@@ -3,10 +3,10 @@
 use super::model::OnnxNode;
 use super::symbol::Read;
 use super::translator::Translator;
-use crate::op::conv2d::{Conv2d, ConvWindow};
+use crate::op::conv2d::Conv2d;
 use crate::op::pad::Pad;
 use crate::parameter::{Init, ValueId};
-use crate::shape::MapShape;
+use crate::shape::{ConvWindow, MapShape};
 
 /// Widest border on one side.
 const MOST_PADDING: usize = 1 << 12;

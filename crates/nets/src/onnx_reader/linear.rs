@@ -5,10 +5,10 @@ use super::axes::Axes;
 use super::model::OnnxNode;
 use super::symbol::{Constant, Read, Symbol};
 use super::translator::Translator;
-use crate::op::conv2d::{Conv2d, ConvWindow};
+use crate::op::conv2d::Conv2d;
 use crate::op::linear::Linear;
 use crate::parameter::{Init, ParameterId};
-use crate::shape::{MapShape, Window};
+use crate::shape::{ConvWindow, MapShape, Window};
 
 /// A weight `[outputs, inputs]` and its bias.
 struct Layer {

@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 use super::axes::Axes;
 use super::fused::{self, Fusion};
 use super::model::{OnnxModel, OnnxNode};
-use super::operators::operator;
 use super::symbol::{Constant, Read, Symbol, Unread};
 use crate::builder::GraphBuilder;
 use crate::graph::Graph;
@@ -19,25 +18,25 @@ const MOST_ELEMENTS: usize = 1 << 28;
 
 /// A graph made of a file, and the values that the file has for it.
 #[derive(Debug)]
-pub(super) struct Translated {
-    pub(super) graph: Graph,
+pub(crate) struct Translated {
+    pub(crate) graph: Graph,
     /// For each parameter its values in the file; `None` for a new output layer.
-    pub(super) parameters: Vec<Option<Vec<f32>>>,
-    pub(super) buffers: Vec<Vec<f32>>,
+    pub(crate) parameters: Vec<Option<Vec<f32>>>,
+    pub(crate) buffers: Vec<Vec<f32>>,
     /// What is other than in the file.
-    pub(super) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// The graph so far, and what each name of the file is in it.
 pub(super) struct Translator<'m> {
     pub(super) model: &'m OnnxModel,
     pub(super) builder: GraphBuilder,
-    symbols: HashMap<String, Symbol>,
+    pub(super) symbols: HashMap<String, Symbol>,
     /// The nodes that read each tensor.
     readers: HashMap<&'m str, Vec<usize>>,
     /// Nodes that an earlier one was read together with.
-    done: Vec<bool>,
-    fusions: HashMap<usize, Fusion>,
+    pub(super) done: Vec<bool>,
+    pub(super) fusions: HashMap<usize, Fusion>,
     names: HashSet<String>,
     parameters: Vec<Option<Vec<f32>>>,
     buffers: Vec<Vec<f32>>,
@@ -45,64 +44,10 @@ pub(super) struct Translator<'m> {
     /// The node of the last layer with weights, and how many outputs it is to have.
     head: Option<(usize, usize)>,
     /// The node that is being read.
-    at: usize,
+    pub(super) at: usize,
     dropouts: usize,
     /// Concatenations so far, so that those that begin alike are made once.
     pub(super) joined: HashMap<Vec<ValueId>, ValueId>,
-}
-
-/// Translates a file for images of `input`, with `classes` outputs if given, else those of the file.
-///
-/// # Errors
-/// Everything that cannot be read, each with the name of its node.
-pub(super) fn translate(
-    model: &OnnxModel,
-    input: MapShape,
-    classes: Option<usize>,
-) -> Result<Translated, Vec<String>> {
-    let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
-    for (number, node) in model.nodes.iter().enumerate() {
-        for name in node.inputs.iter().filter(|name| !name.is_empty()) {
-            readers.entry(name).or_default().push(number);
-        }
-    }
-    let (builder, image) = GraphBuilder::new(input);
-    let mut done = vec![false; model.nodes.len()];
-    let mut fusions = HashMap::new();
-    for fusion in fused::find(model, &readers) {
-        fusion.nodes.iter().for_each(|&node| done[node] = true);
-        done[fusion.last] = false;
-        fusions.insert(fusion.last, fusion);
-    }
-    let mut notes = Vec::new();
-    let (output, activation) = logits(model);
-    if let Some(kind) = activation {
-        notes.push(format!("its last {kind} is left out: logits are learned"));
-    }
-    let constants = model.constants.iter();
-    let symbols = constants.map(|(name, tensor)| (name.clone(), Symbol::constant(name, tensor)));
-    let mut translator = Translator {
-        model,
-        builder,
-        symbols: symbols.collect(),
-        readers,
-        done,
-        fusions,
-        names: HashSet::new(),
-        parameters: Vec::new(),
-        buffers: Vec::new(),
-        notes,
-        head: classes.and_then(|classes| Some((head(model, output)?, classes))),
-        at: 0,
-        dropouts: 0,
-        joined: HashMap::new(),
-    };
-    translator.symbols.insert(model.input.clone(), Symbol::Value(image, Axes::map(input)));
-    let problems = translator.run(output);
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    translator.finish(output, classes).map_err(|problem| vec![problem])
 }
 
 /// The tensor of the logits: the output, or what its last activation is of; and that activation.
@@ -145,37 +90,62 @@ fn head(model: &OnnxModel, output: &str) -> Option<usize> {
 }
 
 impl<'m> Translator<'m> {
-    /// Reads every node; gives what cannot be read.
-    fn run(&mut self, output: &str) -> Vec<String> {
-        let mut problems = Vec::new();
-        let model = self.model;
+    /// With nothing read yet; and the tensor of the logits.
+    ///
+    /// # Errors
+    /// When no layer can give `classes` outputs.
+    pub(super) fn new(
+        model: &'m OnnxModel,
+        input: MapShape,
+        classes: Option<usize>,
+    ) -> Result<(Self, &'m str), Vec<String>> {
+        let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
         for (number, node) in model.nodes.iter().enumerate() {
-            if self.done[number] {
-                continue;
-            }
-            self.at = number;
-            let read = match self.fusions.remove(&number) {
-                Some(fusion) => super::elementwise::fusion(self, node, &fusion),
-                None => match operator(&node.kind) {
-                    Some(read) => read(self, node),
-                    None => Err("no network of this program has this operator".into()),
-                },
-            };
-            if let Err(Unread(text)) = read {
-                let named = |text| format!("`{}` ({}): {text}", node.name, node.kind);
-                problems.extend(text.map(named));
-                for name in &node.outputs {
-                    self.symbols.entry(name.clone()).or_insert(Symbol::Missing);
-                }
-            }
-            if node.outputs.iter().any(|name| name == output) {
-                break;
+            for name in node.inputs.iter().filter(|name| !name.is_empty()) {
+                readers.entry(name).or_default().push(number);
             }
         }
-        problems
+        let (builder, image) = GraphBuilder::new(input);
+        let mut done = vec![false; model.nodes.len()];
+        let mut fusions = HashMap::new();
+        for fusion in fused::find(model, &readers) {
+            fusion.nodes.iter().for_each(|&node| done[node] = true);
+            done[fusion.last] = false;
+            fusions.insert(fusion.last, fusion);
+        }
+        let mut notes = Vec::new();
+        let (output, activation) = logits(model);
+        if let Some(kind) = activation {
+            notes.push(format!("its last {kind} is left out: logits are learned"));
+        }
+        let constants = model.constants.iter();
+        let symbols =
+            constants.map(|(name, tensor)| (name.clone(), Symbol::constant(name, tensor)));
+        let mut translator = Self {
+            model,
+            builder,
+            symbols: symbols.collect(),
+            readers,
+            done,
+            fusions,
+            names: HashSet::new(),
+            parameters: Vec::new(),
+            buffers: Vec::new(),
+            notes,
+            head: classes.and_then(|classes| Some((head(model, output)?, classes))),
+            at: 0,
+            dropouts: 0,
+            joined: HashMap::new(),
+        };
+        translator.symbols.insert(model.input.clone(), Symbol::Value(image, Axes::map(input)));
+        Ok((translator, output))
     }
 
-    fn finish(mut self, output: &str, classes: Option<usize>) -> Result<Translated, String> {
+    pub(super) fn finish(
+        mut self,
+        output: &str,
+        classes: Option<usize>,
+    ) -> Result<Translated, String> {
         let shown = |Unread(text): Unread| text.unwrap_or_default();
         let (mut id, axes) = self.value(output).map_err(shown)?;
         let sizes = axes.sizes();

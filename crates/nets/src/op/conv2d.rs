@@ -15,31 +15,9 @@ use super::{
 };
 use crate::op::link::{Constants, Link};
 use crate::parameter::ParameterId;
-use crate::shape::Window;
-
-/// The window of a convolution, in rows and columns each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ConvWindow {
-    pub(crate) kernel: [usize; 2],
-    pub(crate) stride: [usize; 2],
-    /// Zeros on each side.
-    pub(crate) padding: [usize; 2],
-    /// Step between the positions that the kernel reads.
-    pub(crate) dilation: [usize; 2],
-}
-
-impl From<Window> for ConvWindow {
-    fn from(Window { kernel, stride, padding }: Window) -> Self {
-        Self { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2], dilation: [1; 2] }
-    }
-}
+use crate::shape::ConvWindow;
 
 impl ConvWindow {
-    /// Rows and columns from the first position that the kernel reads to the last.
-    pub(crate) fn span(&self) -> [usize; 2] {
-        [0, 1].map(|axis| (self.kernel[axis] - 1) * self.dilation[axis] + 1)
-    }
-
     /// Where the values of the kernel lie in one that reads every position of the span.
     fn places(&self) -> impl Iterator<Item = usize> {
         let Self { kernel: [rows, columns], dilation: [down, right], .. } = *self;

@@ -4,8 +4,7 @@ use std::cell::RefCell;
 
 use rten_onnx::onnx::{AttributeProto, AttributeType, DataType, TensorProto};
 
-use crate::op::conv2d::ConvWindow;
-use crate::shape::Window;
+use crate::shape::{ConvWindow, Window};
 
 /// One ONNX node of a step: it reads the value before it (or the step's input), and constants.
 pub(crate) struct Link {
