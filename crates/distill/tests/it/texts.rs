@@ -194,6 +194,49 @@ fn a_run_on_texts_that_is_stopped_and_resumed_equals_an_undisturbed_one() {
 }
 
 #[test]
+fn options_of_the_training_hold_for_encoders_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let teachers = teachers(folder);
+    let tensors = |run: &str| {
+        weights::read_safetensors(&folder.join(run).join("student.safetensors")).unwrap().0
+    };
+    let start = tensors("deep");
+    let word = start.keys().find(|name| name.ends_with("word_embeddings.weight")).unwrap();
+    let frozen = word.strip_suffix(".word_embeddings.weight").unwrap();
+    let freeze = format!("student.freeze=[\"{frozen}\"]");
+    let sets = [
+        freeze.as_str(),
+        "student.weights=deep",
+        "student.classifier_learning_rate_factor=5",
+        "train.ema=0.9",
+        "train.accumulate=2",
+        "train.label_smoothing=0.1",
+        "train.class_weights=balanced",
+        "train.sampling=balanced",
+        "train.weight_decay_exempt=norms-and-biases",
+        "train.early_stopping=2",
+        "train.best_by=macro-f1",
+    ];
+    let mut own = recipe(folder, "network = \"bert\"\n", "ca-mkd", &teachers, &sets);
+    own.student.weights = Some(folder.join("deep"));
+    own.student.tokenizer = Some(folder.join("vocab.txt"));
+    let [whole, parts] = ["whole", "parts"].map(|name| folder.join(name));
+    run(&own, &whole).unwrap();
+    for (start, at) in [(Start::New, (1, 1)), (Start::Resume, (2, 3))] {
+        let error = run_with(&own, &parts, start, Some(at)).unwrap_err();
+        assert!(matches!(error, Error::Interrupted { .. }), "{error}");
+    }
+    run_with(&own, &parts, Start::Resume, None).unwrap();
+    assert!(student(&parts) == student(&whole), "students differ");
+    assert_eq!(timeless(&parts), timeless(&whole));
+    for (name, array) in tensors("whole") {
+        let is_frozen = name.starts_with(&format!("{frozen}."));
+        assert_eq!(array == start[&name], is_frozen, "{name}");
+    }
+}
+
+#[test]
 fn a_cache_of_texts_gives_what_the_teachers_give() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
