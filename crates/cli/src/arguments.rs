@@ -120,8 +120,8 @@ pub(crate) struct DemoOptions {
 pub(crate) struct InitOptions {
     /// The data set: a file or folder of a format of `faculty datasets`
     pub(crate) data: PathBuf,
-    /// The teachers: weights (.pth, .pt, .safetensors), ONNX files, tables of logits (.parquet,
-    /// .npy, .safetensors)
+    /// The teachers: weights (.pth, .pt, .safetensors), ONNX files, folders of text encoders, tables
+    /// of logits (.parquet, .npy, .safetensors)
     pub(crate) weights: Vec<PathBuf>,
     /// Which set of weights to take where a file holds several: `state_dict_ema`
     #[arg(long, value_name = "KEY")]
@@ -129,9 +129,14 @@ pub(crate) struct InitOptions {
     /// The recipe to write
     #[arg(long, value_name = "FILE", default_value = "recipe.toml")]
     pub(crate) output: PathBuf,
-    /// Network of the student, or its ONNX file [default: one clearly smaller than the smallest teacher]
+    /// Network of the student, or its ONNX file; of texts also the folder of a trained encoder to start
+    /// from [default: one clearly smaller than the smallest teacher]
     #[arg(long, value_name = "NETWORK")]
     pub(crate) student: Option<String>,
+    /// Tokenizer of a student of texts: `tokenizer.json`, `vocab.txt`, or a folder with one [default:
+    /// that of a teacher, or beside the data]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) tokenizer: Option<PathBuf>,
     /// Method [default: ca-mkd, with one teacher kd, with none ce]
     #[arg(long, value_name = "NAME")]
     pub(crate) method: Option<String>,
