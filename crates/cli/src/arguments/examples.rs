@@ -10,6 +10,7 @@ The first minutes:
 pub(super) const DEMO_EXAMPLES: &str = "\
 Examples:
   faculty demo
+  faculty demo --text
   faculty demo --seed 2 --output runs/demo2
   faculty demo --retrain";
 
