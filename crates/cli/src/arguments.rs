@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// See it work: three teachers, one student, three ways to train it, in about a minute
+    /// See it work: teachers good and bad, one student, three ways to train it, in about a minute
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoOptions),
     /// Write a recipe for a data set and the weight files of teachers
@@ -99,15 +99,19 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoOptions {
-    /// Train the three teachers too, instead of using the shipped ones
+    /// Texts instead of images: which novel is a passage from? Trains the teachers first
     #[arg(long)]
+    pub(crate) text: bool,
+    /// Train the three teachers of images too, instead of using the shipped ones
+    #[arg(long, conflicts_with = "text")]
     pub(crate) retrain: bool,
     /// Random seed
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Folder for the demo's data, recipes and runs; an earlier demo there is replaced
-    #[arg(long, value_name = "FOLDER", default_value = "runs/demo")]
-    pub(crate) output: PathBuf,
+    /// Folder for the demo's data, recipes and runs; an earlier demo there is replaced [default:
+    /// runs/demo, of texts runs/demo-text]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) output: Option<PathBuf>,
     /// Threads to work on; the result does not depend on it [default: all cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
@@ -120,8 +124,8 @@ pub(crate) struct DemoOptions {
 pub(crate) struct InitOptions {
     /// The data set: a file or folder of a format of `faculty datasets`
     pub(crate) data: PathBuf,
-    /// The teachers: weights (.pth, .pt, .safetensors), ONNX files, tables of logits (.parquet,
-    /// .npy, .safetensors)
+    /// The teachers: weights (.pth, .pt, .safetensors), ONNX files, folders of text encoders, tables
+    /// of logits (.parquet, .npy, .safetensors)
     pub(crate) weights: Vec<PathBuf>,
     /// Which set of weights to take where a file holds several: `state_dict_ema`
     #[arg(long, value_name = "KEY")]
@@ -129,9 +133,14 @@ pub(crate) struct InitOptions {
     /// The recipe to write
     #[arg(long, value_name = "FILE", default_value = "recipe.toml")]
     pub(crate) output: PathBuf,
-    /// Network of the student, or its ONNX file [default: one clearly smaller than the smallest teacher]
+    /// Network of the student, or its ONNX file; of texts also the folder of a trained encoder to start
+    /// from [default: one clearly smaller than the smallest teacher]
     #[arg(long, value_name = "NETWORK")]
     pub(crate) student: Option<String>,
+    /// Tokenizer of a student of texts: `tokenizer.json`, `vocab.txt`, or a folder with one [default:
+    /// that of a teacher, or beside the data]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) tokenizer: Option<PathBuf>,
     /// Method [default: ca-mkd, with one teacher kd, with none ce]
     #[arg(long, value_name = "NAME")]
     pub(crate) method: Option<String>,

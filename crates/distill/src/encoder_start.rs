@@ -28,6 +28,7 @@ pub(crate) fn text_key(spec: &recipe::Student) -> Option<&'static str> {
         ("student.pooling", spec.pooling.is_some()),
         ("student.dropout", spec.dropout.is_some()),
         ("student.tokenizer", spec.tokenizer.is_some()),
+        ("student.max_tokens", spec.max_tokens != recipe::Student::default().max_tokens),
     ];
     keys.into_iter().find(|(_, given)| *given).map(|(key, _)| key)
 }

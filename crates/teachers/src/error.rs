@@ -43,6 +43,14 @@ pub enum TeacherError {
         /// What there is.
         data: &'static str,
     },
+    /// A key of images and data of texts, or the reverse.
+    #[error("`{key}` has no effect here: the data are {data}")]
+    NoEffect {
+        /// The key of the recipe.
+        key: String,
+        /// What there is.
+        data: &'static str,
+    },
     /// A folder with another kind of network than the recipe says.
     #[error("teacher `{teacher}` is a `{found}` by its `config.json`, the recipe says `{named}`")]
     OtherFamily {
@@ -269,6 +277,7 @@ impl TeacherError {
                 }
                 _ => "`faculty networks` lists networks that read images".to_owned(),
             }),
+            Self::NoEffect { .. } => Some("remove it".to_owned()),
             Self::OtherFamily { found, .. } => Some(format!("write `network = \"{found}\"`")),
             Self::Tokens { fix, .. } => Some((*fix).to_owned()),
             Self::Untrained { .. } => Some(

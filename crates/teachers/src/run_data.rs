@@ -10,6 +10,7 @@ use std::sync::Arc;
 use faculty_inputs::Tokenize;
 
 use crate::error::{Result, TeacherError};
+use crate::other_kind;
 use faculty_recipe::{self as recipe, Recipe, Validation};
 
 /// The splits of the data set as a run uses them.
@@ -57,6 +58,7 @@ pub fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData> {
             }));
         }
     };
+    other_kind::refuse(recipe, train.texts().is_some())?;
     let seed = settings.view_seed.unwrap_or(recipe.seed);
     let (views, tokenizer) = match train.images() {
         Some(_) => {

@@ -10,6 +10,7 @@ The first minutes:
 pub(super) const DEMO_EXAMPLES: &str = "\
 Examples:
   faculty demo
+  faculty demo --text
   faculty demo --seed 2 --output runs/demo2
   faculty demo --retrain";
 
@@ -18,10 +19,12 @@ Examples:
   faculty init data/cifar100 resnet20.pth resnet56.pth vgg13.safetensors
   faculty init photos big.onnx others.parquet --resize 64,64 --student resnet20
   faculty init data/mnist --output recipes/alone.toml
+  faculty init reviews --student all-MiniLM-L6-v2 --output teacher.toml
+  faculty init reviews runs/minilm runs/mpnet tfidf.safetensors
 
 Networks are recognised by the names and shapes of their tensors. Methods by default: ca-mkd with
 two teachers or more, kd with one, ce with none. The student is a network of at most about half of
-the smallest teacher, of its family where there is one.";
+the smallest teacher, of its family where there is one; of texts two layers of the first encoder.";
 
 pub(super) const EXPLAIN_EXAMPLES: &str = "\
 Examples:

@@ -1,54 +1,37 @@
-//! `faculty demo`: three teachers of unequal quality, one student, three ways to train it.
+//! `faculty demo`: teachers of unequal quality, one student, three ways to train it; of images, or of
+//! texts, where the teachers are trained first.
 //!
 //! Everything the demo uses is written to its folder first, so that its recipes can be looked at,
 //! changed and run again with `faculty distill`.
 
+mod kit;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use faculty_data::{Dataset, Split, ViewSettings};
+use faculty_data::Dataset;
 use faculty_distill::methods::known;
 use faculty_distill::metrics::Quality;
 use faculty_distill::recipe::{self, Recipe};
+use faculty_distill::tfidf::{TfidfConfig, write_table};
 use faculty_distill::{CheckedRun, Event, Start, headline, open_dataset, train};
 use faculty_files::{failed, write_atomically};
-use faculty_nets::{MapShape, Network};
-use faculty_teachers::teachers_quality;
-use faculty_teachers::{NetworkTeacher, TeacherSource};
+use faculty_teachers::{
+    ClassSpace, Teacher, TeacherSource, load_teacher, prepare_data, teachers_quality,
+};
+use flate2::read::GzDecoder;
 use serde_json::json;
 
+use self::kit::{IMAGES, Kit, TEXTS};
 use super::{load_recipe, report, shown, stop_on_interrupt, use_threads};
 use crate::arguments::DemoOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, print_json};
 use crate::table::{self, Align, percent};
-
-/// A file that travels inside the program.
-macro_rules! embedded {
-    ($($name:literal),+ $(,)?) => {
-        &[$(($name, include_bytes!(concat!("../../demo/", $name)))),+]
-    };
-}
-
-const FILES: &[(&str, &[u8])] = embedded![
-    "README.md",
-    "distill.toml",
-    "teachers/ada.toml",
-    "teachers/ada.safetensors",
-    "teachers/ben.toml",
-    "teachers/ben.safetensors",
-    "teachers/mal.toml",
-    "teachers/mal.safetensors",
-    "fashion-mnist/LICENSE",
-    "fashion-mnist/classes.txt",
-    "fashion-mnist/train-images-idx3-ubyte.gz",
-    "fashion-mnist/train-labels-idx1-ubyte.gz",
-    "fashion-mnist/t10k-images-idx3-ubyte.gz",
-    "fashion-mnist/t10k-labels-idx1-ubyte.gz",
-];
 
 /// Ways to train the student, in the order of the table.
 const METHODS: [&str; 3] = ["ce", "aver", "ca-mkd"];
@@ -70,8 +53,9 @@ pub(crate) fn run(options: &DemoOptions) -> Result<(), Failure> {
     let started = Instant::now();
     use_threads(options.threads)?;
     let stop = stop_on_interrupt();
-    let folder = &options.output;
-    unpack(folder)?;
+    let kit = if options.text { &TEXTS } else { &IMAGES };
+    let folder = options.output.as_deref().unwrap_or(Path::new(kit.output));
+    unpack(kit, folder)?;
     if !options.json {
         eprintln!("the demo's data, teachers and recipes are in `{}`", folder.display());
     }
@@ -79,18 +63,20 @@ pub(crate) fn run(options: &DemoOptions) -> Result<(), Failure> {
     let seed = format!("seed={}", options.seed);
     let mut recipe = load_recipe(&path, &[seed])?.recipe;
     let dataset = open_dataset(&recipe.data)?;
-    if options.retrain {
-        retrain(options, &mut recipe, &dataset, &stop)?;
+    if options.retrain || !kit.has_weights {
+        train_teachers(folder, options.json, &mut recipe, &dataset, &stop)?;
     }
-    let test = dataset.test_split().expect("the embedded data has a test split");
-    let (qualities, ensemble) = measure(&recipe, &dataset, &test)?;
+    let (qualities, ensemble) = measure(&recipe, &dataset)?;
 
     let (mut students, mut folders) = (Vec::new(), Vec::new());
     let mut weights = WeightMeter::default();
     for method in METHODS {
         let output = folder.join("runs").join(method);
         let mut own = recipe.clone();
-        own.method = recipe::Method::with_defaults(&known(method)?.spec);
+        // The recipe's own has the options that its teachers need.
+        if method != own.method.name {
+            own.method = recipe::Method::with_defaults(&known(method)?.spec);
+        }
         own.output = Some(output);
         let began = Instant::now();
         let card = train_one(&own, &dataset, method, options.json, &stop, &mut |event| {
@@ -112,7 +98,7 @@ pub(crate) fn run(options: &DemoOptions) -> Result<(), Failure> {
         .zip(&qualities)
         .map(|(teacher, quality)| TeacherRow {
             name: teacher.name.clone(),
-            network: teacher.network.clone().unwrap_or_default(),
+            network: teacher.network.clone().unwrap_or_else(|| "TF-IDF".to_owned()),
             top1: quality.top1,
             mean_weight: weights.get(&teacher.name).copied().unwrap_or(0.0),
         })
@@ -123,7 +109,12 @@ pub(crate) fn run(options: &DemoOptions) -> Result<(), Failure> {
     if options.json {
         print_result_json(&teachers, &ensemble, &students, seconds);
     } else {
-        print_result(&recipe, &teachers, &ensemble, &students, seconds, folder)?;
+        print_result(kit, &recipe, &teachers, &ensemble, &students)?;
+        let recipe = path.display();
+        writeln!(
+            crate::terminal::stdout(),
+            "total {seconds:.0} s; try it: faculty distill {recipe}"
+        )?;
         if let Some(page) = page {
             writeln!(crate::terminal::stdout(), "report: {}", shown(&page))?;
         }
@@ -132,29 +123,49 @@ pub(crate) fn run(options: &DemoOptions) -> Result<(), Failure> {
 }
 
 /// Writes the embedded files; an earlier demo's files are replaced.
-fn unpack(folder: &Path) -> Result<(), Failure> {
-    for (name, bytes) in FILES {
+fn unpack(kit: &Kit, folder: &Path) -> Result<(), Failure> {
+    for &(name, bytes) in kit.files {
+        let (name, content) = match name.strip_suffix(".gz") {
+            // Tables of texts are read as they are, and to be looked at.
+            Some(table) if table.ends_with(".csv") => {
+                let mut content = Vec::new();
+                GzDecoder::new(bytes).read_to_end(&mut content).expect("the program's own file");
+                (table, Cow::Owned(content))
+            }
+            _ => (name, Cow::Borrowed(bytes)),
+        };
         let path = folder.join(name);
         let parent = path.parent().unwrap_or(folder);
         std::fs::create_dir_all(parent).map_err(failed("create the folder of", &path))?;
-        write_atomically(&path, bytes).map_err(failed("write", &path))?;
+        write_atomically(&path, &content).map_err(failed("write", &path))?;
     }
     Ok(())
 }
 
-/// Trains the three teachers by their recipes and puts them in place of the shipped ones.
-fn retrain(
-    options: &DemoOptions,
+/// Trains the teachers by their recipes and puts them in place of shipped ones. A teacher that is a
+/// table of logits is a linear model of words.
+fn train_teachers(
+    folder: &Path,
+    json: bool,
     recipe: &mut Recipe,
     dataset: &Dataset,
     stop: &AtomicBool,
 ) -> Result<(), Failure> {
+    let data = prepare_data(recipe, dataset)?;
     for teacher in &mut recipe.teachers {
-        let output = options.output.join("runs").join(&teacher.name);
-        let path = options.output.join("teachers").join(format!("{}.toml", teacher.name));
+        if let Some(table) = &teacher.logits {
+            let result = write_table(dataset, &data, &TfidfConfig::default(), table)?;
+            if !json {
+                let name = &teacher.name;
+                eprintln!("{name}: a linear model of {} words and pairs", result.features);
+            }
+            continue;
+        }
+        let output = folder.join("runs").join(&teacher.name);
+        let path = folder.join("teachers").join(format!("{}.toml", teacher.name));
         let sets = [format!("output={}", output.display())];
         let own = load_recipe(&path, &sets)?.recipe;
-        train_one(&own, dataset, &teacher.name, options.json, stop, &mut |_| {})?;
+        train_one(&own, dataset, &teacher.name, json, stop, &mut |_| {})?;
         teacher.weights = Some(output.join("student.safetensors"));
     }
     Ok(())
@@ -185,31 +196,19 @@ fn train_one(
 }
 
 /// Each teacher and the ensemble on the test split.
-fn measure(
-    recipe: &Recipe,
-    dataset: &Dataset,
-    test: &Split,
-) -> Result<(Vec<Quality>, Quality), Failure> {
-    let [channels, height, width] = dataset.shape()?;
-    let input = MapShape::new(channels, height, width);
-    let classes = dataset.classes().len();
-    let mut teachers = Vec::new();
-    for recipe::Teacher { network, weights, .. } in &recipe.teachers {
-        // The demo's own recipe: every teacher is a network.
-        let (network, weights) = (
-            network.as_deref().unwrap_or_default(),
-            weights.as_deref().unwrap_or_else(|| Path::new("")),
-        );
-        let network = Network::load(network, input, classes, weights)?;
-        teachers.push(NetworkTeacher::new(&network, None, &[]));
-    }
+fn measure(recipe: &Recipe, dataset: &Dataset) -> Result<(Vec<Quality>, Quality), Failure> {
+    let data = prepare_data(recipe, dataset)?;
+    let opened: Result<Vec<Teacher>, _> = recipe
+        .teachers
+        .iter()
+        .map(|spec| load_teacher(spec, &data, dataset.classes(), &[], ClassSpace::Dataset))
+        .map(|loaded| loaded.map(|(teacher, _)| teacher))
+        .collect();
+    let mut teachers = opened?;
     let mut sources: Vec<&mut dyn TeacherSource> =
-        teachers.iter_mut().map(|teacher| teacher as _).collect();
-    let normalisation = faculty_data::Normalisation {
-        mean: recipe.data.mean.clone().unwrap_or_default(),
-        std: recipe.data.std.clone().unwrap_or_default(),
-    };
-    Ok(teachers_quality(&mut sources, test, &ViewSettings::plain(normalisation))?
+        teachers.iter_mut().map(|teacher| teacher.source.as_mut() as _).collect();
+    let test = data.test.as_ref().expect("the embedded data has a test split");
+    Ok(teachers_quality(&mut sources, test, &data.views)?
         .expect("the embedded test split is not empty"))
 }
 
@@ -257,12 +256,11 @@ fn print_result_json(
 }
 
 fn print_result(
+    kit: &Kit,
     recipe: &Recipe,
     teachers: &[TeacherRow],
     ensemble: &Quality,
     students: &[StudentRow],
-    seconds: f64,
-    folder: &Path,
 ) -> std::io::Result<()> {
     let mut out = crate::terminal::stdout();
     let mut rows: Vec<Vec<String>> = teachers
@@ -273,7 +271,8 @@ fn print_result(
         })
         .collect();
     let blank = String::new;
-    rows.push(vec!["ensemble of the three".to_owned(), percent(ensemble.top1), blank(), blank()]);
+    let who = format!("ensemble of the {}", kit.teachers);
+    rows.push(vec![who, percent(ensemble.top1), blank(), blank()]);
     for student in students {
         let how = match student.method {
             "ce" => "alone",
@@ -285,7 +284,7 @@ fn print_result(
         rows.push(vec![who, percent(student.top1), blank(), time]);
     }
     let header = [
-        ("Fashion-MNIST", Align::Left),
+        (kit.data, Align::Left),
         ("test top-1", Align::Right),
         ("mean weight (ca-mkd)", Align::Right),
         ("time", Align::Right),
@@ -299,9 +298,5 @@ fn print_result(
             weighed.top1 - averaged.top1
         )?;
     }
-    writeln!(
-        out,
-        "total {seconds:.0} s; try it: faculty distill {}",
-        folder.join("distill.toml").display()
-    )
+    Ok(())
 }

@@ -1,8 +1,9 @@
 //! `faculty init`: a recipe from a data set and weight files.
 
 mod plan;
+mod recipe_text;
+mod student_of_texts;
 mod teachers;
-mod text;
 
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use faculty_files::write_atomically;
 use faculty_nets::{MapShape, NETWORKS, graph_of, suggest_student};
 use serde_json::json;
 
-use self::plan::Plan;
+use self::plan::{Kind, Plan, Student};
 use self::teachers::{Found, Source};
 use super::lists::no_method;
 use super::{show_findings, show_warnings, shown};
@@ -34,17 +35,24 @@ pub(crate) fn run(options: &InitOptions) -> Result<(), Failure> {
     }
     let dataset = Dataset::open(&options.data, &options.reading.read_options()?)?;
     show_findings(&dataset);
-    let shape = dataset.shape()?;
-    let [channels, height, width] = shape;
-    let input = MapShape::new(channels, height, width);
-    let teachers = teachers::look_at(&options.weights, input, options.weights_key.as_deref())?;
-    let (student, student_reason) = student(options, &teachers, input, dataset.classes().len())?;
+    let kind = match dataset.train_split().texts() {
+        Some(_) => Kind::Texts,
+        None => Kind::Images(dataset.shape()?),
+    };
+    refuse_options_of_others(options, kind)?;
+    let teachers = teachers::look_at(&options.weights, kind, options.weights_key.as_deref())?;
+    let student = match kind {
+        Kind::Images([channels, height, width]) => {
+            let input = MapShape::new(channels, height, width);
+            student_of_images(options, &teachers, input, dataset.classes().len())?
+        }
+        Kind::Texts => student_of_texts::choose(options, &teachers, &dataset)?,
+    };
     let (method, method_reason) = method(options, teachers.len())?;
     let data = options.data.clone();
-    let plan =
-        Plan { data, dataset, shape, teachers, student, student_reason, method, method_reason };
+    let plan = Plan { data, dataset, kind, teachers, student, method, method_reason };
 
-    let text = text::recipe(&plan, options, folder_of(output))?;
+    let text = recipe_text::recipe(&plan, options, folder_of(output))?;
     // What does not read back is a mistake here, or a method that does not fit the teachers.
     let loaded = Recipe::from_str(&text, output, &[], &specs())?;
     write_atomically(output, text.as_bytes()).map_err(|error| Failure::Usage {
@@ -60,16 +68,51 @@ pub(crate) fn run(options: &InitOptions) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Options that say nothing about such samples.
+fn refuse_options_of_others(options: &InitOptions, kind: Kind) -> Result<(), Failure> {
+    let given = &options.reading;
+    let (others, samples) = match kind {
+        Kind::Images(_) => (
+            [
+                ("--tokenizer", options.tokenizer.is_some()),
+                ("--text-column", given.text_column.is_some()),
+                ("--text-pair-column", given.text_pair_column.is_some()),
+                ("--drop-duplicate-texts", given.drop_duplicate_texts),
+            ],
+            "images",
+        ),
+        Kind::Texts => (
+            [
+                ("--image-column", given.image_column.is_some()),
+                ("--resize", given.resize.is_some()),
+                ("--skip-bad-images", given.skip_bad_images),
+                ("", false),
+            ],
+            "texts",
+        ),
+    };
+    match others.into_iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((option, _)) => Err(Failure::Usage {
+            what: format!("`{option}` has no effect here: the data are {samples}"),
+            hint: "leave it out".to_owned(),
+        }),
+    }
+}
+
 /// The student's network, and why this one.
-fn student(
+fn student_of_images(
     options: &InitOptions,
     teachers: &[Found],
     input: MapShape,
     classes: usize,
-) -> Result<(String, String), Failure> {
+) -> Result<Student, Failure> {
+    let chosen = |network: &str, reason: String| {
+        Ok(Student { network: network.to_owned(), reason, of_texts: None })
+    };
     if let Some(name) = &options.student {
         graph_of(name, input, classes)?;
-        return Ok((name.clone(), "as given".to_owned()));
+        return chosen(name, "as given".to_owned());
     }
     let mut smallest: Option<(usize, &str)> = None;
     for network in teachers.iter().filter_map(Found::network) {
@@ -82,17 +125,15 @@ fn student(
         let large = input.height.max(input.width) > SMALL_SIDE;
         let name = if large { "resnet18_imagenet" } else { "resnet20" };
         graph_of(name, input, classes)?;
-        return Ok((name.to_owned(), "a small one for images of this size".to_owned()));
+        return chosen(name, "a small one for images of this size".to_owned());
     };
-    Ok(match suggest_student(teacher, input, classes)? {
-        Some(network) => (
-            network.name.to_owned(),
-            format!("at most about half of {teacher}, the smallest teacher"),
-        ),
-        None => {
-            (NETWORKS[0].name.to_owned(), "the smallest there is; no teacher is larger".to_owned())
+    match suggest_student(teacher, input, classes)? {
+        Some(network) => {
+            let reason = format!("at most about half of {teacher}, the smallest teacher");
+            chosen(network.name, reason)
         }
-    })
+        None => chosen(NETWORKS[0].name, "the smallest there is; no teacher is larger".to_owned()),
+    }
 }
 
 /// The method, and why this one.
@@ -117,19 +158,24 @@ fn folder_of(recipe: &Path) -> &Path {
 }
 
 fn tell(plan: &Plan, output: &Path) {
-    let [channels, height, width] = plan.shape;
     let (format, classes) = (plan.dataset.format(), plan.dataset.classes().len());
-    eprintln!(
-        "data: {format}, {} training images {channels}×{height}×{width}, {classes} classes",
-        plan.dataset.train().len()
-    );
+    let samples = match plan.kind {
+        Kind::Images([channels, height, width]) => format!("images {channels}×{height}×{width}"),
+        Kind::Texts => "texts".to_owned(),
+    };
+    let count = plan.dataset.train().len();
+    eprintln!("data: {format}, {count} training {samples}, {classes} classes");
     for teacher in &plan.teachers {
         eprintln!("teacher: {}, {}", teacher.name, teacher.source.described());
         for note in &teacher.notes {
             eprintln!("  note: {note}");
         }
     }
-    eprintln!("student: {} ({})", plan.student, plan.student_reason);
+    eprintln!("student: {} ({})", plan.student.network, plan.student.reason);
+    if let Some(own) = &plan.student.of_texts {
+        let (most, cut) = (own.max_tokens, 100.0 * own.cut);
+        eprintln!("tokens: at most {most} a text, which cuts {cut:.1} % of the training texts");
+    }
     eprintln!("method: {} ({})", plan.method, plan.method_reason);
     eprintln!("wrote {}; next:", output.display());
     let recipe = shown(output).to_string();
@@ -156,7 +202,7 @@ fn summary(plan: &Plan, output: &Path) -> serde_json::Value {
         .iter()
         .map(|teacher| {
             let kind = match teacher.source {
-                Source::Network { .. } => "network",
+                Source::Network { .. } | Source::Encoder { .. } => "network",
                 Source::Onnx { .. } => "onnx",
                 Source::Logits => "logits",
             };
@@ -174,7 +220,8 @@ fn summary(plan: &Plan, output: &Path) -> serde_json::Value {
         "recipe": output,
         "data": plan.dataset.info(),
         "teachers": teachers,
-        "student": plan.student,
+        "student": plan.student.network,
+        "max_tokens": plan.student.of_texts.as_ref().map(|own| own.max_tokens),
         "method": plan.method,
     })
 }

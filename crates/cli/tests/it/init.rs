@@ -251,3 +251,122 @@ fn every_command_has_examples() {
         assert!(help.contains(&format!("  faculty {command}")), "{command}: {help}");
     }
 }
+
+/// Short texts of two classes, a tokenizer and an encoder that was trained on them.
+fn project_of_texts() -> Project {
+    let project = Project::new();
+    let mut vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n".to_owned();
+    (0..20).for_each(|word| vocabulary += &format!("w{word}\n"));
+    project.write("words/vocab.txt", vocabulary);
+    let mut table = "review,sentiment\n".to_owned();
+    for text in 0..80 {
+        let class = text % 2;
+        // Three words of the class and some of all; every tenth text is a long one.
+        let length = if text % 10 < 2 { 30 } else { 6 };
+        let word =
+            |at: usize| if at < 3 { class * 5 + (text + at) % 5 } else { 10 + (text * at) % 10 };
+        let words: Vec<String> = (0..length).map(|at| format!("w{}", word(at))).collect();
+        table += &format!("{},{}\n", words.join(" "), ["bad", "good"][class]);
+    }
+    project.write("reviews.csv", table);
+    project
+}
+
+fn text_of(project: &Project, recipe: &str) -> String {
+    std::fs::read_to_string(project.path(recipe)).unwrap()
+}
+
+#[test]
+fn texts_with_nothing_but_a_tokenizer_give_a_recipe_that_trains() {
+    let project = project_of_texts();
+    let ran = project.run(&["init", "reviews.csv", "--output", "a.toml"]).expect(2);
+    assert!(ran.stderr.contains("no tokenizer was found"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint: give `--tokenizer FOLDER`"), "{}", ran.stderr);
+    assert!(!project.path("a.toml").exists());
+
+    let init = ["init", "reviews.csv", "--tokenizer", "words", "--output", "a.toml"];
+    let ran = project.run(&init).expect(0);
+    for part in [
+        "data: text-csv, 80 training texts, 2 classes",
+        "student: bag",
+        // A fifth is longer than 16 tokens, which is more than may be cut: 30 words, two marks.
+        "tokens: at most 32 a text, which cuts 0.0 % of the training texts",
+        "method: ce",
+    ] {
+        assert!(ran.stderr.contains(part), "no `{part}` in:\n{}", ran.stderr);
+    }
+    let text = text_of(&project, "a.toml");
+    for key in ["crop_padding", "flip", "mean", "std", "resize", "image_column"] {
+        assert!(!text.contains(&format!("\n{key} = ")), "{text}");
+    }
+    for part in ["schedule = \"linear\"", "optimizer = \"adamw\"", "\"norms-and-biases\""] {
+        assert!(text.contains(part), "{text}");
+    }
+    project.run(&["train", "a.toml", "--output", "runs/a", "--no-report"]).expect(0);
+    project.run(&["tfidf", "a.toml"]).expect(0);
+
+    // One beside the data is found; images have no use for one.
+    project.write("vocab.txt", text_of(&project, "words/vocab.txt"));
+    project.run(&["init", "reviews.csv", "--output", "b.toml"]).expect(0);
+    assert!(text_of(&project, "b.toml").contains("tokenizer = "));
+    for (data, option) in [("bands", "--tokenizer=words"), ("reviews.csv", "--resize=8,8")] {
+        let ran = project.run(&["init", data, option, "--output", "c.toml"]).expect(2);
+        assert!(ran.stderr.contains("has no effect here: the data are"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn encoders_and_tables_are_teachers_of_texts() {
+    let project = project_of_texts();
+    let init = ["init", "reviews.csv", "--tokenizer", "words", "--student", "bert"];
+    project.run(&[&init[..], &["--output", "teacher.toml"]].concat()).expect(0);
+    let sets = ["student.width=16", "student.heads=2", "student.layers=3", "train.epochs=2"];
+    let mut train = vec!["train", "teacher.toml", "--output", "runs/deep", "--no-report"];
+    sets.iter().for_each(|set| train.extend(["--set", *set]));
+    project.run(&train).expect(0);
+    project.run(&["tfidf", "teacher.toml", "--output", "words.safetensors"]).expect(0);
+
+    let init = ["init", "reviews.csv", "runs/deep", "words.safetensors", "--output", "both.toml"];
+    let ran = project.run(&init).expect(0);
+    for part in [
+        "teacher: deep, a bert of 3 layers",
+        "teacher: words, a table of logits",
+        "student: bert (2 of the 3 layers of deep)",
+        "method: ca-mkd",
+    ] {
+        assert!(ran.stderr.contains(part), "no `{part}` in:\n{}", ran.stderr);
+    }
+    let text = text_of(&project, "both.toml");
+    assert!(text.contains("layers = 2") && text.contains("intermediate = false"), "{text}");
+    let sets = ["teachers.deep.allow_weak=true", "teachers.words.allow_weak=true"];
+    let mut distill = vec!["distill", "both.toml", "--output", "runs/both", "--no-report"];
+    sets.iter().for_each(|set| distill.extend(["--set", *set]));
+    project.run(&distill).expect(0);
+
+    // A trained encoder as the start of a teacher: all its layers.
+    let tuned =
+        ["init", "reviews.csv", "--student", "runs/deep", "--output", "tuned.toml", "--json"];
+    let found = project.run(&tuned).expect(0).json();
+    assert_eq!((&found["student"], &found["max_tokens"]), (&"bert".into(), &32.into()));
+    let text = text_of(&project, "tuned.toml");
+    assert!(text.contains("weights = \"runs/deep\"") && !text.contains("\nlayers"), "{text}");
+    project.run(&["train", "tuned.toml", "--output", "runs/tuned", "--no-report"]).expect(0);
+
+    // Without its classifier it is no teacher yet; a text encoder is none of images.
+    let file = project.path("runs/deep/student.safetensors");
+    let mut weights = faculty_nets::weights::WeightFile::open(&file, None).unwrap();
+    let mut state = weights.read_all().unwrap();
+    state.retain(|name, _| !name.starts_with("classifier"));
+    std::fs::create_dir_all(project.path("bare")).unwrap();
+    std::fs::copy(project.path("runs/deep/config.json"), project.path("bare/config.json")).unwrap();
+    let bare = project.path("bare/model.safetensors");
+    faculty_nets::weights::write(&bare, &state, &std::collections::BTreeMap::new()).unwrap();
+    for (data, teacher, part) in [
+        ("reviews.csv", "bare", "no teacher yet"),
+        ("bands", "bare", "the data are images"),
+        ("reviews.csv", "x.onnx", "no teachers of texts"),
+    ] {
+        let ran = project.run(&["init", data, teacher, "--output", "no.toml"]).expect(2);
+        assert!(ran.stderr.contains(part) && ran.stderr.contains("hint: "), "{}", ran.stderr);
+    }
+}

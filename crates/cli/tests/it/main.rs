@@ -8,6 +8,7 @@ mod cifar100;
 mod commands;
 mod compare;
 mod data;
+mod demo;
 mod edges;
 mod export;
 mod init;

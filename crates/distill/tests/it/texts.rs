@@ -301,6 +301,15 @@ weights = \"deep\"
         (deep, "ce", &[], &["student.layers=3"], "`student.layers` is 3"),
         (ENCODER, "ce", &[], &["train.device=\"cpu-burn\""], "CPU only"),
         (ENCODER, "ce", &[], &["student.heads=3"], "3 heads"),
+        (
+            BAG,
+            "ce",
+            &[],
+            &["data.flip=false"],
+            "`data.flip` has no effect here: the data are texts",
+        ),
+        (BAG, "ce", &[], &["data.resize=[8, 8]"], "`data.resize` has no effect here"),
+        (BAG, "kd", &teachers[..1], &["teachers[0].input_size=[8, 8]"], "`teachers.t0.input_size`"),
         (BAG, "kd", &teachers[..1], &["teachers[0].max_tokens=9999"], "lower `max_tokens`"),
     ] {
         let own = recipe(folder, student, method, teachers, sets);
@@ -317,6 +326,14 @@ weights = \"deep\"
     let own = Recipe::from_str(text, folder.join("r.toml"), &sets, &specs()).unwrap().recipe;
     let error = CheckedRun::new(&own, &crate::data::dataset()).err().unwrap().to_string();
     assert!(error.contains("reads texts, the data are images"), "{error}");
+    for (set, words) in [
+        ("data.word_swap=0.1", "`data.word_swap` has no effect here: the data are images"),
+        ("student.max_tokens=64", "`student.max_tokens` has no effect here"),
+    ] {
+        let own = Recipe::from_str(text, folder.join("r.toml"), &[set.to_owned()], &specs());
+        let error = CheckedRun::new(&own.unwrap().recipe, &crate::data::dataset()).err().unwrap();
+        assert!(error.to_string().contains(words) && error.hint().is_some(), "{error}");
+    }
 }
 
 #[test]

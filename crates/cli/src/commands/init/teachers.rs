@@ -1,12 +1,13 @@
-//! What each file of `faculty init` is: a network, an ONNX file, or a table of logits.
+//! What each file of `faculty init` is: a network, a text encoder, an ONNX file, or a table of logits.
 
 use std::path::{Path, PathBuf};
 
 use faculty_data::{LogitTable, Normalisation};
 use faculty_nets::weights::{self, WeightFile};
-use faculty_nets::{MapShape, Network, recognise};
+use faculty_nets::{EncoderFolder, MapShape, Network, recognise};
 use faculty_teachers::{OnnxChoice, OnnxTeacher, TeacherInput, TeacherSource as _};
 
+use super::plan::Kind;
 use crate::failure::Failure;
 
 /// Longest name that is taken from a file's; caches and reports have files of these names.
@@ -30,6 +31,7 @@ pub(super) struct Found {
 
 pub(super) enum Source {
     Network { name: String },
+    Encoder { family: &'static str, layers: usize },
     Onnx { has_classifier: bool },
     Logits,
 }
@@ -38,6 +40,8 @@ impl Source {
     pub(super) fn described(&self) -> String {
         match self {
             Self::Network { name } => format!("a {name}"),
+            Self::Encoder { family, layers: 0 } => format!("a {family}"),
+            Self::Encoder { family, layers } => format!("a {family} of {layers} layers"),
             Self::Onnx { .. } => "an ONNX file".to_owned(),
             Self::Logits => "a table of logits".to_owned(),
         }
@@ -46,7 +50,7 @@ impl Source {
     /// Whether it has a last map and a classifier on it, as `ca-mkd` reads them.
     pub(super) fn has_classifier(&self) -> bool {
         match self {
-            Self::Network { .. } => true,
+            Self::Network { .. } | Self::Encoder { .. } => true,
             Self::Onnx { has_classifier } => *has_classifier,
             Self::Logits => false,
         }
@@ -57,20 +61,26 @@ impl Found {
     pub(super) fn network(&self) -> Option<&str> {
         match &self.source {
             Source::Network { name } => Some(name),
+            Source::Encoder { family, .. } => Some(family),
             Source::Onnx { .. } | Source::Logits => None,
         }
     }
 }
 
-/// Recognises every file for images of `input`; `key` is for those with several sets of weights.
+/// Recognises every file for samples of `kind`; `key` is for those with several sets of weights.
 pub(super) fn look_at(
     paths: &[PathBuf],
-    input: MapShape,
+    kind: Kind,
     key: Option<&str>,
 ) -> Result<Vec<Found>, Failure> {
     let mut found: Vec<Found> = Vec::new();
     for path in paths {
-        let mut teacher = recognised(path, input, key)?;
+        let mut teacher = match kind {
+            Kind::Images([channels, height, width]) => {
+                of_images(path, MapShape::new(channels, height, width), key)?
+            }
+            Kind::Texts => of_texts(path, key)?,
+        };
         teacher.name = unlike(&name_of(path), &found);
         found.push(teacher);
     }
@@ -85,10 +95,71 @@ pub(super) fn look_at(
     }
 }
 
-/// One file; it has no name yet.
-fn recognised(path: &Path, input: MapShape, key: Option<&str>) -> Result<Found, Failure> {
-    let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
-    match ending.as_deref() {
+/// One file or folder for texts; it has no name yet.
+fn of_texts(path: &Path, key: Option<&str>) -> Result<Found, Failure> {
+    match ending(path).as_deref() {
+        Some("onnx") => {
+            return Err(Failure::Usage {
+                what: format!("`{}`: ONNX files are no teachers of texts", path.display()),
+                hint: "give the folder of the encoder it was made of, or a table of its logits"
+                    .to_owned(),
+            });
+        }
+        Some("npy" | "parquet") => return table(path),
+        Some("safetensors") if is_table(&WeightFile::open(path, None)?) => return table(path),
+        _ => {}
+    }
+    let folder = EncoderFolder::open(path)?;
+    let mut weights_key = None;
+    let mut file = WeightFile::open(&folder.weights, None);
+    if let (Err(faculty_nets::Error::SeveralSets { .. }), Some(key)) = (&file, key) {
+        file = WeightFile::open(&folder.weights, Some(key));
+        weights_key = Some(key.to_owned());
+    }
+    let mut file = file?;
+    let config = &folder.config;
+    let (family, layers) = (config.family.name(), config.layers);
+    let untrained = || {
+        Failure::Usage {
+        what: format!("`{}` is a {family} without a trained classifier: no teacher yet", path.display()),
+        hint: "train it on the classes first: `faculty init DATA --student FOLDER --output teacher.toml`, \
+               then `faculty train teacher.toml`; the run's folder is the teacher"
+            .to_owned(),
+    }
+    };
+    let loaded = match config.load(&mut file, None, 0) {
+        Ok(loaded) => loaded,
+        // With a classifier from nothing all is well: that is what it lacks.
+        Err(_) if config.load(&mut file, Some(2), 0).is_ok() => return Err(untrained()),
+        Err(error) => return Err(error.into()),
+    };
+    if !loaded.anew.is_empty() {
+        return Err(untrained());
+    }
+    let classes = loaded.network.classes();
+    Ok(Found { weights_key, ..plain(path, Source::Encoder { family, layers }, classes) })
+}
+
+/// How a file's name ends, in lower case.
+fn ending(path: &Path) -> Option<String> {
+    path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase())
+}
+
+fn is_table(file: &WeightFile) -> bool {
+    file.shape_of("logits").is_some() && file.shape_of("ids").is_some()
+}
+
+/// One file for images; it has no name yet.
+fn of_images(path: &Path, input: MapShape, key: Option<&str>) -> Result<Found, Failure> {
+    if path.join("config.json").is_file() {
+        return Err(Failure::Usage {
+            what: format!("`{}` is the folder of a text encoder, the data are images", path.display()),
+            hint: "give data of texts (`faculty datasets` lists the formats), or weights of a network \
+                   of images"
+                .to_owned(),
+        });
+    }
+    match ending(path).as_deref() {
         Some("onnx") => {
             let own = TeacherInput::new(input, None, None);
             let teacher = OnnxTeacher::load(path, &OnnxChoice::default(), own)?;
@@ -100,7 +171,7 @@ fn recognised(path: &Path, input: MapShape, key: Option<&str>) -> Result<Found, 
         _ => {
             let metadata = weights::metadata(path)?;
             let file = WeightFile::open(path, None)?;
-            if file.shape_of("logits").is_some() && file.shape_of("ids").is_some() {
+            if is_table(&file) {
                 return table(path);
             }
             let stored = |key: &str| serde_json::from_str(metadata.get(key)?).ok();
@@ -168,7 +239,9 @@ fn name_of(path: &Path) -> String {
     const COMMON: [&str; 8] =
         ["student", "model", "best", "last", "checkpoint", "weights", "state_dict", "logits"];
     let text = |part: Option<&std::ffi::OsStr>| part.map(|p| p.to_string_lossy().into_owned());
-    let stem = text(path.file_stem()).unwrap_or_default();
+    // A folder's name has no ending: `bge-small-en-v1.5`.
+    let stem = if path.is_dir() { path.file_name() } else { path.file_stem() };
+    let stem = text(stem).unwrap_or_default();
     let folder = path.parent().and_then(|folder| text(folder.file_name()));
     let chosen = match folder {
         Some(folder) if COMMON.contains(&stem.to_ascii_lowercase().as_str()) => folder,

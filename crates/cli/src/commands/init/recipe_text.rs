@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use faculty_data::Normalisation;
 
-use super::plan::Plan;
+use super::plan::{Kind, OfTexts, Plan, Student};
 use super::teachers::{Found, Source};
 use crate::arguments::{DataOptions, InitOptions};
 use crate::failure::Failure;
 
 /// Samples of a step, where there are enough.
 const BATCH: usize = 64;
+const BATCH_OF_TEXTS: usize = 32;
 
 /// The largest random shift that a recipe allows.
 const MOST_PADDING: usize = 64;
@@ -24,14 +25,7 @@ pub(super) fn recipe(plan: &Plan, options: &InitOptions, folder: &Path) -> Resul
             .to_owned();
     line(&mut text, "seed", 1, "one seed, one result");
     let shared = data(&mut text, plan, options, folder)?;
-    text.push_str("\n[student]\n");
-    let why = format!("{}; `faculty networks` lists them", plan.student_reason);
-    let file = Path::new(&plan.student);
-    if file.extension().is_some_and(|extension| extension == "onnx") {
-        line(&mut text, "onnx", path(file, folder)?, "trained from the weights in the file on");
-    } else {
-        line(&mut text, "network", quoted(&plan.student), &why);
-    }
+    student(&mut text, &plan.student, folder)?;
     for found in &plan.teachers {
         teacher(&mut text, plan, found, shared.as_ref(), folder)?;
     }
@@ -59,36 +53,88 @@ fn data(
     options: &InitOptions,
     folder: &Path,
 ) -> Result<Option<Normalisation>, Failure> {
-    let [channels, height, width] = plan.shape;
     let (format, classes) = (plan.dataset.format(), plan.dataset.classes().len());
     text.push_str("\n[data]\n");
-    let what = format!("{format}: {classes} classes, images {channels}×{height}×{width}");
+    let samples = match plan.kind {
+        Kind::Images([channels, height, width]) => format!("images {channels}×{height}×{width}"),
+        Kind::Texts => "texts".to_owned(),
+    };
+    let what = format!("{format}: {classes} classes, {samples}");
     line(text, "path", path(&plan.data, folder)?, &what);
-    reading(text, &options.reading, [height, width]);
-    let shared = normalisation(plan);
-    if let Some((normalisation, why)) = &shared {
-        line(text, "mean", list(&normalisation.mean), &format!("of each channel; {why}"));
-        line(text, "std", list(&normalisation.std), "of each channel likewise");
+    reading(text, &options.reading);
+    let shared = match plan.kind {
+        Kind::Images(shape) => {
+            of_images(text, &options.reading, shape);
+            let shared = normalisation(plan, shape);
+            if let Some((normalisation, why)) = &shared {
+                let why = format!("of each channel; {why}");
+                line(text, "mean", list(&normalisation.mean), &why);
+                line(text, "std", list(&normalisation.std), "of each channel likewise");
+            }
+            augmentation(text, shape);
+            shared.map(|(normalisation, _)| normalisation)
+        }
+        Kind::Texts => {
+            of_texts(text, &options.reading);
+            None
+        }
+    };
+    match plan.kind {
+        _ if plan.teachers.is_empty() => {}
+        Kind::Images(_) => {
+            line(text, "views", 4, "versions of each image; each teacher sees each one once");
+        }
+        Kind::Texts => {
+            let why = "texts as they are, read once by each teacher; more with `word_deletion`";
+            line(text, "views", 1, why);
+        }
     }
+    Ok(shared)
+}
+
+/// How training images are changed.
+fn augmentation(text: &mut String, [_, height, width]: [usize; 3]) {
     let padding = (height.min(width) / 8).min(MOST_PADDING);
     line(text, "crop_padding", padding, "pixels that training images are shifted by, at most");
     line(text, "flip", true, "mirror images; false where left and right matter (digits, text)");
-    if !plan.teachers.is_empty() {
-        let why = "versions of each image; each teacher sees each one once";
-        line(text, "views", 4, why);
+}
+
+fn student(text: &mut String, student: &Student, folder: &Path) -> Result<(), Failure> {
+    text.push_str("\n[student]\n");
+    let Some(OfTexts { weights, layers, tokenizer, max_tokens, cut }) = &student.of_texts else {
+        let why = format!("{}; `faculty networks` lists them", student.reason);
+        let file = Path::new(&student.network);
+        if file.extension().is_some_and(|extension| extension == "onnx") {
+            line(text, "onnx", path(file, folder)?, "trained from the weights in the file on");
+        } else {
+            line(text, "network", quoted(&student.network), &why);
+        }
+        return Ok(());
+    };
+    let why = format!("{}; docs/texts.md lists the others", student.reason);
+    line(text, "network", quoted(&student.network), &why);
+    if let Some(weights) = weights {
+        line(text, "weights", path(weights, folder)?, "starts from these; its tokenizer too");
     }
-    Ok(shared.map(|(normalisation, _)| normalisation))
+    if let Some(layers) = layers {
+        line(text, "layers", layers, "at equal distances, the last among them");
+    }
+    if let Some(tokenizer) = tokenizer {
+        line(text, "tokenizer", path(tokenizer, folder)?, "texts to tokens");
+    }
+    let why = format!("cuts {:.1} % of the training texts", 100.0 * cut);
+    line(text, "max_tokens", max_tokens, &why);
+    Ok(())
 }
 
 /// The keys of `[data]` that were given as options.
-fn reading(text: &mut String, given: &DataOptions, size: [usize; 2]) {
+fn reading(text: &mut String, given: &DataOptions) {
     for (key, value, why) in [
         ("format", &given.format, "how the data is stored"),
         ("train", &given.train, "the split to train on"),
         ("validation", &given.validation, "the split to choose the best epoch by"),
         ("test", &given.test, "the split for the final numbers"),
         ("label_column", &given.label_column, "the column with the labels"),
-        ("image_column", &given.image_column, "the column with the images"),
     ] {
         match value.as_deref() {
             None => {}
@@ -104,27 +150,46 @@ fn reading(text: &mut String, given: &DataOptions, size: [usize; 2]) {
     if let Some(first) = given.first_label {
         line(text, "first_label", first, "the label of the first class");
     }
+    if given.follow_links {
+        line(text, "follow_links", true, "also out of the data's folder");
+    }
+}
+
+/// Those that are of images alone.
+fn of_images(text: &mut String, given: &DataOptions, [_, height, width]: [usize; 3]) {
+    if let Some(column) = &given.image_column {
+        line(text, "image_column", quoted(column), "the column with the images");
+    }
     if given.resize.is_some() {
-        let [height, width] = size;
         let size = format!("[{height}, {width}]");
         line(text, "resize", size, "height and width that images are scaled to");
     }
     if given.skip_bad_images {
         line(text, "on_bad_image", quoted("skip"), "images that cannot be read are left out");
     }
-    if given.follow_links {
-        line(text, "follow_links", true, "also out of the data's folder");
+}
+
+/// Those that are of texts alone.
+fn of_texts(text: &mut String, given: &DataOptions) {
+    if let Some(column) = &given.text_column {
+        line(text, "text_column", quoted(column), "the column with the texts");
+    }
+    if let Some(column) = &given.text_pair_column {
+        line(text, "text_pair_column", quoted(column), "the column with the second texts");
+    }
+    if given.drop_duplicate_texts {
+        line(text, "on_duplicate_text", quoted("drop"), "copies leave the training texts");
     }
 }
 
 /// What all teachers' files say, or what the published networks of such data were trained with.
-fn normalisation(plan: &Plan) -> Option<(Normalisation, &'static str)> {
+fn normalisation(plan: &Plan, shape: [usize; 3]) -> Option<(Normalisation, &'static str)> {
     let mut known = plan.teachers.iter().filter_map(|found| found.normalisation.as_ref());
     if let Some(first) = known.next() {
-        let fits = first.mean.len() == plan.shape[0];
+        let fits = first.mean.len() == shape[0];
         return fits.then(|| (first.clone(), "from the weight files"));
     }
-    let cifar100 = plan.shape == [3, 32, 32] && plan.dataset.classes().len() == 100;
+    let cifar100 = shape == [3, 32, 32] && plan.dataset.classes().len() == 100;
     cifar100.then(|| (Normalisation::cifar100(), "of published CIFAR-100 networks"))
 }
 
@@ -144,6 +209,13 @@ fn teacher(
             let why = format!("recognised by the tensors of the file{notes}");
             line(text, "network", quoted(name), &why);
             line(text, "weights", file, "");
+            if let Some(key) = &found.weights_key {
+                line(text, "weights_key", quoted(key), "the set of weights in the file");
+            }
+        }
+        Source::Encoder { family, .. } => {
+            line(text, "network", quoted(family), "by its `config.json`");
+            line(text, "weights", file, "with its own tokenizer");
             if let Some(key) = &found.weights_key {
                 line(text, "weights_key", quoted(key), "the set of weights in the file");
             }
@@ -169,14 +241,50 @@ fn teacher(
 
 fn train(text: &mut String, plan: &Plan) {
     text.push_str("\n[train]\n");
-    let why = "enough to see whether it works; 240 for results like the papers'";
-    line(text, "epochs", 30, why);
+    match &plan.student.of_texts {
+        None => {
+            let why = "enough to see whether it works; 240 for results like the papers'";
+            line(text, "epochs", 30, why);
+            batch_size(text, plan, BATCH, "images in one step");
+            line(text, "learning_rate", "0.05", "the highest of the schedule");
+            line(
+                text,
+                "schedule",
+                quoted("one-cycle"),
+                "good for short runs; `step` is the papers'",
+            );
+        }
+        Some(own) => of_encoder(text, plan, own),
+    }
+}
+
+/// AdamW as encoders are fine-tuned with; what starts from nothing needs larger steps and more of them.
+fn of_encoder(text: &mut String, plan: &Plan, own: &OfTexts) {
+    let (epochs, rate, why) = match (&own.weights, plan.teachers.len()) {
+        (Some(_), 0) => (3, "1e-4", "trained weights need few"),
+        (Some(_), _) => {
+            (6, "1e-4", "layers of a trained encoder need few; 10 to 20 give some more")
+        }
+        (None, _) => {
+            (10, if plan.student.network == "bag" { "1e-2" } else { "1e-3" }, "from nothing")
+        }
+    };
+    line(text, "epochs", epochs, why);
+    batch_size(text, plan, BATCH_OF_TEXTS, "texts in one step");
+    line(text, "optimizer", quoted("adamw"), "");
+    line(text, "learning_rate", rate, "the highest of the schedule");
+    line(text, "weight_decay", "0.01", "BERT's");
+    let why = "as encoders are trained";
+    line(text, "weight_decay_exempt", quoted("norms-and-biases"), why);
+    line(text, "schedule", quoted("linear"), "falls to 0 at the end");
+    line(text, "warmup_epochs", f64::from(epochs) / 10.0, "rises from 0 first");
+    line(text, "clip_gradient_norm", "1.0", "");
+}
+
+fn batch_size(text: &mut String, plan: &Plan, usual: usize, what: &str) {
     // A tenth is held out for validation; a few full batches are left of the smallest data set.
     let enough = plan.dataset.train().len() / 4;
-    let batch = if enough >= BATCH { BATCH } else { enough.max(1) };
-    line(text, "batch_size", batch, "images in one step");
-    line(text, "learning_rate", "0.05", "the highest of the schedule");
-    line(text, "schedule", quoted("one-cycle"), "good for short runs; `step` is the papers'");
+    line(text, "batch_size", enough.clamp(1, usual), what);
 }
 
 /// `key = value  # why`; the comment of values that are long stands above them.

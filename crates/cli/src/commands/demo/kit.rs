@@ -1,0 +1,64 @@
+//! What a demo is made of: the files that travel inside the program.
+
+/// A file that travels inside the program.
+macro_rules! embedded {
+    ($folder:literal: $($name:literal),+ $(,)?) => {
+        &[$(($name, include_bytes!(concat!("../../../", $folder, "/", $name)))),+]
+    };
+}
+
+pub(super) struct Kit {
+    /// Where it is unpacked if nothing else is asked for.
+    pub(super) output: &'static str,
+    /// Heading of the table.
+    pub(super) data: &'static str,
+    /// How many teachers there are, in words.
+    pub(super) teachers: &'static str,
+    /// Whether trained weights of the teachers are among the files.
+    pub(super) has_weights: bool,
+    /// Path in the demo's folder, and content. A name that ends in `.csv.gz` is unpacked.
+    pub(super) files: &'static [(&'static str, &'static [u8])],
+}
+
+pub(super) const IMAGES: Kit = Kit {
+    output: "runs/demo",
+    data: "Fashion-MNIST",
+    teachers: "three",
+    has_weights: true,
+    files: embedded![
+        "demo":
+        "README.md",
+        "distill.toml",
+        "teachers/ada.toml",
+        "teachers/ada.safetensors",
+        "teachers/ben.toml",
+        "teachers/ben.safetensors",
+        "teachers/mal.toml",
+        "teachers/mal.safetensors",
+        "fashion-mnist/LICENSE",
+        "fashion-mnist/classes.txt",
+        "fashion-mnist/train-images-idx3-ubyte.gz",
+        "fashion-mnist/train-labels-idx1-ubyte.gz",
+        "fashion-mnist/t10k-images-idx3-ubyte.gz",
+        "fashion-mnist/t10k-labels-idx1-ubyte.gz",
+    ],
+};
+
+pub(super) const TEXTS: Kit = Kit {
+    output: "runs/demo-text",
+    data: "Jane Austen's novels",
+    teachers: "four",
+    has_weights: false,
+    files: embedded![
+        "demo-text":
+        "README.md",
+        "distill.toml",
+        "teachers/ada.toml",
+        "teachers/ben.toml",
+        "teachers/mal.toml",
+        "vocab.txt",
+        "austen/train.csv.gz",
+        "austen/validation.csv.gz",
+        "austen/test.csv.gz",
+    ],
+};

@@ -1,0 +1,58 @@
+//! Keys of a recipe that say nothing about its kind of samples: of images where they are texts, and the
+//! reverse.
+
+use faculty_nets::EncoderFamily;
+use faculty_recipe::{Data, OnBadImage, Recipe};
+
+use crate::error::{Result, TeacherError};
+
+/// Refuses them where they have another value than the default.
+///
+/// # Errors
+/// [`TeacherError::NoEffect`] that names the first.
+pub(crate) fn refuse(recipe: &Recipe, texts: bool) -> Result<()> {
+    let (own, plain) = (&recipe.data, Data::default());
+    let of_images = [
+        ("crop_padding", own.crop_padding != plain.crop_padding),
+        ("flip", own.flip != plain.flip),
+        ("mean", own.mean.is_some()),
+        ("std", own.std.is_some()),
+        ("resize", own.resize.is_some()),
+        ("image_column", own.image_column.is_some()),
+        ("on_bad_image", own.on_bad_image != OnBadImage::Stop),
+    ];
+    let of_texts = [
+        ("word_deletion", own.word_deletion.is_some()),
+        ("word_swap", own.word_swap.is_some()),
+        ("text_column", own.text_column.is_some()),
+        ("text_pair_column", own.text_pair_column.is_some()),
+        ("on_duplicate_text", own.on_duplicate_text.is_some()),
+    ];
+    let data = if texts { "texts" } else { "images" };
+    let no_effect = |key: String| Err(TeacherError::NoEffect { key, data });
+    let others = if texts { &of_images[..] } else { &of_texts };
+    if let Some((key, _)) = others.iter().find(|(_, given)| *given) {
+        return no_effect(format!("data.{key}"));
+    }
+    for teacher in &recipe.teachers {
+        let network = teacher.network.as_deref();
+        // A network of the other kind is the larger mistake, and told where it is opened.
+        if network.is_some_and(|name| EncoderFamily::of(name).is_some() != texts) {
+            continue;
+        }
+        let of_images = [
+            ("input_size", teacher.input_size.is_some()),
+            ("mean", teacher.mean.is_some()),
+            ("std", teacher.std.is_some()),
+        ];
+        let of_texts = [
+            ("tokenizer", teacher.tokenizer.is_some()),
+            ("max_tokens", teacher.max_tokens.is_some()),
+        ];
+        let others = if texts { &of_images[..] } else { &of_texts };
+        if let Some((key, _)) = others.iter().find(|(_, given)| *given) {
+            return no_effect(format!("teachers.{}.{key}", teacher.name));
+        }
+    }
+    Ok(())
+}
