@@ -103,7 +103,7 @@ impl Axes {
                     continue;
                 }
                 // Cut in two: the slower part belongs to this axis.
-                if own % rest != 0 {
+                if !own.is_multiple_of(rest) {
                     return None;
                 }
                 split.factors[factor] = rest;

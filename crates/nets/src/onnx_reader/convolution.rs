@@ -94,8 +94,9 @@ pub(super) fn conv(t: &mut Translator<'_>, node: &OnnxNode) -> Read<()> {
     let groups = usize::try_from(node.integer("group", 1)).unwrap_or(0);
     let outputs = t.new_outputs(own_outputs).unwrap_or(own_outputs);
     let shape = t.builder.shape(id);
-    let divides =
-        groups > 0 && outputs % groups == 0 && each.checked_mul(groups) == Some(shape.channels);
+    let divides = groups > 0
+        && outputs.is_multiple_of(groups)
+        && each.checked_mul(groups) == Some(shape.channels);
     if !divides {
         return Err(format!(
             "a weight {:?} in {groups} groups does not fit {} channels",
