@@ -175,11 +175,10 @@ fn an_average_can_begin_in_the_middle_of_a_run() {
 
 #[test]
 fn accumulated_gradients_are_the_mean_over_all_samples() {
-    let methods: [(fn() -> Box<dyn Method>, u64); 2] =
-        [(|| Box::<Kd>::default(), 1), (|| Box::<Crd>::default(), 1)];
-    for (method, teachers) in methods {
+    let methods: [fn() -> Box<dyn Method>; 2] = [|| Box::<Kd>::default(), || Box::<Crd>::default()];
+    for method in methods {
         let taps = method().needs(2).teacher_taps;
-        let setup = Setup::new(teachers, &taps);
+        let setup = Setup::new(1, &taps);
         // A batch of four beside the whole one of six.
         let whole = setup.batch();
         let outputs = setup.first_outputs(4);
