@@ -30,6 +30,14 @@ fn card(project: &Project, run: &str) -> serde_json::Value {
     serde_json::from_str(&text).unwrap()
 }
 
+/// Whether everything that an earlier file says stands in a later one too, which may say more.
+fn holds(now: &serde_json::Value, then: &serde_json::Value) -> bool {
+    match then.as_object() {
+        Some(then) => then.iter().all(|(key, then)| holds(&now[key], then)),
+        None => now == then,
+    }
+}
+
 #[test]
 fn a_cache_of_0_1_0_is_complete_and_right() {
     let project = project();
@@ -51,7 +59,7 @@ fn a_killed_run_of_0_1_0_resumes_to_the_student_of_an_undisturbed_one() {
         // Bit for bit, on the kind of machine that began it.
         let read = |run: &str| fs::read(project.path(run).join("student.safetensors")).unwrap();
         assert_eq!(read("broken"), read("finished"));
-        assert_eq!(now["best"], then["best"]);
+        assert!(holds(&now["best"], &then["best"]), "{now} {then}");
     } else {
         assert!(ran.stderr.contains("resumes with other kernels"), "{}", ran.stderr);
         let top1 = |card: &serde_json::Value| card["best"]["test"]["top1"].as_f64().unwrap();

@@ -85,10 +85,10 @@ fn values_out_of_range() {
                 ]],
             },
             Case {
-                edits: &[("epochs = 24", "schedule = \"linear\"")],
+                edits: &[("epochs = 24", "schedule = \"parabola\"")],
                 sets: &[],
                 want: &[[
-                    "`train.schedule` is `linear`, which is not known",
+                    "`train.schedule` is `parabola`, which is not known",
                     "recipes/x.toml:26, train.schedule",
                     "give one of `step`, `cosine`, `linear`, `one-cycle`, `constant`, or leave it out for the default (CA-MKD paper)",
                 ]],
