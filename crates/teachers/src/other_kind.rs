@@ -1,8 +1,8 @@
 //! Keys of a recipe that say nothing about its kind of samples: of images where they are texts, and the
-//! reverse.
+//! reverse. Those of how data are read (`resize`, `text_column`) the readers refuse themselves.
 
 use faculty_nets::EncoderFamily;
-use faculty_recipe::{Data, OnBadImage, Recipe};
+use faculty_recipe::{Data, Recipe};
 
 use crate::error::{Result, TeacherError};
 
@@ -17,17 +17,9 @@ pub(crate) fn refuse(recipe: &Recipe, texts: bool) -> Result<()> {
         ("flip", own.flip != plain.flip),
         ("mean", own.mean.is_some()),
         ("std", own.std.is_some()),
-        ("resize", own.resize.is_some()),
-        ("image_column", own.image_column.is_some()),
-        ("on_bad_image", own.on_bad_image != OnBadImage::Stop),
     ];
-    let of_texts = [
-        ("word_deletion", own.word_deletion.is_some()),
-        ("word_swap", own.word_swap.is_some()),
-        ("text_column", own.text_column.is_some()),
-        ("text_pair_column", own.text_pair_column.is_some()),
-        ("on_duplicate_text", own.on_duplicate_text.is_some()),
-    ];
+    let of_texts =
+        [("word_deletion", own.word_deletion.is_some()), ("word_swap", own.word_swap.is_some())];
     let data = if texts { "texts" } else { "images" };
     let no_effect = |key: String| Err(TeacherError::NoEffect { key, data });
     let others = if texts { &of_images[..] } else { &of_texts };

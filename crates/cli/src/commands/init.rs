@@ -39,7 +39,12 @@ pub(crate) fn run(options: &InitOptions) -> Result<(), Failure> {
         Some(_) => Kind::Texts,
         None => Kind::Images(dataset.shape()?),
     };
-    refuse_options_of_others(options, kind)?;
+    if let (Kind::Images(_), Some(_)) = (kind, &options.tokenizer) {
+        return Err(Failure::Usage {
+            what: "`--tokenizer` has no effect here: the data are images".to_owned(),
+            hint: "leave it out".to_owned(),
+        });
+    }
     let teachers = teachers::look_at(&options.weights, kind, options.weights_key.as_deref())?;
     let student = match kind {
         Kind::Images([channels, height, width]) => {
@@ -66,38 +71,6 @@ pub(crate) fn run(options: &InitOptions) -> Result<(), Failure> {
         tell(&plan, output);
     }
     Ok(())
-}
-
-/// Options that say nothing about such samples.
-fn refuse_options_of_others(options: &InitOptions, kind: Kind) -> Result<(), Failure> {
-    let given = &options.reading;
-    let (others, samples) = match kind {
-        Kind::Images(_) => (
-            [
-                ("--tokenizer", options.tokenizer.is_some()),
-                ("--text-column", given.text_column.is_some()),
-                ("--text-pair-column", given.text_pair_column.is_some()),
-                ("--drop-duplicate-texts", given.drop_duplicate_texts),
-            ],
-            "images",
-        ),
-        Kind::Texts => (
-            [
-                ("--image-column", given.image_column.is_some()),
-                ("--resize", given.resize.is_some()),
-                ("--skip-bad-images", given.skip_bad_images),
-                ("", false),
-            ],
-            "texts",
-        ),
-    };
-    match others.into_iter().find(|(_, given)| *given) {
-        None => Ok(()),
-        Some((option, _)) => Err(Failure::Usage {
-            what: format!("`{option}` has no effect here: the data are {samples}"),
-            hint: "leave it out".to_owned(),
-        }),
-    }
 }
 
 /// The student's network, and why this one.

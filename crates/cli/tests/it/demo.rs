@@ -36,7 +36,7 @@ fn unpacked() -> Project {
 fn the_files_of_the_demo_of_texts_fit_together() {
     let project = unpacked();
     let ran = project.run(&["datasets", "austen", "--json"]).expect(0);
-    let info = ran.json();
+    let info = &ran.json()["dataset"];
     assert_eq!(info["classes"].as_array().map(Vec::len), Some(6), "{info}");
     // As many as the demo's own text says, and no passage twice.
     for (part, count) in [("train", 2280), ("validation", 300), ("test", 660)] {

@@ -268,7 +268,7 @@ fn project_of_texts() -> Project {
         let words: Vec<String> = (0..length).map(|at| format!("w{}", word(at))).collect();
         table += &format!("{},{}\n", words.join(" "), ["bad", "good"][class]);
     }
-    project.write("reviews.csv", table);
+    project.write("reviews/train.csv", table);
     project
 }
 
@@ -279,12 +279,12 @@ fn text_of(project: &Project, recipe: &str) -> String {
 #[test]
 fn texts_with_nothing_but_a_tokenizer_give_a_recipe_that_trains() {
     let project = project_of_texts();
-    let ran = project.run(&["init", "reviews.csv", "--output", "a.toml"]).expect(2);
+    let ran = project.run(&["init", "reviews", "--output", "a.toml"]).expect(2);
     assert!(ran.stderr.contains("no tokenizer was found"), "{}", ran.stderr);
     assert!(ran.stderr.contains("hint: give `--tokenizer FOLDER`"), "{}", ran.stderr);
     assert!(!project.path("a.toml").exists());
 
-    let init = ["init", "reviews.csv", "--tokenizer", "words", "--output", "a.toml"];
+    let init = ["init", "reviews", "--tokenizer", "words", "--output", "a.toml"];
     let ran = project.run(&init).expect(0);
     for part in [
         "data: text-csv, 80 training texts, 2 classes",
@@ -307,18 +307,21 @@ fn texts_with_nothing_but_a_tokenizer_give_a_recipe_that_trains() {
 
     // One beside the data is found; images have no use for one.
     project.write("vocab.txt", text_of(&project, "words/vocab.txt"));
-    project.run(&["init", "reviews.csv", "--output", "b.toml"]).expect(0);
-    assert!(text_of(&project, "b.toml").contains("tokenizer = "));
-    for (data, option) in [("bands", "--tokenizer=words"), ("reviews.csv", "--resize=8,8")] {
+    project.run(&["init", "reviews", "--output", "b.toml"]).expect(0);
+    assert!(text_of(&project, "b.toml").contains("tokenizer = \"vocab.txt\""));
+    for (data, option, part) in [
+        ("bands", "--tokenizer=words", "`--tokenizer` has no effect here: the data are images"),
+        ("reviews", "--resize=8,8", "`resize` is of no use for `reviews`"),
+    ] {
         let ran = project.run(&["init", data, option, "--output", "c.toml"]).expect(2);
-        assert!(ran.stderr.contains("has no effect here: the data are"), "{}", ran.stderr);
+        assert!(ran.stderr.contains(part) && ran.stderr.contains("hint: "), "{}", ran.stderr);
     }
 }
 
 #[test]
 fn encoders_and_tables_are_teachers_of_texts() {
     let project = project_of_texts();
-    let init = ["init", "reviews.csv", "--tokenizer", "words", "--student", "bert"];
+    let init = ["init", "reviews", "--tokenizer", "words", "--student", "bert"];
     project.run(&[&init[..], &["--output", "teacher.toml"]].concat()).expect(0);
     let sets = ["student.width=16", "student.heads=2", "student.layers=3", "train.epochs=2"];
     let mut train = vec!["train", "teacher.toml", "--output", "runs/deep", "--no-report"];
@@ -326,7 +329,7 @@ fn encoders_and_tables_are_teachers_of_texts() {
     project.run(&train).expect(0);
     project.run(&["tfidf", "teacher.toml", "--output", "words.safetensors"]).expect(0);
 
-    let init = ["init", "reviews.csv", "runs/deep", "words.safetensors", "--output", "both.toml"];
+    let init = ["init", "reviews", "runs/deep", "words.safetensors", "--output", "both.toml"];
     let ran = project.run(&init).expect(0);
     for part in [
         "teacher: deep, a bert of 3 layers",
@@ -344,8 +347,7 @@ fn encoders_and_tables_are_teachers_of_texts() {
     project.run(&distill).expect(0);
 
     // A trained encoder as the start of a teacher: all its layers.
-    let tuned =
-        ["init", "reviews.csv", "--student", "runs/deep", "--output", "tuned.toml", "--json"];
+    let tuned = ["init", "reviews", "--student", "runs/deep", "--output", "tuned.toml", "--json"];
     let found = project.run(&tuned).expect(0).json();
     assert_eq!((&found["student"], &found["max_tokens"]), (&"bert".into(), &32.into()));
     let text = text_of(&project, "tuned.toml");
@@ -362,9 +364,9 @@ fn encoders_and_tables_are_teachers_of_texts() {
     let bare = project.path("bare/model.safetensors");
     faculty_nets::weights::write(&bare, &state, &std::collections::BTreeMap::new()).unwrap();
     for (data, teacher, part) in [
-        ("reviews.csv", "bare", "no teacher yet"),
+        ("reviews", "bare", "no teacher yet"),
         ("bands", "bare", "the data are images"),
-        ("reviews.csv", "x.onnx", "no teachers of texts"),
+        ("reviews", "x.onnx", "no teachers of texts"),
     ] {
         let ran = project.run(&["init", data, teacher, "--output", "no.toml"]).expect(2);
         assert!(ran.stderr.contains(part) && ran.stderr.contains("hint: "), "{}", ran.stderr);

@@ -85,15 +85,12 @@ fn found_tokenizer(options: &InitOptions, teachers: &[Found]) -> Result<PathBuf,
         .iter()
         .find(|found| matches!(found.source, Source::Encoder { .. }))
         .map(|found| folder_of(&found.path).to_owned());
-    let beside = [Some(options.data.as_path()), options.data.parent()];
-    let has_one = |folder: &&Path| {
-        ["tokenizer.json", "vocab.txt"].iter().any(|name| folder.join(name).is_file())
-    };
-    let beside =
-        beside.into_iter().flatten().find(has_one).map(|folder| match folder.as_os_str() {
-            empty if empty.is_empty() => PathBuf::from("."),
-            _ => folder.to_owned(),
-        });
+    let folders = [Some(options.data.as_path()), options.data.parent()];
+    let beside = folders
+        .into_iter()
+        .flatten()
+        .flat_map(|folder| ["tokenizer.json", "vocab.txt"].map(|name| folder.join(name)))
+        .find(|file| file.is_file());
     of_teacher.or(beside).ok_or_else(|| Failure::Usage {
         what: "the data are texts, and no tokenizer was found for the student".to_owned(),
         hint: "give `--tokenizer FOLDER` with a `tokenizer.json` or `vocab.txt`: every text encoder of \
