@@ -125,7 +125,9 @@ impl FinishedStudent {
         let usual = shape.map_or(3, |[channels, ..]| channels);
         let channels = channels(&name, &file, MapShape::new(usual, height, width))?;
         let input = MapShape::new(channels, height, width);
-        let (network, notes) = Network::from_file(&name, input, None, &mut file)?;
+        // As this program writes it; of other files the network tells.
+        let classes = metadata.get("classes").and_then(|classes| classes.parse().ok());
+        let (network, notes) = Network::from_file(&name, input, classes, &mut file)?;
         let classes = network.classes();
         let normalisation = match (stored(&metadata, "mean"), stored(&metadata, "std")) {
             (Some(mean), Some(std)) => {

@@ -247,7 +247,7 @@ impl Error {
             ),
             Self::NoEncoderWeights { .. } => Some(
                 "`model.safetensors` or `pytorch_model.bin` must be in it, as `save_pretrained` writes \
-                 them; weights in several pieces are saved in one with `max_shard_size=\"100GB\"`"
+                 them; weights in several pieces are saved as one with a large `max_shard_size`"
                     .to_owned(),
             ),
             Self::ReadsTexts { .. } => None,

@@ -197,7 +197,7 @@ impl Known {
 const PLACEHOLDERS: [&str; 2] = ["section", "key"];
 
 /// Endings that tell a file (`train.csv`) from a key.
-const FILES: [&str; 6] = ["bin", "csv", "json", "parquet", "pkl", "safetensors"];
+const FILES: [&str; 7] = ["bin", "csv", "json", "jsonl", "parquet", "pkl", "safetensors"];
 
 /// Flags of other programs: of a paper's code and of Cargo.
 const ELSEWHERE: [&str; 2] = ["convs", "features"];

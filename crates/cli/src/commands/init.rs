@@ -1,5 +1,6 @@
 //! `faculty init`: a recipe from a data set and weight files.
 
+mod kind;
 mod plan;
 mod recipe_text;
 mod student_of_texts;
@@ -14,7 +15,8 @@ use faculty_files::write_atomically;
 use faculty_nets::{MapShape, NETWORKS, graph_of, suggest_student};
 use serde_json::json;
 
-use self::plan::{Kind, Plan, Student};
+use self::kind::Kind;
+use self::plan::{Plan, Student};
 use self::teachers::{Found, Source};
 use super::lists::no_method;
 use super::{show_findings, show_warnings, shown};

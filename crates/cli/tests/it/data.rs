@@ -120,7 +120,7 @@ fn the_users_validation_split_chooses_the_epoch_and_gives_no_test_numbers() {
     let sets = ["--set", "train.epochs=1", "--set", "train.batch_size=8"];
     let ran =
         project.run(&[&["train", "mine.toml", "--output", "run"], &sets[..]].concat()).expect(0);
-    assert!(ran.stderr.contains("40 training, 8 validation, 0 test images"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("40 training, 8 validation, 0 test samples"), "{}", ran.stderr);
     assert!(ran.stderr.contains("note: data: there is no test split"), "{}", ran.stderr);
     let quality =
         project.run(&["evaluate", "run", "--split", "validation", "--json"]).expect(0).json();

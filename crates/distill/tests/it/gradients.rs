@@ -23,6 +23,8 @@ use faculty_testkit::Case;
 
 use crate::finite_differences::profiles;
 
+/// Methods whose gradients are held to golden cases and finite differences alone.
+const WITHOUT_REFERENCE: [&str; 1] = ["mt-bert"];
 const BATCH: usize = 8;
 const CLASSES: usize = 10;
 const EPOCH: usize = 2;
@@ -190,7 +192,7 @@ fn check(pair: &Pair) {
         })
         .collect();
     let mut problems = Vec::new();
-    for info in METHODS {
+    for info in METHODS.iter().filter(|info| !WITHOUT_REFERENCE.contains(&info.spec.name)) {
         let name = info.spec.name;
         let (loss, found) = one_step(info, pair, &teachers);
         let want = f64::from(case.values(&format!("out.{name}.loss"))[0]);

@@ -139,7 +139,9 @@ fn encoders_teach_and_learn_and_are_opened_again() {
         let best = card.best.test.unwrap();
         assert_eq!(quality.unwrap().top1, best.top1, "{method}");
         let report = fs::read_to_string(out.join("report.json")).unwrap();
-        assert!(report.contains("\"text\""), "{method}: examples are texts");
+        // Where teachers contradict each other at all.
+        let shows_texts = report.contains("\"text\"") || report.contains("\"examples\":[]");
+        assert!(shows_texts, "{method}: examples are texts");
     }
 }
 

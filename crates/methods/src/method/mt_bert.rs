@@ -165,9 +165,11 @@ impl Method for MtBert {
         let weights = reliability_weights(teachers, &step.labels);
         let value =
             weighted_soft_cross_entropy(teachers, &step.student_logits, &weights, temperature);
+        // Shown as shares, as every method's weights are.
+        let shares = weights.clone() / weights.sum_dim(0);
         let mut loss = Loss {
             terms: vec![task(step, 1.0), Term { name: "kd", weight: alpha, value }],
-            teacher_weights: vec![TeacherWeights { level: "kd", weights }],
+            teacher_weights: vec![TeacherWeights { level: "kd", weights: shares }],
         };
         if beta > 0.0 {
             loss.terms.push(Term {

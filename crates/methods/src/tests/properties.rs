@@ -19,8 +19,8 @@ use crate::weighting::{
 use crate::{
     Aekd, At, AtConfig, Aver, CaMkd, CaMkdConfig, Ce, Ckd, CkdConfig, Dih, Dist, Dkd, Ebkd,
     InterWeight, Kd, MapStep, MaxProbability, MeanOfLogits, MeanOfProbabilities, Method, MtBert,
-    MtBertConfig, OutputConfig, OutputWeight, Pkt, RandomTeacher, Rkd, Shapes, SimKd, Sp, Stages,
-    Step, TapShapes, Tuples,
+    OutputConfig, OutputWeight, Pkt, RandomTeacher, Rkd, Shapes, SimKd, Sp, Stages, Step,
+    TapShapes, Tuples,
 };
 use faculty_contract::losses::maps::MapValues;
 
@@ -64,7 +64,6 @@ fn methods() -> Vec<Box<dyn Method>> {
         Box::new(Aver::default()),
         Box::new(CaMkd::new(CaMkdConfig { intermediate: false, ..CaMkdConfig::default() })),
         Box::new(Ebkd::default()),
-        Box::new(MtBert::new(MtBertConfig { beta: 0.0, ..MtBertConfig::default() })),
         Box::new(MaxProbability::default()),
         Box::new(RandomTeacher::default()),
         Box::new(MeanOfProbabilities::default()),

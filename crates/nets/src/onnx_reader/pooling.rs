@@ -85,7 +85,7 @@ pub(super) fn average(t: &mut Translator<'_>, node: &OnnxNode) -> Read<()> {
     let border = (counts && node.integer("ceil_mode", 0) == 0).then_some(0.0);
     let (id, window, shape) = windowed(t, node, border)?;
     if !counts && window.padding > 0 {
-        return Err("its windows count no padding (`count_include_pad = 0`)".into());
+        return Err("its averages leave the padding out (`count_include_pad` is 0)".into());
     }
     let id = t.push(Pool { kind: PoolKind::Average, window }, &[id], shape)?;
     t.set_map(node, id)

@@ -1,5 +1,6 @@
 //! What `faculty init` decided.
 
+use super::kind::Kind;
 use std::path::PathBuf;
 
 use faculty_data::Dataset;
@@ -15,14 +16,6 @@ pub(super) struct Plan {
     pub(super) student: Student,
     pub(super) method: String,
     pub(super) method_reason: String,
-}
-
-/// What the samples are.
-#[derive(Clone, Copy)]
-pub(super) enum Kind {
-    /// Of `[channels, height, width]`.
-    Images([usize; 3]),
-    Texts,
 }
 
 pub(super) struct Student {

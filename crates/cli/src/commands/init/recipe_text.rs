@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use faculty_data::Normalisation;
 
-use super::plan::{Kind, OfTexts, Plan, Student};
+use super::kind::Kind;
+use super::plan::{OfTexts, Plan, Student};
 use super::teachers::{Found, Source};
 use crate::arguments::{DataOptions, InitOptions};
 use crate::failure::Failure;

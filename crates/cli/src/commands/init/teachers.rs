@@ -7,7 +7,7 @@ use faculty_nets::weights::{self, WeightFile};
 use faculty_nets::{EncoderFolder, MapShape, Network, recognise};
 use faculty_teachers::{OnnxChoice, OnnxTeacher, TeacherInput, TeacherSource as _};
 
-use super::plan::Kind;
+use super::kind::Kind;
 use crate::failure::Failure;
 
 /// Longest name that is taken from a file's; caches and reports have files of these names.
