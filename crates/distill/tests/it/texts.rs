@@ -138,10 +138,10 @@ fn encoders_teach_and_learn_and_are_opened_again() {
             faculty_distill::evaluate::network_quality(&opened.network, &part, &views).unwrap();
         let best = card.best.test.unwrap();
         assert_eq!(quality.unwrap().top1, best.top1, "{method}");
+        // Examples are samples that teachers contradict each other on: surely some with attention in
+        // one and none in the other, perhaps none where both have it.
         let report = fs::read_to_string(out.join("report.json")).unwrap();
-        // Where teachers contradict each other at all.
-        let shows_texts = report.contains("\"text\"") || report.contains("\"examples\":[]");
-        assert!(shows_texts, "{method}: examples are texts");
+        assert!(method != "ca-mkd" || report.contains("\"text\""), "examples are texts");
     }
 }
 
