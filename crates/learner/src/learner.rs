@@ -106,7 +106,7 @@ impl Learner {
     }
 
     /// For training on `samples`; needed by methods that number them
-    /// ([`Needs::sample_numbers`]).
+    /// ([`faculty_contract::Needs::sample_numbers`]).
     #[must_use]
     pub fn with_samples(mut self, samples: TrainingSamples) -> Self {
         self.memory = Memory::new(self.method.memory(&self.shapes, samples.len()), self.seed);
@@ -164,7 +164,7 @@ impl Learner {
         self
     }
 
-    /// With teachers that learn from the student ([`Needs::learning_teachers`]), and the samples that
+    /// With teachers that learn from the student ([`faculty_contract::Needs::learning_teachers`]), and the samples that
     /// show how well it learnt.
     #[must_use]
     pub fn with_teachers(mut self, teachers: Vec<LearningTeacher>, exam: Exam) -> Self {

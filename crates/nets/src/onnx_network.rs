@@ -14,7 +14,7 @@ impl OnnxNetwork {
     /// `seed`.
     ///
     /// # Errors
-    /// [`Error::OnnxNodes`] with every node that cannot be read.
+    /// [`crate::Error::OnnxNodes`] with every node that cannot be read.
     pub fn network(
         &self,
         input: MapShape,
