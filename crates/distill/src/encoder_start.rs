@@ -49,21 +49,20 @@ pub(crate) fn open(
         return Err(Error::TextsOnCpu { device });
     }
     let tokenizer = data.tokenizer.as_ref().expect("the caller has looked");
-    let (network, notes) = match &spec.weights {
+    match &spec.weights {
         None => {
             let config = untrained(spec, family, tokenizer.vocabulary());
             check_tokens("the student", tokenizer, &config)?;
             let graph = config.graph(classes)?;
-            (Network::from_graph(family.name(), graph, recipe.seed), Vec::new())
+            Ok((Network::from_graph(family.name(), graph, recipe.seed), Vec::new()))
         }
         Some(path) => {
             let folder = EncoderFolder::open(path)?;
             let config = of_folder(spec, family, &folder)?;
             check_tokens("the student", tokenizer, &config)?;
-            trained(spec, &folder, &config, classes, recipe.seed)?
+            trained(spec, &folder, &config, classes, recipe.seed)
         }
-    };
-    Ok((network, notes))
+    }
 }
 
 /// Sizes from the recipe alone.

@@ -88,10 +88,9 @@ impl Error {
             }
             Self::FixedTeacher { fix, .. } => Some(fix.clone()),
             Self::Batches { fix, .. } => Some(format!("set `{fix}`")),
-            Self::ImagesOnly { .. } => Some(
-                "choose another `method.name`: every other one takes texts (`faculty methods`)"
-                    .to_owned(),
-            ),
+            Self::ImagesOnly { .. } => {
+                Some("choose another `method.name` (`faculty methods` lists them)".to_owned())
+            }
             Self::Folds { .. } => {
                 Some("give at least 2 folds, and two samples for each".to_owned())
             }

@@ -50,28 +50,20 @@ pub fn export_transformers(student: &FinishedStudent, folder: &Path) -> Result<V
     // Without this word `transformers` does not read the file.
     let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
     write(&weights, &student.network.state_dict(), &metadata)?;
+    let [cls, sep, pad, unk, mask] = match tokenizer.id("[CLS]") {
+        Some(_) => ["[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]"],
+        // RoBERTa's names.
+        None => ["<s>", "</s>", "<pad>", "<unk>", "<mask>"],
+    };
     let settings = serde_json::json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": tokenizer.max_tokens(),
-        "cls_token": "[CLS]",
-        "sep_token": "[SEP]",
-        "pad_token": "[PAD]",
-        "unk_token": "[UNK]",
-        "mask_token": "[MASK]",
+        "cls_token": cls,
+        "sep_token": sep,
+        "pad_token": pad,
+        "unk_token": unk,
+        "mask_token": mask,
     });
-    let settings = match tokenizer.id("[CLS]") {
-        Some(_) => settings,
-        // RoBERTa's names.
-        None => serde_json::json!({
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "model_max_length": tokenizer.max_tokens(),
-            "cls_token": "<s>",
-            "sep_token": "</s>",
-            "pad_token": "<pad>",
-            "unk_token": "<unk>",
-            "mask_token": "<mask>",
-        }),
-    };
     let texts = [
         ("config.json", encoder.to_json(&student.class_names)),
         ("tokenizer.json", tokenizer.to_json(&file("tokenizer.json"))?),

@@ -25,8 +25,8 @@ pub(crate) fn check_untrained(recipe: &Recipe, data: &RunData, dataset: &Dataset
     let needs = needs_of_run(method.as_ref(), recipe.train.epochs);
     let [channels, height, width] = data.train.shape()?;
     let input = MapShape::new(channels, height, width);
-    let network = |name: &str| Network::new(name, input, dataset.classes().len(), recipe.seed);
     let classes = dataset.classes().len();
+    let network = |name: &str| Network::new(name, input, classes, recipe.seed);
     let (student, _) = student_start::open(recipe, data, classes)?;
     let teachers = recipe.teachers.iter().map(|teacher| {
         let own = network(teacher.network.as_deref().unwrap_or_default())?;
