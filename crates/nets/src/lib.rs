@@ -27,6 +27,7 @@ mod optimizer;
 mod outputs;
 mod parameter;
 mod pattern;
+mod precision;
 mod pretrained;
 mod recognise;
 mod reusing;
@@ -55,6 +56,7 @@ pub use optimizer::{Adjoint, OptimizerConfig, OptimizerState, ParameterRule, Rul
 pub use outputs::{FrozenClassifier, TeacherOutputs};
 pub use parameter::{BufferId, BufferSpec, Init, ParameterId, ParameterSpec, ValueId};
 pub use pattern::ActivationPattern;
+pub use precision::Precision;
 pub use recognise::{Recognised, recognise};
 pub use run::{BurnRun, Inference, Run, TrainingRun};
 pub use shape::{MapShape, Per, Window};

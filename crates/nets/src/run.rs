@@ -3,6 +3,7 @@
 use crate::network::Network;
 use crate::parameter::ValueId;
 use crate::pattern::ActivationPattern;
+use crate::precision::Precision;
 use faculty_inputs::Input;
 
 mod burn;
@@ -52,6 +53,13 @@ impl Run {
         match self {
             Self::Kernels(run) => run.set_pattern(pattern),
             Self::Burn(run) => run.set_pattern(pattern),
+        }
+    }
+
+    /// As [`TrainingRun::set_precision`]; burn operations compute in their device's `f32`.
+    pub fn set_precision(&mut self, precision: Precision) {
+        if let Self::Kernels(run) = self {
+            run.set_precision(precision);
         }
     }
 

@@ -12,6 +12,7 @@ use crate::graph::{BatchInput, Graph, Node};
 use crate::network::Network;
 use crate::op::{FrozenOp, FrozenScratch, FrozenStep, Site, Values};
 use crate::parameter::ValueId;
+use crate::precision::Precision;
 use crate::shape::{BatchSize, Per};
 
 /// A network's inference plan with its own copy of the folded weights.
@@ -59,6 +60,18 @@ impl Inference {
     /// ([`Inference::value_before_activation`]). No other value changes by that, not in its last bit.
     #[must_use]
     pub fn holding(network: &Network, kept: &[ValueId], held: &[ValueId]) -> Self {
+        Self::with_precision(network, kept, held, Precision::F32)
+    }
+
+    /// The same in a precision.
+    #[must_use]
+    pub fn with_precision(
+        network: &Network,
+        kept: &[ValueId],
+        held: &[ValueId],
+        precision: Precision,
+    ) -> Self {
+        let _ = precision;
         let graph = network.graph().clone();
         let held: Vec<(ValueId, usize)> = held.iter().copied().zip(graph.nodes.len()..).collect();
         let mut kept = kept.to_vec();

@@ -18,6 +18,7 @@ use crate::network::Network;
 use crate::op::{ForwardStep, OpState};
 use crate::parameter::ValueId;
 use crate::pattern::ActivationPattern;
+use crate::precision::Precision;
 use crate::shape::BatchSize;
 use plan::StepPlan;
 
@@ -33,6 +34,7 @@ pub struct TrainingRun {
     /// Whether batch norm takes the running statistics, and leaves them.
     frozen_statistics: bool,
     pattern: ActivationPattern,
+    precision: Precision,
     plan: Option<Arc<StepPlan>>,
     memory: Memory,
     /// What each node keeps for the backward pass beside values.
@@ -108,6 +110,11 @@ impl TrainingRun {
         self.pattern = pattern;
     }
 
+    /// Sets the precision of the next steps.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
+    }
+
     fn plan_for(&mut self, graph: &Arc<Graph>) -> Arc<StepPlan> {
         match &self.plan {
             Some(plan) if Arc::ptr_eq(&plan.graph, graph) => plan.clone(),
@@ -115,6 +122,7 @@ impl TrainingRun {
                 *self = Self {
                     frozen_statistics: self.frozen_statistics,
                     pattern: self.pattern,
+                    precision: self.precision,
                     dropout: std::mem::take(&mut self.dropout),
                     ..Self::default()
                 };

@@ -1,0 +1,26 @@
+//! In which numbers products are computed.
+
+/// What the factors of convolutions and matrix products are rounded to as they enter them; sums and
+/// everything else is `f32` either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// Nothing is rounded.
+    #[default]
+    F32,
+    /// Rounded to the nearest bfloat16 (8 bits of fraction, `f32`'s range), ties to even.
+    Bf16,
+}
+
+impl Precision {
+    /// Both, `f32` first.
+    pub const ALL: [Self; 2] = [Self::F32, Self::Bf16];
+
+    /// Its name in recipes and records.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
