@@ -46,7 +46,7 @@ use rayon::prelude::*;
 pub use self::shape::{Conv2dShape, Conv2dShapeError};
 
 use self::epilogue::Epilogue;
-use self::shape::check_len;
+pub(crate) use self::shape::check_len;
 use crate::isa::Isa;
 
 /// Convolution; the formula and layout are the [module](self)'s.

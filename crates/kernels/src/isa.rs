@@ -35,7 +35,8 @@ pub(crate) enum Isa {
 
 impl Isa {
     /// The set all public functions use: the widest this machine has, or what `FACULTY_ISA` asks
-    /// for (a set the machine lacks, or an unknown word, is ignored).
+    /// for (a set the machine lacks, or an unknown word, is ignored; the words that [`bf16`](crate::bf16)
+    /// knows beside these leave the widest).
     pub(crate) fn active() -> Self {
         static ACTIVE: OnceLock<Isa> = OnceLock::new();
         *ACTIVE.get_or_init(|| {
@@ -59,7 +60,7 @@ impl Isa {
     }
 
     /// The word `FACULTY_ISA` takes.
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Portable(_) => "scalar",
             #[cfg(target_arch = "x86_64")]

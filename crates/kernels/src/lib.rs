@@ -12,6 +12,7 @@ pub mod activation;
 pub mod allocator;
 pub mod attention;
 pub mod batch_norm;
+pub mod bf16;
 pub mod channel_affine;
 pub mod channels;
 pub mod columns;

@@ -41,6 +41,12 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// # Safety
     /// `LANES` floats at `to` are writable.
     unsafe fn store(self, to: *mut f32, v: Self::V);
+    /// Widens `LANES` pairs of bfloat16 values, the first of each in the lower half of 32 bits: all
+    /// first ones, all second ones.
+    ///
+    /// # Safety
+    /// `LANES` pairs at `from` are readable.
+    unsafe fn load_pairs(self, from: *const u32) -> (Self::V, Self::V);
     /// Transposes a square: element `lane` of source row `i` at `from + i * stride` goes to element
     /// `i` of the target row at `to + offsets[lane]`, for `i, lane < LANES`.
     ///

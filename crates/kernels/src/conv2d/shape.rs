@@ -198,13 +198,13 @@ impl Conv2dShape {
         start..start + each + usize::from(index < more)
     }
 
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         if let Err(error) = self.validate() {
             panic!("{error} in {self:?}");
         }
     }
 }
 
-pub(super) fn check_len(name: &str, got: usize, want: usize, shape: &Conv2dShape) {
+pub(crate) fn check_len(name: &str, got: usize, want: usize, shape: &Conv2dShape) {
     assert!(got == want, "`{name}` has {got} elements, {want} expected for {shape:?}");
 }

@@ -65,6 +65,15 @@ impl Simd for Avx2 {
         unsafe { _mm256_storeu_ps(to, v) }
     }
     #[inline(always)]
+    unsafe fn load_pairs(self, from: *const u32) -> (__m256, __m256) {
+        // SAFETY: `self` proves AVX2; the caller promises eight readable pairs.
+        unsafe {
+            let pairs = _mm256_loadu_si256(from.cast());
+            let second = _mm256_and_si256(pairs, _mm256_set1_epi32(0xFFFF_0000_u32 as i32));
+            (_mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs)), _mm256_castsi256_ps(second))
+        }
+    }
+    #[inline(always)]
     unsafe fn transpose(
         self,
         from: *const f32,

@@ -71,6 +71,15 @@ impl Simd for Avx512 {
         unsafe { _mm512_storeu_ps(to, v) }
     }
     #[inline(always)]
+    unsafe fn load_pairs(self, from: *const u32) -> (__m512, __m512) {
+        // SAFETY: `self` proves AVX-512; the caller promises sixteen readable pairs.
+        unsafe {
+            let pairs = _mm512_loadu_si512(from.cast());
+            let second = _mm512_and_si512(pairs, _mm512_set1_epi32(0xFFFF_0000_u32 as i32));
+            (_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), _mm512_castsi512_ps(second))
+        }
+    }
+    #[inline(always)]
     unsafe fn transpose(
         self,
         from: *const f32,

@@ -62,6 +62,13 @@ impl Simd for Portable {
         unsafe { to.cast::<[f32; LANES]>().write(v) }
     }
     #[inline(always)]
+    unsafe fn load_pairs(self, from: *const u32) -> (Self::V, Self::V) {
+        // SAFETY: the caller promises `LANES` readable pairs; an array has no padding.
+        let pairs = unsafe { from.cast::<[u32; LANES]>().read() };
+        let first = pairs.map(|pair| f32::from_bits(pair << 16));
+        (first, pairs.map(|pair| f32::from_bits(pair & 0xFFFF_0000)))
+    }
+    #[inline(always)]
     unsafe fn transpose(
         self,
         from: *const f32,

@@ -1,0 +1,269 @@
+//! Every way that this machine has against plain loops in `f64`, over many shapes.
+
+use super::conv2d::{Epilogue, PackedWeights, fits};
+use super::convert::{round, widen};
+use super::engine::Engine;
+use super::*;
+use crate::conv2d::{Conv2dShape, scalar};
+use crate::testing::{Seeded, assert_same_for_any_threads};
+
+fn shape(
+    batch: usize,
+    [in_channels, in_height, in_width]: [usize; 3],
+    out_channels: usize,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+) -> Conv2dShape {
+    Conv2dShape {
+        batch,
+        in_channels,
+        in_height,
+        in_width,
+        out_channels,
+        kernel,
+        stride,
+        padding,
+        groups: 1,
+    }
+}
+
+/// Shapes at the edges of tiles, pairs, strips and borders.
+fn shapes() -> Vec<Conv2dShape> {
+    let mut shapes = vec![
+        shape(0, [3, 5, 5], 4, [3, 3], [1, 1], [1, 1]),
+        shape(1, [0, 5, 5], 4, [3, 3], [1, 1], [1, 1]),
+        shape(1, [4, 5, 5], 0, [3, 3], [1, 1], [1, 1]),
+        shape(1, [1, 1, 1], 1, [1, 1], [1, 1], [0, 0]),
+        shape(1, [1, 1, 1], 1, [3, 3], [1, 1], [1, 1]),
+        shape(2, [3, 0, 4], 2, [1, 1], [1, 1], [1, 0]),
+        shape(17, [3, 32, 32], 16, [3, 3], [1, 1], [1, 1]),
+        shape(33, [16, 8, 8], 16, [3, 3], [1, 1], [1, 1]),
+        shape(3, [16, 32, 32], 32, [3, 3], [2, 2], [1, 1]),
+        shape(3, [16, 32, 32], 32, [1, 1], [2, 2], [0, 0]),
+        shape(40, [64, 4, 4], 64, [3, 3], [1, 1], [1, 1]),
+        shape(2, [80, 16, 16], 48, [3, 3], [1, 1], [1, 1]),
+        shape(17, [8, 4, 4], 24, [3, 3], [1, 1], [1, 1]),
+        shape(19, [33, 2, 2], 65, [3, 3], [1, 1], [1, 1]),
+        shape(2, [4, 9, 11], 6, [5, 3], [2, 1], [2, 0]),
+        shape(2, [4, 11, 9], 6, [4, 4], [2, 2], [1, 1]),
+        shape(2, [4, 11, 9], 6, [2, 2], [3, 3], [0, 0]),
+        shape(2, [4, 7, 9], 6, [1, 1], [3, 2], [2, 1]),
+        shape(2, [4, 7, 9], 6, [3, 3], [1, 1], [4, 3]),
+        shape(2, [4, 14, 14], 6, [7, 7], [2, 2], [3, 3]),
+    ];
+    let mut seeded = Seeded(11);
+    let mut pick = |from: &[usize]| from[seeded.next_u64() as usize % from.len()];
+    for _ in 0..60 {
+        let kernel = [pick(&[1, 3, 4, 5]), pick(&[1, 3, 4, 5])];
+        let dims = [
+            pick(&[1, 2, 15, 16, 17, 31, 32, 33, 64]),
+            kernel[0] + pick(&[0, 1, 2, 5, 9]),
+            kernel[1] + pick(&[0, 1, 2, 5, 9]),
+        ];
+        let out = pick(&[1, 2, 15, 16, 17, 31, 32, 33]);
+        let stride = [pick(&[1, 1, 2, 3]), pick(&[1, 1, 2, 3])];
+        let padding = [pick(&[0, 1, 2]), pick(&[0, 1, 2])];
+        shapes.push(shape(pick(&[1, 2, 15, 16, 18]), dims, out, kernel, stride, padding));
+    }
+    shapes
+}
+
+fn rounded(values: &[f32]) -> Vec<f32> {
+    values.iter().map(|&x| widen(round(x))).collect()
+}
+
+fn magnitude(values: &[f32]) -> Vec<f32> {
+    values.iter().map(|x| x.abs()).collect()
+}
+
+/// Sums of `count` products of rounded factors: exact products, each addition off by `2^-24` of what
+/// is summed, and by twice that where an instruction rounds the sum of a pair first.
+#[track_caller]
+fn assert_summed(what: &str, got: &[f32], want: &[f64], scale: &[f64], count: usize) {
+    assert_eq!(got.len(), want.len(), "{what}");
+    let bound = (count + 2) as f64 * 2_f64.powi(-23);
+    for (i, ((got, want), scale)) in got.iter().zip(want).zip(scale).enumerate() {
+        let off = (f64::from(*got) - want).abs();
+        assert!(off <= bound * scale, "{what}: value {i} is {got}, not {want} (of {scale})");
+    }
+}
+
+#[test]
+fn rounding_is_to_nearest_even() {
+    let half = f32::from_bits(0x3F80_8000);
+    let cases = [
+        (1.0, 0x3F80),
+        (-0.0, 0x8000),
+        (half, 0x3F80),
+        (f32::from_bits(0x3F80_8001), 0x3F81),
+        (f32::from_bits(0x3F81_8000), 0x3F82),
+        (f32::MAX, 0x7F80),
+        (f32::INFINITY, 0x7F80),
+        (f32::NEG_INFINITY, 0xFF80),
+    ];
+    for (x, want) in cases {
+        assert_eq!(round(x), want, "{x}");
+    }
+    assert!(widen(round(f32::NAN)).is_nan());
+    assert!(widen(round(f32::from_bits(0x7F80_0001))).is_nan());
+    // Every way rounds as the plain function does, subnormal numbers excepted.
+    let mut seeded = Seeded(3);
+    let values: Vec<f32> = (0..16 * 32 * 4)
+        .map(|_| f32::from_bits(seeded.next_u64() as u32))
+        .map(|x| if x.is_subnormal() || x.is_nan() { 0.5 } else { x })
+        .collect();
+    for engine in Engine::available() {
+        let mut maps = Maps::new();
+        maps.write_on(engine, [16, 32, 2, 2], &values);
+        let mut read = vec![0.0; values.len()];
+        maps.read_on(engine, &mut read);
+        for (read, value) in read.iter().zip(&values) {
+            assert_eq!(read.to_bits(), widen(round(*value)).to_bits(), "{}", engine.word());
+        }
+    }
+}
+
+#[test]
+fn maps_hold_planes_of_any_size() {
+    for engine in Engine::available() {
+        for sizes in [[0, 3, 2, 2], [1, 1, 1, 1], [17, 33, 5, 3], [16, 64, 8, 8], [5, 3, 9, 16]] {
+            let values = Seeded(1).values(sizes.iter().product());
+            let mut maps = Maps::new();
+            maps.write_on(engine, [18, 70, 9, 9], &vec![f32::NAN; 18 * 70 * 81]);
+            maps.write_on(engine, sizes, &values);
+            let mut read = vec![f32::NAN; values.len()];
+            maps.read_on(engine, &mut read);
+            assert_eq!(read, rounded(&values), "{} {sizes:?}", engine.word());
+        }
+    }
+}
+
+#[test]
+fn every_way_agrees_with_the_scalar_loops() {
+    for (seed, shape) in shapes().into_iter().enumerate() {
+        assert!(fits(&shape), "{shape:?}");
+        let mut seeded = Seeded(seed as u64);
+        let input = rounded(&seeded.values(shape.input_len()));
+        let weight = rounded(&seeded.values(shape.weight_len()));
+        let grad = rounded(&seeded.values(shape.output_len()));
+        let [abs_input, abs_weight, abs_grad] = [&input, &weight, &grad].map(|v| magnitude(v));
+        let kernel = shape.kernel[0] * shape.kernel[1];
+        let forward = scalar::conv2d(&shape, &input, &weight);
+        let forward_scale = scalar::conv2d(&shape, &abs_input, &abs_weight);
+        let by_input = scalar::conv2d_input_grad(&shape, &weight, &grad);
+        let by_input_scale = scalar::conv2d_input_grad(&shape, &abs_weight, &abs_grad);
+        let by_weight = scalar::conv2d_weight_grad(&shape, &input, &grad);
+        let by_weight_scale = scalar::conv2d_weight_grad(&shape, &abs_input, &abs_grad);
+        let out = [shape.batch, shape.out_channels, shape.out_height(), shape.out_width()];
+        let from = [shape.batch, shape.in_channels, shape.in_height, shape.in_width];
+        for engine in Engine::available() {
+            let what = format!("{}, {shape:?}", engine.word());
+            let (mut x, mut g) = (Maps::new(), Maps::new());
+            x.write_on(engine, from, &input);
+            g.write_on(engine, out, &grad);
+            let packed = PackedWeights::forward(&shape, &weight, None);
+            // NaN everywhere: what is not overwritten shows.
+            let mut planes = vec![f32::NAN; shape.output_len()];
+            conv2d::to_planes_on(engine, &packed, &x, None, false, &mut planes);
+            let count = kernel * shape.in_channels;
+            assert_summed(&format!("forward, {what}"), &planes, &forward, &forward_scale, count);
+            let mut maps = Maps::new();
+            maps.write_on(engine, [18, 40, 9, 9], &vec![f32::NAN; 18 * 40 * 81]);
+            conv2d::to_maps_on(engine, &packed, &x, Epilogue::default(), &mut maps);
+            let mut stored = vec![f32::NAN; shape.output_len()];
+            maps.read_on(engine, &mut stored);
+            assert_eq!(stored, rounded(&planes), "stored, {what}");
+            let turned = PackedWeights::input_grad(&shape, &weight);
+            let mut input_grad = vec![f32::NAN; shape.input_len()];
+            conv2d::to_planes_on(engine, &turned, &g, None, false, &mut input_grad);
+            let count = kernel * shape.out_channels;
+            let name = format!("input gradient, {what}");
+            assert_summed(&name, &input_grad, &by_input, &by_input_scale, count);
+            let mut weight_grad = vec![f32::NAN; shape.weight_len()];
+            conv2d::weight_grad_on(engine, &shape, &x, &g, &mut weight_grad);
+            let count = shape.batch * shape.out_height() * shape.out_width();
+            let name = format!("weight gradient, {what}");
+            assert_summed(&name, &weight_grad, &by_weight, &by_weight_scale, count);
+        }
+    }
+}
+
+#[test]
+fn bias_residual_and_relu_come_in_this_order() {
+    let shape = shape(18, [20, 6, 5], 40, [3, 3], [1, 1], [1, 1]);
+    let mut seeded = Seeded(2);
+    let input = rounded(&seeded.values(shape.input_len()));
+    let weight = seeded.values(shape.weight_len());
+    let bias = seeded.values(shape.out_channels);
+    let mut residual = rounded(&seeded.values(shape.output_len()));
+    residual[7] = f32::NAN;
+    let out = [shape.batch, shape.out_channels, shape.out_height(), shape.out_width()];
+    let from = [shape.batch, shape.in_channels, shape.in_height, shape.in_width];
+    let plane = shape.out_height() * shape.out_width();
+    for engine in Engine::available() {
+        let [mut x, mut r, mut y] = [const { () }; 3].map(|()| Maps::new());
+        x.write_on(engine, from, &input);
+        r.write_on(engine, out, &residual);
+        let plain = PackedWeights::forward(&shape, &weight, None);
+        let biased = PackedWeights::forward(&shape, &weight, Some(&bias));
+        let mut sums = vec![0.0; shape.output_len()];
+        conv2d::to_planes_on(engine, &plain, &x, None, false, &mut sums);
+        for (with, relu) in [(false, false), (false, true), (true, false), (true, true)] {
+            let want: Vec<f32> = (0..sums.len())
+                .map(|i| {
+                    let mut value = sums[i] + bias[i / plane % shape.out_channels];
+                    value += if with { residual[i] } else { 0.0 };
+                    if relu && value < 0.0 { 0.0 } else { value }
+                })
+                .collect();
+            let mut planes = vec![0.0; sums.len()];
+            let given = with.then_some(&residual[..]);
+            conv2d::to_planes_on(engine, &biased, &x, given, relu, &mut planes);
+            let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            let what = format!("{}, residual {with}, relu {relu}", engine.word());
+            assert!(want[7].is_nan() == with, "{what}");
+            assert_eq!(bits(&planes)[8..], bits(&want)[8..], "{what}");
+            assert!(planes[7].is_nan() == with, "{what}");
+            let epilogue = Epilogue { residual: with.then_some(&r), relu };
+            conv2d::to_maps_on(engine, &biased, &x, epilogue, &mut y);
+            y.read_on(engine, &mut planes);
+            assert_eq!(bits(&planes)[8..], bits(&rounded(&want))[8..], "{what}, maps");
+            assert!(planes[7].is_nan() == with, "{what}, maps");
+        }
+    }
+}
+
+#[test]
+fn a_sample_does_not_depend_on_its_batch_nor_results_on_threads() {
+    let whole = shape(37, [33, 8, 8], 33, [3, 3], [1, 1], [1, 1]);
+    let mut seeded = Seeded(5);
+    let input = seeded.values(whole.input_len());
+    let weight = seeded.values(whole.weight_len());
+    let grad = seeded.values(whole.output_len());
+    let sizes = [37, 33, 8, 8];
+    let run = |images: std::ops::Range<usize>| {
+        let image = 33 * 64;
+        let mut x = Maps::new();
+        let part = &input[images.start * image..images.end * image];
+        x.write([images.len(), 33, 8, 8], part);
+        let packed = PackedWeights::forward(&whole, &weight, None);
+        let mut planes = vec![0.0; part.len()];
+        conv2d::conv2d_to_planes(&packed, &x, None, false, &mut planes);
+        planes
+    };
+    let all = run(0..37);
+    for images in [0..1, 3..20, 36..37] {
+        let image = 33 * 64;
+        assert_eq!(run(images.clone()), all[images.start * image..images.end * image]);
+    }
+    assert_same_for_any_threads("forward", || run(0..37));
+    assert_same_for_any_threads("weight gradient", || {
+        let (mut x, mut g) = (Maps::new(), Maps::new());
+        x.write(sizes, &input);
+        g.write(sizes, &grad);
+        let mut by_weight = vec![0.0; whole.weight_len()];
+        conv2d::conv2d_weight_grad(&whole, &x, &g, &mut by_weight);
+        by_weight
+    });
+}
