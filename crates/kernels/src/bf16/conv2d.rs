@@ -24,12 +24,12 @@ use super::maps::{CHANNELS, Maps, TILE};
 use crate::conv2d::{Conv2dShape, check_len};
 use crate::sizes;
 
+pub use self::weight_grad::conv2d_weight_grad;
 #[cfg(test)]
 pub(super) use self::{
     to_maps::conv2d_on as to_maps_on, to_planes::conv2d_on as to_planes_on,
     weight_grad::conv2d_weight_grad_on as weight_grad_on,
 };
-pub use self::weight_grad::conv2d_weight_grad;
 
 /// Positions of a task.
 const POSITIONS: usize = 64;
@@ -189,12 +189,7 @@ pub struct Epilogue<'a> {
 ///
 /// # Panics
 /// If sizes do not match.
-pub fn conv2d(
-    weights: &PackedWeights,
-    source: &Maps,
-    epilogue: Epilogue<'_>,
-    target: &mut Maps,
-) {
+pub fn conv2d(weights: &PackedWeights, source: &Maps, epilogue: Epilogue<'_>, target: &mut Maps) {
     to_maps::conv2d_on(Engine::active(), weights, source, epilogue, target);
 }
 

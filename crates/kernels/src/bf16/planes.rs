@@ -10,7 +10,7 @@ use crate::simd::Simd;
 use crate::sizes;
 
 /// Positions of a task: their tiles stay in a second cache.
-const POSITIONS: usize = 64;
+const POSITIONS: usize = 256;
 
 impl Maps {
     /// Rounds planes `[batch, channels, height, width]` into these maps, which take their sizes.
@@ -68,7 +68,8 @@ impl Maps {
             let images = self.images(block);
             let tiles = &self.block(block)[first * self.depth() * TILE..];
             let image = block * IMAGES;
-            engine.run(images, Read { tiles, images, image, channels, plane, first, count, target });
+            engine
+                .run(images, Read { tiles, images, image, channels, plane, first, count, target });
         });
     }
 }
@@ -134,7 +135,9 @@ impl TileKernel for Write<'_> {
                         let at = ((p + lane) * depth + slab) * TILE + image * CHANNELS;
                         let to = &mut tiles[at..at + CHANNELS];
                         // SAFETY: 32 floats and 32 values.
-                        unsafe { products.round(rows.as_ptr().add(lane * CHANNELS), to.as_mut_ptr()) };
+                        unsafe {
+                            products.round(rows.as_ptr().add(lane * CHANNELS), to.as_mut_ptr())
+                        };
                     }
                     p += width;
                 }
@@ -185,7 +188,8 @@ impl TileKernel for Read<'_> {
                     let start = plane_of * plane + first + p;
                     let mut channel = 0;
                     while width == lanes && channel + lanes <= here {
-                        let to = target.start_of(start + channel * plane, (lanes - 1) * plane + lanes);
+                        let to =
+                            target.start_of(start + channel * plane, (lanes - 1) * plane + lanes);
                         // SAFETY: `rows` has `lanes` positions of 32 channels; the target's rows end
                         // inside it by the check of `start_of`, and are this task's only.
                         unsafe {

@@ -17,10 +17,10 @@ use crate::sizes;
 
 /// Sums of 32 results × 32 channels.
 const BLOCK: usize = 4 * SUMS;
-/// Positions that a tap sums at least before its sums go back to memory.
-const POSITIONS: usize = 32;
-/// Tasks that there should be at least, by the size of their sums in values.
-const TASKS: [(usize, usize); 2] = [(1 << 17, 16), (usize::MAX, 8)];
+/// Positions that a tap sums at least before its sums go back to memory, where there are so many.
+const POSITIONS: usize = 64;
+/// Tasks that there should be at least.
+const TASKS: usize = 16;
 
 /// Gradient by the weight `[out_channels, in_channels, rows, columns]`, summed over the batch, from the
 /// input and the gradient by the output; `weight_grad` is overwritten.
@@ -60,24 +60,29 @@ pub(in crate::bf16) fn conv2d_weight_grad_on(
     }
     let (results, channels) = (output_grad.depth(), input.depth());
     let taps = kernel[0] * kernel[1];
-    let len = sizes::elements([taps, results, channels, BLOCK]);
-    let groups = batch.div_ceil(2 * IMAGES);
-    let (_, tasks) = TASKS.into_iter().find(|(most, _)| len <= *most).expect("the last has no end");
-    let parts = tasks.div_ceil(groups).min(height);
-    let mut sums = Scratch::take(sizes::elements([groups * parts, len]));
-    sums.par_chunks_exact_mut(len).enumerate().for_each(|(task, sums)| {
-        let (group, part) = (task / parts, task % parts);
-        let rows = part * height / parts..(part + 1) * height / parts;
-        engine.run(IMAGES, Task { shape, input, output_grad, group, rows, sums });
+    let block = sizes::elements([taps, channels, BLOCK]);
+    let len = sizes::elements([results, block]);
+    let rows = batch.div_ceil(2 * IMAGES) * height;
+    // Tasks share out the results first: those that share out rows have sums of their own.
+    let each = results.div_ceil(TASKS);
+    let row_parts = TASKS.div_ceil(results).min(rows);
+    let mut sums = Scratch::take(sizes::elements([row_parts, len]));
+    sums.par_chunks_exact_mut(len).enumerate().for_each(|(part, sums)| {
+        let rows = part * rows / row_parts..(part + 1) * rows / row_parts;
+        sums.par_chunks_mut(each * block).enumerate().for_each(|(part, sums)| {
+            let results = part * each..(part * each + sums.len() / block);
+            let rows = rows.clone();
+            engine.run(IMAGES, Task { shape, input, output_grad, rows, results, sums });
+        });
     });
     let sums = &sums[..];
     weight_grad.par_chunks_mut(in_channels * taps).enumerate().for_each(|(result, weights)| {
         for (channel, weights) in weights.chunks_exact_mut(taps).enumerate() {
-            let block = result / CHANNELS * channels + channel / CHANNELS;
+            let first = result / CHANNELS * block + channel / CHANNELS * BLOCK;
             let tiles = (result / 16 % 2 * 2 + channel / 16 % 2) * SUMS;
-            let place = tiles + result % 16 * 16 + channel % 16;
+            let place = first + tiles + result % 16 * 16 + channel % 16;
             for (tap, weight) in weights.iter_mut().enumerate() {
-                let at = (tap * results * channels + block) * BLOCK + place;
+                let at = tap * channels * BLOCK + place;
                 *weight = sums.iter().skip(at).step_by(len).sum();
             }
         }
@@ -88,71 +93,89 @@ struct Task<'a> {
     shape: &'a Conv2dShape,
     input: &'a Maps,
     output_grad: &'a Maps,
-    /// The images `32 group..`.
-    group: usize,
-    /// Of the output.
+    /// Of the output, those of all groups of 32 images behind each other.
     rows: Range<usize>,
+    /// Blocks of 32 results.
+    results: Range<usize>,
+    /// `[block of results][tap][32 channels]`
     sums: &'a mut [f32],
+}
+
+impl Task<'_> {
+    /// Rows of the input, counted like those of the output, that some rows of it read.
+    #[inline(always)]
+    fn reads(&self, rows: &Range<usize>) -> Range<usize> {
+        let Conv2dShape { in_height, kernel, stride, padding, .. } = *self.shape;
+        let height = self.shape.out_height();
+        let (first, last) = (rows.start, rows.end - 1);
+        let start = (first % height * stride[0]).saturating_sub(padding[0]).min(in_height);
+        let end = (last % height * stride[0] + kernel[0]).saturating_sub(padding[0]).min(in_height);
+        let range = first / height * in_height + start..last / height * in_height + end;
+        range.start..range.end.max(range.start)
+    }
 }
 
 impl TileKernel for Task<'_> {
     #[inline(always)]
     fn run<P: Products>(self, products: P) {
-        let Self { shape, input, output_grad, group, rows, sums } = self;
-        sums.fill(0.0);
-        let (height, width) = (rows.end - rows.start, shape.out_width());
+        let Self { shape, input, output_grad, ref rows, ref results, .. } = self;
+        let (height, width, in_height) = (shape.out_height(), shape.out_width(), shape.in_height);
         let [kernel_rows, kernel_columns] = shape.kernel;
         let ([down, across], [top, left]) = (shape.stride, shape.padding);
-        let (results, channels) = (output_grad.depth(), input.depth());
-        let strip = POSITIONS.div_ceil(width).min(height);
-        // Rows of the input that a strip reads; each stays until its place is needed.
-        let ring = ((strip - 1) * down + kernel_rows).min(shape.in_height.max(1));
+        let channels = input.depth();
+        let strip = POSITIONS.div_ceil(width).min(rows.len()).max(1);
+        let strips = || {
+            let (start, end) = (rows.start, rows.end);
+            (start..end).step_by(strip).map(move |first| first..end.min(first + strip))
+        };
+        // Each row of the input stays until its place is needed.
+        let ring = strips().map(|strip| self.reads(&strip).len()).max().unwrap_or(0).max(1);
+        let input_row = shape.in_width * channels * BOTH;
+        let output_row = width * results.len() * BOTH;
         let mut turned = Lines::default();
-        turned.fit(sizes::elements([strip, width, results, BOTH]));
+        turned.fit(sizes::elements([strip, output_row]));
         let mut pairs = Lines::default();
-        pairs.fit(sizes::elements([ring, shape.in_width, channels, BOTH]));
+        pairs.fit(sizes::elements([ring, input_row]));
         let mut ready = 0;
         let mut steps = Vec::new();
-        for first in rows.clone().step_by(strip) {
-            let strip = strip.min(rows.end - first);
-            let last = (first + strip - 1) * down + kernel_rows - 1;
-            let end = (last + 1).saturating_sub(top).min(shape.in_height);
-            let start = (first * down).saturating_sub(top).max(ready);
-            for row in start..end {
-                let row_len = shape.in_width * channels * BOTH;
-                let to = &mut pairs.values_mut()[row % ring * row_len..][..row_len];
-                pair_row(products, input, group, row, to);
+        self.sums.fill(0.0);
+        for strip in strips() {
+            let reads = self.reads(&strip);
+            for row in reads.start.max(ready)..reads.end {
+                let to = &mut pairs.values_mut()[row % ring * input_row..][..input_row];
+                pair_row(products, input, [row / in_height, row % in_height], to);
             }
-            ready = ready.max(end);
-            for row in 0..strip {
-                let row_len = width * results * BOTH;
-                let to = &mut turned.values_mut()[row * row_len..][..row_len];
-                turn_row(products, output_grad, group, first + row, to);
+            ready = reads.end;
+            for (index, row) in strip.clone().enumerate() {
+                let to = &mut turned.values_mut()[index * output_row..][..output_row];
+                turn_row(products, output_grad, [row / height, row % height], results, to);
             }
             for i in 0..kernel_rows {
                 for j in 0..kernel_columns {
                     steps.clear();
-                    for row in 0..strip {
-                        let y = ((first + row) * down + i).wrapping_sub(top);
-                        if y >= shape.in_height {
+                    for (index, row) in strip.clone().enumerate() {
+                        let y = (row % height * down + i).wrapping_sub(top);
+                        if y >= in_height {
                             continue;
                         }
+                        let place = (row / height * in_height + y) % ring * input_row;
                         for column in 0..width {
                             let x = (column * across + j).wrapping_sub(left);
                             if x >= shape.in_width {
                                 continue;
                             }
-                            let result = (2 * (row * width + column) * results * BOTH) as u32;
-                            let place = (y % ring * shape.in_width + x) * channels * BOTH;
-                            let left = [result, result + 2 * TILE as u32];
-                            steps.push(Step { left, right: 2 * place as u32 });
+                            let result = 2 * (index * output_row + column * results.len() * BOTH);
+                            let right = 2 * (place + x * channels * BOTH);
+                            let left = [result as u32, (result + 2 * TILE) as u32];
+                            steps.push(Step { left, right: right as u32 });
                         }
                     }
                     let tap = i * kernel_columns + j;
-                    for result in 0..results {
+                    for result in 0..results.len() {
                         for channel in 0..channels {
-                            let block = (tap * results + result) * channels + channel;
-                            let sums = &mut sums[block * BLOCK..][..BLOCK];
+                            let taps = kernel_rows * kernel_columns;
+                            let block = (result * taps + tap) * channels + channel;
+                            let sums = &mut self.sums[block * BLOCK..][..BLOCK];
                             let here = shape.in_channels - channel * CHANNELS;
                             let start = sums.as_mut_ptr();
                             let quad = Quad {
@@ -191,7 +214,7 @@ fn blocks(maps: &Maps, group: usize) -> [Option<(&[u16], usize)>; 2] {
 
 /// A row as pairs of images `[column][32 channels][half][16 pairs][16 channels][2]`.
 #[inline(always)]
-fn pair_row<P: Products>(products: P, maps: &Maps, group: usize, row: usize, to: &mut [u16]) {
+fn pair_row<P: Products>(products: P, maps: &Maps, [group, row]: [usize; 2], to: &mut [u16]) {
     let row_len = maps.sizes()[3] * maps.depth() * TILE;
     for (which, block) in blocks(maps, group).into_iter().enumerate() {
         for (tile, to) in to.chunks_exact_mut(BOTH).enumerate() {
@@ -209,21 +232,30 @@ fn pair_row<P: Products>(products: P, maps: &Maps, group: usize, row: usize, to:
     }
 }
 
-/// A row turned `[column][32 results][result][32 images]`.
+/// A row turned `[column][32 results][result][32 images]`, of some blocks of results.
 #[inline(always)]
-fn turn_row<P: Products>(products: P, maps: &Maps, group: usize, row: usize, to: &mut [u16]) {
-    let row_len = maps.sizes()[3] * maps.depth() * TILE;
+fn turn_row<P: Products>(
+    products: P,
+    maps: &Maps,
+    [group, row]: [usize; 2],
+    results: &Range<usize>,
+    to: &mut [u16],
+) {
+    let [.., width] = maps.sizes();
     for (which, block) in blocks(maps, group).into_iter().enumerate() {
-        for (tile, to) in to.chunks_exact_mut(BOTH).enumerate() {
-            let Some((tiles, images)) = block else {
-                for row in to.chunks_exact_mut(CHANNELS) {
-                    row[which * IMAGES..][..IMAGES].fill(0);
-                }
-                continue;
-            };
-            let from = &tiles[row * row_len + tile * TILE..][..TILE];
-            // SAFETY: a tile, and two tiles less the first `which * 16` values.
-            unsafe { products.turn(from.as_ptr(), images, to[which * IMAGES..].as_mut_ptr()) };
+        for (column, to) in to.chunks_exact_mut(results.len() * BOTH).enumerate() {
+            let first = ((row * width + column) * maps.depth() + results.start) * TILE;
+            for (result, to) in to.chunks_exact_mut(BOTH).enumerate() {
+                let Some((tiles, images)) = block else {
+                    for row in to.chunks_exact_mut(CHANNELS) {
+                        row[which * IMAGES..][..IMAGES].fill(0);
+                    }
+                    continue;
+                };
+                let from = &tiles[first + result * TILE..][..TILE];
+                // SAFETY: a tile, and two tiles less the first `which * 16` values.
+                unsafe { products.turn(from.as_ptr(), images, to[which * IMAGES..].as_mut_ptr()) };
+            }
         }
     }
 }

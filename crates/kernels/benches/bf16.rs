@@ -1,0 +1,84 @@
+//! Throughput of the bfloat16 kernels at the shapes of CIFAR networks, batch 64.
+//!
+//! `cargo bench --bench bf16 [-- FILTER]`: GFLOP/s at the minimum time; ms for laying out planes of
+//! `f32` as maps.
+#![expect(clippy::print_stdout, reason = "a bench prints its table")]
+
+use faculty_kernels::bf16::{self, Maps, conv2d};
+use faculty_kernels::conv2d::Conv2dShape;
+
+mod measure;
+
+use measure::{peak, rates, time, values};
+
+fn conv(channels: usize, size: usize, out: usize, kernel: usize, stride: usize) -> Conv2dShape {
+    Conv2dShape {
+        batch: 64,
+        in_channels: channels,
+        in_height: size,
+        in_width: size,
+        out_channels: out,
+        kernel: [kernel; 2],
+        stride: [stride; 2],
+        padding: [kernel / 2; 2],
+        groups: 1,
+    }
+}
+
+fn bench(name: &str, shape: &Conv2dShape) {
+    let input = values(shape.input_len());
+    let weight = values(shape.weight_len());
+    let grad = values(shape.output_len());
+    let from = [shape.batch, shape.in_channels, shape.in_height, shape.in_width];
+    let to = [shape.batch, shape.out_channels, shape.out_height(), shape.out_width()];
+    let (mut x, mut g, mut y) = (Maps::new(), Maps::new(), Maps::new());
+    let layout = time(|| x.write(from, &input));
+    g.write(to, &grad);
+    let packed = conv2d::PackedWeights::forward(shape, &weight, None);
+    let turned = conv2d::PackedWeights::input_grad(shape, &weight);
+    let packing = time(|| {
+        let _ = conv2d::PackedWeights::forward(shape, &weight, None);
+    });
+    let epilogue = conv2d::Epilogue { residual: None, relu: true };
+    let to_maps = time(|| conv2d::conv2d(&packed, &x, epilogue, &mut y));
+    let mut output = vec![0.0; shape.output_len()];
+    let to_planes = time(|| conv2d::conv2d_to_planes(&packed, &x, None, false, &mut output));
+    let mut input_grad = vec![0.0; shape.input_len()];
+    let by_input = time(|| conv2d::conv2d_to_planes(&turned, &g, None, false, &mut input_grad));
+    let mut weight_grad = vec![0.0; shape.weight_len()];
+    let by_weight = time(|| conv2d::conv2d_weight_grad(shape, &x, &g, &mut weight_grad));
+    print!("{name:<24}");
+    for seconds in [&to_maps, &to_planes, &by_input, &by_weight] {
+        print!(" | {:7.0} {:7.3} ms", rates(shape.flops() as f64, seconds).0, 1e3 * seconds[0]);
+    }
+    println!(" | {:.3} | {:.3}", 1e3 * layout[0], 1e3 * packing[0]);
+}
+
+fn main() {
+    let filter = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
+    let (threads, peak) = (rayon::current_num_threads(), peak());
+    println!("path {}, {threads} threads, f32 peak {peak:.0} GFLOP/s", bf16::name());
+    println!(
+        "{:<24} | forward to maps | to planes | input gradient | weight gradient | layout | weights",
+        "GFLOP/s"
+    );
+    let convs = [
+        ("3x3 16 at 32", conv(16, 32, 16, 3, 1)),
+        ("3x3 32 at 16", conv(32, 16, 32, 3, 1)),
+        ("3x3 64 at 8", conv(64, 8, 64, 3, 1)),
+        ("3x3 32 at 32", conv(32, 32, 32, 3, 1)),
+        ("3x3 64 at 32", conv(64, 32, 64, 3, 1)),
+        ("3x3 128 at 16", conv(128, 16, 128, 3, 1)),
+        ("3x3 256 at 8", conv(256, 8, 256, 3, 1)),
+        ("3x3 512 at 4", conv(512, 4, 512, 3, 1)),
+        ("stem 3 to 16 at 32", conv(3, 32, 16, 3, 1)),
+        ("stem 3 to 32 at 32", conv(3, 32, 32, 3, 1)),
+        ("3x3/2 64 to 128 at 32", conv(64, 32, 128, 3, 2)),
+        ("3x3/2 128 to 256 at 16", conv(128, 16, 256, 3, 2)),
+        ("1x1/2 64 to 128 at 32", conv(64, 32, 128, 1, 2)),
+        ("1x1 64 to 256 at 8", conv(64, 8, 256, 1, 1)),
+    ];
+    for (name, shape) in convs.iter().filter(|(name, _)| name.contains(&filter)) {
+        bench(name, shape);
+    }
+}
