@@ -25,11 +25,13 @@ mod amx;
 pub mod conv2d;
 mod convert;
 mod dots;
+pub mod elementwise;
 mod engine;
 mod lines;
 mod maps;
 mod plain;
 mod planes;
+pub mod pool;
 #[cfg(test)]
 mod tests;
 

@@ -267,3 +267,66 @@ fn a_sample_does_not_depend_on_its_batch_nor_results_on_threads() {
         by_weight
     });
 }
+
+#[test]
+fn affine_and_pooling_are_those_of_single_numbers() {
+    let sizes = [18, 40, 6, 7];
+    let mut seeded = Seeded(9);
+    let mut values = rounded(&seeded.values(sizes.iter().product()));
+    values[100] = f32::NAN;
+    let residual = rounded(&seeded.values(values.len()));
+    let (scale, shift) = (seeded.values(40), seeded.values(40));
+    for engine in Engine::available() {
+        let [mut x, mut r, mut y] = [const { () }; 3].map(|()| Maps::new());
+        x.write_on(engine, sizes, &values);
+        r.write_on(engine, sizes, &residual);
+        for (constants, with, relu) in
+            [(true, false, true), (true, true, false), (false, true, true)]
+        {
+            let given = constants.then_some([&scale[..], &shift[..]]);
+            elementwise::affine_on(engine, &x, given, with.then_some(&r), relu, &mut y);
+            let mut got = vec![0.0; values.len()];
+            y.read_on(engine, &mut got);
+            for (i, got) in got.into_iter().enumerate() {
+                let channel = i / 42 % 40;
+                let mut want = f64::from(values[i]);
+                if constants {
+                    want = want * f64::from(scale[channel]) + f64::from(shift[channel]);
+                }
+                want += if with { f64::from(residual[i]) } else { 0.0 };
+                want = if relu && want < 0.0 { 0.0 } else { want };
+                // Rounded once to `f32` a step, then to bfloat16.
+                let close = (f64::from(got) - want).abs() <= 2_f64.powi(-8) * want.abs() + 1e-6;
+                assert!(close || got.is_nan() && want.is_nan(), "{}: {got}, {want}", engine.word());
+            }
+        }
+        let kinds = [(2, 2, 0), (3, 2, 1), (3, 1, 1)];
+        for ((kernel, stride, padding), kind) in
+            kinds.into_iter().flat_map(|k| [(k, pool::Pooling::Max), (k, pool::Pooling::Average)])
+        {
+            let shape = crate::pool::PoolShape {
+                planes: 18 * 40,
+                in_height: 6,
+                in_width: 7,
+                kernel: [kernel; 2],
+                stride: [stride; 2],
+                padding: [padding; 2],
+            };
+            pool::pool2d_on(engine, &shape, kind, &x, &mut y);
+            let mut want = vec![0.0; 18 * 40 * shape.out_height() * shape.out_width()];
+            match kind {
+                pool::Pooling::Max => {
+                    let mut maxima = vec![0; want.len()];
+                    crate::pool::max_pool2d(&shape, &values, &mut want, &mut maxima);
+                }
+                pool::Pooling::Average => crate::pool::avg_pool2d(&shape, &values, &mut want),
+            }
+            let mut got = vec![0.0; want.len()];
+            y.read_on(engine, &mut got);
+            for (got, want) in got.into_iter().zip(want) {
+                let close = (got - want).abs() <= want.abs() / 256.0 + 1e-6;
+                assert!(close || got.is_nan() && want.is_nan(), "{kind:?}: {got}, {want}");
+            }
+        }
+    }
+}
