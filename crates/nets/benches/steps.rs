@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use faculty_nets::{Error, Inference, MapShape, Network, TrainingRun};
+use faculty_nets::{Error, Inference, MapShape, Network, Precision, TrainingRun};
 
 const BATCH: usize = 64;
 const RUNS: usize = 9;
@@ -39,10 +39,20 @@ fn main() -> Result<(), Error> {
         report(name, "forward", flops, || {
             std::hint::black_box(plan.run(&input, BATCH));
         });
+        let mut half = Inference::with_precision(&network, &[], &[], Precision::Bf16);
+        report(name, "  bf16", flops, || {
+            std::hint::black_box(half.run(&input, BATCH));
+        });
         // A training step costs the forward pass and two more of its size.
         let mut run = TrainingRun::new();
         let output = network.graph().output();
         report(name, "training", 3.0 * flops, || {
+            run.forward(&mut network, &input, BATCH);
+            let gradient: Vec<f32> = run.value(output).iter().map(|v| v * 1e-3).collect();
+            run.backward(&network, [(output, gradient)], false);
+        });
+        run.set_precision(Precision::Bf16);
+        report(name, "  bf16", 3.0 * flops, || {
             run.forward(&mut network, &input, BATCH);
             let gradient: Vec<f32> = run.value(output).iter().map(|v| v * 1e-3).collect();
             run.backward(&network, [(output, gradient)], false);

@@ -14,11 +14,13 @@ use std::fmt::Debug;
 use burn::Tensor;
 use burn::tensor::Int;
 use faculty_inputs::Tokens;
+use faculty_kernels::bf16::Maps;
 
 use crate::dropout_keys::DropoutKeys;
 use crate::op::link::{Constants, Link};
 use crate::parameter::ParameterId;
 use crate::pattern::ActivationPattern;
+use crate::precision::Precision;
 use crate::shape::{MapShape, Per};
 
 pub(crate) mod activation;
@@ -127,13 +129,15 @@ pub(crate) struct OpState {
     pub(crate) gate: Vec<f32>,
     /// What an operation on tokens computed on its way, to be read again.
     pub(crate) between: [Vec<f32>; 4],
+    /// The first input rounded to bfloat16.
+    pub(crate) maps: Maps,
 }
 
 impl OpState {
     /// Numbers of four bytes that it holds.
     pub(crate) fn capacity(&self) -> usize {
         let floats = self.floats.iter().chain([&self.gate]).chain(&self.between).map(Vec::capacity);
-        floats.sum::<usize>() + self.indices.capacity()
+        floats.sum::<usize>() + self.indices.capacity() + self.maps.bytes() / size_of::<f32>()
     }
 }
 
@@ -151,6 +155,7 @@ pub(crate) struct ForwardStep<'a> {
     /// Whether batch norm takes the running statistics, and leaves them.
     pub(crate) frozen_statistics: bool,
     pub(crate) pattern: ActivationPattern,
+    pub(crate) precision: Precision,
     /// Tokens of the batch; of no texts where samples are something else.
     pub(crate) tokens: &'a Tokens,
     pub(crate) dropout: DropoutKeys<'a>,
@@ -182,6 +187,10 @@ pub(crate) struct BackwardStep<'a> {
     pub(crate) frozen_statistics: bool,
     /// As in the forward pass.
     pub(crate) pattern: ActivationPattern,
+    /// As in the forward pass.
+    pub(crate) precision: Precision,
+    /// To be written over.
+    pub(crate) maps: &'a mut Maps,
     /// As in the forward pass.
     pub(crate) tokens: &'a Tokens,
     /// As in the forward pass.
@@ -349,10 +358,35 @@ pub(crate) struct FrozenStep<'a> {
     pub(crate) tokens: &'a Tokens,
 }
 
+/// The memory of one step on maps of bfloat16.
+pub(crate) struct MapsStep<'a> {
+    /// The value that is read first.
+    pub(crate) input: &'a Maps,
+    /// The one that is added.
+    pub(crate) residual: Option<&'a Maps>,
+    /// As in [`FrozenStep`].
+    pub(crate) activate: bool,
+    /// The result.
+    pub(crate) output: &'a mut Maps,
+}
+
+/// One operation of an inference plan whose values are maps of bfloat16.
+pub(crate) trait MapsOp: Debug + Send {
+    /// Computes its value.
+    fn run(&self, step: MapsStep<'_>);
+}
+
 /// One operation of an inference plan.
 pub(crate) trait FrozenOp: Debug + Send {
     /// Computes its value.
     fn run(&self, site: &Site, step: FrozenStep<'_>);
+
+    /// The same between maps of bfloat16, where it has that form at this site (whose batch does not
+    /// matter).
+    fn on_maps(&self, site: &Site) -> Option<Box<dyn MapsOp>> {
+        let _ = site;
+        None
+    }
 
     /// The ONNX nodes that it becomes, in a row from its first input to `target`; `second` is the
     /// name of its second input.

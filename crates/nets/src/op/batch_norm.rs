@@ -7,10 +7,11 @@ use faculty_kernels::batch_norm::{
     NormShape, ReluGate, batch_norm_inference, batch_norm_inference_backward, batch_norm_train,
     batch_norm_train_backward,
 };
+use faculty_kernels::bf16::elementwise::affine;
 
 use super::{
-    BackwardStep, BurnStep, ForwardStep, FrozenNorm, FrozenOp, FrozenStep, Op, OpState, ReadBack,
-    Site, Values,
+    BackwardStep, BurnStep, ForwardStep, FrozenNorm, FrozenOp, FrozenStep, MapsOp, MapsStep, Op,
+    OpState, ReadBack, Site, Values,
 };
 use crate::op::link::{Constants, Link};
 use crate::parameter::{BufferId, ParameterId};
@@ -257,6 +258,17 @@ impl FrozenOp for FrozenBatchNorm {
         );
     }
 
+    fn on_maps(&self, _site: &Site) -> Option<Box<dyn MapsOp>> {
+        let FrozenNorm { constants: [gamma, beta, mean, variance], epsilon, relu, .. } = &self.0;
+        let scale: Vec<f32> = (gamma.iter().zip(variance))
+            .map(|(gamma, variance)| gamma / (variance + epsilon).sqrt())
+            .collect();
+        let shift = (beta.iter().zip(mean).zip(&scale))
+            .map(|((beta, mean), scale)| beta - mean * scale)
+            .collect();
+        Some(Box::new(MapsNorm { scale, shift, relu: *relu }))
+    }
+
     fn onnx(
         &self,
         _site: &Site,
@@ -274,5 +286,21 @@ impl FrozenOp for FrozenBatchNorm {
             .collect();
         let norm = Link::new("BatchNormalization").reading(read);
         norm.with_float("epsilon", self.0.epsilon).then(second, self.0.relu)
+    }
+}
+
+/// The same between maps of bfloat16.
+#[derive(Debug)]
+struct MapsNorm {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+    relu: bool,
+}
+
+impl MapsOp for MapsNorm {
+    fn run(&self, step: MapsStep<'_>) {
+        let constants = Some([&self.scale[..], &self.shift[..]]);
+        let relu = self.relu && step.activate;
+        affine(step.input, constants, step.residual, relu, step.output);
     }
 }

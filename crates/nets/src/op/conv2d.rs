@@ -5,17 +5,19 @@ use std::borrow::Cow;
 use burn::Tensor;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
+use faculty_kernels::bf16::conv2d::{self as bf16, Epilogue, PackedWeights};
 use faculty_kernels::conv2d::{
     Conv2dShape, conv2d_bias_grad, conv2d_fused, conv2d_input_grad, conv2d_weight_grad,
 };
 
 use super::{
-    BackwardStep, BurnStep, ForwardStep, FrozenNorm, FrozenOp, FrozenStep, GradRoute, Op, ReadBack,
-    Site, Values,
+    BackwardStep, BurnStep, ForwardStep, FrozenNorm, FrozenOp, FrozenStep, GradRoute, MapsOp,
+    MapsStep, Op, ReadBack, Site, Values,
 };
 use crate::op::link::{Constants, Link};
 use crate::parameter::ParameterId;
-use crate::shape::ConvWindow;
+use crate::precision::Precision;
+use crate::shape::{ConvWindow, MapShape};
 
 impl ConvWindow {
     /// Where the values of the kernel lie in one that reads every position of the span.
@@ -72,6 +74,11 @@ fn shape(site: &Site, window: ConvWindow, groups: usize) -> Conv2dShape {
     }
 }
 
+/// Sizes of a batch of maps.
+fn sizes(batch: usize, shape: MapShape) -> [usize; 4] {
+    [batch, shape.channels, shape.height, shape.width]
+}
+
 impl Op for Conv2d {
     fn kind(&self) -> &'static str {
         "Conv2d"
@@ -103,27 +110,39 @@ impl Op for Conv2d {
     }
 
     fn forward(&self, site: &Site, step: ForwardStep<'_>) {
-        let [input, residual] = step.inputs;
-        conv2d_fused(
-            &shape(site, self.window, self.groups),
-            input,
-            &self.window.spread(&step.parameters[self.weight.0]),
-            self.bias.map(|bias| step.parameters[bias.0].as_slice()),
-            self.residual.then_some(residual),
-            false,
-            step.output,
-        );
+        let ForwardStep { inputs: [input, residual], parameters, output, .. } = step;
+        let shape = shape(site, self.window, self.groups);
+        let weight = self.window.spread(&parameters[self.weight.0]);
+        let bias = self.bias.map(|bias| parameters[bias.0].as_slice());
+        let residual = self.residual.then_some(residual);
+        match step.precision == Precision::Bf16 && bf16::fits(&shape) {
+            true => {
+                let maps = &mut step.state.maps;
+                maps.write(sizes(site.batch, site.input()), input);
+                let weights = PackedWeights::forward(&shape, &weight, bias);
+                bf16::conv2d_to_planes(&weights, maps, residual, false, output);
+            }
+            false => conv2d_fused(&shape, input, &weight, bias, residual, false, output),
+        }
     }
 
     fn backward(&self, site: &Site, step: BackwardStep<'_>) {
-        let BackwardStep { input, by_output, by_inputs: [by_input, _], gradients, .. } = step;
+        let BackwardStep { input, by_output, by_inputs: [by_input, _], gradients, maps, .. } = step;
         let shape = shape(site, self.window, self.groups);
+        let in_bf16 = step.precision == Precision::Bf16 && bf16::fits(&shape);
+        if in_bf16 {
+            maps.write(sizes(site.batch, site.output), by_output);
+        }
+        let weight_grad = |by_weight: &mut [f32]| match in_bf16 {
+            true => bf16::conv2d_weight_grad(&shape, &step.state.maps, maps, by_weight),
+            false => conv2d_weight_grad(&shape, input, by_output, by_weight),
+        };
         let by_weight = &mut gradients[self.weight.0];
         if self.window.dilation == [1; 2] {
-            conv2d_weight_grad(&shape, input, by_output, by_weight);
+            weight_grad(by_weight);
         } else {
             let mut by_spread = self.window.spread(by_weight).into_owned();
-            conv2d_weight_grad(&shape, input, by_output, &mut by_spread);
+            weight_grad(&mut by_spread);
             self.window.gather(&by_spread, by_weight);
         }
         if let Some(bias) = self.bias {
@@ -131,7 +150,13 @@ impl Op for Conv2d {
         }
         if let Some(by_input) = by_input {
             let weight = self.window.spread(&step.parameters[self.weight.0]);
-            conv2d_input_grad(&shape, &weight, by_output, by_input.values);
+            match in_bf16 {
+                true => {
+                    let weights = PackedWeights::input_grad(&shape, &weight);
+                    bf16::conv2d_to_planes(&weights, maps, None, false, by_input.values);
+                }
+                false => conv2d_input_grad(&shape, &weight, by_output, by_input.values),
+            }
         }
     }
 
@@ -220,6 +245,15 @@ impl FrozenOp for FrozenConv2d {
         );
     }
 
+    fn on_maps(&self, site: &Site) -> Option<Box<dyn MapsOp>> {
+        let shape = shape(site, self.window, self.groups);
+        bf16::fits(&shape).then(|| {
+            let weight = self.window.spread(&self.weight);
+            let weights = PackedWeights::forward(&shape, &weight, self.bias.as_deref());
+            Box::new(MapsConv2d { weights, relu: self.relu }) as Box<dyn MapsOp>
+        })
+    }
+
     fn onnx(
         &self,
         _site: &Site,
@@ -237,5 +271,19 @@ impl FrozenOp for FrozenConv2d {
         }
         let conv = Link::new("Conv").reading(read);
         conv.with_conv_window(self.window).with_int("group", self.groups).then(second, self.relu)
+    }
+}
+
+/// The same between maps of bfloat16.
+#[derive(Debug)]
+struct MapsConv2d {
+    weights: PackedWeights,
+    relu: bool,
+}
+
+impl MapsOp for MapsConv2d {
+    fn run(&self, step: MapsStep<'_>) {
+        let epilogue = Epilogue { residual: step.residual, relu: self.relu && step.activate };
+        bf16::conv2d(&self.weights, step.input, epilogue, step.output);
     }
 }

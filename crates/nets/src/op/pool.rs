@@ -3,9 +3,12 @@
 use burn::Tensor;
 use burn::tensor::module::{avg_pool2d, max_pool2d, max_pool2d_with_indices};
 use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
+use faculty_kernels::bf16::pool::{Pooling, pool2d};
 use faculty_kernels::pool::{self, PoolShape, avg_pool2d_backward, max_pool2d_backward};
 
-use super::{BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, Op, Site, Values};
+use super::{
+    BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, MapsOp, MapsStep, Op, Site, Values,
+};
 use crate::op::link::{Constants, Link};
 use crate::pattern::ActivationPattern;
 use crate::shape::Window;
@@ -122,6 +125,10 @@ impl FrozenOp for Pool {
         self.compute(site, input, output, &mut scratch.indices);
     }
 
+    fn on_maps(&self, site: &Site) -> Option<Box<dyn MapsOp>> {
+        Some(Box::new(MapsPool { kind: self.kind, shape: self.shape(site) }))
+    }
+
     fn onnx(
         &self,
         _site: &Site,
@@ -134,5 +141,22 @@ impl FrozenOp for Pool {
             PoolKind::Average => Link::new("AveragePool").with_int("count_include_pad", 1),
         };
         vec![pool.with_window(self.window)]
+    }
+}
+
+/// The same between maps of bfloat16.
+#[derive(Debug)]
+struct MapsPool {
+    kind: PoolKind,
+    shape: PoolShape,
+}
+
+impl MapsOp for MapsPool {
+    fn run(&self, step: MapsStep<'_>) {
+        let pooling = match self.kind {
+            PoolKind::Max => Pooling::Max,
+            PoolKind::Average => Pooling::Average,
+        };
+        pool2d(&self.shape, pooling, step.input, step.output);
     }
 }

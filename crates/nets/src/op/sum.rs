@@ -1,10 +1,12 @@
 //! `x + y`
 
 use burn::Tensor;
+use faculty_kernels::bf16::elementwise::affine;
 use faculty_kernels::elementwise::add;
 
 use super::{
-    BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, GradRoute, Op, Site, Values,
+    BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, GradRoute, MapsOp, MapsStep, Op,
+    Site, Values,
 };
 use crate::op::link::{Constants, Link};
 
@@ -47,6 +49,10 @@ impl FrozenOp for Sum {
         add(left, right, output);
     }
 
+    fn on_maps(&self, _site: &Site) -> Option<Box<dyn MapsOp>> {
+        Some(Box::new(*self))
+    }
+
     fn onnx(
         &self,
         _site: &Site,
@@ -55,5 +61,11 @@ impl FrozenOp for Sum {
         _constants: &mut Constants<'_>,
     ) -> Vec<Link> {
         vec![Link::new("Add").reading(second.map(str::to_owned))]
+    }
+}
+
+impl MapsOp for Sum {
+    fn run(&self, step: MapsStep<'_>) {
+        affine(step.input, None, step.residual, false, step.output);
     }
 }

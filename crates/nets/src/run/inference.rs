@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use faculty_kernels::in_pool;
 
+use self::maps::MapsPlan;
 use super::memory::{Memory, MemoryPlan, Span};
 use crate::graph::{BatchInput, Graph, Node};
 use crate::network::Network;
@@ -26,6 +27,8 @@ pub struct Inference {
     plan: MemoryPlan,
     memory: Memory,
     scratch: FrozenScratch,
+    /// In bfloat16.
+    maps: Option<MapsPlan>,
     size: BatchSize,
 }
 
@@ -63,7 +66,8 @@ impl Inference {
         Self::with_precision(network, kept, held, Precision::F32)
     }
 
-    /// The same in a precision.
+    /// The same in a precision. In [`Precision::Bf16`] values between convolutions are stored as
+    /// bfloat16 too: what they give is rounded once more, after bias, shortcut and ReLU.
     #[must_use]
     pub fn with_precision(
         network: &Network,
@@ -71,7 +75,6 @@ impl Inference {
         held: &[ValueId],
         precision: Precision,
     ) -> Self {
-        let _ = precision;
         let graph = network.graph().clone();
         let held: Vec<(ValueId, usize)> = held.iter().copied().zip(graph.nodes.len()..).collect();
         let mut kept = kept.to_vec();
@@ -100,16 +103,20 @@ impl Inference {
             let held = held.iter().find(|(id, _)| id.0 == index).map(|(_, place)| *place);
             steps.push(Step { node: index, held, inputs, op });
         }
-        // Values that no step makes (the input, folded convolutions) need no memory.
+        let maps = (precision == Precision::Bf16).then(|| MapsPlan::new(&graph, &steps, &kept));
+        // Values that no step makes (the input, folded convolutions) need no memory, nor do those that
+        // are maps only.
         let mut spans = vec![
             Span { len: 0, per: Per::Sample, first: 0, last: 0 };
             graph.nodes.len() + held.len()
         ];
         for (position, step) in steps.iter().enumerate() {
             let Node { shape, per, .. } = graph.nodes[step.node];
-            let len = shape.elements();
+            let is_planes = maps.as_ref().is_none_or(|maps| maps.has_planes(position));
+            let len = if is_planes { shape.elements() } else { 0 };
             spans[step.node] = Span { len, per, first: position, last: position };
             if let Some(held) = step.held {
+                let len = shape.elements();
                 spans[held] = Span { len, per, first: position, last: steps.len() };
             }
             for input in &step.inputs {
@@ -122,7 +129,7 @@ impl Inference {
         let plan = MemoryPlan::new(&spans);
         let (memory, scratch) = (Memory::default(), FrozenScratch::default());
         let size = BatchSize::default();
-        Self { graph, steps, kept, held, plan, memory, scratch, size }
+        Self { graph, steps, kept, held, plan, memory, scratch, maps, size }
     }
 
     /// The graph that was compiled.
@@ -147,31 +154,69 @@ impl Inference {
     }
 
     fn run_steps(&mut self, graph: &Graph, input: &[f32], tokens: &Tokens) {
-        let size = self.size;
-        for step in &self.steps {
-            let ids = [step.inputs.first(), step.inputs.get(1)];
-            let [first, second] = ids.map(|id| id.map_or(0..0, |id| self.plan.range(id.0, size)));
-            let made = self.plan.range(step.held.unwrap_or(step.node), size);
-            let [output, first, second] = self.memory.parts([made.clone(), first, second]);
-            let inputs = [(first, ids[0]), (second, ids[1])].map(|(part, id)| match id {
-                Some(ValueId(0)) => input,
-                _ => part,
-            });
-            let (site, activate) = (step.site(graph, size), step.held.is_none());
-            let scratch = &mut self.scratch;
-            step.op.run(&site, FrozenStep { inputs, activate, output, scratch, tokens });
-            if !activate {
-                let activated = self.plan.range(step.node, size);
-                let [activated, value] = self.memory.parts([activated, made]);
-                activated.iter_mut().zip(value).for_each(|(to, from)| *to = from.max(0.0));
+        if let Some(maps) = &mut self.maps {
+            maps.take_input(graph, input, self.size);
+        }
+        for position in 0..self.steps.len() {
+            let step = &self.steps[position];
+            if self.maps.as_ref().is_some_and(|maps| maps.runs(position)) {
+                self.run_on_maps(position);
+            } else {
+                let size = self.size;
+                let ids = [step.inputs.first(), step.inputs.get(1)];
+                let [first, second] =
+                    ids.map(|id| id.map_or(0..0, |id| self.plan.range(id.0, size)));
+                let made = self.plan.range(step.held.unwrap_or(step.node), size);
+                let [output, first, second] = self.memory.parts([made, first, second]);
+                let inputs = [(first, ids[0]), (second, ids[1])].map(|(part, id)| match id {
+                    Some(ValueId(0)) => input,
+                    _ => part,
+                });
+                let (site, activate) = (step.site(graph, size), step.held.is_none());
+                let scratch = &mut self.scratch;
+                step.op.run(&site, FrozenStep { inputs, activate, output, scratch, tokens });
+                self.activate(position);
+                let made = self.plan.range(self.steps[position].node, size);
+                if let Some(maps) = &mut self.maps {
+                    maps.take_planes(graph, &self.steps[position], self.memory.part(made), size);
+                }
             }
         }
+    }
+
+    /// Runs a step between maps of bfloat16.
+    fn run_on_maps(&mut self, position: usize) {
+        let (step, size) = (&self.steps[position], self.size);
+        let maps = self.maps.as_mut().expect("the plan has maps");
+        maps.run(position, step);
+        let place = step.held.unwrap_or(step.node);
+        if maps.has_planes(position) || step.held.is_some() {
+            let [planes] = self.memory.parts([self.plan.range(place, size)]);
+            maps.read(step.node, planes);
+        }
+        if step.held.is_some() {
+            // What reads the value is to see it behind the activation.
+            maps.activate(step.node);
+            if maps.has_planes(position) {
+                let [planes] = self.memory.parts([self.plan.range(step.node, size)]);
+                maps.read(step.node, planes);
+            }
+        }
+    }
+
+    /// Applies ReLU behind a value that is held.
+    fn activate(&mut self, position: usize) {
+        let Step { node, held: Some(held), .. } = self.steps[position] else { return };
+        let [node, held] = [node, held].map(|value| self.plan.range(value, self.size));
+        let [activated, value] = self.memory.parts([node, held]);
+        activated.iter_mut().zip(value).for_each(|(to, from)| *to = from.max(0.0));
     }
 
     /// Bytes of the values between steps.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.memory.bytes() + self.scratch.bytes()
+        let maps = self.maps.as_ref().map_or(0, MapsPlan::bytes);
+        self.memory.bytes() + self.scratch.bytes() + maps
     }
 
     /// A kept value of the last run, `[batch, …shape]`, or `[tokens, …shape]` where it has a row for each
@@ -234,5 +279,6 @@ impl Folds {
     }
 }
 
+mod maps;
 #[cfg(test)]
 mod tests;

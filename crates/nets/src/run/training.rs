@@ -9,6 +9,7 @@ mod backward;
 mod plan;
 
 use faculty_inputs::{Input, Tokens};
+use faculty_kernels::bf16::Maps;
 use std::sync::Arc;
 
 use super::memory::Memory;
@@ -39,6 +40,8 @@ pub struct TrainingRun {
     memory: Memory,
     /// What each node keeps for the backward pass beside values.
     states: Vec<OpState>,
+    /// To be written over.
+    maps: Maps,
     gradients: Vec<Vec<f32>>,
 }
 
@@ -153,6 +156,7 @@ impl TrainingRun {
             state: &mut self.states[index],
             frozen_statistics: self.frozen_statistics || graph.keeps_statistics(index),
             pattern: self.pattern,
+            precision: self.precision,
             tokens: &self.tokens,
             dropout: DropoutKeys { samples: &self.dropout },
         };
@@ -183,7 +187,7 @@ impl TrainingRun {
     pub fn bytes(&self) -> usize {
         let gradients = self.gradients.iter().map(Vec::capacity);
         let states = self.states.iter().map(OpState::capacity);
-        self.memory.bytes() + 4 * gradients.chain(states).sum::<usize>()
+        self.memory.bytes() + self.maps.bytes() + 4 * gradients.chain(states).sum::<usize>()
     }
 
     /// Gradient of the last backward pass by each parameter of the graph.

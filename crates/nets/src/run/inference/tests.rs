@@ -56,6 +56,7 @@ fn evaluate(network: &Network, input: &[f32], batch: usize) -> Vec<Vec<f32>> {
             state: &mut OpState::default(),
             frozen_statistics: true,
             pattern: ActivationPattern::Free,
+            precision: Precision::F32,
             tokens: &Tokens::default(),
             dropout: DropoutKeys::default(),
         };
@@ -187,4 +188,62 @@ fn without_activation(network: &Network, input: &[f32], batch: usize, id: ValueI
     let step = FrozenStep { inputs, activate: false, output: &mut output, scratch, tokens };
     frozen.run(&graph.site(id.0, BatchSize { samples: batch, tokens: 0 }), step);
     output
+}
+
+/// The length of the difference, of that of `want`.
+fn relative(got: &[f32], want: &[f32]) -> f64 {
+    let square = |x: f64| x * x;
+    let off: f64 = got.iter().zip(want).map(|(g, w)| square(f64::from(g - w))).sum();
+    (off / want.iter().map(|w| square(f64::from(*w))).sum::<f64>()).sqrt()
+}
+
+#[test]
+fn in_bf16_every_network_is_the_same_but_for_rounding() {
+    let shape = MapShape::new(3, 32, 32);
+    let input = numbers(18 * shape.elements(), 5);
+    for info in NETWORKS {
+        let network = network(info, shape, 20);
+        let graph = network.graph().clone();
+        let mut kept = graph.features().to_vec();
+        kept.extend(graph.map());
+        let want = Inference::new(&network, &[]).run(&input, 18).to_vec();
+        let bf16 =
+            |kept: &[ValueId]| Inference::with_precision(&network, kept, &[], Precision::Bf16);
+        let mut plan = bf16(&kept);
+        let got = plan.run(&input, 18).to_vec();
+        // Random weights and statistics let deep networks amplify 2^-9 a layer.
+        let off = relative(&got, &want);
+        assert!(off > 1e-5 && off < 0.1, "{}: {off}", info.name);
+        for id in kept {
+            assert!(plan.value(id).iter().all(|value| value.is_finite()), "{} {id:?}", info.name);
+        }
+        // Neither what is kept nor the rest of the batch changes a bit.
+        assert_eq!(bf16(&[]).run(&input, 18), got, "{}", info.name);
+        let one = &input[17 * shape.elements()..];
+        assert_eq!(bf16(&[]).run(one, 1), &got[17 * 20..], "{}", info.name);
+    }
+}
+
+#[test]
+fn in_bf16_maps_before_their_activation_change_no_other_bit() {
+    let shape = MapShape::new(3, 32, 32);
+    for name in ["resnet8", "wrn_16_1", "vgg8", "MobileNetV2", "ShuffleV1", "ResNet18"] {
+        let network = network(crate::find(name).unwrap(), shape, 10);
+        let graph = network.graph().clone();
+        let taps = &graph.features()[..graph.features().len() - 1];
+        let held: Vec<ValueId> = taps.iter().filter_map(|tap| graph.activated_by(*tap)).collect();
+        let input = numbers(2 * shape.elements(), 5);
+        let bf16 = |held: &[ValueId], kept: &[ValueId]| {
+            Inference::with_precision(&network, kept, held, Precision::Bf16)
+        };
+        let (mut plain, mut plan) = (bf16(&[], &held), bf16(&held, &held));
+        assert_eq!(plain.run(&input, 2), plan.run(&input, 2), "{name}");
+        for &id in &held {
+            assert_eq!(plan.value(id), plain.value(id), "{name}");
+            let before = plan.value_before_activation(id);
+            assert!(before.iter().any(|v| *v < 0.0), "{name}: nothing that an activation cuts off");
+            let cut: Vec<f32> = before.iter().map(|v| v.max(0.0)).collect();
+            assert_eq!(cut, plan.value(id), "{name}");
+        }
+    }
 }

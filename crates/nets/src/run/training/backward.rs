@@ -150,6 +150,8 @@ impl TrainingRun {
             state: &mut self.states[index],
             frozen_statistics: self.frozen_statistics || plan.graph.keeps_statistics(index),
             pattern: self.pattern,
+            precision: self.precision,
+            maps: &mut self.maps,
             tokens: &self.tokens,
             dropout: DropoutKeys { samples: &self.dropout },
         };
