@@ -22,6 +22,7 @@
 //! that this machine has is taken, in this order.
 
 mod amx;
+pub mod batch_norm;
 pub mod conv2d;
 mod convert;
 mod dots;

@@ -68,7 +68,7 @@ pub struct Graph {
 }
 
 /// The smallest batch.
-const ONE: BatchSize = BatchSize { samples: 1, tokens: 1 };
+pub(crate) const ONE: BatchSize = BatchSize { samples: 1, tokens: 1 };
 
 impl Graph {
     /// Trainable values that no operation reads: their names, shapes and start for whoever
@@ -138,6 +138,15 @@ impl Graph {
             (_, None) => panic!("no images for a network that reads images"),
             (_, Some(_)) => panic!("no texts for a network that reads texts"),
         }
+    }
+
+    /// Whether any operation has a form of its own in bfloat16: convolutions without groups have.
+    #[must_use]
+    pub fn has_bf16(&self) -> bool {
+        (0..self.nodes.len()).any(|node| {
+            let Node { op, per, .. } = &self.nodes[node];
+            *per == Per::Sample && op.multiplies() && op.on_maps(&self.site(node, ONE)).is_some()
+        })
     }
 
     /// Whether training drops values.

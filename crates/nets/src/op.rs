@@ -197,6 +197,47 @@ pub(crate) struct BackwardStep<'a> {
     pub(crate) dropout: DropoutKeys<'a>,
 }
 
+/// The memory of one forward step between maps of bfloat16; all as in [`ForwardStep`].
+pub(crate) struct MapsForward<'a> {
+    pub(crate) input: &'a Maps,
+    pub(crate) residual: Option<&'a Maps>,
+    pub(crate) output: &'a mut Maps,
+    pub(crate) parameters: &'a [Vec<f32>],
+    pub(crate) buffers: &'a mut [Vec<f32>],
+    pub(crate) state: &'a mut OpState,
+    pub(crate) frozen_statistics: bool,
+}
+
+/// The memory of one backward step between maps of bfloat16; all as in [`BackwardStep`].
+pub(crate) struct MapsBackward<'a> {
+    pub(crate) input: &'a Maps,
+    pub(crate) output: &'a Maps,
+    pub(crate) by_output: &'a Maps,
+    pub(crate) by_input: Option<&'a mut Maps>,
+    /// What is added to the gradient by the input, for operations that [add it](OnMaps::adds_up).
+    pub(crate) there: Option<&'a Maps>,
+    /// For operations that write it.
+    pub(crate) by_residual: Option<&'a mut Maps>,
+    pub(crate) parameters: &'a [Vec<f32>],
+    pub(crate) gradients: &'a mut [Vec<f32>],
+    pub(crate) state: &'a mut OpState,
+    pub(crate) frozen_statistics: bool,
+}
+
+/// A training step of an operation whose values are maps of bfloat16; its routes are those of [`Op`].
+pub(crate) trait OnMaps {
+    /// Computes its value.
+    fn forward(&self, site: &Site, step: MapsForward<'_>);
+
+    /// Computes gradients by its inputs and parameters from that by its value.
+    fn backward(&self, site: &Site, step: MapsBackward<'_>);
+
+    /// Whether its backward pass adds to the gradient that the first input has.
+    fn adds_up(&self) -> bool {
+        false
+    }
+}
+
 /// The tensors of one step in burn operations.
 pub(crate) struct BurnStep<'a> {
     /// `[batch, channels, height, width]` of the values that are read.
@@ -280,11 +321,22 @@ pub(crate) trait Op: Debug + Send + Sync {
         0
     }
 
+    /// Whether it is a sum of products with its parameters.
+    fn multiplies(&self) -> bool {
+        false
+    }
+
     /// Computes its value.
     fn forward(&self, site: &Site, step: ForwardStep<'_>);
 
     /// Computes gradients by its inputs and parameters from that by its value.
     fn backward(&self, site: &Site, step: BackwardStep<'_>);
+
+    /// Its training step between maps of bfloat16, where it has that form at this site.
+    fn on_maps(&self, site: &Site) -> Option<&dyn OnMaps> {
+        let _ = site;
+        None
+    }
 
     /// As part of an inference plan, with its own copy of the values.
     fn freeze(&self, values: Values<'_>) -> Box<dyn FrozenOp>;

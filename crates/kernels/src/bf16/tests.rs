@@ -330,3 +330,106 @@ fn affine_and_pooling_are_those_of_single_numbers() {
         }
     }
 }
+
+#[test]
+fn batch_norm_between_maps_is_that_between_planes() {
+    use crate::batch_norm::NormShape;
+    for sizes in [[18, 40, 6, 7], [3, 32, 9, 9], [1, 5, 1, 1], [33, 64, 2, 2]] {
+        let shape = NormShape { batch: sizes[0], channels: sizes[1], spatial: sizes[2] * sizes[3] };
+        let mut seeded = Seeded(4);
+        let mut input = seeded.values(shape.len());
+        // A mean that is large against the deviation.
+        input.iter_mut().for_each(|x| *x = widen(round(0.1 * *x + 3.0)));
+        let grad = rounded(&seeded.values(shape.len()));
+        let residual = rounded(&seeded.values(shape.len()));
+        let (gamma, beta) = (seeded.values(sizes[1]), seeded.values(sizes[1]));
+        let epsilon = 1e-5;
+        for engine in Engine::available() {
+            let [mut x, mut g, mut r, mut y, mut dx, mut dr] =
+                [const { () }; 6].map(|()| Maps::new());
+            x.write_on(engine, sizes, &input);
+            g.write_on(engine, sizes, &grad);
+            r.write_on(engine, sizes, &residual);
+            let (mut mean, mut variance) = (vec![f32::NAN; sizes[1]], vec![f32::NAN; sizes[1]]);
+            batch_norm::moments_on(engine, &x, &mut mean, &mut variance);
+            let planes = |channel: usize| {
+                let spatial = shape.spatial;
+                let at = move |image: usize| (image * sizes[1] + channel) * spatial;
+                (0..sizes[0]).flat_map(move |image| at(image)..at(image) + spatial)
+            };
+            let count = shape.count() as f64;
+            for channel in 0..sizes[1] {
+                let values: Vec<f64> = planes(channel).map(|i| f64::from(input[i])).collect();
+                let want = values.iter().sum::<f64>() / count;
+                assert!((f64::from(mean[channel]) - want).abs() < 1e-6 * 3.0, "{sizes:?}");
+                let want = values.iter().map(|v| (v - want) * (v - want)).sum::<f64>() / count;
+                assert!((f64::from(variance[channel]) - want).abs() < 1e-6, "{sizes:?}");
+            }
+            for (with, relu, of_the_batch) in
+                [(false, false, true), (false, true, true), (true, true, true), (true, true, false)]
+            {
+                let normalised = batch_norm::Normalised {
+                    gamma: &gamma,
+                    mean: &mean,
+                    variance: &variance,
+                    epsilon,
+                    of_the_batch,
+                };
+                let [scale, shift] = normalised.constants(&beta);
+                let given = Some([&scale[..], &shift[..]]);
+                elementwise::affine_on(engine, &x, given, with.then_some(&r), relu, &mut y);
+                let mut output = vec![0.0; shape.len()];
+                y.read_on(engine, &mut output);
+                let gate = match (relu, with) {
+                    (false, _) => batch_norm::Gate::Open,
+                    (true, false) => batch_norm::Gate::Beta(&beta),
+                    (true, true) => batch_norm::Gate::Output(&y),
+                };
+                let (mut by_gamma, mut by_beta) = (vec![f32::NAN; sizes[1]], vec![0.0; sizes[1]]);
+                batch_norm::backward_on(
+                    engine,
+                    &normalised,
+                    &x,
+                    gate,
+                    &g,
+                    &mut dx,
+                    &mut by_gamma,
+                    &mut by_beta,
+                    with.then_some(&mut dr),
+                );
+                let mut got = vec![f32::NAN; shape.len()];
+                dx.read_on(engine, &mut got);
+                let cut = |i: usize| relu && output[i] <= 0.0;
+                let gated = |i: usize| if cut(i) { 0.0 } else { f64::from(grad[i]) };
+                for channel in 0..sizes[1] {
+                    let deviation = (f64::from(variance[channel]) + f64::from(epsilon)).sqrt();
+                    let h = |i: usize| (f64::from(input[i]) - f64::from(mean[channel])) / deviation;
+                    let sum_g: f64 = planes(channel).map(gated).sum();
+                    let sum_gh: f64 = planes(channel).map(|i| gated(i) * h(i)).sum();
+                    let magnitude: f64 = planes(channel).map(|i| (gated(i) * h(i)).abs()).sum();
+                    let what = format!("{} {sizes:?} {with} {relu}", engine.word());
+                    assert!((f64::from(by_beta[channel]) - sum_g).abs() <= 1e-5 * count, "{what}");
+                    let off = (f64::from(by_gamma[channel]) - sum_gh).abs();
+                    assert!(off <= 1e-5 * magnitude + 1e-6, "{what}: {off} of {magnitude}");
+                    for i in planes(channel) {
+                        let mut want = gated(i);
+                        if of_the_batch {
+                            want -= sum_g / count + h(i) * sum_gh / count;
+                        }
+                        want *= f64::from(gamma[channel]) / deviation;
+                        let largest = f64::from(gamma[channel].abs()) / deviation * 4.0;
+                        let off = (f64::from(got[i]) - want).abs();
+                        let bound = want.abs() / 256.0 + 1e-4 * largest;
+                        assert!(off <= bound, "{what}: {} for {want}", got[i]);
+                    }
+                }
+                if with {
+                    dr.read_on(engine, &mut got);
+                    for (i, got) in got.iter().enumerate() {
+                        assert_eq!(f64::from(*got), gated(i));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -7,11 +7,12 @@ use faculty_kernels::batch_norm::{
     NormShape, ReluGate, batch_norm_inference, batch_norm_inference_backward, batch_norm_train,
     batch_norm_train_backward,
 };
+use faculty_kernels::bf16::batch_norm::{Gate, Normalised, backward as bf16_backward, moments};
 use faculty_kernels::bf16::elementwise::affine;
 
 use super::{
-    BackwardStep, BurnStep, ForwardStep, FrozenNorm, FrozenOp, FrozenStep, MapsOp, MapsStep, Op,
-    OpState, ReadBack, Site, Values,
+    BackwardStep, BurnStep, ForwardStep, FrozenNorm, FrozenOp, FrozenStep, MapsBackward,
+    MapsForward, MapsOp, MapsStep, OnMaps, Op, OpState, ReadBack, Site, Values,
 };
 use crate::op::link::{Constants, Link};
 use crate::parameter::{BufferId, ParameterId};
@@ -155,6 +156,10 @@ impl Op for BatchNorm {
         );
     }
 
+    fn on_maps(&self, _site: &Site) -> Option<&dyn OnMaps> {
+        Some(self)
+    }
+
     fn freeze(&self, values: Values<'_>) -> Box<dyn FrozenOp> {
         Box::new(FrozenBatchNorm(self.norm(values)))
     }
@@ -215,7 +220,65 @@ impl Op for BatchNorm {
     }
 }
 
+impl OnMaps for BatchNorm {
+    fn forward(&self, site: &Site, step: MapsForward<'_>) {
+        let MapsForward { input, residual, output, parameters, buffers, state, .. } = step;
+        let [mean, variance] = &mut state.floats;
+        if step.frozen_statistics {
+            mean.clone_from(&buffers[self.running_mean.0]);
+            variance.clone_from(&buffers[self.running_variance.0]);
+        } else {
+            mean.resize(site.output.channels, 0.0);
+            variance.resize(site.output.channels, 0.0);
+            moments(input, mean, variance);
+            blend(self.momentum, &mut buffers[self.running_mean.0], mean, 1.0);
+            blend(self.momentum, &mut buffers[self.running_variance.0], variance, unbiased(site));
+        }
+        let normalised = self.normalised(parameters, state, step.frozen_statistics);
+        let [scale, shift] = normalised.constants(&parameters[self.beta.0]);
+        affine(input, Some([&scale, &shift]), residual, self.relu, output);
+    }
+
+    fn backward(&self, _site: &Site, step: MapsBackward<'_>) {
+        let MapsBackward { input, output, by_output, parameters, gradients, state, .. } = step;
+        let gate = match (self.relu, self.residual) {
+            (false, _) => Gate::Open,
+            (true, false) => Gate::Beta(&parameters[self.beta.0]),
+            (true, true) => Gate::Output(output),
+        };
+        let [by_gamma, by_beta] = gradients
+            .get_disjoint_mut([self.gamma.0, self.beta.0])
+            .expect("gamma and beta are two parameters of the graph");
+        bf16_backward(
+            &self.normalised(parameters, state, step.frozen_statistics),
+            input,
+            gate,
+            by_output,
+            step.by_input.expect("batch norm leaves out no gradient"),
+            by_gamma,
+            by_beta,
+            step.by_residual,
+        );
+    }
+}
+
 impl BatchNorm {
+    fn normalised<'a>(
+        &self,
+        parameters: &'a [Vec<f32>],
+        state: &'a OpState,
+        frozen_statistics: bool,
+    ) -> Normalised<'a> {
+        let [mean, variance] = &state.floats;
+        Normalised {
+            gamma: &parameters[self.gamma.0],
+            mean,
+            variance,
+            epsilon: self.epsilon,
+            of_the_batch: !frozen_statistics,
+        }
+    }
+
     fn norm(&self, values: Values<'_>) -> FrozenNorm {
         FrozenNorm {
             constants: [

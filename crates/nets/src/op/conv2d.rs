@@ -5,14 +5,15 @@ use std::borrow::Cow;
 use burn::Tensor;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
+use faculty_kernels::bf16::batch_norm::channel_sums;
 use faculty_kernels::bf16::conv2d::{self as bf16, Epilogue, PackedWeights};
 use faculty_kernels::conv2d::{
     Conv2dShape, conv2d_bias_grad, conv2d_fused, conv2d_input_grad, conv2d_weight_grad,
 };
 
 use super::{
-    BackwardStep, BurnStep, ForwardStep, FrozenNorm, FrozenOp, FrozenStep, GradRoute, MapsOp,
-    MapsStep, Op, ReadBack, Site, Values,
+    BackwardStep, BurnStep, ForwardStep, FrozenNorm, FrozenOp, FrozenStep, GradRoute, MapsBackward,
+    MapsForward, MapsOp, MapsStep, OnMaps, Op, ReadBack, Site, Values,
 };
 use crate::op::link::{Constants, Link};
 use crate::parameter::ParameterId;
@@ -104,6 +105,10 @@ impl Op for Conv2d {
         true
     }
 
+    fn multiplies(&self) -> bool {
+        true
+    }
+
     fn multiply_adds(&self, site: &Site, weights: usize) -> usize {
         // Every weight is used once at every output position.
         weights * site.output.positions()
@@ -133,18 +138,10 @@ impl Op for Conv2d {
         if in_bf16 {
             maps.write(sizes(site.batch, site.output), by_output);
         }
-        let weight_grad = |by_weight: &mut [f32]| match in_bf16 {
+        self.by_weight(&mut gradients[self.weight.0], |by_weight| match in_bf16 {
             true => bf16::conv2d_weight_grad(&shape, &step.state.maps, maps, by_weight),
             false => conv2d_weight_grad(&shape, input, by_output, by_weight),
-        };
-        let by_weight = &mut gradients[self.weight.0];
-        if self.window.dilation == [1; 2] {
-            weight_grad(by_weight);
-        } else {
-            let mut by_spread = self.window.spread(by_weight).into_owned();
-            weight_grad(&mut by_spread);
-            self.window.gather(&by_spread, by_weight);
-        }
+        });
         if let Some(bias) = self.bias {
             conv2d_bias_grad(&shape, by_output, &mut gradients[bias.0]);
         }
@@ -158,6 +155,10 @@ impl Op for Conv2d {
                 false => conv2d_input_grad(&shape, &weight, by_output, by_input.values),
             }
         }
+    }
+
+    fn on_maps(&self, site: &Site) -> Option<&dyn OnMaps> {
+        bf16::fits(&shape(site, self.window, self.groups)).then_some(self)
     }
 
     fn freeze(&self, values: Values<'_>) -> Box<dyn FrozenOp> {
@@ -214,6 +215,49 @@ impl Op for Conv2d {
         let input = inputs.next().expect("a convolution reads a value");
         let result = conv2d(input, weight, bias, options);
         inputs.next().map_or(result.clone(), |residual| result + residual)
+    }
+}
+
+impl OnMaps for Conv2d {
+    fn forward(&self, site: &Site, step: MapsForward<'_>) {
+        let shape = shape(site, self.window, self.groups);
+        let weight = self.window.spread(&step.parameters[self.weight.0]);
+        let bias = self.bias.map(|bias| step.parameters[bias.0].as_slice());
+        let weights = PackedWeights::forward(&shape, &weight, bias);
+        let epilogue = Epilogue { residual: step.residual, relu: false };
+        bf16::conv2d(&weights, step.input, epilogue, step.output);
+    }
+
+    fn backward(&self, site: &Site, step: MapsBackward<'_>) {
+        let MapsBackward { input, by_output, by_input, there, gradients, parameters, .. } = step;
+        let shape = shape(site, self.window, self.groups);
+        self.by_weight(&mut gradients[self.weight.0], |by_weight| {
+            bf16::conv2d_weight_grad(&shape, input, by_output, by_weight);
+        });
+        if let Some(bias) = self.bias {
+            channel_sums(by_output, &mut gradients[bias.0]);
+        }
+        if let Some(by_input) = by_input {
+            let weight = self.window.spread(&parameters[self.weight.0]);
+            let weights = PackedWeights::input_grad(&shape, &weight);
+            bf16::conv2d(&weights, by_output, Epilogue { residual: there, relu: false }, by_input);
+        }
+    }
+
+    fn adds_up(&self) -> bool {
+        true
+    }
+}
+
+impl Conv2d {
+    /// Has the gradient by the weight computed for a kernel without dilation.
+    fn by_weight(&self, by_weight: &mut [f32], compute: impl FnOnce(&mut [f32])) {
+        if self.window.dilation == [1; 2] {
+            return compute(by_weight);
+        }
+        let mut by_spread = self.window.spread(by_weight).into_owned();
+        compute(&mut by_spread);
+        self.window.gather(&by_spread, by_weight);
     }
 }
 

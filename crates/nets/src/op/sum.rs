@@ -5,8 +5,8 @@ use faculty_kernels::bf16::elementwise::affine;
 use faculty_kernels::elementwise::add;
 
 use super::{
-    BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, GradRoute, MapsOp, MapsStep, Op,
-    Site, Values,
+    BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, GradRoute, MapsBackward,
+    MapsForward, MapsOp, MapsStep, OnMaps, Op, Site, Values,
 };
 use crate::op::link::{Constants, Link};
 
@@ -32,6 +32,10 @@ impl Op for Sum {
         // Both gradients are that by the sum.
     }
 
+    fn on_maps(&self, _site: &Site) -> Option<&dyn OnMaps> {
+        Some(self)
+    }
+
     fn freeze(&self, _values: Values<'_>) -> Box<dyn FrozenOp> {
         Box::new(*self)
     }
@@ -40,6 +44,16 @@ impl Op for Sum {
         let mut inputs = step.inputs.into_iter();
         let first = inputs.next().expect("a sum reads a value");
         inputs.fold(first, |sum, value| sum + value)
+    }
+}
+
+impl OnMaps for Sum {
+    fn forward(&self, _site: &Site, step: MapsForward<'_>) {
+        affine(step.input, None, step.residual, false, step.output);
+    }
+
+    fn backward(&self, _site: &Site, _step: MapsBackward<'_>) {
+        // Both gradients are that by the sum.
     }
 }
 

@@ -6,6 +6,7 @@
 //! input gradient then goes into another run.
 
 mod backward;
+mod maps;
 mod plan;
 
 use faculty_inputs::{Input, Tokens};
@@ -21,6 +22,7 @@ use crate::parameter::ValueId;
 use crate::pattern::ActivationPattern;
 use crate::precision::Precision;
 use crate::shape::BatchSize;
+use maps::MapsMemory;
 use plan::StepPlan;
 
 /// Memory and results of one network's current training step. Memory is planned for the graph and
@@ -37,11 +39,14 @@ pub struct TrainingRun {
     pattern: ActivationPattern,
     precision: Precision,
     plan: Option<Arc<StepPlan>>,
+    planned_on_maps: bool,
     memory: Memory,
     /// What each node keeps for the backward pass beside values.
     states: Vec<OpState>,
     /// To be written over.
     maps: Maps,
+    /// Of a step in bfloat16.
+    on_maps: MapsMemory,
     gradients: Vec<Vec<f32>>,
 }
 
@@ -59,7 +64,7 @@ impl TrainingRun {
     pub fn bytes_needed(graph: &Arc<Graph>, batch: usize) -> usize {
         let longest = graph.token_limits().map_or(0, |limits| limits.longest);
         let size = BatchSize { samples: batch, tokens: batch.saturating_mul(longest) };
-        StepPlan::new(graph).floats(size).saturating_mul(size_of::<f32>())
+        StepPlan::new(graph, false).floats(size).saturating_mul(size_of::<f32>())
     }
 
     /// An empty run in which batch norm takes the running statistics as constants: a sample's results
@@ -94,8 +99,20 @@ impl TrainingRun {
         self.size = size;
         self.memory.fit(plan.floats(size));
         self.states.resize_with(graph.nodes.len(), OpState::default);
+        if !plan.forms.any() {
+            self.on_maps = MapsMemory::default();
+        } else {
+            self.on_maps.begin(graph.nodes.len());
+        }
         for index in 0..graph.nodes.len() {
+            if plan.forms.runs[index] {
+                self.run_node_on_maps(&plan, index, network);
+                continue;
+            }
             self.run_node(&plan, index, network, pixels);
+            if plan.forms.maps[index] {
+                self.write_maps(&plan, ValueId(index), None);
+            }
         }
     }
 
@@ -119,8 +136,12 @@ impl TrainingRun {
     }
 
     fn plan_for(&mut self, graph: &Arc<Graph>) -> Arc<StepPlan> {
+        // Between maps no pattern is held, nor recorded.
+        let on_maps = self.precision == Precision::Bf16 && self.pattern == ActivationPattern::Free;
         match &self.plan {
-            Some(plan) if Arc::ptr_eq(&plan.graph, graph) => plan.clone(),
+            Some(plan) if Arc::ptr_eq(&plan.graph, graph) && self.planned_on_maps == on_maps => {
+                plan.clone()
+            }
             _ => {
                 *self = Self {
                     frozen_statistics: self.frozen_statistics,
@@ -129,7 +150,8 @@ impl TrainingRun {
                     dropout: std::mem::take(&mut self.dropout),
                     ..Self::default()
                 };
-                self.plan.insert(Arc::new(StepPlan::new(graph))).clone()
+                self.planned_on_maps = on_maps;
+                self.plan.insert(Arc::new(StepPlan::new(graph, on_maps))).clone()
             }
         }
     }
@@ -173,7 +195,11 @@ impl TrainingRun {
     pub fn value(&self, id: ValueId) -> &[f32] {
         let plan = self.plan.as_ref().expect("values are read after a forward pass");
         assert!(plan.keeps(id), "value {} is not kept", id.0);
-        self.memory.part(plan.value(id, self.size))
+        if plan.forms.planes[id.0] {
+            self.memory.part(plan.value(id, self.size))
+        } else {
+            self.on_maps.planes(id)
+        }
     }
 
     /// Samples of the last forward pass.
@@ -187,7 +213,10 @@ impl TrainingRun {
     pub fn bytes(&self) -> usize {
         let gradients = self.gradients.iter().map(Vec::capacity);
         let states = self.states.iter().map(OpState::capacity);
-        self.memory.bytes() + self.maps.bytes() + 4 * gradients.chain(states).sum::<usize>()
+        self.memory.bytes()
+            + self.maps.bytes()
+            + self.on_maps.bytes()
+            + 4 * gradients.chain(states).sum::<usize>()
     }
 
     /// Gradient of the last backward pass by each parameter of the graph.
@@ -202,3 +231,6 @@ impl TrainingRun {
         &mut self.gradients
     }
 }
+
+#[cfg(test)]
+mod tests;

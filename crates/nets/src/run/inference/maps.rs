@@ -8,7 +8,7 @@ use faculty_kernels::bf16::Maps;
 use faculty_kernels::bf16::elementwise::affine;
 
 use super::Step;
-use crate::graph::Graph;
+use crate::graph::{Graph, ONE};
 use crate::op::{MapsOp, MapsStep};
 use crate::parameter::ValueId;
 use crate::shape::{BatchSize, Per};
@@ -29,12 +29,11 @@ pub(super) struct MapsPlan {
 
 impl MapsPlan {
     pub(super) fn new(graph: &Graph, steps: &[Step], kept: &[ValueId]) -> Self {
-        let one = BatchSize { samples: 1, tokens: 1 };
         let ops: Vec<_> = steps
             .iter()
             .map(|step| {
                 let of_samples = graph.nodes[step.node].per == Per::Sample;
-                of_samples.then(|| step.op.on_maps(&step.site(graph, one))).flatten()
+                of_samples.then(|| step.op.on_maps(&step.site(graph, ONE))).flatten()
             })
             .collect();
         // The last step that reads each value as maps.

@@ -11,12 +11,12 @@ use crate::parameter::ValueId;
 use crate::shape::BatchSize;
 
 /// The progress of one backward pass.
-struct Pass<'a> {
-    plan: &'a StepPlan,
+pub(super) struct Pass<'a> {
+    pub(super) plan: &'a StepPlan,
     size: BatchSize,
     /// Values whose gradient is there.
-    has_grad: Vec<bool>,
-    by_input: bool,
+    pub(super) has_grad: Vec<bool>,
+    pub(super) by_input: bool,
     /// Nodes with a trained parameter in or in front of them.
     reaches_trained: Vec<bool>,
 }
@@ -48,7 +48,8 @@ impl TrainingRun {
         }
         let mut losses: Vec<Vec<G>> = graph.nodes.iter().map(|_| Vec::new()).collect();
         for (id, gradient) in loss_gradients {
-            let (got, want) = (gradient.as_ref().len(), plan.value(id, size).len());
+            let want = size.rows(graph.per(id)) * graph.shape(id).elements();
+            let got = gradient.as_ref().len();
             assert_eq!(got, want, "gradient of value {}", id.0);
             losses[id.0].push(gradient);
         }
@@ -79,12 +80,15 @@ impl TrainingRun {
         }
         input_gradient.then(|| match pass.has_grad[0] {
             true => self.memory.part(plan.gradient(ValueId(0), size)).to_vec(),
-            false => vec![0.0; plan.value(ValueId(0), size).len()],
+            false => vec![0.0; size.samples * graph.input_shape().elements()],
         })
     }
 
     /// A gradient by value `id` that lies outside the memory.
     fn seed_grad(&mut self, pass: &mut Pass<'_>, id: ValueId, gradient: &[f32]) {
+        if pass.plan.forms.runs[id.0] {
+            return self.seed_maps_grad(pass, id, gradient);
+        }
         let [sum] = self.memory.parts([pass.plan.gradient(id, pass.size)]);
         match std::mem::replace(&mut pass.has_grad[id.0], true) {
             true => add_scaled(sum, 1.0, gradient),
@@ -94,6 +98,9 @@ impl TrainingRun {
 
     /// The gradient by value `id` is that by value `from`, or has that in addition.
     fn forward_grad(&mut self, pass: &mut Pass<'_>, id: ValueId, from: usize) {
+        if pass.plan.forms.runs[id.0] {
+            return self.collect_maps_grad(pass, id, ValueId(from));
+        }
         let (plan, size) = (pass.plan, pass.size);
         let [sum, gradient] =
             self.memory.parts([plan.gradient(id, size), plan.gradient(ValueId(from), size)]);
@@ -104,6 +111,9 @@ impl TrainingRun {
     }
 
     fn node_backward(&mut self, pass: &mut Pass<'_>, index: usize, network: &Network) {
+        if pass.plan.forms.runs[index] {
+            return self.node_backward_on_maps(pass, index, network);
+        }
         let (plan, size) = (pass.plan, pass.size);
         let node = &plan.graph.nodes[index];
         // Where each gradient is written, and whether it is then added to the one that is there.
@@ -114,7 +124,9 @@ impl TrainingRun {
             if id.0 == 0 && !pass.by_input && node.op.skips_input_grad() {
                 continue;
             }
-            match (route, pass.has_grad[id.0]) {
+            // Among maps the planes only pass on what is added there.
+            let has_planes = pass.has_grad[id.0] && !plan.forms.runs[id.0];
+            match (route, has_planes) {
                 (GradRoute::Same, _) => {
                     self.forward_grad(pass, id, index);
                     continue;
@@ -133,10 +145,11 @@ impl TrainingRun {
         let [first, second] = targets;
         let [input, output, by_output, first, second] =
             self.memory.parts([input, output, by_output, first, second]);
-        let has_grad = &pass.has_grad;
         let target = |which: usize, values| {
             let route = routes[which]?;
-            let add = route == GradRoute::Add && has_grad[node.inputs[which].0];
+            let id = node.inputs[which];
+            let has_planes = pass.has_grad[id.0] && !plan.forms.runs[id.0];
+            let add = route == GradRoute::Add && has_planes;
             Some(Target { values, add })
         };
         let by_inputs = [target(0, first), target(1, second)];
@@ -172,6 +185,9 @@ impl TrainingRun {
         input: ValueId,
         route: GradRoute,
     ) {
+        if pass.plan.forms.runs[input.0] {
+            return self.collect_maps_grad(pass, input, input);
+        }
         let had = std::mem::replace(&mut pass.has_grad[input.0], true);
         if had && route == GradRoute::Write {
             let more = pass.plan.more(node, which, pass.size);
