@@ -4,7 +4,8 @@
 //! `f32` as maps.
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
-use faculty_kernels::bf16::{self, Maps, conv2d};
+use faculty_kernels::bf16::elementwise::affine;
+use faculty_kernels::bf16::{self, Maps, batch_norm, conv2d};
 use faculty_kernels::conv2d::Conv2dShape;
 
 mod measure;
@@ -54,6 +55,46 @@ fn bench(name: &str, shape: &Conv2dShape) {
     println!(" | {:.3} | {:.3}", 1e3 * layout[0], 1e3 * packing[0]);
 }
 
+/// Passes over maps: milliseconds.
+fn bench_norm(channels: usize, size: usize) {
+    let sizes = [64, channels, size, size];
+    let planes = values(sizes.iter().product());
+    let [mut x, mut g, mut r, mut y, mut dx, mut dr] = [const { () }; 6].map(|()| Maps::new());
+    [&mut x, &mut g, &mut r].into_iter().for_each(|maps| maps.write(sizes, &planes));
+    let (mut mean, mut variance) = (vec![0.0; channels], vec![0.0; channels]);
+    let (ones, zeros) = (vec![1.0; channels], vec![0.1; channels]);
+    let (mut by_gamma, mut by_beta) = (vec![0.0; channels], vec![0.0; channels]);
+    let moments = time(|| batch_norm::moments(&x, &mut mean, &mut variance));
+    let normalised = batch_norm::Normalised {
+        gamma: &ones,
+        mean: &mean,
+        variance: &variance,
+        epsilon: 1e-5,
+        of_the_batch: true,
+    };
+    let [scale, shift] = normalised.constants(&zeros);
+    let constants = Some([&scale[..], &shift[..]]);
+    let plain = time(|| affine(&x, constants, None, true, &mut y));
+    let adding = time(|| affine(&x, constants, Some(&r), true, &mut y));
+    let mut backward = |gate, residual: Option<&mut Maps>| {
+        let (by_gamma, by_beta) = (&mut by_gamma, &mut by_beta);
+        batch_norm::backward(&normalised, &x, gate, &g, &mut dx, by_gamma, by_beta, residual);
+    };
+    let by_beta = time(|| backward(batch_norm::Gate::Beta(&zeros), None));
+    let by_output = time(|| backward(batch_norm::Gate::Output(&y), Some(&mut dr)));
+    print!("norm of {channels} at {size}:");
+    for (what, seconds) in [
+        ("moments", &moments),
+        ("affine", &plain),
+        ("and residual", &adding),
+        ("backward", &by_beta),
+        ("and residual", &by_output),
+    ] {
+        print!(" {what} {:.3}", 1e3 * seconds[0]);
+    }
+    println!();
+}
+
 fn main() {
     let filter = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
     let (threads, peak) = (rayon::current_num_threads(), peak());
@@ -80,5 +121,10 @@ fn main() {
     ];
     for (name, shape) in convs.iter().filter(|(name, _)| name.contains(&filter)) {
         bench(name, shape);
+    }
+    if filter.is_empty() || "norm".contains(&filter) {
+        [(16, 32), (32, 32), (64, 32), (64, 8), (128, 16)]
+            .into_iter()
+            .for_each(|(channels, size)| bench_norm(channels, size));
     }
 }

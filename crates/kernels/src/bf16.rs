@@ -30,6 +30,7 @@ pub mod elementwise;
 mod engine;
 mod lines;
 mod maps;
+pub mod matmul;
 mod plain;
 mod planes;
 pub mod pool;

@@ -21,7 +21,7 @@
 //! the number of threads.
 
 mod blocks;
-mod finish;
+pub(crate) mod finish;
 pub(crate) mod pack;
 pub mod scalar;
 #[cfg(test)]

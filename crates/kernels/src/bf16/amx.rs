@@ -239,6 +239,12 @@ impl Products for Amx {
     }
 
     #[inline(always)]
+    unsafe fn turn_pairs(self, from: *const u16, rows: usize, to: *mut u16) {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.turn_pairs(from, rows, to) }
+    }
+
+    #[inline(always)]
     unsafe fn store(self, store: Store) {
         // SAFETY: the caller's promise.
         unsafe { self.0.store(store) }

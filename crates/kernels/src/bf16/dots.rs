@@ -18,6 +18,10 @@ const ROWS: [usize; 16] = {
     }
     rows
 };
+/// A square of 16 × 16.
+#[repr(align(64))]
+struct Turned([f32; 256]);
+
 /// Value `i` of one vector of 32, then value `i` of another, for `i < 16`.
 const INTERLEAVED: [i16; 32] = {
     let mut indices = [0; 32];
@@ -95,6 +99,28 @@ impl Dots {
         unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(second, first)) }
     }
 
+    /// Turns 16 rows of 16 pairs, two values of 16 bits as one number of 32, whatever its value; rows
+    /// that are not there are zero.
+    ///
+    /// # Safety
+    /// A tile is readable at `from`, 256 numbers are writable at `to`.
+    #[inline(always)]
+    unsafe fn turn_rows(self, from: *const u16, rows: usize, to: *mut f32) {
+        let mut there = Turned([0.0; 256]);
+        // SAFETY: `self` proves AVX-512; the caller's promise; 16 rows of 64 bytes.
+        unsafe {
+            let mut start = from.cast::<f32>();
+            if rows < 16 {
+                for row in 0..rows {
+                    let values = _mm512_loadu_ps(start.add(row * 16));
+                    _mm512_storeu_ps(there.0.as_mut_ptr().add(row * 16), values);
+                }
+                start = there.0.as_ptr();
+            }
+            self.0.transpose(start, 16, to, ROWS.as_ptr());
+        }
+    }
+
     /// 32 values widened.
     ///
     /// # Safety
@@ -158,22 +184,12 @@ impl Products for Dots {
     }
     #[inline(always)]
     unsafe fn turn(self, from: *const u16, images: usize, to: *mut u16) {
-        let mut rows = [0.0_f32; 256];
-        let mut turned = [0.0_f32; 256];
-        // SAFETY: `self` proves AVX-512; the caller's promise; both arrays are 16 rows of 64 bytes.
-        // Two channels of an image are turned as one number of 32 bits, whatever its value.
+        let mut turned = Turned([0.0; 256]);
+        // SAFETY: `self` proves AVX-512; the caller's promise; what is turned are 16 rows of 64 bytes.
         unsafe {
-            let mut start = from.cast::<f32>();
-            if images < 16 {
-                for image in 0..images {
-                    let row = _mm512_loadu_ps(start.add(image * 16));
-                    _mm512_storeu_ps(rows.as_mut_ptr().add(image * 16), row);
-                }
-                start = rows.as_ptr();
-            }
-            self.0.transpose(start, 16, turned.as_mut_ptr(), ROWS.as_ptr());
+            self.turn_rows(from, images, turned.0.as_mut_ptr());
             for pair in 0..16 {
-                let both = _mm512_loadu_si512(turned.as_ptr().add(pair * 16).cast());
+                let both = _mm512_loadu_si512(turned.0.as_ptr().add(pair * 16).cast());
                 let first = _mm512_cvtepi32_epi16(both);
                 let second = _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(both));
                 let to = to.add(pair * 64);
@@ -181,6 +197,11 @@ impl Products for Dots {
                 _mm256_storeu_si256(to.add(32).cast(), second);
             }
         }
+    }
+    #[inline(always)]
+    unsafe fn turn_pairs(self, from: *const u16, rows: usize, to: *mut u16) {
+        // SAFETY: the caller's promise.
+        unsafe { self.turn_rows(from, rows, to.cast()) }
     }
     #[inline(always)]
     unsafe fn store(self, store: Store) {

@@ -119,6 +119,26 @@ pub(super) trait Products: Copy {
         }
     }
 
+    /// A tile turned by pairs: row `i` of the result has pair `i` of each of 16 rows; rows that are not
+    /// there are zero.
+    ///
+    /// # Safety
+    /// A tile is readable at `from`, and writable at `to`.
+    #[inline(always)]
+    unsafe fn turn_pairs(self, from: *const u16, rows: usize, to: *mut u16) {
+        let (from, to) = (from.cast::<u32>(), to.cast::<u32>());
+        for row in 0..16 {
+            for pair in 0..16 {
+                // SAFETY: the caller's promise; both are 16 rows of 16 pairs.
+                unsafe {
+                    let value = from.add(row * 16 + pair).read_unaligned();
+                    let value = if row < rows { value } else { 0 };
+                    to.add(pair * 16 + row).write_unaligned(value);
+                }
+            }
+        }
+    }
+
     /// # Safety
     /// What `store` points to is readable or writable: tiles of sums, 32 floats, whole tiles.
     #[inline(always)]

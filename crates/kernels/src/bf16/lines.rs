@@ -1,5 +1,7 @@
 //! Memory of bfloat16 values, aligned to cache lines.
 
+use crate::scratch::Scratch;
+
 /// Values of a line.
 pub(super) const LINE: usize = 32;
 
@@ -40,5 +42,25 @@ impl Lines {
     pub(super) fn values_mut(&mut self) -> &mut [u16] {
         // SAFETY: as in `values`; the vector is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+    }
+}
+
+/// Scratch memory of the thread, its content arbitrary.
+pub(super) struct ScratchValues(Scratch);
+
+impl ScratchValues {
+    /// `len` values, a multiple of two.
+    pub(super) fn take(len: usize) -> Self {
+        Self(Scratch::take(len / 2))
+    }
+
+    pub(super) fn values(&self) -> &[u16] {
+        // SAFETY: a float is two values; every pattern is one.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), 2 * self.0.len()) }
+    }
+
+    pub(super) fn values_mut(&mut self) -> &mut [u16] {
+        // SAFETY: as in `values`; and every pair of values is a float.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), 2 * self.0.len()) }
     }
 }

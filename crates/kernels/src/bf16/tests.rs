@@ -433,3 +433,83 @@ fn batch_norm_between_maps_is_that_between_planes() {
         }
     }
 }
+
+#[test]
+fn matrix_products_of_every_way_and_layout_agree_with_the_formula() {
+    use crate::activation::{Activation, activate};
+    use crate::matmul::{Finish, Matrix, MatrixMut, scalar};
+    let mut shapes = vec![
+        [0, 3, 2],
+        [3, 0, 2],
+        [3, 2, 0],
+        [1, 1, 1],
+        [16, 32, 32],
+        [17, 33, 31],
+        [33, 15, 65],
+        [130, 70, 40],
+        [300, 17, 100],
+    ];
+    let mut seeded = Seeded(8);
+    let mut pick = |most: u64| (seeded.next_u64() % most) as usize + 1;
+    shapes.extend((0..25).map(|_| [pick(70), pick(70), pick(70)]));
+    for (seed, [rows, columns, depth]) in shapes.into_iter().enumerate() {
+        for layout in 0..4 {
+            let (left_turned, right_turned) = (layout % 2 == 1, layout / 2 == 1);
+            let factor = |seed: u64, [rows, columns]: [usize; 2], turned: bool| {
+                let [across, pitch] =
+                    if turned { [columns, rows + 3] } else { [rows, columns + 3] };
+                rounded(&Seeded(seed).values(across * pitch))
+            };
+            fn view(data: &[f32], [rows, columns]: [usize; 2], turned: bool) -> Matrix<'_> {
+                match turned {
+                    true => Matrix::with_pitch(data, [columns, rows], rows + 3).transposed(),
+                    false => Matrix::with_pitch(data, [rows, columns], columns + 3),
+                }
+            }
+            let left = factor(2 * seed as u64, [rows, depth], left_turned);
+            let right = factor(2 * seed as u64 + 1, [depth, columns], right_turned);
+            let (abs_left, abs_right) = (magnitude(&left), magnitude(&right));
+            let product = |left: &[f32], right: &[f32]| {
+                scalar::matmul(
+                    view(left, [rows, depth], left_turned),
+                    view(right, [depth, columns], right_turned),
+                )
+            };
+            let (want, scale) = (product(&left, &right), product(&abs_left, &abs_right));
+            for engine in Engine::available() {
+                let what = format!("{} [{rows}, {columns}, {depth}] {layout}", engine.word());
+                let run = |finish: Finish<'_>, mut output: Vec<f32>| {
+                    let target = MatrixMut::new(&mut output, [rows, columns]);
+                    let (left, right) = (
+                        view(&left, [rows, depth], left_turned),
+                        view(&right, [depth, columns], right_turned),
+                    );
+                    matmul::matmul_on(engine, left, right, finish, target);
+                    output
+                };
+                let stored = run(Finish::Store, vec![f32::NAN; rows * columns]);
+                assert_summed(&what, &stored, &want, &scale, depth);
+                let added = run(Finish::Add, vec![2.0; rows * columns]);
+                let plus: Vec<f32> = stored.iter().map(|value| 2.0 + value).collect();
+                assert_eq!(added, plus, "{what}");
+                let bias = Seeded(3).values(columns);
+                let mut before = vec![f32::NAN; rows * columns];
+                let activation = Activation::Gelu;
+                let finish =
+                    Finish::Activate { bias: &bias, activation, before: Some(&mut before) };
+                let activated = run(finish, vec![f32::NAN; rows * columns]);
+                let biased: Vec<f32> =
+                    stored.iter().enumerate().map(|(i, v)| v + bias[i % columns.max(1)]).collect();
+                assert_eq!(before, biased, "{what}");
+                let mut wanted = vec![0.0; biased.len()];
+                activate(activation, &biased, &mut wanted);
+                for (got, want) in activated.iter().zip(&wanted) {
+                    assert!(
+                        (got - want).abs() <= 1e-5 * (1.0 + want.abs()),
+                        "{what}: {got}, {want}"
+                    );
+                }
+            }
+        }
+    }
+}

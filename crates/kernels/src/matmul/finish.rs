@@ -37,7 +37,7 @@ pub enum Finish<'a> {
 }
 
 /// A [`Finish`] with its lengths checked.
-pub(super) struct Finisher<'a> {
+pub(crate) struct Finisher<'a> {
     columns: usize,
     bias: Option<&'a [f32]>,
     activation: Option<Activation>,
@@ -48,7 +48,7 @@ pub(super) struct Finisher<'a> {
 impl<'a> Finisher<'a> {
     /// # Panics
     /// If a length does not fit an output of `sizes`.
-    pub(super) fn new(finish: Finish<'a>, [rows, columns]: [usize; 2]) -> Self {
+    pub(crate) fn new(finish: Finish<'a>, [rows, columns]: [usize; 2]) -> Self {
         let mut this = Self { columns, bias: None, activation: None, before: None, residual: None };
         match finish {
             Finish::Store | Finish::Add => {}
@@ -79,7 +79,7 @@ impl<'a> Finisher<'a> {
     /// Finishes `values`, the products of a row from a column on. No two calls that run at the same
     /// time may be given the same elements.
     #[inline(always)]
-    pub(super) fn row<S: Simd>(&self, [row, column]: [usize; 2], values: &mut [f32]) {
+    pub(crate) fn row<S: Simd>(&self, [row, column]: [usize; 2], values: &mut [f32]) {
         let len = values.len();
         if let Some(bias) = self.bias {
             for (y, b) in values.iter_mut().zip(&bias[column..][..len]) {

@@ -56,23 +56,23 @@ impl<'a> Matrix<'a> {
     }
 
     /// Rows and columns.
-    pub(super) fn sizes(&self) -> [usize; 2] {
+    pub(crate) fn sizes(&self) -> [usize; 2] {
         self.sizes
     }
 
     /// Whether columns, not rows, are contiguous.
-    pub(super) fn is_transposed(&self) -> bool {
+    pub(crate) fn is_transposed(&self) -> bool {
         self.strides[1] != 1
     }
 
     /// The element of a row and a column.
     #[inline(always)]
-    pub(super) fn at(&self, row: usize, column: usize) -> f32 {
+    pub(crate) fn at(&self, row: usize, column: usize) -> f32 {
         self.data[row * self.strides[0] + column * self.strides[1]]
     }
 
     /// Rows and columns of these ranges.
-    pub(super) fn part(&self, rows: Range<usize>, columns: Range<usize>) -> Self {
+    pub(crate) fn part(&self, rows: Range<usize>, columns: Range<usize>) -> Self {
         assert!(rows.end <= self.sizes[0] && columns.end <= self.sizes[1], "part lies outside");
         let sizes = [rows.len(), columns.len()];
         let start = rows.start * self.strides[0] + columns.start * self.strides[1];
@@ -83,12 +83,12 @@ impl<'a> Matrix<'a> {
 
     /// The contiguous elements of row `row` of a matrix that is not transposed.
     #[inline(always)]
-    pub(super) fn row(&self, row: usize) -> &'a [f32] {
+    pub(crate) fn row(&self, row: usize) -> &'a [f32] {
         &self.data[row * self.strides[0]..][..self.sizes[1]]
     }
 
     /// The elements and the distance of two rows.
-    pub(super) fn raw(&self) -> (&'a [f32], [usize; 2]) {
+    pub(crate) fn raw(&self) -> (&'a [f32], [usize; 2]) {
         (self.data, self.strides)
     }
 }
@@ -121,15 +121,15 @@ impl<'a> MatrixMut<'a> {
         Self { data, sizes, pitch }
     }
 
-    pub(super) fn sizes(&self) -> [usize; 2] {
+    pub(crate) fn sizes(&self) -> [usize; 2] {
         self.sizes
     }
 
-    pub(super) fn pitch(&self) -> usize {
+    pub(crate) fn pitch(&self) -> usize {
         self.pitch
     }
 
-    pub(super) fn into_slice(self) -> &'a mut [f32] {
+    pub(crate) fn into_slice(self) -> &'a mut [f32] {
         self.data
     }
 }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::bf16::convert::round;
-use crate::bf16::lines::Lines;
+use crate::bf16::lines::ScratchValues;
 use crate::bf16::maps::{CHANNELS, TILE};
 use crate::sizes;
 
@@ -12,7 +12,7 @@ pub(super) const BOTH: usize = 2 * TILE;
 
 /// Weights `[32 results][tap][32 summed channels][half][16 pairs][16 results][2]`.
 pub(super) struct Panels {
-    lines: Lines,
+    lines: ScratchValues,
     /// Blocks of 32 summed channels.
     pub(super) depth: usize,
     /// Values for 32 results.
@@ -29,8 +29,7 @@ impl Panels {
     ) -> Self {
         let depth = channels.div_ceil(CHANNELS);
         let block = sizes::elements([taps, depth, BOTH]);
-        let mut lines = Lines::default();
-        lines.fit(sizes::elements([results.div_ceil(CHANNELS), block]));
+        let mut lines = ScratchValues::take(sizes::elements([results.div_ceil(CHANNELS), block]));
         let values = lines.values_mut();
         values.par_chunks_exact_mut(depth.max(1) * BOTH).enumerate().for_each(|(index, tiles)| {
             let (first, tap) = (index / taps * CHANNELS, index % taps);

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::{BOTH, check};
 use crate::bf16::engine::{Engine, Products, Quad, SUMS, Step, TileKernel};
-use crate::bf16::lines::Lines;
+use crate::bf16::lines::ScratchValues;
 use crate::bf16::maps::{CHANNELS, IMAGES, Maps, TILE};
 use crate::conv2d::{Conv2dShape, check_len};
 use crate::scratch::Scratch;
@@ -132,10 +132,8 @@ impl TileKernel for Task<'_> {
         let ring = strips().map(|strip| self.reads(&strip).len()).max().unwrap_or(0).max(1);
         let input_row = shape.in_width * channels * BOTH;
         let output_row = width * results.len() * BOTH;
-        let mut turned = Lines::default();
-        turned.fit(sizes::elements([strip, output_row]));
-        let mut pairs = Lines::default();
-        pairs.fit(sizes::elements([ring, input_row]));
+        let mut turned = ScratchValues::take(sizes::elements([strip, output_row]));
+        let mut pairs = ScratchValues::take(sizes::elements([ring, input_row]));
         let mut ready = 0;
         let mut steps = Vec::new();
         self.sums.fill(0.0);
