@@ -9,9 +9,10 @@
 use std::time::Instant;
 
 use faculty_inputs::{Texts, Tokens};
+use faculty_kernels::in_pool;
 use faculty_nets::{
     EncoderConfig, EncoderFamily, Error, Inference, Network, OptimizerConfig, OptimizerState,
-    TrainingRun,
+    Precision, TrainingRun,
 };
 
 const BATCH: usize = 32;
@@ -39,7 +40,7 @@ fn texts(length: impl Fn(usize) -> usize) -> Texts {
 fn main() -> Result<(), Error> {
     println!("kernels {}, {} threads", faculty_kernels::isa::name(), rayon::current_num_threads());
     println!(
-        "{:<10}{:<12}{:<10}{:>9}{:>11}{:>10}",
+        "{:<10}{:<12}{:<16}{:>9}{:>11}{:>10}",
         "encoder", "tokens", "work", "min ms", "median ms", "GFLOP/s"
     );
     let full = texts(|_| 128);
@@ -55,30 +56,36 @@ fn main() -> Result<(), Error> {
             let flops = 2.0 * multiply_adds as f64;
             let row = |work: &str, flops: f64, times: [f64; 2]| {
                 println!(
-                    "{name:<10}{tokens:<12}{work:<10}{:>9.1}{:>11.1}{:>10.0}",
+                    "{name:<10}{tokens:<12}{work:<16}{:>9.1}{:>11.1}{:>10.0}",
                     1e3 * times[0],
                     1e3 * times[1],
                     flops / times[0] / 1e9
                 );
             };
-            let mut plan = Inference::new(&network, &[]);
-            row("forward", flops, timed(|| drop(plan.run(batch, BATCH).to_vec())));
+            for precision in Precision::ALL {
+                let mut plan = Inference::with_precision(&network, &[], &[], precision);
+                let work = format!("forward {}", precision.name());
+                row(&work, flops, timed(|| drop(plan.run(batch, BATCH).to_vec())));
+            }
             if !trains {
                 continue;
             }
             let optimizer =
                 OptimizerConfig::AdamW { betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0.01 };
-            let (mut run, mut state) = (TrainingRun::new(), OptimizerState::default());
             let output = network.graph().output();
-            let times = timed(|| {
-                run.set_dropout((0..BATCH as u64).collect());
-                run.forward(&mut network, batch, BATCH);
-                let gradient: Vec<f32> = run.value(output).iter().map(|v| v * 1e-3).collect();
-                run.backward(&network, [(output, gradient)], false);
-                clip(run.gradients_mut());
-                state.update(&optimizer, 1e-5, network.parameters_mut(), run.gradients());
-            });
-            row("training", 3.0 * flops, times);
+            let (mut run, mut state) = (TrainingRun::new(), OptimizerState::default());
+            for precision in Precision::ALL {
+                run.set_precision(precision);
+                let times = timed(|| {
+                    run.set_dropout((0..BATCH as u64).collect());
+                    run.forward(&mut network, batch, BATCH);
+                    let gradient: Vec<f32> = run.value(output).iter().map(|v| v * 1e-3).collect();
+                    run.backward(&network, [(output, gradient)], false);
+                    clip(run.gradients_mut());
+                    state.update(&optimizer, 1e-5, network.parameters_mut(), run.gradients());
+                });
+                row(&format!("training {}", precision.name()), 3.0 * flops, times);
+            }
             println!("{name:<10}holds {:.0} MiB", run.bytes() as f64 / f64::from(1 << 20));
         }
     }
@@ -95,7 +102,8 @@ fn clip(gradients: &mut [Vec<f32>]) {
 }
 
 /// Minimum and median, in seconds.
-fn timed(mut step: impl FnMut()) -> [f64; 2] {
+fn timed(mut step: impl FnMut() + Send) -> [f64; 2] {
+    let mut step = || in_pool(&mut step);
     step();
     let mut times: Vec<f64> = (0..RUNS)
         .map(|_| {

@@ -63,7 +63,8 @@ fn main() -> Result<(), Error> {
     Ok(())
 }
 
-fn report(name: &str, work: &str, flops: f64, mut step: impl FnMut()) {
+fn report(name: &str, work: &str, flops: f64, mut step: impl FnMut() + Send) {
+    let mut step = || faculty_kernels::in_pool(&mut step);
     step();
     let mut times: Vec<f64> = (0..RUNS)
         .map(|_| {

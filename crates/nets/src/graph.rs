@@ -140,15 +140,6 @@ impl Graph {
         }
     }
 
-    /// Whether any operation has a form of its own in bfloat16: convolutions without groups have.
-    #[must_use]
-    pub fn has_bf16(&self) -> bool {
-        (0..self.nodes.len()).any(|node| {
-            let Node { op, per, .. } = &self.nodes[node];
-            *per == Per::Sample && op.multiplies() && op.on_maps(&self.site(node, ONE)).is_some()
-        })
-    }
-
     /// Whether training drops values.
     #[must_use]
     pub fn drops(&self) -> bool {

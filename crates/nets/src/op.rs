@@ -321,11 +321,6 @@ pub(crate) trait Op: Debug + Send + Sync {
         0
     }
 
-    /// Whether it is a sum of products with its parameters.
-    fn multiplies(&self) -> bool {
-        false
-    }
-
     /// Computes its value.
     fn forward(&self, site: &Site, step: ForwardStep<'_>);
 
@@ -406,6 +401,7 @@ pub(crate) struct FrozenStep<'a> {
     /// The result.
     pub(crate) output: &'a mut [f32],
     pub(crate) scratch: &'a mut FrozenScratch,
+    pub(crate) precision: Precision,
     /// As in [`ForwardStep`].
     pub(crate) tokens: &'a Tokens,
 }

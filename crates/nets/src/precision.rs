@@ -1,5 +1,8 @@
 //! In which numbers products are computed.
 
+use faculty_kernels::bf16;
+use faculty_kernels::matmul::{Finish, Matrix, MatrixMut, matmul};
+
 /// What the factors of convolutions and matrix products are rounded to as they enter them; sums and
 /// everything else is `f32` either way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -21,6 +24,20 @@ impl Precision {
         match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+        }
+    }
+
+    /// The product of two matrices.
+    pub(crate) fn multiply(
+        self,
+        left: Matrix<'_>,
+        right: Matrix<'_>,
+        finish: Finish<'_>,
+        output: MatrixMut<'_>,
+    ) {
+        match self {
+            Self::F32 => matmul(left, right, finish, output),
+            Self::Bf16 => bf16::matmul::matmul(left, right, finish, output),
         }
     }
 }

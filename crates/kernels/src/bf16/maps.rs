@@ -55,12 +55,12 @@ impl Maps {
         sizes::elements([blocks, tiles + TILE])
     }
 
-    /// Whether maps of these sizes are too many for memory to be described.
+    /// Whether maps of these sizes are within the reach of offsets.
     pub(super) fn fit_memory([batch, channels, height, width]: [usize; 4]) -> bool {
         let channels = channels.checked_next_multiple_of(CHANNELS);
         let block = channels.and_then(|c| sizes::checked_elements([c, height, width, IMAGES]));
-        // Offsets within a block are bytes in 32 bits.
-        block.is_some_and(|block| block < (u32::MAX as usize) / 2 - TILE)
+        // Offsets within a block are bytes in 32 bits; the gradient by the weight has four a value.
+        block.is_some_and(|block| block < (u32::MAX as usize) / 8 - TILE)
             && sizes::checked_elements([batch.next_multiple_of(IMAGES), block.unwrap_or(0) + TILE])
                 .is_some()
     }

@@ -105,10 +105,6 @@ impl Op for Conv2d {
         true
     }
 
-    fn multiplies(&self) -> bool {
-        true
-    }
-
     fn multiply_adds(&self, site: &Site, weights: usize) -> usize {
         // Every weight is used once at every output position.
         weights * site.output.positions()

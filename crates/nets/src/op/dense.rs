@@ -5,7 +5,7 @@ use faculty_kernels::activation::{Activation, activate_backward};
 use faculty_kernels::columns::column_sums;
 use faculty_kernels::dropout::dropout;
 use faculty_kernels::elementwise::add_scaled;
-use faculty_kernels::matmul::{Finish, Matrix, MatrixMut, matmul};
+use faculty_kernels::matmul::{Finish, Matrix, MatrixMut};
 
 use super::{
     BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, GradRoute, Op, ReadBack, Site,
@@ -14,6 +14,7 @@ use super::{
 use crate::op::dropout::Dropout;
 use crate::op::link::{Constants, Link};
 use crate::parameter::ParameterId;
+use crate::precision::Precision;
 
 /// A linear layer with what stands around it in a text network; weight `[outputs, inputs]`, bias
 /// `[outputs]`. Activation and residual exclude one another.
@@ -76,7 +77,7 @@ impl Op for Dense {
             }
             None => Finish::Bias { bias },
         };
-        product(site, input, weight, finish, step.output);
+        product(site, step.precision, input, weight, finish, step.output);
         if let Some((probability, keys)) = keys {
             dropout(outputs, &keys, probability, step.output);
             if self.residual {
@@ -107,11 +108,12 @@ impl Op for Dense {
         if let Some(target) = by_input {
             let finish = if target.add { Finish::Add } else { Finish::Store };
             let weight = Matrix::new(&step.parameters[self.weight.0], [outputs, inputs]);
-            matmul(grad_rows, weight, finish, MatrixMut::new(target.values, [rows, inputs]));
+            let target = MatrixMut::new(target.values, [rows, inputs]);
+            step.precision.multiply(grad_rows, weight, finish, target);
         }
         let by_weight = MatrixMut::new(&mut step.gradients[self.weight.0], [outputs, inputs]);
         let input = Matrix::new(step.input, [rows, inputs]);
-        matmul(grad_rows.transposed(), input, Finish::Store, by_weight);
+        step.precision.multiply(grad_rows.transposed(), input, Finish::Store, by_weight);
         column_sums(rows, grad, &mut step.gradients[self.bias.0]);
     }
 
@@ -126,9 +128,16 @@ impl Op for Dense {
     }
 }
 
-fn product(site: &Site, input: &[f32], weight: &[f32], finish: Finish<'_>, output: &mut [f32]) {
+fn product(
+    site: &Site,
+    precision: Precision,
+    input: &[f32],
+    weight: &[f32],
+    finish: Finish<'_>,
+    output: &mut [f32],
+) {
     let [rows, inputs, outputs] = sizes(site);
-    matmul(
+    precision.multiply(
         Matrix::new(input, [rows, inputs]),
         Matrix::new(weight, [outputs, inputs]).transposed(),
         finish,
@@ -146,14 +155,14 @@ struct FrozenDense {
 
 impl FrozenOp for FrozenDense {
     fn run(&self, site: &Site, step: FrozenStep<'_>) {
-        let FrozenStep { inputs: [input, residual], output, .. } = step;
+        let FrozenStep { inputs: [input, residual], output, precision, .. } = step;
         let bias = &self.bias;
         let finish = match self.activation {
             Some(activation) => Finish::Activate { bias, activation, before: None },
             None if self.residual => Finish::Residual { bias: Some(bias), residual },
             None => Finish::Bias { bias },
         };
-        product(site, input, &self.weight, finish, output);
+        product(site, precision, input, &self.weight, finish, output);
     }
 
     fn onnx(

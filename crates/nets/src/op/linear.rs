@@ -1,13 +1,15 @@
 //! `x Wᵀ + b` on a map flattened as `[channels, height, width]`.
 
 use burn::Tensor;
-use faculty_kernels::linear::{LinearShape, linear, linear_backward};
+use faculty_kernels::columns::column_sums;
+use faculty_kernels::matmul::{Finish, Matrix, MatrixMut};
 
 use super::{
     BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, Op, ReadBack, Site, Values,
 };
 use crate::op::link::{Constants, Link};
 use crate::parameter::ParameterId;
+use crate::precision::Precision;
 
 /// A linear layer: weight `[outputs, inputs]`, bias `[outputs]`.
 #[derive(Debug)]
@@ -16,9 +18,26 @@ pub(crate) struct Linear {
     pub(crate) bias: ParameterId,
 }
 
-fn shape(site: &Site) -> LinearShape {
-    let (from, to) = (site.input(), site.output);
-    LinearShape { batch: site.batch, inputs: from.elements(), outputs: to.channels }
+/// Rows, inputs and outputs.
+fn sizes(site: &Site) -> [usize; 3] {
+    [site.batch, site.input().elements(), site.output.channels]
+}
+
+fn compute(
+    site: &Site,
+    precision: Precision,
+    input: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    output: &mut [f32],
+) {
+    let [rows, inputs, outputs] = sizes(site);
+    precision.multiply(
+        Matrix::new(input, [rows, inputs]),
+        Matrix::new(weight, [outputs, inputs]).transposed(),
+        Finish::Bias { bias },
+        MatrixMut::new(output, [rows, outputs]),
+    );
 }
 
 impl Op for Linear {
@@ -40,24 +59,21 @@ impl Op for Linear {
 
     fn forward(&self, site: &Site, step: ForwardStep<'_>) {
         let [weight, bias] = [self.weight, self.bias].map(|id| &step.parameters[id.0]);
-        linear(&shape(site), step.inputs[0], weight, bias, step.output);
+        compute(site, step.precision, step.inputs[0], weight, bias, step.output);
     }
 
     fn backward(&self, site: &Site, step: BackwardStep<'_>) {
+        let [rows, inputs, outputs] = sizes(site);
+        let grad = Matrix::new(step.by_output, [rows, outputs]);
         let [by_input, _] = step.by_inputs;
-        let [by_weight, by_bias] = step
-            .gradients
-            .get_disjoint_mut([self.weight.0, self.bias.0])
-            .expect("weight and bias are two parameters of the graph");
-        linear_backward(
-            &shape(site),
-            step.input,
-            &step.parameters[self.weight.0],
-            step.by_output,
-            by_input.expect("a linear layer leaves out no gradient").values,
-            by_weight,
-            by_bias,
-        );
+        let by_input = by_input.expect("a linear layer leaves out no gradient").values;
+        let weight = Matrix::new(&step.parameters[self.weight.0], [outputs, inputs]);
+        let by_input = MatrixMut::new(by_input, [rows, inputs]);
+        step.precision.multiply(grad, weight, Finish::Store, by_input);
+        let input = Matrix::new(step.input, [rows, inputs]);
+        let by_weight = MatrixMut::new(&mut step.gradients[self.weight.0], [outputs, inputs]);
+        step.precision.multiply(grad.transposed(), input, Finish::Store, by_weight);
+        column_sums(rows, step.by_output, &mut step.gradients[self.bias.0]);
     }
 
     fn freeze(&self, values: Values<'_>) -> Box<dyn FrozenOp> {
@@ -82,8 +98,8 @@ struct FrozenLinear {
 
 impl FrozenOp for FrozenLinear {
     fn run(&self, site: &Site, step: FrozenStep<'_>) {
-        let FrozenStep { inputs: [input, _], output, .. } = step;
-        linear(&shape(site), input, &self.weight, &self.bias, output);
+        let FrozenStep { inputs: [input, _], output, precision, .. } = step;
+        compute(site, precision, input, &self.weight, &self.bias, output);
     }
 
     fn onnx(

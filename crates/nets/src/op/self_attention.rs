@@ -11,7 +11,7 @@ use faculty_kernels::attention::{
     AttentionGrads, AttentionShape, RelativeBias, Samples, attention, attention_backward,
 };
 use faculty_kernels::columns::column_sums;
-use faculty_kernels::matmul::{Finish, Matrix, MatrixMut, matmul};
+use faculty_kernels::matmul::{Finish, Matrix, MatrixMut};
 
 use super::{
     BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, GradRoute, Op, ReadBack, Site,
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::op::link::{Constants, Link};
 use crate::parameter::ParameterId;
+use crate::precision::Precision;
 
 /// Projections and heads.
 #[derive(Debug)]
@@ -86,6 +87,7 @@ fn shape(site: &Site, heads: usize) -> AttentionShape {
 /// Queries, keys, values and the logarithms of the sums of scores, then the output.
 fn compute(
     site: &Site,
+    precision: Precision,
     heads: usize,
     tokens: &Tokens,
     projections: [[&[f32]; 2]; 3],
@@ -100,7 +102,7 @@ fn compute(
         projections.into_iter().zip([&mut *query, &mut *key, &mut *value])
     {
         values.resize(rows * width, 0.0);
-        matmul(
+        precision.multiply(
             Matrix::new(input, [rows, width]),
             Matrix::new(weight, [width, width]).transposed(),
             Finish::Bias { bias },
@@ -146,6 +148,7 @@ impl Op for SelfAttention {
         let bias = bias.map(|(own, values)| RelativeBias { reach: own.furthest, values });
         compute(
             site,
+            step.precision,
             self.heads,
             step.tokens,
             self.projections.map(|ids| ids.map(values)),
@@ -192,10 +195,11 @@ impl Op for SelfAttention {
             if let Some(target) = &mut by_input {
                 let finish = if target.add || which > 0 { Finish::Add } else { Finish::Store };
                 let weight = Matrix::new(&step.parameters[weight.0], [width, width]);
-                matmul(grad_rows, weight, finish, MatrixMut::new(target.values, [rows, width]));
+                let target = MatrixMut::new(target.values, [rows, width]);
+                step.precision.multiply(grad_rows, weight, finish, target);
             }
             let by_weight = MatrixMut::new(&mut step.gradients[weight.0], [width, width]);
-            matmul(grad_rows.transposed(), input, Finish::Store, by_weight);
+            step.precision.multiply(grad_rows.transposed(), input, Finish::Store, by_weight);
             column_sums(rows, grad, &mut step.gradients[bias.0]);
         }
     }
@@ -230,6 +234,7 @@ impl FrozenOp for FrozenSelfAttention {
         let bias = bias.map(|&(reach, ref values)| RelativeBias { reach, values });
         compute(
             site,
+            step.precision,
             self.heads,
             step.tokens,
             self.projections.each_ref().map(|pair| pair.each_ref().map(Vec::as_slice)),

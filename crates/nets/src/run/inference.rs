@@ -27,6 +27,7 @@ pub struct Inference {
     plan: MemoryPlan,
     memory: Memory,
     scratch: FrozenScratch,
+    precision: Precision,
     /// In bfloat16.
     maps: Option<MapsPlan>,
     size: BatchSize,
@@ -129,7 +130,7 @@ impl Inference {
         let plan = MemoryPlan::new(&spans);
         let (memory, scratch) = (Memory::default(), FrozenScratch::default());
         let size = BatchSize::default();
-        Self { graph, steps, kept, held, plan, memory, scratch, maps, size }
+        Self { graph, steps, kept, held, plan, memory, scratch, precision, maps, size }
     }
 
     /// The graph that was compiled.
@@ -173,8 +174,9 @@ impl Inference {
                     _ => part,
                 });
                 let (site, activate) = (step.site(graph, size), step.held.is_none());
-                let scratch = &mut self.scratch;
-                step.op.run(&site, FrozenStep { inputs, activate, output, scratch, tokens });
+                let (scratch, precision) = (&mut self.scratch, self.precision);
+                let memory = FrozenStep { inputs, activate, output, scratch, precision, tokens };
+                step.op.run(&site, memory);
                 self.activate(position);
                 let made = self.plan.range(self.steps[position].node, size);
                 if let Some(maps) = &mut self.maps {

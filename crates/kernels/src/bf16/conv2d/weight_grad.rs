@@ -123,21 +123,28 @@ impl TileKernel for Task<'_> {
         let [kernel_rows, kernel_columns] = shape.kernel;
         let ([down, across], [top, left]) = (shape.stride, shape.padding);
         let channels = input.depth();
-        let strip = POSITIONS.div_ceil(width).min(rows.len()).max(1);
-        let strips = || {
+        let strips = |strip: usize| {
             let (start, end) = (rows.start, rows.end);
             (start..end).step_by(strip).map(move |first| first..end.min(first + strip))
         };
         // Each row of the input stays until its place is needed.
-        let ring = strips().map(|strip| self.reads(&strip).len()).max().unwrap_or(0).max(1);
+        let ring = |strip: usize| strips(strip).map(|strip| self.reads(&strip).len()).max();
         let input_row = shape.in_width * channels * BOTH;
         let output_row = width * results.len() * BOTH;
+        let mut strip = POSITIONS.div_ceil(width).min(rows.len()).max(1);
+        // Offsets are bytes in 32 bits; that one row is within their reach, `fits` has seen to.
+        let reach = u32::MAX as usize / 2;
+        while strip > 1 && ring(strip).unwrap_or(0).max(strip) > reach / input_row.max(output_row) {
+            strip /= 2;
+        }
+        let ring = ring(strip).unwrap_or(0).max(1);
+        assert!(2 * ring * input_row <= 2 * reach && 2 * strip * output_row <= 2 * reach);
         let mut turned = ScratchValues::take(sizes::elements([strip, output_row]));
         let mut pairs = ScratchValues::take(sizes::elements([ring, input_row]));
         let mut ready = 0;
         let mut steps = Vec::new();
         self.sums.fill(0.0);
-        for strip in strips() {
+        for strip in strips(strip) {
             let reads = self.reads(&strip);
             for row in reads.start.max(ready)..reads.end {
                 let to = &mut pairs.values_mut()[row % ring * input_row..][..input_row];

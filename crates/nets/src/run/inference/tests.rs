@@ -185,7 +185,9 @@ fn without_activation(network: &Network, input: &[f32], batch: usize, id: ValueI
         specs: graph.parameters(),
     });
     let (scratch, tokens) = (&mut FrozenScratch::default(), &Tokens::default());
-    let step = FrozenStep { inputs, activate: false, output: &mut output, scratch, tokens };
+    let (precision, output_step) = (Precision::F32, &mut output);
+    let step =
+        FrozenStep { inputs, activate: false, output: output_step, scratch, precision, tokens };
     frozen.run(&graph.site(id.0, BatchSize { samples: batch, tokens: 0 }), step);
     output
 }

@@ -118,3 +118,32 @@ fn a_run_may_change_its_precision_and_its_threads() {
         assert!(pool.install(|| alone(Precision::Bf16)) == want, "{threads} threads");
     }
 }
+
+#[test]
+fn a_text_encoder_in_bf16_is_that_in_f32_but_for_rounding() {
+    use crate::encoder_config::{EncoderConfig, EncoderFamily};
+    let config = EncoderConfig::new(EncoderFamily::Bert, 100, 2, 64);
+    let network = Network::from_graph("bert", config.graph(3).unwrap(), 1);
+    let mut tokens = Tokens::default();
+    for length in [5, 1, 17] {
+        let ids: Vec<u32> = (0..length).map(|i| (i * 37 + length) % 100).collect();
+        tokens.push(&ids, &vec![0; ids.len()]);
+    }
+    let texts = faculty_inputs::Texts { texts: Vec::new(), tokens };
+    let step = |precision| {
+        let (mut run, mut network) = (TrainingRun::new(), network.clone());
+        run.set_precision(precision);
+        run.forward(&mut network, &texts, 3);
+        let output = network.graph().output();
+        let logits = run.value(output).to_vec();
+        run.backward(&network, [(output, numbers(logits.len(), 1))], false);
+        let mut plan = crate::Inference::with_precision(&network, &[], &[], precision);
+        assert_eq!(plan.run(&texts, 3), logits, "{precision:?}");
+        (logits, run.gradients().concat())
+    };
+    let (want, got) = (step(Precision::F32), step(Precision::Bf16));
+    let off = relative(&got.0, &want.0);
+    assert!(off > 1e-5 && off < 0.05, "logits {off}");
+    let off = relative(&got.1, &want.1);
+    assert!(off > 1e-5 && off < 0.05, "gradients {off}");
+}
