@@ -61,7 +61,7 @@ fn a_step_in_bf16_is_that_in_f32_but_for_rounding() {
         let (want, got) = (of(Precision::F32), of(Precision::Bf16));
         let name = info.name;
         let off = relative(&got.logits, &want.logits);
-        assert!(off > 1e-5 && off < 0.05, "{name}: logits {off}");
+        assert!(off > 0.0 && off < 0.05, "{name}: logits {off}");
         for (index, (got, want)) in got.taps.iter().zip(&want.taps).enumerate() {
             let off = relative(got, want);
             assert!(off < 0.05, "{name}: tap {index} {off}");
@@ -92,7 +92,7 @@ fn batch_statistics_and_every_gradient_in_bf16_are_those_in_f32_but_for_rounding
         for (spec, values) in network.graph().parameters().iter().zip(&network.parameters) {
             let end = start + values.len();
             let off = relative(&got.gradients[start..end], &want.gradients[start..end]);
-            assert!(off < 0.3, "{name}: {} {off}", spec.name);
+            assert!(off < 0.5, "{name}: {} {off}", spec.name);
             start = end;
         }
     }
