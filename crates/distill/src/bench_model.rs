@@ -13,19 +13,19 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use faculty_data::{Dataset, SampleId};
-use faculty_nets::{Graph, MapShape, Network, graph_of};
+use faculty_nets::{Graph, MapShape, Network, TeacherInput, graph_of};
 use faculty_records::bench::{BENCH_FILE, MeasuredModel, ModelBench, THROUGHPUT_BATCH};
 
 use crate::error::Result;
 use crate::heads::mounted_if_trained;
 use crate::methods::specs;
-use crate::recipe::{self, Recipe};
+use crate::recipe::{self, Precision, Recipe};
 use crate::run::open_dataset;
 use crate::run_folder::RunFolder;
 use crate::student::{FinishedStudent, StudentChoice};
 use faculty_contract::ClassSpace;
 use faculty_teachers::{NetworkTeacher, TeacherBatch, TeacherSource};
-use faculty_teachers::{load_teacher, prepare_data};
+use faculty_teachers::{load_teacher, precision_of, prepare_data};
 
 /// Runs before those that count: caches fill, memory is allocated.
 const WARM_UP: usize = 3;
@@ -37,11 +37,13 @@ const LONG_ENOUGH: Duration = Duration::from_secs(2);
 const RUNS: [usize; 2] = [5, 500];
 
 /// Measures the student and the teachers of a run folder, where the result is kept as
-/// [`BENCH_FILE`], or of a recipe, whose student need not be trained.
+/// [`BENCH_FILE`], or of a recipe, whose student need not be trained: the student in f32, as it is
+/// delivered, teachers as the recipe says. With a `precision` all but ONNX files run in it, and nothing
+/// is kept.
 ///
 /// # Errors
 /// When the recipe, its data or its teachers cannot be used, or the result cannot be written.
-pub fn bench_models(path: &Path) -> Result<ModelBench> {
+pub fn bench_models(path: &Path, precision: Option<Precision>) -> Result<ModelBench> {
     let is_run = path.is_dir();
     let run = RunFolder::at(path);
     let (recipe, trained) = if is_run {
@@ -59,18 +61,31 @@ pub fn bench_models(path: &Path) -> Result<ModelBench> {
             Network::new(&recipe.student.network, input, dataset.classes().len(), recipe.seed)?
         }
     };
-    let bench = measure_all(&recipe, &dataset, &student)?;
-    if is_run {
+    let bench = measure_all(&recipe, &dataset, &student, precision)?;
+    if is_run && precision.is_none() {
         run.write_json(BENCH_FILE, &bench)?;
     }
     Ok(bench)
 }
 
-fn measure_all(recipe: &Recipe, dataset: &Dataset, student: &Network) -> Result<ModelBench> {
+fn measure_all(
+    recipe: &Recipe,
+    dataset: &Dataset,
+    student: &Network,
+    precision: Option<Precision>,
+) -> Result<ModelBench> {
     let shape = student.graph().input_shape();
-    let mut own = NetworkTeacher::new(student, None, &[]);
-    let graph = Some(student.graph().as_ref());
-    let mut models = vec![measure("student", student.name(), graph, &mut own, shape)?];
+    let of_student = precision.unwrap_or_default();
+    let input = TeacherInput::new(shape, None, None);
+    let mut own = NetworkTeacher::with_input(student, input, &[], precision_of(of_student));
+    let about = Model {
+        name: "student",
+        network: student.name(),
+        precision: of_student,
+        graph: Some(student.graph().as_ref()),
+    };
+    let mut kernels = vec![precision_of(of_student).kernels()];
+    let mut models = vec![measure(&about, &mut own, shape)?];
     let mut left_out = Vec::new();
     let recipe = &mounted_if_trained(recipe, dataset)?;
     let data = prepare_data(recipe, dataset)?;
@@ -79,17 +94,23 @@ fn measure_all(recipe: &Recipe, dataset: &Dataset, student: &Network) -> Result<
             left_out.push(format!("{}: a table of logits computes nothing", spec.name));
             continue;
         }
+        let precision = precision.filter(|_| spec.onnx.is_none()).unwrap_or(spec.precision);
+        let spec = &recipe::Teacher { precision, ..spec.clone() };
         let class_space = ClassSpace::Dataset;
         let (mut teacher, card) = load_teacher(spec, &data, dataset.classes(), &[], class_space)?;
         let graph = teacher_graph(spec, shape, teacher.source.classes())?;
-        let source = teacher.source.as_mut();
-        models.push(measure(&spec.name, &card.network, graph.as_ref(), source, shape)?);
+        let about =
+            Model { name: &spec.name, network: &card.network, precision, graph: graph.as_ref() };
+        kernels.push(precision_of(precision).kernels());
+        models.push(measure(&about, teacher.source.as_mut(), shape)?);
     }
+    kernels.sort_unstable();
+    kernels.dedup();
     let MapShape { channels, height, width } = shape;
     Ok(ModelBench {
         format: 1,
         faculty: env!("CARGO_PKG_VERSION").to_owned(),
-        kernels: faculty_kernels::isa::name().to_owned(),
+        kernels: kernels.join(", "),
         processor: processor(),
         threads: rayon::current_num_threads(),
         input_shape: [channels, height, width],
@@ -111,10 +132,16 @@ fn teacher_graph(
     Ok(Some(graph_of(name, MapShape { height, width, ..images }, classes)?))
 }
 
+/// What is known of a network before it is measured.
+struct Model<'a> {
+    name: &'a str,
+    network: &'a str,
+    precision: Precision,
+    graph: Option<&'a Graph>,
+}
+
 fn measure(
-    name: &str,
-    network: &str,
-    graph: Option<&Graph>,
+    about: &Model<'_>,
     source: &mut dyn TeacherSource,
     shape: MapShape,
 ) -> Result<MeasuredModel> {
@@ -139,10 +166,11 @@ fn measure(
     let one = times(1)?;
     let many = times(THROUGHPUT_BATCH)?;
     Ok(MeasuredModel {
-        name: name.to_owned(),
-        network: network.to_owned(),
-        parameters: graph.map(Graph::parameter_count),
-        multiply_adds: graph.map(Graph::multiply_adds),
+        name: about.name.to_owned(),
+        network: about.network.to_owned(),
+        precision: about.precision.name().to_owned(),
+        parameters: about.graph.map(Graph::parameter_count),
+        multiply_adds: about.graph.map(Graph::multiply_adds),
         latency_median_ms: quantile(&one, 0.5).as_secs_f64() * 1e3,
         latency_p95_ms: quantile(&one, 0.95).as_secs_f64() * 1e3,
         latency_runs: one.len(),

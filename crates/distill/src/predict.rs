@@ -8,7 +8,7 @@ use faculty_data::{
     Augmentation, Input, Normalisation, Renderer, SampleId, Split, Text, Texts, Tokenize as _,
     Tokenizer, View, ViewSettings, read_image,
 };
-use faculty_nets::MapShape;
+use faculty_nets::{MapShape, Precision};
 
 use crate::error::{Error, Result};
 use crate::export::{INPUT, PIXELS};
@@ -88,7 +88,12 @@ impl Predictor {
         })?;
         let input = TeacherInput::of_texts(None);
         Ok(Self {
-            source: Box::new(NetworkTeacher::with_input(&student.network, input, &[])),
+            source: Box::new(NetworkTeacher::with_input(
+                &student.network,
+                input,
+                &[],
+                Precision::F32,
+            )),
             raw: RawOutputs::LOGITS,
             front: Front::Texts(tokenizer),
             class_names: student.class_names,

@@ -189,7 +189,8 @@ impl CheckedRun {
         let card = RunCard {
             format: 1,
             faculty: env!("CARGO_PKG_VERSION").to_owned(),
-            kernels: faculty_kernels::isa::name().to_owned(),
+            kernels: settings.precision.kernels().to_owned(),
+            precision: settings.precision.name().to_owned(),
             seed: recipe.seed,
             method: info.spec.name.to_owned(),
             objective: objective::of_run(

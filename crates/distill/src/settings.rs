@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use faculty_contract::losses::TaskLoss;
 use faculty_data::{BatchLoader, LoaderConfig};
+use faculty_nets::Precision;
 use faculty_recipe::{self as recipe, BestBy, Recipe, Sampling, WeightDecayExempt};
-use faculty_teachers::RunData;
+use faculty_teachers::{RunData, precision_of};
 
 use crate::error::Result;
 use crate::learner::Learner;
@@ -47,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) patience: Option<usize>,
     /// Which samples an epoch is made of.
     pub(crate) sampling: Sampling,
+    /// In which steps are computed.
+    pub(crate) precision: Precision,
     /// What makes some parameters other than the rest.
     pub(crate) rules: RuleConfig,
     /// Cross-entropy against the labels.
@@ -105,6 +108,7 @@ impl Settings {
             best_by: train.best_by,
             patience: train.early_stopping,
             sampling: train.sampling,
+            precision: precision_of(train.precision),
             rules: RuleConfig {
                 exempt_norms_and_biases: train.weight_decay_exempt
                     == WeightDecayExempt::NormsAndBiases,
@@ -117,7 +121,10 @@ impl Settings {
 
     /// A learner that trains so.
     pub(crate) fn equip(&self, learner: Learner) -> Learner {
-        let learner = learner.with_task_loss(self.task.clone()).with_rules(&self.rules);
+        let learner = learner
+            .with_task_loss(self.task.clone())
+            .with_rules(&self.rules)
+            .with_precision(self.precision);
         match self.ema {
             Some(decay) => learner.with_average(decay),
             None => learner,

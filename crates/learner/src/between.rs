@@ -6,7 +6,7 @@ use faculty_contract::losses::mean_cross_entropy;
 use faculty_contract::{LearnerBatch, Needs, Point, Sandbox, Step};
 use faculty_data::{Input, Inputs};
 use faculty_kernels::softmax_kl::cross_entropy_rows;
-use faculty_nets::{ActivationPattern, Adjoint, OptimizerConfig};
+use faculty_nets::{ActivationPattern, Adjoint, OptimizerConfig, Precision};
 
 use super::Learner;
 use super::step::missed;
@@ -35,6 +35,9 @@ impl Learner {
     /// Lets the method do what it does after [`Learner::update`] with the same batch and settings;
     /// the student stays as it is. Gives numbers that must be finite.
     ///
+    /// Student and connectors are tried in `f32` whatever the precision of the steps: what methods look
+    /// for here are differences between two close points, which rounding would drown.
+    ///
     /// # Panics
     /// When the batch is not that of the last [`Learner::gradients`].
     pub fn after_step(
@@ -45,11 +48,18 @@ impl Learner {
         clip: Option<f64>,
     ) -> Vec<(&'static str, f64)> {
         let Some(mut own) = self.between.take() else { return Vec::new() };
+        self.set_student_precision(Precision::F32);
         let mut between = Between::new(self, *batch, config, rate, clip);
         let numbers = own.after_step(&mut between);
         between.restore();
+        self.set_student_precision(self.precision);
         self.between = Some(own);
         numbers
+    }
+
+    fn set_student_precision(&mut self, precision: Precision) {
+        self.student.run.set_precision(precision);
+        self.connectors.iter_mut().for_each(|(_, own)| own.run.set_precision(precision));
     }
 }
 

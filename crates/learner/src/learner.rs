@@ -11,7 +11,7 @@ use faculty_contract::{
 };
 use faculty_kernels::in_pool;
 use faculty_nets::weights::StateDict;
-use faculty_nets::{FrozenClassifier, Graph, Network, RuleConfig, Tap, TeacherOutputs};
+use faculty_nets::{FrozenClassifier, Graph, Network, Precision, RuleConfig, Tap, TeacherOutputs};
 
 use super::average::WeightAverage;
 use super::memory::Memory;
@@ -39,6 +39,7 @@ pub struct Learner {
     pub(super) seed: u64,
     pub(super) classifiers: Vec<FrozenClassifier>,
     pub(super) device: Device,
+    pub(super) precision: Precision,
     pub(super) task: TaskLoss,
     /// Of the student's weights, if that is what counts.
     pub(super) average: Option<WeightAverage>,
@@ -97,6 +98,7 @@ impl Learner {
             seed,
             classifiers,
             device,
+            precision: Precision::F32,
             task: TaskLoss::default(),
             average: None,
             waiting: 0,
@@ -164,12 +166,21 @@ impl Learner {
         self
     }
 
+    /// With steps in this precision: of everything that is trained, learning teachers included.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self.trained_mut().for_each(|(_, trained)| trained.run.set_precision(precision));
+        self
+    }
+
     /// With teachers that learn from the student ([`faculty_contract::Needs::learning_teachers`]), and the samples that
     /// show how well it learnt.
     #[must_use]
     pub fn with_teachers(mut self, teachers: Vec<LearningTeacher>, exam: Exam) -> Self {
         (self.teachers, self.exam) = (teachers, Some(exam));
-        self
+        let precision = self.precision;
+        self.with_precision(precision)
     }
 
     /// What the learning teachers say of inputs of the student, as they are now.

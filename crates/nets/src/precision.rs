@@ -1,7 +1,9 @@
 //! In which numbers products are computed.
 
-use faculty_kernels::bf16;
+use std::sync::OnceLock;
+
 use faculty_kernels::matmul::{Finish, Matrix, MatrixMut, matmul};
+use faculty_kernels::{bf16, isa};
 
 /// What the factors of convolutions and matrix products are rounded to as they enter them; sums and
 /// everything else is `f32` either way.
@@ -38,6 +40,19 @@ impl Precision {
         match self {
             Self::F32 => matmul(left, right, finish, output),
             Self::Bf16 => bf16::matmul::matmul(left, right, finish, output),
+        }
+    }
+
+    /// Path of the numeric kernels that compute in it here, as records and caches name it.
+    #[must_use]
+    pub fn kernels(self) -> &'static str {
+        match self {
+            Self::F32 => isa::name(),
+            Self::Bf16 => {
+                // Sums and everything but products run on the other kernels.
+                static BOTH: OnceLock<String> = OnceLock::new();
+                BOTH.get_or_init(|| format!("{}+{}", isa::name(), bf16::name()))
+            }
         }
     }
 }

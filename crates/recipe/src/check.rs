@@ -6,7 +6,9 @@ use super::method::Method;
 use super::problems::{Location, Problem, Problems, RecipeError, nearest, shown};
 use super::range::quoted;
 use super::reader::check_range;
-use super::schema::{Optimizer, PlanKind, Recipe, Schedule, Student, Teacher, Train, milestones};
+use super::schema::{
+    Device, Optimizer, PlanKind, Precision, Recipe, Schedule, Student, Teacher, Train, milestones,
+};
 use super::section::Section as _;
 use super::spec::{self, MethodSpec, OptionValue};
 use super::validation::Validation;
@@ -65,6 +67,17 @@ pub(super) fn problems(recipe: &Recipe, methods: &[MethodSpec], problems: &mut P
             "early stopping needs a validation split, and `data.validation` is 0".to_owned(),
             "give `data.validation` a share above 0 or a split, or remove `early_stopping`"
                 .to_owned(),
+        );
+    }
+    if recipe.train.precision != Precision::F32 && recipe.train.device != Device::Cpu {
+        let (precision, device) = (recipe.train.precision.name(), recipe.train.device.name());
+        problems.add(
+            "train.precision",
+            format!(
+                "`train.precision` is `{precision}`, but on `train.device = \"{device}\"` plain burn \
+                 computes in f32"
+            ),
+            "set `train.device` to `cpu`, or remove `precision`".to_owned(),
         );
     }
     if !recipe.train.milestones.is_sorted_by(|earlier, later| earlier < later) {
@@ -185,6 +198,7 @@ fn source(at: &str, teacher: &Teacher, problems: &mut Problems) {
         ("std", teacher.std.is_some() && table, "says nothing about a table"),
         ("tokenizer", teacher.tokenizer.is_some() && table, "says nothing about a table"),
         ("max_tokens", teacher.max_tokens.is_some() && table, "says nothing about a table"),
+        ("precision", teacher.precision != Precision::F32 && table, "says nothing about a table"),
     ];
     for (name, _, why) in misplaced.into_iter().filter(|(_, misplaced, _)| *misplaced) {
         problems.add(

@@ -239,6 +239,11 @@ section! {
         /// Standard deviation of each channel in this teacher's own normalisation.
         #[within(Range::above(0.0))]
         std: Option<Vec<f32>> = None, "the same as the data";
+        /// Precision in which this network is run, wherever it is: in a run, in the preflight and in the
+        /// cache. `f32`, or `bf16`: factors of convolutions and matrix products rounded to bfloat16,
+        /// which is faster where the CPU has instructions for it.
+        #[within(Range::Words(Precision::NAMES))]
+        precision: Precision = Precision::F32, "faculty's choice";
         /// Accept this teacher even if it is near chance on the data.
         allow_weak: bool = false, "faculty's choice";
         /// Stage maps of this network on which classifier heads are mounted, `["f1", "f2"]` or
@@ -328,6 +333,11 @@ section! {
         /// CPU, slow, to check against).
         #[within(Range::Words(Device::NAMES))]
         device: Device = Device::Cpu, "faculty's choice";
+        /// Precision of the steps of student, connectors and heads: `f32`, or `bf16`: factors of
+        /// convolutions and matrix products rounded to bfloat16, which is faster where the CPU has
+        /// instructions for it. Weights, sums, losses, optimiser and measurements are f32.
+        #[within(Range::Words(Precision::NAMES))]
+        precision: Precision = Precision::F32, "faculty's choice";
         /// Threads to work on; the result does not depend on it.
         #[within(Range::between(1.0, 4096.0))]
         threads: Option<usize> = None, "all cores";
@@ -555,6 +565,18 @@ words! {
         Vulkan = "vulkan",
         /// Plain burn on the CPU, to check against.
         CpuBurn = "cpu-burn",
+    }
+}
+
+words! {
+    /// `train.precision` and `teachers.precision`: what the factors of convolutions and matrix products
+    /// are rounded to as they enter them.
+    pub enum Precision {
+        /// Nothing is rounded.
+        #[default]
+        F32 = "f32",
+        /// Rounded to the nearest bfloat16: 8 significant bits, the range of f32.
+        Bf16 = "bf16",
     }
 }
 

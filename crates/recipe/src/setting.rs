@@ -188,7 +188,7 @@ macro_rules! words {
         }
     ) => {
         $(#[$attribute])+
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
         pub enum $name {
             $($(#[$variant_attribute])+ #[serde(rename = $word)] $variant,)+
         }

@@ -40,6 +40,9 @@ pub struct MeasuredModel {
     pub name: String,
     /// Its network, or its file.
     pub network: String,
+    /// In which it ran: `f32` or `bf16`.
+    #[serde(default = "crate::run::f32")]
+    pub precision: String,
     /// Values of its parameters; not known of an ONNX file or a head.
     pub parameters: Option<usize>,
     /// Multiply-adds of convolutions and linear layers for one image.

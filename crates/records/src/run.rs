@@ -75,6 +75,11 @@ impl EpochRecord {
     }
 }
 
+/// What records of before say nothing of.
+pub(crate) fn f32() -> String {
+    "f32".to_owned()
+}
+
 fn is_zero(count: &usize) -> bool {
     *count == 0
 }
@@ -89,6 +94,9 @@ pub struct TeacherCard {
     /// Where its outputs come from: `network`, `head` (inside a network), `onnx` or `logits`.
     #[serde(default)]
     pub source: String,
+    /// In which it is run: `f32` or `bf16`.
+    #[serde(default = "f32")]
+    pub precision: String,
     /// SHA-256 of its file: weights, ONNX file or table of logits.
     pub weights_sha256: String,
     /// Everything that its outputs depend on, beside the images: source, hashes of its files, input
@@ -141,6 +149,15 @@ pub struct EarlyStop {
     pub best: f64,
 }
 
+impl TeacherCard {
+    /// Its network, and the precision where that is not the usual one: `resnet20 in bf16`.
+    #[must_use]
+    pub fn network_and_precision(&self) -> String {
+        let Self { network, precision, .. } = self;
+        if *precision == f32() { network.clone() } else { format!("{network} in {precision}") }
+    }
+}
+
 impl EarlyStop {
     /// When and why, in one sentence without a full stop.
     #[must_use]
@@ -162,6 +179,9 @@ pub struct RunCard {
     pub faculty: String,
     /// Path of the numeric kernels that ran.
     pub kernels: String,
+    /// In which the steps were computed: `f32` or `bf16`. Weights and measurements are `f32`.
+    #[serde(default = "f32")]
+    pub precision: String,
     /// Seed of the run.
     pub seed: u64,
     /// Method name.

@@ -290,7 +290,8 @@ pub fn facts(run: &Run) -> Option<Table> {
     row("time", format!("{:.0} s", card.seconds));
     row("program", format!("faculty {}, kernels {}", card.faculty, card.kernels));
     for teacher in &card.teachers {
-        let mut text = format!("{}, SHA-256 {}", teacher.network, teacher.weights_sha256);
+        let network = teacher.network_and_precision();
+        let mut text = format!("{network}, SHA-256 {}", teacher.weights_sha256);
         if let Some(temperature) = teacher.temperature {
             text += &format!(", calibration temperature {temperature:.2}");
         }

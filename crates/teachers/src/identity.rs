@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use faculty_recipe::Precision;
 use faculty_records::run::TeacherCard;
 
 /// Two teachers with equal identity give equal outputs on the same data and classes.
@@ -25,6 +26,9 @@ pub struct TeacherIdentity {
     /// Names of the outputs read from an ONNX file, or which of a file's sets of weights they are
     /// of, where the recipe says so.
     pub outputs: String,
+    /// In which it is run. Manifests of before, which say nothing of it, mean `f32`.
+    #[serde(default, skip_serializing_if = "is_f32")]
+    pub precision: Precision,
     /// What the recipe declares about its classes.
     pub declared_classes: String,
     /// How its classes became the data's, in words. No part of the comparison: it follows from the
@@ -42,6 +46,7 @@ impl TeacherIdentity {
             name: name.to_owned(),
             network: self.network.clone(),
             source: self.source.clone(),
+            precision: self.precision.name().to_owned(),
             identity: self.text(),
             weights_sha256: self.weights_sha256.clone(),
             classes: self.classes.clone(),
@@ -52,10 +57,16 @@ impl TeacherIdentity {
         }
     }
 
-    /// All that is compared, in one line.
+    /// All that is compared, in one line; of the precision only another one than `f32`, so that caches
+    /// and checkpoints of before know their teachers.
     pub(crate) fn text(&self) -> String {
-        let compared: Vec<String> =
-            self.compared().into_iter().map(|(field, value)| format!("{field}={value}")).collect();
+        let told = |(field, _): &(&str, String)| *field != PRECISION || !is_f32(&self.precision);
+        let compared: Vec<String> = self
+            .compared()
+            .into_iter()
+            .filter(told)
+            .map(|(field, value)| format!("{field}={value}"))
+            .collect();
         compared.join(" ")
     }
 
@@ -66,7 +77,7 @@ impl TeacherIdentity {
         fields.find(|(_, cache, recipe)| cache != recipe)
     }
 
-    fn compared(&self) -> [(&'static str, String); 9] {
+    fn compared(&self) -> [(&'static str, String); 10] {
         let list = |values: &[f32]| format!("{values:?}");
         let size = |[height, width]: [usize; 2]| format!("{height}×{width}");
         [
@@ -79,8 +90,16 @@ impl TeacherIdentity {
             ("input size", self.input_size.map_or_else(|| "the data's".to_owned(), size)),
             ("outputs", self.outputs.clone()),
             ("classes", self.declared_classes.clone()),
+            (PRECISION, self.precision.name().to_owned()),
         ]
     }
+}
+
+/// The field of [`TeacherIdentity::precision`].
+const PRECISION: &str = "precision";
+
+fn is_f32(precision: &Precision) -> bool {
+    *precision == Precision::F32
 }
 
 impl PartialEq for TeacherIdentity {

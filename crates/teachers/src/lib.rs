@@ -31,6 +31,7 @@ mod onnx;
 mod open;
 mod other_kind;
 mod pool;
+mod precision;
 pub mod preflight;
 mod raw_outputs;
 mod run_data;
@@ -58,6 +59,7 @@ pub use open::{
     same_classes, shown_name, stage_taps, taps_there,
 };
 pub use pool::{KEEP_IN_MEMORY_BYTES, TeacherPool};
+pub use precision::precision_of;
 pub use raw_outputs::{OutputMeter, RawOutputs, SMALLEST};
 pub use run_data::{RunData, hold_out, limited, prepare_data};
 pub use soundness::{LARGEST_LOGIT, Soundness, unusable};

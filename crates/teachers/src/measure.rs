@@ -6,8 +6,8 @@ use crate::error::{Result, TeacherError};
 use crate::evaluate::for_each_batch;
 use crate::open::{load_teacher, shown_name};
 use crate::preflight::{
-    ClassOrderCheck, NormalisationCheck, Predictions, Report, answers, check_class_order,
-    check_normalisation,
+    ClassOrderCheck, NormalisationCheck, PrecisionCheck, Predictions, Report, answers,
+    check_class_order, check_normalisation,
 };
 use crate::run_data::RunData;
 use crate::run_data::limited;
@@ -15,13 +15,13 @@ use crate::soundness::Soundness;
 use crate::source::Teacher;
 use crate::source::TeacherSource;
 use faculty_contract::ClassSpace;
-use faculty_recipe::{self as recipe, Recipe};
+use faculty_recipe::{self as recipe, Precision, Recipe};
 
 /// Samples on which other settings are tried, by default.
 pub const PROBE_SAMPLES: usize = 1000;
 
-/// Measures the teachers of a recipe and tries other normalisations and class orders on each. At
-/// most `samples` of the validation split are used, if that is given.
+/// Measures the teachers of a recipe and tries other normalisations and class orders on each, and f32
+/// on those that are run in another precision. At most `samples` of the validation split are used, if that is given.
 ///
 /// # Errors
 /// When teachers cannot be used, one gives what no loss can use, or there is neither a validation
@@ -48,6 +48,7 @@ pub fn inspect_teachers(
             own.normalisation = Some(probe(spec, data, &part, teacher)?);
         }
         own.class_order = Some(class_order(&predictions, at, classes));
+        own.precision = precision(spec, classes, data, &part, &predictions, at)?;
         own.notes.clone_from(&cards[at].notes);
     }
     Ok(report)
@@ -76,8 +77,9 @@ pub fn measure_teachers(
             own.normalisation = Some(probe(&recipe.teachers[at], data, part, &mut teachers[at])?);
         }
         own.class_order = Some(class_order(&predictions, at, classes));
+        own.precision = precision(&recipe.teachers[at], classes, data, part, &predictions, at)?;
         return Err(TeacherError::WeakTeacher {
-            suspicion: own.suspicion().map(Box::new),
+            suspicion: own.suspicion().or_else(|| own.precision_suspicion()).map(Box::new),
             only_answer: own.only_answer.and_then(|class| classes.get(class as usize).cloned()),
             teacher: own.name,
             top1: own.quality.top1,
@@ -162,6 +164,25 @@ fn probe(
         std: spec.std.clone().unwrap_or_else(|| student.std.clone()),
     };
     check_normalisation(&mut *teacher.source, &few, student, &own)
+}
+
+/// The teacher at a place of the recipe beside itself in f32, if it is run in another precision.
+fn precision(
+    spec: &recipe::Teacher,
+    classes: &[String],
+    data: &RunData,
+    part: &Split,
+    predictions: &Predictions,
+    at: usize,
+) -> Result<Option<PrecisionCheck>> {
+    if spec.precision == Precision::F32 {
+        return Ok(None);
+    }
+    let in_f32 = recipe::Teacher { precision: Precision::F32, ..spec.clone() };
+    let (mut teacher, _) = load_teacher(&in_f32, data, classes, &[], ClassSpace::Dataset)?;
+    let in_f32 = Predictions::collect(&mut [&mut *teacher.source], part, &data.views)?;
+    let (name, own) = (spec.precision.name(), &predictions.logits[at]);
+    Ok(PrecisionCheck::of(name, own, &in_f32.logits[0], &predictions.labels))
 }
 
 /// Another order of the classes on all samples: many classes need them.

@@ -1,8 +1,8 @@
 //! A network of this program as a teacher: logits, every tap, its classifier.
 
 use faculty_nets::{
-    FrozenClassifier, Graph, Inference, MapShape, Network, Renormalise, Tap, TeacherInput,
-    TeacherOutputs, ValueId,
+    FrozenClassifier, Graph, Inference, MapShape, Network, Precision, Renormalise, Tap,
+    TeacherInput, TeacherOutputs, ValueId,
 };
 
 use crate::error::Result;
@@ -23,16 +23,21 @@ impl NetworkTeacher {
     #[must_use]
     pub fn new(network: &Network, renormalise: Option<Renormalise>, taps: &[Tap]) -> Self {
         let input = TeacherInput::new(network.graph().input_shape(), renormalise, None);
-        Self::with_input(network, input, taps)
+        Self::with_input(network, input, taps, Precision::F32)
     }
 
-    /// Compiles `network` for inference; `input` turns the student's images into its own. Values at
-    /// `taps` can be asked for, as far as the network has them.
+    /// Compiles `network` for inference in a precision; `input` turns the student's images into its
+    /// own. Values at `taps` can be asked for, as far as the network has them.
     ///
     /// # Panics
     /// If the network is for images of another shape than `input` gives.
     #[must_use]
-    pub fn with_input(network: &Network, input: TeacherInput, taps: &[Tap]) -> Self {
+    pub fn with_input(
+        network: &Network,
+        input: TeacherInput,
+        taps: &[Tap],
+        precision: Precision,
+    ) -> Self {
         assert_eq!(network.graph().input_shape(), input.shape(), "images of the network");
         let graph = network.graph();
         let places = taps.iter().filter_map(|&tap| Some((tap, Place::of(tap, graph)?)));
@@ -47,7 +52,7 @@ impl NetworkTeacher {
             }
         }
         Self {
-            plan: Inference::holding(network, &values, &held),
+            plan: Inference::with_precision(network, &values, &held, precision),
             places,
             classifier: network
                 .classifier()

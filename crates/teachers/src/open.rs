@@ -18,6 +18,7 @@ use crate::head::Head;
 use crate::identity::TeacherIdentity;
 use crate::network::NetworkTeacher;
 use crate::onnx::{OnnxChoice, OnnxTeacher};
+use crate::precision::precision_of;
 use crate::raw_outputs::{OutputMeter, RawOutputs};
 use crate::run_data::RunData;
 use crate::run_data::check_channels;
@@ -211,6 +212,7 @@ pub fn identify_teacher(
             weights_sha256: encoder.weights_sha256()?,
             beside_sha256: hashes(&encoder.files().1)?,
             outputs: encoder.reading(),
+            precision: spec.precision,
             declared_classes: declared_classes(&declared, class_space),
             ..TeacherIdentity::default()
         });
@@ -238,6 +240,7 @@ pub fn identify_teacher(
         std: own.std,
         input_size: spec.input_size,
         outputs,
+        precision: spec.precision,
         declared_classes: declared_classes(&declared, class_space),
         classes: String::new(),
         notes: Vec::new(),
@@ -299,10 +302,12 @@ struct Opened {
 }
 
 fn open_network(spec: &recipe::Teacher, data: &RunData, taps: &[Tap]) -> Result<Opened> {
+    let precision = precision_of(spec.precision);
     if let Some(encoder) = EncoderTeacher::find(spec, data)? {
         let loaded = encoder.load(spec, None)?;
         let names = encoder.class_names().or(stored_names(encoder.files().0)?);
-        let source = NetworkTeacher::with_input(&loaded.network, encoder.input(data), taps);
+        let input = encoder.input(data);
+        let source = NetworkTeacher::with_input(&loaded.network, input, taps, precision);
         let notes = match &loaded.left_out[..] {
             [] => Vec::new(),
             left_out => vec![format!("left out of its file: {}", left_out.join(", "))],
@@ -319,14 +324,14 @@ fn open_network(spec: &recipe::Teacher, data: &RunData, taps: &[Tap]) -> Result<
     let (network, mut notes) = Network::from_file(&name, input.shape(), None, &mut file)?;
     let Some(head) = &spec.head else {
         let names = stored_names(&path)?;
-        let source = Box::new(NetworkTeacher::with_input(&network, input, taps));
+        let source = Box::new(NetworkTeacher::with_input(&network, input, taps, precision));
         let (beside, reading) = (Vec::new(), String::new());
         return Ok(Opened { source, beside, names, notes, reading, computed: "" });
     };
     let head = Head::read(head)?;
     let network = head.on(&network)?;
     // In the middle of the network no method finds its map or pooled vector.
-    let source = Box::new(NetworkTeacher::with_input(&network, input, &[]));
+    let source = Box::new(NetworkTeacher::with_input(&network, input, &[], precision));
     notes.push(format!("a classifier head on `{}` of the network", head.tap));
     let (beside, names) = (vec![head.path], Some(head.class_names));
     Ok(Opened { source, beside, names, notes, reading: String::new(), computed: "" })
@@ -388,14 +393,38 @@ fn open_onnx(spec: &recipe::Teacher, path: &Path, data: &RunData, taps: &[Tap]) 
     let network = choice.map.is_none().then(|| teacher.as_network()).flatten();
     let mut computed = "";
     let source: Box<dyn TeacherSource> = match network {
+        None if spec.precision != recipe::Precision::F32 => {
+            return Err(runs_elsewhere(spec, path, choice.map.is_some()));
+        }
         None => Box::new(teacher),
         Some(network) => {
             computed = ", as a network";
             notes.push("its graph is read as a network of this program".to_owned());
-            Box::new(NetworkTeacher::with_input(&network, input, taps))
+            Box::new(NetworkTeacher::with_input(
+                &network,
+                input,
+                taps,
+                precision_of(spec.precision),
+            ))
         }
     };
     Ok(Opened { source, beside, names, notes, reading, computed })
+}
+
+/// Refuses a precision that is not that of the runtime of other ONNX files.
+fn runs_elsewhere(spec: &recipe::Teacher, path: &Path, names_map: bool) -> TeacherError {
+    let (precision, name) = (spec.precision.name(), &spec.name);
+    let why = match names_map {
+        true => "its `map` is named",
+        false => "not all of its graph is read as a network of this program",
+    };
+    TeacherError::Onnx {
+        path: path.to_owned(),
+        reason: format!(
+            "it cannot be run in {precision}: {why}, so that rten runs it, which computes in f32"
+        ),
+        hint: format!("remove `precision` from teacher `{name}`"),
+    }
 }
 
 /// A network of a recipe once more with its images' shape, to be trained; `classes` are the data's.

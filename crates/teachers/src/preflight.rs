@@ -28,12 +28,14 @@ mod chance;
 mod class_order;
 
 mod normalisation;
+mod precision;
 mod temperature;
 
 pub use class_order::{ClassOrderCheck, MovedClass, check_class_order};
 pub use faculty_records::class_accuracy::{ClassAccuracy, class_accuracies, wilson};
 pub use faculty_records::diversity::{Diversity, PairDiversity, diversity};
 pub use normalisation::{NormalisationCheck, TriedNormalisation, check_normalisation};
+pub use precision::PrecisionCheck;
 pub use temperature::{FittedTemperature, TEMPERATURE_BOUNDS, fit_temperature};
 
 /// Logits of several teachers on the plain images of one part, in the order of the part.
@@ -131,6 +133,9 @@ pub struct TeacherReport {
     pub normalisation: Option<NormalisationCheck>,
     /// Another order of the classes, if it was tried.
     pub class_order: Option<ClassOrderCheck>,
+    /// Beside itself in f32, if it is run in another precision and that was tried.
+    #[serde(default)]
+    pub precision: Option<PrecisionCheck>,
 }
 
 impl TeacherReport {
@@ -142,6 +147,12 @@ impl TeacherReport {
             return self.normalisation.as_ref().and_then(NormalisationCheck::suspicion);
         }
         self.class_order.as_ref().and_then(ClassOrderCheck::suspicion)
+    }
+
+    /// What seems to be wrong with the precision in which it is run.
+    #[must_use]
+    pub fn precision_suspicion(&self) -> Option<Suspicion> {
+        self.precision.as_ref().and_then(PrecisionCheck::suspicion)
     }
 
     /// Whether [`TeacherReport::suspicion`] is about the normalisation.
@@ -230,6 +241,7 @@ impl Report {
                     notes: Vec::new(),
                     normalisation: None,
                     class_order: None,
+                    precision: None,
                 })
             })
             .collect::<Option<Vec<TeacherReport>>>()?;

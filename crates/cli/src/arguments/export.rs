@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use faculty_distill::recipe::Precision;
 
 use super::Size;
 
@@ -28,6 +30,7 @@ Exit code 2: at least one image could not be read; the others are done.";
 pub(super) const BENCH_MODEL_EXAMPLES: &str = "\
 Examples:
   faculty bench-model runs/recipe
+  faculty bench-model runs/recipe --precision bf16
   faculty bench-model recipe.toml --threads 1 --json";
 
 #[derive(Debug, Args)]
@@ -126,10 +129,21 @@ pub(crate) struct BenchModelOptions {
     /// A finished run folder, where the result is kept as `bench.json`, or a recipe
     #[arg(value_name = "RUN|RECIPE")]
     pub(crate) run: PathBuf,
+    /// Run all networks but ONNX files in this precision; nothing is kept then [default: the
+    /// student in f32, teachers as the recipe says]
+    #[arg(long, value_name = "PRECISION", value_parser = precision())]
+    pub(crate) precision: Option<Precision>,
     /// Threads to work on [default: all cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
     /// One JSON object on stdout
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+fn precision() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(Precision::NAMES).map(|name| {
+        let all = [Precision::F32, Precision::Bf16];
+        all.into_iter().find(|own| own.name() == name).expect("one of the names")
+    })
 }

@@ -13,8 +13,8 @@ use crate::table::{self, Align};
 
 pub(crate) fn run(options: &BenchModelOptions) -> Result<(), Failure> {
     use_threads(options.threads)?;
-    let bench = bench_models(&options.run)?;
-    if options.run.is_dir() {
+    let bench = bench_models(&options.run, options.precision)?;
+    if options.run.is_dir() && options.precision.is_none() {
         eprintln!("wrote {}", shown(&options.run.join(BENCH_FILE)));
     }
     bench.left_out.iter().for_each(|what| eprintln!("left out: {what}"));
@@ -27,6 +27,7 @@ pub(crate) fn run(options: &BenchModelOptions) -> Result<(), Failure> {
     let header = [
         ("model", Align::Left),
         ("network", Align::Left),
+        ("precision", Align::Left),
         ("parameters", Align::Right),
         ("MACs", Align::Right),
         ("latency ms", Align::Right),
@@ -43,6 +44,7 @@ fn row(model: &MeasuredModel) -> Vec<String> {
     vec![
         model.name.clone(),
         model.network.clone(),
+        model.precision.clone(),
         short(model.parameters),
         short(model.multiply_adds),
         format!("{:.3}", model.latency_median_ms),

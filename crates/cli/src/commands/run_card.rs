@@ -37,7 +37,8 @@ pub(super) fn describe(card: &RunCard, memory: Option<&MemoryNeed>) {
         let fitted = teacher.temperature.map_or_else(String::new, |temperature| {
             format!(", calibration temperature {temperature:.2}")
         });
-        eprintln!("teacher: {} ({}), alone {quality}{fitted}", teacher.name, teacher.network);
+        let network = teacher.network_and_precision();
+        eprintln!("teacher: {} ({network}), alone {quality}{fitted}", teacher.name);
         let classes = Some(&teacher.classes).filter(|text| !text.is_empty());
         for note in classes.map(|text| format!("classes: {text}")).iter().chain(&teacher.notes) {
             eprintln!("  {note}");

@@ -72,6 +72,9 @@ pub(crate) fn run(options: &TeachersOptions) -> Result<(), Failure> {
         for (teacher, own) in report.teachers.iter().enumerate() {
             all["teachers"][teacher]["suspicion"] =
                 serde_json::to_value(own.suspicion()).expect("plain data always serialises");
+            all["teachers"][teacher]["precision_suspicion"] =
+                serde_json::to_value(own.precision_suspicion())
+                    .expect("plain data always serialises");
         }
         print_json(&all);
     } else if let Some(ablation) = &ablation {
@@ -160,6 +163,9 @@ fn notes(report: &Report) {
         if let Some(suspicion) = teacher.suspicion() {
             eprintln!("warning: teacher `{name}`: {}\n  hint: {}", suspicion.what, suspicion.fix);
         }
+        if let Some(suspicion) = teacher.precision_suspicion() {
+            eprintln!("warning: teacher `{name}`: {}\n  hint: {}", suspicion.what, suspicion.fix);
+        }
     }
     let names: Vec<&str> = report.teachers.iter().map(|teacher| teacher.name.as_str()).collect();
     warn_of_same_teachers(&names, report.diversity.as_ref());
@@ -225,6 +231,7 @@ fn show(report: &Report, out: &mut impl Write) -> io::Result<()> {
         percent(*chance)
     )?;
     show_teachers(report, out)?;
+    show_precisions(report, out)?;
     if let Some(diversity) = &report.diversity {
         writeln!(out)?;
         show_diversity(report, diversity, out)?;
@@ -265,6 +272,9 @@ fn show_teachers(report: &Report, out: &mut impl Write) -> io::Result<()> {
                 let doubted = teacher.doubts_normalisation();
                 verdict.push(if doubted { "normalisation?" } else { "class order?" });
             }
+            if teacher.precision_suspicion().is_some() {
+                verdict.push("precision?");
+            }
             vec![
                 teacher.name.clone(),
                 teacher.network.clone(),
@@ -301,6 +311,41 @@ fn show_teachers(report: &Report, out: &mut impl Write) -> io::Result<()> {
         header.remove(at);
         rows.iter_mut().for_each(|row| drop(row.remove(at)));
     }
+    table::write(out, &header, &rows)
+}
+
+/// Teachers that are run in another precision than f32, beside themselves in f32.
+fn show_precisions(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    let header = [
+        ("precision", Align::Left),
+        ("", Align::Left),
+        ("top-1", Align::Right),
+        ("in f32", Align::Right),
+        ("gained", Align::Right),
+        ("lost", Align::Right),
+        ("NLL", Align::Right),
+        ("in f32", Align::Right),
+        ("difference", Align::Right),
+    ];
+    let row = |teacher: &TeacherReport| {
+        let own = teacher.precision.as_ref()?;
+        Some(vec![
+            teacher.name.clone(),
+            own.precision.clone(),
+            percent(own.own.top1),
+            percent(own.in_f32.top1),
+            own.gained.to_string(),
+            own.lost.to_string(),
+            format!("{:.4}", own.own.nll),
+            format!("{:.4}", own.in_f32.nll),
+            format!("{:+.4}", own.nll_difference),
+        ])
+    };
+    let rows: Vec<Vec<String>> = report.teachers.iter().filter_map(row).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
     table::write(out, &header, &rows)
 }
 

@@ -208,6 +208,21 @@ fn speed_and_card_of_a_distilled_student() {
     project.run(&["report", "run"]).expect(0);
     assert!(text("run/report.html").contains("Accuracy and latency"));
 
+    // Another precision is one of its own, and leaves what is kept.
+    let bf16 =
+        project.run(&["bench-model", "run", "--precision", "bf16", "--json"]).expect(0).json();
+    let precisions = |bench: &Value| -> Vec<String> {
+        let models = bench["models"].as_array().unwrap();
+        models.iter().map(|own| own["precision"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(
+        (precisions(&bench), precisions(&bf16)),
+        (vec!["f32".into(); 3], vec!["bf16".into(); 3])
+    );
+    assert_eq!(serde_json::from_str::<Value>(&text("run/bench.json")).unwrap(), bench);
+    let refused = project.run(&["bench-model", "run", "--precision", "f16"]).expect(2);
+    assert!(refused.stderr.contains("possible values: f32, bf16"), "{}", refused.stderr);
+
     // A recipe needs no trained student, and keeps nothing.
     let ran = project.run(&["bench-model", "distill.toml", "--threads", "1"]).expect(0);
     assert_eq!(ran.stdout.lines().count(), 4, "{}", ran.stdout);

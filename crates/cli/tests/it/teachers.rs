@@ -48,6 +48,27 @@ fn tells_good_teachers_from_the_demos_bad_one() {
 }
 
 #[test]
+fn a_teacher_in_bf16_stands_beside_itself_in_f32() {
+    let project = Project::new();
+    demo(&project);
+    let args = ["teachers", "demo.toml", "--samples", "100"];
+    let plain = project.run(&[&args[..], &["--json"]].concat()).expect(0).json();
+    assert!(plain["teachers"][0]["precision"].is_null());
+    let args = [&args[..], &["--set", "teachers.ada.precision=bf16"]].concat();
+    let ran = project.run(&args).expect(0);
+    let table = ran.stdout.lines().skip_while(|line| !line.starts_with("precision"));
+    let rows: Vec<&str> = table.take_while(|line| !line.is_empty()).collect();
+    assert_eq!(rows.len(), 2, "{}", ran.stdout);
+    assert!(rows[1].starts_with("ada") && rows[1].contains(" bf16 "), "{}", ran.stdout);
+    let own = project.run(&[&args[..], &["--json"]].concat()).expect(0).json();
+    let check = &own["teachers"][0]["precision"];
+    assert_eq!(check["in_f32"], plain["teachers"][0]["quality"]);
+    assert_eq!(check["own"], own["teachers"][0]["quality"]);
+    assert_eq!((&check["precision"], &check["samples"]), (&"bf16".into(), &100.into()));
+    assert!(own["teachers"][1]["precision"].is_null());
+}
+
+#[test]
 fn a_teacher_near_chance_is_the_answer_no_with_what_seems_wrong() {
     let project = Project::new();
     demo(&project);

@@ -1,5 +1,6 @@
 //! How far a training is.
 
+use faculty_nets::Precision;
 use faculty_records::quality::Quality;
 use faculty_records::run::{Change, EpochRecord};
 use serde::{Deserialize, Serialize};
@@ -119,13 +120,13 @@ pub struct BestEpoch {
 }
 
 impl Progress {
-    /// Before the first epoch.
+    /// Before the first epoch of steps in this precision.
     #[must_use]
-    pub fn start(identity: Identity) -> Self {
+    pub fn start(identity: Identity, precision: Precision) -> Self {
         Self {
             format: FORMAT,
             faculty: env!("CARGO_PKG_VERSION").to_owned(),
-            kernels: faculty_kernels::isa::name().to_owned(),
+            kernels: precision.kernels().to_owned(),
             epoch: 0,
             part: None,
             best: None,

@@ -151,6 +151,7 @@ impl ModelCard {
                 ("Seed", run.seed.to_string()),
                 ("faculty", markdown(&run.faculty)),
                 ("Kernels", markdown(&run.kernels)),
+                ("Precision of the steps", markdown(&run.precision)),
             ],
         );
         text + "\nThe resolved recipe:\n\n" + &markdown_block("toml", self.recipe.trim())
@@ -193,8 +194,8 @@ impl ModelCard {
         let _ = write!(
             text,
             "\n## Speed\n\n{}, {} threads, {}\n\n\
-             | model | parameters | multiply-adds | latency, ms (median, p95) | images/s |\n\
-             |---|---|---|---|---|\n",
+             | model | precision | parameters | multiply-adds | latency, ms (median, p95) | images/s |\n\
+             |---|---|---|---|---|---|\n",
             markdown(&bench.processor),
             bench.threads,
             markdown(&bench.kernels)
@@ -203,8 +204,9 @@ impl ModelCard {
         for own in &bench.models {
             let _ = writeln!(
                 text,
-                "| {} | {} | {} | {:.3}, {:.3} | {:.1} |",
+                "| {} | {} | {} | {} | {:.3}, {:.3} | {:.1} |",
                 markdown(&own.name),
+                markdown(&own.precision),
                 known(own.parameters),
                 known(own.multiply_adds),
                 own.latency_median_ms,
@@ -222,16 +224,15 @@ impl ModelCard {
             "\n## Teachers\n\n| name | network | top-1 % | 95 % interval | SHA-256 of its file | licence |\n\
              |---|---|---|---|---|---|\n",
         );
-        for (TeacherCard { name, network, weights_sha256, .. }, own) in
-            self.run.teachers.iter().zip(&self.teachers)
-        {
+        for (teacher, own) in self.run.teachers.iter().zip(&self.teachers) {
+            let TeacherCard { name, weights_sha256, .. } = teacher;
             let (top1, interval) = match own {
                 Some(Measured { quality, top1_interval: [low, high] }) => {
                     (format!("{:.2}", quality.top1), format!("{low:.2} to {high:.2}"))
                 }
                 None => ("not measured".to_owned(), String::new()),
             };
-            let (name, network) = (markdown(name), markdown(network));
+            let (name, network) = (markdown(name), markdown(&teacher.network_and_precision()));
             let sha256 = code(weights_sha256);
             let _ = writeln!(
                 text,

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::error::{Error, Result};
 use crate::fit::described;
 use crate::methods;
-use crate::recipe::{self, HeadTraining, Heads, Recipe};
+use crate::recipe::{self, HeadTraining, Heads, Precision, Recipe};
 use crate::tap::Tap;
 use faculty_contract::{ClassSpace, needs_of_run};
 use faculty_teachers::{Head, RunData, TeacherError, identify_teacher, prepare_data, stage_taps};
@@ -103,7 +103,7 @@ impl<'a> HeadsPlan<'a> {
             .zip(data.train.labels())
             .flat_map(|(id, label)| [id.0.to_le_bytes(), u64::from(*label).to_le_bytes()].concat())
             .collect();
-        Ok([
+        let mut identity = vec![
             format!("faculty head {FORMAT} on {tap}"),
             identify_teacher(teacher, data, ClassSpace::Dataset)?.card("").identity,
             format!("data {}", dataset.fingerprint()),
@@ -114,8 +114,11 @@ impl<'a> HeadsPlan<'a> {
                 settings.views, settings.crop_padding, settings.flip
             ),
             format!("{epochs} epochs at {learning_rate}"),
-        ]
-        .join("\n"))
+        ];
+        if self.recipe.train.precision != Precision::F32 {
+            identity.push(format!("steps in {}", self.recipe.train.precision.name()));
+        }
+        Ok(identity.join("\n"))
     }
 
     /// Where head files lie.

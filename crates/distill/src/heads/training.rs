@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use faculty_data::Batch;
-use faculty_nets::{GraphBuilder, MapShape, Network};
+use faculty_nets::{GraphBuilder, MapShape, Network, Precision};
 
 use super::plan::{HeadsPlan, Planned};
 use crate::compute::Compute;
@@ -117,7 +117,7 @@ impl HeadsPlan<'_> {
         let shape = |tap| source.tap_shape(tap).expect("the plan names taps of the network");
         let classes = self.classes.len();
         let mut learners: Vec<Learner> =
-            taps.iter().map(|&tap| learner(shape(tap), classes)).collect();
+            taps.iter().map(|&tap| learner(shape(tap), classes, settings.precision)).collect();
         let epochs = settings.schedule.epochs;
         for epoch in 1..=epochs {
             let started = Instant::now();
@@ -197,11 +197,12 @@ impl HeadsPlan<'_> {
 }
 
 /// A linear layer on a map of this shape, to be trained on labels.
-fn learner(shape: MapShape, classes: usize) -> Learner {
+fn learner(shape: MapShape, classes: usize, precision: Precision) -> Learner {
     let (mut builder, input) = GraphBuilder::new(shape);
     builder.linear("head", input, classes);
     let network = Network::from_graph("head", builder.finish(), SEED);
     Learner::new(network, Box::new(Ce), &[], BATCH, SEED, &Compute::Kernels)
+        .with_precision(precision)
 }
 
 /// The frozen network's maps of one batch.

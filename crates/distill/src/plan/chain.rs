@@ -187,6 +187,8 @@ fn stages(recipe: &Recipe, plan: &Plan) -> Vec<Stage> {
                 name: before.name.clone(),
                 network: Some(before.recipe.student.network.clone()),
                 weights: Some("student.safetensors".into()),
+                // As fast to ask as it was to train; nobody could say so in the recipe either.
+                precision: recipe.train.precision,
                 // Nobody could say so in the recipe.
                 allow_weak: true,
                 ..Teacher::default()

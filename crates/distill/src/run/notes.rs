@@ -1,6 +1,7 @@
 //! What a reader of a run should know of the way it is trained, where that is not the usual one.
 
 use faculty_contract::Needs;
+use faculty_nets::Precision;
 use faculty_recipe::{BestBy, Sampling};
 
 use crate::settings::Settings;
@@ -23,6 +24,13 @@ pub(super) fn training_notes(settings: &Settings, needs: &Needs) -> Vec<String> 
             note += ", and the method compares the samples within each, not within all of them";
         }
         notes.push(note);
+    }
+    if settings.precision != Precision::F32 {
+        notes.push(format!(
+            "steps round the factors of convolutions and matrix products to {}; measured and delivered \
+             is the network in f32",
+            settings.precision.name()
+        ));
     }
     if let Some(decay) = settings.ema {
         notes.push(format!(

@@ -55,7 +55,8 @@ impl<'a> Cohort<'a> {
         start: Start,
     ) -> Result<Self> {
         let folder = RunFolder::open(folder, start)?;
-        let (progress, saved) = (Progress::start(identity), Instant::now());
+        let progress = Progress::start(identity, settings.precision);
+        let saved = Instant::now();
         Ok(Self { members, teachers, data, settings, folder, progress, stop, saved })
     }
 

@@ -21,13 +21,13 @@ use crate::data::{dataset, network, unit};
 use crate::runs::{recipe, run, student, timeless};
 
 /// A recipe with a cache in `folder`.
-fn cached(folder: &Path, method: &str, teachers: usize, sets: &[&str]) -> Recipe {
+pub(crate) fn cached(folder: &Path, method: &str, teachers: usize, sets: &[&str]) -> Recipe {
     let path = format!("cache.path={}", folder.join("cache").display());
     let own = ["data.views=2", "cache.block=50", &path];
     recipe(folder, method, teachers, &[&own, sets].concat())
 }
 
-fn build(recipe: &Recipe) -> Result<Built, Error> {
+pub(crate) fn build(recipe: &Recipe) -> Result<Built, Error> {
     let dataset = dataset();
     plan_cache(recipe, &dataset)?.build(&AtomicBool::new(false), &mut |_| {}).map_err(Error::from)
 }

@@ -19,6 +19,7 @@ mod onnx_operators;
 mod onnx_student;
 mod other_classes;
 mod plans;
+mod precision;
 mod pretrained;
 mod resume;
 mod runs;

@@ -46,7 +46,11 @@ pub(crate) fn resumed(recipe: &Recipe, folder: &Path) -> Result<Resumed, Error> 
     Ok((card, from, warnings))
 }
 
-fn resumed_with(recipe: &Recipe, folder: &Path, allowed: &[&str]) -> Result<RunCard, Error> {
+pub(crate) fn resumed_with(
+    recipe: &Recipe,
+    folder: &Path,
+    allowed: &[&str],
+) -> Result<RunCard, Error> {
     let keys = allowed.iter().map(|key| (*key).to_owned()).collect();
     let run = CheckedRun::new(recipe, &dataset())?.allowing(keys)?;
     train(run, folder, Start::Resume, &AtomicBool::new(false), &mut |_| {})

@@ -365,6 +365,7 @@ fn a_checkpoint_from_before_these_keys_is_resumed() {
         "weight_decay_exempt",
         "classifier_learning_rate_factor",
         "freeze",
+        "precision",
     ];
     let mut progress: serde_json::Value = serde_json::from_str(&metadata["progress"]).unwrap();
     let now = progress["identity"]["recipe"].as_str().unwrap().to_owned();

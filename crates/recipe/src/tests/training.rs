@@ -2,7 +2,7 @@
 
 use super::messages::{Case, assert_messages, problems};
 use super::{FULL, METHODS, load};
-use crate::{BestBy, ClassWeights, Recipe, Sampling, WeightDecayExempt};
+use crate::{BestBy, ClassWeights, Precision, Recipe, Sampling, WeightDecayExempt};
 
 #[test]
 fn options_read_as_themselves_and_are_off_by_default() {
@@ -11,6 +11,8 @@ fn options_read_as_themselves_and_are_off_by_default() {
     assert_eq!((&plain.train.class_weights, plain.train.ema), (&None, None));
     assert_eq!(plain.train.early_stopping, None);
     assert!(plain.student.freeze.is_empty());
+    assert_eq!(plain.train.precision, Precision::F32);
+    assert_eq!(plain.teachers[0].precision, Precision::F32);
     let sets = [
         "train.class_weights=balanced",
         "train.ema=0.99",
@@ -20,12 +22,16 @@ fn options_read_as_themselves_and_are_off_by_default() {
         "train.weight_decay_exempt=norms-and-biases",
         "student.freeze=[\"conv1\"]",
         "student.classifier_learning_rate_factor=10",
+        "train.precision=bf16",
+        "teachers.good.precision=bf16",
     ];
     let own = load(FULL, &sets).unwrap().recipe;
     assert_eq!(own.train.class_weights, Some(ClassWeights::Balanced));
     assert_eq!((own.train.best_by, own.train.sampling), (BestBy::MacroF1, Sampling::Balanced));
     assert_eq!(own.train.weight_decay_exempt, WeightDecayExempt::NormsAndBiases);
     assert_eq!(own.student.freeze, ["conv1"]);
+    assert_eq!(own.train.precision, Precision::Bf16);
+    assert_eq!(own.teachers[0].precision, Precision::Bf16);
     let again = Recipe::from_str(&own.to_toml().unwrap(), "recipes/x.toml", &[], METHODS).unwrap();
     assert_eq!(again.recipe, own);
     let listed = load(FULL, &["train.class_weights=[1, 2.5]"]).unwrap().recipe;
@@ -77,6 +83,28 @@ fn options_that_cannot_be_are_refused() {
                     "early stopping needs a validation split, and `data.validation` is 0",
                     "recipes/x.toml:26, train.early_stopping",
                     "give `data.validation` a share above 0 or a split, or remove `early_stopping`",
+                ]],
+            },
+            Case {
+                edits: &[("epochs = 24", "precision = \"bf16\"\ndevice = \"cpu-burn\"")],
+                sets: &[],
+                want: &[[
+                    "`train.precision` is `bf16`, but on `train.device = \"cpu-burn\"` plain burn \
+                     computes in f32",
+                    "recipes/x.toml:26, train.precision",
+                    "set `train.device` to `cpu`, or remove `precision`",
+                ]],
+            },
+            Case {
+                edits: &[(
+                    "network = \"resnet32x4\"\nweights = \"../w/good.pth\"",
+                    "logits = \"a.npy\"\nprecision = \"bf16\"",
+                )],
+                sets: &[],
+                want: &[[
+                    "`teachers[0].precision` has no effect here: it says nothing about a table",
+                    "recipes/x.toml:14, teachers[0].precision",
+                    "remove it",
                 ]],
             },
         ],

@@ -22,6 +22,7 @@ use super::source::CachedTeacher;
 use crate::error::{Result, TeacherError};
 use crate::identity::TeacherIdentity;
 use crate::open::{identity_of, load_teacher, taps_there};
+use crate::precision::precision_of;
 use crate::run_data::RunData;
 use crate::source::Teacher;
 use crate::source::{TeacherBatch, TeacherSource};
@@ -192,7 +193,7 @@ impl<'a> CachePlan<'a> {
             classifier = source.classifier();
             let mut entry = known.clone().unwrap_or_else(|| TeacherEntry {
                 identity: identity.clone(),
-                kernels: faculty_kernels::isa::name().to_owned(),
+                kernels: precision_of(spec.precision).kernels().to_owned(),
                 classes: source.classes(),
                 maps: std::collections::BTreeMap::new(),
                 classifier: classifier.as_ref().map(classifier_hash),

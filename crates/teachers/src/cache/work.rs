@@ -13,6 +13,7 @@ use super::plan::{BATCH, CachePlan, SetPlan, TeacherPlan};
 use super::shard::{ShardWriter, shard_path};
 use crate::error::{Result, TeacherError};
 use crate::measure::measure_teachers;
+use crate::precision::precision_of;
 use crate::source::Teacher;
 use crate::source::{TeacherBatch, TeacherSource};
 use faculty_contract::ClassSpace;
@@ -91,8 +92,8 @@ impl CachePlan<'_> {
 
     /// Records of one teacher come from one kind of kernels.
     fn check_kernels(&self) -> Result<()> {
-        let here = faculty_kernels::isa::name();
         for teacher in &self.teachers {
+            let here = precision_of(teacher.identity.precision).kernels();
             let there = &self.manifest.teachers[&teacher.name].kernels;
             if there != here && self.images(teacher) > 0 {
                 return Err(TeacherError::CacheMismatch {
