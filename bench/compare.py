@@ -5,8 +5,10 @@
 
 Makes its own virtual environment (bench/.venv) with torch from PyPI on the first call and builds the
 bench program. For each work both start as fresh processes, as a training run is one, and get in turn a pause,
-a step and a measured step, A B C D A B C D …, so that a change of the machine's speed hits all alike. PyTorch runs eager, channels-last, and compiled; its best median counts. FACULTY_BENCH_PYTHON=1 takes the
-Python that runs this script instead of an environment of its own.
+a step and a measured step, A B C D A B C D …, so that a change of the machine's speed hits all alike. faculty
+runs in f32 and in bf16, PyTorch eager, channels-last and compiled, in f32 and under bfloat16 autocast (MODES); of each
+side the best median counts, of f32 alone and of all. FACULTY_BENCH_PYTHON=1 takes the Python that runs this
+script instead of an environment of its own.
 """
 
 import argparse
@@ -21,6 +23,17 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 VENV = ROOT / "bench" / ".venv"
+# What a user may switch on, by the words of the name: memory format, torch.compile, autocast.
+MODES = [
+    "eager",
+    "channels-last",
+    "compile",
+    "eager bf16",
+    "channels-last bf16",
+    "compile bf16",
+    "compile channels-last bf16",
+]
+OURS = ["f32", "bf16"]
 
 
 def own_environment():
@@ -51,9 +64,9 @@ class Ours:
         self.program.stdin.flush()
         return self.program.stdout.readline().strip()
 
-    def step(self, work):
+    def step(self, work, precision):
         """Time of a step and of the losses in it."""
-        whole, losses = self.ask(work).split()
+        whole, losses = self.ask(work if precision == "f32" else f"{work} {precision}").split()
         return float(whole), float(losses)
 
     def close(self):
@@ -71,7 +84,7 @@ class Theirs:
         self.program = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
         )
-        self.version, *self.modes = self.program.stdout.readline().split()
+        self.version, *self.modes = self.program.stdout.readline().strip().split(";")
 
     def step(self, mode):
         self.program.stdin.write(mode + "\n")
@@ -154,15 +167,21 @@ def pytorch_works(torch, with_compile, only_mode=None):
         return task + kd + 50 * (inner * errors).sum(0).mean()
 
     def prepare(kind, student, teacher, mode):
-        memory = torch.channels_last if mode == "channels-last" else torch.contiguous_format
+        words = mode.split()
+        memory = torch.channels_last if "channels-last" in words else torch.contiguous_format
+        maybe = torch.compile if "compile" in words else (lambda f: f)
+
+        def cast():
+            return torch.autocast("cpu", dtype=torch.bfloat16, enabled="bf16" in words)
+
         x = images.contiguous(memory_format=memory)
         net = network(student).to(memory_format=memory)
         if kind == "forward":
             net.eval()
-            run = torch.compile(net) if mode == "compile" else net
+            run = maybe(net)
 
             def step():
-                with torch.no_grad():
+                with torch.no_grad(), cast():
                     run(x)
 
             return step
@@ -174,7 +193,6 @@ def pytorch_works(torch, with_compile, only_mode=None):
         optimizer = torch.optim.SGD(
             parameters, lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4
         )
-        maybe = torch.compile if mode == "compile" else (lambda f: f)
 
         def ask():
             with torch.no_grad():
@@ -191,12 +209,15 @@ def pytorch_works(torch, with_compile, only_mode=None):
             return ca_mkd_loss(logits, maps, [o[0] for o in outputs], [o[1] for o in outputs], heads)
 
         loss = maybe(loss)
-        given = ask() if kind == "ca-mkd given" else None
+        with cast():
+            given = ask() if kind == "ca-mkd given" else None
 
         def step():
-            outputs = given if given is not None else (ask() if teachers else None)
             optimizer.zero_grad()
-            loss(outputs).backward()
+            with cast():
+                outputs = given if given is not None else (ask() if teachers else None)
+                value = loss(outputs)
+            value.backward()
             optimizer.step()
 
         return step
@@ -206,7 +227,7 @@ def pytorch_works(torch, with_compile, only_mode=None):
         step()
         return 1e3 * (time.perf_counter() - start)
 
-    modes = [only_mode] if only_mode else ["eager", "channels-last"] + (["compile"] if with_compile else [])
+    modes = [only_mode] if only_mode else [m for m in MODES if with_compile or "compile" not in m]
 
     def works(name):
         parts = name.split(" ")
@@ -248,34 +269,48 @@ def main():
     for name in names:
         ours, pytorch = Ours(arguments.threads), Theirs(name, arguments)
         theirs = {mode: lambda mode=mode: pytorch.step(mode) for mode in pytorch.modes}
-        times = {"faculty": []} | {mode: [] for mode in theirs}
+        own = {f"faculty {precision}": precision for precision in OURS}
+        times = {who: [] for who in [*own, *theirs]}
         losses = []
 
-        def our_step():
-            whole, of_losses = ours.step(name)
-            losses.append(of_losses)
+        def our_step(precision):
+            whole, of_losses = ours.step(name, precision)
+            if precision == "f32":
+                losses.append(of_losses)
             return whole
+
+        steps = {who: lambda p=precision: our_step(p) for who, precision in own.items()} | theirs
 
         # Threads of the program before keep spinning for a while after its step; a pause and an
         # unmeasured step give each the machine for itself.
         for _ in range(arguments.rounds):
-            for who, step in {"faculty": our_step, **theirs}.items():
+            for who, step in steps.items():
                 time.sleep(0.3)
                 step()
                 times[who].append(step())
+        kernels = ours.ask("kernels")
         ours.close()
         pytorch.close()
         medians = {who: statistics.median(values) for who, values in times.items()}
-        best = min(theirs, key=medians.get)
-        ratio = medians[best] / medians["faculty"]
-        cells = [f"{medians['faculty']:.1f} ({min(times['faculty']):.1f})"]
-        cells += [f"{medians[mode]:.1f} ({min(times[mode]):.1f})" for mode in theirs]
-        share = 100 * statistics.median(losses) / medians["faculty"]
-        cells += [best, f"**{ratio:.2f}**", "-" if name.startswith("forward") else f"{share:.1f} %"]
+        cells = [f"{medians[who]:.1f} ({min(times[who]):.1f})" for who in steps]
+        share = 100 * statistics.median(losses) / medians["faculty f32"]
+        cells += [*ratios(medians, list(theirs)), "-" if name.startswith("forward") else f"{share:.1f} %"]
         rows.append(f"| {name} | {' | '.join(cells)} |")
-        print(rows[-1], flush=True)
+        text = table(rows, pytorch, kernels, arguments)
+        print(rows[-1] if len(rows) > 1 else text, end="\n" if len(rows) > 1 else "", flush=True)
         if not arguments.only:
-            write(rows, pytorch.modes, pytorch.version, arguments)
+            replace_section(text, first=True)
+
+
+def ratios(medians, modes):
+    """f32 against f32, and the best of ours against the best of theirs; each with the modes that it is of."""
+    best_f32 = min((mode for mode in modes if "bf16" not in mode), key=medians.get)
+    best = min(modes, key=medians.get)
+    ours = min((f"faculty {precision}" for precision in OURS), key=medians.get)
+    return [
+        f"**{medians[best_f32] / medians['faculty f32']:.2f}** ({best_f32})",
+        f"**{medians[best] / medians[ours]:.2f}** ({ours.removeprefix('faculty ')}, {best})",
+    ]
 
 
 def serve(arguments):
@@ -293,28 +328,39 @@ def serve(arguments):
         print(peak() - before)
         return
     steps = pytorch_works(torch, not arguments.no_compile)(arguments.serve)
-    print(torch.__version__, *steps, flush=True)
+    print(torch.__version__, *steps, sep=";", flush=True)
     for line in sys.stdin:
         print(steps[line.strip()](), flush=True)
 
 
 def machine(arguments):
+    """Date, processor with what it has for bf16 (Linux on x86), threads."""
     with open("/proc/cpuinfo", encoding="utf-8") as file:
-        cpu = next((l.split(":")[1].strip() for l in file if l.startswith("model name")), "")
-    return f"{datetime.date.today()}: {cpu or platform.machine()}, {arguments.threads} threads"
+        said = dict(line.split(":", 1) for line in file if ":" in line)
+    said = {key.strip(): value.strip() for key, value in said.items()}
+    flags = said.get("flags", "").split()
+    names = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512-BF16"}
+    has = [name for flag, name in names.items() if flag in flags]
+    cpu = said.get("model name") or platform.machine()
+    parts = f"with {' and '.join(has)}" if has else "with neither AMX nor AVX-512-BF16"
+    return f"{datetime.date.today()}: {cpu} {parts}, {arguments.threads} threads"
 
 
-def write(rows, modes, version, arguments):
-    heads = ["work", "faculty", *(f"PyTorch {mode}" for mode in modes), "PyTorch's best", "ratio", "losses"]
-    text = f"""# Benchmarks
-Made by `python3 bench/compare.py --rounds {arguments.rounds}` on {machine(arguments)},
-PyTorch {version}. Batch 64, 3×32×32, 100 classes. Milliseconds a step: median (minimum) of {arguments.rounds}, all programs in
-turn. Ratio: PyTorch's best median over faculty's median. Losses: their share of faculty's step.
+def table(rows, pytorch, kernels, arguments):
+    """The whole section; `kernels` as the bench program says them."""
+    ours = [f"faculty {precision}" for precision in OURS]
+    theirs = [f"PyTorch {mode}" for mode in pytorch.modes]
+    heads = ["work", *ours, *theirs, "f32 against f32", "best against best", "losses"]
+    return f"""# Benchmarks
+Made by `python3 bench/compare.py --rounds {arguments.rounds}` on {machine(arguments)}.
+faculty's kernels: {kernels.replace(";", ", ")}; PyTorch {pytorch.version}. Batch 64, 3×32×32, 100 classes. Milliseconds a
+step: median (minimum) of {arguments.rounds}, all programs in turn. bf16: of PyTorch autocast, of faculty `precision` for student and
+teachers. Ratios: PyTorch's best median over faculty's, in f32 alone, and the best of all modes over the better of
+faculty's two; in brackets which they are. Losses: their share of faculty's f32 step.
 
 | {' | '.join(heads)} |
 |{'---|' * len(heads)}
 """ + "\n".join(rows) + "\n"
-    replace_section(text, first=True)
 
 
 def measure_memory(names, arguments):

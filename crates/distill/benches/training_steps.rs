@@ -2,9 +2,10 @@
 //!
 //! Reads names of work from stdin, one a line, runs one step of it (batch 64, 3×32×32, 100 classes)
 //! and prints its time and the part of it that went into losses, in milliseconds. The first request
-//! of a work also warms it up. `list` prints the names; `memory NAME` prints what building it
-//! and three steps add to the memory of this process at most, MiB. Try it:
-//! `echo "ce resnet8" | cargo bench --bench training_steps`.
+//! of a work also warms it up. A name followed by `bf16` is the same work with student and teachers in
+//! that precision. `list` prints the names, `kernels` what computes each precision here;
+//! `memory NAME` prints what building it and three steps add to the memory of this process at most,
+//! MiB. Try it: `echo "ce resnet8 bf16" | cargo bench --bench training_steps`.
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
 use std::collections::HashMap;
@@ -18,7 +19,7 @@ use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
 use faculty_distill::methods::{CaMkd, Ce, Method};
 use faculty_distill::optimizer::OptimizerConfig;
 use faculty_distill::tap::Tap;
-use faculty_nets::{Error, MapShape, Network};
+use faculty_nets::{Error, Inference, MapShape, Network, Precision, TeacherInput};
 use faculty_teachers::traits_of;
 use faculty_teachers::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource};
 
@@ -60,11 +61,21 @@ fn main() -> Result<(), Error> {
             println!("{}", WORKS.map(name).join(";"));
             continue;
         }
+        if line == "kernels" {
+            let own =
+                |precision: Precision| format!("{} {}", precision.name(), precision.kernels());
+            println!("{}", Precision::ALL.map(own).join(";"));
+            continue;
+        }
         let (line, memory) = match line.strip_prefix("memory ") {
             Some(work) => (work.to_owned(), true),
             None => (line, false),
         };
-        let Some(&work) = WORKS.iter().find(|&&work| name(work) == line) else {
+        let (plain, precision) = match line.strip_suffix(" bf16") {
+            Some(plain) => (plain, Precision::Bf16),
+            None => (line.as_str(), Precision::F32),
+        };
+        let Some(&work) = WORKS.iter().find(|&&work| name(work) == plain) else {
             println!("unknown work `{line}`");
             continue;
         };
@@ -72,7 +83,7 @@ fn main() -> Result<(), Error> {
             // Starts the peak anew (Linux).
             let _ = std::fs::write("/proc/self/clear_refs", "5");
             let before = peak_mebibytes();
-            let mut step = prepare(work)?;
+            let mut step = prepare(work, precision)?;
             for _ in 0..3 {
                 step();
             }
@@ -80,7 +91,7 @@ fn main() -> Result<(), Error> {
             continue;
         }
         if !ready.contains_key(&line) {
-            let mut step = prepare(work)?;
+            let mut step = prepare(work, precision)?;
             step();
             ready.insert(line.clone(), step);
         }
@@ -103,13 +114,16 @@ fn peak_mebibytes() -> f64 {
     kibibytes.unwrap_or(0.0) / 1024.0
 }
 
-fn prepare((kind, student, teachers): (&str, &str, &str)) -> Result<Work, Error> {
+fn prepare(
+    (kind, student, teachers): (&str, &str, &str),
+    precision: Precision,
+) -> Result<Work, Error> {
     let images: Vec<f32> =
         (0..BATCH * IMAGE.elements()).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
     let labels: Vec<u32> = (0..BATCH as u32).map(|i| i * 37 % CLASSES as u32).collect();
     let network = Network::new(student, IMAGE, CLASSES, 1)?;
     if kind == "forward" {
-        let mut plan = faculty_nets::Inference::new(&network, &[]);
+        let mut plan = Inference::with_precision(&network, &[], &[], precision);
         return Ok(Box::new(move || {
             std::hint::black_box(plan.run(&images, BATCH));
             Duration::ZERO
@@ -118,13 +132,15 @@ fn prepare((kind, student, teachers): (&str, &str, &str)) -> Result<Work, Error>
     let mut sources = Vec::new();
     for k in 0..if teachers.is_empty() { 0 } else { 3 } {
         let teacher = Network::new(teachers, IMAGE, CLASSES, 10 + k)?;
-        sources.push(NetworkTeacher::new(&teacher, None, TAPS));
+        let input = TeacherInput::new(IMAGE, None, None);
+        sources.push(NetworkTeacher::with_input(&teacher, input, TAPS, precision));
     }
     let traits: Vec<TeacherTraits> =
         sources.iter().map(|teacher| traits_of(teacher, TAPS)).collect();
     let method: Box<dyn Method> =
         if kind == "ce" { Box::new(Ce) } else { Box::new(CaMkd::default()) };
-    let mut learner = Learner::new(network, method, &traits, BATCH, 1, &Compute::Kernels);
+    let mut learner = Learner::new(network, method, &traits, BATCH, 1, &Compute::Kernels)
+        .with_precision(precision);
     let ids: Vec<SampleId> = (0..BATCH as u64).map(SampleId).collect();
     let mut ask = move |images: &[f32]| -> Vec<TeacherOutputs> {
         let batch = TeacherBatch { ids: &ids, view: View::Train(0), inputs: images.into() };
