@@ -202,7 +202,7 @@ fn bias_residual_and_relu_come_in_this_order() {
     let from = [shape.batch, shape.in_channels, shape.in_height, shape.in_width];
     let plane = shape.out_height() * shape.out_width();
     for engine in Engine::available() {
-        let [mut x, mut r, mut y] = [const { () }; 3].map(|()| Maps::new());
+        let [mut x, mut r, mut y] = [(); 3].map(|()| Maps::new());
         x.write_on(engine, from, &input);
         r.write_on(engine, out, &residual);
         let plain = PackedWeights::forward(&shape, &weight, None);
@@ -277,7 +277,7 @@ fn affine_and_pooling_are_those_of_single_numbers() {
     let residual = rounded(&seeded.values(values.len()));
     let (scale, shift) = (seeded.values(40), seeded.values(40));
     for engine in Engine::available() {
-        let [mut x, mut r, mut y] = [const { () }; 3].map(|()| Maps::new());
+        let [mut x, mut r, mut y] = [(); 3].map(|()| Maps::new());
         x.write_on(engine, sizes, &values);
         r.write_on(engine, sizes, &residual);
         for (constants, with, relu) in
@@ -345,8 +345,7 @@ fn batch_norm_between_maps_is_that_between_planes() {
         let (gamma, beta) = (seeded.values(sizes[1]), seeded.values(sizes[1]));
         let epsilon = 1e-5;
         for engine in Engine::available() {
-            let [mut x, mut g, mut r, mut y, mut dx, mut dr] =
-                [const { () }; 6].map(|()| Maps::new());
+            let [mut x, mut g, mut r, mut y, mut dx, mut dr] = [(); 6].map(|()| Maps::new());
             x.write_on(engine, sizes, &input);
             g.write_on(engine, sizes, &grad);
             r.write_on(engine, sizes, &residual);
