@@ -173,6 +173,21 @@ pub fn sgd_step(settings: &Sgd, weight: &mut [f32], grad: &[f32], velocity: &mut
     );
 }
 
+/// Sum of squares: tasks of 16 Ki elements in `f32` by 32 lanes, added in order in `f64`.
+pub fn sum_of_squares(values: &[f32]) -> f64 {
+    struct Squares<'a>(&'a [f32]);
+    impl Kernel for Squares<'_> {
+        type Output = f32;
+        #[inline(always)]
+        fn run<S: crate::simd::Simd>(self, _simd: S) -> f32 {
+            lane_sum(self.0, |x| x * x)
+        }
+    }
+    let isa = Isa::active();
+    let tasks = values.par_chunks(ELEMENTS_PER_TASK).map(|values| isa.run(Squares(values)));
+    tasks.collect::<Vec<f32>>().into_iter().map(f64::from).sum()
+}
+
 /// Sum by 32 running lanes, which are then added as a tree: the same for every instruction set.
 pub(crate) fn sum(values: &[f32]) -> f32 {
     lane_sum(values, |x| x)

@@ -12,6 +12,7 @@ use faculty_kernels::attention::{
 use faculty_kernels::batch_norm::{
     NormShape, ReluGate, batch_norm_train, batch_norm_train_backward,
 };
+use faculty_kernels::bf16::{self, Maps};
 use faculty_kernels::conv2d::{Conv2dShape, conv2d_fused, conv2d_input_grad, conv2d_weight_grad};
 use faculty_kernels::embedding::{EmbeddingShape, embedding, embedding_backward};
 use faculty_kernels::matmul::{Finish, Matrix, MatrixMut, matmul};
@@ -216,4 +217,60 @@ fn embedding_is_adjoint_to_its_gradient() {
     let mut table_grad = vec![0.0; 15];
     embedding_backward(&shape, &ids, &grad, &mut table_grad);
     assert!((dot(&grad, &output) - dot(&table_grad, &table)).abs() < 1e-5);
+}
+
+#[test]
+fn convolutions_and_products_of_bfloat16_factors() {
+    for (batch, [from, to], side, stride) in
+        [(1, [2, 3], 3, 1), (17, [3, 17], 2, 2), (3, [33, 2], 2, 1)]
+    {
+        let shape = Conv2dShape {
+            batch,
+            in_channels: from,
+            in_height: side,
+            in_width: side,
+            out_channels: to,
+            kernel: [3; 2],
+            stride: [stride; 2],
+            padding: [1; 2],
+            groups: 1,
+        };
+        let out = shape.out_height();
+        let [mut input, mut gradient, mut output] = [(); 3].map(|()| Maps::new());
+        input.write([batch, from, side, side], &numbers(shape.input_len(), 1));
+        gradient.write([batch, to, out, out], &numbers(shape.output_len(), 3));
+        // What is left of rounding: the values that the maps hold.
+        let (mut x, mut g) = (vec![0.0; shape.input_len()], vec![0.0; shape.output_len()]);
+        input.read(&mut x);
+        gradient.read(&mut g);
+        let weight: Vec<f32> =
+            numbers(shape.weight_len(), 2).iter().map(|w| (w * 64.0).round()).collect();
+        let forward = bf16::conv2d::PackedWeights::forward(&shape, &weight, None);
+        let mut planes = vec![f32::NAN; g.len()];
+        bf16::conv2d::conv2d_to_planes(&forward, &input, None, false, &mut planes);
+        bf16::conv2d::conv2d(&forward, &input, bf16::conv2d::Epilogue::default(), &mut output);
+        let backward = bf16::conv2d::PackedWeights::input_grad(&shape, &weight);
+        let mut by_input = vec![f32::NAN; x.len()];
+        bf16::conv2d::conv2d_to_planes(&backward, &gradient, None, false, &mut by_input);
+        let mut by_weight = vec![f32::NAN; weight.len()];
+        bf16::conv2d::conv2d_weight_grad(&shape, &input, &gradient, &mut by_weight);
+        let want = dot(&g, &planes);
+        for (what, got) in [("input", dot(&by_input, &x)), ("weight", dot(&by_weight, &weight))] {
+            assert!((got - want).abs() < 1e-3 * want.abs().max(1.0), "{what}: {got}, {want}");
+        }
+        assert_eq!(output.sizes(), [batch, to, out, out]);
+    }
+    let (left, right) = (numbers(3 * 35, 4), numbers(35 * 18, 5));
+    let mut product = vec![f32::NAN; 3 * 18];
+    bf16::matmul::matmul(
+        Matrix::new(&left, [3, 35]),
+        Matrix::new(&right, [35, 18]),
+        Finish::Store,
+        MatrixMut::new(&mut product, [3, 18]),
+    );
+    for (at, got) in product.into_iter().enumerate() {
+        let column: Vec<f32> = (0..35).map(|k| right[k * 18 + at % 18]).collect();
+        let want = dot(&left[at / 18 * 35..][..35], &column);
+        assert!((f64::from(got) - want).abs() < 0.05, "{got}, {want}");
+    }
 }

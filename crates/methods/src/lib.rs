@@ -30,7 +30,7 @@ pub use method::amtml_kd::{AmtmlKd, AmtmlKdConfig};
 pub use method::at::{At, AtConfig};
 pub use method::aver::Aver;
 pub use method::best_teacher::BestTeacher;
-pub use method::ca_mkd::{CaMkd, CaMkdConfig, InterWeight, OutputWeight, StudentMap};
+pub use method::ca_mkd::{CaMkd, CaMkdConfig, InterWeight, MapScale, OutputWeight, StudentMap};
 pub use method::calibrated_confidence::{CalibratedConfidence, CalibratedConfidenceConfig};
 pub use method::ce::Ce;
 pub use method::ckd::{Ckd, CkdConfig, Tuples};

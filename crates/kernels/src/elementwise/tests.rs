@@ -83,3 +83,11 @@ fn sum_is_close_to_the_exact_sum_and_independent_of_threads() {
         output
     });
 }
+
+#[test]
+fn squares_are_summed_in_tasks() {
+    let values = Seeded(4).values(3 * ELEMENTS_PER_TASK + 17);
+    let want: f64 = values.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+    assert!((sum_of_squares(&values) - want).abs() < 1e-5 * want);
+    assert_eq!(sum_of_squares(&[]), 0.0);
+}

@@ -27,16 +27,21 @@
 //! released loop, the intermediate term starts after the first epoch (`warmup_epochs = 1`). The
 //! paper's ablations are options: `weights = "uniform"`, `inter_weight = "teacher-confidence"` (the
 //! weights of the output layer on the maps too) or `"uniform"`, and `intermediate = false`.
+//! The maps' scale is the teacher's own: with teachers whose maps are large (torchvision's ResNet-18 at
+//! 224², say) β = 50 makes the intermediate term nearly all of the loss. `map_scale = "second-moment"`
+//! is ours: each squared error over the mean square of that teacher's maps in the batch,
+//! `mean_chw (G_k - F_k)² / mean_bchw F_k²`, 1 for a connected map of zeros whatever the teacher.
 //! # Limits
 //! the intermediate part needs teachers that end in global average pooling and a linear classifier.
 //! With one teacher every weight is 1.
 
 use burn::Tensor;
-use burn::tensor::Int;
+use burn::tensor::{Int, TensorData};
+use faculty_kernels::elementwise::sum_of_squares;
 use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, MapShape};
 
 use crate::shared::options::{
-    ALPHA, CA_MKD_CODE, CA_MKD_PAPER, SCALE, TEMPERATURE, count, flag, number, option, scale,
+    ALPHA, CA_MKD_CODE, CA_MKD_PAPER, OURS, SCALE, TEMPERATURE, count, flag, number, option, scale,
     temperature, word,
 };
 use crate::weighting::{
@@ -95,6 +100,31 @@ impl StudentMap {
     }
 }
 
+/// In which unit CA-MKD measures how far a connected map is from the teacher's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MapScale {
+    /// In that of the maps, which is the teacher's own.
+    #[default]
+    Raw,
+    /// Over the mean square of the teacher's maps in the batch.
+    SecondMoment,
+}
+
+impl MapScale {
+    /// What squared errors are divided by, for each teacher.
+    fn units(self, maps: &[&[f32]]) -> Vec<f64> {
+        let unit = |maps: &&[f32]| match self {
+            Self::Raw => 1.0,
+            // Maps that are 0 everywhere have no unit.
+            Self::SecondMoment => match sum_of_squares(maps) / maps.len() as f64 {
+                square if square > 0.0 => square,
+                _ => 1.0,
+            },
+        };
+        maps.iter().map(unit).collect()
+    }
+}
+
 /// Constants of [`CaMkd`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CaMkdConfig {
@@ -116,6 +146,8 @@ pub struct CaMkdConfig {
     pub warmup_epochs: usize,
     /// The student's map that connectors read. Default [`StudentMap::Map`].
     pub student_map: StudentMap,
+    /// Unit of the intermediate term. Default [`MapScale::Raw`] (paper).
+    pub map_scale: MapScale,
     /// Constant factor of both distillation terms. Default [`Scale::Unit`].
     pub scale: Scale,
 }
@@ -132,6 +164,7 @@ impl Default for CaMkdConfig {
             detach_inter_weight: true,
             warmup_epochs: 1,
             student_map: StudentMap::Map,
+            map_scale: MapScale::Raw,
             scale: Scale::Unit,
         }
     }
@@ -158,6 +191,20 @@ impl CaMkd {
     fn weights_on_tape(&self) -> bool {
         let of_features = self.config.inter_weight == InterWeight::StudentFeatures;
         of_features && !self.config.detach_inter_weight
+    }
+
+    /// Squared errors `[teachers, batch]` in units of each teacher's maps.
+    pub(crate) fn in_units(&self, errors: Tensor<2>, maps: &[Tensor<4>]) -> Tensor<2> {
+        if self.config.map_scale == MapScale::Raw {
+            return errors;
+        }
+        let values: Vec<Vec<f32>> = maps.iter().map(|map| tensor_values(map.clone())).collect();
+        let values: Vec<&[f32]> = values.iter().map(Vec::as_slice).collect();
+        let units = self.config.map_scale.units(&values);
+        let factors: Vec<f32> = units.into_iter().map(|unit| (1.0 / unit) as f32).collect();
+        let shape = [factors.len(), 1];
+        let device = errors.device();
+        errors * Tensor::from_data(TensorData::new(factors, shape), &device)
     }
 
     fn factor(&self, teachers: usize) -> f64 {
@@ -245,6 +292,14 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
                     "the student's map that is matched: in front of pooling, or the last feature map",
                 )
             },
+            option(
+                "map_scale",
+                OptionValue::Word("raw"),
+                Range::Words(&["raw", "second-moment"]),
+                OURS,
+                "second-moment: squared errors of maps over the mean square of the teacher's, so that \
+                 beta means the same for any teacher",
+            ),
         ],
         min_teachers: 1,
         max_teachers: None,
@@ -271,6 +326,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
             student_map: match word(options, "student_map") {
                 "last-feature" => StudentMap::LastFeature,
                 _ => StudentMap::Map,
+            },
+            map_scale: match word(options, "map_scale") {
+                "second-moment" => MapScale::SecondMoment,
+                _ => MapScale::Raw,
             },
             scale: scale(options),
         }))
@@ -329,7 +388,8 @@ impl Method for CaMkd {
             let maps: Vec<Tensor<4>> = step.teacher_maps.iter().map(|m| m[0].clone()).collect();
             let classifiers = &step.teacher_classifiers;
             let weights = feature_weights(&step.connected_maps, classifiers, &step.labels);
-            let value = weighted_sum(&weights, &map_errors(&step.connected_maps, &maps));
+            let errors = map_errors(&step.connected_maps, &maps);
+            let value = weighted_sum(&weights, &self.in_units(errors, &maps));
             loss.terms.push(Term { name: INTERMEDIATE, weight: beta * factor, value });
             loss.teacher_weights.push(TeacherWeights { level: INTERMEDIATE, weights });
         }
@@ -348,7 +408,11 @@ impl Method for CaMkd {
             }
         };
         let weight = self.config.beta * self.factor(targets.len());
-        let errors = weighted_errors(&step.connected, &targets, &weights, weight, buffers);
+        let units = self.config.map_scale.units(&targets);
+        let batch = step.labels.len().max(1);
+        let scaled: Vec<f64> =
+            weights.iter().enumerate().map(|(i, weight)| weight / units[i / batch]).collect();
+        let errors = weighted_errors(&step.connected, &targets, &scaled, weight, buffers);
         vec![MapTerm {
             name: INTERMEDIATE,
             weight,
@@ -374,10 +438,20 @@ impl Method for CaMkd {
         let mut line = format!("CE + {kd:.4} τ² Σ_k {by} KL");
         if intermediate {
             let weight = beta * factor;
-            line += &format!(" + {weight:.4} Σ_k {inter_by} MSE (after epoch {warmup_epochs})");
+            let unit = match self.config.map_scale {
+                MapScale::Raw => "",
+                MapScale::SecondMoment => " / mean F_k²",
+            };
+            line +=
+                &format!(" + {weight:.4} Σ_k {inter_by} MSE{unit} (after epoch {warmup_epochs})");
         }
         line + &format!(", τ = {temperature}, K = {teachers}, Σ_k w = 1")
     }
+}
+
+/// The values of a tensor of constants.
+fn tensor_values(tensor: Tensor<4>) -> Vec<f32> {
+    tensor.detach().into_data().try_to_vec().expect("every tensor here holds f32")
 }
 
 /// `ReLU(BN(Conv1×1(resize(F_S))))`, from the student's map shape to the teacher's.

@@ -5,6 +5,7 @@ use burn::tensor::{Device, Int, TensorData};
 use faculty_nets::{MapShape, Tap};
 
 use crate::method::amtml_kd::learnt_log_weights;
+use crate::method::ca_mkd::map_errors;
 use crate::method::ckd::{
     all_pairs_difference, drawn_tuples, tuple_coefficients, tuple_difference,
 };
@@ -18,8 +19,8 @@ use crate::weighting::{
 };
 use crate::{
     Aekd, At, AtConfig, Aver, CaMkd, CaMkdConfig, Ce, Ckd, CkdConfig, Dih, Dist, Dkd, Ebkd,
-    InterWeight, Kd, MapStep, MaxProbability, MeanOfLogits, MeanOfProbabilities, Method, MtBert,
-    OutputConfig, OutputWeight, Pkt, RandomTeacher, Rkd, Shapes, SimKd, Sp, Stages, Step,
+    InterWeight, Kd, MapScale, MapStep, MaxProbability, MeanOfLogits, MeanOfProbabilities, Method,
+    MtBert, OutputConfig, OutputWeight, Pkt, RandomTeacher, Rkd, Shapes, SimKd, Sp, Stages, Step,
     TapShapes, Tuples,
 };
 use faculty_contract::losses::maps::MapValues;
@@ -473,6 +474,55 @@ fn ablations_of_ca_mkd_change_the_weights_alone() {
     let inter: Vec<f32> =
         of_weight(InterWeight::TeacherConfidence).iter().map(|&w| w as f32).collect();
     assert_eq!(values(at_output), inter);
+}
+
+#[test]
+fn second_moments_make_ca_mkds_maps_of_any_scale_alike() {
+    let shape = MapShape::new(6, 2, 2);
+    let logits = values(teachers(2, 30));
+    let of = |map_scale, scales: [f32; 2]| {
+        let maps: Vec<Vec<f32>> = [31, 32, 33, 34]
+            .into_iter()
+            .enumerate()
+            .map(|(i, seed)| values(map(6, 2, seed, 1.0) * scales[i % 2]))
+            .collect();
+        let inter_weight = InterWeight::TeacherConfidence;
+        let config = CaMkdConfig { inter_weight, map_scale, ..CaMkdConfig::default() };
+        let terms = CaMkd::new(config).map_terms(
+            &MapStep {
+                epoch: 2,
+                labels: &[0, 3, 6, 1, 3],
+                connected: maps[..2].iter().map(|values| MapValues { values, shape }).collect(),
+                teachers: maps[2..].iter().map(|values| vec![values.as_slice()]).collect(),
+                teacher_logits: logits.chunks(BATCH * CLASSES).collect(),
+                classifiers: &[],
+            },
+            &mut Vec::new(),
+        );
+        let term = terms.into_iter().next().unwrap();
+        (term.value, term.gradients, term.teacher_weights)
+    };
+    let (value, gradients, weights) = of(MapScale::SecondMoment, [1.0, 1.0]);
+    let (scaled, scaled_gradients, scaled_weights) = of(MapScale::SecondMoment, [4.0, 0.25]);
+    assert_eq!(weights, scaled_weights);
+    assert!((value - scaled).abs() < 1e-6 * value, "{value} and {scaled}");
+    // By the map itself: a map four times as large has a quarter of the gradient.
+    for (index, factor) in [4.0, 0.25].into_iter().enumerate() {
+        for (one, other) in gradients[index].iter().zip(&scaled_gradients[index]) {
+            assert!((one - factor * other).abs() <= 1e-5 * one.abs(), "{one} and {other}");
+        }
+    }
+    let raw = |scales| of(MapScale::Raw, scales).0;
+    assert!(raw([4.0, 4.0]) > 15.9 * raw([1.0, 1.0]));
+    // On the tape, as off it; a map of zeros is 1 away.
+    let of_zeros =
+        CaMkd::new(CaMkdConfig { map_scale: MapScale::SecondMoment, ..CaMkdConfig::default() });
+    let teacher = [map(6, 2, 33, 3.0), map(6, 2, 34, 0.1)];
+    let zeros = [map(6, 2, 31, 0.0), map(6, 2, 32, 0.0)];
+    let errors = of_zeros.in_units(map_errors(&zeros, &teacher), &teacher);
+    for mean in values(errors.mean_dim(1)) {
+        assert!((mean - 1.0).abs() < 1e-5, "{mean}");
+    }
 }
 
 #[test]
