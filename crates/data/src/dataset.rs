@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::classes::{check_class_names, check_labels};
+use crate::classes::{check_class_names, check_labels, doubts};
 use crate::findings::Findings;
+use crate::image::duplicates;
 use crate::splits::Splits;
 use crate::{DataError, Format, ImageSet, Samples, Split, Text, WordCounts};
 
@@ -199,6 +200,15 @@ impl Dataset {
                 if dataset.train.images().is_some() { "images" } else { "texts" },
                 names.join(", ")
             ));
+        }
+        findings.notes.extend(doubts(&dataset.classes));
+        if let Some(train) = dataset.train.images() {
+            let others = [("validation", &dataset.validation), ("test", &dataset.test)];
+            let others: Vec<_> = others
+                .iter()
+                .filter_map(|(name, set)| Some((*name, set.as_ref()?.images()?)))
+                .collect();
+            findings.notes.extend(duplicates::notes(train, &others));
         }
         if dataset.test.is_none() && dataset.validation.is_some() {
             findings.notes.push(

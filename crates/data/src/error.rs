@@ -528,6 +528,16 @@ pub enum DataError {
         /// How to fix it.
         fix: String,
     },
+    /// Labels of which it is not clear what classes they mean.
+    #[error("`{}`: {problem}", .path.display())]
+    Labels {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+        /// How to fix it.
+        fix: String,
+    },
     /// A tokenizer cannot be used.
     #[error("tokenizer `{}`: {problem}", .path.display())]
     Tokenizer {

@@ -31,7 +31,7 @@ const IMAGES: &str = "images";
 const ANNOTATIONS: &str = "val_annotations.txt";
 
 /// Words in the names of folders beside each other that are splits or kinds of files, not classes.
-const NO_CLASSES: [&str; 17] = [
+const NO_CLASSES: [&str; 19] = [
     "train",
     "training",
     "test",
@@ -49,6 +49,8 @@ const NO_CLASSES: [&str; 17] = [
     "annotations",
     "masks",
     "data",
+    "hr",
+    "lr",
 ];
 
 pub(crate) fn recognises(path: &Path) -> Result<bool, DataError> {
@@ -193,7 +195,9 @@ pub(crate) fn names_of(folders: &[Entry]) -> Vec<String> {
 pub(crate) fn check_look_like_classes(path: &Path, folders: &[Entry]) -> Result<(), DataError> {
     let is_no_class = |entry: &Entry| {
         let name = entry.name.to_lowercase();
-        name.split(|c: char| !c.is_alphabetic()).any(|word| NO_CLASSES.contains(&word))
+        // `trainA` beside `testB`, as data of two domains have it.
+        let of_domain = entry.name.strip_suffix(['A', 'B']).and_then(Role::of).is_some();
+        of_domain || name.split(|c: char| !c.is_alphabetic()).any(|word| NO_CLASSES.contains(&word))
     };
     // `train` may be a class among others; two such names, or one beside nothing else, are none.
     let strange = folders.iter().filter(|entry| is_no_class(entry)).count();
@@ -210,10 +214,23 @@ pub(crate) fn same_classes(
     other: &[String],
     other_path: &Path,
 ) -> Result<(), DataError> {
-    let differ = |class: &String, present: &Path, absent: &Path| DataError::ClassesDiffer {
-        class: class.clone(),
-        present: present.to_owned(),
-        absent: absent.to_owned(),
+    let differ = |class: &String, present: &Path, absent: &Path| {
+        let own = absent.join(class);
+        match own.is_file() {
+            true => DataError::Labels {
+                path: own,
+                problem: "it is a file, where a folder of that class is expected".to_owned(),
+                fix:
+                    "put the folder there; what was a link is a file if git or an archive wrote it \
+                      out as text"
+                        .to_owned(),
+            },
+            false => DataError::ClassesDiffer {
+                class: class.clone(),
+                present: present.to_owned(),
+                absent: absent.to_owned(),
+            },
+        }
     };
     if let Some(class) = first.iter().find(|class| !other.contains(class)) {
         return Err(differ(class, first_path, other_path));

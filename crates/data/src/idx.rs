@@ -90,10 +90,10 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
     let mut findings = Findings::default();
     let chosen = choose(path, &names, options, &mut findings.notes)?;
     let names_file = folder.join("classes.txt");
-    let classes = match &options.classes {
-        Some(classes) => classes.clone(),
-        None if names_file.exists() => read_class_names(&files, &names_file)?,
-        None => digits(),
+    let (classes, named) = match &options.classes {
+        Some(classes) => (classes.clone(), true),
+        None if names_file.exists() => (read_class_names(&files, &names_file)?, true),
+        None => (digits(), false),
     };
     let splits = chosen.try_map(|split| {
         if !names.contains(&split.name) {
@@ -109,6 +109,13 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
         let images = open(&file("images", 3)?)?;
         read_part(images, open(&file("labels", 1)?)?, classes.len(), options.first_label)
     })?;
+    // Letters count from 1, and their `a` is no digit.
+    if let (Some(&first), false, None) =
+        (splits.train.labels().iter().min(), named, options.first_label)
+        && first > 0
+    {
+        return Err(DataError::LabelsStartAt { path: folder, first: first.into() });
+    }
     Dataset::assemble(path, Format::Idx, classes, splits, findings)
 }
 

@@ -1,6 +1,7 @@
 //! Images: sets of them in memory, their files, and how they become a network's input.
 
 pub(crate) mod augmentation;
+pub(crate) mod duplicates;
 pub(crate) mod file;
 pub(crate) mod normalisation;
 pub(crate) mod picture;

@@ -36,6 +36,7 @@ mod loader;
 mod logit_table;
 mod open;
 mod options;
+mod origin;
 pub mod parquet;
 mod pickle;
 mod sample_id;

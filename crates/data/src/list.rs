@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::classes::Classes;
+use crate::classes::{Classes, whole_numbers};
 use crate::files::FileRoot;
 use crate::findings::Findings;
 use crate::image::file::read_images;
@@ -26,6 +26,7 @@ use crate::listing::{Entry, MOST_NAMES_BYTES, composed, list};
 use crate::separated::{self, Table};
 use crate::splits::choice::choose;
 use crate::splits::{Chosen, Role};
+use crate::utf8::text_of;
 use crate::{DataError, Dataset, Format, ReadOptions};
 
 /// Names of a list that is for all splits, where there is no `train.csv`.
@@ -149,17 +150,14 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
     let chosen = choose(path, &names, options, &mut findings.notes)?;
     let mut classes = None;
     let splits = chosen.try_map(|split| -> Result<Option<Gather>, DataError> {
-        let given;
-        let rows = match lists.get(&split.name) {
+        let mut rows = match lists.remove(&split.name) {
             Some(rows) => rows,
-            None => {
-                given = read_given(path, &split, options, &names)?;
-                &given
-            }
+            None => read_given(path, &split, options, &names)?,
         };
         if rows.rows.iter().all(|(_, _, label)| label.is_empty()) {
             return split.unlabelled(path, &mut findings.notes);
         }
+        whole_numbers(rows.rows.iter_mut().map(|(_, _, label)| label));
         rows.check()?;
         let classes = match &classes {
             Some(classes) => classes,
@@ -207,9 +205,7 @@ fn read_list(
     options: &ReadOptions,
     lists: &mut BTreeMap<String, Rows>,
 ) -> Result<(), DataError> {
-    let Ok(text) = String::from_utf8(files.read(path, MOST_NAMES_BYTES)?) else {
-        return Err(DataError::NotUtf8 { path: path.to_owned() });
-    };
+    let text = text_of(path, files.read(path, MOST_NAMES_BYTES)?)?;
     let wrong = |line, problem: String| DataError::List { path: path.to_owned(), line, problem };
     let table = Table::parse(&text).map_err(|(line, problem)| wrong(Some(line), problem))?;
     let column = |given: &Option<String>, known: &[&str], key| match given {
@@ -227,7 +223,10 @@ fn read_list(
     let paths = column(&options.image_column, &PATHS, "image_column")?;
     let paths = paths.ok_or_else(|| DataError::Column {
         path: path.to_owned(),
-        problem: "no column is called like one of paths".to_owned(),
+        problem:
+            "no column is called like one of paths or texts (the first line is the header, its \
+                  separator a comma, semicolon or tab)"
+                .to_owned(),
         candidates: format!("the columns {}", table.header.join(", ")),
         key: "image_column",
     })?;
@@ -246,6 +245,12 @@ fn read_list(
         })?),
     };
     let split = SPLITS.iter().find_map(|name| table.column(name));
+    for column in [Some(paths), labels, split].into_iter().flatten() {
+        if table.is_twice(column) {
+            let name = &table.header[column];
+            return Err(wrong(Some(1), format!("several columns are called `{name}`")));
+        }
+    }
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut place = None;
     for (line, fields) in &table.rows {

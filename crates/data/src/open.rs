@@ -118,6 +118,9 @@ fn recognise_with(path: &Path, options: &ReadOptions) -> Result<Format, DataErro
     let named = |name: &str| format!("`{name}`");
     match recognised.as_slice() {
         [format] => Ok(*format),
+        // What is wrong with a file that is called so is more to the point.
+        [] if json_lines::has_files(path, options)? => Ok(Format::TextJson),
+        [] if csv::has_files(path, options)? => Ok(Format::TextCsv),
         [] => {
             let looked_for: Vec<String> = formats()
                 .iter()
@@ -178,12 +181,12 @@ mod tests {
     #[test]
     fn an_unknown_folder_says_what_is_there_and_what_was_looked_for() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("data.csv"), "").unwrap();
+        fs::write(folder.path().join("data.txt"), "").unwrap();
         fs::create_dir(folder.path().join("notes")).unwrap();
         let error = recognise(folder.path()).unwrap_err();
         assert!(matches!(error, DataError::NotRecognised { .. }));
         let text = error.to_string();
-        for part in ["`data.csv`, `notes/`", "train-*.parquet", "(idx)", "class folders"] {
+        for part in ["`data.txt`, `notes/`", "train-*.parquet", "(idx)", "class folders"] {
             assert!(text.contains(part), "{part} in {text}");
         }
     }

@@ -45,6 +45,13 @@ pub trait Samples: Send + Sync + Debug {
         counts
     }
 
+    /// The file of the data set that a sample comes from, and the line or row in it, where that is
+    /// known.
+    fn origin(&self, index: usize) -> Option<String> {
+        let _ = index;
+        None
+    }
+
     /// What makes inputs of them.
     ///
     /// # Errors

@@ -25,6 +25,10 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn parse(text: &str) -> Result<Self, Wrong> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        // Old programs of the Macintosh end lines so.
+        let returns =
+            (!text.contains('\n') && text.contains('\r')).then(|| text.replace('\r', "\n"));
+        let text = returns.as_deref().unwrap_or(text);
         let first = text.lines().next().unwrap_or_default();
         let separator = [',', ';', '\t'].into_iter().max_by_key(|&c| {
             // Of equals the last one would win: commas before others.
@@ -53,6 +57,12 @@ impl Table {
     pub(crate) fn column(&self, name: &str) -> Option<usize> {
         self.header.iter().position(|known| known.eq_ignore_ascii_case(name))
     }
+
+    /// Whether another column has the name of this one.
+    pub(crate) fn is_twice(&self, column: usize) -> bool {
+        let name = &self.header[column];
+        self.header.iter().filter(|other| other.eq_ignore_ascii_case(name)).count() > 1
+    }
 }
 
 /// The names of the columns of a file, if it can be read.
@@ -60,6 +70,10 @@ pub(crate) fn header(path: &Path) -> Option<Vec<String>> {
     let (file, _) = open_regular(path).ok()?;
     let mut line = Vec::new();
     BufReader::new(file.take(MOST_HEADER_BYTES)).read_until(b'\n', &mut line).ok()?;
+    // Lines that end with a carriage return alone: the first one.
+    if let Some(end) = line.iter().position(|&byte| byte == b'\r') {
+        line.truncate(end);
+    }
     let line = text_of(path, line).ok()?;
     Some(Table::parse(&line).ok()?.header)
 }
@@ -141,6 +155,9 @@ mod tests {
             |line, first: &str, second: &str| (line, vec![first.to_owned(), second.to_owned()]);
         assert_eq!(table.rows, [row(2, "1.png", "a, \"b\"\nc"), row(5, "2.png", "d")]);
         assert_eq!((table.column("LABEL"), table.column("x")), (Some(1), None));
+        // Carriage returns alone end lines too.
+        let returns = Table::parse("id,label\r1,\"a\rb\"\r2,d\r").unwrap();
+        assert_eq!(returns.rows, [row(2, "1", "a\nb"), row(4, "2", "d")]);
         for separator in [";", "\t"] {
             let text = ["a", "b\n1", "2,3\n"].join(separator);
             assert_eq!(Table::parse(&text).unwrap().rows, [row(2, "1", "2,3")], "{text}");

@@ -134,6 +134,16 @@ impl Split {
         self.indices.iter().map(|&index| self.set.labels()[index]).collect()
     }
 
+    /// The file of the data set that a sample comes from, and the line or row in it, where that is
+    /// known.
+    ///
+    /// # Panics
+    /// If `position` is not below [`Split::len`].
+    #[must_use]
+    pub fn origin(&self, position: usize) -> Option<String> {
+        self.set.origin(self.indices[position])
+    }
+
     /// Id of one sample.
     ///
     /// # Panics

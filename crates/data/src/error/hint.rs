@@ -40,7 +40,7 @@ impl DataError {
             Self::CountsDiffer { .. } => "the two files are perhaps of different parts".to_owned(),
             Self::LabelOutOfRange { label, .. } if *label < 0 => {
                 "-1 marks a sample without a label: remove it, or leave the split out, for example with \
-                 `test = \"none\"`"
+                 `test = \"none\"`; classes are numbers from 0, or names"
                     .to_owned()
             }
             Self::LabelOutOfRange { .. } | Self::WrongClassCount { .. } => {
@@ -88,7 +88,13 @@ impl DataError {
                  classes, say so with `classes = [{}]`",
                 folders.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
             ),
-            Self::LabelsStartAt { first, .. } => format!("say so with `first_label = {first}`"),
+            Self::LabelsStartAt { first, .. } => format!(
+                "say so with `first_label = {first}`; with `first_label = 0` the classes before are kept, \
+                 without samples"
+            ),
+            Self::BadClassName { .. } => {
+                "give each class a name of its own, and each sample a label".to_owned()
+            }
             Self::List { .. } => "a list is a CSV file with a header, such as `path,label`, \
                  `path,label,split` or `text,label`; `docs/data.md` shows it"
                 .to_owned(),
@@ -119,10 +125,9 @@ impl DataError {
                  the samples are texts, with `text_column = …`"
                 .to_owned(),
             Self::Column { key, .. } => format!("name the column with `{key} = …`"),
-            Self::Parquet { column, .. } if column != "footer" => {
+            Self::Parquet { source, .. } if source.to_string().contains("Disabled feature") => {
                 "Snappy, gzip, Zstandard and no compression are read: write the file again with one of \
-                 them, in pandas `to_parquet(…, compression=\"snappy\")`, or fetch it again if it is \
-                 damaged"
+                 them, in pandas `to_parquet(…, compression=\"snappy\")`"
                     .to_owned()
             }
             Self::Parquet { .. } => {
@@ -137,7 +142,9 @@ impl DataError {
                 .to_owned(),
             Self::EmptySplit { part: "training", .. } => "lower the fraction".to_owned(),
             Self::EmptySplit { .. } => "raise the fraction, or use more samples".to_owned(),
-            Self::Texts { fix, .. } | Self::Tokenizer { fix, .. } => fix.clone(),
+            Self::Texts { fix, .. } | Self::Labels { fix, .. } | Self::Tokenizer { fix, .. } => {
+                fix.clone()
+            }
             Self::NotImages => "the data set is one of texts, which this command does not take yet; \
                  `faculty datasets PATH` shows it"
                 .to_owned(),

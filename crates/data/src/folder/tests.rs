@@ -94,6 +94,31 @@ fn classes_that_differ_are_named_with_both_places() {
     assert!(matches!(error, DataError::ClassesDiffer { class, .. } if class == "dog"));
 }
 
+/// Links become such files where git or an archive writes them out as text.
+#[test]
+fn a_file_in_the_place_of_a_class_folder_is_named() {
+    let folder = two_parts();
+    fs::remove_dir_all(folder.path().join("val/dog")).unwrap();
+    fs::write(folder.path().join("val/dog"), "../../dog").unwrap();
+    let error = open(&folder).unwrap_err();
+    assert!(error.to_string().contains("val/dog`: it is a file"), "{error}");
+    assert!(error.hint().unwrap().contains("link"), "{:?}", error.hint());
+}
+
+#[test]
+fn classes_that_differ_in_case_alone_are_told() {
+    let image = png_grey(2, 2, 1);
+    let folder = files(&[
+        ("dog/1.png", image.clone()),
+        ("Dog/1.png", image.clone()),
+        ("cat/1.png", image.clone()),
+        ("nan/1.png", image),
+    ]);
+    let notes = open(&folder).unwrap().findings().notes.clone();
+    assert!(notes.iter().any(|note| note.contains("`Dog` and `dog` differ in case")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("`nan` is perhaps a missing")), "{notes:?}");
+}
+
 #[test]
 fn mixed_sizes_name_the_first_other_file_and_resize_mends_it() {
     let folder = two_parts();
@@ -270,6 +295,9 @@ fn folders_that_are_no_classes_are_asked_about() {
         &["train_images", "test_images"][..],
         &["images"],
         &["images", "labels"],
+        &["trainA", "trainB"],
+        &["testA", "trainB"],
+        &["HR", "LR"],
         &["train"],
         &["Data"],
     ] {

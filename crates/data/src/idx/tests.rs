@@ -108,6 +108,23 @@ fn a_dataset_without_test_files_has_no_test_part() {
 }
 
 #[test]
+fn labels_that_count_from_1_are_asked_about_unless_the_classes_have_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, bytes: Vec<u8>| fs::write(folder.path().join(name), bytes).unwrap();
+    put("train-images-idx3-ubyte", raw(&[0x803, 3, 1, 2], &[1, 2, 3, 4, 5, 6]));
+    put("train-labels-idx1-ubyte", raw(&[0x801, 3], &[1, 2, 3]));
+    let error = open(&folder).unwrap_err();
+    assert!(matches!(error, DataError::LabelsStartAt { first: 1, .. }), "{error}");
+    let with = |first| {
+        let options = ReadOptions { first_label: Some(first), ..ReadOptions::default() };
+        Dataset::open(folder.path(), &options).unwrap().train().labels().to_vec()
+    };
+    assert_eq!((with(1), with(0)), (vec![0, 1, 2], vec![1, 2, 3]));
+    put("classes.txt", b"none\na\nb\nc\n".to_vec());
+    assert_eq!(open(&folder).unwrap().train().labels(), [1, 2, 3]);
+}
+
+#[test]
 fn a_missing_file_is_named() {
     for name in [
         "train-labels-idx1-ubyte.gz",

@@ -12,6 +12,7 @@ use image::{
 
 use crate::bounds::{OF_A_PICTURE, check_justified, in_turn};
 use crate::error::panic_message;
+use crate::origin::Origins;
 use crate::splits::Splits;
 use crate::{DataError, ImageSet};
 
@@ -230,6 +231,7 @@ pub(crate) struct Gather {
     size: [usize; 2],
     pixels: Vec<u8>,
     labels: Vec<u32>,
+    origins: Origins,
 }
 
 impl Gather {
@@ -257,6 +259,7 @@ impl Gather {
             (0..3).for_each(|_| self.pixels.extend_from_slice(&picture.pixels));
         }
         self.labels.push(label);
+        self.origins.push(path, row.map(|row| ("row", row)));
         Ok(())
     }
 
@@ -277,7 +280,9 @@ impl Gather {
     }
 
     fn into_set(self) -> Result<ImageSet, DataError> {
-        ImageSet::new(self.channels, self.size[0], self.size[1], self.pixels, self.labels)
+        let [height, width] = self.size;
+        let set = ImageSet::new(self.channels, height, width, self.pixels, self.labels)?;
+        Ok(set.with_origins(self.origins))
     }
 }
 

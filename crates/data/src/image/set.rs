@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::origin::Origins;
 use crate::sample_id::number_duplicates;
 use crate::{DataError, SampleId};
 
@@ -18,6 +19,7 @@ pub struct ImageSet {
     pixels: Vec<u8>,
     labels: Vec<u32>,
     ids: Vec<SampleId>,
+    origins: Origins,
 }
 
 impl ImageSet {
@@ -59,7 +61,20 @@ impl ImageSet {
             return Err(DataError::WrongShape { what: "pixels", expected, found: pixels.len() });
         }
         let ids = name_samples([channels, height, width], image_len, &pixels, &labels);
-        Ok(Self { channels, height, width, pixels, labels, ids })
+        let origins = Origins::default();
+        Ok(Self { channels, height, width, pixels, labels, ids, origins })
+    }
+
+    /// The same with what is known of where its images come from.
+    pub(crate) fn with_origins(self, origins: Origins) -> Self {
+        Self { origins: origins.shortened(), ..self }
+    }
+
+    /// The file that an image comes from, below the folder that all of them share, and the row in it
+    /// if it holds several; none where the format tells none.
+    #[must_use]
+    pub fn origin(&self, index: usize) -> Option<String> {
+        self.origins.shown(index)
     }
 
     /// Number of samples.
@@ -147,7 +162,9 @@ impl ImageSet {
         }
         let labels: Vec<u32> = indices.iter().map(|&index| self.labels[index]).collect();
         let ids = name_samples(self.shape(), self.image_len(), &pixels, &labels);
-        Self { pixels, labels, ids, ..*self }
+        let origins = self.origins.select(indices);
+        let Self { channels, height, width, .. } = *self;
+        Self { channels, height, width, pixels, labels, ids, origins }
     }
 }
 

@@ -57,13 +57,29 @@ fn numbers_are_labels_and_must_start_at_0_unless_said() {
     let folder = with_list("path,label\n0.png,1\n1.png,2\n2.png,1\n");
     let error = open(&folder).unwrap_err();
     assert!(matches!(error, DataError::LabelsStartAt { first: 1, .. }), "{error}");
-    assert_eq!(error.hint().unwrap(), "say so with `first_label = 1`");
+    assert!(error.hint().unwrap().starts_with("say so with `first_label = 1`"));
     let options = ReadOptions { first_label: Some(1), ..ReadOptions::default() };
     let dataset = Dataset::open(folder.path(), &options).unwrap();
     assert_eq!(
         (dataset.classes(), dataset.train().labels()),
         (&["1".to_owned(), "2".to_owned()][..], &[0, 1, 0][..])
     );
+}
+
+#[test]
+fn labels_that_are_no_classes_and_columns_of_one_name_are_refused() {
+    for (list, part) in [
+        ("id,label\n0,0.5\n1,1.5\n2,0.5\n", "`0.5` is no whole number"),
+        ("id,label\n0,-1\n1,1\n2,0\n", "`-1` is no whole number"),
+        ("id,label\n0,nan\n1,1\n2,0\n", "`nan` stands beside numbers"),
+        ("id,label,label\n0,1,0\n1,0,1\n2,1,0\n", "several columns are called `label`"),
+        ("id,id,label\n0,1,0\n1,0,1\n2,1,0\n", "several columns are called `id`"),
+    ] {
+        let error = open(&with_list(list)).unwrap_err();
+        assert!(error.to_string().contains(part), "{list}: {error}");
+    }
+    let dataset = open(&with_list("id,label\n0,1.0\n1,0.0\n2,1.0\n")).unwrap();
+    assert_eq!((dataset.classes().len(), dataset.train().labels()), (2, &[1, 0, 1][..]));
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub(crate) struct Leaf {
     pub(crate) physical: Type,
     /// Whether its bytes are UTF-8 texts.
     pub(crate) is_text: bool,
+    /// Whether its whole numbers have no sign.
+    pub(crate) is_unsigned: bool,
     max_definition: i16,
 }
 
@@ -118,10 +120,23 @@ impl Table {
                 physical: column.physical_type(),
                 is_text: column.converted_type() == ConvertedType::UTF8
                     || column.logical_type_ref() == Some(&LogicalType::String),
+                is_unsigned: matches!(
+                    column.converted_type(),
+                    ConvertedType::UINT_8
+                        | ConvertedType::UINT_16
+                        | ConvertedType::UINT_32
+                        | ConvertedType::UINT_64
+                ),
                 max_definition: column.max_def_level(),
             })
         };
         (0..schema.num_columns()).filter_map(leaf).collect()
+    }
+
+    /// The names of all columns, whatever they hold.
+    pub(crate) fn columns(&self) -> Vec<String> {
+        let schema = self.file_metadata().schema_descr();
+        schema.root_schema().get_fields().iter().map(|field| field.name().to_owned()).collect()
     }
 
     /// The leaf of the column `name`, if that is a list of floats.
@@ -139,6 +154,7 @@ impl Table {
                 name: name.to_owned(),
                 physical,
                 is_text: false,
+                is_unsigned: false,
                 max_definition,
             })
         })
@@ -196,7 +212,7 @@ impl Table {
         Ok(())
     }
 
-    /// Calls `take(row, label)` for each row of a column of whole numbers.
+    /// Calls `take(row, label)` for each row of a column of whole numbers, or of true and false.
     pub(crate) fn labels(
         &self,
         leaf: &Leaf,
@@ -205,16 +221,61 @@ impl Table {
         self.each_group(leaf, |first_row, rows, reader| match reader {
             ColumnReader::Int32ColumnReader(mut reader) => {
                 self.each_chunk(leaf, first_row, rows, &mut reader, |row, labels| {
-                    (row..).zip(labels).try_for_each(|(row, &label)| take(row, label.into()))
+                    (row..).zip(labels).try_for_each(|(row, &label)| {
+                        let unsigned = i64::from(label.cast_unsigned());
+                        take(row, if leaf.is_unsigned { unsigned } else { label.into() })
+                    })
                 })
             }
             ColumnReader::Int64ColumnReader(mut reader) => {
+                // Above what has a sign there are no classes.
+                let signed =
+                    |label: i64| if leaf.is_unsigned && label < 0 { i64::MAX } else { label };
                 self.each_chunk(leaf, first_row, rows, &mut reader, |row, labels| {
-                    (row..).zip(labels).try_for_each(|(row, &label)| take(row, label))
+                    (row..).zip(labels).try_for_each(|(row, &label)| take(row, signed(label)))
+                })
+            }
+            ColumnReader::BoolColumnReader(mut reader) => {
+                self.each_chunk(leaf, first_row, rows, &mut reader, |row, labels| {
+                    (row..).zip(labels).try_for_each(|(row, &label)| take(row, label.into()))
+                })
+            }
+            // Tables with missing numbers have whole ones as floats.
+            ColumnReader::FloatColumnReader(mut reader) => {
+                self.each_chunk(leaf, first_row, rows, &mut reader, |row, labels| {
+                    (row..).zip(labels).try_for_each(|(row, &label)| {
+                        take(row, self.whole(leaf, row, f64::from(label))?)
+                    })
+                })
+            }
+            ColumnReader::DoubleColumnReader(mut reader) => {
+                self.each_chunk(leaf, first_row, rows, &mut reader, |row, labels| {
+                    (row..)
+                        .zip(labels)
+                        .try_for_each(|(row, &label)| take(row, self.whole(leaf, row, label)?))
                 })
             }
             _ => Err(self.wrong_type(leaf)),
         })
+    }
+
+    /// A label that is stored as a float.
+    fn whole(&self, leaf: &Leaf, row: u64, label: f64) -> Result<i64, DataError> {
+        let (path, column) = (self.path.clone(), leaf.name.clone());
+        if label.is_nan() {
+            return Err(DataError::MissingValue { path, row, column });
+        }
+        match label.fract() == 0.0 && label.abs() < 1e15 {
+            true => Ok(label as i64),
+            false => Err(DataError::Labels {
+                path,
+                problem: format!(
+                    "`{column}` is {label} in row {row}: this looks like a measurement"
+                ),
+                fix: "faculty learns classes: make some of it, as whole numbers or names"
+                    .to_owned(),
+            }),
+        }
     }
 
     /// Calls `take(row, text)` for each row of a column of UTF-8 texts.
@@ -273,7 +334,7 @@ impl Table {
         Ok(get_column_reader(chunk.column_descr_ptr(), Box::new(pages)))
     }
 
-    /// Calls `take(row, value)` for each row of a column of UTF-8 texts or whole numbers, whose
+    /// Calls `take(row, value)` for each row of a column of UTF-8 texts or numbers, whose
     /// values are passed on as texts; none where a row has no value.
     pub(crate) fn optional_texts(
         &self,
@@ -286,18 +347,44 @@ impl Table {
                     None => take(row, None),
                     Some(bytes) => match bytes.as_utf8() {
                         Ok(text) => take(row, Some(text)),
-                        Err(source) => Err(self.error(leaf, row, source)),
+                        Err(_) => Err(DataError::Texts {
+                            path: self.path.clone(),
+                            place: Some(("row", row)),
+                            problem: format!("column `{}` is not UTF-8", leaf.name),
+                            fix: "write its texts as UTF-8; if it holds images, name the column with \
+                                  `image_column = …`"
+                                .to_owned(),
+                        }),
                     },
                 })
             }
             ColumnReader::Int32ColumnReader(mut reader) => {
                 self.each_optional(leaf, first_row, rows, &mut reader, |row, value| {
-                    take(row, value.map(i32::to_string).as_deref())
+                    let whole = |value: &i32| match leaf.is_unsigned {
+                        true => value.cast_unsigned().to_string(),
+                        false => value.to_string(),
+                    };
+                    take(row, value.map(whole).as_deref())
                 })
             }
             ColumnReader::Int64ColumnReader(mut reader) => {
                 self.each_optional(leaf, first_row, rows, &mut reader, |row, value| {
-                    take(row, value.map(i64::to_string).as_deref())
+                    let whole = |value: &i64| match leaf.is_unsigned {
+                        true => value.cast_unsigned().to_string(),
+                        false => value.to_string(),
+                    };
+                    take(row, value.map(whole).as_deref())
+                })
+            }
+            // NaN is how tables of numbers say that there is none.
+            ColumnReader::FloatColumnReader(mut reader) => {
+                self.each_optional(leaf, first_row, rows, &mut reader, |row, value| {
+                    take(row, value.filter(|it| !it.is_nan()).map(f32::to_string).as_deref())
+                })
+            }
+            ColumnReader::DoubleColumnReader(mut reader) => {
+                self.each_optional(leaf, first_row, rows, &mut reader, |row, value| {
+                    take(row, value.filter(|it| !it.is_nan()).map(f64::to_string).as_deref())
                 })
             }
             ColumnReader::BoolColumnReader(mut reader) => {

@@ -35,8 +35,11 @@ impl Columns {
         let image = choose_image(table, &leaves, options.image_column.as_deref())?;
         let class_labels = class_labels(table)?;
         let label = choose_label(table, &leaves, &class_labels, options.label_column.as_deref())?;
-        let names = class_labels.into_iter().find(|(name, _)| *name == label.name);
-        Ok(Self { image, label, names: names.and_then(|(_, names)| names) })
+        let named = class_labels.into_iter().find(|(name, _)| *name == label.name);
+        let flags =
+            || (label.physical == Type::BOOLEAN).then(|| ["false", "true"].map(str::to_owned));
+        let names = named.and_then(|(_, names)| names).or_else(|| flags().map(Vec::from));
+        Ok(Self { image, label, names })
     }
 }
 
@@ -121,8 +124,11 @@ fn choose_label(
     given: Option<&str>,
 ) -> Result<Leaf, DataError> {
     let can_be = |leaf: &&Leaf| {
-        matches!(leaf.physical, Type::INT32 | Type::INT64)
-            || leaf.is_text && !leaf.name.contains('.')
+        let is_number = matches!(leaf.physical, Type::INT32 | Type::INT64 | Type::BOOLEAN);
+        // Floats may be anything: labels only by their name.
+        let is_float = matches!(leaf.physical, Type::FLOAT | Type::DOUBLE)
+            && (LABEL_NAMES.contains(&leaf.name.as_str()) || given == Some(leaf.name.as_str()));
+        is_number || (is_float || leaf.is_text) && !leaf.name.contains('.')
     };
     let columns: Vec<(&str, &Leaf)> =
         leaves.iter().filter(can_be).map(|leaf| (leaf.name.as_str(), leaf)).collect();
@@ -138,6 +144,23 @@ fn choose_label(
         (None, []) => only_named(&columns, &LABEL_NAMES),
         (None, _) => None,
     };
+    let all = table.columns();
+    let of_labels = |name: &&String| match given {
+        Some(given) => *name == given,
+        None => LABEL_NAMES.contains(&name.as_str()),
+    };
+    if let (None, Some(other)) = (found, all.iter().find(of_labels))
+        && named(other).is_none()
+    {
+        return Err(DataError::Labels {
+            path: table.path().to_owned(),
+            problem: format!("column `{other}` holds neither numbers nor texts"),
+            fix:
+                "give each image one label, a whole number or a text; or name another column with \
+                  `label_column = …`"
+                    .to_owned(),
+        });
+    }
     found.map(|(_, leaf)| (*leaf).clone()).ok_or_else(|| DataError::Column {
         path: table.path().to_owned(),
         problem: problem("label", given, classes.len()),

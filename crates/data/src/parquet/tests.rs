@@ -2,7 +2,7 @@ use std::fs;
 use std::sync::Arc;
 
 use ::parquet::basic::Compression;
-use ::parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use ::parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type};
 use ::parquet::file::metadata::KeyValue;
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
@@ -17,6 +17,8 @@ struct Contents<'a> {
     images: Vec<Option<Vec<u8>>>,
     /// Name and values of each label column.
     labels: Vec<(&'a str, Vec<Option<i64>>)>,
+    /// The type of the column `label` in their place, and its values, whole ones for a flag.
+    other: Option<(&'a str, [f64; 3])>,
     metadata: Option<String>,
     rows_per_group: usize,
     compression: Compression,
@@ -39,6 +41,7 @@ impl Default for Contents<'_> {
         Self {
             images: three_images(),
             labels: vec![("label", vec![Some(1), Some(0), Some(1)])],
+            other: None,
             metadata: class_label(&[("label", &["cat", "dog"])]),
             rows_per_group: 2,
             compression: Compression::SNAPPY,
@@ -48,8 +51,10 @@ impl Default for Contents<'_> {
 
 impl Contents<'_> {
     fn bytes(&self) -> Vec<u8> {
-        let labels: String =
-            self.labels.iter().map(|(name, _)| format!("optional int64 {name};")).collect();
+        let labels: String = match self.other {
+            None => self.labels.iter().map(|(name, _)| format!("optional int64 {name};")).collect(),
+            Some((kind, _)) => format!("{} label;", kind.replace("float64", "double")),
+        };
         let schema = format!(
             "message schema {{ optional group img {{ optional binary bytes; \
              optional binary path (utf8); }} {labels} }}"
@@ -76,6 +81,27 @@ impl Contents<'_> {
                 let typed = column.typed::<ByteArrayType>();
                 typed.write_batch(&values, Some(&levels), None).unwrap();
                 column.close().unwrap();
+            }
+            if let Some((kind, values)) = self.other {
+                let values: Vec<f64> = rows.iter().map(|&row| values[row]).collect();
+                let mut column = group.next_column().unwrap().unwrap();
+                match kind.split(' ').nth(1).unwrap() {
+                    "double" => column.typed::<DoubleType>().write_batch(&values, None, None),
+                    "boolean" => {
+                        let flags: Vec<bool> = values.iter().map(|&value| value != 0.0).collect();
+                        column.typed::<BoolType>().write_batch(&flags, None, None)
+                    }
+                    _ => {
+                        let levels = vec![1; values.len()];
+                        let begins = vec![0; values.len()];
+                        let typed = column.typed::<DoubleType>();
+                        typed.write_batch(&values, Some(&levels), Some(&begins))
+                    }
+                }
+                .unwrap();
+                column.close().unwrap();
+                group.close().unwrap();
+                continue;
             }
             for (_, labels) in &self.labels {
                 let labels: Vec<_> = rows.iter().map(|&row| labels[row]).collect();
@@ -271,6 +297,25 @@ fn fine_labels_are_preferred_to_coarse_ones_and_both_can_be_named() {
     let coarse = Dataset::open(folder.path(), &with_label("coarse_label")).unwrap();
     assert_eq!(coarse.classes(), ["fruit", "fish", "bird"]);
     assert_eq!(coarse.train().labels(), [0, 1, 2]);
+}
+
+#[test]
+fn labels_of_other_types_are_read_if_they_are_classes() {
+    let with = |kind, values| {
+        let other = Some((kind, values));
+        open(&only(&Contents { other, metadata: None, ..Contents::default() }))
+    };
+    let dataset = with("required double", [1.0, 0.0, 1.0]).unwrap();
+    assert_eq!((dataset.classes().len(), dataset.train().labels()), (2, &[1, 0, 1][..]));
+    let dataset = with("required boolean", [1.0, 0.0, 1.0]).unwrap();
+    assert_eq!(dataset.classes(), ["false", "true"]);
+    assert_eq!(dataset.train().labels(), [1, 0, 1]);
+    let error = with("required double", [1.0, 0.5, 1.0]).unwrap_err();
+    assert!(error.to_string().contains("`label` is 0.5 in row 1"), "{error}");
+    let error = with("required double", [1.0, f64::NAN, 0.0]).unwrap_err();
+    assert!(matches!(error, DataError::MissingValue { row: 1, .. }), "{error}");
+    let error = with("repeated float64", [1.0, 0.0, 1.0]).unwrap_err();
+    assert!(error.to_string().contains("`label` holds neither numbers nor texts"), "{error}");
 }
 
 #[test]

@@ -19,6 +19,10 @@ impl Samples for ImageSet {
         self.labels()
     }
 
+    fn origin(&self, index: usize) -> Option<String> {
+        self.origin(index)
+    }
+
     fn collator(self: Arc<Self>, settings: &ViewSettings) -> Result<Arc<dyn Collate>, DataError> {
         // What was asked for are texts.
         let Ok(ImageViews { augmentation, normalisation }) = settings.images() else {

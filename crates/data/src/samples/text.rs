@@ -19,6 +19,10 @@ impl Samples for TextSet {
         self.labels()
     }
 
+    fn origin(&self, index: usize) -> Option<String> {
+        self.origin(index)
+    }
+
     fn collator(self: Arc<Self>, settings: &ViewSettings) -> Result<Arc<dyn Collate>, DataError> {
         // What was asked for are images.
         let Ok(TextViews { tokenizer, words }) = settings.texts() else {

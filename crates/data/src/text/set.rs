@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::origin::Origins;
 use crate::sample_id::number_duplicates;
 use crate::{DataError, SampleId};
 
@@ -19,6 +20,7 @@ pub struct TextSet {
     texts: Vec<Text>,
     labels: Vec<u32>,
     ids: Vec<SampleId>,
+    origins: Origins,
 }
 
 /// How many words the samples of a set have; of a pair both texts count.
@@ -52,7 +54,19 @@ impl TextSet {
             });
         }
         let ids = name_samples(&texts, &labels);
-        Ok(Self { texts, labels, ids })
+        Ok(Self { texts, labels, ids, origins: Origins::default() })
+    }
+
+    /// The same with what is known of where its texts come from.
+    pub(crate) fn with_origins(self, origins: Origins) -> Self {
+        Self { origins: origins.shortened(), ..self }
+    }
+
+    /// The file that a text comes from, below the folder that all of them share, and the line or row in
+    /// it; none where that is not known.
+    #[must_use]
+    pub fn origin(&self, index: usize) -> Option<String> {
+        self.origins.shown(index)
     }
 
     /// Whether the samples are pairs of texts.
@@ -101,7 +115,7 @@ impl TextSet {
         let texts: Vec<Text> = indices.iter().map(|&index| self.texts[index].clone()).collect();
         let labels: Vec<u32> = indices.iter().map(|&index| self.labels[index]).collect();
         let ids = name_samples(&texts, &labels);
-        Self { texts, labels, ids }
+        Self { texts, labels, ids, origins: self.origins.select(indices) }
     }
 
     /// How many words the samples have; none of no samples.

@@ -83,16 +83,47 @@ pub(crate) fn are_texts(header: &[String]) -> bool {
         || FIRST.iter().chain(&TEXTS).any(|name| has(name))
 }
 
+/// Whether a column of bytes with this name is of texts, never of images.
+pub(super) fn is_text_for_certain(name: &str) -> bool {
+    FIRST.iter().chain(PAIRS.as_flattened()).any(|known| plain(name) == *known)
+}
+
+/// Whether a column is called like one of labels.
+pub(super) fn is_called_label(name: &str) -> bool {
+    FIRST_LABELS.iter().chain(&LABELS).any(|known| plain(name) == *known)
+}
+
 fn place(header: &[String], name: &str) -> Option<usize> {
-    let plain = |name: &str| name.trim().to_lowercase().replace([' ', '-'], "_");
-    header.iter().position(|known| plain(known) == plain(name))
+    let exactly = || header.iter().position(|known| known == name);
+    exactly().or_else(|| header.iter().position(|known| plain(known) == plain(name)))
+}
+
+fn plain(name: &str) -> String {
+    name.trim().to_lowercase().replace([' ', '-'], "_")
+}
+
+/// Refuses a column whose name another one has too; one that the caller names may be alike but for
+/// case.
+fn check_once(path: &Path, header: &[String], column: usize, given: bool) -> Result<(), DataError> {
+    let name = &header[column];
+    let alike = |other: &String| if given { other == name } else { plain(other) == plain(name) };
+    if header.iter().filter(|other| alike(other)).count() == 1 {
+        return Ok(());
+    }
+    Err(DataError::Texts {
+        path: path.to_owned(),
+        place: None,
+        problem: format!("several columns are called `{name}`"),
+        fix: "give each column a name of its own".to_owned(),
+    })
 }
 
 impl Columns {
     /// Chooses among the columns of the table in `path`, by the options or by their names.
     ///
     /// # Errors
-    /// [`DataError::Column`] if there is none, or several could be it.
+    /// [`DataError::Column`] if there is none, or several could be it; [`DataError::Texts`] if two have
+    /// the same name.
     pub(super) fn choose(
         path: &Path,
         header: &[String],
@@ -139,6 +170,14 @@ impl Columns {
         if second == Some(first) || label == Some(first) || label.is_some() && label == second {
             let problem = format!("column `{}` is to be two things at once", header[first]);
             return Err(refuse(problem, "text_column"));
+        }
+        for (column, given) in [
+            (Some(first), options.text_column.is_some()),
+            (second, options.text_pair_column.is_some()),
+            (label, options.label_column.is_some()),
+            (split, false),
+        ] {
+            column.map_or(Ok(()), |column| check_once(path, header, column, given))?;
         }
         Ok(Self { first, second, label, split })
     }
@@ -217,6 +256,16 @@ mod tests {
         assert_eq!(found, columns(0, Some(1), Some(2)));
         let (_, key) = problem(choose("title,topic", &named).unwrap_err());
         assert_eq!(key, "text_pair_column");
+        for header in
+            ["text,label,label", "text,text,label", "text,Label,label", "text,label,split,split"]
+        {
+            let error = choose(header, &auto).unwrap_err().to_string();
+            assert!(error.contains("several columns are called"), "{header}: {error}");
+        }
+        let exact =
+            ReadOptions { label_column: Some("label".to_owned()), ..ReadOptions::default() };
+        assert_eq!(choose("text,Label,label", &exact).unwrap().label, Some(2));
+        assert_eq!(choose("text,label,x,x", &auto).unwrap(), columns(0, None, Some(1)));
         let twice = ReadOptions { label_column: Some("text".to_owned()), ..ReadOptions::default() };
         assert!(problem(choose("text,label", &twice).unwrap_err()).0.contains("two things"));
     }

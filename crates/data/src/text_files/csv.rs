@@ -32,6 +32,11 @@ pub(crate) fn recognises(path: &Path, options: &ReadOptions) -> Result<bool, Dat
     KIND.recognises(path, options)
 }
 
+/// Whether there are files that only this format can be of; reading them says what is wrong.
+pub(crate) fn has_files(path: &Path, options: &ReadOptions) -> Result<bool, DataError> {
+    KIND.has_files(path, options)
+}
+
 /// Reads the dataset in the folder `path`.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! - White space around a text is no part of it, in any format.
 //! - An empty text is left out, with a note.
-//! - A row without a label (empty, or -1) is no sample. A split without any label is left out, as with
+//! - A row without a label (empty, or -1 where no other labels stand beside it) is no sample. A split without any label is left out, as with
 //!   images; single rows are left out with a note, those of the training split kept apart as
 //!   [`crate::Dataset::unlabelled`].
 //! - Duplicates are told, and left out of training where `on_duplicate_text` says so: see `duplicates`.
@@ -10,15 +10,17 @@
 mod duplicates;
 mod sample;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use faculty_inputs::Text;
 
 use crate::bounds::Budget;
-use crate::classes::Classes;
+use crate::classes::{Classes, listed, whole_numbers};
 use crate::findings::Findings;
 use crate::listing::composed;
+use crate::origin::Origins;
 use crate::splits::{Chosen, Splits};
 use crate::text::set::{TextSet, no_texts};
 use crate::{DataError, Dataset, Format, ReadOptions};
@@ -83,7 +85,7 @@ pub(super) fn assemble(
         if files.iter().all(|file| file.rows.is_empty()) {
             return Err(no_texts(files.first().map_or(path, |file| &file.path)));
         }
-        clean_labels(&mut files);
+        clean_labels(&mut files, options)?;
         let missing = |row: &&Row| row.label.is_empty();
         if files.iter().flat_map(|file| &file.rows).all(|row| row.label.is_empty()) {
             return split.unlabelled::<Vec<Sample>>(path, &mut findings.notes);
@@ -117,8 +119,14 @@ pub(super) fn assemble(
     tell(&splits, options, &mut findings.notes);
     leave_out(&mut splits, options);
     let sets = splits.try_map(|samples| {
+        let mut origins = Origins::default();
+        for sample in &samples {
+            // A text file is one text.
+            let place = (format != Format::TextFolder).then_some((sample.kind, sample.place));
+            origins.push(&sample.file, place);
+        }
         let (texts, labels) = samples.into_iter().map(|sample| (sample.text, sample.label)).unzip();
-        TextSet::new(texts, labels)
+        Ok(TextSet::new(texts, labels)?.with_origins(origins))
     })?;
     let names = classes.map(|classes| classes.names).unwrap_or_default();
     let dataset = Dataset::assemble(path, format, names, sets, findings)?;
@@ -144,29 +152,54 @@ fn leave_out_empty(split: &Chosen, files: &mut [Rows], findings: &mut Findings) 
 
 /// Brings labels to one form: in Unicode's composed form, whole numbers as such, and nothing where
 /// there is none.
-fn clean_labels(files: &mut [Rows]) {
-    let labels = || files.iter().flat_map(|file| &file.rows).map(|row| row.label.trim());
-    // Tables with missing numbers are often written with `1.0` for 1.
-    let whole = |label: &str| label.is_empty() || without_fraction(label).is_some();
-    let all_whole = labels().all(whole);
-    for row in files.iter_mut().flat_map(|file| &mut file.rows) {
-        let label = composed(row.label.trim());
-        let label = match without_fraction(&label).filter(|_| all_whole) {
-            Some(number) => number.to_owned(),
-            None => label,
-        };
-        row.label = if label == UNLABELLED { String::new() } else { label };
+///
+/// # Errors
+/// [`DataError::Labels`] where -1 may be a class or none.
+fn clean_labels(files: &mut [Rows], options: &ReadOptions) -> Result<(), DataError> {
+    let mut rows: Vec<&mut Row> = files.iter_mut().flat_map(|file| &mut file.rows).collect();
+    for row in &mut rows {
+        row.label = composed(row.label.trim());
     }
+    whole_numbers(rows.into_iter().map(|row| &mut row.label));
+    if options.classes.iter().flatten().any(|class| class == UNLABELLED) {
+        return Ok(());
+    }
+    // The hub's class labels say so themselves: -1 is none.
+    if options.first_label.is_none() && files.iter().all(|file| file.names.is_none()) {
+        ask_what_minus_one_is(files)?;
+    }
+    for row in files.iter_mut().flat_map(|file| &mut file.rows) {
+        if row.label == UNLABELLED {
+            row.label.clear();
+        }
+    }
+    Ok(())
 }
 
-/// A whole number, written perhaps with `.0` behind it.
-fn without_fraction(label: &str) -> Option<&str> {
-    let number = match label.split_once('.') {
-        Some((number, fraction)) if fraction.bytes().all(|digit| digit == b'0') => number,
-        Some(_) => return None,
-        None => label,
+/// Refuses a split in which -1 stands beside other labels: many data sets mean none by it, and those
+/// of opinions a class.
+fn ask_what_minus_one_is(files: &[Rows]) -> Result<(), DataError> {
+    let rows = || files.iter().flat_map(|file| file.rows.iter().map(move |row| (file, row)));
+    let others: BTreeSet<&str> = rows().map(|(_, row)| row.label.as_str()).collect();
+    let names = others.iter().copied().filter(|label| !label.is_empty());
+    let labels: Vec<&str> = names.clone().filter(|&label| label != UNLABELLED).collect();
+    let minus_one = rows().find(|(_, row)| row.label == UNLABELLED);
+    let (Some((file, row)), Some(label)) = (minus_one, labels.first()) else {
+        return Ok(());
     };
-    number.parse::<i64>().is_ok().then_some(number)
+    let all: Vec<&str> = names.collect();
+    Err(DataError::Labels {
+        path: file.path.clone(),
+        problem: format!(
+            "the label -1 ({} {}) stands beside others, such as `{label}`: a class, or no label?",
+            file.kind, row.place
+        ),
+        fix: format!(
+            "if these rows have no label, set `first_label = 0`; if it is a class, list them all: \
+             `classes = {}`",
+            listed(all.into_iter())
+        ),
+    })
 }
 
 /// The classes of the training split.
@@ -198,7 +231,7 @@ fn classes_of(path: &Path, files: &[Rows], options: &ReadOptions) -> Result<Clas
 }
 
 fn add_samples(classes: &Classes, file: &Rows, samples: &mut Vec<Sample>) -> Result<(), DataError> {
-    let name: Arc<str> = format!("`{}`, {}", file.path.display(), file.kind).into();
+    let path: Arc<Path> = file.path.as_path().into();
     for row in file.rows.iter().filter(|row| !row.label.is_empty()) {
         let label = classes.number(&row.label).ok_or_else(|| DataError::Texts {
             path: file.path.clone(),
@@ -206,8 +239,8 @@ fn add_samples(classes: &Classes, file: &Rows, samples: &mut Vec<Sample>) -> Res
             problem: format!("class `{}` is not one of the training split", row.label),
             fix: "give all classes with `classes = [..]`, or leave this split out".to_owned(),
         })?;
-        let (text, file) = (row.text.clone(), Arc::clone(&name));
-        samples.push(Sample { text, label, file, place: row.place });
+        let (text, kind) = (row.text.clone(), file.kind);
+        samples.push(Sample { text, label, file: Arc::clone(&path), kind, place: row.place });
     }
     Ok(())
 }

@@ -11,9 +11,11 @@
 //! key, is none.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io::Read as _;
 use std::path::Path;
 
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::columns::Columns;
@@ -34,7 +36,33 @@ const KIND: Kind = Kind {
 /// No first object is longer.
 const MOST_HEADER_BYTES: u64 = 1 << 20;
 
-type Object = Map<String, Value>;
+/// An object in which no key stands twice: which value is meant nobody knows.
+struct Object(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Object, A::Error> {
+                let mut object = Map::new();
+                while let Some((key, value)) = pairs.next_entry::<String, Value>()? {
+                    if let Some((key, _)) = object.get_key_value(&key) {
+                        return Err(A::Error::custom(format!("key `{key}` stands there twice")));
+                    }
+                    object.insert(key, value);
+                }
+                Ok(Object(object))
+            }
+        }
+        from.deserialize_map(Keys)
+    }
+}
 
 /// The objects of a file with their places.
 struct Objects {
@@ -45,6 +73,11 @@ struct Objects {
 
 pub(crate) fn recognises(path: &Path, options: &ReadOptions) -> Result<bool, DataError> {
     KIND.recognises(path, options)
+}
+
+/// Whether there are files that only this format can be of; reading them says what is wrong.
+pub(crate) fn has_files(path: &Path, options: &ReadOptions) -> Result<bool, DataError> {
+    KIND.has_files(path, options)
 }
 
 /// Reads the dataset in the folder `path`.
@@ -64,7 +97,7 @@ fn header(path: &Path) -> Option<Header> {
     let start = start.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&start).trim_ascii_start();
     let start = start.strip_prefix(b"[").unwrap_or(start);
     let mut objects = serde_json::Deserializer::from_slice(start).into_iter::<Object>();
-    let columns = objects.next()?.ok()?.into_iter().map(|(key, _)| key).collect();
+    let columns = objects.next()?.ok()?.0.into_iter().map(|(key, _)| key).collect();
     Some(Header { columns, has_images: false })
 }
 
@@ -73,8 +106,8 @@ fn read_table(source: &Source<'_>) -> Result<Table, DataError> {
     let (file, length) = source.open()?;
     budget.store(length);
     let text = text_of(path, read_at_most(file, length, path, MOST_BYTES)?)?;
-    let Objects { kind, all: objects } = objects(path, &text)?;
-    let keys: BTreeSet<&String> = objects.iter().flat_map(|(_, object)| object.keys()).collect();
+    let Objects { kind: place_kind, all: objects } = objects(path, &text)?;
+    let keys: BTreeSet<&String> = objects.iter().flat_map(|(_, object)| object.0.keys()).collect();
     let header: Vec<String> = keys.into_iter().cloned().collect();
     if header.is_empty() {
         return Err(no_texts(path));
@@ -82,16 +115,23 @@ fn read_table(source: &Source<'_>) -> Result<Table, DataError> {
     let columns = Columns::choose(path, &header, options)?;
     let mut rows = Vec::with_capacity(objects.len());
     let mut splits = Vec::new();
-    for (place, object) in objects {
+    let only_one = objects.len() == 1;
+    let mut first_kind = None;
+    for (place, Object(object)) in objects {
         let wrong = |column: usize, found: &str, fix: &str| DataError::Texts {
             path: path.to_owned(),
-            place: Some((kind, place)),
+            place: Some((place_kind, place)),
             problem: format!("`{}` is {found}", header[column]),
             fix: fix.to_owned(),
         };
         let text = |column: usize| match object.get(&header[column]) {
             Some(Value::String(text)) => Ok(text.as_str()),
             None | Some(Value::Null) => Ok(""),
+            Some(Value::Array(_) | Value::Object(_)) if only_one => {
+                let fix = "write one object a text, in pandas `to_json(FILE, orient=\"records\", \
+                           lines=True)`";
+                Err(wrong(column, "a whole column", fix))
+            }
             Some(_) => Err(wrong(column, "no text", "write texts in quotation marks")),
         };
         let own = trimmed(text(columns.first)?, columns.second.map(text).transpose()?);
@@ -105,12 +145,32 @@ fn read_table(source: &Source<'_>) -> Result<Table, DataError> {
                 return Err(wrong(at, "no label of one class", fix));
             }
         };
+        let kind =
+            columns.label.and_then(|label| Some((label, kind_of(object.get(&header[label])?)?)));
+        if let Some((label, kind)) = kind {
+            let (first, first_place) = *first_kind.get_or_insert((kind, place));
+            if first != kind {
+                let found = format!("{kind}, in {place_kind} {first_place} it is {first}");
+                return Err(wrong(label, &found, "write all labels alike"));
+            }
+        }
         rows.push(Row { text: own, label, place });
         if let Some(split) = columns.split {
             splits.push(text(split)?.trim().to_owned());
         }
     }
-    Ok(Table { rows: Rows { path: path.to_owned(), kind, rows, names: None }, splits })
+    Ok(Table { rows: Rows { path: path.to_owned(), kind: place_kind, rows, names: None }, splits })
+}
+
+/// What kind of label a value is, if it is one.
+fn kind_of(label: &Value) -> Option<&'static str> {
+    match label {
+        Value::String(text) if text.is_empty() => None,
+        Value::String(_) => Some("a text"),
+        Value::Number(_) => Some("a number"),
+        Value::Bool(_) => Some("true or false"),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
 }
 
 fn objects(path: &Path, text: &str) -> Result<Objects, DataError> {

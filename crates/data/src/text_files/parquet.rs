@@ -3,8 +3,8 @@
 //! ```text
 //! train-00000-of-00001.parquet, test-00000-of-00001.parquet; as in `shards`
 //! text columns     UTF-8, known by their names as those of [`super::csv`] are
-//! label column     whole numbers, with class names from the key `huggingface` of the file's metadata
-//!                  (`ClassLabel`) or without; texts; true and false
+//! label column     whole numbers (also as floats), with class names from the key `huggingface` of the
+//!                  file's metadata (`ClassLabel`) or without; texts; true and false
 //! ```
 //!
 //! A file with a column of images is one of images ([`crate::parquet`]), unless `text_column` is
@@ -14,7 +14,7 @@ use std::path::Path;
 
 use ::parquet::basic::Type;
 
-use super::columns::Columns;
+use super::columns::{Columns, is_called_label};
 use super::gather::{Row, Rows, trimmed};
 use super::table::{self, Header, Kind, Source};
 use crate::parquet::column::{Leaf, Table};
@@ -41,17 +41,24 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
 /// The columns of a file, if it can be read.
 fn header(path: &Path) -> Option<Header> {
     let leaves = guarded(path, || Table::open(path)).ok()?.leaves();
-    Some(Header { columns: names(&leaves), has_images: has_images(&leaves) })
+    let may_be_images =
+        leaves.iter().filter(|leaf| !super::columns::is_text_for_certain(&leaf.name));
+    let has_images = has_images(&may_be_images.cloned().collect::<Vec<_>>());
+    Some(Header { columns: names(&leaves), has_images })
 }
 
+/// Old programs write texts without saying that they are.
 fn is_text(leaf: &Leaf) -> bool {
-    leaf.physical == Type::BYTE_ARRAY && leaf.is_text
+    leaf.physical == Type::BYTE_ARRAY
 }
 
 /// Columns that may be texts or labels, by their names.
 fn names(leaves: &[Leaf]) -> Vec<String> {
     let fits = |leaf: &&Leaf| {
-        let can_be = matches!(leaf.physical, Type::INT32 | Type::INT64 | Type::BOOLEAN);
+        let can_be = matches!(
+            leaf.physical,
+            Type::INT32 | Type::INT64 | Type::BOOLEAN | Type::FLOAT | Type::DOUBLE
+        );
         !leaf.name.contains('.') && (can_be || is_text(leaf))
     };
     leaves.iter().filter(fits).map(|leaf| leaf.name.clone()).collect()
@@ -90,6 +97,9 @@ fn read_table(source: &Source<'_>) -> Result<table::Table, DataError> {
                 });
             }
         }
+        if columns.label.is_none() {
+            refuse_other_labels(path, &table.columns(), &header)?;
+        }
         let first = values(columns.first)?;
         let second = columns.second.map(values).transpose()?;
         let labels = columns.label.map(values).transpose()?;
@@ -104,6 +114,20 @@ fn read_table(source: &Source<'_>) -> Result<table::Table, DataError> {
         let names = named.next().and_then(|(_, names)| names);
         let rows = Rows { path: path.to_owned(), kind: "row", rows: rows.collect(), names };
         Ok(table::Table { rows, splits })
+    })
+}
+
+/// Refuses a column that is called like one of labels and holds something else, such as lists.
+fn refuse_other_labels(path: &Path, all: &[String], header: &[String]) -> Result<(), DataError> {
+    let other = all.iter().find(|name| !header.contains(name) && is_called_label(name));
+    other.map_or(Ok(()), |name| {
+        Err(DataError::Labels {
+            path: path.to_owned(),
+            problem: format!("column `{name}` holds neither numbers nor texts"),
+            fix: "give each text one label, a whole number or a text; or name another column with \
+                  `label_column = …`"
+                .to_owned(),
+        })
     })
 }
 

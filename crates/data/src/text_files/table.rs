@@ -77,6 +77,14 @@ impl Kind {
         })
     }
 
+    /// Whether there are files that are called as those of this kind, whatever stands in them.
+    pub(super) fn has_files(&self, path: &Path, options: &ReadOptions) -> Result<bool, DataError> {
+        let located = !locate(path, options, self.endings)?.is_empty();
+        // `config.json` alone is no data set.
+        let is_table = |file: &std::path::PathBuf| file.extension().is_some_and(|it| it != "json");
+        Ok(located || self.alone(path, options)?.iter().any(is_table))
+    }
+
     /// The only file of a folder, or the one that the caller names: all of it is for training.
     fn alone(
         &self,

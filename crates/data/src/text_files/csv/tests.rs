@@ -198,6 +198,96 @@ fn what_cannot_be_read_is_said_with_file_line_and_fix() {
     assert!(error.hint().unwrap().contains("first_label = 1"), "{error}");
 }
 
+/// Rows of texts with these labels in turn.
+fn with_labels(labels: &[&str]) -> tempfile::TempDir {
+    let rows: String =
+        (0..24).map(|row| format!("text {row},{}\n", labels[row % labels.len()])).collect();
+    files(&[("train.csv", &format!("text,label\n{rows}"))])
+}
+
+#[test]
+fn labels_that_are_no_classes_are_asked_about() {
+    for (labels, problem, fix) in [
+        (&["0.5", "1.5"][..], "`0.5` is no whole number", "classes = [\"0.5\", \"1.5\"]"),
+        (&["1", "2.25", "3"], "`2.25` is no whole number", "`classes = [\"1\","),
+        (&["0", "1e3"], "`1e3` is no whole number", "classes"),
+        (&["0", "99999999999999999999"], "`99999999999999999999` is no whole", "classes"),
+        (&["-2", "0"], "`-2` is no whole", "classes"),
+        (&["0", "1", "nan"], "`nan` stands beside numbers such as `0`", "leave the field empty"),
+        (&["0.0", "1.0", "NaN"], "`NaN` stands beside numbers", "leave the field empty"),
+        (&["0", "1", "None"], "`None` stands beside numbers", "leave the field empty"),
+        (&["0", "1", "pos", "n/a"], "`n/a` stands beside numbers", "leave the field empty"),
+        (&["-1", "0", "1"], "-1 (line 2) stands beside others, such as `0`", "first_label = 0"),
+        (&["1", "-1"], "-1 (line 3) stands beside others", "classes = [\"-1\", \"1\"]"),
+        (&["-1.0", "0.0"], "-1 (line 2) stands beside", "first_label = 0"),
+        (&["neg", "-1", "pos"], "-1 (line 3) stands beside", "classes"),
+        (&["cat", "cat|dog"], "`cat|dog` looks like several, of which one is `cat`", "choose one"),
+        (&["16 0", "3"], "`16 0` looks like several, of which one is `16`", "choose one"),
+    ] {
+        let error = open(&with_labels(labels)).unwrap_err();
+        assert!(matches!(error, DataError::Labels { .. }), "{labels:?}: {error:?}");
+        assert!(error.to_string().contains(problem), "{labels:?}: {error}");
+        assert!(error.hint().unwrap().contains(fix), "{labels:?}: {:?}", error.hint());
+        // Whoever lists them as names means names.
+        let classes = labels.iter().map(|&label| label.to_owned()).collect();
+        let named = ReadOptions { classes: Some(classes), ..ReadOptions::default() };
+        if labels[0] != "0.0" && labels[0] != "-1.0" {
+            let dataset = with(&with_labels(labels), named).unwrap();
+            assert_eq!(dataset.classes(), labels);
+            assert_eq!(dataset.train().labels()[..2], [0, 1]);
+        }
+    }
+    let without = ReadOptions { first_label: Some(0), ..ReadOptions::default() };
+    let dataset = with(&with_labels(&["-1", "0", "1"]), without).unwrap();
+    assert_eq!((dataset.unlabelled().len(), dataset.train().len()), (8, 16));
+    let long = "x".repeat(1001);
+    let error = open(&with_labels(&["a", &long])).unwrap_err();
+    assert!(error.to_string().contains("a label has 1001 bytes"), "{error}");
+}
+
+#[test]
+fn names_that_may_be_one_class_or_none_are_told() {
+    let dataset = open(&with_labels(&["pos", "Pos", "null", "neg"])).unwrap();
+    noted(&dataset, "`Pos` and `pos` differ in case or blanks alone");
+    noted(&dataset, "`null` is perhaps a missing label");
+    let dataset = open(&with_labels(&["pos", "neg", "7"])).unwrap();
+    noted(&dataset, "some classes are numbers (`7`), others names (`neg`)");
+    let notes = |labels: &[&str]| open(&with_labels(labels)).unwrap().findings().notes.clone();
+    for plain in [
+        &["none", "joy"][..],
+        &["0", "1"],
+        &["b-c", "b c"],
+        &["1.0", "0.0"],
+        &["boot", "ankle boot"],
+        &["rock|stone", "paper"],
+    ] {
+        assert_eq!(notes(plain), [""; 0], "{plain:?}");
+    }
+}
+
+#[test]
+fn other_encodings_and_damaged_files_are_named_whatever_their_name() {
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let table = "text,label\na,0\nb,1\n";
+    for name in ["train.csv", "train.tsv", "reviews.csv"] {
+        let folder = files(&[]);
+        fs::write(folder.path().join(name), utf16(table)).unwrap();
+        let error = open(&folder).unwrap_err();
+        assert!(error.to_string().contains("UTF-16"), "{name}: {error}");
+        assert!(error.hint().unwrap().contains("iconv"), "{name}");
+    }
+    let error = open(&files(&[("train.csv", "text,label\na,0\nb\0c,1\n")])).unwrap_err();
+    assert!(error.to_string().contains("line 3: byte 0x00"), "{error}");
+    // A table without a header says so.
+    let error = open(&files(&[("train.csv", "good film,1\nbad film,0\n")])).unwrap_err();
+    assert!(error.to_string().contains("first line is the header"), "{error}");
+    // Carriage returns alone end lines.
+    let dataset = open(&files(&[("train.csv", &table.replace('\n', "\r"))])).unwrap();
+    assert_eq!((texts(&dataset), dataset.train().labels()), (vec!["a", "b"], &[0, 1][..]));
+    let error = open(&files(&[("train.csv", "text,label,label\na,0,1\nb,1,0\n")])).unwrap_err();
+    assert!(error.to_string().contains("several columns are called `label`"), "{error}");
+}
+
 #[test]
 fn lists_of_images_and_tables_of_texts_are_told_apart() {
     let image = |folder: &Path| {

@@ -70,13 +70,26 @@ fn what_is_no_table_of_texts_is_refused_with_its_line() {
         ("[1]", "no JSON object"),
         ("{\"text\": 3, \"label\": 1}", "`text` is no text"),
         ("{\"text\": \"b\", \"label\": [1]}", "`label` is no label of one class"),
+        ("{\"text\": \"b\", \"label\": \"1\"}", "`label` is a text, in line 1 it is a number"),
+        ("{\"text\": \"b\", \"label\": true}", "`label` is true or false, in line 1"),
+        ("{\"text\": \"b\", \"label\": 1, \"label\": 0}", "key `label` stands there twice"),
+        ("{\"text\": \"b\", \"label\": NaN}", "no JSON object"),
     ] {
         let error = open(&[("train.jsonl", &format!("{two}{second}"))]).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("train.jsonl`, line 2") && text.contains(part), "{error}");
         assert!(error.hint().is_some());
     }
-    // Not one of texts: no format is recognised.
-    let error = open(&[("train.jsonl", "{\"pixels\": [1]}\n")]).unwrap_err();
+    // Not one of texts: the file itself is told of, if there is no other format.
+    for (content, part) in [
+        ("{\"pixels\": [1]}\n", "no column is called like one of texts"),
+        ("{\"text\": NaN}\n", "line 1: it is no JSON object"),
+        ("{\"text\": [\"a\", \"b\"], \"label\": [0, 1]}", "`text` is a whole column"),
+        ("{\"text\": \"a\0b\"}", "byte 0x00"),
+    ] {
+        let error = open(&[("train.jsonl", content)]).unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    let error = open(&[("config.json", "{\"hidden_size\": 3}")]).unwrap_err();
     assert!(matches!(error, DataError::NotRecognised { .. }), "{error}");
 }

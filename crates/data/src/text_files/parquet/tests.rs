@@ -1,7 +1,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use ::parquet::data_type::{BoolType, ByteArray, ByteArrayType, Int64Type};
+use ::parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type};
 use ::parquet::file::metadata::KeyValue;
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
@@ -14,6 +14,8 @@ enum Column<'a> {
     Texts(&'a str, &'a [Option<&'a str>]),
     Numbers(&'a str, &'a [Option<i64>]),
     Flags(&'a str, &'a [Option<bool>]),
+    Floats(&'a str, &'a [Option<f64>]),
+    Unsigned(&'a str, &'a [Option<i64>]),
     /// Bytes that are no text, as of an image.
     Bytes(&'a str, &'a [Option<&'a str>]),
 }
@@ -27,6 +29,8 @@ fn table(columns: &[Column<'_>], metadata: Option<serde_json::Value>) -> Vec<u8>
         Column::Texts(name, _) => format!("optional binary {name} (utf8);"),
         Column::Numbers(name, _) => format!("optional int64 {name};"),
         Column::Flags(name, _) => format!("optional boolean {name};"),
+        Column::Floats(name, _) => format!("optional double {name};"),
+        Column::Unsigned(name, _) => format!("optional int64 {name} (integer(64, false));"),
         Column::Bytes(name, _) => format!("optional binary {name};"),
     };
     let fields: String = columns.iter().map(field).collect();
@@ -45,7 +49,12 @@ fn table(columns: &[Column<'_>], metadata: Option<serde_json::Value>) -> Vec<u8>
                 let typed = column.typed::<ByteArrayType>();
                 typed.write_batch(&texts, Some(&levels(values)), None).unwrap();
             }
-            Column::Numbers(_, values) => {
+            Column::Floats(_, values) => {
+                let numbers: Vec<f64> = values.iter().flatten().copied().collect();
+                let typed = column.typed::<DoubleType>();
+                typed.write_batch(&numbers, Some(&levels(values)), None).unwrap();
+            }
+            Column::Numbers(_, values) | Column::Unsigned(_, values) => {
                 let numbers: Vec<i64> = values.iter().flatten().copied().collect();
                 let typed = column.typed::<Int64Type>();
                 typed.write_batch(&numbers, Some(&levels(values)), None).unwrap();
@@ -164,4 +173,46 @@ fn a_column_of_another_type_is_refused() {
     let folder = files(&[("train.parquet", table(&columns, None))]);
     let error = open(&folder).unwrap_err();
     assert!(error.to_string().contains("column `text` holds no texts"), "{error}");
+}
+
+#[test]
+fn labels_of_tables_with_missing_numbers_are_floats() {
+    let texts = Column::Texts("text", &[Some("a"), Some("b"), Some("c"), Some("d")]);
+    let labels = [Some(1.0), Some(f64::NAN), Some(0.0), None];
+    let columns = [texts, Column::Floats("label", &labels)];
+    let dataset = open(&files(&[("train.parquet", table(&columns, None))])).unwrap();
+    assert_eq!(
+        (dataset.classes(), dataset.train().labels()),
+        (&["0".to_owned(), "1".into()][..], &[1, 0][..])
+    );
+    assert_eq!(dataset.unlabelled(), ["b", "d"].map(Text::single));
+    let columns = [
+        Column::Texts("text", &[Some("a"), Some("b")]),
+        Column::Floats("label", &[Some(0.5), Some(1.0)]),
+    ];
+    let error = open(&files(&[("train.parquet", table(&columns, None))])).unwrap_err();
+    assert!(error.to_string().contains("`0.5` is no whole number"), "{error}");
+    let columns = [
+        Column::Texts("text", &[Some("a"), Some("b")]),
+        Column::Unsigned("label", &[Some(-1), Some(1)]),
+    ];
+    let error = open(&files(&[("train.parquet", table(&columns, None))])).unwrap_err();
+    assert!(error.to_string().contains("`18446744073709551615`"), "{error}");
+}
+
+#[test]
+fn texts_that_their_file_calls_bytes_are_texts() {
+    let columns = |text: &'static str| {
+        [
+            Column::Bytes("text", &[Some("good"), Some("bad")]),
+            Column::Numbers(text, &[Some(0), Some(1)]),
+        ]
+    };
+    let folder = files(&[("train.parquet", table(&columns("label"), None))]);
+    let dataset = open(&folder).unwrap();
+    let set = dataset.train().texts().unwrap();
+    assert_eq!(set.texts(), ["good", "bad"].map(Text::single));
+    let folder = files(&[("train.parquet", table(&columns("text"), None))]);
+    let error = open(&folder).unwrap_err();
+    assert!(error.to_string().contains("several columns are called `text`"), "{error}");
 }
