@@ -222,6 +222,11 @@ impl EncoderConfig {
         {
             return Err(refuse(format!("`position_embedding_type` `{kind}` is not known")));
         }
+        for key in ["is_decoder", "add_cross_attention"] {
+            if json[key].as_bool() == Some(true) {
+                return Err(refuse(format!("`{key}` is true: tokens see only those before them")));
+            }
+        }
         if let Some(name) = json["pooling"].as_str() {
             config.pooling = Pooling::of(name)
                 .ok_or_else(|| refuse(format!("pooling `{name}` is not known")))?;

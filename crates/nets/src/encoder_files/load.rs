@@ -20,6 +20,9 @@ pub struct LoadedEncoder {
     pub left_out: Vec<String>,
 }
 
+/// The word vectors, whatever stands before.
+const WORDS: &str = "embeddings.word_embeddings.weight";
+
 /// Names that a head's parameters start with.
 const HEADS: [&str; 5] = ["classifier.", "pre_classifier.", "pooling.", "bert.pooler.", "pooler."];
 
@@ -30,7 +33,8 @@ impl EncoderConfig {
     /// a head that the file lacks; without, the number of classes is the file's.
     ///
     /// # Errors
-    /// When the file cannot be read, lacks a parameter of the body or has it in another shape; without
+    /// When the file cannot be read, lacks a parameter of the body, has it in another shape or has more
+    /// of them; when it holds several sets of weights and no key says which is meant; without
     /// `classes` also when there is no classifier in it.
     pub fn load(
         &self,
@@ -54,7 +58,9 @@ impl EncoderConfig {
         layers: Option<&[usize]>,
     ) -> Result<LoadedEncoder> {
         let path = file.path().to_owned();
-        let named = self.names_of(file.read_all()?);
+        let state = file.read_all()?;
+        let outer = file.only_set(self.sets(&state))?.unwrap_or_default();
+        let named = self.names_of(state, &outer);
         let found =
             named.iter().find(|(name, array)| self.is_classifier(name) && array.shape.len() == 2);
         let own = found.map(|(_, array)| array.shape[0]);
@@ -89,6 +95,12 @@ impl EncoderConfig {
         for spec in network.graph().parameters() {
             rest.remove(&self.source(&spec.name, layers));
         }
+        // A file of more layers, or of more embeddings, is of another network than `config.json` says.
+        let more = rest.keys().filter(|name| self.is_own(name, layers.is_none()));
+        let more: Vec<String> = more.map(|name| format!("`{name}` is unexpected")).collect();
+        if !more.is_empty() {
+            return Err(self.unfit(&path, more));
+        }
         network.set_state_dict(&state, &path)?;
         Ok(LoadedEncoder { network, anew, left_out: rest.into_keys().collect() })
     }
@@ -117,17 +129,44 @@ impl EncoderConfig {
         }
     }
 
-    /// A file's tensors under the names of the graph.
-    fn names_of(&self, state: StateDict) -> BTreeMap<String, Array> {
+    /// Whether a tensor, under its name in the graph, is of the body, so that the network would compute
+    /// something else with it.
+    fn is_own(&self, name: &str, with_layers: bool) -> bool {
         let prefix = format!("{}.", self.prefix());
-        // The shortest way to the word vectors says what stands before all names.
-        let word = format!("{prefix}embeddings.word_embeddings.weight");
-        let bare = word.strip_prefix(&prefix).unwrap_or_default();
-        let around =
-            state.keys().filter_map(|name| name.strip_suffix(bare)).min_by_key(|a| a.len());
-        let around = around.unwrap_or_default().to_owned();
-        // What is before the family's prefix: nothing, or a wrapper's name.
-        let outer = around.strip_suffix(&prefix).unwrap_or(&around).to_owned();
+        let Some(inner) = name.strip_prefix(&prefix) else { return false };
+        // Numbers of positions, kept with the weights by older versions.
+        let is_buffer = inner.ends_with("position_ids") || inner.ends_with("token_type_ids");
+        let is_layer = inner.starts_with("encoder.") || inner.starts_with("transformer.");
+        !is_buffer && (inner.starts_with("embeddings.") || with_layers && is_layer)
+    }
+
+    /// What stands before the names of each set of weights in a file: before the family's prefix, or
+    /// before the names without it; with the word vectors of each.
+    fn sets(&self, state: &StateDict) -> Vec<(String, String)> {
+        let prefix = format!("{}.", self.prefix());
+        let word_vectors = state.keys().filter_map(|name| Some((name, name.strip_suffix(WORDS)?)));
+        let outer = |around: &str| around.strip_suffix(&prefix).unwrap_or(around).to_owned();
+        let set = |(name, around): (&String, &str)| {
+            (outer(around).trim_end_matches('.').to_owned(), name.clone())
+        };
+        word_vectors.map(set).collect()
+    }
+
+    /// A file's tensors under the names of the graph; `outer` is what stands before those of the set
+    /// that is meant.
+    fn names_of(&self, state: StateDict, outer: &str) -> BTreeMap<String, Array> {
+        let prefix = format!("{}.", self.prefix());
+        let dotted = format!("{outer}.");
+        // `ema_` stands before its names without a dot.
+        let outer = match state.keys().any(|name| name.starts_with(&dotted)) {
+            true => dotted,
+            false => outer.to_owned(),
+        };
+        let with_prefix = format!("{outer}{prefix}");
+        let around = match state.contains_key(&format!("{with_prefix}{WORDS}")) {
+            true => with_prefix,
+            false => outer.clone(),
+        };
         let mut named = BTreeMap::new();
         for (name, array) in state {
             let name = match name.strip_prefix(&outer) {

@@ -108,6 +108,39 @@ impl WeightFile {
         named.next().map(|(_, stored)| stored.shape.as_slice())
     }
 
+    /// The one that is meant of several sets of weights, each known by what stands before its names
+    /// and by one of its tensors; none if there is none.
+    ///
+    /// # Errors
+    /// When the key that was given leads to none of them; when there are several, and no key says
+    /// which.
+    pub(crate) fn only_set(&self, mut sets: Vec<(String, String)>) -> Result<Option<String>> {
+        // A module that is registered twice has two names for each tensor.
+        let mut seen = BTreeSet::new();
+        sets.retain(|(_, tensor)| {
+            let Stored { storage, start, .. } = &self.contents.tensors[tensor];
+            seen.insert((storage.clone(), *start))
+        });
+        let prefixes: Vec<&str> = sets.iter().map(|(prefix, _)| prefix.as_str()).collect();
+        let meant: Vec<&str> = match &self.key {
+            None => prefixes.clone(),
+            Some(key) => select(key, prefixes.iter().copied()).collect(),
+        };
+        match (meant.as_slice(), &self.key) {
+            ([only], _) => Ok(Some((*only).to_owned())),
+            ([], Some(key)) if !prefixes.is_empty() => Err(Error::UnknownSet {
+                path: self.path.clone(),
+                key: key.clone(),
+                sets: prefixes
+                    .iter()
+                    .map(|p| format!("`{}`", shortest_key(p, &prefixes)))
+                    .collect(),
+            }),
+            ([], _) => Ok(None),
+            (several, _) => Err(self.several(several.iter().map(|&prefix| (prefix, "")))),
+        }
+    }
+
     /// Every set of weights that fits `graph`.
     ///
     /// # Errors
@@ -171,6 +204,8 @@ impl WeightFile {
         let prefixes: Vec<&str> = sets.iter().map(|(prefix, _)| *prefix).collect();
         let named = sets.iter().map(|(prefix, what)| {
             let key = shortest_key(prefix, &prefixes);
+            // The names without anything in front of them.
+            let key = if key.is_empty() { "\"\"" } else { key };
             if what.is_empty() { format!("`{key}`") } else { format!("`{key}` ({what})") }
         });
         Error::SeveralSets { path: self.path.clone(), sets: named.collect() }
@@ -179,23 +214,35 @@ impl WeightFile {
     /// The file's tensors with names of the network, by what stands before those.
     fn groups(&self, spec: &Spec) -> BTreeMap<String, Group> {
         let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+        let mut add = |prefix: &str, name: String, full: &String| {
+            let group = groups.entry(prefix.to_owned()).or_default();
+            match group.names.get(&name) {
+                Some(other) => {
+                    group.problems.push(format!("`{other}` and `{full}` are both `{name}`"))
+                }
+                None => _ = group.names.insert(name, full.clone()),
+            }
+        };
         for full in self.weights_below("") {
             let keys = own_keys(full);
-            for (place, &(start, _)) in keys.iter().enumerate() {
+            for (place, &(start, key)) in keys.iter().enumerate() {
                 if keys.len() - place > spec.deepest {
                     continue;
                 }
                 let name = joined(&keys[place..]);
-                if !spec.shapes.contains_key(&name) {
+                if spec.shapes.contains_key(&name) {
+                    add(full[..start].trim_end_matches('.'), name, full);
                     continue;
                 }
-                let group =
-                    groups.entry(full[..start].trim_end_matches('.').to_owned()).or_default();
-                match group.names.get(&name) {
-                    Some(other) => {
-                        group.problems.push(format!("`{other}` and `{full}` are both `{name}`"))
+                // Averages are also kept as `ema_conv1.weight`, and as `model_ema.conv1weight`.
+                for (end, _) in key.match_indices('_') {
+                    let name = joined(&[&[(0, &key[end + 1..])], &keys[place + 1..]].concat());
+                    if spec.shapes.contains_key(&name) {
+                        add(&full[..=start + end], name, full);
                     }
-                    None => _ = group.names.insert(name, full.clone()),
+                }
+                if let Some(name) = spec.without_dots.get(key).filter(|_| place + 1 == keys.len()) {
+                    add(full[..start].trim_end_matches('.'), name.clone(), full);
                 }
             }
         }
@@ -358,6 +405,8 @@ struct Spec {
     kinds: BTreeSet<String>,
     /// Most keys of a name.
     deepest: usize,
+    /// Its names of several keys, by what they are without the dots between.
+    without_dots: BTreeMap<String, String>,
 }
 
 impl Spec {
@@ -372,7 +421,9 @@ impl Spec {
         let last = |name: &String| name.rsplit('.').next().unwrap_or_default().to_owned();
         let kinds = shapes.keys().map(last).collect();
         let deepest = shapes.keys().map(|name| name.split('.').count()).max().unwrap_or(0);
-        Self { shapes, classifier, start: None, stems, kinds, deepest }
+        let dotted = shapes.keys().filter(|name| name.contains('.'));
+        let without_dots = dotted.map(|name| (name.replace('.', ""), name.clone())).collect();
+        Self { shapes, classifier, start: None, stems, kinds, deepest, without_dots }
     }
 
     fn of_start(graph: &Graph) -> Self {

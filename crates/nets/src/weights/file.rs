@@ -73,7 +73,10 @@ impl WeightFile {
         let mut state = StateDict::new();
         for (name, stored) in names {
             let array = self.contents.read(stored, &self.path, &mut self.file, &mut budget)?;
-            if let Some(index) = array.values.iter().position(|value| !value.is_finite()) {
+            // No variance is negative: its square root would make every output NaN.
+            let is_variance = name.ends_with("running_var");
+            let is_wrong = |&value: &f32| !value.is_finite() || is_variance && value < 0.0;
+            if let Some(index) = array.values.iter().position(is_wrong) {
                 return Err(Error::NotFinite {
                     path: self.path.clone(),
                     tensor: stored.clone(),
@@ -89,7 +92,7 @@ impl WeightFile {
     /// Reads every tensor that can be weights, under the names of the file.
     ///
     /// # Errors
-    /// When one cannot be read, or holds a NaN or an infinity.
+    /// When one cannot be read, or holds a NaN, an infinity or a negative variance.
     pub fn read_all(&mut self) -> Result<StateDict> {
         let is_weight =
             |(name, stored): &(&String, &Stored)| stored.is_float() && !is_counter(name);

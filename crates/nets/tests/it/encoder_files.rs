@@ -103,6 +103,57 @@ fn logits_hidden_states_and_gradients_are_those_of_transformers() {
 }
 
 #[test]
+fn of_several_sets_none_is_taken_unasked_and_a_file_of_more_is_refused() {
+    let case = case("bert");
+    let config = EncoderConfig::from_json(&case.metadata["config"]).unwrap();
+    let full = weights_of(&case);
+    let half = |array: &Array| Array {
+        shape: array.shape.clone(),
+        values: array.values.iter().map(|value| 0.5 * value).collect(),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for [first, second, dot] in [["student", "teacher", "."], ["", "ema", "."], ["", "ema_", ""]] {
+        let own = |name: &str| match first {
+            "" => name.to_owned(),
+            _ => format!("{first}.{name}"),
+        };
+        let mut both = StateDict::new();
+        for (name, array) in &full {
+            both.insert(own(name), array.clone());
+            both.insert(format!("{second}{dot}{name}"), half(array));
+        }
+        let path = saved(folder.path(), &both);
+        let load =
+            |key: Option<&str>| config.load(&mut WeightFile::open(&path, key).unwrap(), None, 1);
+        let error = load(None).unwrap_err();
+        assert!(matches!(error, faculty_nets::Error::SeveralSets { .. }), "{second}: {error}");
+        for (key, want) in [(first, &full), (second, &both)] {
+            let loaded = load(Some(key)).unwrap();
+            let state = loaded.network.state_dict();
+            for (name, array) in &state {
+                let name = if key == first { name.clone() } else { format!("{second}{dot}{name}") };
+                assert_eq!(array, &want[&name], "{key}: {name}");
+            }
+        }
+        let error = load(Some("other")).unwrap_err();
+        assert!(matches!(error, faculty_nets::Error::UnknownSet { .. }), "{error}");
+    }
+    // One layer less than the file has.
+    let mut less = config.clone();
+    less.layers -= 1;
+    let error = load(&less, &full, None).unwrap_err().to_string();
+    assert!(error.contains("is unexpected"), "{error}");
+    let mut json: serde_json::Value = serde_json::from_str(&case.metadata["config"]).unwrap();
+    json["type_vocab_size"] = 0.into();
+    let bare = EncoderConfig::from_json(&json.to_string()).unwrap();
+    let error = load(&bare, &full, None).unwrap_err().to_string();
+    assert!(error.contains("token_type_embeddings.weight` is unexpected"), "{error}");
+    json["is_decoder"] = true.into();
+    let error = EncoderConfig::from_json(&json.to_string()).unwrap_err().to_string();
+    assert!(error.contains("`is_decoder` is true"), "{error}");
+}
+
+#[test]
 fn a_body_without_prefix_or_head_is_read_and_the_head_starts_anew() {
     for family in families() {
         let case = case(family);

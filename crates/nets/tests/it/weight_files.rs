@@ -132,11 +132,52 @@ fn sets_may_have_any_names_and_lie_inside_each_other() {
         assert_eq!(read(&path, Some(second)).unwrap().0, values(8), "{second} beside {first}");
         // The keys that are listed lead to both.
         let Error::SeveralSets { sets, .. } = error else { unreachable!("matched above") };
-        let listed = sets.iter().map(|key| read(&path, Some(key.trim_matches('`'))).unwrap().0);
+        let listed =
+            sets.iter().map(|key| read(&path, Some(key.trim_matches(['`', '"']))).unwrap().0);
         let listed: Vec<StateDict> = listed.collect();
         assert_eq!(listed.len(), 2, "{sets:?}");
         assert!([values(0), values(8)].iter().all(|own| listed.contains(own)), "{sets:?}");
     }
+}
+
+#[test]
+fn averages_with_other_marks_in_their_names_are_sets_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sets.safetensors");
+    // Key, what stands before a name, and whether its dots are left out.
+    for (key, before, without_dots) in [
+        ("ema_", "ema_", false),
+        // The shortest that leads to `net.ema_`.
+        ("net", "net.ema_", false),
+        ("model_ema", "model_ema.", true),
+        ("ema_model_", "ema_model_", false),
+    ] {
+        let mark = |name: &str| match without_dots {
+            true => format!("{before}{}", name.replace('.', "")),
+            false => format!("{before}{name}"),
+        };
+        let average = values(8).into_iter().map(|(name, own)| (mark(&name), own));
+        let state: Vec<_> = values(0).into_iter().chain(average).collect();
+        weights::write(&path, &state.into_iter().collect(), &BTreeMap::new()).unwrap();
+        let error = read(&path, None).unwrap_err();
+        assert!(matches!(error, Error::SeveralSets { .. }), "{key}: {error}");
+        assert!(error.to_string().contains(&format!("`{key}`")), "{error}");
+        assert!(error.to_string().contains("`\"\"`"), "{error}");
+        assert_eq!(read(&path, Some("")).unwrap().0, values(0), "{key}");
+        assert_eq!(read(&path, Some(key)).unwrap().0, values(8), "{key}");
+    }
+}
+
+#[test]
+fn a_negative_variance_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("broken.safetensors");
+    let mut state = values(0);
+    let name = state.keys().find(|name| name.ends_with("running_var")).unwrap().clone();
+    state.get_mut(&name).unwrap().values[1] = -0.5;
+    weights::write(&path, &state, &BTreeMap::new()).unwrap();
+    let error = read(&path, None).unwrap_err().to_string();
+    assert!(error.contains(&name) && error.contains("holds -0.5 at index 1"), "{error}");
 }
 
 #[test]
