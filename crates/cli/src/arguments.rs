@@ -19,6 +19,7 @@ use self::examples::{
     METHODS_EXAMPLES, NETWORKS_EXAMPLES, REPORT_EXAMPLES, TEACHERS_EXAMPLES, TFIDF_EXAMPLES,
     TRAIN_EXAMPLES, WATCH_EXAMPLES,
 };
+use self::export::OnnxOptions;
 use self::export::{BENCH_MODEL_EXAMPLES, EXPORT_EXAMPLES, PREDICT_EXAMPLES};
 pub(crate) use self::export::{BenchModelOptions, ExportOptions, PredictOptions};
 pub(crate) use self::seeds::Seeds;
@@ -382,6 +383,8 @@ pub(crate) struct EvaluateOptions {
     /// Network of the weights [default: the one that the file names, else recognised by its tensors]
     #[arg(long, value_name = "NAME")]
     pub(crate) network: Option<String>,
+    #[command(flatten)]
+    pub(crate) onnx: OnnxOptions,
     /// Data set
     #[arg(long, value_name = "PATH")]
     pub(crate) data: Option<PathBuf>,

@@ -18,7 +18,7 @@ use crate::student::{FinishedStudent, StudentChoice, stored};
 use faculty_teachers::teachers_quality;
 use faculty_teachers::{
     Activation, AsLogits, NetworkTeacher, OnnxChoice, OnnxTeacher, OutputMeter, RawOutputs,
-    TeacherBatch, TeacherInput, TeacherSource,
+    TeacherBatch, TeacherError, TeacherInput, TeacherSource,
 };
 
 /// A class that an image or a text may be of.
@@ -42,6 +42,21 @@ pub struct Predictor {
     notes: Vec<String>,
 }
 
+/// How the outputs of an ONNX file are read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OnnxReading {
+    /// The output with the logits, or else the probabilities; default: the only one.
+    pub output: Option<String>,
+    /// What it gives; default: recognised.
+    pub output_type: Option<OutputType>,
+}
+
+/// Whether a file is called like an ONNX file.
+#[must_use]
+pub fn is_onnx(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx"))
+}
+
 /// What makes inputs.
 enum Front {
     Images { shape: [usize; 3], renderer: Renderer },
@@ -60,9 +75,9 @@ impl Predictor {
     ///
     /// # Errors
     /// When it cannot be read, or network, image size or normalisation are not known.
-    pub fn open(model: &Path, choice: &StudentChoice) -> Result<Self> {
-        if model.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
-            return Self::of_onnx(model, choice);
+    pub fn open(model: &Path, choice: &StudentChoice, reading: &OnnxReading) -> Result<Self> {
+        if is_onnx(model) {
+            return Self::of_onnx(model, choice, reading);
         }
         let student = FinishedStudent::open(model, choice)?;
         if student.network.graph().encoder().is_some() {
@@ -102,7 +117,7 @@ impl Predictor {
         })
     }
 
-    fn of_onnx(path: &Path, choice: &StudentChoice) -> Result<Self> {
+    fn of_onnx(path: &Path, choice: &StudentChoice, reading: &OnnxReading) -> Result<Self> {
         let about = OnnxTeacher::describe(path)?;
         let [channels, height, width] = about.sizes;
         let size = choice.size.or_else(|| Some([height?, width?]));
@@ -115,8 +130,8 @@ impl Predictor {
         };
         let shape = MapShape::new(channels, height, width);
         let input = TeacherInput::new(shape, None, None);
-        let mut teacher = OnnxTeacher::load(path, &OnnxChoice::default(), input)?;
-        let raw = look_at_outputs(&mut teacher, shape)?;
+        let mut teacher = OnnxTeacher::load(path, &reading.choice(), input)?;
+        let raw = reading.look_at_outputs(path, &mut teacher, shape)?;
         let classes = teacher.classes();
         let names: Option<Vec<String>> = stored(&about.metadata, "class_names");
         let names = names.filter(|names| names.len() == classes);
@@ -238,16 +253,20 @@ impl OnnxNetwork {
     ///
     /// # Errors
     /// When it cannot be read or run, or is for other channels.
-    pub fn open(path: &Path, [channels, height, width]: [usize; 3]) -> Result<Self> {
+    pub fn open(
+        path: &Path,
+        [channels, height, width]: [usize; 3],
+        reading: &OnnxReading,
+    ) -> Result<Self> {
         let shape = MapShape::new(channels, height, width);
         let about = OnnxTeacher::describe(path)?;
         let [_, own_height, own_width] = about.sizes;
         let size = own_height.zip(own_width).map(|(height, width)| [height, width]);
         let size = size.filter(|&size| size != [height, width]);
         let input = TeacherInput::new(shape, None, size);
-        let mut teacher = OnnxTeacher::load(path, &OnnxChoice::default(), input)?;
+        let mut teacher = OnnxTeacher::load(path, &reading.choice(), input)?;
         // Made-up pixels of the data's size: the teacher itself scales them.
-        let raw = look_at_outputs(&mut teacher, shape)?;
+        let raw = reading.look_at_outputs(path, &mut teacher, shape)?;
         let normalisation = match about.bytes {
             true => Normalisation::bytes(channels),
             false => onnx_normalisation(&about.metadata, channels),
@@ -277,15 +296,30 @@ impl OnnxNetwork {
     }
 }
 
-/// Recognised on made-up pixels: whatever the images, probabilities are never negative.
-fn look_at_outputs(teacher: &mut OnnxTeacher, shape: MapShape) -> Result<RawOutputs> {
-    const IMAGES: usize = 16;
-    let ids = [SampleId(0); IMAGES];
-    let pixel =
-        |i: usize| f32::midpoint(1.0, (i as f32 * (0.1 + (i / shape.elements()) as f32)).sin());
-    let images: Vec<f32> = (0..IMAGES * shape.elements()).map(pixel).collect();
-    let view = TeacherBatch { ids: &ids, view: View::Probe, inputs: (&images).into() };
-    let mut meter = OutputMeter::default();
-    meter.add(&teacher.outputs(&view, &[])?.logits, teacher.classes());
-    Ok(meter.recognise())
+impl OnnxReading {
+    fn choice(&self) -> OnnxChoice {
+        OnnxChoice { output: self.output.clone(), ..OnnxChoice::default() }
+    }
+
+    /// What it gives: as said, or recognised on made-up pixels, since probabilities are never negative
+    /// whatever the images.
+    fn look_at_outputs(
+        &self,
+        path: &Path,
+        teacher: &mut OnnxTeacher,
+        shape: MapShape,
+    ) -> Result<RawOutputs> {
+        const IMAGES: usize = 16;
+        let ids = [SampleId(0); IMAGES];
+        let pixel =
+            |i: usize| f32::midpoint(1.0, (i as f32 * (0.1 + (i / shape.elements()) as f32)).sin());
+        let images: Vec<f32> = (0..IMAGES * shape.elements()).map(pixel).collect();
+        let view = TeacherBatch { ids: &ids, view: View::Probe, inputs: (&images).into() };
+        let mut meter = OutputMeter::default();
+        meter.add(&teacher.outputs(&view, &[])?.logits, teacher.classes());
+        let found =
+            self.output_type.map_or_else(|| meter.recognise(), |given| meter.declared(given));
+        let teacher = || path.display().to_string();
+        Ok(found.map_err(|problem| TeacherError::TeacherOutputs { teacher: teacher(), problem })?)
+    }
 }

@@ -299,8 +299,8 @@ impl TeacherError {
                 Some("delete that file: the next run trains the head again".to_owned())
             }
             Self::TeacherOutputs { teacher, .. } => Some(format!(
-                "say what it gives with `output_type` on teacher `{teacher}`: `logits`, \
-                 `probabilities` or `sigmoid`"
+                "mend its table, or say what it gives with `output_type` on teacher `{teacher}`: `logits`, \
+                 `probabilities` or `sigmoid` (`--output-type` on the command line)"
             )),
             Self::UnusableTeacher { .. } => Some(format!(
                 "a loss needs finite logits within ±{LARGEST_LOGIT:e}: check its weights and its \

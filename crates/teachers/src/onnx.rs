@@ -357,7 +357,12 @@ impl OnnxTeacher {
             .map_err(|error| failed(error.to_string()))?;
         let plain = |value: Value| match value {
             Value::FloatTensor(tensor) => Ok((tensor.shape().to_vec(), tensor.into_data())),
-            other => Err(failed(format!("an output is of type {}, not float", other.dtype()))),
+            // The end of `ArgMax`: which class, and nothing of how sure.
+            other => Err((
+                format!("an output holds whole numbers ({}), no logits", other.dtype()),
+                "name the output with the logits, or else the probabilities, as `output` \
+                 (`--onnx-output` on the command line), or export the file without `ArgMax`",
+            )),
         };
         values.into_iter().map(plain).collect()
     }

@@ -114,11 +114,12 @@ fn as_logits(
     let meter = look_at_outputs(source.as_mut(), data)?;
     let raw = match spec.output_type {
         None => meter.recognise(),
-        Some(given) => meter.declared(given).map_err(|problem| TeacherError::TeacherOutputs {
-            teacher: spec.name.clone(),
-            problem: format!("`output_type = \"{}\"`, but {problem}", given.name()),
-        })?,
+        Some(given) => meter
+            .declared(given)
+            .map_err(|problem| format!("`output_type = \"{}\"`, but {problem}", given.name())),
     };
+    let raw = raw
+        .map_err(|problem| TeacherError::TeacherOutputs { teacher: spec.name.clone(), problem })?;
     match raw.output_type() {
         OutputType::Logits => Ok((source, raw)),
         _ => Ok((Box::new(AsLogits::new(&spec.name, source, raw)), raw)),

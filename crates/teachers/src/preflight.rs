@@ -146,7 +146,49 @@ impl TeacherReport {
         if self.doubts_normalisation() {
             return self.normalisation.as_ref().and_then(NormalisationCheck::suspicion);
         }
-        self.class_order.as_ref().and_then(ClassOrderCheck::suspicion)
+        self.class_order
+            .as_ref()
+            .and_then(ClassOrderCheck::suspicion)
+            .or_else(|| self.suspicion_of_scale())
+    }
+
+    /// What [`TeacherReport::suspicion`] is about, in a word or two.
+    #[must_use]
+    pub fn doubted(&self) -> Option<&'static str> {
+        let order = self.class_order.as_ref().and_then(ClassOrderCheck::suspicion);
+        self.suspicion().map(|_| match (self.doubts_normalisation(), order) {
+            (true, _) => "normalisation",
+            (false, Some(_)) => "class order",
+            (false, None) => "scale",
+        })
+    }
+
+    /// Whether its answers are right, and its logits of another scale than those of classifiers.
+    fn suspicion_of_scale(&self) -> Option<Suspicion> {
+        /// Trained networks are fitted by temperatures from 0.5 to 3; one that is always right by any
+        /// small one.
+        const FLAT: f64 = 0.25;
+        const SHARP: f64 = 9.0;
+        const LESS_SURE_THAN_RIGHT: f64 = 0.3;
+        let FittedTemperature { temperature, at_bound, .. } = self.calibrated;
+        let less_sure = self.quality.top1 / 100.0 - self.mean_confidence > LESS_SURE_THAN_RIGHT;
+        let how = match (temperature <= FLAT && less_sure, temperature >= SHARP) {
+            _ if self.near_chance => return None,
+            (true, _) => "flat",
+            (false, true) => "sharp",
+            (false, false) => return None,
+        };
+        let bound = if at_bound { ", the bound of the search" } else { "" };
+        Some(Suspicion {
+            what: format!(
+                "its logits are far too {how} (right on {:.1} %, {:.1} % sure; they fit the labels at \
+                 temperature {temperature:.2}{bound}), so what it says of the other classes is lost",
+                self.quality.top1,
+                100.0 * self.mean_confidence
+            ),
+            fix: "give logits, not cosines, votes or odds; or divide them all by one number"
+                .to_owned(),
+        })
     }
 
     /// What seems to be wrong with the precision in which it is run.
@@ -363,6 +405,31 @@ mod tests {
         let text = serde_json::to_string(&report).unwrap();
         let read: Report = serde_json::from_str(&text).unwrap();
         assert_eq!((read.classes, read.teachers.len()), (report.classes, 2));
+    }
+
+    #[test]
+    fn logits_of_another_scale_are_suspected() {
+        // Right on nine samples of ten, of three classes.
+        let labels: Vec<u32> = (0..60).map(|sample| sample % 3).collect();
+        let logits = |scale: f32| -> Vec<f32> {
+            let row = |(sample, &label): (usize, &u32)| {
+                let said = if sample % 10 == 9 { (label + 1) % 3 } else { label };
+                (0..3).map(move |class| if class == said { scale } else { 0.0 })
+            };
+            labels.iter().enumerate().flat_map(row).collect()
+        };
+        let names = ["x", "y", "z"].map(str::to_owned);
+        let suspicion = |scale| {
+            let all = predictions(vec![logits(scale)], labels.clone());
+            let report = Report::new("test", &names, &[("a", "resnet8", false)], &all).unwrap();
+            let own = &report.teachers[0];
+            assert!(own.doubted().is_none_or(|word| word == "scale"), "{:?}", own.doubted());
+            own.suspicion().map(|own| own.what)
+        };
+        assert!(suspicion(1e-6).unwrap().contains("far too flat"));
+        assert!(suspicion(0.1).unwrap().contains("far too flat"));
+        assert_eq!(suspicion(3.0), None);
+        assert!(suspicion(300.0).unwrap().contains("far too sharp"));
     }
 
     #[test]

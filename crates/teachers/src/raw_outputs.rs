@@ -33,6 +33,15 @@ const MEAN_TOLERANCE: f64 = 0.01;
 /// Largest distance of any row.
 const ROW_TOLERANCE: f64 = 0.1;
 
+/// From so many rows on, the rows themselves say more than their mean: rows that all sum to one number
+/// are probabilities whatever that is, and rows of two kinds are a fault. A trial has fewer.
+const MANY_ROWS: usize = 100;
+
+/// The share of rows that sum to 1 (100, 255) from which the others are a fault: of logits hardly any
+/// does by chance, of a sigmoid for each class many do.
+const SHARE_AMONG_LOGITS: f64 = 0.1;
+const SHARE_AMONG_SIGMOIDS: f64 = 0.9;
+
 /// How far a probability may lie outside its range by rounding, as a share of the scale.
 const ROUNDING: f64 = 1e-3;
 
@@ -67,6 +76,8 @@ pub struct OutputMeter {
     most_sum: f64,
     /// For each of [`SCALES`]: sum of the distances of the rows' sums from it.
     distances: [f64; SCALES.len()],
+    /// For each of [`SCALES`]: rows that are probabilities of it.
+    fitting: [usize; SCALES.len()],
 }
 
 impl OutputMeter {
@@ -98,18 +109,46 @@ impl OutputMeter {
         (self.least, self.most) = (least, most);
         (self.least_sum, self.most_sum) = (self.least_sum.min(sum), self.most_sum.max(sum));
         self.sum += sum;
-        for (distance, scale) in self.distances.iter_mut().zip(SCALES) {
-            *distance += (sum / scale - 1.0).abs();
+        let own_least = row.iter().copied().fold(f32::INFINITY, f32::min);
+        for (at, scale) in SCALES.into_iter().enumerate() {
+            let distance = (sum / scale - 1.0).abs();
+            self.distances[at] += distance;
+            let fits = distance <= MEAN_TOLERANCE && f64::from(own_least) >= -ROUNDING * scale;
+            self.fitting[at] += usize::from(fits);
         }
         self.rows += 1;
     }
 
     /// What the rows look like. Without rows, logits.
     ///
-    /// Probabilities: no number is negative, and the rows sum to 1, 100 or 255. Sigmoid: all numbers
-    /// lie between 0 and one of these, and some in the upper half.
-    #[must_use]
-    pub fn recognise(&self) -> RawOutputs {
+    /// Probabilities: no number is negative, and the rows sum to 1, 100 or 255, or many rows to any
+    /// other number. Sigmoid: all numbers lie between 0 and one of these, and some in the upper half.
+    ///
+    /// # Errors
+    /// When some of many rows are probabilities and others not, in words.
+    pub fn recognise(&self) -> Result<RawOutputs, String> {
+        let seen = self.look();
+        if seen.output_type == OutputType::Probabilities || self.rows < MANY_ROWS {
+            return Ok(seen);
+        }
+        let mixed = |&(&fitting, scale): &(&usize, f64)| {
+            let least = match self.are_within(scale) {
+                true => SHARE_AMONG_SIGMOIDS,
+                false => SHARE_AMONG_LOGITS,
+            };
+            fitting < self.rows && fitting as f64 >= least * self.rows as f64
+        };
+        match self.fitting.iter().zip(SCALES).find(mixed) {
+            None => Ok(seen),
+            Some((fitting, scale)) => Err(format!(
+                "{fitting} of its {} rows sum to {scale}, as probabilities do, and the others do not \
+                 (sums from {:.4} to {:.4})",
+                self.rows, self.least_sum, self.most_sum
+            )),
+        }
+    }
+
+    fn look(&self) -> RawOutputs {
         let logits = self.raw(OutputType::Logits, 1.0);
         if self.rows == 0 {
             return logits;
@@ -119,6 +158,16 @@ impl OutputMeter {
         };
         if let Some((_, scale)) = SCALES.into_iter().enumerate().find(sums_to) {
             return self.raw(OutputType::Probabilities, scale);
+        }
+        // Parts per thousand, the votes of a committee.
+        let mean = self.sum / self.rows as f64;
+        let sums_differ = (self.most_sum - self.least_sum) > MEAN_TOLERANCE * mean;
+        if self.rows >= MANY_ROWS
+            && self.rows_differ
+            && self.are_probabilities(mean)
+            && !sums_differ
+        {
+            return self.raw(OutputType::Probabilities, mean);
         }
         let reaches = |&scale: &f64| self.are_within(scale) && self.most >= 0.5 * scale;
         match SCALES.into_iter().find(reaches) {
@@ -132,13 +181,13 @@ impl OutputMeter {
     /// # Errors
     /// When they cannot be that, in words.
     pub fn declared(&self, output_type: OutputType) -> Result<RawOutputs, String> {
-        let seen = self.recognise();
+        let seen = self.look();
         let scale = match output_type {
             _ if self.rows == 0 || output_type == seen.output_type => seen.scale,
             OutputType::Logits => 1.0,
             OutputType::Probabilities => {
                 let mean = self.sum / self.rows as f64;
-                if !(mean > 0.0 && self.are_probabilities(mean)) {
+                if !self.are_probabilities(mean) {
                     return Err(format!(
                         "its outputs go from {:.4} to {:.4} and its rows sum to {:.4} to {:.4}: \
                          no probabilities",
@@ -166,7 +215,8 @@ impl OutputMeter {
     }
 
     fn are_probabilities(&self, scale: f64) -> bool {
-        self.least >= -ROUNDING * scale
+        scale > 0.0
+            && self.least >= -ROUNDING * scale
             && self.least_sum >= (1.0 - ROW_TOLERANCE) * scale
             && self.most_sum <= (1.0 + ROW_TOLERANCE) * scale
     }

@@ -100,7 +100,7 @@ fn tell(plan: &CachePlan<'_>, estimate: &Estimate, json: bool) {
         return;
     }
     eprintln!(
-        "cache: `{}`, {} in all, {} to write; {} images through the teachers, about {}",
+        "cache: `{}`, {} in all, {} to write; {} samples through the teachers, about {}",
         shown(plan.folder()),
         size(estimate.bytes),
         size(estimate.missing_bytes),

@@ -8,7 +8,7 @@ use faculty_distill::evaluate::network_quality;
 use faculty_distill::know_student;
 use faculty_distill::methods::specs;
 use faculty_distill::metrics::Quality;
-use faculty_distill::predict::OnnxNetwork;
+use faculty_distill::predict::{OnnxNetwork, OnnxReading, is_onnx};
 use faculty_distill::recipe::Recipe;
 use faculty_distill::{FinishedStudent, StudentChoice};
 use faculty_nets::weights::{self, WeightFile};
@@ -36,9 +36,10 @@ pub(crate) fn run(options: &EvaluateOptions) -> Result<(), Failure> {
         }
         _ => unreachable!("the command line asks for a run, or for weights and data"),
     };
-    let onnx = file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx"));
+    let onnx = is_onnx(&file);
+    let reading = options.onnx.reading(onnx)?;
     let quality = if onnx {
-        of_onnx(options, &file, &dataset)?
+        of_onnx(options, &reading, &file, &dataset)?
     } else {
         of_weights(options, &file, &dataset)?
     };
@@ -50,8 +51,12 @@ pub(crate) fn run(options: &EvaluateOptions) -> Result<(), Failure> {
     if !quality.is_finite() {
         return Err(Failure::Answer {
             what: format!("the outputs of `{}` are not all numbers", file.display()),
-            hint: "train it again with a lower `train.learning_rate`; check the normalisation"
-                .to_owned(),
+            hint: match options.run {
+                Some(_) => "train it again with a lower `train.learning_rate`".to_owned(),
+                None => "check its normalisation (`--mean`, `--std`), and whether half precision \
+                         overflowed where the file was made"
+                    .to_owned(),
+            },
         });
     }
     Ok(())
@@ -129,7 +134,12 @@ fn recognised(file: &WeightFile, input: MapShape, json: bool) -> Result<String, 
     Ok(names[0].to_owned())
 }
 
-fn of_onnx(options: &EvaluateOptions, path: &Path, dataset: &Dataset) -> Result<Quality, Failure> {
+fn of_onnx(
+    options: &EvaluateOptions,
+    reading: &OnnxReading,
+    path: &Path,
+    dataset: &Dataset,
+) -> Result<Quality, Failure> {
     for (flag, given) in
         [("--network", options.network.is_some()), ("--weights-key", options.weights_key.is_some())]
     {
@@ -140,7 +150,7 @@ fn of_onnx(options: &EvaluateOptions, path: &Path, dataset: &Dataset) -> Result<
             });
         }
     }
-    let mut network = OnnxNetwork::open(path, dataset.shape()?)?;
+    let mut network = OnnxNetwork::open(path, dataset.shape()?, reading)?;
     let (found, expected) = (network.classes(), dataset.classes().len());
     if found != expected {
         return Err(Failure::Usage {

@@ -1,10 +1,11 @@
 //! `faculty predict`: classes of image files and texts.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use faculty_data::Text;
-use faculty_distill::predict::{Prediction, Predictor};
+use faculty_distill::predict::{Prediction, Predictor, is_onnx};
 use faculty_distill::recipe::OutputType;
 use faculty_distill::{Error, StudentChoice};
 use serde_json::json;
@@ -14,6 +15,9 @@ use crate::arguments::PredictOptions;
 use crate::failure::Failure;
 use crate::progress::print_json;
 use crate::table::{self, Align, percent};
+
+/// Bytes of a line of texts: what is longer is no text but a device, or a file of another kind.
+const LONGEST_LINE: u64 = 16 << 20;
 
 /// Characters of a text that a table shows.
 const SHOWN_CHARACTERS: usize = 40;
@@ -25,7 +29,8 @@ pub(crate) fn run(options: &PredictOptions) -> Result<(), Failure> {
         weights_key: options.weights_key.clone(),
     };
     refuse_recipe(&options.model)?;
-    let mut predictor = Predictor::open(&options.model, &choice)?;
+    let reading = options.onnx.reading(is_onnx(&options.model))?;
+    let mut predictor = Predictor::open(&options.model, &choice, &reading)?;
     predictor.notes().iter().for_each(|note| eprintln!("note: {note}"));
     let output_type = predictor.output_type();
     if output_type != OutputType::Logits && !options.json {
@@ -58,23 +63,34 @@ pub(crate) fn run(options: &PredictOptions) -> Result<(), Failure> {
 fn of_texts(predictor: &mut Predictor, options: &PredictOptions) -> Result<(), Failure> {
     let (mut rows, mut failed, top) = (Vec::new(), false, options.top as usize);
     for path in &options.images {
-        let content = match path.as_os_str() == "-" {
-            true => std::io::read_to_string(std::io::stdin()),
-            false => std::fs::read_to_string(path),
+        let lines = match path.as_os_str() == "-" {
+            true => Ok(Box::new(std::io::stdin().lock()) as Box<dyn BufRead>),
+            false => {
+                File::open(path).map(|file| Box::new(BufReader::new(file)) as Box<dyn BufRead>)
+            }
         };
-        let content = match content {
-            Ok(content) => content,
+        let mut lines = match lines {
+            Ok(lines) => lines,
             Err(error) => {
                 failed = true;
-                eprintln!(
-                    "error: cannot read `{}`: {error}\n  hint: give a file of texts in UTF-8, one \
-                     a line, or `-` for the standard input",
-                    shown(path)
-                );
+                complain_of_texts(path, &error.to_string());
                 continue;
             }
         };
-        for line in content.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        for number in 1.. {
+            let line = match next_line(&mut lines, number) {
+                Ok(Some(line)) => line,
+                Ok(None) => break,
+                Err(problem) => {
+                    failed = true;
+                    complain_of_texts(path, &problem);
+                    break;
+                }
+            };
+            let line = line.trim();
+            if line.is_empty() {
+                continue;
+            }
             match predictor.predict_text(Text::single(line), path, top) {
                 Ok(guesses) if options.json => {
                     print_json(&json!({ "text": line, "classes": as_json(&guesses) }));
@@ -92,6 +108,33 @@ fn of_texts(predictor: &mut Predictor, options: &PredictOptions) -> Result<(), F
     }
     show(&rows, "text")?;
     if failed { Err(Failure::Partly) } else { Ok(()) }
+}
+
+fn complain_of_texts(path: &Path, problem: &str) {
+    eprintln!(
+        "error: cannot read `{}`: {problem}\n  hint: give a file of texts in UTF-8, one a line, or `-` \
+         for the standard input",
+        shown(path)
+    );
+}
+
+/// The next line of texts, without the byte order mark that editors on Windows begin files with; none
+/// at the end.
+fn next_line(lines: &mut dyn BufRead, number: usize) -> Result<Option<String>, String> {
+    let mut line = Vec::new();
+    let read = lines.take(LONGEST_LINE).read_until(b'\n', &mut line);
+    match read.map_err(|error| format!("line {number}: {error}"))? as u64 {
+        0 => return Ok(None),
+        LONGEST_LINE if !line.ends_with(b"\n") => {
+            return Err(format!("line {number} has more than {LONGEST_LINE} bytes"));
+        }
+        _ => {}
+    }
+    let line = String::from_utf8(line).map_err(|_| format!("line {number} is not UTF-8"))?;
+    Ok(Some(match line.strip_prefix('\u{feff}').filter(|_| number == 1) {
+        Some(rest) => rest.to_owned(),
+        None => line,
+    }))
 }
 
 fn show(rows: &[Vec<String>], what: &str) -> Result<(), Failure> {
@@ -181,4 +224,22 @@ fn complain(image: &Path, error: &Error) {
         eprintln!("  cause: {cause}");
     }
     eprintln!("  hint: {hint}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_one_by_one_and_never_without_an_end() {
+        let mut lines = &b"\xef\xbb\xbfgood film\r\n\nbad\xff\nlast"[..];
+        assert_eq!(next_line(&mut lines, 1).unwrap().unwrap(), "good film\r\n");
+        assert_eq!(next_line(&mut lines, 2).unwrap().unwrap(), "\n");
+        assert_eq!(next_line(&mut lines, 3).unwrap_err(), "line 3 is not UTF-8");
+        assert_eq!(next_line(&mut lines, 4).unwrap().unwrap(), "last");
+        assert_eq!(next_line(&mut lines, 5).unwrap(), None);
+        let mut zeros = BufReader::new(std::io::repeat(0));
+        let problem = next_line(&mut zeros, 1).unwrap_err();
+        assert_eq!(problem, "line 1 has more than 16777216 bytes");
+    }
 }

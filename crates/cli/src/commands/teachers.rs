@@ -145,7 +145,7 @@ fn notes(report: &Report) {
         .fold(0.0, f64::max);
     if widest > 0.0 {
         eprintln!(
-            "note: {} {} images are few: an accuracy on them is sure to ± {widest:.1} points (95 %)",
+            "note: {} {} samples are few: an accuracy on them is sure to ± {widest:.1} points (95 %)",
             report.samples, report.part
         );
     }
@@ -217,7 +217,7 @@ fn show_ranking(ranking: &Ranking, out: &mut impl Write) -> io::Result<()> {
     let Ranking { part, samples, .. } = ranking;
     writeln!(
         out,
-        "\ncost: from each teacher's answers to the labels of {samples} {part} images, 0 to 1"
+        "\ncost: from each teacher's answers to the labels of {samples} {part} samples, 0 to 1"
     )?;
     writeln!(out, "the lowest is nearest to the task; guessing: all its classes equally likely")
 }
@@ -226,7 +226,7 @@ fn show(report: &Report, out: &mut impl Write) -> io::Result<()> {
     let Report { part, samples, classes, chance, majority, .. } = report;
     writeln!(
         out,
-        "{part} split: {samples} images, {} classes, always saying `{majority}` {}\n",
+        "{part} split: {samples} samples, {} classes, always saying `{majority}` {}\n",
         classes.len(),
         percent(*chance)
     )?;
@@ -266,15 +266,12 @@ fn show_teachers(report: &Report, out: &mut impl Write) -> io::Result<()> {
             let (quality, fitted) = (&teacher.quality, &teacher.calibrated);
             let mut verdict = Vec::new();
             if teacher.near_chance {
-                verdict.push("near chance");
-            }
-            if teacher.suspicion().is_some() {
-                let doubted = teacher.doubts_normalisation();
-                verdict.push(if doubted { "normalisation?" } else { "class order?" });
+                verdict.push("near chance".to_owned());
             }
             if teacher.precision_suspicion().is_some() {
-                verdict.push("precision?");
+                verdict.push("precision?".to_owned());
             }
+            verdict.extend(teacher.doubted().map(|what| format!("{what}?")));
             vec![
                 teacher.name.clone(),
                 teacher.network.clone(),
@@ -399,7 +396,7 @@ fn show_diversity(report: &Report, diversity: &Diversity, out: &mut impl Write) 
 
 fn show_classes(report: &Report, out: &mut impl Write) -> io::Result<()> {
     let contested = report.contested_classes();
-    let mut header = vec![("class", Align::Left), ("images", Align::Right)];
+    let mut header = vec![("class", Align::Left), ("samples", Align::Right)];
     header.extend(report.teachers.iter().map(|teacher| (teacher.name.as_str(), Align::Right)));
     header.push(("spread", Align::Right));
     let rows: Vec<Vec<String>> = contested

@@ -109,7 +109,7 @@ fn a_builder_killed_20_times_at_random_moments_leaves_the_bytes_of_an_undisturbe
 fn distil_builds_the_cache_uses_it_and_gives_the_same_student_as_without() {
     let project = project();
     let ran = project.run(&["distill", "cached.toml", "--output", "first"]).expect(0);
-    assert!(ran.stderr.contains("images through the teachers, about"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("samples through the teachers, about"), "{}", ran.stderr);
     let ran = project.run(&["distill", "cached.toml", "--output", "again"]).expect(0);
     assert!(ran.stderr.contains("cache: `kept` is complete"), "{}", ran.stderr);
     // Every other seed needs the same views.

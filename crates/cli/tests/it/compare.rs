@@ -154,7 +154,7 @@ fn one_cache_serves_all_methods_and_seeds_and_changes_nothing() {
     let args = ["compare", "distill.toml", "--methods", "aver,ca-mkd", "--seeds", "2"];
     let args = [&args[..], &["--set", "data.views=2", "--set", "method.alpha=0.5"]].concat();
     let ran = project.run(&args).expect(0);
-    assert!(ran.stderr.contains("images through the teachers, about"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("samples through the teachers, about"), "{}", ran.stderr);
     let folder = "runs/distill-comparison";
     let read = |name: &str| std::fs::read_to_string(project.path(folder).join(name)).unwrap();
     // The options of the recipe are those of its own method.

@@ -141,12 +141,16 @@ fn the_output(graph: &GraphProto, requested: Option<&str>) -> Outcome<String> {
         }
         (Some(name), _) => {
             let text = format!("it has no output `{name}`, but{}", list(names()));
-            Err((text, "name one of them as `output`"))
+            Err((text, "name one of them as `output`, on the command line as `--onnx-output`"))
         }
         (None, [output]) => Ok(output.name.clone().unwrap_or_default()),
         (None, _) => {
             let text = format!("it has {} outputs{}", graph.output.len(), list(names()));
-            Err((text, "name the one with the logits, or else the probabilities: `output = …`"))
+            Err((
+                text,
+                "name the one with the logits, or else the probabilities: `output = …` in a recipe, \
+                 `--onnx-output` on the command line",
+            ))
         }
     }
 }
