@@ -183,6 +183,10 @@ pub(crate) struct RunOptions {
     /// Write neither `report.html` nor TensorBoard events
     #[arg(long)]
     pub(crate) no_report: bool,
+    /// TensorBoard events of every Nth training step too, beside those of epochs
+    #[arg(long, value_name = "N", conflicts_with = "no_report",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) events_every: Option<u32>,
     /// Events and the result as JSON lines on stdout
     #[arg(long)]
     pub(crate) json: bool,

@@ -151,7 +151,7 @@ impl Progress {
                 self.bar.line(&text);
             }
             Event::Batch { .. } if self.json => {}
-            Event::Batch { epoch, batch, batches, loss, images_per_second } => {
+            Event::Batch { epoch, batch, batches, loss, images_per_second, .. } => {
                 let done = (epoch - self.first_epoch) as f64 + *batch as f64 / *batches as f64;
                 let message = format!(
                     "epoch {epoch}/{}  loss {loss:.3}  {images_per_second:.0} samples/s  ETA {}",

@@ -44,6 +44,11 @@ impl EpochSums {
         self.loss / self.batches.max(1) as f64
     }
 
+    /// The sum of the batches' losses, and how many they are.
+    pub(crate) fn total_loss(&self) -> (f64, f64) {
+        (self.loss, self.batches as f64)
+    }
+
     pub(crate) fn samples(&self) -> usize {
         self.samples
     }

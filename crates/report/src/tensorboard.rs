@@ -1,4 +1,4 @@
-//! TensorBoard event files: scalars of every epoch.
+//! TensorBoard event files: scalars of every epoch, and of every Nth training step where asked for.
 //!
 //! ```text
 //! record = length u64 | masked CRC-32C of the length u32 | bytes | masked CRC-32C of the bytes u32
@@ -7,6 +7,7 @@
 //! ```
 //! Little-endian; `mask(c) = (c >> 15 | c << 17) + 0xa282ead8`, as TensorFlow writes its records.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,6 +17,13 @@ use faculty_records::run::{EVENTS, EpochRecord};
 use crate::error::{Error, Result};
 use crate::load::epochs_before;
 
+mod steps;
+
+pub use self::steps::StepRecord;
+
+/// No event file of a run is larger: an event of a step takes about 150 bytes.
+const MOST_BYTES: u64 = 256 << 20;
+
 /// An event file that grows by one event an epoch.
 #[derive(Debug)]
 pub struct EventFile {
@@ -23,27 +31,37 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Begins the events of a run folder whose next epoch is `next`.
+    /// Begins the events of a run folder that goes on with epoch `next`, of which `batches` are done.
+    /// Events of steps before that are kept.
     ///
     /// # Errors
     /// As [`EventFile::begin`].
-    pub fn of_run(folder: &Path, next: usize) -> Result<Self> {
-        Self::begin(&folder.join(EVENTS), &epochs_before(folder, next)?)
+    pub fn of_run(folder: &Path, next: usize, batches: usize) -> Result<Self> {
+        let path = folder.join(EVENTS);
+        let mut before = Vec::new();
+        // A file that cannot be read is written anew as one that is not there.
+        if let Ok((file, _)) = faculty_files::open_no_follow(&path) {
+            let _ = file.take(MOST_BYTES).read_to_end(&mut before);
+        }
+        let steps = steps::kept(&before, next, batches);
+        Self::begin(&path, &epochs_before(folder, next)?, &steps)
     }
 
-    /// Writes the file anew with the epochs so far: a run that goes on may train one again.
+    /// Writes the file anew with the epochs so far, since a run that goes on may train one again, and
+    /// with records of events that are kept.
     ///
     /// Their times are counted back from now by the epochs' seconds.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn begin(path: &Path, epochs: &[EpochRecord]) -> Result<Self> {
+    pub fn begin(path: &Path, epochs: &[EpochRecord], kept: &[u8]) -> Result<Self> {
         let mut time = now() - epochs.iter().map(|record| record.seconds).sum::<f64>();
         let mut bytes = framed(&version_event(time));
         for record in epochs {
             time += record.seconds;
             bytes.extend(framed(&event(record, time)));
         }
+        bytes.extend(kept);
         write_atomically(path, &bytes).map_err(Error::io("write", path))?;
         Ok(Self { path: path.to_owned() })
     }
@@ -54,6 +72,15 @@ impl EventFile {
     /// When it cannot be written.
     pub fn append(&mut self, record: &EpochRecord) -> Result<()> {
         let bytes = framed(&event(record, now()));
+        files::append(&self.path, &bytes).map_err(Error::io("write", &self.path))
+    }
+
+    /// Adds one training step, which is over now.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn append_step(&mut self, record: &StepRecord) -> Result<()> {
+        let bytes = framed(&record.event(now()));
         files::append(&self.path, &bytes).map_err(Error::io("write", &self.path))
     }
 }
@@ -100,18 +127,22 @@ fn version_event(time: f64) -> Vec<u8> {
 }
 
 fn event(record: &EpochRecord, time: f64) -> Vec<u8> {
+    event_of(record.epoch, &scalars(record), time)
+}
+
+fn event_of(step: usize, scalars: &[(String, f64)], time: f64) -> Vec<u8> {
     let mut summary = Vec::new();
-    for (tag, number) in scalars(record) {
+    for (tag, number) in scalars {
         let mut value = Vec::new();
         bytes_field(&mut value, 1, tag.as_bytes());
         key(&mut value, 2, 5);
-        value.extend((number as f32).to_le_bytes());
+        value.extend((*number as f32).to_le_bytes());
         bytes_field(&mut summary, 1, &value);
     }
     let mut event = Vec::new();
     double(&mut event, 1, time);
     key(&mut event, 2, 0);
-    varint(&mut event, record.epoch as u64);
+    varint(&mut event, step as u64);
     bytes_field(&mut event, 5, &summary);
     event
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use faculty_distill::Event;
 use faculty_files::write_atomically;
-use faculty_report::tensorboard::EventFile;
+use faculty_report::tensorboard::{EventFile, StepRecord};
 use faculty_report::{Error, Report, charts, html, tables, text};
 use serde_json::json;
 
@@ -117,13 +117,20 @@ fn write_charts(report: &Report, folder: &Path) -> Result<Vec<PathBuf>, Error> {
 /// written, the run goes on.
 pub(crate) struct Events {
     enabled: bool,
+    /// Every so many steps get an event, if any.
+    steps: Option<u32>,
     file: Option<EventFile>,
 }
 
 impl Events {
     /// Writes nothing unless `enabled`.
     pub(crate) fn new(enabled: bool) -> Self {
-        Self { enabled, file: None }
+        Self { enabled, steps: None, file: None }
+    }
+
+    /// With events of every `steps`th training step.
+    pub(crate) fn every(self, steps: Option<u32>) -> Self {
+        Self { steps, ..self }
     }
 
     /// Takes an event of the run in `folder`.
@@ -132,11 +139,24 @@ impl Events {
             return;
         }
         let result = match event {
-            Event::Started { epoch, .. } => EventFile::of_run(folder, *epoch).map(|file| {
-                self.file = Some(file);
-            }),
+            Event::Started { epoch, batch } => {
+                EventFile::of_run(folder, *epoch, *batch).map(|file| self.file = Some(file))
+            }
+            Event::Batch { epoch, batch, batches, batch_loss, images_per_second, .. } => {
+                let (epoch, batch, batches) = (*epoch, *batch, *batches);
+                let (loss, images_per_second) = (*batch_loss, *images_per_second);
+                let record = StepRecord { epoch, batch, batches, loss, images_per_second };
+                let is_due = |steps: u32| record.step().is_multiple_of(steps as usize);
+                match &mut self.file {
+                    // A batch that was left out has no loss.
+                    Some(file) if self.steps.is_some_and(is_due) && loss.is_finite() => {
+                        file.append_step(&record)
+                    }
+                    _ => Ok(()),
+                }
+            }
             Event::Epoch(record) => self.file.as_mut().map_or(Ok(()), |file| file.append(record)),
-            Event::Batch { .. } | Event::Warning(_) | Event::StoppedEarly(_) => Ok(()),
+            Event::Warning(_) | Event::StoppedEarly(_) => Ok(()),
         };
         if let Err(error) = result {
             eprintln!("warning: no more TensorBoard events: {error}");

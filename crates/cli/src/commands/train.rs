@@ -86,7 +86,7 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     }
     let mut progress =
         Progress::new(&run.card().method.clone(), recipe.train.epochs, options.json, true);
-    let mut events = report::Events::new(!options.no_report);
+    let mut events = report::Events::new(!options.no_report).every(options.events_every);
     let card = train(run, &output, start, &stop, &mut |event| {
         progress.show(&event);
         events.take(&output, &event);

@@ -196,6 +196,7 @@ impl<'a> Cohort<'a> {
             let inputs = batch.map_err(Error::from);
             let inputs = inputs.and_then(|batch| Ok((self.outputs(epoch, &batch)?, batch)));
             let (outputs, batch) = inputs.map_err(|error| self.keep_after(error, observe))?;
+            let (sum, counted) = self.members[0].part().sums.total_loss();
             self.step(epoch, batches, &batch, &outputs, observe)?;
             let training = before.times.training + started.elapsed().as_secs_f64();
             let data_wait = before.times.data_wait + loader.data_wait().as_secs_f64();
@@ -208,9 +209,11 @@ impl<'a> Cohort<'a> {
             let part = self.members[0].part();
             let (number, loss) = (part.batches, part.sums.loss());
             let images_per_second = part.sums.samples() as f64 / training;
+            let (sum_after, counted_after) = part.sums.total_loss();
+            let batch_loss = (sum_after - sum) / (counted_after - counted);
             observe(
                 &self.members[0].name,
-                Event::Batch { epoch, batch: number, batches, loss, images_per_second },
+                Event::Batch { epoch, batch: number, batches, loss, batch_loss, images_per_second },
             );
             loader.recycle(batch);
             self.pause_if_asked(epoch)?;

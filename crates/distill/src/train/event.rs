@@ -22,6 +22,8 @@ pub enum Event<'a> {
         batches: usize,
         /// Mean loss of the epoch so far.
         loss: f64,
+        /// Loss of this batch; NaN of one that was left out.
+        batch_loss: f64,
         /// Training speed of the epoch so far.
         images_per_second: f64,
     },

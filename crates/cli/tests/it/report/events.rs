@@ -121,6 +121,38 @@ fn events_hold_the_numbers_of_the_metrics_also_after_an_interruption() {
 }
 
 #[test]
+fn events_of_steps_stand_beside_those_of_epochs_and_survive_an_interruption() {
+    let project = crate::project::Project::new();
+    let run = |more: &[&str]| {
+        let arguments = ["train", "recipe.toml", "--output", "run", "--events-every", "3"];
+        project.run(&[&arguments[..], more].concat()).expect(0);
+        let all = scalars(&std::fs::read(project.path(NAME)).unwrap());
+        let of = |tag: &str| {
+            all.iter().filter(|own| own.1 == tag).map(|own| (own.0, own.2)).collect::<Vec<_>>()
+        };
+        (of("step/loss"), of("step/epochs"), of("loss/total"))
+    };
+    // 216 training samples in batches of 32: seven steps an epoch.
+    let (losses, epochs, totals) = run(&[]);
+    let steps: Vec<u64> = losses.iter().map(|own| own.0).collect();
+    assert_eq!(steps, [3, 6, 9, 12]);
+    assert_eq!(totals.len(), 2);
+    for ((step, epochs), (_, loss)) in epochs.iter().zip(&losses) {
+        assert!((f64::from(*epochs) - *step as f64 / 7.0).abs() < 1e-6, "{step}: {epochs}");
+        assert!(loss.is_finite() && *loss > 0.0, "{loss}");
+    }
+    let first: Vec<u64> = losses.iter().map(|own| own.0).filter(|&step| step <= 7).collect();
+    // Those of the second epoch are made again; those before stay.
+    let record = std::fs::read_to_string(project.path("run/metrics.jsonl")).unwrap();
+    assert_eq!(record.lines().count(), 2);
+    let longer = run(&["--resume-with", "train.epochs=3", "--resume"]);
+    let again: Vec<u64> = longer.0.iter().map(|own| own.0).collect();
+    assert_eq!(again, [3, 6, 9, 12, 15, 18, 21]);
+    assert_eq!(longer.0[..first.len()], losses[..first.len()], "unchanged");
+    assert_eq!(longer.2.len(), 3);
+}
+
+#[test]
 fn tensorboard_itself_reads_the_events() {
     let python = |code: &str| Command::new("python3").args(["-c", code]).output();
     let there = python("import tensorboard").is_ok_and(|output| output.status.success());
