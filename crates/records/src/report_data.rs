@@ -115,6 +115,10 @@ pub struct Example {
     /// The beginning of a text; of a pair, both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// The file of the data set that it comes from, and the line or row in it; none where the format
+    /// tells none, and in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// The resulting student's answer; none of logits that are no numbers.
     pub student: Option<Answer>,
     /// The teachers' answers likewise, in the order of the run card.

@@ -83,6 +83,7 @@ fn example(seen: &Seen, part: &Split, sample: usize) -> Result<Example> {
         label: seen.labels[sample],
         image,
         text,
+        origin: part.origin(sample),
         student: seen.student[sample],
         teachers: seen.teachers.iter().map(|own| own[sample]).collect(),
         weights: weights.collect(),

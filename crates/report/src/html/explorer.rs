@@ -143,9 +143,12 @@ fn card(example: &Example, classes: &[String], names: &[String], levels: &[&str]
     if is_picture(&example.image) {
         let _ = write!(text, "<img src=\"{}\" alt=\"an image of {label}\"/>", example.image);
     }
+    let origin = example.origin.as_deref().map_or_else(String::new, |origin| {
+        format!("<small class=\"origin\">{}</small>", escape(origin))
+    });
     let _ = write!(
         text,
-        "<div><strong>{label}</strong><small>{}</small></div></div><table><thead><tr>\
+        "<div><strong>{label}</strong>{origin}<small>{}</small></div></div><table><thead><tr>\
          <th scope=\"col\">who</th><th scope=\"col\">answer</th><th scope=\"col\" class=\"n\">conf.</th>",
         escape(&example.id)
     );
@@ -221,6 +224,19 @@ mod tests {
         let of = |said| contradiction(&example(said), &trust);
         assert!((of([0, 1, 0]) - 0.32).abs() < 1e-9, "{}", of([0, 1, 0]));
         assert_eq!((of([0, 0, 1]), of([0, 0, 0])), (0.0, 0.0));
+    }
+
+    #[test]
+    fn the_file_of_a_sample_stands_under_its_picture_as_text() {
+        let example: Example = serde_json::from_value(serde_json::json!({
+            "id": "0f", "label": 0, "image": "data:image/png;base64,iVBO", "student": null,
+            "origin": "cat/<b>1.png", "teachers": [], "weights": {}
+        }))
+        .unwrap();
+        let card = card(&example, &["cat".to_owned()], &[], &[]);
+        assert!(card.contains("<small class=\"origin\">cat/&lt;b&gt;1.png</small>"), "{card}");
+        let card = super::card(&Example { origin: None, ..example }, &[], &[], &[]);
+        assert!(!card.contains("origin"), "{card}");
     }
 
     #[test]
