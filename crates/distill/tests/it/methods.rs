@@ -17,8 +17,8 @@ fn every_method_trains_with_its_defaults() {
 }
 
 #[test]
-fn every_method_trains_on_two_classes_and_on_a_thousand() {
-    for classes in [2, 1000] {
+fn every_method_trains_on_two_three_and_a_thousand_classes() {
+    for classes in [2, 3, 1000] {
         for info in METHODS {
             let count = [2, 1, 0].into_iter().find(|&count| info.spec.takes(count)).unwrap();
             trains(info, classes, count);
