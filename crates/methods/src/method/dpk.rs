@@ -49,7 +49,7 @@ use crate::shared::transformer::{
     encoder_block, encoder_block_parameters, layer_norm, layer_norm_parameters, linear,
     linear_parameters,
 };
-use crate::{Loss, Method, MethodInfo, Needs, Shapes, Status, Step};
+use crate::{Loss, Method, MethodInfo, Needs, Shapes, Status, Step, TapShapes};
 use faculty_contract::Write;
 use faculty_contract::losses::numbers;
 use faculty_nets::Tap;
@@ -258,6 +258,19 @@ impl Method for Dpk {
         }
     }
 
+    /// Scores of every position against every other and the layers behind them, of three blocks.
+    fn temporaries(&self, shapes: &Shapes) -> usize {
+        let width = self.width();
+        let of_teacher = |teacher: &TapShapes| {
+            let positions = common_positions(shapes.student[&Tap::Map], teacher[&Tap::Map]);
+            let scores = HEADS.saturating_mul(positions.saturating_mul(positions));
+            let layers = LAYER_WIDTHS.saturating_mul(positions.saturating_mul(width));
+            BLOCKS.saturating_mul(scores.saturating_add(layers))
+        };
+        let each = shapes.teachers.iter().map(of_teacher).fold(0, usize::saturating_add);
+        each.saturating_mul(shapes.batch_size).saturating_mul(COPIES)
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         self.loss_and_writes(step).0
     }
@@ -292,6 +305,15 @@ impl Method for Dpk {
         )
     }
 }
+
+/// Blocks of a teacher: of both sides, and the decoder.
+const BLOCKS: usize = 3;
+/// Widths of a token's values in a block together: queries, keys, values, their mean, four of the inner
+/// layer, and both sums.
+const LAYER_WIDTHS: usize = 10;
+/// Copies of them that the tape and the gradient hold at a time: measured with resnet8x0.5 and resnet8
+/// at a batch of 128, rounded up.
+const COPIES: usize = 4;
 
 /// Positions of two maps at the smaller of both sizes.
 fn common_positions(a: MapShape, b: MapShape) -> usize {

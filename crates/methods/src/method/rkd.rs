@@ -17,7 +17,9 @@
 //! and 50.
 //! # Limits
 //! the values belong to the whole batch, at a cost of `batch² · channels` and `batch³` numbers; two
-//! samples at least. With several teachers, the mean over them.
+//! samples at least. Above 2^21 angles (128 samples) they are computed, and their gradient taken, for
+//! some samples at a time, so that memory grows with `batch²` alone. With several teachers, the mean
+//! over them.
 
 use burn::Tensor;
 
@@ -143,6 +145,17 @@ impl Method for Rkd {
 pub(crate) const COPIES: usize = 8;
 const COPIES_OF_MORE: usize = 6;
 
+/// Most angles of a batch that are computed at once.
+const MOST_ANGLES: usize = 1 << 21;
+/// Copies of the gradients of single samples, `[batch, batch, channels]`, that are held at a time where
+/// there are more.
+const GRADIENT_COPIES: usize = 3;
+
+/// Samples whose angles are computed at once: all of a small batch.
+fn anchors_at_once(batch: usize) -> usize {
+    (MOST_ANGLES / batch.saturating_mul(batch).max(1)).clamp(1, batch.max(1))
+}
+
 /// [`Method::temporaries`] of both terms for the pooled vectors of two networks.
 pub(crate) fn relation_temporaries(
     shapes: &Shapes,
@@ -153,8 +166,15 @@ pub(crate) fn relation_temporaries(
     let channels = networks.iter().filter_map(|taps| taps.get(&Tap::Pooled));
     let channels = channels.map(|shape| shape.elements()).max().unwrap_or(0);
     let pairs = batch.saturating_mul(batch);
-    let each = pairs.saturating_mul(batch.saturating_add(channels));
-    each.saturating_mul(copies)
+    let differences = pairs.saturating_mul(channels);
+    let anchors = anchors_at_once(batch);
+    let angles = match anchors < batch {
+        false => pairs.saturating_mul(batch),
+        // Of the samples at work, each with a copy of all vectors.
+        true => anchors.saturating_mul(pairs.saturating_add(batch.saturating_mul(channels))),
+    };
+    let gradients = if anchors < batch { GRADIENT_COPIES.saturating_mul(differences) } else { 0 };
+    angles.saturating_add(differences).saturating_mul(copies).saturating_add(gradients)
 }
 
 /// `mean_j h(d(f_S) - d(f_T))` of each sample i, `[batch]`, of rows `[batch, channels]`.
@@ -164,7 +184,37 @@ pub(crate) fn distance_difference(student: Tensor<2>, teacher: Tensor<2>) -> Ten
 
 /// `mean_jk h(a(f_S) - a(f_T))` of each sample i, `[batch]`, of rows `[batch, channels]`.
 pub(crate) fn angle_difference(student: Tensor<2>, teacher: Tensor<2>) -> Tensor<1> {
-    sample_means(smooth(angles(student) - angles(teacher)))
+    let batch = student.dims()[0];
+    let anchors = anchors_at_once(batch);
+    match anchors < batch {
+        false => sample_means(smooth(angles(student) - angles(teacher))),
+        true => angle_difference_in_parts(student, &teacher, anchors),
+    }
+}
+
+/// The same for `anchors` samples at a time: of each its value and its gradient by all rows, which
+/// then stands on the tape in place of the angles.
+fn angle_difference_in_parts(student: Tensor<2>, teacher: &Tensor<2>, anchors: usize) -> Tensor<1> {
+    let [batch, channels] = student.dims();
+    let fixed = student.clone().detach();
+    let (mut values, mut gradients) = (Vec::new(), Vec::new());
+    for first in (0..batch).step_by(anchors) {
+        let count = anchors.min(batch - first);
+        // Each sample has rows of its own, so that its gradient is apart from those of the others.
+        let copies =
+            |rows: &Tensor<2>| rows.clone().unsqueeze_dim::<3>(0).repeat_dim(0, count).detach();
+        let own = copies(&fixed).require_grad();
+        let difference = angles_at(own.clone(), first) - angles_at(copies(teacher), first);
+        let value = sample_means(smooth(difference));
+        let gradient = value.clone().sum().backward();
+        let gradient = own.grad(&gradient).expect("the angles read the rows");
+        gradients.push(Tensor::<3>::from_data(gradient.into_data(), &fixed.device()));
+        values.push(value.detach());
+    }
+    let gradients = Tensor::cat(gradients, 0).reshape([batch, batch * channels]);
+    // 0, with the gradients of the values.
+    let moved = (student - fixed).reshape([batch * channels, 1]);
+    Tensor::cat(values, 0) + gradients.matmul(moved).reshape([batch])
 }
 
 /// `f_j - f_i` at `[i, j, channels]`.
@@ -190,8 +240,80 @@ fn angles(rows: Tensor<2>) -> Tensor<3> {
     directions.clone().matmul(directions.transpose())
 }
 
+/// The angles at samples from `first` on, each with rows of its own: `[count, batch, batch]` of
+/// `[count, batch, channels]`.
+fn angles_at(rows: Tensor<3>, first: usize) -> Tensor<3> {
+    let [count, batch, channels] = rows.dims();
+    let anchor = |i: usize| rows.clone().slice([i..i + 1, first + i..first + i + 1, 0..channels]);
+    let anchors = Tensor::cat((0..count).map(anchor).collect(), 1).reshape([count, 1, channels]);
+    let differences = rows.clone() - anchors;
+    let length = (differences.clone().square().sum_dim(2) + EPSILON).sqrt();
+    let directions = differences / length.reshape([count, batch, 1]);
+    directions.clone().matmul(directions.transpose())
+}
+
 fn smooth<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let size = x.abs();
     let within = size.clone().clamp_max(1.0);
     within.clone().square() * 0.5 + (size - within)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+    use faculty_testkit::{Tolerance, assert_close};
+
+    use super::*;
+
+    fn rows(batch: usize, channels: usize, seed: usize) -> Tensor<2> {
+        let value = |i: usize| ((i * 37 + seed * 101) as f32 * 0.7).sin();
+        let values: Vec<f32> = (0..batch * channels).map(value).collect();
+        let device = Device::flex().autodiff();
+        Tensor::from_data(TensorData::new(values, [batch, channels]), &device)
+    }
+
+    #[test]
+    fn angles_in_parts_have_the_values_and_gradients_of_the_whole() {
+        let (batch, channels) = (7, 3);
+        let teacher = rows(batch, 5, 2);
+        let numbers =
+            |tensor: Tensor<2>| tensor.into_data().try_to_vec::<f32>().expect("tensors hold f32");
+        let of = |anchors: Option<usize>| {
+            let student = rows(batch, channels, 1).require_grad();
+            let values = match anchors {
+                None => angle_difference(student.clone(), teacher.clone()),
+                Some(anchors) => angle_difference_in_parts(student.clone(), &teacher, anchors),
+            };
+            // Samples may count differently.
+            let weights = rows(batch, 1, 3).reshape([batch]);
+            let gradients = (values.clone() * weights).sum().backward();
+            let gradient = student.grad(&gradients).unwrap();
+            (numbers(values.reshape([batch, 1])), numbers(gradient))
+        };
+        let whole = of(None);
+        let tolerance = Tolerance { relative: 1e-5, of_largest: 1e-6, absolute: 1e-7 };
+        for anchors in [1, 2, 3, 6, 7] {
+            let parts = of(Some(anchors));
+            let what = format!("{anchors} at a time");
+            assert_close(&format!("{what}: values"), &parts.0, &whole.0, tolerance);
+            assert_close(&format!("{what}: gradients"), &parts.1, &whole.1, tolerance);
+        }
+    }
+
+    #[test]
+    fn small_batches_are_whole_and_memory_of_large_ones_grows_with_the_square() {
+        assert_eq!([2, 64, 128].map(anchors_at_once), [2, 64, 128]);
+        assert_eq!([129, 1000, 1_000_000].map(anchors_at_once), [126, 2, 1]);
+        let need = |batch_size: usize| {
+            let shape = faculty_nets::MapShape::new(64, 1, 1);
+            let taps = TapShapes::from([(Tap::Pooled, shape)]);
+            let shapes =
+                Shapes { classes: 10, batch_size, student: taps.clone(), teachers: vec![taps] };
+            Rkd::default().temporaries(&shapes) as f64
+        };
+        assert!(need(4000) / need(2000) < 4.5, "{} {}", need(4000), need(2000));
+        assert!(4.0 * need(1000) < 4e9, "{}", need(1000));
+        let small = need(128) / need(64);
+        assert!((5.5..6.5).contains(&small), "{small}");
+    }
 }
