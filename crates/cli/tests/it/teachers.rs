@@ -22,7 +22,7 @@ fn tells_good_teachers_from_the_demos_bad_one() {
     let before = project.files();
     let ran = project.run(&["teachers", "demo.toml", "--samples", "300"]).expect(0);
     for part in
-        ["validation split: 300 images, 10 classes", "ada", "ensemble", "ada, mal", "spread"]
+        ["validation split: 300 samples, 10 classes", "ada", "ensemble", "ada, mal", "spread"]
     {
         assert!(ran.stdout.contains(part), "no `{part}` in:\n{}", ran.stdout);
     }

@@ -147,9 +147,9 @@ const COPIES_OF_MORE: usize = 6;
 
 /// Most angles of a batch that are computed at once.
 const MOST_ANGLES: usize = 1 << 21;
-/// Copies of the gradients of single samples, `[batch, batch, channels]`, that are held at a time where
-/// there are more.
-const GRADIENT_COPIES: usize = 3;
+/// Copies of `[batch, batch, channels]`, of differences and of the gradients of single samples, that are
+/// held at a time where there are more: measured at a batch of 1,000 as 6.1.
+const COPIES_IN_PARTS: usize = 7;
 
 /// Samples whose angles are computed at once: all of a small batch.
 fn anchors_at_once(batch: usize) -> usize {
@@ -173,8 +173,9 @@ pub(crate) fn relation_temporaries(
         // Of the samples at work, each with a copy of all vectors.
         true => anchors.saturating_mul(pairs.saturating_add(batch.saturating_mul(channels))),
     };
-    let gradients = if anchors < batch { GRADIENT_COPIES.saturating_mul(differences) } else { 0 };
-    angles.saturating_add(differences).saturating_mul(copies).saturating_add(gradients)
+    let of_differences = if anchors < batch { COPIES_IN_PARTS } else { copies };
+    let differences = differences.saturating_mul(of_differences);
+    angles.saturating_mul(copies).saturating_add(differences)
 }
 
 /// `mean_j h(d(f_S) - d(f_T))` of each sample i, `[batch]`, of rows `[batch, channels]`.
@@ -312,7 +313,7 @@ mod tests {
             Rkd::default().temporaries(&shapes) as f64
         };
         assert!(need(4000) / need(2000) < 4.5, "{} {}", need(4000), need(2000));
-        assert!(4.0 * need(1000) < 4e9, "{}", need(1000));
+        assert!((1.55e9..2.5e9).contains(&(4.0 * need(1000))), "{}", need(1000));
         let small = need(128) / need(64);
         assert!((5.5..6.5).contains(&small), "{small}");
     }
