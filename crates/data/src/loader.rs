@@ -258,7 +258,7 @@ mod tests {
     }
 
     fn config(batch_size: usize) -> LoaderConfig {
-        let augmentation = Augmentation { pad: 2, flip: true };
+        let augmentation = Augmentation::crop_and_flip(2, true);
         let views = ViewSettings::of_images(augmentation, Normalisation::identity(1), 3);
         LoaderConfig::training(batch_size, views, 5)
     }

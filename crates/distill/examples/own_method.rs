@@ -89,7 +89,7 @@ fn train(
     let sgd = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
     let part = first(&dataset, samples)?;
     let mut weights = vec![0.0; teachers.len()];
-    let augmentation = Augmentation { pad: 2, flip: true };
+    let augmentation = Augmentation::crop_and_flip(2, true);
     let views = ViewSettings::of_images(augmentation, normalisation.clone(), 1);
     for epoch in 1..=epochs {
         let config =

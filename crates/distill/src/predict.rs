@@ -59,7 +59,7 @@ pub fn is_onnx(path: &Path) -> bool {
 
 /// What makes inputs.
 enum Front {
-    Images { shape: [usize; 3], renderer: Renderer },
+    Images { shape: [usize; 3], renderer: Box<Renderer> },
     Texts(Arc<Tokenizer>),
 }
 
@@ -153,7 +153,7 @@ impl Predictor {
         normalisation: &Normalisation,
         class_names: Vec<String>,
     ) -> Result<Self> {
-        let renderer = Renderer::new(shape, Augmentation::NONE, normalisation, 0)?;
+        let renderer = Box::new(Renderer::new(shape, Augmentation::NONE, normalisation, 0)?);
         let front = Front::Images { shape, renderer };
         Ok(Self { source, raw, activation, front, class_names, notes: Vec::new() })
     }

@@ -208,7 +208,7 @@ impl CheckedRun {
             student: student.name().to_owned(),
             student_parameters: student.graph().parameter_count(),
             student_notes,
-            training_notes: notes::training_notes(&settings, &whole),
+            training_notes: notes::training_notes(&settings, &whole, &data.views),
             teachers: cards,
             ensemble: report.as_ref().map(|report| report.ensemble),
             diversity: report.and_then(|report| report.diversity),

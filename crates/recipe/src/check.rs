@@ -7,7 +7,8 @@ use super::problems::{Location, Problem, Problems, RecipeError, nearest, shown};
 use super::range::quoted;
 use super::reader::check_range;
 use super::schema::{
-    Device, Optimizer, PlanKind, Precision, Recipe, Schedule, Student, Teacher, Train, milestones,
+    Data, Device, Optimizer, PlanKind, Precision, Recipe, Schedule, Student, Teacher, Train,
+    milestones,
 };
 use super::section::Section as _;
 use super::spec::{self, MethodSpec, OptionValue};
@@ -47,6 +48,7 @@ pub(super) fn problems(recipe: &Recipe, methods: &[MethodSpec], problems: &mut P
         }
     });
     normalisation("data", &recipe.data.mean, &recipe.data.std, problems);
+    crops(&recipe.data, problems);
     student_source(&recipe.student, problems);
     teachers(&recipe.teachers, problems);
     fit(recipe, methods, problems);
@@ -113,6 +115,28 @@ fn normalisation(
         format!("`{at}` {what}"),
         "give both, one value a channel, or neither".to_owned(),
     );
+}
+
+/// One crop, of a range of areas.
+fn crops(data: &Data, problems: &mut Problems) {
+    let path = "data.random_resized_crop";
+    let Some([least, most]) = data.random_resized_crop.filter(|_| !problems.knows(path)) else {
+        return;
+    };
+    if least > most {
+        problems.add(
+            path,
+            format!("`{path}` goes from {least} down to {most}"),
+            "give the smaller share of the area first".to_owned(),
+        );
+    }
+    if data.crop_padding > 0 && !problems.knows("data.crop_padding") {
+        problems.add(
+            "data.crop_padding",
+            format!("`data.crop_padding` and `{path}` are two crops of one view"),
+            "keep one of them".to_owned(),
+        );
+    }
 }
 
 fn teachers(teachers: &[Teacher], problems: &mut Problems) {

@@ -43,9 +43,9 @@ pub use problems::{Location, Problem, RecipeError, nearest};
 pub use range::Range;
 pub use schema::milestones as default_milestones;
 pub use schema::{
-    BestBy, Cache, CacheDtype, CacheMaps, Data, Device, HeadTraining, LabelNoise, OnBadImage,
-    OnDuplicateText, Optimizer, OutputType, Plan, PlanKind, Precision, Recipe, Sampling, Schedule,
-    Student, Teacher, Train, WeightDecayExempt,
+    BestBy, Cache, CacheDtype, CacheMaps, ColorJitter, Data, Device, HeadTraining, LabelNoise,
+    OnBadImage, OnDuplicateText, Optimizer, OutputType, Plan, PlanKind, Precision, Recipe,
+    Sampling, Schedule, Student, Teacher, Train, WeightDecayExempt,
 };
 pub use spec::{Exception, MethodSpec, OptionSpec, OptionValue};
 pub use validation::Validation;

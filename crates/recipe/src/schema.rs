@@ -133,12 +133,19 @@ section! {
         /// Standard deviation of each channel, of pixel values scaled to 0..1.
         #[within(Range::above(0.0))]
         std: Option<Vec<f32>> = None, "measured on the training split";
+        /// Each training view is a random part of the image, scaled to the image's size: the smallest
+        /// and the largest share of the area, as `[0.08, 1.0]`.
+        #[within(Range::up_to(0.0, 1.0))]
+        random_resized_crop: Option<[f64; 2]> = None, "a crop from `crop_padding`";
         /// Training images are padded by this many pixels on each side, then cropped at random;
         /// 0 = no crop.
         #[within(Range::between(0.0, 64.0))]
-        crop_padding: usize = 4, "CA-MKD paper";
+        crop_padding: usize = if random_resized_crop.is_some() { 0 } else { 4 }, "CA-MKD paper; 0 with `random_resized_crop`";
         /// Mirror every second training image, at random.
         flip: bool = true, "CA-MKD paper";
+        /// Probability with which a rectangle of a training view is blotted out.
+        #[within(SHARE)]
+        random_erasing: f64 = 0.0, "CA-MKD paper: none";
         /// Number of different augmented views of each sample; epoch e uses view e mod views.
         #[within(Range::between(1.0, 65536.0))]
         views: Option<u32> = None, "a new view in every epoch";
@@ -146,6 +153,28 @@ section! {
         /// see the same views, and share a cache.
         #[within(Range::between(0.0, 9_007_199_254_740_991.0))]
         view_seed: Option<u64> = None, "the same as `seed`";
+    }
+    sections {
+        /// Changes of the colours of training views.
+        color_jitter: Option<ColorJitter>;
+    }
+}
+
+section! {
+    /// `[data.color_jitter]`: how far the colours of each training view are changed at most, at random.
+    pub struct ColorJitter {
+        /// How far the factor of brightness is from 1.
+        #[within(Range::between(0.0, 10.0))]
+        brightness: f64 = 0.0, "faculty's choice: none";
+        /// How far the factor of contrast is from 1.
+        #[within(Range::between(0.0, 10.0))]
+        contrast: f64 = 0.0, "faculty's choice: none";
+        /// How far the factor of saturation is from 1; of images with three channels.
+        #[within(Range::between(0.0, 10.0))]
+        saturation: f64 = 0.0, "faculty's choice: none";
+        /// How far hue is turned, as a share of a turn; of images with three channels.
+        #[within(Range::between(0.0, 0.5))]
+        hue: f64 = 0.0, "faculty's choice: none";
     }
 }
 

@@ -15,6 +15,9 @@ pub(crate) fn refuse(recipe: &Recipe, texts: bool) -> Result<()> {
     let of_images = [
         ("crop_padding", own.crop_padding != plain.crop_padding),
         ("flip", own.flip != plain.flip),
+        ("random_resized_crop", own.random_resized_crop.is_some()),
+        ("color_jitter", own.color_jitter.is_some()),
+        ("random_erasing", own.random_erasing != plain.random_erasing),
         ("mean", own.mean.is_some()),
         ("std", own.std.is_some()),
     ];

@@ -1,8 +1,9 @@
 //! The splits of the data set as a run uses them.
 
 use faculty_data::{
-    Augmentation, DEFAULT_SPLIT_SEED, DataError, Dataset, LabelNoise, Normalisation, Split,
-    Tokenizer, ViewSettings, WordChanges, split_validation, subset, with_label_noise,
+    Augmentation, ColorJitter, DEFAULT_SPLIT_SEED, DataError, Dataset, LabelNoise, Normalisation,
+    Renderer, ResizedCrop, Split, Tokenizer, ViewSettings, WordChanges, split_validation, subset,
+    with_label_noise,
 };
 
 use std::sync::Arc;
@@ -62,8 +63,11 @@ pub fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData> {
     let seed = settings.view_seed.unwrap_or(recipe.seed);
     let (views, tokenizer) = match train.images() {
         Some(_) => {
-            let augmentation = Augmentation { pad: settings.crop_padding, flip: settings.flip };
-            (ViewSettings::of_images(augmentation, normalisation(recipe, &train)?, seed), None)
+            let (augmentation, constants) =
+                (augmentation(settings), normalisation(recipe, &train)?);
+            // Before anything is measured with plain views.
+            Renderer::new(train.shape()?, augmentation, &constants, seed)?;
+            (ViewSettings::of_images(augmentation, constants, seed), None)
         }
         None => {
             let tokenizer = Arc::new(open_tokenizer(&recipe.student)?);
@@ -89,6 +93,21 @@ pub fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData> {
     };
     let (test, max_tokens) = (dataset.test_split(), recipe.student.max_tokens);
     Ok(RunData { train, validation, test, views, max_tokens, tokenizer })
+}
+
+/// What happens to training images.
+fn augmentation(settings: &recipe::Data) -> Augmentation {
+    Augmentation {
+        resized_crop: settings.random_resized_crop.map(|area| ResizedCrop { area }),
+        color_jitter: settings.color_jitter.as_ref().map(|own| ColorJitter {
+            brightness: own.brightness,
+            contrast: own.contrast,
+            saturation: own.saturation,
+            hue: own.hue,
+        }),
+        erasing: settings.random_erasing,
+        ..Augmentation::crop_and_flip(settings.crop_padding, settings.flip)
+    }
 }
 
 /// The tokenizer that the recipe names, or that of the folder from which the student starts.

@@ -1,21 +1,32 @@
-//! Views of images: cropped, mirrored, normalised.
+//! Views of images: cropped, mirrored, recoloured, normalised, erased.
 //!
 //! ```text
 //! padded = image with `pad` black pixels on each side        (black before normalisation, as torchvision's RandomCrop)
 //! crop   = padded[top .. top + height, left .. left + width]  top, left uniform in 0..=2 pad
-//! value  = (pixel / 255 - mean[channel]) / std[channel]
+//!          or a random part of the image, scaled to its size  (`ResizedCrop`)
+//! colour = crop, mirrored or not, with changed colours        (`ColorJitter`)
+//! value  = (colour - mean[channel]) / std[channel]            colour = pixel / 255 without changes
+//! view   = value, 0 in a rectangle                            (random erasing)
 //! ```
 //!
-//! Top, left and flip are hashes of (seed, sample id, view number), see [`crate::rng`]: the same
-//! view is the same pixels, always.
+//! Every choice is a hash of (seed, sample id, view number), see [`crate::rng`]: the same view is the same pixels,
+//! always. What is not asked for draws nothing and changes nothing.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{DataError, Normalisation, SampleId};
 use faculty_random::{Purpose, below, draw};
 
+mod color_jitter;
+mod random_erasing;
+mod resized_crop;
+
+pub use color_jitter::ColorJitter;
+use resized_crop::Rectangle;
+pub use resized_crop::ResizedCrop;
+
 /// What may happen to an image in training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Augmentation {
     /// Black pixels added on each side before a crop of the old size is cut at a random place; 0
@@ -23,7 +34,26 @@ pub struct Augmentation {
     pub pad: usize,
     /// Whether to mirror left and right in half of the views.
     pub flip: bool,
+    /// Instead of a crop from padding: a random part, scaled to the image's size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resized_crop: Option<ResizedCrop>,
+    /// Changes of brightness, contrast, saturation and hue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub color_jitter: Option<ColorJitter>,
+    /// Probability with which a rectangle of a view is erased.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub erasing: f64,
 }
+
+fn is_zero(probability: &f64) -> bool {
+    *probability == 0.0
+}
+
+/// Where the words of each kind of change begin, behind those of crop and flip. Fixed for ever, as
+/// [`Purpose`]: another number is another view.
+const RESIZED_CROP: u64 = 16;
+const COLOR_JITTER: u64 = 64;
+const ERASING: u64 = 96;
 
 /// Where a view is cut, in the padded image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,9 +68,36 @@ pub struct Placement {
 
 impl Augmentation {
     /// The image as it is: for evaluation.
-    pub const NONE: Self = Self { pad: 0, flip: false };
+    pub const NONE: Self = Self::crop_and_flip(0, false);
     /// The usual one for CIFAR: 4 pixels of padding, crop, flip.
-    pub const CIFAR: Self = Self { pad: 4, flip: true };
+    pub const CIFAR: Self = Self::crop_and_flip(4, true);
+
+    /// A crop from `pad` pixels of padding, a mirror image in half of the views, and nothing else.
+    #[must_use]
+    pub const fn crop_and_flip(pad: usize, flip: bool) -> Self {
+        Self { pad, flip, resized_crop: None, color_jitter: None, erasing: 0.0 }
+    }
+
+    /// What there is beside crop and flip, in words that are the same for equal settings alone; nothing
+    /// where there is nothing. For whatever must know whether its views are still these.
+    #[must_use]
+    pub fn beside_crop_and_flip(&self) -> Option<String> {
+        let mut parts = Vec::new();
+        if let Some(ResizedCrop { area: [least, most] }) = self.resized_crop {
+            parts.push(format!("random resized crop of {least} to {most} of the area"));
+        }
+        if let Some(own) = self.color_jitter {
+            let ColorJitter { brightness, contrast, saturation, hue } = own;
+            parts.push(format!(
+                "colour jitter {brightness} {contrast} {saturation} {hue} (brightness, contrast, \
+                 saturation, hue)"
+            ));
+        }
+        if self.erasing > 0.0 {
+            parts.push(format!("random erasing of {}", self.erasing));
+        }
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
 
     /// Draws the placement of the view of a number: a function of the arguments alone.
     #[must_use]
@@ -61,7 +118,9 @@ pub struct Renderer {
     shape: [usize; 3],
     augmentation: Augmentation,
     seed: u64,
+    /// Normalised values of pixels, by channel.
     table: Vec<[f32; 256]>,
+    normalisation: Normalisation,
 }
 
 impl Renderer {
@@ -69,7 +128,7 @@ impl Renderer {
     ///
     /// # Errors
     /// [`DataError::WrongShape`] or [`DataError::OutOfRange`] if the normalisation does not fit the
-    /// channels, or the padding is larger than the image.
+    /// channels, the padding is larger than the image, or a change of the augmentation cannot be.
     pub fn new(
         shape: [usize; 3],
         augmentation: Augmentation,
@@ -85,7 +144,21 @@ impl Renderer {
                 range: format!("at most {limit}, the shorter side of the images"),
             });
         }
-        Ok(Self { shape, augmentation, seed, table: normalisation.table() })
+        if let Some(crop) = &augmentation.resized_crop {
+            crop.check()?;
+        }
+        if let Some(jitter) = &augmentation.color_jitter {
+            jitter.check(shape[0])?;
+        }
+        if !(0.0..=1.0).contains(&augmentation.erasing) {
+            return Err(DataError::OutOfRange {
+                name: "the probability of random erasing",
+                found: augmentation.erasing.to_string(),
+                range: "between 0 and 1".to_owned(),
+            });
+        }
+        let (table, normalisation) = (normalisation.table(), normalisation.clone());
+        Ok(Self { shape, augmentation, seed, table, normalisation })
     }
 
     /// Floats of one view: `channels * height * width`.
@@ -100,20 +173,72 @@ impl Renderer {
     /// # Panics
     /// If `image` or `out` is not [`Renderer::view_len`] long.
     pub fn render_into(&self, image: &[u8], id: SampleId, number: u32, out: &mut [f32]) {
-        self.render_at(image, self.augmentation.place(self.seed, id, number), out);
-    }
-
-    fn render_at(&self, image: &[u8], placement: Placement, out: &mut [f32]) {
         assert_eq!(image.len(), self.view_len(), "an image of another shape");
         assert_eq!(out.len(), self.view_len(), "a buffer of another shape");
+        let Self { shape: [channels, height, width], augmentation, .. } = *self;
+        let word = |c| draw(Purpose::Augmentation, self.seed, id.0, u64::from(number), c);
+        let placement = augmentation.place(self.seed, id, number);
+        let Augmentation { resized_crop, color_jitter, erasing, .. } = augmentation;
+        if resized_crop.is_none() && color_jitter.is_none() {
+            self.render_at(image, placement, &self.table, out);
+        } else {
+            match resized_crop {
+                None => self.render_at(image, placement, &vec![values_of_pixels(); channels], out),
+                Some(crop) => {
+                    let part = crop.part([height, width], |c| word(RESIZED_CROP + c));
+                    self.render_part(image, part, placement.flipped, out);
+                }
+            }
+            if let Some(jitter) = color_jitter {
+                jitter.apply(out, channels, |c| word(COLOR_JITTER + c));
+            }
+            let constants = self.normalisation.mean.iter().zip(&self.normalisation.std);
+            for (plane, (mean, std)) in out.chunks_exact_mut(height * width).zip(constants) {
+                plane.iter_mut().for_each(|x| *x = (*x - mean) / std);
+            }
+        }
+        if erasing > 0.0
+            && let Some(part) =
+                random_erasing::erased(erasing, [height, width], |c| word(ERASING + c))
+        {
+            for plane in out.chunks_exact_mut(height * width) {
+                for row in plane.chunks_exact_mut(width).skip(part.top).take(part.height) {
+                    row[part.left..part.left + part.width].fill(0.0);
+                }
+            }
+        }
+    }
+
+    /// A part of the image, scaled to its size and mirrored or not: values in `[0, 1]`.
+    fn render_part(&self, image: &[u8], part: Rectangle, flipped: bool, out: &mut [f32]) {
+        let [_, height, width] = self.shape;
+        let rows = resized_crop::between(part.top, part.height, height);
+        let columns = resized_crop::between(part.left, part.width, width);
+        let planes = image.chunks_exact(height * width).zip(out.chunks_exact_mut(height * width));
+        for (image, out) in planes {
+            let pixel = |row: usize, column: usize| f32::from(image[row * width + column]);
+            for (&(above, below, down), out) in rows.iter().zip(out.chunks_exact_mut(width)) {
+                for (&(left, right, along), out) in columns.iter().zip(&mut *out) {
+                    let upper = pixel(above, left) * (1.0 - along) + pixel(above, right) * along;
+                    let lower = pixel(below, left) * (1.0 - along) + pixel(below, right) * along;
+                    *out = (upper * (1.0 - down) + lower * down) / 255.0;
+                }
+                if flipped {
+                    out.reverse();
+                }
+            }
+        }
+    }
+
+    /// The crop from the padded image, by a table of what each pixel becomes.
+    fn render_at(&self, image: &[u8], placement: Placement, table: &[[f32; 256]], out: &mut [f32]) {
         let [_, height, width] = self.shape;
         let pad = self.augmentation.pad;
         // Columns of the crop that lie in the image; in the image they start `left - pad` further
         // right.
         let first = pad.saturating_sub(placement.left);
         let last = (width + pad).saturating_sub(placement.left).min(width);
-        for ((table, image), out) in self
-            .table
+        for ((table, image), out) in table
             .iter()
             .zip(image.chunks_exact(height * width))
             .zip(out.chunks_exact_mut(height * width))
@@ -135,6 +260,11 @@ impl Renderer {
             }
         }
     }
+}
+
+/// A pixel as a share of the brightest.
+fn values_of_pixels() -> [f32; 256] {
+    std::array::from_fn(|pixel| pixel as f32 / 255.0)
 }
 
 #[cfg(test)]
@@ -175,7 +305,7 @@ mod tests {
         let shape = [3, 4, 5];
         let image: Vec<u8> = (0..60).map(|i| (i * 4 + 3) as u8).collect();
         for pad in 0..=4 {
-            let augmentation = Augmentation { pad, flip: true };
+            let augmentation = Augmentation::crop_and_flip(pad, true);
             let renderer =
                 Renderer::new(shape, augmentation, &Normalisation::cifar100(), SEED).unwrap();
             for top in 0..=2 * pad {
@@ -183,7 +313,7 @@ mod tests {
                     for flipped in [false, true] {
                         let at = Placement { top, left, flipped };
                         let mut out = vec![f32::NAN; 60];
-                        renderer.render_at(&image, at, &mut out);
+                        renderer.render_at(&image, at, &renderer.table, &mut out);
                         assert_eq!(out, plainly(&image, shape, pad, at), "pad {pad}, {at:?}");
                     }
                 }
@@ -249,11 +379,159 @@ mod tests {
     #[test]
     fn refuses_padding_beyond_the_image_and_a_foreign_normalisation() {
         let new = |pad, channels| {
-            let augmentation = Augmentation { pad, flip: false };
+            let augmentation = Augmentation::crop_and_flip(pad, false);
             Renderer::new([1, 3, 4], augmentation, &Normalisation::identity(channels), SEED)
         };
         assert!(new(3, 1).is_ok());
         assert!(matches!(new(4, 1), Err(DataError::OutOfRange { .. })));
         assert!(matches!(new(0, 3), Err(DataError::WrongShape { .. })));
+    }
+
+    /// A colour image with a pattern.
+    fn picture() -> Vec<u8> {
+        (0..3 * 16 * 12).map(|i| (i * 37 % 251) as u8).collect()
+    }
+
+    fn rendered(augmentation: Augmentation, seed: u64, id: u64, number: u32) -> Vec<f32> {
+        let normalisation = Normalisation::cifar100();
+        let renderer = Renderer::new([3, 16, 12], augmentation, &normalisation, seed).unwrap();
+        let mut out = vec![f32::NAN; renderer.view_len()];
+        renderer.render_into(&picture(), SampleId(id), number, &mut out);
+        out
+    }
+
+    const ALL: Augmentation = Augmentation {
+        resized_crop: Some(ResizedCrop { area: [0.3, 1.0] }),
+        color_jitter: Some(ColorJitter {
+            brightness: 0.4,
+            contrast: 0.4,
+            saturation: 0.4,
+            hue: 0.1,
+        }),
+        erasing: 0.5,
+        ..Augmentation::crop_and_flip(0, true)
+    };
+
+    #[test]
+    fn every_change_is_a_function_of_seed_sample_and_view() {
+        let alone = [
+            Augmentation { color_jitter: None, erasing: 0.0, ..ALL },
+            Augmentation { resized_crop: None, erasing: 0.0, ..ALL },
+            Augmentation { resized_crop: None, color_jitter: None, erasing: 1.0, ..ALL },
+            ALL,
+        ];
+        for own in alone {
+            let mut same = 0;
+            for number in 0..100 {
+                let view = rendered(own, SEED, 5, number);
+                assert_eq!(view, rendered(own, SEED, 5, number));
+                assert!(view.iter().all(|value| value.is_finite()));
+                let others = [(SEED + 1, 5, number), (SEED, 6, number), (SEED, 5, number + 1)];
+                let others = others.map(|(seed, id, number)| rendered(own, seed, id, number));
+                same += others.iter().filter(|other| **other == view).count();
+            }
+            // Large parts and rectangles have few places, so that two views agree now and then.
+            assert!(same < 15, "{own:?}: {same} of 300");
+        }
+    }
+
+    #[test]
+    fn changes_that_change_nothing_leave_the_image() {
+        let whole = ResizedCrop { area: [1.0, 1.0] };
+        // The whole area in every ratio is the whole image where nothing else fits.
+        let plain = Augmentation::NONE;
+        let line = |augmentation| {
+            let renderer =
+                Renderer::new([1, 1, 9], augmentation, &Normalisation::identity(1), SEED).unwrap();
+            let mut out = vec![f32::NAN; 9];
+            renderer.render_into(&[9, 8, 7, 6, 5, 4, 3, 2, 1], SampleId(1), 0, &mut out);
+            out
+        };
+        // The middle pixel of a strip of one row, everywhere.
+        let cut = line(Augmentation { resized_crop: Some(whole), ..plain });
+        assert_eq!(cut, [5.0_f32 / 255.0; 9]);
+        let nothing = ColorJitter::default();
+        let want = rendered(plain, SEED, 5, 0);
+        let got = rendered(Augmentation { color_jitter: Some(nothing), ..plain }, SEED, 5, 0);
+        assert!(want.iter().zip(&got).all(|(a, b)| (a - b).abs() < 1e-5));
+        assert_eq!(rendered(Augmentation { erasing: 1e-18, ..plain }, SEED, 5, 0), want);
+    }
+
+    #[test]
+    fn crop_and_flip_are_drawn_as_without_other_changes() {
+        let plain = Augmentation::CIFAR;
+        for number in 0..50 {
+            let erased = rendered(Augmentation { erasing: 1.0, ..plain }, SEED, 5, number);
+            let want = rendered(plain, SEED, 5, number);
+            let changed = erased.iter().zip(&want).filter(|(a, b)| a != b);
+            assert!(changed.clone().all(|(erased, _)| *erased == 0.0));
+            // A third of the area, and half a pixel of rounding on each side.
+            assert!((1..=3 * 16 * 12 * 2 / 5).contains(&changed.count()), "view {number}");
+        }
+    }
+
+    #[test]
+    fn a_scaled_part_has_the_pixels_of_the_definition() {
+        let shape = [1, 4, 5];
+        let image: Vec<u8> = (0..20).map(|i| (i * i % 97) as u8).collect();
+        let renderer =
+            Renderer::new(shape, Augmentation::NONE, &Normalisation::identity(1), SEED).unwrap();
+        for (part, flipped) in [
+            (Rectangle { top: 0, left: 0, height: 4, width: 5 }, false),
+            (Rectangle { top: 1, left: 2, height: 2, width: 3 }, false),
+            (Rectangle { top: 3, left: 0, height: 1, width: 5 }, true),
+            (Rectangle { top: 0, left: 4, height: 3, width: 1 }, true),
+        ] {
+            let mut out = vec![f32::NAN; 20];
+            renderer.render_part(&image, part, flipped, &mut out);
+            for y in 0..4 {
+                for x in 0..5 {
+                    // The value at a place of the part, whose edge pixels go on outside of it.
+                    let at = |count: usize, size: usize, i: usize| -> f64 {
+                        let place = (i as f64 + 0.5) * count as f64 / size as f64 - 0.5;
+                        place.clamp(0.0, count as f64 - 1.0)
+                    };
+                    let mirrored = if flipped { 4 - x } else { x };
+                    let (row, column) = (at(part.height, 4, y), at(part.width, 5, mirrored));
+                    let mut want = 0.0;
+                    for r in 0..part.height {
+                        for c in 0..part.width {
+                            // The tent of each pixel.
+                            let tent = |distance: f64| (1.0 - distance.abs()).max(0.0);
+                            let share = tent(row - r as f64) * tent(column - c as f64);
+                            let pixel = image[(part.top + r) * 5 + part.left + c];
+                            want += share * f64::from(pixel) / 255.0;
+                        }
+                    }
+                    let got = f64::from(out[y * 5 + x]);
+                    assert!((got - want).abs() < 1e-6, "{part:?} {y} {x}: {got}, not {want}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn changes_that_cannot_be_are_refused() {
+        let new = |augmentation| {
+            Renderer::new([1, 3, 4], augmentation, &Normalisation::identity(1), SEED).map(drop)
+        };
+        let plain = Augmentation::NONE;
+        let hue = ColorJitter { hue: 0.1, ..ColorJitter::default() };
+        for bad in [
+            Augmentation { resized_crop: Some(ResizedCrop { area: [0.0, 1.0] }), ..plain },
+            Augmentation { color_jitter: Some(hue), ..plain },
+            Augmentation { erasing: 1.5, ..plain },
+            Augmentation { erasing: f64::NAN, ..plain },
+        ] {
+            assert!(matches!(new(bad), Err(DataError::OutOfRange { .. })), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn other_settings_have_other_words_and_crop_and_flip_have_none() {
+        assert_eq!(Augmentation::CIFAR.beside_crop_and_flip(), None);
+        let told = "random resized crop of 0.3 to 1 of the area, colour jitter 0.4 0.4 0.4 0.1 \
+                    (brightness, contrast, saturation, hue), random erasing of 0.5";
+        assert_eq!(ALL.beside_crop_and_flip().as_deref(), Some(told));
     }
 }

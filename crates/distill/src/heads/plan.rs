@@ -95,7 +95,7 @@ impl<'a> HeadsPlan<'a> {
     ) -> Result<String> {
         let settings = &self.recipe.data;
         let HeadTraining { epochs, learning_rate, .. } = self.training();
-        let ImageViews { normalisation, .. } = data.views.images()?;
+        let ImageViews { normalisation, augmentation } = data.views.images()?;
         let samples: Vec<u8> = data
             .train
             .ids()
@@ -115,6 +115,7 @@ impl<'a> HeadsPlan<'a> {
             ),
             format!("{epochs} epochs at {learning_rate}"),
         ];
+        identity.extend(augmentation.beside_crop_and_flip());
         if self.recipe.train.precision != Precision::F32 {
             identity.push(format!("steps in {}", self.recipe.train.precision.name()));
         }

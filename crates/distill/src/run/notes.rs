@@ -1,6 +1,7 @@
 //! What a reader of a run should know of the way it is trained, where that is not the usual one.
 
 use faculty_contract::Needs;
+use faculty_data::{ViewKind, ViewSettings};
 use faculty_nets::Precision;
 use faculty_recipe::{BestBy, Sampling};
 
@@ -12,10 +13,19 @@ pub(super) fn student_note(settings: &Settings) -> Option<String> {
     (factor != 1.0).then(|| format!("the classifier's learning rate is {factor} times the others'"))
 }
 
-/// Of a method with these needs.
-pub(super) fn training_notes(settings: &Settings, needs: &Needs) -> Vec<String> {
+/// Of a method with these needs on these views.
+pub(super) fn training_notes(
+    settings: &Settings,
+    needs: &Needs,
+    views: &ViewSettings,
+) -> Vec<String> {
     let Settings { batch_size, accumulate, .. } = settings;
     let mut notes = Vec::new();
+    if let ViewKind::Images(views) = &views.kind
+        && let Some(augmentation) = views.augmentation.beside_crop_and_flip()
+    {
+        notes.push(format!("each training view: {augmentation}"));
+    }
     if *accumulate > 1 {
         let mut note = format!(
             "one update from {accumulate} batches of {batch_size}: batch norm normalises by each batch"

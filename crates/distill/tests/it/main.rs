@@ -2,6 +2,7 @@
 //! of teachers.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod augmentation;
 mod cache;
 mod ckd;
 mod combinations;

@@ -311,6 +311,7 @@ weights = \"deep\"
             "`data.flip` has no effect here: the data are texts",
         ),
         (BAG, "ce", &[], &["data.crop_padding=0"], "`data.crop_padding` has no effect here"),
+        (BAG, "ce", &[], &["data.random_erasing=0.1"], "`data.random_erasing` has no effect here"),
         (BAG, "kd", &teachers[..1], &["teachers[0].input_size=[8, 8]"], "`teachers.t0.input_size`"),
         (BAG, "kd", &teachers[..1], &["teachers[0].max_tokens=9999"], "lower `max_tokens`"),
     ] {

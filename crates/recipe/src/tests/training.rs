@@ -2,7 +2,7 @@
 
 use super::messages::{Case, assert_messages, problems};
 use super::{FULL, METHODS, load};
-use crate::{BestBy, ClassWeights, Precision, Recipe, Sampling, WeightDecayExempt};
+use crate::{BestBy, ClassWeights, ColorJitter, Precision, Recipe, Sampling, WeightDecayExempt};
 
 #[test]
 fn options_read_as_themselves_and_are_off_by_default() {
@@ -105,6 +105,73 @@ fn options_that_cannot_be_are_refused() {
                     "`teachers[0].precision` has no effect here: it says nothing about a table",
                     "recipes/x.toml:14, teachers[0].precision",
                     "remove it",
+                ]],
+            },
+        ],
+        problems,
+    );
+}
+
+#[test]
+fn augmentation_is_off_by_default_and_a_crop_takes_the_place_of_the_other_one() {
+    let plain = load(FULL, &[]).unwrap().recipe.data;
+    assert_eq!((plain.random_resized_crop, plain.crop_padding), (None, 4));
+    assert_eq!((&plain.color_jitter, plain.random_erasing), (&None, 0.0));
+    let sets = [
+        "data.random_resized_crop=[0.08, 1]",
+        "data.random_erasing=0.25",
+        "data.color_jitter.hue=0.1",
+    ];
+    let own = load(FULL, &sets).unwrap().recipe;
+    assert_eq!((own.data.random_resized_crop, own.data.crop_padding), (Some([0.08, 1.0]), 0));
+    assert_eq!(own.data.random_erasing, 0.25);
+    let jitter = ColorJitter { hue: 0.1, ..ColorJitter::default() };
+    assert_eq!(own.data.color_jitter, Some(jitter));
+    let again = Recipe::from_str(&own.to_toml().unwrap(), "recipes/x.toml", &[], METHODS).unwrap();
+    assert_eq!(again.recipe, own);
+    assert!(Recipe::keys().contains(&"data.color_jitter.saturation".to_owned()));
+}
+
+#[test]
+fn crops_that_cannot_be_are_refused() {
+    const DATA: &str = "path = \"cifar100\"";
+    assert_messages(
+        &[
+            Case {
+                edits: &[(DATA, "path = \"c\"\nrandom_resized_crop = [0.5, 1]\ncrop_padding = 4")],
+                sets: &[],
+                want: &[[
+                    "`data.crop_padding` and `data.random_resized_crop` are two crops of one view",
+                    "recipes/x.toml:6, data.crop_padding",
+                    "keep one of them",
+                ]],
+            },
+            Case {
+                edits: &[(DATA, "path = \"c\"\nrandom_resized_crop = [0.5, 0.4]")],
+                sets: &[],
+                want: &[[
+                    "`data.random_resized_crop` goes from 0.5 down to 0.4",
+                    "recipes/x.toml:5, data.random_resized_crop",
+                    "give the smaller share of the area first",
+                ]],
+            },
+            Case {
+                edits: &[(DATA, "path = \"c\"\nrandom_resized_crop = [0, 1]")],
+                sets: &[],
+                want: &[[
+                    "`data.random_resized_crop` is [0.0, 1.0], but must be above 0 and at most 1",
+                    "recipes/x.toml:5, data.random_resized_crop",
+                    "give a value that is above 0 and at most 1, or leave it out for the default (a \
+                     crop from `crop_padding`)",
+                ]],
+            },
+            Case {
+                edits: &[],
+                sets: &["data.color_jitter.brightnes=0.4"],
+                want: &[[
+                    "unknown key `brightnes` in `[data.color_jitter]`",
+                    "--set data.color_jitter.brightnes=0.4, data.color_jitter.brightnes",
+                    "did you mean `brightness`?",
                 ]],
             },
         ],

@@ -30,6 +30,9 @@ pub struct Manifest {
     pub views: ViewsEntry,
     /// Of the student's input, in which the views are rendered.
     pub normalisation: Normalisation,
+    /// What happens to images in a view beside crop and flip, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub augmentation: Option<String>,
     /// Of texts: what makes tokens of them, and how views change words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub texts: Option<TextsEntry>,
@@ -215,6 +218,9 @@ impl Manifest {
         if let Some(texts) = &self.texts {
             text += &format!(" {texts:?}");
         }
+        if let Some(augmentation) = &self.augmentation {
+            text += &format!(" {augmentation}");
+        }
         (self.format != WITHOUT_ORIGIN).then(|| xxh3_64(text.as_bytes()))
     }
 
@@ -233,6 +239,7 @@ impl Manifest {
                 |own| format!("{} and {}", own.word_deletion, own.word_swap),
             )
         };
+        let others = |own: &Option<String>| own.clone().unwrap_or_else(|| "none".to_owned());
         let (a, b) = (self, recipe);
         let first_class = a
             .data
@@ -260,6 +267,11 @@ impl Manifest {
                 b.views.crop_padding.to_string(),
             ),
             ("`data.flip`", a.views.flip.to_string(), b.views.flip.to_string()),
+            (
+                "`data.random_resized_crop`, `data.color_jitter` or `data.random_erasing`",
+                others(&a.augmentation),
+                others(&b.augmentation),
+            ),
             ("`data.mean`", list(&a.normalisation.mean), list(&b.normalisation.mean)),
             ("`data.std`", list(&a.normalisation.std), list(&b.normalisation.std)),
             ("`cache.dtype`", a.dtype.clone(), b.dtype.clone()),

@@ -548,6 +548,7 @@ fn manifest(
             flip: augmentation.flip,
         },
         normalisation,
+        augmentation: augmentation.beside_crop_and_flip(),
         texts,
         dtype: cache.dtype.name().to_owned(),
         samples: SamplesEntry {
