@@ -1,0 +1,4 @@
+//! GGUF files: values, damages, and what is written.
+
+mod blocks;
+mod damages;
