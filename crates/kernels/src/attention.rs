@@ -14,7 +14,8 @@
 //!
 //! # Shapes
 //! Samples lie behind one another ([`Samples`]): queries, output and their gradients `[query rows, heads,
-//! width]`, keys, values and theirs `[key rows, kv_heads, width]`, `lse` `[heads, query rows]`. Heads
+//! width]`, keys, values and theirs `[key rows, kv_heads, width]`, `lse` `[heads, query rows]`; keys and
+//! values of decoding may lie anywhere in a cache ([`Samples::in_cache`]). Heads
 //! `h kv_heads / heads` share keys and values (grouped-query attention, arXiv:2305.13245).
 //!
 //! # Algorithm
@@ -130,7 +131,8 @@ pub struct AttentionGrads<'a> {
 /// The gradients of [`attention`], whose `output` and `lse` these are.
 ///
 /// # Panics
-/// If `shape` is not [valid](AttentionShape::validate), or a length does not match it and `samples`.
+/// If `shape` is not [valid](AttentionShape::validate), a length does not match it and `samples`, or the
+/// keys lie [in a cache](Samples::in_cache).
 pub fn attention_backward(
     shape: &AttentionShape,
     samples: &Samples<'_>,
@@ -156,6 +158,7 @@ pub(crate) fn attention_backward_on(
     inputs: backward::Inputs<'_>,
     grads: AttentionGrads<'_>,
 ) {
+    assert!(!samples.are_cached(), "keys in a cache get no gradients");
     let [query_len, key_len] = shape.lens(samples);
     check("query", inputs.query.len(), query_len);
     check("key", inputs.key.len(), key_len);

@@ -23,6 +23,7 @@
 mod blocks;
 pub(crate) mod finish;
 pub(crate) mod pack;
+mod packed;
 pub mod scalar;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ mod view;
 use rayon::prelude::*;
 
 pub use self::finish::Finish;
+pub use self::packed::{PackedMatrix, matmul_packed};
 pub use self::view::{Matrix, MatrixMut};
 
 use self::blocks::{Blocks, chunk};

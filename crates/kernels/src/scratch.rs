@@ -52,8 +52,34 @@ impl Drop for Scratch {
 impl Deref for Scratch {
     type Target = [f32];
     fn deref(&self) -> &[f32] {
-        // SAFETY: `Line` is sixteen floats without padding, and `take` made sure of `len`.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+        floats(&self.lines, self.len)
+    }
+}
+
+/// The first `len` floats of some lines.
+fn floats(lines: &[Line], len: usize) -> &[f32] {
+    assert!(len <= 16 * lines.len(), "the lines end early");
+    // SAFETY: `Line` is sixteen floats without padding, and there are enough by the assertion.
+    unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), len) }
+}
+
+/// Floats from a cache line on that stay where they are.
+pub(crate) struct Aligned {
+    lines: Vec<Line>,
+    len: usize,
+}
+
+impl Aligned {
+    /// A copy.
+    pub(crate) fn copy_of(scratch: &Scratch) -> Self {
+        Self { lines: scratch.lines[..scratch.len.div_ceil(16)].to_vec(), len: scratch.len }
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        floats(&self.lines, self.len)
     }
 }
 

@@ -77,8 +77,17 @@ impl AttentionShape {
 #[derive(Clone, Copy, Debug)]
 pub struct Samples<'a> {
     queries: &'a [usize],
-    keys: &'a [usize],
+    keys: Keys<'a>,
     key_lengths: Option<&'a [usize]>,
+}
+
+/// Where the keys of each sample lie.
+#[derive(Clone, Copy, Debug)]
+enum Keys<'a> {
+    /// Behind those of the sample before, by offsets.
+    Packed(&'a [usize]),
+    /// Anywhere among `rows` rows.
+    Cached { starts: &'a [usize], lengths: &'a [usize], rows: usize },
 }
 
 impl<'a> Samples<'a> {
@@ -105,7 +114,36 @@ impl<'a> Samples<'a> {
         }
         let (a, b) = (queries.len(), keys.len());
         assert!(a == b, "{a} offsets of queries, {b} of keys");
-        Self { queries, keys, key_lengths: None }
+        Self { queries, keys: Keys::Packed(keys), key_lengths: None }
+    }
+
+    /// Queries whose keys lie in a cache of `rows` rows: those of sample `s` are the `lengths[s]` rows
+    /// from `starts[s]` on. Samples may share rows; there is no backward pass.
+    ///
+    /// # Panics
+    /// If the offsets of the queries do not begin at 0, or fall, there is not a start and a length for
+    /// each sample, or one leads out of the cache.
+    #[track_caller]
+    #[must_use]
+    pub fn in_cache(
+        queries: &'a [usize],
+        starts: &'a [usize],
+        lengths: &'a [usize],
+        rows: usize,
+    ) -> Self {
+        assert!(queries.first() == Some(&0), "the offsets of queries do not begin at 0");
+        assert!(queries.is_sorted(), "the offsets of queries fall");
+        let (got, want) = ([starts.len(), lengths.len()], queries.len() - 1);
+        assert!(got == [want; 2], "{got:?} starts and lengths, {want} samples");
+        for (sample, (&start, &length)) in starts.iter().zip(lengths).enumerate() {
+            let inside = start.checked_add(length).is_some_and(|end| end <= rows);
+            assert!(inside, "{length} keys of sample {sample} from row {start} on, of {rows} rows");
+        }
+        Self { queries, keys: Keys::Cached { starts, lengths, rows }, key_lengths: None }
+    }
+
+    pub(super) fn are_cached(&self) -> bool {
+        matches!(self.keys, Keys::Cached { .. })
     }
 
     /// Hides the keys of sample `s` behind its first `lengths[s]`, as padding of a fixed length.
@@ -118,7 +156,7 @@ impl<'a> Samples<'a> {
         let (got, want) = (lengths.len(), self.count());
         assert!(got == want, "{got} key lengths, {want} samples");
         for (sample, &length) in lengths.iter().enumerate() {
-            let keys = self.keys[sample + 1] - self.keys[sample];
+            let keys = self.keys(sample).len();
             assert!(length <= keys, "key length {length} of sample {sample}, it has {keys} keys");
         }
         self.key_lengths = Some(lengths);
@@ -134,7 +172,10 @@ impl<'a> Samples<'a> {
     }
 
     pub(super) fn key_rows(&self) -> usize {
-        self.keys[self.count()]
+        match self.keys {
+            Keys::Packed(offsets) => offsets[self.count()],
+            Keys::Cached { rows, .. } => rows,
+        }
     }
 
     /// The query rows of a sample.
@@ -144,7 +185,12 @@ impl<'a> Samples<'a> {
 
     /// The key rows of a sample, hidden ones included.
     pub(super) fn keys(&self, sample: usize) -> Range<usize> {
-        self.keys[sample]..self.keys[sample + 1]
+        match self.keys {
+            Keys::Packed(offsets) => offsets[sample]..offsets[sample + 1],
+            Keys::Cached { starts, lengths, .. } => {
+                starts[sample]..starts[sample] + lengths[sample]
+            }
+        }
     }
 
     /// How many keys of a sample are not hidden.

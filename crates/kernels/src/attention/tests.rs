@@ -317,3 +317,37 @@ fn refuses_shapes_that_are_no_attention() {
 fn offsets_that_fall_are_refused() {
     let _ = Samples::new(&[0, 5, 3]);
 }
+
+#[test]
+fn keys_in_a_cache_are_those_of_their_rows() {
+    // Two heads a key head; the second sample's keys lie before the first's, and both have more
+    // keys than queries.
+    let shape = AttentionShape { causal: true, ..case(4, 2, 8, &[1]).shape };
+    let (query_rows, lengths, starts) = ([0, 2, 3], [5, 300], [310, 4]);
+    let rows = 330;
+    let mut seeded = Seeded(8);
+    let query = seeded.values(3 * 4 * 8);
+    let [key, value] = [(); 2].map(|()| seeded.values(rows * 2 * 8));
+    let packed = |from: &[f32]| -> Vec<f32> {
+        let spans = starts.iter().zip(lengths);
+        spans
+            .flat_map(|(&start, length)| &from[start * 16..(start + length) * 16])
+            .copied()
+            .collect()
+    };
+    let run = |samples: Samples<'_>, key: &[f32], value: &[f32]| {
+        let (mut output, mut lse) = (vec![0.0; query.len()], vec![0.0; 4 * 3]);
+        attention(&shape, &samples, None, &query, key, value, &mut output, &mut lse);
+        (output, lse)
+    };
+    let cached = run(Samples::in_cache(&query_rows, &starts, &lengths, rows), &key, &value);
+    let keys = offsets(&lengths);
+    let plain = run(Samples::with_keys(&query_rows, &keys), &packed(&key), &packed(&value));
+    assert_eq!(cached, plain);
+}
+
+#[test]
+#[should_panic(expected = "3 keys of sample 0 from row 8 on, of 10 rows")]
+fn keys_outside_their_cache_are_refused() {
+    let _ = Samples::in_cache(&[0, 1], &[8], &[3], 10);
+}
