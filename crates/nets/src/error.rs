@@ -46,6 +46,21 @@ pub enum Error {
         /// What does not fit.
         problem: String,
     },
+    /// Settings that make no decoder.
+    #[error("no language model that is known: {problem}")]
+    DecoderConfig {
+        /// What is wrong.
+        problem: String,
+    },
+    /// A folder without the weights of a decoder.
+    #[error("no weights of a language model in `{}`", folder.display())]
+    NoDecoderWeights {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A GGUF file that cannot be used.
+    #[error(transparent)]
+    Gguf(#[from] faculty_gguf::GgufError),
     /// A folder without the weights of an encoder.
     #[error("no weights of a text encoder in `{}`", folder.display())]
     NoEncoderWeights {
@@ -250,6 +265,17 @@ impl Error {
                  them; weights in several pieces are saved as one with a large `max_shard_size`"
                     .to_owned(),
             ),
+            Self::DecoderConfig { .. } => Some(
+                "`docs/language-models.md` lists the language models that are read, from GGUF files \
+                 and from folders with `config.json` and `model.safetensors`"
+                    .to_owned(),
+            ),
+            Self::NoDecoderWeights { .. } => Some(
+                "`model.safetensors` must be in it, or its pieces with \
+                 `model.safetensors.index.json`, as `save_pretrained` writes them"
+                    .to_owned(),
+            ),
+            Self::Gguf(error) => Some(error.hint().to_owned()),
             Self::ReadsTexts { .. } => None,
             Self::InputTooSmall { .. } => {
                 Some("use larger images or a network with fewer stages".to_owned())

@@ -1,5 +1,6 @@
 //! Network families: one file each, from a name's numbers to a graph.
 
+pub(crate) mod decoder;
 pub(crate) mod deep_resnet;
 pub(crate) mod encoder;
 pub(crate) mod mobilenet_v2;

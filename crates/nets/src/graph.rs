@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use faculty_inputs::{Input, Tokens};
 
+use crate::decoder_config::DecoderConfig;
 use crate::encoder_config::EncoderConfig;
 use crate::op::{Op, Site, input};
 use crate::parameter::{BufferSpec, Init, ParameterId, ParameterSpec, ValueId};
@@ -65,6 +66,10 @@ pub struct Graph {
     pub(crate) tokens: Option<TokenLimits>,
     /// What it was built from, if it is a text encoder.
     pub(crate) encoder: Option<Arc<EncoderConfig>>,
+    /// What it was built from, if it is a decoder.
+    pub(crate) decoder: Option<Arc<DecoderConfig>>,
+    /// Weight `[vocabulary, width]` that makes logits of the output, if that is outside the graph.
+    pub(crate) token_head: Option<ParameterId>,
 }
 
 /// The smallest batch.
@@ -89,6 +94,8 @@ impl Graph {
             }],
             tokens: None,
             encoder: None,
+            decoder: None,
+            token_head: None,
             parameters: Vec::new(),
             buffers: Vec::new(),
             features: Vec::new(),
@@ -120,24 +127,32 @@ impl Graph {
                 let size = BatchSize { samples: batch, tokens: 0 };
                 BatchInput { size, pixels, texts: None }
             }
-            (Input::Texts(texts), Some(limits)) => {
-                let tokens = &texts.tokens;
-                assert_eq!(tokens.len(), batch, "the tokens of {batch} texts");
-                for text in 0..batch {
-                    let length = tokens.range(text).len();
-                    assert!(
-                        (1..=limits.longest).contains(&length),
-                        "a text of {length} tokens, the network reads 1 to {}",
-                        limits.longest
-                    );
-                }
-                let size = BatchSize { samples: batch, tokens: tokens.count() };
-                BatchInput { size, pixels: &[], texts: Some(tokens) }
+            (Input::Texts(texts), Some(_)) => {
+                let size = self.take_tokens(&texts.tokens, batch);
+                BatchInput { size, pixels: &[], texts: Some(&texts.tokens) }
             }
             (Input::Images(_), Some(_)) => panic!("images for a network that reads texts"),
             (_, None) => panic!("no images for a network that reads images"),
             (_, Some(_)) => panic!("no texts for a network that reads texts"),
         }
+    }
+
+    /// The size of a batch of `batch` texts.
+    ///
+    /// # Panics
+    /// When they are not as many, or not what the graph reads.
+    pub(crate) fn take_tokens(&self, tokens: &Tokens, batch: usize) -> BatchSize {
+        let limits = self.tokens.as_ref().expect("the network reads texts");
+        assert_eq!(tokens.len(), batch, "the tokens of {batch} texts");
+        for text in 0..batch {
+            let length = tokens.range(text).len();
+            assert!(
+                (1..=limits.longest).contains(&length),
+                "a text of {length} tokens, the network reads 1 to {}",
+                limits.longest
+            );
+        }
+        BatchSize { samples: batch, tokens: tokens.count() }
     }
 
     /// Whether training drops values.
@@ -156,6 +171,21 @@ impl Graph {
     #[must_use]
     pub fn encoder(&self) -> Option<&EncoderConfig> {
         self.encoder.as_deref()
+    }
+
+    /// Sizes and settings, if this is a decoder.
+    #[must_use]
+    pub fn decoder(&self) -> Option<&DecoderConfig> {
+        self.decoder.as_deref()
+    }
+
+    /// The weight `[vocabulary, width]` of a decoder's head, which no operation reads: logits are the
+    /// output times its transpose. It may be the word table too. Its gradient is the caller's to make
+    /// ([`faculty_kernels::head_loss`]) and to add behind the backward pass, which leaves there what
+    /// comes from the words, or zeros.
+    #[must_use]
+    pub fn token_head(&self) -> Option<ParameterId> {
+        self.token_head
     }
 
     /// What a value has a row for.

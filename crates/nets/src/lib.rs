@@ -6,6 +6,9 @@
 //! network. Losses and optimisers live in `faculty-distill`.
 
 mod builder;
+mod decoder;
+mod decoder_config;
+mod decoder_files;
 mod dropout_keys;
 mod encoder_config;
 mod encoder_files;
@@ -15,6 +18,7 @@ mod file_kind;
 mod freeze;
 mod graph;
 mod initial;
+mod kv_cache;
 mod named;
 mod network;
 mod networks;
@@ -41,11 +45,15 @@ mod teacher_input;
 pub mod weights;
 
 pub use builder::{Conv2dConfig, ConvInit, GraphBuilder};
+pub use decoder::Decoder;
+pub use decoder_config::{DecoderConfig, DecoderFamily, RotaryLayout};
+pub use decoder_files::{is_decoder, is_gguf, load_decoder};
 pub use encoder_config::{EncoderConfig, EncoderFamily, Pooling};
 pub use encoder_files::{EncoderFolder, LoadedEncoder};
 pub use error::{Error, Result};
 pub use faculty_kernels::activation::Activation;
 pub use graph::{ClassifierIds, Graph, TokenLimits};
+pub use kv_cache::KvCache;
 pub use named::{graph_of, lasting_name};
 pub use network::{Classifier, Network};
 pub use networks::{Architecture, NETWORKS, NetworkInfo, all as all_networks, find, register};

@@ -48,6 +48,21 @@ impl Network {
         Self { name: name.to_owned(), graph: Arc::new(graph), parameters, buffers }
     }
 
+    /// A network of your own graph with all values of a state dict; `path` only names it in errors.
+    /// Nothing is reserved before every tensor is known to fit.
+    pub(crate) fn of_state(
+        name: &str,
+        graph: Graph,
+        mut state: StateDict,
+        path: &Path,
+    ) -> Result<Self> {
+        check_fit(name, &graph, &state, path)?;
+        let mut take = |name: &str| state.remove(name).map_or(Vec::new(), |array| array.values);
+        let parameters = graph.parameters.iter().map(|spec| take(&spec.name)).collect();
+        let buffers = graph.buffers.iter().map(|spec| take(&spec.name)).collect();
+        Ok(Self { name: name.to_owned(), graph: Arc::new(graph), parameters, buffers })
+    }
+
     /// A named network with the weights of a `.pth`, `.pt` or `.safetensors` file.
     ///
     /// # Errors
@@ -179,14 +194,7 @@ impl Network {
     /// # Errors
     /// When a tensor is missing, unexpected or of another shape; then nothing is changed.
     pub fn set_state_dict(&mut self, state: &StateDict, path: &Path) -> Result<()> {
-        let problems = misfits(&self.graph, state);
-        if !problems.is_empty() {
-            return Err(Error::DoNotFit {
-                path: path.to_owned(),
-                network: self.name.clone(),
-                problems: shortened(problems),
-            });
-        }
+        check_fit(&self.name, &self.graph, state, path)?;
         for (spec, values) in self.graph.parameters.iter().zip(&mut self.parameters) {
             values.clone_from(&state[&spec.name].values);
         }
@@ -195,6 +203,16 @@ impl Network {
         }
         Ok(())
     }
+}
+
+/// An error if a state dict is not that of a graph.
+fn check_fit(name: &str, graph: &Graph, state: &StateDict, path: &Path) -> Result<()> {
+    let problems = misfits(graph, state);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let (path, network, problems) = (path.to_owned(), name.to_owned(), shortened(problems));
+    Err(Error::DoNotFit { path, network, problems })
 }
 
 /// Every tensor of a state dict that a graph has not, has in another shape, or misses there.

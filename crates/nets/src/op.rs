@@ -17,6 +17,7 @@ use faculty_inputs::Tokens;
 use faculty_kernels::bf16::Maps;
 
 use crate::dropout_keys::DropoutKeys;
+use crate::kv_cache::KvCache;
 use crate::op::link::{Constants, Link};
 use crate::parameter::ParameterId;
 use crate::pattern::ActivationPattern;
@@ -26,6 +27,7 @@ use crate::shape::{MapShape, Per};
 pub(crate) mod activation;
 pub(crate) mod attentive_pool;
 pub(crate) mod batch_norm;
+pub(crate) mod causal_attention;
 pub(crate) mod channel_affine;
 pub(crate) mod channel_norm;
 pub(crate) mod channels;
@@ -33,6 +35,7 @@ pub(crate) mod conv2d;
 pub(crate) mod dense;
 pub(crate) mod dropout;
 pub(crate) mod embed;
+pub(crate) mod gated_projection;
 pub(crate) mod global_avg_pool;
 pub(crate) mod input;
 pub(crate) mod layer_norm;
@@ -42,8 +45,10 @@ pub(crate) mod pad;
 pub(crate) mod pool;
 pub(crate) mod prelu;
 pub(crate) mod product;
+pub(crate) mod projection;
 pub(crate) mod reshape;
 pub(crate) mod resize;
+pub(crate) mod rms_norm;
 pub(crate) mod self_attention;
 pub(crate) mod sum;
 pub(crate) mod token_pool;
@@ -262,6 +267,14 @@ pub(crate) struct Values<'a> {
     pub(crate) specs: &'a [crate::parameter::ParameterSpec],
 }
 
+impl Values<'_> {
+    /// Rows and columns of a weight.
+    pub(crate) fn matrix_sizes(&self, id: ParameterId) -> [usize; 2] {
+        let shape = &self.specs[id.0].shape;
+        [shape[0], shape[1..].iter().product()]
+    }
+}
+
 /// A batch norm whose statistics are constants: `[relu](scale · x + shift [+ residual])`.
 pub(crate) struct FrozenNorm {
     /// Gamma, beta, running mean and running variance, `[channels]` each.
@@ -404,6 +417,8 @@ pub(crate) struct FrozenStep<'a> {
     pub(crate) precision: Precision,
     /// As in [`ForwardStep`].
     pub(crate) tokens: &'a Tokens,
+    /// Of a decoder that goes on: what it has read already. Tokens are the next ones then.
+    pub(crate) cache: Option<&'a mut KvCache>,
 }
 
 /// The memory of one step on maps of bfloat16.

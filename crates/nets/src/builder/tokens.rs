@@ -5,10 +5,14 @@ use faculty_kernels::activation::Activation;
 use super::GraphBuilder;
 use crate::graph::{ClassifierIds, Graph, TokenLimits};
 use crate::op::attentive_pool::AttentivePool;
+use crate::op::causal_attention::{CausalAttention, Heads};
 use crate::op::dense::Dense;
 use crate::op::dropout::Dropout;
 use crate::op::embed::{Embed, PositionTable};
+use crate::op::gated_projection::GatedProjection;
 use crate::op::layer_norm::LayerNorm;
+use crate::op::projection::Projection;
+use crate::op::rms_norm::RmsNorm;
 use crate::op::self_attention::{BucketBias, SelfAttention};
 use crate::op::token_pool::TokenPool;
 use crate::parameter::{Init, ParameterId, ValueId};
@@ -162,5 +166,76 @@ impl GraphBuilder {
         self.graph.classifier = Some(ids);
         self.feature(pooled);
         self.linear_of(dropped, ids, classes)
+    }
+
+    /// RMS norm `name.weight` of every row.
+    pub(crate) fn rms_norm(&mut self, name: &str, input: ValueId, epsilon: f32) -> ValueId {
+        let shape = self.shape(input);
+        let gamma = self.parameter(name, "weight", vec![shape.elements()], Init::Ones);
+        self.push(RmsNorm { gamma, epsilon }, [input], shape)
+    }
+
+    /// The linear layer `name.weight` on every row, without a bias, and then adds `residual`, if given.
+    pub(crate) fn plain_projection(
+        &mut self,
+        name: &str,
+        input: ValueId,
+        residual: Option<ValueId>,
+        outputs: usize,
+        start: Init,
+    ) -> ValueId {
+        let inputs = self.shape(input).elements();
+        let weight = self.parameter(name, "weight", vec![outputs, inputs], start);
+        let op = Projection { weight, residual: residual.is_some() };
+        let inputs = std::iter::once(input).chain(residual);
+        self.push(op, inputs, MapShape::new(outputs, 1, 1))
+    }
+
+    /// Gate and values of these names on every row, multiplied.
+    pub(crate) fn gated_projection(
+        &mut self,
+        names: [String; 2],
+        input: ValueId,
+        outputs: usize,
+        activation: Activation,
+        start: Init,
+    ) -> ValueId {
+        let inputs = self.shape(input).elements();
+        let [gate, up] =
+            names.map(|name| self.parameter(&name, "weight", vec![outputs, inputs], start));
+        let op = GatedProjection { gate, up, activation };
+        self.push(op, [input], MapShape::new(outputs, 1, 1))
+    }
+
+    /// Causal attention with the projections `name.q_proj`, `k_proj` and `v_proj`.
+    pub(crate) fn causal_attention(
+        &mut self,
+        name: &str,
+        input: ValueId,
+        heads: Heads,
+        biases: bool,
+        layer: usize,
+        start: Init,
+    ) -> ValueId {
+        let inputs = self.shape(input).elements();
+        let counts =
+            [("q_proj", heads.heads), ("k_proj", heads.kv_heads), ("v_proj", heads.kv_heads)];
+        let projections = counts.map(|(part, count)| {
+            let (name, outputs) = (format!("{name}.{part}"), count * heads.width);
+            let weight = self.parameter(&name, "weight", vec![outputs, inputs], start);
+            let bias = biases.then(|| self.parameter(&name, "bias", vec![outputs], Init::Zeros));
+            (weight, bias)
+        });
+        let op = CausalAttention { projections, heads, layer };
+        self.push(op, [input], MapShape::new(heads.heads * heads.width, 1, 1))
+    }
+
+    /// The head that makes logits of the output: `name.weight`, or the word table.
+    pub(crate) fn token_head(&mut self, name: Option<&str>, start: Init) {
+        let width = self.shape(self.graph.output()).elements();
+        let rows = self.graph.tokens.map_or(0, |limits| limits.vocabulary);
+        let own = name.map(|name| self.parameter(name, "weight", vec![rows, width], start));
+        // Words are the first parameter of every graph that reads tokens.
+        self.graph.token_head = Some(own.unwrap_or(ParameterId(0)));
     }
 }

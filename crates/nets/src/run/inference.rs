@@ -10,6 +10,7 @@ use faculty_kernels::in_pool;
 use self::maps::MapsPlan;
 use super::memory::{Memory, MemoryPlan, Span};
 use crate::graph::{BatchInput, Graph, Node};
+use crate::kv_cache::KvCache;
 use crate::network::Network;
 use crate::op::{FrozenOp, FrozenScratch, FrozenStep, Site, Values};
 use crate::parameter::ValueId;
@@ -150,11 +151,41 @@ impl Inference {
         self.size = size;
         self.memory.fit(self.plan.floats(size));
         let none = Tokens::default();
-        in_pool(|| self.run_steps(&graph, pixels, texts.unwrap_or(&none)));
+        in_pool(|| self.run_steps(&graph, pixels, texts.unwrap_or(&none), None));
         self.value(graph.output())
     }
 
-    fn run_steps(&mut self, graph: &Graph, input: &[f32], tokens: &Tokens) {
+    /// Runs texts, or with a cache the next tokens of its texts, which are added to it; gives the
+    /// output.
+    ///
+    /// # Panics
+    /// When the graph reads no texts, one has no token or too many, or the cache has other rows or no
+    /// room for them.
+    pub(crate) fn run_tokens(
+        &mut self,
+        tokens: &Tokens,
+        mut cache: Option<&mut KvCache>,
+    ) -> &[f32] {
+        let graph = self.graph.clone();
+        self.size = graph.take_tokens(tokens, tokens.len());
+        if let Some(cache) = &cache {
+            cache.check(tokens);
+        }
+        self.memory.fit(self.plan.floats(self.size));
+        in_pool(|| self.run_steps(&graph, &[], tokens, cache.as_deref_mut()));
+        if let Some(cache) = cache {
+            cache.advance(tokens);
+        }
+        self.value(graph.output())
+    }
+
+    fn run_steps(
+        &mut self,
+        graph: &Graph,
+        input: &[f32],
+        tokens: &Tokens,
+        mut cache: Option<&mut KvCache>,
+    ) {
         if let Some(maps) = &mut self.maps {
             maps.take_input(graph, input, self.size);
         }
@@ -175,7 +206,15 @@ impl Inference {
                 });
                 let (site, activate) = (step.site(graph, size), step.held.is_none());
                 let (scratch, precision) = (&mut self.scratch, self.precision);
-                let memory = FrozenStep { inputs, activate, output, scratch, precision, tokens };
+                let memory = FrozenStep {
+                    inputs,
+                    activate,
+                    output,
+                    scratch,
+                    precision,
+                    tokens,
+                    cache: cache.as_deref_mut(),
+                };
                 step.op.run(&site, memory);
                 self.activate(position);
                 let made = self.plan.range(self.steps[position].node, size);

@@ -3,6 +3,8 @@
 
 mod batches;
 mod burn_agreement;
+mod decoder_files;
+mod decoders;
 mod encoder_files;
 mod encoders;
 mod gradients;

@@ -186,8 +186,15 @@ fn without_activation(network: &Network, input: &[f32], batch: usize, id: ValueI
     });
     let (scratch, tokens) = (&mut FrozenScratch::default(), &Tokens::default());
     let (precision, output_step) = (Precision::F32, &mut output);
-    let step =
-        FrozenStep { inputs, activate: false, output: output_step, scratch, precision, tokens };
+    let step = FrozenStep {
+        inputs,
+        activate: false,
+        output: output_step,
+        scratch,
+        precision,
+        tokens,
+        cache: None,
+    };
     frozen.run(&graph.site(id.0, BatchSize { samples: batch, tokens: 0 }), step);
     output
 }

@@ -43,7 +43,8 @@ impl TrainingRun {
         for (gradient, values) in self.gradients.iter_mut().zip(&network.parameters) {
             gradient.resize(values.len(), 0.0);
         }
-        for id in graph.nodes.iter().flat_map(|node| node.op.shared_parameters()) {
+        let shared = graph.nodes.iter().flat_map(|node| node.op.shared_parameters());
+        for id in shared.chain(graph.token_head) {
             self.gradients[id.0].fill(0.0);
         }
         let mut losses: Vec<Vec<G>> = graph.nodes.iter().map(|_| Vec::new()).collect();
