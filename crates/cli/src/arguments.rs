@@ -3,6 +3,7 @@
 mod data;
 mod examples;
 mod export;
+mod language;
 mod seeds;
 mod size;
 #[cfg(test)]
@@ -22,6 +23,8 @@ use self::examples::{
 use self::export::OnnxOptions;
 use self::export::{BENCH_MODEL_EXAMPLES, EXPORT_EXAMPLES, PREDICT_EXAMPLES};
 pub(crate) use self::export::{BenchModelOptions, ExportOptions, PredictOptions};
+use self::language::GENERATE_EXAMPLES;
+pub(crate) use self::language::GenerateOptions;
 pub(crate) use self::seeds::Seeds;
 pub(crate) use self::size::Size;
 
@@ -75,6 +78,9 @@ pub(crate) enum Command {
     /// Classify image files with a student, native or exported
     #[command(after_help = PREDICT_EXAMPLES)]
     Predict(PredictOptions),
+    /// Let a language model go on with prompts
+    #[command(after_help = GENERATE_EXAMPLES)]
+    Generate(GenerateOptions),
     /// Measure size and speed of a student and its teachers on this machine
     #[command(after_help = BENCH_MODEL_EXAMPLES)]
     BenchModel(BenchModelOptions),
@@ -378,7 +384,8 @@ pub(crate) struct EvaluateOptions {
     /// A finished run folder; its student, data and normalisation are used
     #[arg(required_unless_present = "weights", conflicts_with_all = ["weights", "network"])]
     pub(crate) run: Option<PathBuf>,
-    /// A file instead of a run: weights (.pth, .pt, .safetensors) or an ONNX file
+    /// A file instead of a run: weights (.pth, .pt, .safetensors), an ONNX file, or a language model
+    /// (a GGUF file, or a folder)
     #[arg(long, value_name = "FILE", requires = "data")]
     pub(crate) weights: Option<PathBuf>,
     /// Which of several sets of weights in that file: `state_dict_ema` [default: the only one]
@@ -389,7 +396,7 @@ pub(crate) struct EvaluateOptions {
     pub(crate) network: Option<String>,
     #[command(flatten)]
     pub(crate) onnx: OnnxOptions,
-    /// Data set
+    /// Data set; of a language model a file of text, or `-`
     #[arg(long, value_name = "PATH")]
     pub(crate) data: Option<PathBuf>,
     #[command(flatten)]

@@ -9,6 +9,7 @@ use faculty_distill::Error;
 use faculty_distill::methods::all as all_methods;
 use faculty_distill::recipe::{Problem, Recipe, RecipeError, nearest};
 use faculty_files::FileError;
+use faculty_language::LanguageError;
 use faculty_teachers::TeacherError;
 
 use crate::arguments::Arguments;
@@ -87,6 +88,22 @@ impl From<DataError> for Failure {
 impl From<faculty_report::Error> for Failure {
     fn from(error: faculty_report::Error) -> Self {
         Self::Usage { what: error.to_string(), hint: error.hint() }
+    }
+}
+
+impl From<LanguageError> for Failure {
+    fn from(error: LanguageError) -> Self {
+        let mut what = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            // Transparent wrappers repeat the message of what they wrap.
+            if !what.contains(&text) {
+                let _ = write!(what, "\n  cause: {text}");
+            }
+            source = cause.source();
+        }
+        Self::Usage { what, hint: error.hint() }
     }
 }
 

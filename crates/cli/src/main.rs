@@ -43,6 +43,7 @@ fn main() {
         Command::Evaluate(options) => commands::evaluate::run(options),
         Command::Export(options) => commands::export::run(options),
         Command::Predict(options) => commands::predict::run(options),
+        Command::Generate(options) => commands::generate::run(options),
         Command::BenchModel(options) => commands::bench_model::run(options),
         Command::Explain(options) => commands::explain::run(options),
         Command::Methods(options) => commands::lists::methods(options),

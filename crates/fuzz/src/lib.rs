@@ -9,6 +9,7 @@
 
 mod datasets;
 mod input;
+mod language;
 mod runs;
 mod teachers;
 
@@ -34,6 +35,7 @@ pub const READERS: &[Reader] = &[
     Reader { name: "checkpoint", read: runs::checkpoint, own: runs::checkpoints },
     Reader { name: "cifar", read: datasets::cifar, own: Vec::new },
     Reader { name: "classes", read: teachers::classes, own: Vec::new },
+    Reader { name: "gguf", read: language::gguf, own: language::gguf_files },
     Reader { name: "idx", read: datasets::idx, own: Vec::new },
     Reader { name: "image", read: datasets::image, own: Vec::new },
     Reader { name: "logits", read: teachers::logits, own: Vec::new },

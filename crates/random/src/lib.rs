@@ -34,6 +34,8 @@ pub enum Purpose {
     CacheCheck,
     /// Which words of a text are swapped or left out in a view.
     Words,
+    /// The tokens of a text that a language model writes.
+    Tokens,
 }
 
 impl Purpose {
@@ -48,6 +50,7 @@ impl Purpose {
             Self::Method => 0x4d45_5448_4f44_0001,
             Self::CacheCheck => 0x4341_4348_4500_0001,
             Self::Words => 0x574f_5244_5300_0001,
+            Self::Tokens => 0x544f_4b45_4e53_0001,
         }
     }
 }

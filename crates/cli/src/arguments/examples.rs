@@ -129,4 +129,5 @@ pub(super) const EVALUATE_EXAMPLES: &str = "\
 Examples:
   faculty evaluate runs/recipe
   faculty evaluate --weights resnet20.pth --data data/cifar100 --json
-  faculty evaluate --weights big.onnx --data photos --resize 64,64";
+  faculty evaluate --weights big.onnx --data photos --resize 64,64
+  faculty evaluate --weights model.gguf --data novel.txt";

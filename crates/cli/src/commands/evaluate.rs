@@ -27,6 +27,11 @@ pub(crate) fn run(options: &EvaluateOptions) -> Result<(), Failure> {
             hint: "leave out the options of reading, or give `--weights` and `--data`".to_owned(),
         });
     }
+    if let (Some(model), Some(data)) = (&options.weights, &options.data)
+        && faculty_nets::is_decoder(model)
+    {
+        return super::language_quality::run(options, model, data);
+    }
     let (file, dataset) = match (&options.run, &options.weights, &options.data) {
         (Some(run), ..) => of_run(run)?,
         (None, Some(weights), Some(data)) => {

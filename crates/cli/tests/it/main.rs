@@ -12,6 +12,7 @@ mod demo;
 mod edges;
 mod export;
 mod init;
+mod language;
 mod old_files;
 mod plans;
 mod project;

@@ -1,0 +1,68 @@
+//! A decoder with its tokenizer.
+
+use std::path::Path;
+
+use faculty_gguf::GgufFile;
+use faculty_nets::{Decoder, is_gguf, load_decoder};
+use serde_json::Value;
+
+use crate::error::Result;
+use crate::tokenizer::{TextTokenizer, from_folder, from_gguf, read};
+
+/// A language model, opened.
+#[derive(Debug)]
+pub struct LanguageModel {
+    /// The frozen network.
+    pub decoder: Decoder,
+    /// Its tokenizer.
+    pub tokenizer: TextTokenizer,
+    /// Tokens that end a text.
+    pub ends: Vec<u32>,
+}
+
+/// Keys of the tokens that end a text or a turn.
+const ENDS: [&str; 3] =
+    ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"];
+
+impl LanguageModel {
+    /// Opens a GGUF file, or a folder with `config.json`, weights and `tokenizer.json` (or its file of
+    /// weights).
+    ///
+    /// # Errors
+    /// When network or tokenizer cannot be read, or are of a kind that is not known.
+    pub fn open(path: &Path) -> Result<Self> {
+        // The tokenizer first: it fails at once where weights take seconds.
+        let (tokenizer, mut ends) = if is_gguf(path) {
+            let file = GgufFile::open(path)?;
+            let mut ends = Vec::new();
+            for key in ENDS {
+                ends.extend(file.unsigned(key)?.and_then(|id| u32::try_from(id).ok()));
+            }
+            (from_gguf(&file)?, ends)
+        } else {
+            let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+            (from_folder(folder)?, ends_in(folder))
+        };
+        let decoder = Decoder::new(&load_decoder(path)?);
+        ends.sort_unstable();
+        ends.dedup();
+        Ok(Self { decoder, tokenizer, ends })
+    }
+}
+
+/// What `generation_config.json`, or else `config.json`, says of the end of texts.
+fn ends_in(folder: &Path) -> Vec<u32> {
+    for name in ["generation_config.json", "config.json"] {
+        let Ok(bytes) = read(&folder.join(name)) else { continue };
+        let Ok(json) = serde_json::from_slice::<Value>(&bytes) else { continue };
+        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+        let ids: Vec<u32> = match &json["eos_token_id"] {
+            Value::Array(ids) => ids.iter().filter_map(id).collect(),
+            value => id(value).into_iter().collect(),
+        };
+        if !ids.is_empty() {
+            return ids;
+        }
+    }
+    Vec::new()
+}
