@@ -33,7 +33,7 @@ mod view;
 use rayon::prelude::*;
 
 pub use self::finish::Finish;
-pub use self::packed::{PackedMatrix, matmul_packed};
+pub use self::packed::PackedMatrix;
 pub use self::view::{Matrix, MatrixMut};
 
 use self::blocks::{Blocks, chunk};
@@ -111,6 +111,55 @@ pub(crate) fn matmul_on(
                 });
             });
         }
+    }
+}
+
+/// The product with a packed right factor: as [`matmul`] to the last bit, for any number
+/// of rows.
+///
+/// # Panics
+/// If the sizes of the factors, the output or `finish` do not fit each other.
+pub fn matmul_packed(
+    left: Matrix<'_>,
+    right: &PackedMatrix,
+    finish: Finish<'_>,
+    output: MatrixMut<'_>,
+) {
+    let PackedMatrix { isa, sizes: [right_depth, columns], ref slabs } = *right;
+    let [rows, depth] = left.sizes();
+    assert!(
+        depth == right_depth,
+        "the left factor has {depth} columns, the right one {right_depth} rows"
+    );
+    assert!(
+        output.sizes() == [rows, columns],
+        "the output is {:?}, the product [{rows}, {columns}]",
+        output.sizes()
+    );
+    let adds = matches!(finish, Finish::Add);
+    let finisher = Finisher::new(finish, [rows, columns]);
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    let blocks = Blocks::new([rows, columns, depth], isa.lanes());
+    let tasks = blocks.tasks(columns);
+    let pitch = output.pitch();
+    let target = SharedMut::new(output.into_slice());
+    for (slab, panels) in slabs.iter().enumerate() {
+        let depth = chunk(depth, slabs.len(), slab);
+        (0..tasks.count()).into_par_iter().for_each(|task| {
+            let (task_rows, task_columns) = tasks.at(task);
+            isa.run(Task {
+                left: left.part(task_rows.clone(), depth.clone()),
+                panels: &panels[task_columns.start * depth.len()..],
+                columns: task_columns.len(),
+                target,
+                pitch,
+                origin: [task_rows.start, task_columns.start],
+                adds: adds || slab > 0,
+                finisher: (slab + 1 == slabs.len()).then_some(&finisher),
+            });
+        });
     }
 }
 

@@ -56,11 +56,24 @@ impl Deref for Scratch {
     }
 }
 
+impl DerefMut for Scratch {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        floats_mut(&mut self.lines, self.len)
+    }
+}
+
 /// The first `len` floats of some lines.
 fn floats(lines: &[Line], len: usize) -> &[f32] {
     assert!(len <= 16 * lines.len(), "the lines end early");
     // SAFETY: `Line` is sixteen floats without padding, and there are enough by the assertion.
     unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), len) }
+}
+
+/// The same to be written.
+fn floats_mut(lines: &mut [Line], len: usize) -> &mut [f32] {
+    assert!(len <= 16 * lines.len(), "the lines end early");
+    // SAFETY: as in `floats`; the lines are borrowed mutably.
+    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), len) }
 }
 
 /// Floats from a cache line on that stay where they are.
@@ -70,9 +83,9 @@ pub(crate) struct Aligned {
 }
 
 impl Aligned {
-    /// A copy.
-    pub(crate) fn copy_of(scratch: &Scratch) -> Self {
-        Self { lines: scratch.lines[..scratch.len.div_ceil(16)].to_vec(), len: scratch.len }
+    /// `len` zeros.
+    pub(crate) fn zeros(len: usize) -> Self {
+        Self { lines: vec![Line([0.0; 16]); len.div_ceil(16)], len }
     }
 }
 
@@ -83,9 +96,8 @@ impl Deref for Aligned {
     }
 }
 
-impl DerefMut for Scratch {
+impl DerefMut for Aligned {
     fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as in `deref`; the vector is borrowed mutably.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+        floats_mut(&mut self.lines, self.len)
     }
 }

@@ -76,10 +76,16 @@ pub(crate) fn panels_len([depth, columns]: [usize; 2], lanes: usize) -> usize {
 /// The right factor in panels `[depth][BLOCK vectors]`, the last one perhaps of one vector; zeros
 /// behind the last column.
 pub(super) fn pack_right(isa: Isa, right: Matrix<'_>) -> Scratch {
+    let mut panels = Scratch::take(panels_len(right.sizes(), isa.lanes()));
+    pack_right_into(isa, right, &mut panels);
+    panels
+}
+
+/// The same into memory of [`panels_len`] floats.
+pub(super) fn pack_right_into(isa: Isa, right: Matrix<'_>, panels: &mut [f32]) {
     let [depth, columns] = right.sizes();
-    let mut panels = Scratch::take(panels_len([depth, columns], isa.lanes()));
     if panels.is_empty() {
-        return panels;
+        return;
     }
     let width = BLOCK * isa.lanes();
     let len = width * depth;
@@ -90,7 +96,6 @@ pub(super) fn pack_right(isa: Isa, right: Matrix<'_>) -> Scratch {
             isa.run(Panel { right: part, panel });
         },
     );
-    panels
 }
 
 /// One panel.

@@ -1,24 +1,19 @@
 //! Products with a right factor that is packed once: weights of frozen layers, above all where few
 //! rows meet many weights, as in decoding.
 
-use rayon::prelude::*;
-
-use super::Task;
 use super::blocks::{Blocks, chunk};
-use super::finish::{Finish, Finisher};
-use super::pack::pack_right;
-use super::view::{Matrix, MatrixMut};
+use super::pack::{pack_right_into, panels_len};
+use super::view::Matrix;
 use crate::isa::Isa;
-use crate::parallel::SharedMut;
 use crate::scratch::Aligned;
 
 /// A right factor in the order in which products read it, for the instruction set in use.
 pub struct PackedMatrix {
-    isa: Isa,
+    pub(super) isa: Isa,
     /// Depth and columns.
-    sizes: [usize; 2],
+    pub(super) sizes: [usize; 2],
     /// Panels of all columns, for each part of the depth.
-    slabs: Vec<Aligned>,
+    pub(super) slabs: Vec<Aligned>,
 }
 
 impl PackedMatrix {
@@ -32,7 +27,10 @@ impl PackedMatrix {
         let sizes @ [depth, columns] = right.sizes();
         let slabs = Blocks::new([0, columns, depth], isa.lanes()).depth_slabs;
         let pack = |slab| {
-            Aligned::copy_of(&pack_right(isa, right.part(chunk(depth, slabs, slab), 0..columns)))
+            let part = right.part(chunk(depth, slabs, slab), 0..columns);
+            let mut panels = Aligned::zeros(panels_len(part.sizes(), isa.lanes()));
+            pack_right_into(isa, part, &mut panels);
+            panels
         };
         Self { isa, sizes, slabs: (0..slabs).map(pack).collect() }
     }
@@ -50,59 +48,10 @@ impl std::fmt::Debug for PackedMatrix {
     }
 }
 
-/// The product with a packed right factor: as [`matmul`](super::matmul) to the last bit, for any number
-/// of rows.
-///
-/// # Panics
-/// If the sizes of the factors, the output or `finish` do not fit each other.
-pub fn matmul_packed(
-    left: Matrix<'_>,
-    right: &PackedMatrix,
-    finish: Finish<'_>,
-    output: MatrixMut<'_>,
-) {
-    let PackedMatrix { isa, sizes: [right_depth, columns], ref slabs } = *right;
-    let [rows, depth] = left.sizes();
-    assert!(
-        depth == right_depth,
-        "the left factor has {depth} columns, the right one {right_depth} rows"
-    );
-    assert!(
-        output.sizes() == [rows, columns],
-        "the output is {:?}, the product [{rows}, {columns}]",
-        output.sizes()
-    );
-    let adds = matches!(finish, Finish::Add);
-    let finisher = Finisher::new(finish, [rows, columns]);
-    if rows == 0 || columns == 0 {
-        return;
-    }
-    let blocks = Blocks::new([rows, columns, depth], isa.lanes());
-    let tasks = blocks.tasks(columns);
-    let pitch = output.pitch();
-    let target = SharedMut::new(output.into_slice());
-    for (slab, panels) in slabs.iter().enumerate() {
-        let depth = chunk(depth, slabs.len(), slab);
-        (0..tasks.count()).into_par_iter().for_each(|task| {
-            let (task_rows, task_columns) = tasks.at(task);
-            isa.run(Task {
-                left: left.part(task_rows.clone(), depth.clone()),
-                panels: &panels[task_columns.start * depth.len()..],
-                columns: task_columns.len(),
-                target,
-                pitch,
-                origin: [task_rows.start, task_columns.start],
-                adds: adds || slab > 0,
-                finisher: (slab + 1 == slabs.len()).then_some(&finisher),
-            });
-        });
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matmul::matmul_on;
+    use crate::matmul::{Finish, MatrixMut, matmul_on, matmul_packed};
     use crate::testing::{Seeded, assert_same_for_any_threads};
 
     #[test]
