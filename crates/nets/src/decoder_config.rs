@@ -133,7 +133,7 @@ impl DecoderConfig {
             width,
             heads,
             kv_heads: count(&json, "num_key_value_heads", Some(heads))?,
-            head_width: count(&json, "head_dim", width.checked_div(heads))?,
+            head_width: count(&json, "head_dim", Some(width.checked_div(heads).unwrap_or(0)))?,
             intermediate: count(&json, "intermediate_size", None)?,
             longest: count(&json, "max_position_embeddings", Some(2048))?,
             activation: match json["hidden_act"].as_str().unwrap_or("silu") {

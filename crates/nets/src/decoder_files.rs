@@ -2,12 +2,14 @@
 
 mod folder;
 mod gguf;
+mod save;
 
 use std::io::Read as _;
 use std::path::Path;
 
 use faculty_files::open_regular;
 
+pub use self::save::save_decoder;
 use crate::error::Result;
 use crate::network::Network;
 

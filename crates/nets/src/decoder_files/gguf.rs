@@ -120,7 +120,11 @@ fn config_of(file: &GgufFile) -> Result<DecoderConfig> {
     let window = optional("attention.sliding_window")?.filter(|&window| window > 0);
     let epsilon = file.float(&key("attention.layer_norm_rms_epsilon"))?;
     let config = DecoderConfig {
-        family,
+        // Files of Mistral say `llama` too.
+        family: match (family, window) {
+            (DecoderFamily::Llama, Some(_)) => DecoderFamily::Mistral,
+            _ => family,
+        },
         width,
         heads,
         kv_heads: optional("attention.head_count_kv")?.unwrap_or(heads),

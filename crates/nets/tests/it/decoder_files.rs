@@ -8,7 +8,7 @@ use faculty_gguf::{GgufFile, GgufWriter, Value};
 use faculty_inputs::{Texts, Tokens};
 use faculty_kernels::head_loss::{Head, HeadGrads, Targets, head_loss};
 use faculty_nets::weights::{self, Array, StateDict};
-use faculty_nets::{Decoder, Network, RotaryLayout, TrainingRun, load_decoder};
+use faculty_nets::{Decoder, Network, RotaryLayout, TrainingRun, load_decoder, save_decoder};
 use faculty_testkit::{Case, Tolerance, assert_close};
 
 /// float32 against float64, through two layers.
@@ -120,6 +120,28 @@ fn a_gguf_file_gives_the_same_model() {
     other.set_state_dict(&network.state_dict(), Path::new("grouped")).unwrap();
     let apart = logits(&other, &tokens(&case)).iter().zip(&own).any(|(a, b)| (a - b).abs() > 0.1);
     assert!(apart, "both orders give the same logits");
+}
+
+#[test]
+fn a_decoder_is_written_as_the_folder_that_it_came_from() {
+    let target = tempfile::tempdir().unwrap();
+    for name in MODELS {
+        let case = case(name);
+        let folder = target.path().join(name);
+        save_decoder(&load(&case), &folder).unwrap();
+        let own = load_decoder(&folder).unwrap();
+        assert_eq!(own.state_dict(), weights_of(&case), "{name}");
+        assert_eq!(own.graph().decoder(), load(&case).graph().decoder(), "{name}");
+    }
+    // One from a GGUF file has the rows of queries and keys in Hugging Face's order again.
+    let gguf = load_decoder(&folder().join("grouped.gguf")).unwrap();
+    let folder = target.path().join("of_gguf");
+    save_decoder(&gguf, &folder).unwrap();
+    assert_eq!(load_decoder(&folder).unwrap().state_dict(), weights_of(&case("grouped")));
+    let file = target.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = save_decoder(&gguf, &file).unwrap_err().to_string();
+    assert!(error.contains("cannot write") && error.contains("file"), "{error}");
 }
 
 #[test]
