@@ -6,7 +6,7 @@ use faculty_gguf::GgufFile;
 use faculty_nets::{Decoder, is_gguf, load_decoder};
 use serde_json::Value;
 
-use crate::error::Result;
+use crate::error::{LanguageError, Result};
 use crate::tokenizer::{TextTokenizer, from_folder, from_gguf, read};
 
 /// A language model, opened.
@@ -31,6 +31,9 @@ impl LanguageModel {
     /// # Errors
     /// When network or tokenizer cannot be read, or are of a kind that is not known.
     pub fn open(path: &Path) -> Result<Self> {
+        if let Err(source) = std::fs::metadata(path) {
+            return Err(LanguageError::Read { path: path.to_owned(), source });
+        }
         // The tokenizer first: it fails at once where weights take seconds.
         let (tokenizer, mut ends) = if is_gguf(path) {
             let file = GgufFile::open(path)?;

@@ -6,3 +6,4 @@ mod measurement;
 mod small;
 mod smollm;
 mod tokenizer;
+mod training;
