@@ -1,12 +1,12 @@
 //! Keys and values of the tokens that a decoder has read: what makes the next token cost one token.
-//!
-//! Each row is a text with a length of its own, in a slot of the cache's memory. Taking back the last
-//! tokens of a row lowers its length; rows that are finished leave without anything being moved, and
-//! their slots are there for new ones.
 
 use faculty_inputs::Tokens;
 
-/// Keys and values of some texts at work; see the [module](self).
+/// Keys and values of some texts at work.
+///
+/// Each row is a text with a length of its own, in a slot of the cache's memory. Taking back the last
+/// tokens of a row lowers its length; rows that are finished leave without anything being moved, and
+/// their slots are there for new ones.
 ///
 /// # Shapes
 /// For each layer, keys and values `[slots, capacity, kv_heads * head width]`; memory
