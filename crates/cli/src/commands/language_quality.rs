@@ -1,6 +1,7 @@
 //! `faculty evaluate` of a language model: how well it predicts a text.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use faculty_language::{LanguageModel, WindowConfig, measure};
 use serde_json::json;
@@ -11,13 +12,22 @@ use crate::failure::Failure;
 use crate::progress::print_json;
 use crate::table::{self, Align};
 
+/// Between two lines of progress.
+const BETWEEN: Duration = Duration::from_secs(30);
+
 /// Measures the model on a file of text.
 pub(super) fn run(options: &EvaluateOptions, model: &Path, data: &Path) -> Result<(), Failure> {
     refuse_others(options)?;
     let text = read(data)?;
     let mut model = LanguageModel::open(model)?;
     let config = WindowConfig::default();
-    let own = measure(&mut model, &text, config, |_, _| {})?;
+    let mut told = Instant::now();
+    let own = measure(&mut model, &text, config, |done, all| {
+        if told.elapsed() >= BETWEEN && done < all {
+            eprintln!("{done} of {all} tokens measured");
+            told = Instant::now();
+        }
+    })?;
     let (perplexity, bits) = (own.perplexity(), own.bits_per_character());
     let mean = own.nats / own.tokens as f64;
     if options.json {
