@@ -102,6 +102,16 @@ fn evaluate_recognises_a_network_and_takes_onnx_files() {
         assert_eq!(ran["top1"], of_run["top1"], "{more:?}");
         assert_eq!(ran["samples"], 60);
     }
+    // How its outputs are read can be said, of an ONNX file alone.
+    let onnx = ["evaluate", "--weights", "a.onnx", "--data", "bands", "--json"];
+    let said = project.run(&[&onnx[..], &["--output-type", "logits"]].concat()).expect(0).json();
+    assert_eq!(said["top1"], of_run["top1"]);
+    let ran = project.run(&[&onnx[..], &["--output-type", "probabilities"]].concat()).expect(2);
+    assert!(ran.stderr.contains("no probabilities"), "{}", ran.stderr);
+    let ran = project.run(&[&onnx[..], &["--onnx-output", "other"]].concat()).expect(2);
+    assert!(ran.stderr.contains("it has no output `other`"), "{}", ran.stderr);
+    let ran = project.run(&[&plain[..], &["--onnx-output", "other"]].concat()).expect(2);
+    assert!(ran.stderr.contains("`--onnx-output` is for ONNX files"), "{}", ran.stderr);
     let with_network =
         ["evaluate", "--weights", "a.onnx", "--network", "resnet8", "--data", "bands"];
     let ran = project.run(&with_network).expect(2);
