@@ -20,9 +20,10 @@ use self::examples::{
     METHODS_EXAMPLES, NETWORKS_EXAMPLES, REPORT_EXAMPLES, TEACHERS_EXAMPLES, TFIDF_EXAMPLES,
     TRAIN_EXAMPLES, WATCH_EXAMPLES,
 };
-use self::export::OnnxOptions;
 use self::export::{BENCH_MODEL_EXAMPLES, EXPORT_EXAMPLES, PREDICT_EXAMPLES};
-pub(crate) use self::export::{BenchModelOptions, ExportOptions, PredictOptions};
+pub(crate) use self::export::{
+    BenchModelOptions, ExportOptions, GivenOutput, OnnxOptions, PredictOptions,
+};
 use self::language::GENERATE_EXAMPLES;
 pub(crate) use self::language::GenerateOptions;
 pub(crate) use self::seeds::Seeds;

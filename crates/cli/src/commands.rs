@@ -23,11 +23,13 @@ pub(crate) mod tfidf;
 pub(crate) mod train;
 pub(crate) mod watch;
 
+use crate::arguments::{GivenOutput, OnnxOptions};
 use crate::failure::{Failure, labelled};
 pub(crate) use crate::interrupt::stop_on_interrupt;
 use faculty_data::{Dataset, Findings};
 use faculty_distill::methods::specs;
-use faculty_distill::recipe::{LoadedRecipe, Problem, Recipe};
+use faculty_distill::predict::OnnxReading;
+use faculty_distill::recipe::{LoadedRecipe, OutputType, Problem, Recipe};
 
 /// Reads a recipe and shows its warnings.
 fn load_recipe(path: &std::path::Path, sets: &[String]) -> Result<LoadedRecipe, Failure> {
@@ -88,6 +90,31 @@ fn refuse_recipe(path: &std::path::Path) -> Result<(), Failure> {
 fn shown(path: &std::path::Path) -> std::path::Display<'_> {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here).unwrap_or(path).display()
+}
+
+/// How the outputs of an ONNX file are to be read, for the library.
+///
+/// # Errors
+/// When they are given for a file that is no ONNX file.
+pub(super) fn onnx_reading(options: &OnnxOptions, is_onnx: bool) -> Result<OnnxReading, Failure> {
+    let given = [
+        ("--onnx-output", options.onnx_output.is_some()),
+        ("--output-type", options.output_type.is_some()),
+    ];
+    match given.iter().find(|(_, given)| *given && !is_onnx) {
+        None => Ok(OnnxReading {
+            output: options.onnx_output.clone(),
+            output_type: options.output_type.map(|given| match given {
+                GivenOutput::Logits => OutputType::Logits,
+                GivenOutput::Probabilities => OutputType::Probabilities,
+                GivenOutput::Sigmoid => OutputType::Sigmoid,
+            }),
+        }),
+        Some((flag, _)) => Err(Failure::Usage {
+            what: format!("`{flag}` is for ONNX files"),
+            hint: "leave it out: networks of faculty give logits".to_owned(),
+        }),
+    }
 }
 
 /// Sets the number of threads for everything that follows.

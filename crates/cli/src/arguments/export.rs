@@ -5,11 +5,9 @@ use std::str::FromStr;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use faculty_distill::predict::OnnxReading;
-use faculty_distill::recipe::{OutputType, Precision};
+use faculty_distill::recipe::Precision;
 
 use super::Size;
-use crate::failure::Failure;
 
 pub(super) const EXPORT_EXAMPLES: &str = "\
 Examples:
@@ -144,33 +142,6 @@ pub(crate) enum GivenOutput {
     Logits,
     Probabilities,
     Sigmoid,
-}
-
-impl OnnxOptions {
-    /// The same for the library.
-    ///
-    /// # Errors
-    /// When they are given for a file that is no ONNX file.
-    pub(crate) fn reading(&self, is_onnx: bool) -> Result<OnnxReading, Failure> {
-        let given = [
-            ("--onnx-output", self.onnx_output.is_some()),
-            ("--output-type", self.output_type.is_some()),
-        ];
-        match given.iter().find(|(_, given)| *given && !is_onnx) {
-            None => Ok(OnnxReading {
-                output: self.onnx_output.clone(),
-                output_type: self.output_type.map(|given| match given {
-                    GivenOutput::Logits => OutputType::Logits,
-                    GivenOutput::Probabilities => OutputType::Probabilities,
-                    GivenOutput::Sigmoid => OutputType::Sigmoid,
-                }),
-            }),
-            Some((flag, _)) => Err(Failure::Usage {
-                what: format!("`{flag}` is for ONNX files"),
-                hint: "leave it out: networks of faculty give logits".to_owned(),
-            }),
-        }
-    }
 }
 
 #[derive(Debug, Args)]

@@ -14,7 +14,7 @@ use faculty_distill::{FinishedStudent, StudentChoice};
 use faculty_nets::weights::{self, WeightFile};
 use faculty_nets::{MapShape, Network, recognise};
 
-use super::{open_data, refuse_recipe, show_findings};
+use super::{onnx_reading, open_data, refuse_recipe, show_findings};
 use crate::arguments::{DataOptions, EvaluateOptions, SplitName};
 use crate::failure::Failure;
 use crate::progress::print_json;
@@ -42,7 +42,7 @@ pub(crate) fn run(options: &EvaluateOptions) -> Result<(), Failure> {
         _ => unreachable!("the command line asks for a run, or for weights and data"),
     };
     let onnx = is_onnx(&file);
-    let reading = options.onnx.reading(onnx)?;
+    let reading = onnx_reading(&options.onnx, onnx)?;
     let quality = if onnx {
         of_onnx(options, &reading, &file, &dataset)?
     } else {

@@ -10,7 +10,7 @@ use faculty_distill::recipe::OutputType;
 use faculty_distill::{Error, StudentChoice};
 use serde_json::json;
 
-use super::{refuse_recipe, shown};
+use super::{onnx_reading, refuse_recipe, shown};
 use crate::arguments::PredictOptions;
 use crate::failure::Failure;
 use crate::progress::print_json;
@@ -29,7 +29,7 @@ pub(crate) fn run(options: &PredictOptions) -> Result<(), Failure> {
         weights_key: options.weights_key.clone(),
     };
     refuse_recipe(&options.model)?;
-    let reading = options.onnx.reading(is_onnx(&options.model))?;
+    let reading = onnx_reading(&options.onnx, is_onnx(&options.model))?;
     let mut predictor = Predictor::open(&options.model, &choice, &reading)?;
     predictor.notes().iter().for_each(|note| eprintln!("note: {note}"));
     let output_type = predictor.output_type();
