@@ -1,6 +1,6 @@
 //! Scalars of single training steps, and which of them are still true when a run goes on.
 
-use super::{event_of, framed};
+use super::record::{event_of, framed};
 
 /// The tag by which events of steps are known, and which says how far the run is, in epochs.
 const EPOCHS: &str = "step/epochs";
