@@ -34,6 +34,7 @@ pub mod matmul;
 mod plain;
 mod planes;
 pub mod pool;
+mod products;
 #[cfg(test)]
 mod tests;
 

@@ -9,7 +9,7 @@ use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 use std::sync::OnceLock;
 
 use super::dots::Dots;
-use super::engine::{Products, Quad, Store, TileKernel};
+use super::products::{Products, Quad, Store, TileKernel};
 use crate::simd::avx512::Avx512;
 
 /// Proves that the CPU has AMX for bfloat16 and that the system lets this process use it.

@@ -11,8 +11,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::convert::widen;
-use super::engine::{Engine, Products, TileKernel};
+use super::engine::Engine;
 use super::maps::{CHANNELS, Maps, TILE};
+use super::products::{Products, TileKernel};
 use crate::simd::Simd;
 
 /// Positions of a task.

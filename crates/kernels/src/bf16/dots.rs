@@ -3,9 +3,9 @@
 
 use std::arch::x86_64::*;
 
-use super::engine::{Products, Quad, SUMS, Store, TileKernel};
 use super::maps::CHANNELS;
 use super::plain::{Columns, quad};
+use super::products::{Products, Quad, SUMS, Store, TileKernel};
 use crate::simd::{Simd, avx512::Avx512};
 
 /// Where the rows of a turned square of 16 × 16 begin.

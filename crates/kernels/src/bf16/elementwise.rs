@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 
 use super::convert::widen;
-use super::engine::{Engine, Products, TileKernel};
+use super::engine::Engine;
 use super::maps::{CHANNELS, IMAGES, Maps, TILE};
+use super::products::{Products, TileKernel};
 use crate::simd::Simd;
 
 /// Positions of a task.

@@ -12,9 +12,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::engine::{Engine, Products, Quad, SUMS, Step, TileKernel};
+use super::engine::Engine;
 use super::lines::ScratchValues;
 use super::maps::{IMAGES, TILE};
+use super::products::{Products, Quad, SUMS, Step, TileKernel};
 use crate::matmul::finish::Finisher;
 use crate::matmul::{Finish, Matrix, MatrixMut};
 use crate::parallel::SharedMut;

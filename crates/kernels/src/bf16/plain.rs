@@ -1,8 +1,8 @@
 //! Products of bfloat16 tiles in registers, several rows at a time: of factors widened to `f32`, or
 //! by an instruction for pairs.
 
-use super::engine::{Products, Quad, SUMS};
 use super::maps::CHANNELS;
+use super::products::{Products, Quad, SUMS};
 use crate::simd::Simd;
 
 /// Bytes of a row of a tile.

@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 
 use super::convert::widen;
-use super::engine::{Engine, Products, TileKernel};
+use super::engine::Engine;
 use super::maps::{CHANNELS, IMAGES, Maps, TILE};
+use super::products::{Products, TileKernel};
 use crate::pool::PoolShape;
 
 /// What becomes of a window.

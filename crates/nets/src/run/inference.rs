@@ -8,11 +8,12 @@ use std::sync::Arc;
 use faculty_kernels::in_pool;
 
 use self::maps::MapsPlan;
+pub(crate) use self::step::Step;
 use super::memory::{Memory, MemoryPlan, Span};
 use crate::graph::{BatchInput, Graph, Node};
 use crate::kv_cache::KvCache;
 use crate::network::Network;
-use crate::op::{FrozenOp, FrozenScratch, FrozenStep, Site, Values};
+use crate::op::{FrozenOp, FrozenScratch, FrozenStep, Values};
 use crate::parameter::ValueId;
 use crate::precision::Precision;
 use crate::shape::{BatchSize, Per};
@@ -32,25 +33,6 @@ pub struct Inference {
     /// In bfloat16.
     maps: Option<MapsPlan>,
     size: BatchSize,
-}
-
-/// One operation, perhaps with others folded in; `node` is the value it makes, `held` where that lies
-/// before its activation if it is to stay.
-#[derive(Debug)]
-pub(crate) struct Step {
-    pub(crate) node: usize,
-    held: Option<usize>,
-    pub(crate) inputs: Vec<ValueId>,
-    pub(crate) op: Box<dyn FrozenOp>,
-}
-
-impl Step {
-    /// Shapes around it.
-    pub(crate) fn site(&self, graph: &Graph, size: BatchSize) -> Site {
-        let inputs = self.inputs.iter().map(|&id| graph.shape(id));
-        let Node { shape, per, .. } = graph.nodes[self.node];
-        Site::new(size.rows(per), inputs, shape, per)
-    }
 }
 
 impl Inference {
@@ -321,5 +303,6 @@ impl Folds {
 }
 
 mod maps;
+mod step;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,8 @@
 //! input gradient then goes into another run.
 
 mod backward;
-mod maps;
+mod maps_memory;
+mod maps_nodes;
 mod plan;
 
 use faculty_inputs::{Input, Tokens};
@@ -22,7 +23,7 @@ use crate::parameter::ValueId;
 use crate::pattern::ActivationPattern;
 use crate::precision::Precision;
 use crate::shape::BatchSize;
-use maps::MapsMemory;
+use maps_memory::MapsMemory;
 use plan::StepPlan;
 
 /// Memory and results of one network's current training step. Memory is planned for the graph and

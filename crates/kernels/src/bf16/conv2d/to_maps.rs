@@ -2,9 +2,19 @@
 
 use rayon::prelude::*;
 
-use super::{Epilogue, PackedWeights};
-use crate::bf16::engine::{Engine, Products, Quad, SUMS, Store, TileKernel};
+use super::packed_weights::PackedWeights;
+use crate::bf16::engine::Engine;
 use crate::bf16::maps::{CHANNELS, IMAGES, Maps, TILE};
+use crate::bf16::products::{Products, Quad, SUMS, Store, TileKernel};
+
+/// What is done to a sum before it is stored in maps.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Epilogue<'a> {
+    /// Maps of the output's shape that are added.
+    pub residual: Option<&'a Maps>,
+    /// Whether ReLU comes last.
+    pub relu: bool,
+}
 
 pub(in crate::bf16) fn conv2d_on(
     engine: Engine,

@@ -2,9 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::PackedWeights;
-use crate::bf16::engine::{Engine, Products, Quad, SUMS, TileKernel};
+use super::packed_weights::PackedWeights;
+use crate::bf16::engine::Engine;
 use crate::bf16::maps::{CHANNELS, IMAGES, Maps};
+use crate::bf16::products::{Products, Quad, SUMS, TileKernel};
 use crate::parallel::SharedMut;
 use crate::scratch::Scratch;
 use crate::simd::Simd;

@@ -7,10 +7,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{BOTH, check};
-use crate::bf16::engine::{Engine, Products, Quad, SUMS, Step, TileKernel};
+use super::packed_weights::check;
+use super::panels::BOTH;
+use crate::bf16::engine::Engine;
 use crate::bf16::lines::ScratchValues;
 use crate::bf16::maps::{CHANNELS, IMAGES, Maps, TILE};
+use crate::bf16::products::{Products, Quad, SUMS, Step, TileKernel};
 use crate::conv2d::{Conv2dShape, check_len};
 use crate::scratch::Scratch;
 use crate::sizes;

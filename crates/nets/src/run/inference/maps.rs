@@ -7,7 +7,7 @@
 use faculty_kernels::bf16::Maps;
 use faculty_kernels::bf16::elementwise::affine;
 
-use super::Step;
+use super::step::Step;
 use crate::graph::{Graph, ONE};
 use crate::op::{MapsOp, MapsStep};
 use crate::parameter::ValueId;
