@@ -203,7 +203,7 @@ mod tests {
             dataset = dataset.with_validation(images(7, 3)).unwrap();
         }
         let text = format!(
-            "[data]\npath = \"d\"\nvalidation = {validation}\n[student]\nnetwork = \"resnet8\"\n\
+            "[data]\npath = \"d\"\ncrop_padding = 0\nvalidation = {validation}\n[student]\nnetwork = \"resnet8\"\n\
              [method]\nname = \"ce\"\n[train]\nbatch_size = 4\n"
         );
         let recipe = Recipe::from_str(&text, "r.toml", &[], &specs()).unwrap().recipe;

@@ -172,38 +172,41 @@ impl Inference {
             maps.take_input(graph, input, self.size);
         }
         for position in 0..self.steps.len() {
-            let step = &self.steps[position];
             if self.maps.as_ref().is_some_and(|maps| maps.runs(position)) {
                 self.run_on_maps(position);
             } else {
-                let size = self.size;
-                let ids = [step.inputs.first(), step.inputs.get(1)];
-                let [first, second] =
-                    ids.map(|id| id.map_or(0..0, |id| self.plan.range(id.0, size)));
-                let made = self.plan.range(step.held.unwrap_or(step.node), size);
-                let [output, first, second] = self.memory.parts([made, first, second]);
-                let inputs = [(first, ids[0]), (second, ids[1])].map(|(part, id)| match id {
-                    Some(ValueId(0)) => input,
-                    _ => part,
-                });
-                let (site, activate) = (step.site(graph, size), step.held.is_none());
-                let (scratch, precision) = (&mut self.scratch, self.precision);
-                let memory = FrozenStep {
-                    inputs,
-                    activate,
-                    output,
-                    scratch,
-                    precision,
-                    tokens,
-                    cache: cache.as_deref_mut(),
-                };
-                step.op.run(&site, memory);
-                self.activate(position);
-                let made = self.plan.range(self.steps[position].node, size);
-                if let Some(maps) = &mut self.maps {
-                    maps.take_planes(graph, &self.steps[position], self.memory.part(made), size);
-                }
+                self.run_on_planes(graph, position, input, tokens, cache.as_deref_mut());
             }
+        }
+    }
+
+    /// Runs a step between values of `f32`.
+    fn run_on_planes(
+        &mut self,
+        graph: &Graph,
+        position: usize,
+        input: &[f32],
+        tokens: &Tokens,
+        cache: Option<&mut KvCache>,
+    ) {
+        let (step, size) = (&self.steps[position], self.size);
+        let ids = [step.inputs.first(), step.inputs.get(1)];
+        let [first, second] = ids.map(|id| id.map_or(0..0, |id| self.plan.range(id.0, size)));
+        let made = self.plan.range(step.held.unwrap_or(step.node), size);
+        let [output, first, second] = self.memory.parts([made, first, second]);
+        let inputs = [(first, ids[0]), (second, ids[1])].map(|(part, id)| match id {
+            Some(ValueId(0)) => input,
+            _ => part,
+        });
+        let (site, activate) = (step.site(graph, size), step.held.is_none());
+        let (scratch, precision) = (&mut self.scratch, self.precision);
+        step.op
+            .run(&site, FrozenStep { inputs, activate, output, scratch, precision, tokens, cache });
+        self.activate(position);
+        let step = &self.steps[position];
+        let made = self.plan.range(step.node, size);
+        if let Some(maps) = &mut self.maps {
+            maps.take_planes(graph, step, self.memory.part(made), size);
         }
     }
 
