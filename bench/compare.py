@@ -5,7 +5,7 @@
 
 Makes its own virtual environment (bench/.venv) with torch from PyPI on the first call and builds the
 bench program. For each work both start as fresh processes, as a training run is one, and get in turn a pause,
-a step and a measured step, A B C D A B C D …, so that a change of the machine's speed hits all alike. faculty
+steps for 0.15 seconds and a measured step, A B C D A B C D …, so that a change of the machine's speed hits all alike. faculty
 runs in f32 and in bf16, PyTorch eager, channels-last and compiled, in f32 and under bfloat16 autocast (MODES); of each
 side the best median counts, of f32 alone and of all. FACULTY_BENCH_PYTHON=1 takes the Python that runs this
 script instead of an environment of its own.
@@ -34,6 +34,7 @@ MODES = [
     "compile channels-last bf16",
 ]
 OURS = ["f32", "bf16"]
+WARM_UP_SECONDS = 0.15
 
 
 def own_environment():
@@ -281,12 +282,15 @@ def main():
 
         steps = {who: lambda p=precision: our_step(p) for who, precision in own.items()} | theirs
 
-        # Threads of the program before keep spinning for a while after its step; a pause and an
-        # unmeasured step give each the machine for itself.
+        # Threads of the program before keep spinning for a while after its step; a pause gives each the
+        # machine for itself. A step right after it finds cold caches and a slow clock, which
+        # a short one would be measured by: so each first runs for a while.
         for _ in range(arguments.rounds):
             for who, step in steps.items():
                 time.sleep(0.3)
-                step()
+                begin = time.perf_counter()
+                while time.perf_counter() - begin < WARM_UP_SECONDS:
+                    step()
                 times[who].append(step())
         kernels = ours.ask("kernels")
         ours.close()
