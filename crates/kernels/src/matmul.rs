@@ -30,6 +30,8 @@ mod tests;
 pub(crate) mod tile;
 mod view;
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 pub use self::finish::Finish;
@@ -74,42 +76,11 @@ pub(crate) fn matmul_on(
     finish: Finish<'_>,
     output: MatrixMut<'_>,
 ) {
-    let ([rows, depth], [right_depth, columns]) = (left.sizes(), right.sizes());
-    assert!(
-        depth == right_depth,
-        "the left factor has {depth} columns, the right one {right_depth} rows"
-    );
-    assert!(
-        output.sizes() == [rows, columns],
-        "the output is {:?}, the product [{rows}, {columns}]",
-        output.sizes()
-    );
-    let adds = matches!(finish, Finish::Add);
-    let finisher = Finisher::new(finish, [rows, columns]);
-    if rows == 0 || columns == 0 {
-        return;
-    }
-    let blocks = Blocks::new([rows, columns, depth], isa.lanes());
-    let pitch = output.pitch();
-    let target = SharedMut::new(output.into_slice());
-    for slab in 0..blocks.depth_slabs {
-        let depth = chunk(depth, blocks.depth_slabs, slab);
-        for columns in blocks.column_slabs() {
-            let panels = pack_right(isa, right.part(depth.clone(), columns.clone()));
-            let tasks = blocks.tasks(columns.len());
-            (0..tasks.count()).into_par_iter().for_each(|task| {
-                let (task_rows, task_columns) = tasks.at(task);
-                isa.run(Task {
-                    left: left.part(task_rows.clone(), depth.clone()),
-                    panels: &panels[task_columns.start * depth.len()..],
-                    columns: task_columns.len(),
-                    target,
-                    pitch,
-                    origin: [task_rows.start, columns.start + task_columns.start],
-                    adds: adds || slab > 0,
-                    finisher: (slab + 1 == blocks.depth_slabs).then_some(&finisher),
-                });
-            });
+    let Some(product) = Product::new(isa, left, right.sizes(), finish, output) else { return };
+    for slab in 0..product.blocks.depth_slabs {
+        for columns in product.blocks.column_slabs() {
+            let panels = pack_right(isa, right.part(product.depth(slab), columns.clone()));
+            product.run(slab, columns, &panels);
         }
     }
 }
@@ -125,39 +96,83 @@ pub fn matmul_packed(
     finish: Finish<'_>,
     output: MatrixMut<'_>,
 ) {
-    let PackedMatrix { isa, sizes: [right_depth, columns], ref slabs } = *right;
-    let [rows, depth] = left.sizes();
+    let PackedMatrix { isa, sizes, ref slabs } = *right;
+    let Some(product) = Product::new(isa, left, sizes, finish, output) else { return };
+    for (slab, panels) in slabs.iter().enumerate() {
+        product.run(slab, 0..sizes[1], panels);
+    }
+}
+
+/// Rows, columns and depth of a product.
+///
+/// # Panics
+/// If the sizes of the factors and the output do not fit each other.
+#[track_caller]
+pub(crate) fn product_sizes(left: [usize; 2], right: [usize; 2], output: [usize; 2]) -> [usize; 3] {
+    let ([rows, depth], [right_depth, columns]) = (left, right);
     assert!(
         depth == right_depth,
         "the left factor has {depth} columns, the right one {right_depth} rows"
     );
-    assert!(
-        output.sizes() == [rows, columns],
-        "the output is {:?}, the product [{rows}, {columns}]",
-        output.sizes()
-    );
-    let adds = matches!(finish, Finish::Add);
-    let finisher = Finisher::new(finish, [rows, columns]);
-    if rows == 0 || columns == 0 {
-        return;
+    assert!(output == [rows, columns], "the output is {output:?}, the product [{rows}, {columns}]");
+    [rows, columns, depth]
+}
+
+/// A product whose right factor comes in packed slabs.
+struct Product<'a> {
+    isa: Isa,
+    left: Matrix<'a>,
+    blocks: Blocks,
+    target: SharedMut<'a>,
+    pitch: usize,
+    /// To what stands in the output already.
+    adds: bool,
+    finisher: Finisher<'a>,
+}
+
+impl<'a> Product<'a> {
+    /// Nothing where the output is empty.
+    ///
+    /// # Panics
+    /// If the sizes of the factors, the output or `finish` do not fit each other.
+    #[track_caller]
+    fn new(
+        isa: Isa,
+        left: Matrix<'a>,
+        right: [usize; 2],
+        finish: Finish<'a>,
+        output: MatrixMut<'a>,
+    ) -> Option<Self> {
+        let sizes @ [rows, columns, _] = product_sizes(left.sizes(), right, output.sizes());
+        let adds = matches!(finish, Finish::Add);
+        let finisher = Finisher::new(finish, [rows, columns]);
+        let (blocks, pitch) = (Blocks::new(sizes, isa.lanes()), output.pitch());
+        (rows > 0 && columns > 0).then(|| {
+            let target = SharedMut::new(output.into_slice());
+            Self { isa, left, blocks, target, pitch, adds, finisher }
+        })
     }
-    let blocks = Blocks::new([rows, columns, depth], isa.lanes());
-    let tasks = blocks.tasks(columns);
-    let pitch = output.pitch();
-    let target = SharedMut::new(output.into_slice());
-    for (slab, panels) in slabs.iter().enumerate() {
-        let depth = chunk(depth, slabs.len(), slab);
+
+    /// The depth of a slab.
+    fn depth(&self, slab: usize) -> Range<usize> {
+        chunk(self.left.sizes()[1], self.blocks.depth_slabs, slab)
+    }
+
+    /// Multiplies a slab of the right factor, of these columns.
+    fn run(&self, slab: usize, columns: Range<usize>, panels: &[f32]) {
+        let depth = self.depth(slab);
+        let tasks = self.blocks.tasks(columns.len());
         (0..tasks.count()).into_par_iter().for_each(|task| {
             let (task_rows, task_columns) = tasks.at(task);
-            isa.run(Task {
-                left: left.part(task_rows.clone(), depth.clone()),
+            self.isa.run(Task {
+                left: self.left.part(task_rows.clone(), depth.clone()),
                 panels: &panels[task_columns.start * depth.len()..],
                 columns: task_columns.len(),
-                target,
-                pitch,
-                origin: [task_rows.start, task_columns.start],
-                adds: adds || slab > 0,
-                finisher: (slab + 1 == slabs.len()).then_some(&finisher),
+                target: self.target,
+                pitch: self.pitch,
+                origin: [task_rows.start, columns.start + task_columns.start],
+                adds: self.adds || slab > 0,
+                finisher: (slab + 1 == self.blocks.depth_slabs).then_some(&self.finisher),
             });
         });
     }

@@ -141,6 +141,46 @@ macro_rules! product {
     };
 }
 
+/// A product with two right tiles.
+macro_rules! two {
+    ($quad:ident, [$($start:literal),*]) => {
+        product!(
+            $quad,
+            [$($start),*],
+            [
+                "tileloadd tmm7, [{both} + {row}*1 + 1024]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tileloadd tmm5, [{second} + {row}*1]",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7"
+            ],
+            [
+                "tilestored [{to0} + {row}*1], tmm0",
+                "tilestored [{to0} + {row}*1 + 1024], tmm1",
+                "tilestored [{to1} + {row}*1], tmm2",
+                "tilestored [{to1} + {row}*1 + 1024], tmm3"
+            ]
+        )
+    };
+}
+
+/// A product with one right tile.
+macro_rules! one {
+    ($quad:ident, [$($start:literal),*]) => {
+        product!(
+            $quad,
+            [$($start),*],
+            [
+                "tileloadd tmm5, [{second} + {row}*1]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm2, tmm5, tmm6"
+            ],
+            ["tilestored [{to0} + {row}*1], tmm0", "tilestored [{to1} + {row}*1], tmm2"]
+        )
+    };
+}
+
 impl Products for Amx {
     type Vectors = Avx512;
 
@@ -155,66 +195,22 @@ impl Products for Amx {
         // all of them are readable or writable. Steps are three words of 32 bits.
         unsafe {
             match (quad.halves, quad.adds) {
-                (2, false) => product!(
-                    quad,
-                    ["tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3"],
-                    [
-                        "tileloadd tmm7, [{both} + {row}*1 + 1024]",
-                        "tdpbf16ps tmm0, tmm4, tmm6",
-                        "tileloadd tmm5, [{second} + {row}*1]",
-                        "tdpbf16ps tmm1, tmm4, tmm7",
-                        "tdpbf16ps tmm2, tmm5, tmm6",
-                        "tdpbf16ps tmm3, tmm5, tmm7"
-                    ],
-                    [
-                        "tilestored [{to0} + {row}*1], tmm0",
-                        "tilestored [{to0} + {row}*1 + 1024], tmm1",
-                        "tilestored [{to1} + {row}*1], tmm2",
-                        "tilestored [{to1} + {row}*1 + 1024], tmm3"
-                    ]
-                ),
-                (2, true) => product!(
+                (2, false) => {
+                    two!(quad, ["tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3"])
+                }
+                (2, true) => two!(
                     quad,
                     [
                         "tileloadd tmm0, [{to0} + {row}*1]",
                         "tileloadd tmm1, [{to0} + {row}*1 + 1024]",
                         "tileloadd tmm2, [{to1} + {row}*1]",
                         "tileloadd tmm3, [{to1} + {row}*1 + 1024]"
-                    ],
-                    [
-                        "tileloadd tmm7, [{both} + {row}*1 + 1024]",
-                        "tdpbf16ps tmm0, tmm4, tmm6",
-                        "tileloadd tmm5, [{second} + {row}*1]",
-                        "tdpbf16ps tmm1, tmm4, tmm7",
-                        "tdpbf16ps tmm2, tmm5, tmm6",
-                        "tdpbf16ps tmm3, tmm5, tmm7"
-                    ],
-                    [
-                        "tilestored [{to0} + {row}*1], tmm0",
-                        "tilestored [{to0} + {row}*1 + 1024], tmm1",
-                        "tilestored [{to1} + {row}*1], tmm2",
-                        "tilestored [{to1} + {row}*1 + 1024], tmm3"
                     ]
                 ),
-                (_, false) => product!(
+                (_, false) => one!(quad, ["tilezero tmm0", "tilezero tmm2"]),
+                (_, true) => one!(
                     quad,
-                    ["tilezero tmm0", "tilezero tmm2"],
-                    [
-                        "tileloadd tmm5, [{second} + {row}*1]",
-                        "tdpbf16ps tmm0, tmm4, tmm6",
-                        "tdpbf16ps tmm2, tmm5, tmm6"
-                    ],
-                    ["tilestored [{to0} + {row}*1], tmm0", "tilestored [{to1} + {row}*1], tmm2"]
-                ),
-                (_, true) => product!(
-                    quad,
-                    ["tileloadd tmm0, [{to0} + {row}*1]", "tileloadd tmm2, [{to1} + {row}*1]"],
-                    [
-                        "tileloadd tmm5, [{second} + {row}*1]",
-                        "tdpbf16ps tmm0, tmm4, tmm6",
-                        "tdpbf16ps tmm2, tmm5, tmm6"
-                    ],
-                    ["tilestored [{to0} + {row}*1], tmm0", "tilestored [{to1} + {row}*1], tmm2"]
+                    ["tileloadd tmm0, [{to0} + {row}*1]", "tileloadd tmm2, [{to1} + {row}*1]"]
                 ),
             }
         }

@@ -17,7 +17,7 @@ use super::lines::ScratchValues;
 use super::maps::{IMAGES, TILE};
 use super::products::{Products, Quad, SUMS, Step, TileKernel};
 use crate::matmul::finish::Finisher;
-use crate::matmul::{Finish, Matrix, MatrixMut};
+use crate::matmul::{Finish, Matrix, MatrixMut, product_sizes};
 use crate::parallel::SharedMut;
 use crate::sizes;
 
@@ -45,16 +45,7 @@ pub(super) fn matmul_on(
     finish: Finish<'_>,
     output: MatrixMut<'_>,
 ) {
-    let ([rows, depth], [right_depth, columns]) = (left.sizes(), right.sizes());
-    assert!(
-        depth == right_depth,
-        "the left factor has {depth} columns, the right one {right_depth} rows"
-    );
-    assert!(
-        output.sizes() == [rows, columns],
-        "the output is {:?}, the product [{rows}, {columns}]",
-        output.sizes()
-    );
+    let [rows, columns, depth] = product_sizes(left.sizes(), right.sizes(), output.sizes());
     let adds = matches!(finish, Finish::Add);
     let finisher = Finisher::new(finish, [rows, columns]);
     if rows == 0 || columns == 0 {
