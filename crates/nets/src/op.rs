@@ -286,16 +286,6 @@ pub(crate) struct FrozenNorm {
     pub(crate) relu: bool,
 }
 
-/// Operations on tokens have one way to be computed.
-fn texts_run_on_kernels() -> ! {
-    unreachable!("networks that read texts run on the kernels: `BurnRun::new` takes no other graph")
-}
-
-/// And none into an ONNX file.
-fn texts_are_not_written() -> ! {
-    unreachable!("`Inference::to_onnx` refuses networks that read texts")
-}
-
 /// One operation, wherever it runs.
 pub(crate) trait Op: Debug + Send + Sync {
     /// Its name among operations.
@@ -386,8 +376,12 @@ pub(crate) trait Op: Debug + Send + Sync {
         None
     }
 
-    /// Computes its value in burn operations, on the tape.
-    fn burn(&self, site: &Site, step: BurnStep<'_>) -> Tensor<4>;
+    /// Computes its value in burn operations, on the tape. Operations on tokens have no such form:
+    /// networks that read texts run on the kernels.
+    fn burn(&self, site: &Site, step: BurnStep<'_>) -> Tensor<4> {
+        let _ = (site, step);
+        unreachable!("{} runs on the kernels alone", self.kind())
+    }
 }
 
 /// Memory to be written over.
@@ -452,14 +446,17 @@ pub(crate) trait FrozenOp: Debug + Send {
     }
 
     /// The ONNX nodes that it becomes, in a row from its first input to `target`; `second` is the
-    /// name of its second input.
+    /// name of its second input. Operations on tokens have none: `Inference::to_onnx` refuses them.
     fn onnx(
         &self,
         site: &Site,
         target: &str,
         second: Option<&str>,
         constants: &mut Constants<'_>,
-    ) -> Vec<Link>;
+    ) -> Vec<Link> {
+        let _ = (site, target, second, constants);
+        unreachable!("`Inference::to_onnx` refuses networks that read texts")
+    }
 
     /// Whether its result is `[batch, outputs]` rather than a map.
     fn gives_rows(&self) -> bool {

@@ -6,14 +6,10 @@
 //! ```
 //! Yang et al., "Hierarchical attention networks", NAACL 2016.
 
-use burn::Tensor;
 use faculty_inputs::Tokens;
 use rayon::prelude::*;
 
-use super::{
-    BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, Op, ReadBack, Site, Values,
-};
-use crate::op::link::{Constants, Link};
+use super::{BackwardStep, ForwardStep, FrozenOp, FrozenStep, Op, ReadBack, Site, Values};
 
 /// Reads vectors `[tokens, width]` and scores `[tokens]`.
 #[derive(Clone, Copy, Debug)]
@@ -95,10 +91,6 @@ impl Op for AttentivePool {
     fn freeze(&self, _values: Values<'_>) -> Box<dyn FrozenOp> {
         Box::new(FrozenAttentivePool)
     }
-
-    fn burn(&self, _site: &Site, _step: BurnStep<'_>) -> Tensor<4> {
-        super::texts_run_on_kernels()
-    }
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -112,15 +104,5 @@ impl FrozenOp for FrozenAttentivePool {
     fn run(&self, site: &Site, step: FrozenStep<'_>) {
         let [weights, ..] = &mut step.scratch.floats;
         compute(site, step.tokens, step.inputs, weights, step.output);
-    }
-
-    fn onnx(
-        &self,
-        _site: &Site,
-        _target: &str,
-        _second: Option<&str>,
-        _constants: &mut Constants<'_>,
-    ) -> Vec<Link> {
-        super::texts_are_not_written()
     }
 }

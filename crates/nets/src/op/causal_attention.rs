@@ -8,7 +8,6 @@
 //! [cache](KvCache) keys and values of earlier tokens are read from there, and those of the tokens at
 //! hand are added to it.
 
-use burn::Tensor;
 use faculty_inputs::Tokens;
 use faculty_kernels::attention::{
     AttentionGrads, AttentionShape, Samples, attention, attention_backward,
@@ -18,11 +17,9 @@ use faculty_kernels::matmul::{Finish, Matrix, MatrixMut, PackedMatrix, matmul, m
 use faculty_kernels::rotary::{Rotary, RotaryLayout, Turn, rotate};
 
 use super::{
-    BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, GradRoute, Op, ReadBack, Site,
-    Values,
+    BackwardStep, ForwardStep, FrozenOp, FrozenStep, GradRoute, Op, ReadBack, Site, Values,
 };
 use crate::kv_cache::KvCache;
-use crate::op::link::{Constants, Link};
 use crate::op::projection::packed;
 use crate::parameter::ParameterId;
 
@@ -179,10 +176,6 @@ impl Op for CausalAttention {
             layer: self.layer,
         })
     }
-
-    fn burn(&self, _site: &Site, _step: BurnStep<'_>) -> Tensor<4> {
-        super::texts_run_on_kernels()
-    }
 }
 
 #[derive(Debug)]
@@ -220,15 +213,5 @@ impl FrozenOp for FrozenCausalAttention {
                 attention(&shape, &samples, None, query, seen.key, seen.value, step.output, lse);
             }
         }
-    }
-
-    fn onnx(
-        &self,
-        _site: &Site,
-        _target: &str,
-        _second: Option<&str>,
-        _constants: &mut Constants<'_>,
-    ) -> Vec<Link> {
-        super::texts_are_not_written()
     }
 }

@@ -1,6 +1,5 @@
 //! `dropout(f(x Wᵀ + b)) + r` on every row, of samples or of tokens.
 
-use burn::Tensor;
 use faculty_kernels::activation::{Activation, activate_backward};
 use faculty_kernels::columns::column_sums;
 use faculty_kernels::dropout::dropout;
@@ -8,11 +7,9 @@ use faculty_kernels::elementwise::add_scaled;
 use faculty_kernels::matmul::{Finish, Matrix, MatrixMut};
 
 use super::{
-    BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, GradRoute, Op, ReadBack, Site,
-    Values,
+    BackwardStep, ForwardStep, FrozenOp, FrozenStep, GradRoute, Op, ReadBack, Site, Values,
 };
 use crate::op::dropout::Dropout;
-use crate::op::link::{Constants, Link};
 use crate::parameter::ParameterId;
 use crate::precision::Precision;
 
@@ -122,10 +119,6 @@ impl Op for Dense {
         let (activation, residual) = (self.activation, self.residual);
         Box::new(FrozenDense { weight, bias, activation, residual })
     }
-
-    fn burn(&self, _site: &Site, _step: BurnStep<'_>) -> Tensor<4> {
-        super::texts_run_on_kernels()
-    }
 }
 
 fn product(
@@ -163,16 +156,6 @@ impl FrozenOp for FrozenDense {
             None => Finish::Bias { bias },
         };
         product(site, precision, input, &self.weight, finish, output);
-    }
-
-    fn onnx(
-        &self,
-        _site: &Site,
-        _target: &str,
-        _second: Option<&str>,
-        _constants: &mut Constants<'_>,
-    ) -> Vec<Link> {
-        super::texts_are_not_written()
     }
 
     fn gives_rows(&self) -> bool {

@@ -1,12 +1,10 @@
 //! Tokens as vectors: a row of the word table, with those of position and segment added.
 
-use burn::Tensor;
 use faculty_inputs::Tokens;
 use faculty_kernels::embedding::{EmbeddingShape, embedding, embedding_backward};
 use rayon::prelude::*;
 
-use super::{BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, Op, Site, Values};
-use crate::op::link::{Constants, Link};
+use super::{BackwardStep, ForwardStep, FrozenOp, FrozenStep, Op, Site, Values};
 use crate::parameter::ParameterId;
 
 /// Tokens of one task.
@@ -122,10 +120,6 @@ impl Op for Embed {
         };
         Box::new(FrozenEmbed { embed, tables })
     }
-
-    fn burn(&self, _site: &Site, _step: BurnStep<'_>) -> Tensor<4> {
-        super::texts_run_on_kernels()
-    }
 }
 
 /// The same with the tables that it names.
@@ -138,15 +132,5 @@ struct FrozenEmbed {
 impl FrozenOp for FrozenEmbed {
     fn run(&self, site: &Site, step: FrozenStep<'_>) {
         self.embed.compute(site, step.tokens, &self.tables, step.output);
-    }
-
-    fn onnx(
-        &self,
-        _site: &Site,
-        _target: &str,
-        _second: Option<&str>,
-        _constants: &mut Constants<'_>,
-    ) -> Vec<Link> {
-        super::texts_are_not_written()
     }
 }

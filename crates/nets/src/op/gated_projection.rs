@@ -1,15 +1,12 @@
 //! `f(x Gᵀ) · (x Uᵀ)` on every row: the first half of a gated feed-forward part (Shazeer, 2020,
 //! arXiv:2002.05202; SwiGLU with SiLU).
 
-use burn::Tensor;
 use faculty_kernels::activation::{Activation, gated, gated_backward};
 use faculty_kernels::matmul::{Finish, Matrix, MatrixMut, PackedMatrix, matmul, matmul_packed};
 
 use super::{
-    BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, GradRoute, Op, ReadBack, Site,
-    Values,
+    BackwardStep, ForwardStep, FrozenOp, FrozenStep, GradRoute, Op, ReadBack, Site, Values,
 };
-use crate::op::link::{Constants, Link};
 use crate::op::projection::packed;
 use crate::parameter::ParameterId;
 
@@ -86,10 +83,6 @@ impl Op for GatedProjection {
         let (weights, activation) = ([packed(self.gate), packed(self.up)], self.activation);
         Box::new(FrozenGatedProjection { weights, activation })
     }
-
-    fn burn(&self, _site: &Site, _step: BurnStep<'_>) -> Tensor<4> {
-        super::texts_run_on_kernels()
-    }
 }
 
 #[derive(Debug)]
@@ -109,15 +102,5 @@ impl FrozenOp for FrozenGatedProjection {
             matmul_packed(input, weight, Finish::Store, MatrixMut::new(values, [rows, outputs]));
         }
         gated(self.activation, gate, up, step.output);
-    }
-
-    fn onnx(
-        &self,
-        _site: &Site,
-        _target: &str,
-        _second: Option<&str>,
-        _constants: &mut Constants<'_>,
-    ) -> Vec<Link> {
-        super::texts_are_not_written()
     }
 }

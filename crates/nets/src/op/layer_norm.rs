@@ -1,13 +1,9 @@
 //! Layer normalisation of every row.
 
-use burn::Tensor;
 use faculty_kernels::layer_norm::{layer_norm, layer_norm_backward};
 use faculty_kernels::row_norm::RowsShape;
 
-use super::{
-    BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, Op, ReadBack, Site, Values,
-};
-use crate::op::link::{Constants, Link};
+use super::{BackwardStep, ForwardStep, FrozenOp, FrozenStep, Op, ReadBack, Site, Values};
 use crate::parameter::ParameterId;
 
 /// Scale and shift, `[width]` each.
@@ -68,10 +64,6 @@ impl Op for LayerNorm {
         let [gamma, beta] = [self.gamma, self.beta].map(|id| values.parameters[id.0].clone());
         Box::new(FrozenLayerNorm { gamma, beta, epsilon: self.epsilon })
     }
-
-    fn burn(&self, _site: &Site, _step: BurnStep<'_>) -> Tensor<4> {
-        super::texts_run_on_kernels()
-    }
 }
 
 #[derive(Debug)]
@@ -89,15 +81,5 @@ impl FrozenOp for FrozenLayerNorm {
         rstd.resize(site.batch, 0.0);
         let [input, _] = step.inputs;
         layer_norm(&shape(site), input, gamma, beta, *epsilon, step.output, mean, rstd);
-    }
-
-    fn onnx(
-        &self,
-        _site: &Site,
-        _target: &str,
-        _second: Option<&str>,
-        _constants: &mut Constants<'_>,
-    ) -> Vec<Link> {
-        super::texts_are_not_written()
     }
 }

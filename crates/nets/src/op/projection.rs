@@ -1,13 +1,10 @@
 //! `x Wᵀ [+ r]` on every row: a linear layer without a bias, as decoders have it.
 
-use burn::Tensor;
 use faculty_kernels::matmul::{Finish, Matrix, MatrixMut, PackedMatrix, matmul, matmul_packed};
 
 use super::{
-    BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, GradRoute, Op, ReadBack, Site,
-    Values,
+    BackwardStep, ForwardStep, FrozenOp, FrozenStep, GradRoute, Op, ReadBack, Site, Values,
 };
-use crate::op::link::{Constants, Link};
 use crate::parameter::ParameterId;
 
 /// Weight `[outputs, inputs]`.
@@ -86,10 +83,6 @@ impl Op for Projection {
         let weight = packed(&values.parameters[self.weight.0], [outputs, inputs]);
         Box::new(FrozenProjection { weight, residual: self.residual })
     }
-
-    fn burn(&self, _site: &Site, _step: BurnStep<'_>) -> Tensor<4> {
-        super::texts_run_on_kernels()
-    }
 }
 
 #[derive(Debug)]
@@ -108,15 +101,5 @@ impl FrozenOp for FrozenProjection {
             finish(self.residual, residual),
             MatrixMut::new(output, [rows, outputs]),
         );
-    }
-
-    fn onnx(
-        &self,
-        _site: &Site,
-        _target: &str,
-        _second: Option<&str>,
-        _constants: &mut Constants<'_>,
-    ) -> Vec<Link> {
-        super::texts_are_not_written()
     }
 }

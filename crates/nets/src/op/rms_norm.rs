@@ -1,13 +1,9 @@
 //! Root mean square normalisation of every row.
 
-use burn::Tensor;
 use faculty_kernels::rms_norm::{rms_norm, rms_norm_backward};
 use faculty_kernels::row_norm::RowsShape;
 
-use super::{
-    BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, Op, ReadBack, Site, Values,
-};
-use crate::op::link::{Constants, Link};
+use super::{BackwardStep, ForwardStep, FrozenOp, FrozenStep, Op, ReadBack, Site, Values};
 use crate::parameter::ParameterId;
 
 /// Scale, `[width]`.
@@ -58,10 +54,6 @@ impl Op for RmsNorm {
         let gamma = values.parameters[self.gamma.0].clone();
         Box::new(FrozenRmsNorm { gamma, epsilon: self.epsilon })
     }
-
-    fn burn(&self, _site: &Site, _step: BurnStep<'_>) -> Tensor<4> {
-        super::texts_run_on_kernels()
-    }
 }
 
 #[derive(Debug)]
@@ -75,15 +67,5 @@ impl FrozenOp for FrozenRmsNorm {
         let [scale, ..] = &mut step.scratch.floats;
         scale.resize(site.batch, 0.0);
         rms_norm(&shape(site), step.inputs[0], &self.gamma, self.epsilon, step.output, scale);
-    }
-
-    fn onnx(
-        &self,
-        _site: &Site,
-        _target: &str,
-        _second: Option<&str>,
-        _constants: &mut Constants<'_>,
-    ) -> Vec<Link> {
-        super::texts_are_not_written()
     }
 }

@@ -5,7 +5,6 @@
 //! ```
 //! Attention itself is [`faculty_kernels::attention`]. What attends gets no dropout.
 
-use burn::Tensor;
 use faculty_inputs::Tokens;
 use faculty_kernels::attention::{
     AttentionGrads, AttentionShape, RelativeBias, Samples, attention, attention_backward,
@@ -14,10 +13,8 @@ use faculty_kernels::columns::column_sums;
 use faculty_kernels::matmul::{Finish, Matrix, MatrixMut};
 
 use super::{
-    BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, GradRoute, Op, ReadBack, Site,
-    Values,
+    BackwardStep, ForwardStep, FrozenOp, FrozenStep, GradRoute, Op, ReadBack, Site, Values,
 };
-use crate::op::link::{Constants, Link};
 use crate::parameter::ParameterId;
 use crate::precision::Precision;
 
@@ -214,10 +211,6 @@ impl Op for SelfAttention {
             bias: self.bias.map(spread),
         })
     }
-
-    fn burn(&self, _site: &Site, _step: BurnStep<'_>) -> Tensor<4> {
-        super::texts_run_on_kernels()
-    }
 }
 
 #[derive(Debug)]
@@ -243,16 +236,6 @@ impl FrozenOp for FrozenSelfAttention {
             &mut step.scratch.floats,
             step.output,
         );
-    }
-
-    fn onnx(
-        &self,
-        _site: &Site,
-        _target: &str,
-        _second: Option<&str>,
-        _constants: &mut Constants<'_>,
-    ) -> Vec<Link> {
-        super::texts_are_not_written()
     }
 }
 

@@ -1,11 +1,9 @@
 //! One vector a text: that of its first token, or the mean of all.
 
-use burn::Tensor;
 use faculty_inputs::Tokens;
 use rayon::prelude::*;
 
-use super::{BackwardStep, BurnStep, ForwardStep, FrozenOp, FrozenStep, Op, Site, Values};
-use crate::op::link::{Constants, Link};
+use super::{BackwardStep, ForwardStep, FrozenOp, FrozenStep, Op, Site, Values};
 
 /// Which vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,10 +69,6 @@ impl Op for TokenPool {
     fn freeze(&self, _values: Values<'_>) -> Box<dyn FrozenOp> {
         Box::new(FrozenTokenPool(*self))
     }
-
-    fn burn(&self, _site: &Site, _step: BurnStep<'_>) -> Tensor<4> {
-        super::texts_run_on_kernels()
-    }
 }
 
 #[derive(Debug)]
@@ -83,15 +77,5 @@ struct FrozenTokenPool(TokenPool);
 impl FrozenOp for FrozenTokenPool {
     fn run(&self, site: &Site, step: FrozenStep<'_>) {
         self.0.compute(site, step.tokens, step.inputs[0], step.output);
-    }
-
-    fn onnx(
-        &self,
-        _site: &Site,
-        _target: &str,
-        _second: Option<&str>,
-        _constants: &mut Constants<'_>,
-    ) -> Vec<Link> {
-        super::texts_are_not_written()
     }
 }
