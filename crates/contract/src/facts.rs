@@ -81,8 +81,12 @@ pub struct TeacherProfile {
     pub name: String,
     /// Accuracy, percent.
     pub top1: f64,
+    /// Mean cross-entropy against the labels, in nats.
+    pub nll: f64,
     /// The temperature at which its probabilities fit best.
     pub temperature: f64,
+    /// Mean cross-entropy at that temperature, in nats.
+    pub calibrated_nll: f64,
     /// Accuracy on the samples of each class, percent, `[classes]`; where the part has no sample of
     /// a class, the accuracy on all.
     pub class_accuracy: Vec<f64>,

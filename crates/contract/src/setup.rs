@@ -27,8 +27,20 @@ pub struct Setup {
     /// Whether its loss has [`Step::task_loss`](crate::Step::task_loss), on which label smoothing and
     /// class weights act.
     pub has_task_loss: bool,
+    /// Whether every training sample must have a label. If not, the labels are read by
+    /// [`Step::task_loss`](crate::Step::task_loss) alone, or by something that knows what to do where
+    /// there is none.
+    pub needs_labels: bool,
     /// Whether it keeps images from step to step, so that samples must be images.
     pub keeps_images: bool,
+}
+
+impl Setup {
+    /// Of a method that learns from unlabelled samples too.
+    #[must_use]
+    pub fn label_free() -> Self {
+        Self { needs_labels: false, ..Self::default() }
+    }
 }
 
 impl Default for Setup {
@@ -42,6 +54,7 @@ impl Default for Setup {
             class_space: ClassSpace::Dataset,
             weights_read_maps: true,
             has_task_loss: true,
+            needs_labels: true,
             keeps_images: false,
         }
     }

@@ -27,7 +27,8 @@ pub struct Step {
     pub epoch: usize,
     /// Another number for every batch of a run; the start of whatever a method draws at random.
     pub draw: u64,
-    /// `[batch]`, in `0..classes`.
+    /// `[batch]`, in `0..classes`; -1 where a sample has none, which only methods that say
+    /// [`Setup::needs_labels`](crate::Setup::needs_labels) `= false` get to see.
     pub labels: Tensor<1, Int>,
     /// What [`Step::task_loss`] is.
     pub task: TaskLoss,
@@ -84,7 +85,7 @@ impl Step {
     }
 
     /// The student's cross-entropy against the labels, `[1]`, with the label smoothing and class
-    /// weights of the recipe: what a method's task term is. Other uses of the labels, as a weighting
+    /// weights of the recipe, over the samples that have a label: what a method's task term is. Other uses of the labels, as a weighting
     /// of teachers, read them as they are.
     #[must_use]
     pub fn task_loss(&self) -> Tensor<1> {
@@ -112,7 +113,7 @@ pub struct LearnerBatch<'a> {
     pub ids: &'a [SampleId],
     /// What the student gets.
     pub inputs: Input<'a>,
-    /// `[batch]`.
+    /// `[batch]`; [`UNLABELLED`](faculty_data::UNLABELLED) where a sample has none.
     pub labels: &'a [u32],
     /// One a teacher; what [`Method::needs`](crate::Method::needs) asks for is filled in.
     pub teachers: &'a [TeacherOutputs],

@@ -10,7 +10,7 @@ use crate::classes::{check_class_names, check_labels, doubts};
 use crate::findings::Findings;
 use crate::image::duplicates;
 use crate::splits::Splits;
-use crate::{DataError, Format, ImageSet, Samples, Split, Text, WordCounts};
+use crate::{DataError, Format, ImageSet, Samples, Split, WordCounts};
 
 /// Class names shown in a note.
 const SHOWN: usize = 5;
@@ -25,7 +25,7 @@ pub struct Dataset {
     train: Arc<dyn Samples>,
     validation: Option<Arc<dyn Samples>>,
     test: Option<Arc<dyn Samples>>,
-    unlabelled: Vec<Text>,
+    unlabelled: Option<Arc<dyn Samples>>,
     findings: Findings,
 }
 
@@ -72,7 +72,7 @@ pub enum SamplesInfo {
         pairs: bool,
         /// Words of a sample.
         words: WordCounts,
-        /// Training texts without a label, which are no samples.
+        /// Training texts without a label, which are not among its samples.
         unlabelled: usize,
     },
 }
@@ -111,7 +111,7 @@ impl Dataset {
             train: Arc::new(train),
             validation: None,
             test: test.map(|test| Arc::new(test) as Arc<dyn Samples>),
-            unlabelled: Vec::new(),
+            unlabelled: None,
             findings: Findings::default(),
         };
         dataset.check(&*dataset.train)?;
@@ -128,6 +128,11 @@ impl Dataset {
             });
         }
         check_labels(set.labels(), self.classes.len(), name)?;
+        self.check_kind(set)
+    }
+
+    /// Whether samples are of the kind and shape of the training samples.
+    fn check_kind(&self, set: &dyn Samples) -> Result<(), DataError> {
         match (self.train.images(), set.images()) {
             (Some(first), Some(other)) if first.shape() != other.shape() => {
                 let (expected, found) = (first.shape(), other.shape());
@@ -140,7 +145,7 @@ impl Dataset {
         match (self.train.texts(), set.texts()) {
             (Some(first), Some(other)) if first.are_pairs() != other.are_pairs() => {
                 Err(DataError::Texts {
-                    path: name.to_owned(),
+                    path: Path::new(&self.name).to_owned(),
                     place: None,
                     problem: "one split is of pairs of texts, another of single texts".to_owned(),
                     fix: "give all splits the same columns".to_owned(),
@@ -163,10 +168,16 @@ impl Dataset {
         Ok(self)
     }
 
-    /// With training texts that have no label.
-    #[must_use]
-    pub fn with_unlabelled(self, unlabelled: Vec<Text>) -> Self {
-        Self { unlabelled, ..self }
+    /// With training samples that have no label: theirs are [`UNLABELLED`](crate::UNLABELLED).
+    ///
+    /// # Errors
+    /// [`DataError::PartsDiffer`] and the like, where they are not like the training samples.
+    pub fn with_unlabelled<S: Samples + 'static>(mut self, samples: S) -> Result<Self, DataError> {
+        if !samples.is_empty() {
+            self.check_kind(&samples)?;
+            self.unlabelled = Some(Arc::new(samples));
+        }
+        Ok(self)
     }
 
     /// Puts together what a reader found.
@@ -259,10 +270,10 @@ impl Dataset {
         self.validation.as_ref()
     }
 
-    /// Texts of the training split that have no label. They are no samples.
+    /// Training samples that have no label, if there are any.
     #[must_use]
-    pub fn unlabelled(&self) -> &[Text] {
-        &self.unlabelled
+    pub fn unlabelled(&self) -> Option<&Arc<dyn Samples>> {
+        self.unlabelled.as_ref()
     }
 
     /// What was left out, and why.
@@ -275,6 +286,21 @@ impl Dataset {
     #[must_use]
     pub fn train_split(&self) -> Split {
         Split::of(Arc::clone(&self.train))
+    }
+
+    /// All training samples as a [`Split`], and behind them those that have no label.
+    ///
+    /// # Errors
+    /// None that [`Dataset::with_unlabelled`] has not refused.
+    pub fn train_split_with_unlabelled(&self) -> Result<Split, DataError> {
+        let Some(others) = &self.unlabelled else { return Ok(self.train_split()) };
+        if let (Some(own), Some(others)) = (self.train.images(), others.images()) {
+            return Ok(Split::whole(Arc::new(own.followed_by(others)?)));
+        }
+        match (self.train.texts(), others.texts()) {
+            (Some(own), Some(others)) => Ok(Split::whole(Arc::new(own.followed_by(others)?))),
+            _ => Err(DataError::NotTexts),
+        }
     }
 
     /// All samples of the data set's own validation split as a [`Split`].
@@ -344,7 +370,7 @@ impl Dataset {
             (None, Some(texts)) => SamplesInfo::Texts {
                 pairs: texts.are_pairs(),
                 words: texts.word_counts(),
-                unlabelled: self.unlabelled.len(),
+                unlabelled: self.unlabelled.as_ref().map_or(0, |own| own.len()),
             },
             (images, _) => {
                 let [channels, height, width] = images.map_or([0; 3], ImageSet::shape);

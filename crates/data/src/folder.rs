@@ -21,8 +21,8 @@ use crate::image::file::{has_image_name, read_images};
 use crate::image::picture::{self, Gather};
 use crate::listing::{Entry, MOST_NAMES_BYTES, composed, list};
 use crate::splits::choice::choose;
-use crate::splits::{Chosen, Role, Splits};
-use crate::{DataError, Dataset, Format, ReadOptions};
+use crate::splits::{self, Chosen, Role, Splits};
+use crate::{DataError, Dataset, Format, ReadOptions, UNLABELLED};
 
 /// The folder that Tiny-ImageNet and others put between a class, or a split, and its images.
 const IMAGES: &str = "images";
@@ -110,7 +110,20 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
     }
     let classes = names_of(&train_classes);
     crate::classes::check_class_names(&classes, &train_folder)?;
-    let train = read_classes(&train_files, &train_classes, &classes, options, &mut findings)?;
+    let mut train = read_classes(&train_files, &train_classes, &classes, options, &mut findings)?;
+    if let Some(folder) = folders.iter().find(|entry| splits::is_unlabelled(&entry.name)) {
+        if options.unlabelled {
+            let images = images_below(&files, &folder.path)?;
+            let images = read_images(&files, &images, options, &mut findings)?;
+            train.append(images, &folder.path)?;
+        } else {
+            findings.notes.push(format!(
+                "`{}` is not used: its images have no labels (`data.unlabelled = \"use\"` learns \
+                 from them)",
+                folder.name
+            ));
+        }
+    }
     let mut read_other = |split: Option<&Chosen>| -> Result<Option<Gather>, DataError> {
         let Some(split) = split else { return Ok(None) };
         let folder = locate(split)?;
@@ -130,8 +143,22 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
     };
     let validation = read_other(chosen.validation.as_ref())?;
     let test = read_other(chosen.test.as_ref())?;
-    let splits = picture::into_sets(Splits { train, validation, test })?;
-    Dataset::assemble(path, Format::Folder, classes, splits, findings)
+    let sets = picture::into_sets(Splits { train, validation, test })?;
+    let (train, unlabelled) = sets.train.apart();
+    let dataset =
+        Dataset::assemble(path, Format::Folder, classes, Splits { train, ..sets }, findings)?;
+    dataset.with_unlabelled(unlabelled)
+}
+
+/// The images of a folder and of the folders in it, none with a label.
+fn images_below(files: &FileRoot, folder: &Path) -> Result<Vec<(PathBuf, u32)>, DataError> {
+    let mut images = Vec::new();
+    for entry in files.list(folder)? {
+        let inside = if entry.is_dir { files.list(&entry.path)? } else { vec![entry] };
+        let found = inside.into_iter().filter(|entry| !entry.is_dir);
+        images.extend(found.map(|entry| (entry.path, UNLABELLED)));
+    }
+    Ok(images)
 }
 
 /// The folders beside each other that are splits; none if they are classes.

@@ -1,6 +1,6 @@
 //! Wrong labels on purpose, to see what a method does with them.
 
-use crate::{DataError, Split};
+use crate::{DataError, Split, UNLABELLED};
 use faculty_random::{Purpose, below, draw, unit};
 
 /// Which wrong class replaces a label.
@@ -18,7 +18,7 @@ pub enum LabelNoise {
 ///
 /// Keyed by (seed, id): the order of the samples does not matter. It starts from the true labels,
 /// so applying it twice with one seed changes nothing more, and the samples noisy under a small
-/// fraction are so under a larger one. Ids stay as they are.
+/// fraction are so under a larger one. Ids stay as they are, and so does what has no label.
 ///
 /// # Errors
 /// [`DataError::OutOfRange`] if `fraction` is not in `[0, 1]` or `classes` is below 2;
@@ -45,10 +45,12 @@ pub fn with_label_noise(
         }
     })? - 1;
     let labels = part.true_labels();
-    crate::classes::check_labels(&labels, classes, std::path::Path::new("labels"))?;
+    let known: Vec<u32> = labels.iter().copied().filter(|&label| label != UNLABELLED).collect();
+    crate::classes::check_labels(&known, classes, std::path::Path::new("labels"))?;
     let noisy = labels.iter().enumerate().map(|(position, &label)| {
         let id = part.id(position).0;
-        if unit(draw(Purpose::LabelNoise, seed, id, 0, 0)) >= fraction {
+        let is_left = label == UNLABELLED;
+        if is_left || unit(draw(Purpose::LabelNoise, seed, id, 0, 0)) >= fraction {
             return label;
         }
         match kind {

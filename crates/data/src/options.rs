@@ -69,6 +69,9 @@ pub struct ReadOptions {
     pub on_bad_image: OnBadImage,
     /// What to do with texts that are there more than once.
     pub on_duplicate_text: OnDuplicateText,
+    /// Read training images without a label too, from a folder `unlabelled` beside `train`, for
+    /// `folder`. (Texts without one are always read.)
+    pub unlabelled: bool,
     /// Read through links that lead out of the dataset's folder.
     pub follow_links: bool,
 }

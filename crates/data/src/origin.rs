@@ -54,6 +54,15 @@ impl Origins {
         Self(indices.iter().filter_map(|&index| self.0.get(index).cloned()).collect())
     }
 
+    /// These, then others; none where one side has none, since places must fit.
+    pub(crate) fn followed_by(&self, other: &Self) -> Self {
+        match (self.0.is_empty(), other.0.is_empty()) {
+            (true, _) => Self::default(),
+            (_, true) => self.clone(),
+            _ => Self([self.0.as_slice(), &other.0].concat()),
+        }
+    }
+
     /// `cat/17.png`, or `train-00000-of-00001.parquet, row 17`.
     pub(crate) fn shown(&self, index: usize) -> Option<String> {
         let (file, place) = self.0.get(index)?;

@@ -7,6 +7,9 @@ use crate::samples::{Collate, Samples, ViewSettings};
 use crate::{DataError, ImageSet, Normalisation, SampleId, TextSet};
 use faculty_random::{Purpose, draw};
 
+/// The label of a sample that has none: only training splits hold such samples, see [`Split::labelled`].
+pub const UNLABELLED: u32 = u32::MAX;
+
 /// Some of shared [`Samples`], in some order, each with a label that may differ from the true one.
 ///
 /// Positions (`0..len`) count within the part, indices within the set. A clone shares samples,
@@ -56,6 +59,47 @@ impl Split {
             return Err(DataError::WrongShape { what: "labels", expected, found });
         }
         Ok(Self { labels: labels.into(), ..self.clone() })
+    }
+
+    /// The samples that have a label, in this order.
+    #[must_use]
+    pub fn labelled(&self) -> Self {
+        self.filtered(|label| label != UNLABELLED)
+    }
+
+    /// The samples that have none, in this order.
+    #[must_use]
+    pub fn unlabelled(&self) -> Self {
+        self.filtered(|label| label == UNLABELLED)
+    }
+
+    /// Number of samples that have a label.
+    #[must_use]
+    pub fn labelled_len(&self) -> usize {
+        self.labels.iter().filter(|&&label| label != UNLABELLED).count()
+    }
+
+    fn filtered(&self, keep: impl Fn(u32) -> bool) -> Self {
+        let kept = || self.indices.iter().zip(&*self.labels).filter(|&(_, &label)| keep(label));
+        Self {
+            set: Arc::clone(&self.set),
+            indices: kept().map(|(&index, _)| index).collect(),
+            labels: kept().map(|(_, &label)| label).collect(),
+        }
+    }
+
+    /// These samples, then those of another split of the same set.
+    ///
+    /// # Panics
+    /// If the sets are not one.
+    #[must_use]
+    pub fn followed_by(&self, other: &Self) -> Self {
+        assert!(Arc::ptr_eq(&self.set, &other.set), "both splits are of one set");
+        Self {
+            set: Arc::clone(&self.set),
+            indices: self.indices.iter().chain(&*other.indices).copied().collect(),
+            labels: self.labels.iter().chain(&*other.labels).copied().collect(),
+        }
     }
 
     /// Number of samples.
@@ -116,7 +160,8 @@ impl Split {
         &self.indices
     }
 
-    /// Label of each sample, `[len]`; with label noise not always the true one.
+    /// Label of each sample, `[len]`; with label noise not always the true one, [`UNLABELLED`] where
+    /// there is none.
     #[must_use]
     pub fn labels(&self) -> &[u32] {
         &self.labels

@@ -52,6 +52,12 @@ impl Role {
     }
 }
 
+/// Whether samples in a folder of this name have no label.
+pub(crate) fn is_unlabelled(name: &str) -> bool {
+    const NAMES: [&str; 5] = ["unsup", "unsupervised", "unlabelled", "unlabeled", "unlab"];
+    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
 /// Something for each split.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Splits<T> {

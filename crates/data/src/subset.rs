@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! validation iff hash(split_seed, id) < fraction         subset(n) = the n samples with the smallest hash(subset, id)
+//! labelled(n) = of each class the n samples with the smallest hash(seed, id)
 //! ```
 //!
 //! Which side a sample is on depends on its id alone: re-ordering, adding or removing other samples
 //! moves nobody.
 
-use crate::{DataError, Split};
+use std::collections::BTreeMap;
+
+use crate::{DataError, Split, UNLABELLED};
 use faculty_random::{Purpose, draw, unit};
 
 /// The split seed that runs share unless told otherwise, so that their validation splits are the
@@ -74,6 +77,34 @@ pub fn subset(part: &Split, count: usize) -> Result<Split, DataError> {
     let mut positions: Vec<usize> = keyed[..count].iter().map(|&(_, position)| position).collect();
     positions.sort_unstable();
     part.select(&positions)
+}
+
+/// The same samples, of which the `per_class` of each class with the smallest hash keep their label,
+/// all of a rarer class; the others are [`UNLABELLED`]. Which ones depends on (seed, id) alone, and
+/// fewer are within more.
+///
+/// # Errors
+/// [`DataError::OutOfRange`] if no label is to be kept.
+pub fn keep_labels(part: &Split, per_class: usize, seed: u64) -> Result<Split, DataError> {
+    if per_class == 0 {
+        return Err(DataError::OutOfRange {
+            name: "the number of labels a class",
+            found: "0".to_owned(),
+            range: "at least 1".to_owned(),
+        });
+    }
+    let mut classes: BTreeMap<u32, Vec<(u64, usize)>> = BTreeMap::new();
+    for (position, &label) in part.labels().iter().enumerate() {
+        let key = draw(Purpose::Subset, seed, part.id(position).0, 1, 0);
+        classes.entry(label).or_default().push((key, position));
+    }
+    classes.remove(&UNLABELLED);
+    let mut labels = vec![UNLABELLED; part.len()];
+    for (label, mut keyed) in classes {
+        keyed.sort_unstable();
+        keyed.iter().take(per_class).for_each(|&(_, position)| labels[position] = label);
+    }
+    part.with_labels(labels)
 }
 
 #[cfg(test)]

@@ -60,6 +60,8 @@ fn profiles(count: usize) -> Vec<TeacherProfile> {
     let profile = |k: usize| TeacherProfile {
         name: format!("t{k}"),
         top1: 70.0,
+        nll: 1.0,
+        calibrated_nll: 1.0,
         temperature: 1.5,
         class_accuracy: vec![70.0; CLASSES],
         class_samples: vec![50; CLASSES],

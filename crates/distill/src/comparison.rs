@@ -548,6 +548,9 @@ fn is_incompatible(error: &Error) -> bool {
             | Error::FixedTeacher { .. }
             | Error::NoTaskLoss { .. }
             | Error::NeedsValidation { .. }
+            | Error::NeedsLabels { .. }
+            | Error::ImagesOnly { .. }
+            | Error::NoSecondTraining { .. }
             | Error::NoPlaceForHeads { .. }
             | Error::NoClassCost { .. }
             | Error::HeadMissing { .. }

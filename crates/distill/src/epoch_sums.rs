@@ -13,6 +13,9 @@ pub struct EpochSums {
     batches: usize,
     samples: usize,
     correct: usize,
+    /// Those of the samples that have no label.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    unlabelled: usize,
     #[serde(with = "faculty_records::number")]
     loss: f64,
     /// Term → sum of its values, its constant.
@@ -27,6 +30,7 @@ impl EpochSums {
         self.batches += 1;
         self.samples += samples;
         self.correct += step.correct;
+        self.unlabelled += step.unlabelled;
         self.loss += step.loss;
         for term in &step.terms {
             let sum = self.terms.entry(term.name.to_owned()).or_default();
@@ -54,7 +58,7 @@ impl EpochSums {
     }
 
     pub(crate) fn train_top1(&self) -> f64 {
-        100.0 * self.correct as f64 / self.samples.max(1) as f64
+        100.0 * self.correct as f64 / (self.samples - self.unlabelled).max(1) as f64
     }
 
     pub(crate) fn terms(&self) -> BTreeMap<String, TermRecord> {
@@ -82,4 +86,9 @@ impl EpochSums {
             })
             .collect()
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }

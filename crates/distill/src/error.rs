@@ -136,7 +136,17 @@ pub enum Error {
         /// The recipe key that mends it, with a value.
         fix: String,
     },
-    /// A method that works on images alone, and data of texts.
+    /// A method that reads all labels, and samples without one.
+    #[error(
+        "method `{method}` reads the label of every training sample, and {unlabelled} have none"
+    )]
+    NeedsLabels {
+        /// Its name.
+        method: &'static str,
+        /// Training samples without a label.
+        unlabelled: usize,
+    },
+    /// A method that keeps images, and data of texts.
     #[error("method `{method}` keeps images of earlier steps, and the data are texts")]
     ImagesOnly {
         /// Its name.

@@ -101,6 +101,10 @@ impl CheckedRun {
         if method.setup().keeps_images && data.tokenizer.is_some() {
             return Err(Error::ImagesOnly { method: info.spec.name });
         }
+        let unlabelled = data.train.len() - data.train.labelled_len();
+        if method.setup().needs_labels && unlabelled > 0 {
+            return Err(Error::NeedsLabels { method: info.spec.name, unlabelled });
+        }
         check_task_loss(info.spec.name, &method.setup(), &recipe.train)?;
         let task = task_loss(&recipe.train, &data.train, classes)?;
         let class_space = method.setup().class_space;
@@ -320,6 +324,7 @@ pub fn open_dataset(data: &recipe::Data) -> Result<Dataset> {
         resize: data.resize,
         on_bad_image,
         on_duplicate_text,
+        unlabelled: data.unlabelled == recipe::Unlabelled::Use,
         follow_links: data.follow_links,
     };
     Ok(Dataset::open(&data.path, &options)?)

@@ -15,7 +15,9 @@ pub(crate) fn task_loss(train: &recipe::Train, split: &Split, classes: usize) ->
     let task = TaskLoss::default().with_label_smoothing(train.label_smoothing);
     Ok(match &train.class_weights {
         None => task,
-        Some(ClassWeights::Balanced) => task.with_class_weights(balanced(split.labels(), classes)),
+        Some(ClassWeights::Balanced) => {
+            task.with_class_weights(balanced(split.labelled().labels(), classes))
+        }
         Some(ClassWeights::Given(weights)) if weights.len() == classes => {
             task.with_class_weights(weights.clone())
         }

@@ -65,8 +65,9 @@ pub fn write_table(
     output: &Path,
 ) -> Result<TfidfResult> {
     let classes = dataset.classes().len();
-    let train = texts(&data.train)?;
-    let labels = data.train.labels();
+    let labelled = data.train.labelled();
+    let train = texts(&labelled)?;
+    let labels = labelled.labels();
     let folds = config.folds;
     if folds < 2 || train.len() < 2 * folds {
         return Err(Error::Folds { folds, samples: train.len() });
@@ -75,7 +76,7 @@ pub fn write_table(
     let mut meter = QualityMeter::default();
     for fold in 0..folds {
         // By id, so that the order of the files does not matter.
-        let held = |&at: &usize| (data.train.id(at).0 % folds as u64) as usize == fold;
+        let held = |&at: &usize| (labelled.id(at).0 % folds as u64) as usize == fold;
         let (inside, outside): (Vec<usize>, Vec<usize>) = (0..train.len()).partition(held);
         let own: Vec<&Text> = outside.iter().map(|&at| train[at]).collect();
         let own_labels: Vec<u32> = outside.iter().map(|&at| labels[at]).collect();
@@ -83,10 +84,14 @@ pub fn write_table(
         for at in inside {
             let logits = model.logits(train[at]);
             meter.add(&logits, &labels[at..=at]);
-            rows.push((data.train.id(at), logits));
+            rows.push((labelled.id(at), logits));
         }
     }
     let model = TextModel::train(&train, labels, classes, config);
+    let unlabelled = data.train.unlabelled();
+    for (at, text) in texts(&unlabelled)?.into_iter().enumerate() {
+        rows.push((unlabelled.id(at), model.logits(text)));
+    }
     let mut judge = |part: &Option<Split>| -> Result<Option<Quality>> {
         let Some(part) = part else { return Ok(None) };
         let mut meter = QualityMeter::default();

@@ -22,4 +22,6 @@ pub struct StepRecord {
     pub teacher_weights: Vec<(&'static str, Vec<f64>)>,
     /// Samples that the student got right in training mode.
     pub correct: usize,
+    /// Samples that have no label, which cannot be got right.
+    pub unlabelled: usize,
 }

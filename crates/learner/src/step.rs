@@ -9,7 +9,7 @@ use faculty_contract::losses::maps::MapValues;
 use faculty_contract::{
     ClassifierTensors, LearnerBatch, Loss, MapStep, MapTerm, Needs, Step, TapShapes,
 };
-use faculty_data::SampleId;
+use faculty_data::{SampleId, UNLABELLED};
 use faculty_kernels::in_pool;
 use faculty_nets::{FrozenClassifier, Graph, Run, TeacherOutputs};
 use faculty_random::splitmix64;
@@ -133,6 +133,7 @@ impl Learner {
                 .map(|w| (w.level, row_means(&values(w.weights.clone()), labels.len())))
                 .collect(),
             correct: count_correct(self.student.run.value(output), labels),
+            unlabelled: count_unlabelled(labels),
         };
         for term in map_terms {
             let MapTerm { name, weight, value, teacher_weights, .. } = term;
@@ -274,19 +275,24 @@ pub(super) const CHECKED: &str =
 
 /// Samples whose label has the highest logit; NaN is never right.
 fn count_correct(logits: &[f32], labels: &[u32]) -> usize {
-    labels.len() - missed(logits, labels).len()
+    labels.len() - count_unlabelled(labels) - missed(logits, labels).len()
 }
 
-/// Positions of the others.
+fn count_unlabelled(labels: &[u32]) -> usize {
+    labels.iter().filter(|&&label| label == UNLABELLED).count()
+}
+
+/// Positions of those whose label has not.
 pub(super) fn missed(logits: &[f32], labels: &[u32]) -> Vec<usize> {
     let classes = logits.len() / labels.len();
     let rows = logits.chunks_exact(classes).zip(labels).enumerate();
-    rows.filter(|(_, (row, label))| {
-        let own = row[**label as usize];
-        !row.iter().all(|&z| z <= own)
-    })
-    .map(|(position, _)| position)
-    .collect()
+    rows.filter(|(_, (_, label))| **label != UNLABELLED)
+        .filter(|(_, (row, label))| {
+            let own = row[**label as usize];
+            !row.iter().all(|&z| z <= own)
+        })
+        .map(|(position, _)| position)
+        .collect()
 }
 
 fn classifier_tensors(classifier: &FrozenClassifier, device: &Device) -> ClassifierTensors {

@@ -3,6 +3,7 @@
 use burn::Tensor;
 use burn::tensor::{Device, Gradients, Int, TensorData};
 use faculty_contract::MapTerm;
+use faculty_data::UNLABELLED;
 use faculty_kernels::elementwise::add_scaled;
 use faculty_nets::MapShape;
 
@@ -70,7 +71,10 @@ pub(super) fn tensor4(values: &[f32], batch: usize, shape: MapShape, device: &De
 pub(super) fn labels(labels: &[u32], device: &Device) -> Tensor<1, Int> {
     let labels: Vec<i32> = labels
         .iter()
-        .map(|&label| i32::try_from(label).expect("class numbers are checked on reading"))
+        .map(|&label| match label {
+            UNLABELLED => -1,
+            _ => i32::try_from(label).expect("class numbers are checked on reading"),
+        })
         .collect();
     Tensor::from_data(TensorData::new(labels.clone(), [labels.len()]), device)
 }

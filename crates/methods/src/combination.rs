@@ -99,6 +99,9 @@ struct TermPart {
     rule_name: &'static str,
 }
 
+/// The rule that reads labels.
+const CONFIDENCE: &str = "confidence";
+
 impl TermPart {
     fn new(term: &recipe::MethodTerm) -> Result<Self> {
         let info = known(&term.method.name)?;
@@ -107,7 +110,7 @@ impl TermPart {
         options.options.extend(term.method.options.clone());
         options.options.insert("alpha".to_owned(), OptionValue::Number(0.0));
         let rule: Option<Box<dyn Weighting>> = match term.teacher_weights {
-            "confidence" => Some(Box::new(Confidence)),
+            CONFIDENCE => Some(Box::new(Confidence)),
             "entropy" => Some(Box::new(Entropy)),
             "max-probability" => Some(Box::new(MaxProbability)),
             _ => None,
@@ -188,7 +191,10 @@ fn picked<T: Clone>(values: &[T], all: &[Tap], own: &[Tap]) -> Vec<T> {
 
 impl Method for Combination {
     fn setup(&self) -> Setup {
-        self.base.method.setup()
+        let needs_labels =
+            |term: &TermPart| term.rule_name == CONFIDENCE || term.part.method.setup().needs_labels;
+        let base = self.base.method.setup();
+        Setup { needs_labels: base.needs_labels || self.terms.iter().any(needs_labels), ..base }
     }
 
     fn needs(&self, epoch: usize) -> Needs {

@@ -77,6 +77,7 @@ impl MethodInfo {
         }
         say(needs.teacher_classifiers, "classifiers");
         say(method.setup().needs_profiles, "a validation split");
+        say(method.setup().needs_labels, "every sample's label");
         say(needs.full_batches, "full batches");
         say(needs.trained_parts, "trained parts");
         if words.is_empty() { "labels only".to_owned() } else { words.join(", ") }

@@ -18,6 +18,7 @@ mod min_norm;
 mod one_at_random;
 mod single;
 mod uniform;
+mod unlabelled;
 
 pub use agreement::{agreement_weights, logit_gradients, same_for_all_samples};
 pub use calibrated::CalibratedConfidence;
@@ -29,11 +30,12 @@ pub use min_norm::min_norm_weights;
 pub use one_at_random::{DrawPer, OneAtRandom};
 pub use single::Single;
 pub use uniform::Uniform;
+pub use unlabelled::WithoutLabel;
 
 /// A rule that weighs teachers per sample.
 pub trait Weighting: Send + Sync + std::fmt::Debug {
     /// Weights `[teachers, batch]`, from teacher logits `[teachers, batch, classes]` and labels
-    /// `[batch]`. Every column sums to 1.
+    /// `[batch]` in `0..classes` (in rules that read none they may be anything). Every column sums to 1.
     fn weights(&self, teacher_logits: &Tensor<3>, labels: &Tensor<1, Int>) -> Tensor<2>;
 }
 

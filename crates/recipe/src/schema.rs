@@ -117,6 +117,17 @@ section! {
         /// Use only this many samples of the training split.
         #[within(COUNT)]
         train_samples: Option<usize> = None, "all";
+        /// Labels that are kept for each class of the training split (all of a rarer class); the
+        /// other samples have none then.
+        #[within(COUNT)]
+        labels_per_class: Option<usize> = None, "all";
+        /// Random seed of which labels are kept.
+        #[within(Range::between(0.0, 9_007_199_254_740_991.0))]
+        labels_seed: u64 = 1, "faculty's choice: the same ones for every `seed`";
+        /// What to do with training samples that have no label: `drop` them, or `use` them, so that
+        /// the student learns what the teachers say of them.
+        #[within(Range::Words(Unlabelled::NAMES))]
+        unlabelled: Unlabelled = Unlabelled::Drop, "faculty's choice";
         /// Share of the training labels that are replaced by random wrong ones, to make a bad
         /// teacher on purpose.
         #[within(SHARE)]
@@ -518,6 +529,17 @@ words! {
         Keep = "keep",
         /// All but one of them are left out, and those that another split has too.
         Drop = "drop",
+    }
+}
+
+words! {
+    /// `data.unlabelled`: what to do with training samples that have no label.
+    pub enum Unlabelled {
+        /// They are left out.
+        #[default]
+        Drop = "drop",
+        /// They are trained on, with what the teachers say of them.
+        Use = "use",
     }
 }
 

@@ -31,6 +31,9 @@ pub enum TeacherError {
         /// The key of the recipe.
         key: String,
     },
+    /// Balanced sampling of samples of which some have no class.
+    #[error("`train.sampling = \"balanced\"` needs the label of every training sample")]
+    UnlabelledSampling,
     /// A network of images and data of texts, or the reverse.
     #[error("network `{network}` of {who} reads {reads}, the data are {data}")]
     OtherKind {
@@ -277,6 +280,10 @@ impl TeacherError {
                 }
                 _ => "`faculty networks` lists networks that read images".to_owned(),
             }),
+            Self::UnlabelledSampling => Some(
+                "leave `data.unlabelled` at `\"drop\"`, or `train.sampling` at `\"shuffled\"`"
+                    .to_owned(),
+            ),
             Self::NoEffect { .. } => Some("remove it".to_owned()),
             Self::OtherFamily { found, .. } => Some(format!("write `network = \"{found}\"`")),
             Self::Tokens { fix, .. } => Some((*fix).to_owned()),

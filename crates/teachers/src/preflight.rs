@@ -212,6 +212,8 @@ impl TeacherReport {
         TeacherProfile {
             name: self.name.clone(),
             top1,
+            nll: self.quality.nll,
+            calibrated_nll: self.calibrated.nll,
             temperature: self.calibrated.temperature,
             class_accuracy: self.per_class.iter().map(|c| c.top1.unwrap_or(top1)).collect(),
             class_samples: self.per_class.iter().map(|c| c.samples).collect(),

@@ -2,8 +2,8 @@
 
 use faculty_data::{
     Augmentation, ColorJitter, DEFAULT_SPLIT_SEED, DataError, Dataset, LabelNoise, Normalisation,
-    Renderer, ResizedCrop, Split, Tokenizer, ViewSettings, WordChanges, split_validation, subset,
-    with_label_noise,
+    Renderer, ResizedCrop, Split, Tokenizer, ViewSettings, WordChanges, keep_labels,
+    split_validation, subset, with_label_noise,
 };
 
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use faculty_recipe::{self as recipe, Recipe, Validation};
 /// The splits of the data set as a run uses them.
 #[derive(Clone, Debug)]
 pub struct RunData {
-    /// What is learnt from, label noise included.
+    /// What is learnt from, label noise included; samples without a label only where the recipe asks
+    /// for them.
     pub train: Split,
     /// What chooses the best epoch.
     pub validation: Option<Split>,
@@ -38,7 +39,14 @@ pub struct RunData {
 /// normalisation are not one a channel.
 pub fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData> {
     let settings = &recipe.data;
-    let mut whole = dataset.train_split();
+    let uses_unlabelled = settings.unlabelled == recipe::Unlabelled::Use;
+    let all = if uses_unlabelled {
+        dataset.train_split_with_unlabelled()?
+    } else {
+        dataset.train_split()
+    };
+    // What is held out and counted is labelled; the others join what is trained on at the end.
+    let (mut whole, unlabelled) = (all.labelled(), all.unlabelled());
     if let Some(count) = settings.train_samples {
         whole = subset(&whole, count)?;
     }
@@ -79,7 +87,6 @@ pub fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData> {
             (ViewSettings::of_texts(own, words, seed), Some(tokenizer))
         }
     };
-    check_enough(&train, recipe)?;
     let train = if settings.label_noise > 0.0 {
         let kind = match settings.label_noise_kind {
             recipe::LabelNoise::Uniform => LabelNoise::Uniform,
@@ -91,6 +98,15 @@ pub fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData> {
     } else {
         train
     };
+    let train = match settings.labels_per_class {
+        Some(count) => keep_labels(&train, count, settings.labels_seed)?,
+        None => train,
+    };
+    let train = if uses_unlabelled { train.followed_by(&unlabelled) } else { train.labelled() };
+    if train.labelled_len() < train.len() && recipe.train.sampling == recipe::Sampling::Balanced {
+        return Err(TeacherError::UnlabelledSampling);
+    }
+    check_enough(&train, recipe)?;
     let (test, max_tokens) = (dataset.test_split(), recipe.student.max_tokens);
     Ok(RunData { train, validation, test, views, max_tokens, tokenizer })
 }
@@ -140,7 +156,8 @@ const EXAM_SPLIT_SEED: u64 = DEFAULT_SPLIT_SEED + 1;
 /// # Errors
 /// When too few samples are left for a batch.
 pub fn hold_out(data: &mut RunData, share: f64, recipe: &Recipe) -> Result<Split> {
-    let (train, exam) = split_validation(&data.train, share, EXAM_SPLIT_SEED)?;
+    let (train, exam) = split_validation(&data.train.labelled(), share, EXAM_SPLIT_SEED)?;
+    let train = train.followed_by(&data.train.unlabelled());
     check_enough(&train, recipe)?;
     data.train = train;
     Ok(exam)

@@ -76,6 +76,8 @@ impl DataOptions {
             resize: self.resize.map(|size| size.0),
             on_bad_image,
             on_duplicate_text,
+            // A recipe says it: `data.unlabelled`.
+            unlabelled: false,
             follow_links: self.follow_links,
         })
     }

@@ -17,8 +17,12 @@ use crate::table::{class_means, percent, shows_top5};
 pub(super) fn describe_data(card: &RunCard, data: &RunData, seconds: f64) {
     let size =
         |part: &Option<faculty_data::Split>| part.as_ref().map_or(0, faculty_data::Split::len);
+    let unlabelled = match data.train.len() - data.train.labelled_len() {
+        0 => String::new(),
+        count => format!(" ({count} without a label)"),
+    };
     eprintln!(
-        "data: {}, {} classes, {} training, {} validation, {} test samples (ready in {seconds:.1} s)",
+        "data: {}, {} classes, {} training{unlabelled}, {} validation, {} test samples (ready in {seconds:.1} s)",
         card.data,
         card.classes.len(),
         data.train.len(),

@@ -4,6 +4,7 @@
 //! q[b,c] = (1 - ε) [c = y_b] + ε / C
 //! L      = Σ_b Σ_c w[c] q[b,c] (-log σ(z_b)[c]) / Σ_b w[y_b]
 //! ```
+//! Samples without a label are in neither sum; without any label at all the loss is 0.
 //! ε is the label smoothing (Szegedy and others, CVPR 2016, <https://arxiv.org/abs/1512.00567>), `w`
 //! weighs the classes. This is the `cross_entropy` of PyTorch with `label_smoothing` and `weight`;
 //! with ε = 0 and without weights it is the mean cross-entropy.
@@ -12,6 +13,8 @@ use std::sync::Arc;
 
 use burn::Tensor;
 use burn::tensor::Int;
+
+use faculty_data::UNLABELLED;
 
 use super::{class_numbers, mean_cross_entropy, numbers, with_gradient};
 
@@ -58,27 +61,33 @@ impl TaskLoss {
 
     /// The loss of a batch, `[1]`, in nats.
     ///
-    /// Shapes: logits `[batch, classes]`, labels `[batch]` in `0..classes`.
+    /// Shapes: logits `[batch, classes]`, labels `[batch]` in `0..classes` or -1.
     ///
     /// # Panics
     /// When there is not one weight a class.
     #[must_use]
     pub fn mean(&self, logits: &Tensor<2>, labels: &Tensor<1, Int>) -> Tensor<1> {
-        if self.is_plain() {
+        let numbers_of_labels = class_numbers(labels);
+        if self.is_plain() && !numbers_of_labels.contains(&UNLABELLED) {
             return mean_cross_entropy(logits, labels);
         }
         let classes = logits.dims()[1];
         let ones: Arc<[f64]> = vec![1.0; classes].into();
         let weights = self.class_weights.as_ref().unwrap_or(&ones);
         assert_eq!(weights.len(), classes, "one weight for each class");
-        let (values, labels) = (numbers(logits), class_numbers(labels));
-        let total: f64 = labels.iter().map(|&label| weights[label as usize]).sum();
+        let (values, labels) = (numbers(logits), numbers_of_labels);
+        let known = labels.iter().filter(|&&label| label != UNLABELLED);
+        let total: f64 = known.map(|&label| weights[label as usize]).sum();
         // A batch of classes that do not count at all.
         let factor = if total > 0.0 { 1.0 / total } else { 0.0 };
         let spread = self.label_smoothing / classes as f64;
         let mut loss = 0.0;
         let mut gradient = Vec::with_capacity(values.len());
         for (row, &label) in values.chunks_exact(classes).zip(&labels) {
+            if label == UNLABELLED {
+                gradient.extend(std::iter::repeat_n(0.0, classes));
+                continue;
+            }
             let log_p = log_softmax(row);
             let target = |class: usize| {
                 let share = if class == label as usize { 1.0 - self.label_smoothing } else { 0.0 };
@@ -169,6 +178,22 @@ mod tests {
             assert!((got - want).abs() < 1e-6);
         }
         assert!(TaskLoss::default().is_plain() && !even.is_plain());
+    }
+
+    #[test]
+    fn samples_without_a_label_are_in_no_sum() {
+        let weighted =
+            TaskLoss::default().with_label_smoothing(0.1).with_class_weights(vec![0.5, 2.0, 1.5]);
+        for task in [TaskLoss::default(), weighted] {
+            let (alone, by_alone) = of(&task, &Z[3..], &[1]);
+            let (value, by_logits) = of(&task, &Z, &[-1, 1]);
+            assert!((value - alone).abs() < 1e-6);
+            assert_eq!(by_logits[..3], [0.0; 3]);
+            for (got, want) in by_logits[3..].iter().zip(&by_alone) {
+                assert!((got - want).abs() < 1e-6);
+            }
+            assert_eq!(of(&task, &Z, &[-1, -1]), (0.0, vec![0.0; 6]));
+        }
     }
 
     #[test]

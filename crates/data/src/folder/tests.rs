@@ -456,3 +456,37 @@ fn pipes_and_devices_among_the_images_are_refused_without_waiting() {
     let error = Dataset::open(folder.path(), &follow).unwrap_err();
     assert!(matches!(error, DataError::NotAFile { kind: "a device", .. }), "{error}");
 }
+
+#[test]
+fn images_without_a_label_are_read_when_they_are_asked_for() {
+    let folder = files(&[
+        ("train/cat/1.png", png_grey(2, 2, 0)),
+        ("train/dog/1.png", png_grey(2, 2, 1)),
+        ("val/cat/1.png", png_grey(2, 2, 2)),
+        ("val/dog/1.png", png_grey(2, 2, 3)),
+        ("Unlabelled/1.png", png_grey(2, 2, 4)),
+        ("Unlabelled/more/2.png", png_colour(2, 2, 5)),
+    ]);
+    let dropped = open(&folder).unwrap();
+    assert!(dropped.unlabelled().is_none());
+    assert_eq!(dropped.shape().unwrap(), [1, 2, 2]);
+    let notes = dropped.findings().notes.join("\n");
+    assert!(notes.contains("`Unlabelled` is not used") && notes.contains("data.unlabelled"));
+
+    let options = ReadOptions { unlabelled: true, ..ReadOptions::default() };
+    let dataset = Dataset::open(folder.path(), &options).unwrap();
+    // One of them is in colour, so all are.
+    assert_eq!(dataset.shape().unwrap(), [3, 2, 2]);
+    assert_eq!(dataset.train().labels(), [0, 1]);
+    assert_eq!(dataset.unlabelled().unwrap().labels(), [UNLABELLED; 2]);
+    let all = dataset.train_split_with_unlabelled().unwrap();
+    assert_eq!(all.labels(), [0, 1, UNLABELLED, UNLABELLED]);
+    assert_eq!(all.labelled().ids(), dataset.train_split().ids());
+    assert_eq!((all.labelled_len(), all.unlabelled().len()), (2, 2));
+    assert_eq!(all.origin(3).unwrap(), "Unlabelled/more/2.png");
+    assert_eq!(all.labelled().followed_by(&all.unlabelled()).ids(), all.ids());
+
+    fs::write(folder.path().join("Unlabelled/3.png"), png_grey(3, 2, 4)).unwrap();
+    let error = Dataset::open(folder.path(), &options).unwrap_err();
+    assert!(matches!(error, DataError::MixedSizes { .. }), "{error}");
+}

@@ -263,6 +263,29 @@ impl Gather {
         Ok(())
     }
 
+    /// Takes over all pictures of another.
+    pub(crate) fn append(&mut self, mut other: Self, path: &Path) -> Result<(), DataError> {
+        if other.is_empty() {
+            return Ok(());
+        }
+        if self.is_empty() {
+            *self = other;
+            return Ok(());
+        }
+        if other.size != self.size {
+            let (path, row, expected, found) = (path.to_owned(), None, self.size, other.size);
+            return Err(DataError::MixedSizes { path, row, expected, found });
+        }
+        if self.channels != other.channels {
+            self.make_colour();
+            other.make_colour();
+        }
+        self.pixels.append(&mut other.pixels);
+        self.labels.append(&mut other.labels);
+        self.origins = self.origins.followed_by(&other.origins);
+        Ok(())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }

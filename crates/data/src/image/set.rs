@@ -5,7 +5,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::origin::Origins;
 use crate::sample_id::number_duplicates;
-use crate::{DataError, SampleId};
+use crate::{DataError, SampleId, UNLABELLED};
 
 /// Labelled images of one size, 8 bits a channel, with the id of each sample.
 ///
@@ -165,6 +165,32 @@ impl ImageSet {
         let origins = self.origins.select(indices);
         let Self { channels, height, width, .. } = *self;
         Self { channels, height, width, pixels, labels, ids, origins }
+    }
+
+    /// These samples, and behind them those of another set of the same shape.
+    ///
+    /// # Errors
+    /// [`DataError::PartsDiffer`].
+    pub(crate) fn followed_by(&self, other: &Self) -> Result<Self, DataError> {
+        if self.shape() != other.shape() {
+            let (expected, found) = (self.shape(), other.shape());
+            return Err(DataError::PartsDiffer { expected, found });
+        }
+        let labels = [self.labels.as_slice(), &other.labels].concat();
+        let pixels = [self.pixels.as_slice(), &other.pixels].concat();
+        let set = Self::new(self.channels, self.height, self.width, pixels, labels)?;
+        Ok(Self { origins: self.origins.followed_by(&other.origins), ..set })
+    }
+
+    /// The samples that have a label, and those that have none.
+    pub(crate) fn apart(self) -> (Self, Self) {
+        let (unlabelled, labelled): (Vec<usize>, Vec<usize>) =
+            (0..self.len()).partition(|&index| self.labels[index] == UNLABELLED);
+        if unlabelled.is_empty() {
+            let none = self.select(&[]);
+            return (self, none);
+        }
+        (self.select(&labelled), self.select(&unlabelled))
     }
 }
 

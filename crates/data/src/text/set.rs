@@ -69,6 +69,16 @@ impl TextSet {
         self.origins.shown(index)
     }
 
+    /// These samples, and behind them those of another set.
+    ///
+    /// # Errors
+    /// As [`TextSet::new`].
+    pub(crate) fn followed_by(&self, other: &Self) -> Result<Self, DataError> {
+        let texts = self.texts.iter().chain(&other.texts).cloned().collect();
+        let labels = self.labels.iter().chain(&other.labels).copied().collect();
+        Ok(Self { origins: self.origins.followed_by(&other.origins), ..Self::new(texts, labels)? })
+    }
+
     /// Whether the samples are pairs of texts.
     #[must_use]
     pub fn are_pairs(&self) -> bool {
@@ -169,6 +179,11 @@ pub(crate) mod tests {
     use faculty_random::{Purpose, draw};
 
     use super::*;
+
+    /// The texts of a data set that have no label.
+    pub(crate) fn unlabelled(dataset: &crate::Dataset) -> &[Text] {
+        dataset.unlabelled().map_or(&[], |set| set.texts().unwrap().texts())
+    }
 
     /// `len` texts of some words; label = index mod 3; about a third are exact duplicates.
     pub(crate) fn numbered(len: usize) -> TextSet {

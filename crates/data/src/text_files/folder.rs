@@ -20,13 +20,10 @@ use crate::folder::{check_look_like_classes, class_folders, find_splits, names_o
 use crate::image::file::has_image_name;
 use crate::listing::{Entry, list};
 use crate::splits::choice::choose;
-use crate::splits::{Chosen, Role};
+use crate::splits::{Chosen, Role, is_unlabelled};
 use crate::text::set::no_texts;
 use crate::utf8::text_of;
 use crate::{DataError, Dataset, Format, ReadOptions};
-
-/// Names of folders of texts without a label.
-const UNLABELLED: [&str; 5] = ["unsup", "unsupervised", "unlabelled", "unlabeled", "unlab"];
 
 /// Whether there are class folders, mostly of texts, and none holds an image.
 pub(crate) fn recognises(path: &Path) -> Result<bool, DataError> {
@@ -106,10 +103,6 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
     }
     let options = &ReadOptions { classes, ..options.clone() };
     assemble(path, Format::TextFolder, splits, options, findings)
-}
-
-fn is_unlabelled(name: &str) -> bool {
-    UNLABELLED.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// The texts of the class folders, each as the only row of its file.

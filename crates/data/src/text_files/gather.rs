@@ -130,7 +130,8 @@ pub(super) fn assemble(
     })?;
     let names = classes.map(|classes| classes.names).unwrap_or_default();
     let dataset = Dataset::assemble(path, format, names, sets, findings)?;
-    Ok(dataset.with_unlabelled(unlabelled))
+    let labels = vec![crate::UNLABELLED; unlabelled.len()];
+    dataset.with_unlabelled(TextSet::new(unlabelled, labels)?)
 }
 
 fn leave_out_empty(split: &Chosen, files: &mut [Rows], findings: &mut Findings) {

@@ -88,6 +88,11 @@ impl Error {
             }
             Self::FixedTeacher { fix, .. } => Some(fix.clone()),
             Self::Batches { fix, .. } => Some(format!("set `{fix}`")),
+            Self::NeedsLabels { .. } => Some(
+                "leave `data.unlabelled` at `\"drop\"`, or choose another `method.name` \
+                 (`faculty methods` says which read labels)"
+                    .to_owned(),
+            ),
             Self::ImagesOnly { .. } => {
                 Some("choose another `method.name` (`faculty methods` lists them)".to_owned())
             }

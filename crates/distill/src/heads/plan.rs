@@ -52,7 +52,8 @@ impl<'a> HeadsPlan<'a> {
         }
         recipe.check(&methods::specs())?;
         refuse_needs_of_maps(recipe, &requested)?;
-        let data = prepare_data(recipe, dataset)?;
+        let mut data = prepare_data(recipe, dataset)?;
+        data.train = data.train.labelled();
         for (teacher, heads) in recipe.teachers.iter().zip(requested) {
             let taps = match heads {
                 None => Vec::new(),

@@ -71,7 +71,8 @@ fn means(
         return Ok(all);
     }
     let mut counts = vec![0_usize; classes];
-    // Every sample, in the order of the first epoch.
+    let data = &RunData { train: data.train.labelled(), ..data.clone() };
+    // Every sample that has a label, in the order of the first epoch.
     let own = Settings::of(recipe, String::new());
     let settings = Settings { drop_last: false, sampling: Sampling::Shuffled, ..own };
     let mut loader = epoch_batches(data, &settings, 1, 0)?;

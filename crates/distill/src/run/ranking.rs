@@ -73,10 +73,10 @@ pub fn rank_teachers(
     check_own_classes(&data, &mut teachers)?;
     let costs = class_costs(recipe, classes, &data, &mut teachers)?;
     let (part, name) = match &data.validation {
-        Some(part) => (part, "validation"),
-        None => (&data.train, "training"),
+        Some(part) => (part.clone(), "validation"),
+        None => (data.train.labelled(), "training"),
     };
-    let part = limited(part, samples)?;
+    let part = limited(&part, samples)?;
     let mut ranked = Vec::new();
     for ((spec, teacher), cost) in recipe.teachers.iter().zip(&mut teachers).zip(&costs) {
         let own = cost.own_classes();

@@ -269,6 +269,8 @@ pub(crate) fn profiles(classes: usize, count: usize) -> Vec<TeacherProfile> {
         .map(|(top1, temperature)| TeacherProfile {
             name: format!("t{top1}"),
             top1,
+            nll: 100.0 / top1,
+            calibrated_nll: 90.0 / top1,
             temperature,
             class_accuracy: (0..classes)
                 .map(|class| (top1 + 10.0 * class as f64).min(100.0))

@@ -29,3 +29,4 @@ mod starts;
 mod sweeps;
 mod texts;
 mod training_options;
+mod unlabelled;

@@ -1,6 +1,7 @@
 //! Every row of the table of methods, built from a recipe's defaults, on a small student.
 
-use faculty_distill::learner::LearnerBatch;
+use faculty_data::UNLABELLED;
+use faculty_distill::learner::{LearnerBatch, StepRecord};
 use faculty_distill::methods::{METHODS, MethodInfo};
 use faculty_distill::optimizer::OptimizerConfig;
 
@@ -61,4 +62,79 @@ fn trains(info: &MethodInfo, classes: usize, count: usize) {
         let values = trained.network.parameters().iter().flatten();
         assert!(values.copied().all(f32::is_finite), "{name}, {part}");
     }
+}
+
+#[test]
+fn methods_that_need_no_labels_learn_from_samples_without_any() {
+    let labelled: Vec<u32> = Setup::of_classes(CLASSES, 2, &[]).batch().labels.to_vec();
+    let mut half = labelled.clone();
+    half.iter_mut().step_by(2).for_each(|label| *label = UNLABELLED);
+    let none = vec![UNLABELLED; labelled.len()];
+    let mut need_labels = Vec::new();
+    for info in METHODS {
+        let name = info.spec.name;
+        if info.with_defaults().setup().needs_labels {
+            need_labels.push(name);
+            continue;
+        }
+        let count = [2, 1, 0].into_iter().find(|&count| info.spec.takes(count)).unwrap();
+        let whole = record(info, count, &labelled);
+        for labels in [&half, &none] {
+            let own = record(info, count, labels);
+            assert!(own.loss.is_finite(), "{name}: {own:?}");
+            let unlabelled = labels.iter().filter(|&&label| label == UNLABELLED).count();
+            assert_eq!(own.unlabelled, unlabelled);
+            assert!(own.correct + unlabelled <= labels.len(), "{name}: {own:?}");
+            for (term, known) in own.terms.iter().zip(&whole.terms) {
+                if term.name == "task" {
+                    assert!(labels == &half || term.value == 0.0, "{name}: {own:?}");
+                } else if !BY_LABEL.contains(&name) {
+                    let apart = (term.value - known.value).abs();
+                    assert!(apart <= 1e-6 * known.value.abs().max(1.0), "{name}: {own:?}");
+                }
+            }
+            // What teachers count where there is no label is known, not learnt.
+            for (level, weights) in own.teacher_weights.iter().filter(|_| labels == &none) {
+                if let ("ca-mkd" | "calibrated-confidence", [a, b]) = (name, &weights[..]) {
+                    let [own, other] = costs(name);
+                    let want = 1.0 / (1.0 + (own - other).exp());
+                    assert!((a - want).abs() < 1e-6 && (a + b - 1.0).abs() < 1e-6, "{level}");
+                }
+            }
+        }
+    }
+    assert_eq!(need_labels, ["mmkd", "dkd", "crd", "ckd"]);
+}
+
+/// Methods that weigh teachers by labels where there are any.
+const BY_LABEL: [&str; 4] = ["ca-mkd", "calibrated-confidence", "class-reliability", "mt-bert"];
+
+/// Mean cross-entropies of two teachers.
+fn costs(method: &str) -> [f64; 2] {
+    let profiles = profiles(CLASSES, 2);
+    let cost = |own: &faculty_methods::TeacherProfile| match method {
+        "ca-mkd" => own.nll,
+        _ => own.calibrated_nll,
+    };
+    [cost(&profiles[0]), cost(&profiles[1])]
+}
+
+/// What a step of the second epoch shows, with these labels.
+fn record(info: &MethodInfo, count: usize, labels: &[u32]) -> StepRecord {
+    let needs = (1..=2).map(|epoch| info.with_defaults().needs(epoch));
+    let needs = needs.reduce(|a, b| a.union(b)).unwrap();
+    let setup = Setup::of_classes(CLASSES, count as u64, &needs.teacher_taps);
+    let mut method = info.with_defaults();
+    method.prepare(&profiles(CLASSES, count));
+    method.prepare_classes(class_costs(CLASSES, count));
+    let mut learner = setup.learner(method);
+    let own = learner.method().needs(2).teacher_taps;
+    let outputs = setup.outputs_at(count as u64, &own);
+    let batch = LearnerBatch { epoch: 2, draw: 2, teachers: &outputs, labels, ..setup.batch() };
+    let record = learner.gradients(&batch);
+    for (part, trained) in learner.trained() {
+        let finite = trained.gradients().iter().flatten().all(|g| g.is_finite());
+        assert!(finite, "{}: gradients of the {part}", info.spec.name);
+    }
+    record
 }

@@ -23,7 +23,7 @@
 use crate::shared::options::{ALPHA, TEMPERATURE, number, option};
 use crate::shared::output_layer::{OutputConfig, task_and_weighted_kd};
 use crate::weighting::{agreement_weights, logit_gradients, same_for_all_samples};
-use crate::{Loss, Method, MethodInfo, Needs, Status, Step};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Status, Step};
 use faculty_recipe::{MethodSpec, OptionSpec, OptionValue, Range};
 
 /// Distillation weighted by agreement in gradient space.
@@ -73,6 +73,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for Aekd {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         Needs { teacher_logits: true, ..Needs::default() }
     }

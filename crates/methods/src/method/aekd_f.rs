@@ -31,7 +31,7 @@ use crate::shared::options::{ALPHA, TEMPERATURE, number};
 use crate::shared::output_layer::{OutputConfig, task};
 use crate::shared::transformer::linear_parameters;
 use crate::weighting::{agreement_weights, logit_gradients, same_for_all_samples};
-use crate::{Loss, Method, MethodInfo, Needs, Shapes, Status, Step, TeacherWeights, Term};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step, TeacherWeights, Term};
 use faculty_contract::losses::weighted_kl;
 use faculty_nets::Tap;
 use faculty_recipe::MethodSpec;
@@ -88,6 +88,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for AekdF {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         Needs {
             teacher_logits: self.config.output.alpha > 0.0,

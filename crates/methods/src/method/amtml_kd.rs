@@ -191,7 +191,7 @@ impl Method for AmtmlKd {
     fn setup(&self) -> Setup {
         Setup {
             restart_after: (self.config.learn_epochs > 0).then_some(self.config.learn_epochs),
-            ..Setup::default()
+            ..Setup::label_free()
         }
     }
 

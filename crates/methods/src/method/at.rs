@@ -26,7 +26,7 @@ use crate::shared::features::{
 };
 use crate::shared::layers::resize;
 use crate::shared::options::{BENCHMARKS, number, option};
-use crate::{Loss, Method, MethodInfo, Needs, Shapes, Status, Step};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step};
 use faculty_nets::Tap;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -94,6 +94,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for At {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         self.config.stages.needs().union(self.config.beside.needs())
     }

@@ -17,7 +17,7 @@
 use crate::shared::options::{ALPHA, TEMPERATURE};
 use crate::shared::output_layer::{OutputConfig, task_and_weighted_kd};
 use crate::weighting::{Uniform, Weighting as _};
-use crate::{Loss, Method, MethodInfo, Needs, Status, Step};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Status, Step};
 use faculty_recipe::MethodSpec;
 
 /// Equal-weight distillation from several teachers.
@@ -49,6 +49,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for Aver {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         Needs { teacher_logits: true, ..Needs::default() }
     }

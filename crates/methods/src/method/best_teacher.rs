@@ -42,7 +42,7 @@ impl BestTeacher {
 
 impl Method for BestTeacher {
     fn setup(&self) -> Setup {
-        Setup { needs_profiles: true, ..Setup::default() }
+        Setup { needs_profiles: true, ..Setup::label_free() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {

@@ -31,6 +31,8 @@
 //! 224², say) β = 50 makes the intermediate term nearly all of the loss. `map_scale = "second-moment"`
 //! is ours: each squared error over the mean square of that teacher's maps in the batch,
 //! `mean_chw (G_k - F_k)² / mean_bchw F_k²`, 1 for a connected map of zeros whatever the teacher.
+//! A sample without a label has the weights that the formula gives for each teacher's mean
+//! cross-entropy on the validation split, at both levels; 1/K without a validation split.
 //! # Limits
 //! the intermediate part needs teachers that end in global average pooling and a linear classifier.
 //! With one teacher every weight is 1.
@@ -45,12 +47,12 @@ use crate::shared::options::{
     temperature, word,
 };
 use crate::weighting::{
-    Confidence, Uniform, Weighting as _, complement_of_softmax, complement_of_softmax_values,
-    confidence_values,
+    Confidence, Uniform, Weighting as _, WithoutLabel, complement_of_softmax,
+    complement_of_softmax_values, confidence_values,
 };
 use crate::{
     ClassifierTensors, Connector, Loss, MapStep, MapTerm, Method, MethodInfo, Needs, Scale, Shapes,
-    Status, Step, TeacherWeights, Term,
+    Status, Step, TeacherProfile, TeacherWeights, Term,
 };
 use faculty_contract::Setup;
 use faculty_contract::losses::maps::{MapValues, head_costs, weighted_errors};
@@ -171,16 +173,17 @@ impl Default for CaMkdConfig {
 }
 
 /// Confidence-aware multi-teacher distillation.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CaMkd {
     config: CaMkdConfig,
+    unlabelled: WithoutLabel,
 }
 
 impl CaMkd {
     /// With these constants.
     #[must_use]
-    pub const fn new(config: CaMkdConfig) -> Self {
-        Self { config }
+    pub fn new(config: CaMkdConfig) -> Self {
+        Self { config, unlabelled: WithoutLabel::default() }
     }
 
     fn uses_intermediate(&self, epoch: usize) -> bool {
@@ -338,7 +341,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 
 impl Method for CaMkd {
     fn setup(&self) -> Setup {
-        Setup { weights_read_maps: false, ..Setup::default() }
+        Setup { weights_read_maps: false, ..Setup::label_free() }
     }
 
     fn needs(&self, epoch: usize) -> Needs {
@@ -368,12 +371,16 @@ impl Method for CaMkd {
         teachers.map(|&teacher| Connector { tap, graph: connector(student, teacher) }).collect()
     }
 
+    fn prepare(&mut self, teachers: &[TeacherProfile]) {
+        self.unlabelled = WithoutLabel::confidence(teachers);
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let CaMkdConfig { temperature, alpha, beta, .. } = self.config;
         let teachers = step.given_logits();
         let factor = self.factor(teachers.dims()[0]);
         let weights = match self.config.weights {
-            OutputWeight::Confidence => Confidence.weights(teachers, &step.labels),
+            OutputWeight::Confidence => self.unlabelled.or(&Confidence, teachers, &step.labels),
             OutputWeight::Uniform => Uniform.weights(teachers, &step.labels),
         };
         let kd = weighted_kl(teachers, &step.student_logits, &weights, temperature);
@@ -387,7 +394,9 @@ impl Method for CaMkd {
         if self.uses_intermediate(step.epoch) && self.weights_on_tape() {
             let maps: Vec<Tensor<4>> = step.teacher_maps.iter().map(|m| m[0].clone()).collect();
             let classifiers = &step.teacher_classifiers;
-            let weights = feature_weights(&step.connected_maps, classifiers, &step.labels);
+            let weights = self.unlabelled.or_of(&step.labels, |labels| {
+                feature_weights(&step.connected_maps, classifiers, labels)
+            });
             let errors = map_errors(&step.connected_maps, &maps);
             let value = weighted_sum(&weights, &self.in_units(errors, &maps));
             loss.terms.push(Term { name: INTERMEDIATE, weight: beta * factor, value });
@@ -399,10 +408,12 @@ impl Method for CaMkd {
     fn map_terms(&self, step: &MapStep<'_>, buffers: &mut Vec<Vec<f32>>) -> Vec<MapTerm> {
         let targets: Vec<&[f32]> = step.teachers.iter().map(|maps| maps[0]).collect();
         let weights = match self.config.inter_weight {
-            InterWeight::StudentFeatures => {
-                inter_weights(&step.connected, step.classifiers, step.labels)
-            }
-            InterWeight::TeacherConfidence => confidence_values(&step.teacher_logits, step.labels),
+            InterWeight::StudentFeatures => self.unlabelled.or_values(step.labels, |labels| {
+                inter_weights(&step.connected, step.classifiers, labels)
+            }),
+            InterWeight::TeacherConfidence => self
+                .unlabelled
+                .or_values(step.labels, |labels| confidence_values(&step.teacher_logits, labels)),
             InterWeight::Uniform => {
                 vec![1.0 / targets.len() as f64; targets.len() * step.labels.len()]
             }

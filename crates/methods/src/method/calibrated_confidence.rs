@@ -17,11 +17,12 @@
 //! of Guo et al., ICML 2017. The targets stay uncalibrated, so that only the weights differ from
 //! `ca-mkd` with `intermediate = false`; `calibrate_targets` divides them by `T_k` too.
 //! # Limits
-//! needs a validation split. With one teacher every weight is 1.
+//! needs a validation split. Where a sample has no label, each teacher's mean cross-entropy there, at
+//! its temperature, stands in the place of the sample's. With one teacher every weight is 1.
 
 use crate::shared::options::{ALPHA, TEMPERATURE, flag, number, option};
 use crate::shared::output_layer::task_and_kd;
-use crate::weighting::{CalibratedConfidence as Rule, Weighting as _};
+use crate::weighting::{CalibratedConfidence as Rule, WithoutLabel, complement_of_softmax_values};
 use crate::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights};
 use faculty_contract::Setup;
 use faculty_contract::TeacherProfile;
@@ -50,19 +51,20 @@ impl Default for CalibratedConfidenceConfig {
 pub struct CalibratedConfidence {
     config: CalibratedConfidenceConfig,
     rule: Option<Rule>,
+    unlabelled: WithoutLabel,
 }
 
 impl CalibratedConfidence {
     /// With these constants; [`Method::prepare`] brings the temperatures.
     #[must_use]
-    pub const fn new(config: CalibratedConfidenceConfig) -> Self {
-        Self { config, rule: None }
+    pub fn new(config: CalibratedConfidenceConfig) -> Self {
+        Self { config, rule: None, unlabelled: WithoutLabel::default() }
     }
 }
 
 impl Method for CalibratedConfidence {
     fn setup(&self) -> Setup {
-        Setup { needs_profiles: true, ..Setup::default() }
+        Setup { needs_profiles: true, ..Setup::label_free() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
@@ -72,13 +74,15 @@ impl Method for CalibratedConfidence {
     fn prepare(&mut self, teachers: &[TeacherProfile]) {
         let temperatures = teachers.iter().map(|teacher| teacher.temperature).collect();
         self.rule = Some(Rule { temperatures });
+        let costs: Vec<f64> = teachers.iter().map(|teacher| teacher.calibrated_nll).collect();
+        self.unlabelled = WithoutLabel::new(complement_of_softmax_values(&costs, costs.len()));
     }
 
     fn loss(&self, step: &Step) -> Loss {
         let CalibratedConfidenceConfig { temperature, alpha, calibrate_targets } = self.config;
         let rule = self.rule.as_ref().expect(crate::PREPARED);
         let teachers = step.given_logits();
-        let weights = rule.weights(teachers, &step.labels);
+        let weights = self.unlabelled.or(rule, teachers, &step.labels);
         let targets = if calibrate_targets { rule.calibrate(teachers) } else { teachers.clone() };
         let kd = weighted_kl(&targets, &step.student_logits, &weights, temperature);
         Loss {

@@ -12,7 +12,7 @@
 //! # Limits
 //! teachers in the recipe are not used.
 
-use crate::{Loss, Method, MethodInfo, Needs, Status, Step, Term};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Status, Step, Term};
 use faculty_recipe::MethodSpec;
 
 /// Plain cross-entropy training.
@@ -34,6 +34,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for Ce {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         Needs::default()
     }

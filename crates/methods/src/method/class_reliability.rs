@@ -16,12 +16,12 @@
 //! none: faculty's own. Unlike CA-MKD's, these weights are measured on samples that the teachers
 //! did not train on, and are the same for all samples of a class.
 //! # Limits
-//! needs a validation split. Where every teacher has reliability 0, all count the same. With one
+//! needs a validation split. A sample without a label is weighted by the accuracy on all classes. Where every teacher has reliability 0, all count the same. With one
 //! teacher every weight is 1.
 
 use crate::shared::options::{ALPHA, TEMPERATURE, number, option};
 use crate::shared::output_layer::task_and_weighted_kd;
-use crate::weighting::{ClassReliability as Rule, Weighting as _};
+use crate::weighting::{ClassReliability as Rule, WithoutLabel};
 use crate::{Loss, Method, MethodInfo, Needs, Status, Step};
 use faculty_contract::Setup;
 use faculty_contract::TeacherProfile;
@@ -49,13 +49,14 @@ impl Default for ClassReliabilityConfig {
 pub struct ClassReliability {
     config: ClassReliabilityConfig,
     rule: Option<Rule>,
+    unlabelled: WithoutLabel,
 }
 
 impl ClassReliability {
     /// With these constants; [`Method::prepare`] brings the reliabilities.
     #[must_use]
-    pub const fn new(config: ClassReliabilityConfig) -> Self {
-        Self { config, rule: None }
+    pub fn new(config: ClassReliabilityConfig) -> Self {
+        Self { config, rule: None, unlabelled: WithoutLabel::default() }
     }
 }
 
@@ -80,7 +81,7 @@ fn smoothed(teacher: &TeacherProfile, smoothing: f64) -> Vec<f64> {
 
 impl Method for ClassReliability {
     fn setup(&self) -> Setup {
-        Setup { needs_profiles: true, ..Setup::default() }
+        Setup { needs_profiles: true, ..Setup::label_free() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
@@ -91,12 +92,18 @@ impl Method for ClassReliability {
         let reliabilities: Vec<Vec<f64>> =
             teachers.iter().map(|teacher| smoothed(teacher, self.config.smoothing)).collect();
         self.rule = Some(Rule::new(&reliabilities));
+        let whole: f64 = teachers.iter().map(|teacher| teacher.top1).sum();
+        self.unlabelled = if whole > 0.0 {
+            WithoutLabel::new(teachers.iter().map(|teacher| teacher.top1 / whole).collect())
+        } else {
+            WithoutLabel::default()
+        };
     }
 
     fn loss(&self, step: &Step) -> Loss {
         let ClassReliabilityConfig { temperature, alpha, .. } = self.config;
         let rule = self.rule.as_ref().expect(crate::PREPARED);
-        let weights = rule.weights(step.given_logits(), &step.labels);
+        let weights = self.unlabelled.or(rule, step.given_logits(), &step.labels);
         task_and_weighted_kd(step, weights, alpha, temperature)
     }
 

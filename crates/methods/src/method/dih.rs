@@ -122,7 +122,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 
 impl Method for Dih {
     fn setup(&self) -> Setup {
-        Setup { mounts_heads: true, ..Setup::default() }
+        Setup { mounts_heads: true, ..Setup::label_free() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {

@@ -26,7 +26,7 @@ use burn::tensor::activation::softmax;
 use crate::shared::features::{mean_k, mean_over_teachers};
 use crate::shared::options::{TEMPERATURE, number, option, temperature};
 use crate::shared::output_layer::task;
-use crate::{Loss, Method, MethodInfo, Needs, Shapes, Status, Step};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step};
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
 /// Keeps the root and the quotient defined where all values are equal.
@@ -110,6 +110,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for Dist {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         Needs { teacher_logits: true, min_batch: 2, ..Needs::default() }
     }

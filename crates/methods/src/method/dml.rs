@@ -19,13 +19,17 @@
 
 use crate::shared::output_layer::task_and_weighted_kd;
 use crate::weighting::{Uniform, Weighting as _};
-use crate::{Loss, Method, Needs, Step};
+use crate::{Loss, Method, Needs, Setup, Step};
 
 /// The loss of one network among its peers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Dml;
 
 impl Method for Dml {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         Needs { teacher_logits: true, ..Needs::default() }
     }

@@ -49,7 +49,7 @@ use crate::shared::transformer::{
     encoder_block, encoder_block_parameters, layer_norm, layer_norm_parameters, linear,
     linear_parameters,
 };
-use crate::{Loss, Method, MethodInfo, Needs, Shapes, Status, Step, TapShapes};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step, TapShapes};
 use faculty_contract::Write;
 use faculty_contract::losses::numbers;
 use faculty_nets::Tap;
@@ -221,6 +221,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for Dpk {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         let needs = matched(vec![Tap::Map]).union(self.config.beside.needs());
         let min_batch = if self.config.ratio == Ratio::Dynamic { FEWEST } else { 1 };

@@ -21,7 +21,7 @@
 use crate::shared::options::{ALPHA, SCALE, TEMPERATURE, scale};
 use crate::shared::output_layer::{OutputConfig, task_and_weighted_kd};
 use crate::weighting::{Entropy, Weighting as _};
-use crate::{Loss, Method, MethodInfo, Needs, Scale, Status, Step};
+use crate::{Loss, Method, MethodInfo, Needs, Scale, Setup, Status, Step};
 use faculty_recipe::MethodSpec;
 
 /// Entropy-weighted distillation from several teachers.
@@ -66,6 +66,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for Ebkd {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         Needs { teacher_logits: true, ..Needs::default() }
     }

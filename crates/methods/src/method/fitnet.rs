@@ -24,7 +24,7 @@ use crate::shared::features::{
 };
 use crate::shared::hints::Hints;
 use crate::shared::options::{BENCHMARKS, count, number, option};
-use crate::{Connector, Loss, Method, MethodInfo, Needs, Shapes, Status, Step};
+use crate::{Connector, Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step};
 use faculty_recipe::{MethodSpec, OptionSpec, OptionValue, Range};
 
 /// Constants of [`Fitnet`].
@@ -101,6 +101,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for Fitnet {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         self.hints().needs().union(self.config.beside.needs())
     }

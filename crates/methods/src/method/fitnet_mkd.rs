@@ -26,7 +26,7 @@ use crate::shared::hints::Hints;
 use crate::shared::options::{ALPHA, TEMPERATURE, count, number};
 use crate::shared::output_layer::{OutputConfig, task_and_weighted_kd};
 use crate::weighting::{Uniform, Weighting as _};
-use crate::{Connector, Loss, Method, MethodInfo, Needs, Shapes, Status, Step};
+use crate::{Connector, Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step};
 use faculty_recipe::MethodSpec;
 
 /// Constants of [`FitnetMkd`].
@@ -85,6 +85,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for FitnetMkd {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         Needs { teacher_logits: true, ..self.hints().needs() }
     }

@@ -17,7 +17,7 @@
 
 use crate::shared::options::{BENCHMARKS, TEMPERATURE, number, option, temperature};
 use crate::weighting::{Uniform, Weighting as _};
-use crate::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights, Term};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Status, Step, TeacherWeights, Term};
 use faculty_contract::losses::weighted_kl;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -79,6 +79,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for Kd {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         Needs { teacher_logits: true, ..Needs::default() }
     }

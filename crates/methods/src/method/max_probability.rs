@@ -19,7 +19,7 @@
 use crate::shared::options::{ALPHA, TEMPERATURE};
 use crate::shared::output_layer::{OutputConfig, task_and_weighted_kd};
 use crate::weighting::{self, Weighting as _};
-use crate::{Loss, Method, MethodInfo, Needs, Status, Step};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Status, Step};
 use faculty_recipe::MethodSpec;
 
 /// Distillation weighted by largest probability.
@@ -51,6 +51,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for MaxProbability {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         Needs { teacher_logits: true, ..Needs::default() }
     }

@@ -18,7 +18,7 @@
 
 use crate::shared::options::{ALPHA, TEMPERATURE};
 use crate::shared::output_layer::{OutputConfig, task_and_kd};
-use crate::{Loss, Method, MethodInfo, Needs, Status, Step};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Status, Step};
 use faculty_contract::losses::kl_divergence;
 use faculty_recipe::MethodSpec;
 
@@ -51,6 +51,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for MeanOfLogits {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         Needs { teacher_logits: true, ..Needs::default() }
     }

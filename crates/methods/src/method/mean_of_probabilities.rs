@@ -20,7 +20,7 @@
 use crate::shared::options::{ALPHA, TEMPERATURE};
 use crate::shared::output_layer::{OutputConfig, task_and_kd};
 use crate::weighting::{Uniform, Weighting as _};
-use crate::{Loss, Method, MethodInfo, Needs, Status, Step};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Status, Step};
 use faculty_contract::losses::{kl_from_log_target, log_mixture};
 use faculty_recipe::MethodSpec;
 
@@ -53,6 +53,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for MeanOfProbabilities {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         Needs { teacher_logits: true, ..Needs::default() }
     }

@@ -21,7 +21,8 @@
 //! texts are compared (the taps of text encoders are such), so that every teacher can take part. The
 //! paper tunes its teachers together with a shared last layer first.
 //! # Limits
-//! weights read true labels, which a teacher may have memorised.
+//! weights read true labels, which a teacher may have memorised. Where a sample has none, a teacher's
+//! mean cross-entropy on the validation split stands in its place (1/K without such a split).
 
 use burn::Tensor;
 use burn::tensor::Int;
@@ -30,7 +31,11 @@ use burn::tensor::activation::{log_softmax, softmax};
 use crate::shared::layers::{Parameters, parameter};
 use crate::shared::options::{OURS, number, option};
 use crate::shared::output_layer::task;
-use crate::{Loss, Method, MethodInfo, Needs, Shapes, Status, Step, TeacherWeights, Term};
+use crate::weighting::WithoutLabel;
+use crate::{
+    Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step, TeacherProfile, TeacherWeights,
+    Term,
+};
 use faculty_contract::losses::cross_entropy;
 use faculty_nets::{Init, ParameterSpec, Tap};
 use faculty_recipe::{MethodSpec, OptionValue, Range};
@@ -61,13 +66,14 @@ pub struct MtBert {
     /// The student's taps and those of the teachers that they follow; all that there might be before
     /// the maps are chosen.
     layers: Option<Vec<(Tap, Tap)>>,
+    unlabelled: WithoutLabel,
 }
 
 impl MtBert {
     /// With these constants.
     #[must_use]
-    pub const fn new(config: MtBertConfig) -> Self {
-        Self { config, layers: None }
+    pub fn new(config: MtBertConfig) -> Self {
+        Self { config, layers: None, unlabelled: WithoutLabel::default() }
     }
 
     /// Pairs of taps, student's first.
@@ -159,10 +165,20 @@ impl Method for MtBert {
         specs
     }
 
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
+    fn prepare(&mut self, teachers: &[TeacherProfile]) {
+        let weight = |teacher: &TeacherProfile| 1.0 / (1.0 + teacher.nll);
+        self.unlabelled = WithoutLabel::new(teachers.iter().map(weight).collect());
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let MtBertConfig { temperature, alpha, beta } = self.config;
         let teachers = step.given_logits();
-        let weights = reliability_weights(teachers, &step.labels);
+        let weights =
+            self.unlabelled.or_of(&step.labels, |labels| reliability_weights(teachers, labels));
         let value =
             weighted_soft_cross_entropy(teachers, &step.student_logits, &weights, temperature);
         // Shown as shares, as every method's weights are.

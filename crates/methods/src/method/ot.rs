@@ -118,7 +118,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 
 impl Method for Ot {
     fn setup(&self) -> Setup {
-        Setup { class_space: ClassSpace::Teacher, ..Setup::default() }
+        Setup { class_space: ClassSpace::Teacher, ..Setup::label_free() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {

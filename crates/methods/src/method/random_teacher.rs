@@ -21,7 +21,7 @@
 use crate::shared::options::{ALPHA, TEMPERATURE, option, word};
 use crate::shared::output_layer::{OutputConfig, task_and_weighted_kd};
 use crate::weighting::{DrawPer, OneAtRandom, Weighting as _};
-use crate::{Loss, Method, MethodInfo, Needs, Status, Step};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Status, Step};
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
 /// Distillation from one teacher at a time.
@@ -71,6 +71,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for RandomTeacher {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         Needs { teacher_logits: true, ..Needs::default() }
     }

@@ -44,7 +44,7 @@ use crate::shared::layers::{
     Parameters, batch_norm, conv1x1, conv3x3, parameter, repeat_to, resize,
 };
 use crate::shared::options::{BENCHMARKS, count, number, option};
-use crate::{Loss, Method, MethodInfo, Needs, Shapes, Status, Step, TapShapes};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step, TapShapes};
 use faculty_nets::{MapShape, Tap};
 use faculty_recipe::{Exception, MethodSpec, OptionSpec, OptionValue, Range};
 
@@ -158,6 +158,10 @@ fn inner_width(pooled: usize) -> usize {
 }
 
 impl Method for ReviewKd {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         let (student_taps, teacher_taps) = self.levels().into_iter().unzip();
         let needs = Needs { student_taps, teacher_taps, trained_parts: true, ..Needs::default() };

@@ -28,7 +28,7 @@ use crate::shared::features::{
     sample_means,
 };
 use crate::shared::options::{BENCHMARKS, number, option};
-use crate::{Loss, Method, MethodInfo, Needs, Shapes, Status, Step, TapShapes};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step, TapShapes};
 use faculty_nets::Tap;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -104,6 +104,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for Rkd {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         let needs = matched(vec![Tap::Pooled]).union(self.config.beside.needs());
         Needs { min_batch: 2, ..needs }

@@ -38,7 +38,7 @@ use crate::shared::features::{
 use crate::shared::layers::{Parameters, resize};
 use crate::shared::options::{BENCHMARKS, number, option};
 use crate::shared::transformer::linear_parameters;
-use crate::{Connector, Loss, Method, MethodInfo, Needs, Shapes, Status, Step};
+use crate::{Connector, Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step};
 use faculty_nets::Tap;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -118,6 +118,10 @@ fn embedding_width(batch: usize) -> usize {
 }
 
 impl Method for SemCkd {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         let needs = self.config.stages.needs().union(self.config.beside.needs());
         Needs {

@@ -85,7 +85,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 
 impl Method for SimKd {
     fn setup(&self) -> Setup {
-        Setup { has_task_loss: false, ..Setup::default() }
+        Setup { has_task_loss: false, ..Setup::label_free() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {

@@ -25,7 +25,7 @@ use crate::shared::features::{
     sample_means, unit_rows,
 };
 use crate::shared::options::{BENCHMARKS, number, option};
-use crate::{Loss, Method, MethodInfo, Needs, Status, Step};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Status, Step};
 use faculty_nets::Tap;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -88,6 +88,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for Sp {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         let needs = matched(vec![Tap::LastFeature]).union(self.config.beside.needs());
         Needs { min_batch: 2, ..needs }

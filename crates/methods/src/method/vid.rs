@@ -33,7 +33,7 @@ use crate::shared::features::{
 };
 use crate::shared::layers::{Parameters, conv1x1, parameter, resize};
 use crate::shared::options::{BENCHMARKS, number, option};
-use crate::{Loss, Method, MethodInfo, Needs, Shapes, Status, Step};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step};
 use faculty_nets::Tap;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -106,6 +106,10 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for Vid {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         let needs = self.config.stages.needs().union(self.config.beside.needs());
         Needs { trained_parts: true, ..needs }

@@ -32,6 +32,8 @@ fn profile(
     TeacherProfile {
         name: name.to_owned(),
         top1,
+        nll: 1.0,
+        calibrated_nll: 1.0,
         temperature,
         class_accuracy: class.to_vec(),
         class_samples: samples.to_vec(),

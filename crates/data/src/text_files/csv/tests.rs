@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::text::set::tests::unlabelled;
 use crate::{
     DataError, Dataset, Format, OnDuplicateText, ReadOptions, SamplesInfo, Text, WordCounts,
 };
@@ -137,7 +138,7 @@ fn empty_texts_and_missing_labels_are_told_and_kept_apart() {
     ]);
     let dataset = open(&folder).unwrap();
     assert_eq!(texts(&dataset), ["good", "bad"]);
-    assert_eq!(dataset.unlabelled(), [Text::single("who knows")]);
+    assert_eq!(unlabelled(&dataset), [Text::single("who knows")]);
     assert!(dataset.test().is_none());
     noted(&dataset, "1 empty texts of `train` are left out: the first is");
     noted(&dataset, "train.csv`, line 3");
@@ -239,7 +240,7 @@ fn labels_that_are_no_classes_are_asked_about() {
     }
     let without = ReadOptions { first_label: Some(0), ..ReadOptions::default() };
     let dataset = with(&with_labels(&["-1", "0", "1"]), without).unwrap();
-    assert_eq!((dataset.unlabelled().len(), dataset.train().len()), (8, 16));
+    assert_eq!((unlabelled(&dataset).len(), dataset.train().len()), (8, 16));
     let long = "x".repeat(1001);
     let error = open(&with_labels(&["a", &long])).unwrap_err();
     assert!(error.to_string().contains("a label has 1001 bytes"), "{error}");

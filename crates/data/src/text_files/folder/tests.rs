@@ -1,5 +1,6 @@
 use std::fs;
 
+use crate::text::set::tests::unlabelled;
 use crate::{DataError, Dataset, Format, ReadOptions, Text};
 
 fn files(all: &[(&str, &str)]) -> tempfile::TempDir {
@@ -36,7 +37,7 @@ fn class_folders_of_text_files_are_read_with_unlabelled_ones_apart() {
     assert_eq!(texts.texts(), ["bad", "good", "fine\r\nreally"].map(Text::single));
     assert_eq!(texts.labels(), [0, 1, 1]);
     assert_eq!(dataset.test().unwrap().labels(), [0, 1]);
-    assert_eq!(dataset.unlabelled(), [Text::single("who knows")]);
+    assert_eq!(unlabelled(&dataset), [Text::single("who knows")]);
     let notes = &dataset.findings().notes;
     assert!(notes.iter().any(|note| note.starts_with("2 files are left out")), "{notes:?}");
 }

@@ -1,5 +1,6 @@
 use std::fs;
 
+use crate::text::set::tests::unlabelled;
 use crate::{DataError, Dataset, Format, ReadOptions, Text};
 
 fn open(all: &[(&str, &str)]) -> Result<Dataset, DataError> {
@@ -57,7 +58,7 @@ fn pairs_and_texts_without_a_label_are_read() {
     let set = dataset.train().texts().unwrap();
     assert_eq!((set.are_pairs(), set.labels()), (true, &[1, 0][..]));
     let first = Text { first: "a".into(), second: Some("b".into()) };
-    assert_eq!((dataset.unlabelled().len(), &dataset.unlabelled()[0]), (2, &first));
+    assert_eq!((unlabelled(&dataset).len(), &unlabelled(&dataset)[0]), (2, &first));
     let notes = &dataset.findings().notes;
     assert!(notes.iter().any(|note| note.contains("2 texts of `test` have no label")), "{notes:?}");
 }

@@ -7,6 +7,7 @@ use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::parser::parse_message_type;
 
+use crate::text::set::tests::unlabelled;
 use crate::{DataError, Dataset, Format, ReadOptions, Text};
 
 /// A column and its values; none for an empty one.
@@ -113,7 +114,7 @@ fn texts_class_names_and_missing_labels_are_read() {
     let set = dataset.train().texts().unwrap();
     assert_eq!(set.texts(), ["good", "bad"].map(Text::single));
     assert_eq!(set.labels(), [1, 0]);
-    assert_eq!(dataset.unlabelled(), ["new", "?"].map(Text::single));
+    assert_eq!(unlabelled(&dataset), ["new", "?"].map(Text::single));
     assert!(dataset.test().is_none());
     let notes = &dataset.findings().notes;
     assert!(notes.iter().any(|note| note.contains("parquet`, row 3")), "{notes:?}");
@@ -185,7 +186,7 @@ fn labels_of_tables_with_missing_numbers_are_floats() {
         (dataset.classes(), dataset.train().labels()),
         (&["0".to_owned(), "1".into()][..], &[1, 0][..])
     );
-    assert_eq!(dataset.unlabelled(), ["b", "d"].map(Text::single));
+    assert_eq!(unlabelled(&dataset), ["b", "d"].map(Text::single));
     let columns = [
         Column::Texts("text", &[Some("a"), Some("b")]),
         Column::Floats("label", &[Some(0.5), Some(1.0)]),
