@@ -8,6 +8,7 @@
 )]
 
 mod arrows;
+mod evidence;
 mod fuzz;
 mod licences;
 mod soak;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Some("fuzz") => fuzz_all(),
         // As a wrapper of the compiler, for `fuzz`.
         Some(rustc) if rustc.ends_with("rustc") => compile(rustc),
+        Some("evidence") => evidence(),
         Some("soak") => soak_for(std::env::args().nth(3).as_deref().unwrap_or("30")),
         other => {
             eprintln!(
@@ -33,9 +35,27 @@ fn main() -> ExitCode {
                  \x20      cargo xtask arrows                (who imports whom; circles)\n\
                  \x20      cargo xtask licences               (those of all dependencies, offline)\n\
                  \x20      cargo xtask fuzz [--minutes 10] [--jobs 2] [READER …]   (needs cargo-fuzz)\n\
+                 \x20      cargo xtask evidence [--runs FOLDER] [--only NAME]   (tables of results/evidence)\n\
                  \x20      cargo xtask soak [--minutes 30]   (kills and faults; build with --release)"
             );
             ExitCode::from(if other.is_none() { 0 } else { 2 })
+        }
+    }
+}
+
+/// The tables of `results/evidence`.
+fn evidence() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(2).collect();
+    let value = |flag: &str| {
+        let at = arguments.iter().position(|own| own == flag)?;
+        arguments.get(at + 1).map(String::as_str)
+    };
+    let runs = Path::new(value("--runs").unwrap_or("runs/evidence"));
+    match evidence::work_off(runs, value("--only")) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("error: {problem}");
+            ExitCode::FAILURE
         }
     }
 }
