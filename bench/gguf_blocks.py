@@ -1,5 +1,6 @@
 """Writes crates/gguf/tests/blocks.gguf: a tensor of every type that is read, with random blocks, and the
-values that the `gguf` package of llama.cpp's authors gives for them.
+values that the `gguf` package of llama.cpp's authors gives for them; and floats with the bytes that the
+package makes of them in Q8_0.
 
     pip install gguf numpy
     python3 bench/gguf_blocks.py crates/gguf/tests/blocks.gguf
@@ -26,6 +27,17 @@ def random_blocks(kind, generator):
     elif kind.name == "Q6_K":
         blocks[:, 208:] = scale(1)
     return blocks.reshape(ROWS, -1)
+
+
+def floats_for_q8_0(generator):
+    """Blocks of all sizes, one of zeros, one whose quotients are halves, and one of the smallest floats."""
+    scales = 10.0 ** generator.integers(-8, 5, (ROWS * COLUMNS // 32, 1))
+    floats = (generator.normal(size=(len(scales), 32)) * scales).astype(numpy.float32)
+    floats[3] = 0
+    floats[5] = numpy.linspace(-127, 127, 32).round() / 2
+    floats[5, 0] = 127
+    floats[7] = numpy.float32(1e-45)
+    return floats.reshape(ROWS, COLUMNS)
 
 
 def main(path):
@@ -55,6 +67,10 @@ def main(path):
             want = gguf.quants.dequantize(data, kind)
             writer.add_tensor(name.lower(), data, raw_dtype=kind)
         writer.add_tensor("want." + name.lower(), want.astype(numpy.float32).reshape(ROWS, COLUMNS))
+    floats = floats_for_q8_0(generator)
+    writer.add_tensor("floats", floats)
+    quantised = gguf.quants.quantize(floats, gguf.GGMLQuantizationType.Q8_0)
+    writer.add_tensor("bytes.q8_0", quantised.astype(numpy.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -1,6 +1,6 @@
 //! Files of language models.
 
-use faculty_gguf::{Array, GgufFile, GgufWriter, Value};
+use faculty_gguf::{Array, GgufFile, GgufWriter, TensorType, Value};
 use faculty_language::LanguageModel;
 
 use crate::input::Scratch;
@@ -58,7 +58,7 @@ pub(crate) fn gguf_files() -> Vec<Vec<u8>> {
     ];
     for (name, shape) in sizes {
         let values = vec![0.5; shape.iter().product()];
-        writer = writer.with_tensor(&format!("{name}.weight"), shape, &values, false);
+        writer = writer.with_tensor(&format!("{name}.weight"), shape, &values, TensorType::F32);
     }
     vec![writer.to_bytes()]
 }

@@ -9,7 +9,9 @@
 //! that are left, tensors lie inside the file and apart from each other, and what is read takes no
 //! more memory than the file, dequantised tensors eight times that.
 //!
-//! Written from the format's specification (ggml's `docs/gguf.md`) and the definitions of its block
+//! Files are written too, of plain floats and Q8_0 ([`GgufWriter`]).
+//!
+//! Made from the format's specification (ggml's `docs/gguf.md`) and the definitions of its block
 //! types, see [`TensorType`].
 
 mod block;

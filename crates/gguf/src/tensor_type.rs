@@ -120,6 +120,24 @@ impl TensorType {
         (values / block).checked_mul(self.block_bytes() as u64)
     }
 
+    /// The bytes of whole blocks with these values, as near as the type has them; `None` of a type that
+    /// is read only: F32, F16 and Q8_0 are written. Values beyond those of half floats become infinite in
+    /// F16, and so do scales in Q8_0.
+    ///
+    /// # Panics
+    /// If the values are not whole blocks.
+    #[must_use]
+    pub fn quantise(self, values: &[f32]) -> Option<Vec<u8>> {
+        let (name, block, count) = (self.name(), self.block_values(), values.len());
+        assert!(count.is_multiple_of(block), "{count} values in {name}'s blocks of {block}");
+        match self {
+            Self::F32 => Some(block::float::f32_bytes(values)),
+            Self::F16 => Some(block::float::f16_bytes(values)),
+            Self::Q8_0 => Some(block::q8_0::bytes(values)),
+            Self::Bf16 | Self::Q4_0 | Self::Q4_1 | Self::Q4K | Self::Q6K => None,
+        }
+    }
+
     /// The values of whole blocks.
     ///
     /// # Panics

@@ -1,8 +1,7 @@
-//! A GGUF file of plain floats, written.
+//! A GGUF file, written: plain floats and Q8_0.
 
 use std::collections::BTreeMap;
-
-use half::f16;
+use std::io::{self, Write};
 
 use crate::header::{ALIGNMENT, MAGIC};
 use crate::tensor_type::TensorType;
@@ -33,21 +32,24 @@ impl GgufWriter {
         self
     }
 
-    /// With a tensor as `f32`, or as half floats; sizes outermost first.
+    /// With a tensor in a form that is written ([`TensorType::quantise`]); sizes outermost first.
     ///
     /// # Panics
-    /// If the values are not as many as the sizes say, or there are more than four sizes or none.
+    /// If the values are not as many as the sizes say, there are more than four sizes or none, or rows
+    /// are not whole blocks of a type that is written.
     #[must_use]
-    pub fn with_tensor(mut self, name: &str, shape: &[usize], values: &[f32], half: bool) -> Self {
+    pub fn with_tensor(
+        mut self,
+        name: &str,
+        shape: &[usize],
+        values: &[f32],
+        kind: TensorType,
+    ) -> Self {
         assert_eq!(values.len(), shape.iter().product::<usize>(), "values of {name} {shape:?}");
         assert!((1..=4).contains(&shape.len()), "sizes of {name}: {shape:?}");
-        let (kind, bytes): (_, Vec<u8>) = match half {
-            true => {
-                let halves = values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes());
-                (TensorType::F16, halves.collect())
-            }
-            false => (TensorType::F32, values.iter().flat_map(|x| x.to_le_bytes()).collect()),
-        };
+        let (row, block, of) = (shape[shape.len() - 1], kind.block_values(), kind.name());
+        assert!(row.is_multiple_of(block), "rows of {row} values of {name} in {of}");
+        let bytes = kind.quantise(values).unwrap_or_else(|| panic!("{of} is not written"));
         self.tensors.push((name.to_owned(), shape.to_vec(), kind, bytes));
         self
     }
@@ -55,29 +57,52 @@ impl GgufWriter {
     /// The whole file.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = MAGIC.to_vec();
-        out.extend(VERSION.to_le_bytes());
-        out.extend((self.tensors.len() as u64).to_le_bytes());
-        out.extend((self.metadata.len() as u64).to_le_bytes());
+        let mut out = Vec::new();
+        self.write(&mut out).expect("memory takes all bytes");
+        out
+    }
+
+    /// Writes the whole file.
+    ///
+    /// # Errors
+    /// Whatever `to` says.
+    pub fn write(&self, to: &mut impl Write) -> io::Result<()> {
+        let mut head = MAGIC.to_vec();
+        head.extend(VERSION.to_le_bytes());
+        head.extend((self.tensors.len() as u64).to_le_bytes());
+        head.extend((self.metadata.len() as u64).to_le_bytes());
         for (key, value) in &self.metadata {
-            string(&mut out, key);
-            write_value(&mut out, value);
+            string(&mut head, key);
+            write_value(&mut head, value);
         }
         let mut offset = 0_u64;
         for (name, shape, kind, bytes) in &self.tensors {
-            string(&mut out, name);
-            out.extend((shape.len() as u32).to_le_bytes());
-            shape.iter().rev().for_each(|&size| out.extend((size as u64).to_le_bytes()));
-            out.extend(kind.number().to_le_bytes());
-            out.extend(offset.to_le_bytes());
+            string(&mut head, name);
+            head.extend((shape.len() as u32).to_le_bytes());
+            shape.iter().rev().for_each(|&size| head.extend((size as u64).to_le_bytes()));
+            head.extend(kind.number().to_le_bytes());
+            head.extend(offset.to_le_bytes());
             offset = (offset + bytes.len() as u64).next_multiple_of(ALIGNMENT);
         }
-        for (_, _, _, bytes) in &self.tensors {
-            out.resize(out.len().next_multiple_of(ALIGNMENT as usize), 0);
-            out.extend_from_slice(bytes);
+        if !self.tensors.is_empty() {
+            fill(&mut head);
         }
-        out
+        to.write_all(&head)?;
+        for (index, (_, _, _, bytes)) in self.tensors.iter().enumerate() {
+            to.write_all(bytes)?;
+            // llama.cpp's own writer fills up behind the last tensor too; nothing asks for it.
+            if index + 1 < self.tensors.len() {
+                let rest = bytes.len().next_multiple_of(ALIGNMENT as usize) - bytes.len();
+                to.write_all(&vec![0; rest])?;
+            }
+        }
+        Ok(())
     }
+}
+
+/// Zeros up to where data may begin.
+fn fill(out: &mut Vec<u8>) {
+    out.resize(out.len().next_multiple_of(ALIGNMENT as usize), 0);
 }
 
 fn string(out: &mut Vec<u8>, text: &str) {

@@ -3,6 +3,7 @@
 mod folder;
 mod gguf;
 mod save;
+mod save_gguf;
 
 use std::io::Read as _;
 use std::path::Path;
@@ -10,6 +11,7 @@ use std::path::Path;
 use faculty_files::open_regular;
 
 pub use self::save::save_decoder;
+pub use self::save_gguf::decoder_gguf;
 use crate::error::Result;
 use crate::network::Network;
 

@@ -52,6 +52,12 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// A decoder that a GGUF file cannot describe.
+    #[error("no GGUF file can be written of this language model: {problem}")]
+    NoGguf {
+        /// What it cannot say.
+        problem: String,
+    },
     /// A folder without the weights of a decoder.
     #[error("no weights of a language model in `{}`", folder.display())]
     NoDecoderWeights {
@@ -270,6 +276,9 @@ impl Error {
                  and from folders with `config.json` and `model.safetensors`"
                     .to_owned(),
             ),
+            Self::NoGguf { .. } => {
+                Some("write it as a folder for `transformers` instead".to_owned())
+            }
             Self::NoDecoderWeights { .. } => Some(
                 "`model.safetensors` must be in it, or its pieces with \
                  `model.safetensors.index.json`, as `save_pretrained` writes them"

@@ -25,6 +25,26 @@ fn every_type_has_the_values_of_llama_cpps_package() {
 }
 
 #[test]
+fn q8_0_has_the_bytes_of_llama_cpps_package() {
+    let mut file = GgufFile::open(&path()).unwrap();
+    let (floats, want) = (file.read("floats").unwrap(), file.read("bytes.q8_0").unwrap());
+    let got = TensorType::Q8_0.quantise(&floats).unwrap();
+    let got: Vec<f32> = got.into_iter().map(f32::from).collect();
+    assert_eq!(want.len(), floats.len() / 32 * 34);
+    assert_eq!(got, want);
+    // Read back, a value is off by half a step, and by the rounding of the scale.
+    let mut values = vec![0.0; floats.len()];
+    TensorType::Q8_0.dequantise(&TensorType::Q8_0.quantise(&floats).unwrap(), &mut values);
+    for (own, back) in floats.chunks(32).zip(values.chunks(32)) {
+        let most = own.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        // Scales below the half floats' normal ones are coarser.
+        for (x, y) in own.iter().zip(back).filter(|_| most > 0.01) {
+            assert!((x - y).abs() <= most * (0.5 / 127.0 + 0.5 / 1024.0), "{x} became {y}");
+        }
+    }
+}
+
+#[test]
 fn metadata_of_every_kind_are_read() {
     let file = GgufFile::open(&path()).unwrap();
     assert_eq!(file.version(), 3);
@@ -134,8 +154,10 @@ fn what_is_written_is_read_back() {
     for (key, value) in pairs.clone() {
         writer = writer.with(key, value);
     }
-    let writer = writer.with_tensor("one", &[2, 3], &values, false);
-    let bytes = writer.with_tensor("two", &[3, 2], &values, true).to_bytes();
+    let writer = writer.with_tensor("one", &[2, 3], &values, TensorType::F32);
+    let writer = writer.with_tensor("two", &[3, 2], &values, TensorType::F16);
+    let blocks: Vec<f32> = (0..64).map(|i| (i % 32) as f32 - 12.0).collect();
+    let bytes = writer.with_tensor("three", &[2, 32], &blocks, TensorType::Q8_0).to_bytes();
     let len = bytes.len() as u64;
     let source = std::io::Cursor::new(bytes);
     let mut file = GgufFile::from_reader(source, len, Path::new("own.gguf")).unwrap();
@@ -146,4 +168,9 @@ fn what_is_written_is_read_back() {
     assert_eq!(file.tensor("two").unwrap().kind, Ok(TensorType::F16));
     assert_eq!(file.read("one").unwrap(), values);
     assert_eq!(file.read("two").unwrap(), values);
+    assert_eq!(file.tensor("three").unwrap().kind, Ok(TensorType::Q8_0));
+    for (got, want) in file.read("three").unwrap().iter().zip(&blocks) {
+        assert!((got - want).abs() <= 19.0 / 254.0 + 0.01, "{got}, {want} expected");
+    }
+    assert_eq!(TensorType::Q6K.quantise(&[0.0; 256]), None);
 }

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use faculty_gguf::{Array, GgufError, GgufFile, GgufWriter, Result, Value};
+use faculty_gguf::{Array, GgufError, GgufFile, GgufWriter, Result, TensorType, Value};
 
 fn open(bytes: &[u8]) -> Result<GgufFile<Cursor<Vec<u8>>>> {
     let source = Cursor::new(bytes.to_vec());
@@ -23,8 +23,8 @@ fn small() -> GgufWriter {
         .with("general.architecture", Value::String("llama".to_owned()))
         .with("general.count", Value::Unsigned(2))
         .with("tokens", Value::Array(Array::Strings(words)))
-        .with_tensor("one", &[2, 4], &[1.0; 8], false)
-        .with_tensor("two", &[32], &[0.5; 32], true)
+        .with_tensor("one", &[2, 4], &[1.0; 8], TensorType::F32)
+        .with_tensor("two", &[32], &[0.5; 32], TensorType::F16)
 }
 
 /// Where these bytes are.

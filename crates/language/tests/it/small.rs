@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use faculty_gguf::{Array, GgufWriter, NumberKind, Value};
+use faculty_gguf::{Array, GgufWriter, NumberKind, TensorType, Value};
 use faculty_nets::{DecoderConfig, Network, RotaryLayout};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
@@ -85,7 +85,7 @@ pub(crate) fn writer(pre: &str) -> GgufWriter {
     ];
     for (name, array) in network().state_dict() {
         let name = names.iter().fold(name, |name, (own, there)| name.replace(own, there));
-        writer = writer.with_tensor(&name, &array.shape, &array.values, false);
+        writer = writer.with_tensor(&name, &array.shape, &array.values, TensorType::F32);
     }
     writer
 }

@@ -35,7 +35,7 @@ const OTHERS: [(&str, &str); 3] = [
 ];
 
 /// The name there of one of our parameters.
-fn name_there(name: &str) -> Option<String> {
+pub(super) fn name_there(name: &str) -> Option<String> {
     if let Some((_, other)) = OTHERS.iter().find(|(own, _)| *own == name) {
         return Some((*other).to_owned());
     }

@@ -9,7 +9,7 @@ use faculty_kernels::rotary::RotaryLayout;
 use crate::decoder_config::DecoderConfig;
 use crate::error::{Error, Result};
 use crate::network::Network;
-use crate::weights;
+use crate::weights::{self, StateDict};
 
 /// Writes `config.json` and `model.safetensors` into a folder, which is made if it is not there; the
 /// tokenizer is the caller's to put beside them. Queries and keys are brought into the order of halves.
@@ -26,14 +26,7 @@ pub fn save_decoder(network: &Network, folder: &Path) -> Result<()> {
         move |source| Error::Write { path, source }
     };
     std::fs::create_dir_all(folder).map_err(failed(folder))?;
-    let mut state = network.state_dict();
-    if config.rotary_layout == RotaryLayout::Interleaved {
-        for (name, array) in &mut state {
-            if name.contains("self_attn.q_proj.") || name.contains("self_attn.k_proj.") {
-                in_halves(&mut array.values, array.shape[0], config.head_width);
-            }
-        }
-    }
+    let state = state_in(network, RotaryLayout::Halves);
     // What tells `transformers` that names and shapes are PyTorch's.
     let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
     weights::write(&folder.join("model.safetensors"), &state, &metadata)?;
@@ -42,14 +35,32 @@ pub fn save_decoder(network: &Network, folder: &Path) -> Result<()> {
     write_atomically(&path, config.to_json().as_bytes()).map_err(failed(&path))
 }
 
-/// Moves rows `2 i` and `2 i + 1` of each head to `i` and `head_width / 2 + i`.
-fn in_halves(values: &mut [f32], rows: usize, head_width: usize) {
+/// The weights with queries and keys in this order.
+pub(super) fn state_in(network: &Network, layout: RotaryLayout) -> StateDict {
+    let config = network.graph().decoder().expect("the network is a decoder");
+    let mut state = network.state_dict();
+    if config.rotary_layout != layout {
+        for (name, array) in &mut state {
+            if name.contains("self_attn.q_proj.") || name.contains("self_attn.k_proj.") {
+                turn(&mut array.values, array.shape[0], config.head_width, layout);
+            }
+        }
+    }
+    state
+}
+
+/// Moves rows of each head: in halves, `2 i` and `2 i + 1` go to `i` and `head_width / 2 + i`;
+/// interleaved, the other way.
+fn turn(values: &mut [f32], rows: usize, head_width: usize, to: RotaryLayout) {
     let width = values.len() / rows.max(1);
     let pairs = head_width / 2;
     for head in values.chunks_exact_mut(head_width * width) {
         let old = head.to_vec();
         for (row, values) in old.chunks_exact(width).enumerate() {
-            let to = row % 2 * pairs + row / 2;
+            let to = match to {
+                RotaryLayout::Halves => row % 2 * pairs + row / 2,
+                RotaryLayout::Interleaved => row % pairs * 2 + row / pairs,
+            };
             head[to * width..(to + 1) * width].copy_from_slice(values);
         }
     }

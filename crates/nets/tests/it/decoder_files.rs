@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use faculty_gguf::{GgufFile, GgufWriter, Value};
+use faculty_gguf::{GgufFile, GgufWriter, TensorType, Value};
 use faculty_inputs::{Texts, Tokens};
 use faculty_kernels::head_loss::{Head, HeadGrads, Targets, head_loss};
 use faculty_nets::weights::{self, Array, StateDict};
-use faculty_nets::{Decoder, Network, RotaryLayout, TrainingRun, load_decoder, save_decoder};
+use faculty_nets::{
+    Activation, Decoder, Network, RotaryLayout, TrainingRun, decoder_gguf, load_decoder,
+    save_decoder,
+};
 use faculty_testkit::{Case, Tolerance, assert_close};
 
 /// float32 against float64, through two layers.
@@ -145,6 +148,70 @@ fn a_decoder_is_written_as_the_folder_that_it_came_from() {
 }
 
 #[test]
+fn a_decoder_is_written_as_a_gguf_file() {
+    let target = tempfile::tempdir().unwrap();
+    let path = target.path().join("model.gguf");
+    for name in MODELS {
+        let case = case(name);
+        let network = load(&case);
+        let written = decoder_gguf(&network, TensorType::F32).unwrap();
+        fs::write(&path, written.to_bytes()).unwrap();
+        let own = load_decoder(&path).unwrap();
+        let config = network.graph().decoder().unwrap();
+        let layout = own.graph().decoder().unwrap().rotary_layout;
+        let of_llama =
+            if name == "qwen2" { RotaryLayout::Halves } else { RotaryLayout::Interleaved };
+        assert_eq!(layout, of_llama, "{name}");
+        let mut read = own.graph().decoder().unwrap().clone();
+        read.rotary_layout = config.rotary_layout;
+        read.initial_deviation = config.initial_deviation;
+        assert_eq!(&read, config, "{name}");
+        assert_close(name, &logits(&own, &tokens(&case)), case.values("out.logits"), TOLERANCE);
+        // The way back to a folder gives the first weights, to the last bit.
+        let folder = target.path().join(name);
+        save_decoder(&own, &folder).unwrap();
+        assert_eq!(load_decoder(&folder).unwrap().state_dict(), weights_of(&case), "{name}");
+        for kind in [TensorType::F16, TensorType::Q8_0] {
+            fs::write(&path, decoder_gguf(&network, kind).unwrap().to_bytes()).unwrap();
+            let file = GgufFile::open(&path).unwrap();
+            for tensor in file.tensors() {
+                let rows_fit = tensor.shape.last().unwrap().is_multiple_of(kind.block_values());
+                let want = match tensor.shape.len() {
+                    1 => TensorType::F32,
+                    _ if rows_fit => kind,
+                    _ => TensorType::F16,
+                };
+                assert_eq!(tensor.kind, Ok(want), "{name}: {}", tensor.name);
+            }
+            let own = logits(&load_decoder(&path).unwrap(), &tokens(&case));
+            let coarse = Tolerance { relative: 0.0, of_largest: 0.03, absolute: 0.0 };
+            assert_close(name, &own, case.values("out.logits"), coarse);
+        }
+    }
+}
+
+#[test]
+fn what_a_gguf_file_cannot_say_is_refused() {
+    let network = load(&case("grouped"));
+    let mut config = network.graph().decoder().unwrap().clone();
+    config.activation = Activation::Gelu;
+    let gelu = Network::from_graph("gelu", config.graph().unwrap(), 0);
+    let mut large = load(&case("grouped"));
+    let specs = large.graph().clone();
+    let words = specs.parameters().iter().position(|spec| spec.name.contains("embed_tokens"));
+    large.parameters_mut()[words.unwrap()][0] = 1e5;
+    for (network, kind, want) in [
+        (&gelu, TensorType::F32, "its activation is Gelu"),
+        (&large, TensorType::F16, "holds 100000, beyond what F16 has"),
+    ] {
+        let error = decoder_gguf(network, kind).unwrap_err();
+        assert!(error.to_string().contains(want), "{error}, {want} expected");
+        assert!(error.hint().is_some());
+    }
+    decoder_gguf(&large, TensorType::F32).unwrap();
+}
+
+#[test]
 fn weights_in_pieces_without_a_prefix_or_with_a_written_head_are_read() {
     let case = case("grouped");
     let full = weights_of(&case);
@@ -215,11 +282,11 @@ fn gguf_files_of_other_models_are_refused_with_the_reason() {
         }
         for (tensor, values) in tensors.iter().zip(&values) {
             if tensor.name != leave {
-                writer = writer.with_tensor(&tensor.name, &tensor.shape, values, false);
+                writer = writer.with_tensor(&tensor.name, &tensor.shape, values, TensorType::F32);
             }
         }
         if let Some(name) = add {
-            writer = writer.with_tensor(name, &[2], &[1.0, 2.0], false);
+            writer = writer.with_tensor(name, &[2], &[1.0, 2.0], TensorType::F32);
         }
         fs::write(&path, writer.to_bytes()).unwrap();
         load_decoder(&path)
