@@ -24,6 +24,14 @@ pub enum LanguageError {
         /// The system's reason.
         source: io::Error,
     },
+    /// A file that cannot be written.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// A tokenizer that cannot be used.
     #[error("the tokenizer in `{}` cannot be used: {problem}", path.display())]
     Tokenizer {
@@ -78,7 +86,34 @@ pub enum LanguageError {
         /// What it may be.
         range: &'static str,
     },
-    /// A text of fewer than two tokens.
+    /// Two models that do not share their tokens.
+    #[error(
+        "the student has {student} tokens, the teacher {teacher}: they must share their vocabulary"
+    )]
+    Vocabularies {
+        /// Rows of the student's word table.
+        student: usize,
+        /// Of the teacher's.
+        teacher: usize,
+    },
+    /// Two models whose ids stand for different tokens.
+    #[error(
+        "{differ} of {vocabulary} ids stand for other tokens in the teacher: {first} is `{student}` in the \
+         student, `{teacher}` in the teacher"
+    )]
+    OtherTokens {
+        /// How many.
+        differ: usize,
+        /// Of so many.
+        vocabulary: usize,
+        /// The first of them.
+        first: u32,
+        /// Its token in the student's tokenizer.
+        student: String,
+        /// In the teacher's.
+        teacher: String,
+    },
+    /// A text that is too short.
     #[error("the text has {tokens} tokens: there is nothing to predict")]
     ShortText {
         /// How many.
@@ -94,6 +129,7 @@ impl LanguageError {
             Self::Network(error) => error.hint().unwrap_or_default(),
             Self::Gguf(error) => error.hint().to_owned(),
             Self::Read { .. } => "check the path and its permissions".to_owned(),
+            Self::Write { .. } => "check that the folder is there and may be written".to_owned(),
             Self::Tokenizer { fix, .. } => (*fix).to_owned(),
             Self::Encoding { .. } => {
                 "try another text; check that the model's files are whole".into()
@@ -104,6 +140,9 @@ impl LanguageError {
                 "the tokenizer belongs to another model: put the model's own beside it".to_owned()
             }
             Self::OutOfRange { .. } => "give a number in that range".to_owned(),
+            Self::Vocabularies { .. } | Self::OtherTokens { .. } => {
+                "take a teacher of the student's family, with the same tokenizer".to_owned()
+            }
             Self::ShortText { .. } => "give a longer text".to_owned(),
         }
     }

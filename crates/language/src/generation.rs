@@ -8,7 +8,7 @@
 //! beside it, the size of the batch or the number of threads.
 
 use faculty_inputs::Tokens;
-use faculty_nets::{Decoder, KvCache};
+use faculty_nets::{Decoder, DecoderConfig, KvCache};
 use faculty_random::{Purpose, draw, splitmix64, unit};
 use rayon::prelude::*;
 
@@ -52,8 +52,8 @@ impl Default for GenerationConfig {
 /// Why a text ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The model chose a token that ends texts.
-    Token,
+    /// The model chose this token, which ends texts.
+    Token(u32),
     /// There are as many tokens as were asked for.
     MaxTokens,
     /// The model reads no longer texts.
@@ -65,7 +65,7 @@ impl End {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Token => "end",
+            Self::Token(_) => "end",
             Self::MaxTokens => "max_tokens",
             Self::Context => "context",
         }
@@ -93,17 +93,12 @@ pub fn generate(
     config: &GenerationConfig,
     mut each: impl FnMut(usize, u32),
 ) -> Result<Vec<Generated>> {
-    check(decoder, prompts, config)?;
+    check(&[decoder.config()], prompts, config.batch, &[config.sampling])?;
     let longest = decoder.config().longest;
     let limit = |prompt: &Prompt| prompt.ids.len().saturating_add(config.max_tokens).min(longest);
     let capacity = prompts.iter().map(limit).max().unwrap_or(0);
-    let of_one = decoder.cache_bytes(1, capacity).max(1);
-    if of_one > MOST_OF_ONE {
-        let (name, found) = ("max-tokens", config.max_tokens.to_string());
-        let range = "so small that the keys and values of a text take 64 GiB at most";
-        return Err(LanguageError::OutOfRange { name, found, range });
-    }
-    let slots = (MOST_CACHE / of_one).clamp(1, config.batch).min(prompts.len());
+    let of_one = decoder.cache_bytes(1, capacity);
+    let slots = slots(of_one, config.batch, config.max_tokens)?.min(prompts.len());
     let none = Generated { ids: Vec::new(), end: End::MaxTokens };
     let mut session = Session {
         cache: decoder.cache(slots, capacity),
@@ -120,6 +115,17 @@ pub fn generate(
         while session.step(&mut each) {}
     }
     Ok(session.results)
+}
+
+/// How many texts of at most `batch` are at work at once, if the keys and values of one take so many
+/// bytes.
+pub(crate) fn slots(of_one: usize, batch: usize, max_tokens: usize) -> Result<usize> {
+    if of_one > MOST_OF_ONE {
+        let (name, found) = ("max-tokens", max_tokens.to_string());
+        let range = "so small that the keys and values of a text take 64 GiB at most";
+        return Err(LanguageError::OutOfRange { name, found, range });
+    }
+    Ok((MOST_CACHE / of_one.max(1)).clamp(1, batch))
 }
 
 /// A text at work.
@@ -157,7 +163,7 @@ impl Session<'_> {
         let mut finished = vec![None; self.rows.len()];
         for ((row, &id), finished) in self.rows.iter_mut().zip(&chosen).zip(&mut finished) {
             if self.ends.contains(&id) {
-                *finished = Some(End::Token);
+                *finished = Some(End::Token(id));
                 continue;
             }
             row.ids.push(id);
@@ -211,13 +217,20 @@ impl Session<'_> {
     }
 }
 
-fn check(decoder: &Decoder, prompts: &[Prompt], config: &GenerationConfig) -> Result<()> {
-    config.sampling.check()?;
-    if config.batch == 0 {
+/// Checks what decoders are to go on with, and how.
+pub(crate) fn check(
+    decoders: &[&DecoderConfig],
+    prompts: &[Prompt],
+    batch: usize,
+    samplings: &[Sampling],
+) -> Result<()> {
+    samplings.iter().try_for_each(Sampling::check)?;
+    if batch == 0 {
         let (name, found) = ("batch", "0".to_owned());
         return Err(LanguageError::OutOfRange { name, found, range: "1 or more" });
     }
-    let (longest, vocabulary) = (decoder.config().longest, decoder.config().vocabulary);
+    let longest = decoders.iter().map(|config| config.longest).min().unwrap_or(0);
+    let vocabulary = decoders.iter().map(|config| config.vocabulary).min().unwrap_or(0);
     for (number, Prompt { ids, .. }) in (1..).zip(prompts) {
         if ids.is_empty() {
             return Err(LanguageError::EmptyPrompt { prompt: number });
@@ -234,7 +247,7 @@ fn check(decoder: &Decoder, prompts: &[Prompt], config: &GenerationConfig) -> Re
 }
 
 /// What names a prompt and its sample in draws: their content, not their place.
-fn key(prompt: &Prompt) -> u64 {
+pub(crate) fn key(prompt: &Prompt) -> u64 {
     let absorb = |state: u64, &id: &u32| splitmix64(state, u64::from(id));
     splitmix64(prompt.ids.iter().fold(prompt.ids.len() as u64, absorb), prompt.sample)
 }

@@ -5,8 +5,10 @@
 //! ```text
 //! file or folder → LanguageModel { Decoder, TextTokenizer, ids that end a text }
 //! prompts → generate: one cache, rows come and go, each token a function of (seed, prompt, place)
+//! prompts → speculate: a student drafts, a teacher checks, each with a cache of its own
 //! tokens → NextTokenStep: loss and gradients, perhaps of a teacher too → StreamTrainer: AdamW
 //! text → measure: nats, perplexity, bits per character
+//! examples at a step → Policy: the texts that a student is trained on, and which tokens count
 //! ```
 
 mod error;
@@ -14,7 +16,9 @@ mod generation;
 mod measurement;
 mod model;
 mod next_token;
+mod policy;
 mod sampling;
+mod speculative;
 mod tokenizer;
 mod training;
 
@@ -23,6 +27,14 @@ pub use generation::{End, Generated, GenerationConfig, Prompt, generate};
 pub use measurement::{Measurement, WindowConfig, measure};
 pub use model::LanguageModel;
 pub use next_token::{NextTokenStep, TokenLoss, TokenTeacher};
+pub use policy::{
+    Example, GroundTruth, Mixed, MixedBy, Models, OnPolicy, Policy, PolicyConfig, PolicyKind,
+    SequenceLevel, Speculative, Written, WrittenBatch,
+};
 pub use sampling::Sampling;
+pub use speculative::{
+    Acceptance, Speculated, SpeculativeConfig, SpeculativeCounts, first_rejection, is_among_top,
+    speculate, teacher_seed,
+};
 pub use tokenizer::TextTokenizer;
 pub use training::{StreamConfig, StreamStep, StreamTrainer};

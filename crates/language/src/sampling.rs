@@ -60,16 +60,33 @@ impl Sampling {
     /// If there are no logits.
     #[must_use]
     pub fn choose(&self, logits: &[f32], draw: f64) -> u32 {
+        pick(&self.weights(logits), draw)
+    }
+
+    /// The tokens that can be chosen by these logits, with their probabilities, which sum to 1.
+    ///
+    /// # Panics
+    /// If there are no logits.
+    #[must_use]
+    pub fn distribution(&self, logits: &[f32]) -> Vec<(u32, f64)> {
+        let mut weights = self.weights(logits);
+        if weights.is_empty() {
+            return vec![(0, 1.0)];
+        }
+        let total: f64 = weights.iter().map(|(_, weight)| weight).sum();
+        weights.iter_mut().for_each(|(_, weight)| *weight /= total);
+        weights
+    }
+
+    /// The tokens that can be chosen, with what they weigh; none if all logits are NaN.
+    fn weights(&self, logits: &[f32]) -> Vec<(u32, f64)> {
         assert!(!logits.is_empty(), "there are no logits to choose from");
         if self.temperature == 0.0 {
-            return likeliest(logits);
+            return vec![(likeliest(logits), 1.0)];
         }
         if self.top_k.is_none() && self.top_p.is_none() {
-            return walk(
-                (0..logits.len() as u32).map(|id| (id, logits[id as usize])),
-                self.temperature,
-                draw,
-            );
+            let tokens = (0..logits.len() as u32).map(|id| (id, logits[id as usize]));
+            return weighed(tokens, self.temperature);
         }
         let mut order: Vec<u32> = (0..logits.len() as u32).collect();
         let before = |a: &u32, b: &u32| by_likelihood(logits, *a, *b);
@@ -81,12 +98,12 @@ impl Sampling {
         if let Some(p) = self.top_p {
             order.truncate(nucleus(&order, logits, self.temperature, p));
         }
-        walk(order.iter().map(|&id| (id, logits[id as usize])), self.temperature, draw)
+        weighed(order.iter().map(|&id| (id, logits[id as usize])), self.temperature)
     }
 }
 
 /// The likelier first; NaN last, equal ones by id.
-fn by_likelihood(logits: &[f32], a: u32, b: u32) -> Ordering {
+pub(crate) fn by_likelihood(logits: &[f32], a: u32, b: u32) -> Ordering {
     let key = |id: u32| {
         let logit = logits[id as usize];
         if logit.is_nan() { f32::NEG_INFINITY } else { logit }
@@ -129,11 +146,15 @@ fn nucleus(order: &[u32], logits: &[f32], temperature: f32, p: f64) -> usize {
     order.len()
 }
 
-/// The token at which the sum of probabilities passes `draw`.
-fn walk(tokens: impl Iterator<Item = (u32, f32)> + Clone, temperature: f32, draw: f64) -> u32 {
+/// The tokens that have any weight.
+fn weighed(tokens: impl Iterator<Item = (u32, f32)> + Clone, temperature: f32) -> Vec<(u32, f64)> {
     let max = largest(tokens.clone().map(|(_, logit)| logit));
     let weighed = |(id, logit): (u32, f32)| (id, weight(logit, max, temperature));
-    let weights: Vec<(u32, f64)> = tokens.map(weighed).filter(|&(_, own)| own > 0.0).collect();
+    tokens.map(weighed).filter(|&(_, own)| own > 0.0).collect()
+}
+
+/// The token at which the sum of weights passes `draw` times all; 0 of none.
+pub(crate) fn pick(weights: &[(u32, f64)], draw: f64) -> u32 {
     let total: f64 = weights.iter().map(|(_, weight)| weight).sum();
     let mut sum = 0.0;
     let passes = |&&(_, weight): &&(u32, f64)| {
@@ -196,6 +217,24 @@ mod tests {
         // Of the three likeliest the two first have 84.5 %.
         assert_shares(Sampling { top_p: Some(0.84), ..top_k(3) }, &[1, 3]);
         assert_shares(Sampling { top_p: Some(0.85), ..top_k(3) }, &[1, 3, 4]);
+    }
+
+    #[test]
+    fn the_distribution_is_what_is_drawn_from() {
+        let narrow = Sampling { temperature: 0.7, top_k: Some(4), top_p: Some(0.9) };
+        let greedy = Sampling { temperature: 0.0, ..narrow };
+        for sampling in [Sampling::default(), narrow, greedy] {
+            let distribution = sampling.distribution(&LOGITS);
+            let sum: f64 = distribution.iter().map(|(_, own)| own).sum();
+            assert!((sum - 1.0).abs() < 1e-12, "{sampling:?}: {sum}");
+            let drawn = shares(sampling);
+            for (id, share) in drawn.iter().enumerate() {
+                let own = distribution.iter().find(|own| own.0 as usize == id);
+                let own = own.map_or(0.0, |own| own.1);
+                assert!((own - share).abs() < 2e-4, "{sampling:?}: {own} of {id}, {share} drawn");
+            }
+        }
+        assert_eq!(Sampling::default().distribution(&[f32::NAN; 2]), [(0, 1.0)]);
     }
 
     #[test]

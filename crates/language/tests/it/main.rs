@@ -1,9 +1,11 @@
-//! Language models at work: tokenizers, generation, measurement.
+//! Language models at work: tokenizers, generation, texts of two models, measurement.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod generation;
 mod measurement;
+mod policy;
 mod small;
 mod smollm;
+mod speculative;
 mod tokenizer;
 mod training;
