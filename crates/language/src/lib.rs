@@ -8,11 +8,13 @@
 //! prompts → speculate: a student drafts, a teacher checks, each with a cache of its own
 //! tokens → NextTokenStep: loss and gradients, perhaps of a teacher too → StreamTrainer: AdamW
 //! text → measure: nats, perplexity, bits per character
+//! text, student and teacher → judge: how near both are, on the text and on what the student writes
 //! examples at a step → Policy: the texts that a student is trained on, and which tokens count
 //! ```
 
 mod error;
 mod generation;
+mod judgement;
 mod measurement;
 mod model;
 mod next_token;
@@ -24,6 +26,9 @@ mod training;
 
 pub use error::{LanguageError, Result};
 pub use generation::{End, Generated, GenerationConfig, Prompt, generate};
+pub use judgement::{
+    Agreement, Judgement, JudgementConfig, agreement, distinct_pairs, judge, repetition,
+};
 pub use measurement::{Measurement, WindowConfig, measure};
 pub use model::LanguageModel;
 pub use next_token::{NextTokenStep, TokenLoss, TokenTeacher};
