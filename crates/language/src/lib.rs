@@ -13,6 +13,7 @@
 //! ```
 
 mod error;
+mod export;
 mod generation;
 mod judgement;
 mod measurement;
@@ -25,6 +26,7 @@ mod tokenizer;
 mod training;
 
 pub use error::{LanguageError, Result};
+pub use export::{export_folder, export_gguf};
 pub use generation::{End, Generated, GenerationConfig, Prompt, generate};
 pub use judgement::{
     Agreement, Judgement, JudgementConfig, agreement, distinct_pairs, judge, repetition,

@@ -54,7 +54,7 @@ impl LanguageModel {
 }
 
 /// What `generation_config.json`, or else `config.json`, says of the end of texts.
-fn ends_in(folder: &Path) -> Vec<u32> {
+pub(crate) fn ends_in(folder: &Path) -> Vec<u32> {
     for name in ["generation_config.json", "config.json"] {
         let Ok(bytes) = read(&folder.join(name)) else { continue };
         let Ok(json) = serde_json::from_slice::<Value>(&bytes) else { continue };

@@ -22,12 +22,12 @@ use super::TextTokenizer;
 use crate::error::{LanguageError, Result};
 
 /// Qwen's cut, from its `tokenizer.json`.
-const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+pub(super) const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// The cuts that are known.
 const CUTS: [&str; 4] = ["smollm", "gpt-2", "gpt2", "qwen2"];
 /// Types of tokens.
-const CONTROL: u64 = 3;
-const USER_DEFINED: u64 = 4;
+pub(super) const CONTROL: u64 = 3;
+pub(super) const USER_DEFINED: u64 = 4;
 
 /// The tokenizer of a file.
 pub(crate) fn from_gguf<R: Read + Seek>(file: &GgufFile<R>) -> Result<TextTokenizer> {
