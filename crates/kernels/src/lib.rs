@@ -42,6 +42,7 @@ mod sizes;
 pub mod softmax_kl;
 mod special;
 pub mod squared_error;
+pub mod teacher_weights;
 #[cfg(test)]
 mod testing;
 pub mod transpose;

@@ -5,8 +5,8 @@
 //! constants: no gradient flows through them.
 
 use burn::Tensor;
-use burn::tensor::Int;
 use burn::tensor::activation::softmax;
+use burn::tensor::{Device, Int, TensorData};
 
 mod agreement;
 mod calibrated;
@@ -25,6 +25,8 @@ pub use calibrated::CalibratedConfidence;
 pub use class_reliability::ClassReliability;
 pub use confidence::{Confidence, confidence_values};
 pub use entropy::Entropy;
+/// [`complement_of_softmax`] of plain numbers, `[teachers, batch]`.
+pub use faculty_kernels::teacher_weights::complement_of_softmax as complement_of_softmax_values;
 pub use max_probability::MaxProbability;
 pub use min_norm::min_norm_weights;
 pub use one_at_random::{DrawPer, OneAtRandom};
@@ -61,22 +63,8 @@ pub fn complement(shares: Tensor<2>) -> Tensor<2> {
     (shares.neg() + 1.0) / (teachers - 1) as f32
 }
 
-/// The same of plain numbers: cost `[teachers, batch]` row-major, result likewise.
-#[must_use]
-pub fn complement_of_softmax_values(cost: &[f64], teachers: usize) -> Vec<f64> {
-    if teachers == 1 {
-        return vec![1.0; cost.len()];
-    }
-    let batch = cost.len() / teachers.max(1);
-    let mut weights = vec![0.0; cost.len()];
-    for sample in 0..batch {
-        let column = || (0..teachers).map(|k| cost[k * batch + sample]);
-        let largest = column().fold(f64::NEG_INFINITY, f64::max);
-        let whole: f64 = column().map(|cost| (cost - largest).exp()).sum();
-        for k in 0..teachers {
-            let share = (cost[k * batch + sample] - largest).exp() / whole;
-            weights[k * batch + sample] = (1.0 - share) / (teachers - 1) as f64;
-        }
-    }
-    weights
+/// Plain weights `[teachers, batch]` as a constant tensor.
+fn constant(weights: &[f64], [teachers, batch]: [usize; 2], device: &Device) -> Tensor<2> {
+    let weights: Vec<f32> = weights.iter().map(|&weight| weight as f32).collect();
+    Tensor::from_data(TensorData::new(weights, [teachers, batch]), device)
 }

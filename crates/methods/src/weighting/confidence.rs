@@ -3,10 +3,10 @@
 //! Zhang, Chen, Wang, ICASSP 2022, <https://arxiv.org/abs/2201.00007>.
 
 use burn::Tensor;
-use burn::tensor::{Int, TensorData};
+use burn::tensor::Int;
 use faculty_kernels::softmax_kl::cross_entropy_rows;
 
-use super::{Weighting, complement_of_softmax_values};
+use super::{Weighting, complement_of_softmax_values, constant};
 use faculty_contract::losses::{class_numbers, numbers};
 
 /// `w[k,b] = (1 - softmax_k(CE_b(z_k))) / (K - 1)`.
@@ -18,8 +18,7 @@ impl Weighting for Confidence {
         let [teachers, batch, classes] = teacher_logits.dims();
         let cost = cross_entropy_rows(classes, &numbers(teacher_logits), &class_numbers(labels));
         let weights = complement_of_softmax_values(&cost, teachers);
-        let weights: Vec<f32> = weights.iter().map(|&weight| weight as f32).collect();
-        Tensor::from_data(TensorData::new(weights, [teachers, batch]), &teacher_logits.device())
+        constant(&weights, [teachers, batch], &teacher_logits.device())
     }
 }
 

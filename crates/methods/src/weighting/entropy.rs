@@ -4,12 +4,10 @@
 
 use burn::Tensor;
 use burn::tensor::Int;
+use faculty_kernels::teacher_weights::complement_of_shares;
 
-use super::{Weighting, complement};
-use faculty_contract::losses::entropy;
-
-/// Keeps the shares defined, and equal, where every teacher's entropy is 0.
-const EPSILON: f32 = 1e-12;
+use super::{Weighting, constant};
+use faculty_contract::losses::{entropy, numbers};
 
 /// `w[k,b] = (1 - H_k/Σ_j H_j) / (K - 1)`, `H` the entropy of `σ(z_k)` at temperature 1.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,7 +18,8 @@ impl Weighting for Entropy {
         let [teachers, batch, classes] = teacher_logits.dims();
         let rows = teacher_logits.clone().reshape([teachers * batch, classes]);
         // Rounding may leave an entropy a little below 0.
-        let entropy = entropy(rows).reshape([teachers, batch]).clamp_min(0.0) + EPSILON;
-        complement(entropy.clone() / entropy.sum_dim(0)).detach()
+        let entropy = numbers(&entropy(rows)).into_iter().map(|own| f64::from(own).max(0.0));
+        let weights = complement_of_shares(&entropy.collect::<Vec<_>>(), teachers);
+        constant(&weights, [teachers, batch], &teacher_logits.device())
     }
 }
