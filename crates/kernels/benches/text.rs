@@ -10,7 +10,9 @@ use faculty_kernels::attention::{
     AttentionGrads, AttentionShape, Samples, attention, attention_backward,
 };
 use faculty_kernels::dropout::dropout;
-use faculty_kernels::head_loss::{Head, HeadGrads, Targets, head_loss};
+use faculty_kernels::head_loss::{
+    Divergence, Head, HeadGrads, Targets, head_loss, head_statistics,
+};
 use faculty_kernels::isa;
 use faculty_kernels::layer_norm::{layer_norm, layer_norm_backward};
 use faculty_kernels::matmul::{Finish, Matrix, MatrixMut, matmul};
@@ -150,27 +152,49 @@ fn bench_passes() {
 }
 
 fn bench_head(peak: f64) {
-    let (rows, classes, width) = (1024, 49_152, 576);
+    const ROWS: usize = 1024;
+    let (rows, classes, width) = (ROWS, 49_152, 576);
     let (hidden, weight) = (values(rows * width), values(classes * width));
     let (mut by_hidden, mut by_weight) = (vec![0.0; hidden.len()], vec![0.0; weight.len()]);
     let (labels, factor) = (vec![7; rows], vec![1.0 / rows as f32; rows]);
     let head = Head { hidden: &hidden, weight: &weight, width };
-    for (name, teacher) in [("CE", None), ("CE and KL", Some((head, &factor[..])))] {
-        let targets = Targets { labels: &labels, ce_factor: &factor, teacher, temperature: 2.0 };
+    let one: [(Head<'_>, &[f32]); 1] = [(head, &[1.0; ROWS])];
+    let three: [(Head<'_>, &[f32]); 3] = [(head, &[1.0 / 3.0; ROWS]); 3];
+    let middle = Divergence::JensenShannon { beta: 0.5 };
+    // Products of logits: of a teacher as many as of the student, made twice or three times.
+    let cases: [(&str, &[(Head<'_>, &[f32])], Divergence, f64); 6] = [
+        ("CE", &[], Divergence::Forward, 2.0),
+        ("CE and KL", &one, Divergence::Forward, 4.0),
+        ("CE and 3 KL", &three, Divergence::Forward, 8.0),
+        ("CE and reverse KL", &one, Divergence::Reverse, 6.0),
+        ("CE and JSD", &one, middle, 6.0),
+        ("CE and JSD of 3", &three, middle, 12.0),
+    ];
+    for (name, teachers, divergence, products) in cases {
+        let targets = Targets {
+            labels: &labels,
+            ce_factor: &factor,
+            kd_factor: &factor,
+            teachers,
+            temperature: 2.0,
+            divergence,
+        };
         let seconds = time(|| {
             let grads = HeadGrads { hidden: &mut by_hidden, weight: &mut by_weight };
             let _ = head_loss(classes, head, &targets, Some(grads));
         });
-        let products = if teacher.is_some() { 6.0 } else { 4.0 };
+        let products = products + 2.0;
         let flops = products * 2.0 * (rows * classes * width) as f64;
         let (min, median) = rates(flops, &seconds);
         let share = 100.0 * min / peak;
         println!(
-            "head {name:<10} {rows} x {classes} x {width}: {min:6.1} {median:6.1} GFLOP/s \
+            "head {name:<17} {rows} x {classes} x {width}: {min:6.1} {median:6.1} GFLOP/s \
              {share:.0} % {:.0} ms",
             1e3 * seconds[0]
         );
     }
+    let seconds = time(|| drop(head_statistics(classes, head, &labels, 1.0)));
+    println!("head statistics: {:.0} ms", 1e3 * seconds[0]);
 }
 
 fn main() {

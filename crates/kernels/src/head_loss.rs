@@ -2,49 +2,63 @@
 //! head, in memory that does not grow with the classes.
 //!
 //! ```text
-//! z[r] = weight hidden[r]      t[r] = the teacher's likewise
-//! CE[r] = -log softmax(z[r])[label[r]]      KD[r] = T² KL(softmax(t[r] / T) || softmax(z[r] / T))
+//! z[r] = weight hidden[r]      t_k[r] = the teachers' likewise      q = softmax(z)      p_k = softmax(t_k)
+//! CE[r] = -log q[r][label[r]]
+//! KD[r] = sum_k w_k[r] T² KL(softmax(t_k[r] / T) || softmax(z[r] / T))          Divergence::Forward
+//!         KL(q[r] || p[r])                           p = sum_k w_k p_k          Divergence::Reverse
+//!         β KL(p[r] || m[r]) + (1 - β) KL(q[r] || m[r])   m = β p + (1 - β) q   Divergence::JensenShannon
 //! L     = sum_r ce_factor[r] CE[r] + kd_factor[r] KD[r]
-//! d[r]  = ce_factor[r] (softmax(z[r]) - onehot(label[r])) + kd_factor[r] T (softmax(z[r] / T) - softmax(t[r] / T))
+//! d[r]  = dL/dz[r] = ce_factor[r] (q[r] - onehot(label[r])) + kd_factor[r] times
+//!         T sum_k w_k[r] (softmax(z[r] / T) - softmax(t_k[r] / T))
+//!         q (ln q - ln p - KL(q || p))
+//!         (1 - β) q (ln q - ln m - KL(q || m))
 //! hidden_grad[r] = weightᵀ d[r]      weight_grad += sum_r d[r] hidden[r]ᵀ
 //! ```
-//! Means and masks are the factors: `1 / valid tokens` where a token counts, 0 elsewhere.
+//! Means and masks are the factors: `1 / valid tokens` where a token counts, 0 elsewhere. The sum of
+//! the divergences from several teachers has the gradient of that from their mixture. Reverse and
+//! Jensen-Shannon are those of MiniLLM (Gu et al., ICLR 2024) and GKD (Agarwal et al., ICLR 2024).
 //!
 //! # Shapes
-//! hidden `[rows, width]` and weight `[classes, width]`, the teacher's with a width of its own,
-//! labels and factors `[rows]`.
+//! hidden `[rows, width]` and weight `[classes, width]`, each teacher's with a width of its own,
+//! labels, factors and weights `[rows]`.
 //!
 //! # Algorithm
 //! Blocks of 512 rows and 2048 classes: logits are made twice, once for the sums of their exponentials, once
-//! for the gradient, so that at most 4 MiB of them are there, and as much of the teacher's. A third
-//! more products than with all logits kept.
+//! for the gradient, so that at most 4 MiB of them are there, and as much of each teacher's. A third
+//! more products than with all logits kept. Divergences from the mixture need its logarithm before
+//! they can be summed, and their sum before the gradient: there logits are made three times.
 //!
 //! # Error
-//! Logits as [`matmul`](crate::matmul)'s products. Exponentials to 2e-7, 128 of them summed in
+//! Logits as [`matmul`](crate::matmul)'s products. Exponentials and logarithms to 2e-7, 128 terms summed in
 //! `f32`, those sums in `f64`: losses to 1e-6 of the largest logit. Finite at any finite logits.
 //!
 //! # Threads
 //! Blocks in order, rows within them in parallel: the same for any number of threads.
 
+mod mixture;
+mod reductions;
 pub mod scalar;
+mod softened;
+mod statistics;
+mod sums;
 #[cfg(test)]
 mod tests;
 
 use rayon::prelude::*;
 
-use crate::isa::{Isa, Kernel};
+pub use self::statistics::{RowStatistics, head_statistics};
+
+use self::mixture::{Between, Terms};
+use self::sums::{Given, MeasureGiven, MeasureOwn, Own};
+use crate::isa::Isa;
 use crate::matmul::{Finish, Matrix, MatrixMut, matmul};
 use crate::scratch::Scratch;
-use crate::simd::Simd;
 use crate::sizes;
-use crate::special::exp;
 
 /// Rows of a block.
 const ROWS: usize = 512;
 /// Classes of a block.
 const CLASSES: usize = 2048;
-/// Independent sums, so that a reduction can use whole vectors.
-const LANES: usize = 16;
 
 /// The values before a head, and the head.
 #[derive(Clone, Copy)]
@@ -61,10 +75,10 @@ impl Head<'_> {
     fn check(&self, whose: &str, rows: usize, classes: usize) {
         let (width, hidden, weight) = (self.width, self.hidden.len(), self.weight.len());
         let want = [rows, classes].map(|n| sizes::elements([n, width]));
-        assert!(width > 0, "the {whose}'s head has a width of 0");
+        assert!(width > 0, "the head of {whose} has a width of 0");
         assert!(
             [hidden, weight] == want,
-            "the {whose}'s head has {hidden} and {weight} values, {want:?} expected for {rows} \
+            "the head of {whose} has {hidden} and {weight} values, {want:?} expected for {rows} \
              rows, {classes} classes and a width of {width}"
         );
     }
@@ -80,6 +94,33 @@ impl Head<'_> {
     }
 }
 
+/// How the student's distribution `q` is compared with the teachers'.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Divergence {
+    /// `sum_k w_k T² KL(p_k || q)`, both softened by the temperature.
+    #[default]
+    Forward,
+    /// `KL(q || p)` with the mixture `p = sum_k w_k p_k`, at temperature 1 whatever that of
+    /// [`Targets`] is: the student is to stay where the teachers are sure.
+    Reverse,
+    /// Generalised Jensen-Shannon divergence from the mixture, at temperature 1 likewise.
+    JensenShannon {
+        /// In 0 to 1: at its ends `KL(p || q)` and `KL(q || p)`.
+        beta: f32,
+    },
+}
+
+impl Divergence {
+    /// `None` for the sum over the teachers.
+    fn between(self) -> Option<Between> {
+        match self {
+            Self::Forward => None,
+            Self::Reverse => Some(Between::Reverse),
+            Self::JensenShannon { beta } => Some(Between::new(f64::from(beta))),
+        }
+    }
+}
+
 /// What the loss compares with, and how much each row counts.
 #[derive(Clone, Copy)]
 pub struct Targets<'a> {
@@ -87,10 +128,15 @@ pub struct Targets<'a> {
     pub labels: &'a [u32],
     /// Factor of a row's cross-entropy, `[rows]`.
     pub ce_factor: &'a [f32],
-    /// The teacher and the factor of a row's distillation term, `[rows]`.
-    pub teacher: Option<(Head<'a>, &'a [f32])>,
-    /// Softens the distributions of the distillation term; greater than 0.
+    /// Factor of a row's distillation term, `[rows]`; without teachers it may be empty.
+    pub kd_factor: &'a [f32],
+    /// Each teacher and its weight in each row, `[rows]`, none below 0; a mixture's must sum to 1
+    /// over the teachers, or all be 0, which leaves the term out.
+    pub teachers: &'a [(Head<'a>, &'a [f32])],
+    /// Softens the distributions of [`Divergence::Forward`]; greater than 0.
     pub temperature: f32,
+    /// What the distillation term is.
+    pub divergence: Divergence,
 }
 
 /// The gradients.
@@ -106,30 +152,56 @@ pub struct HeadGrads<'a> {
 pub struct RowLoss {
     /// Cross-entropy.
     pub ce: f64,
-    /// Distillation term; 0 without a teacher.
+    /// Distillation term, with the weights of the teachers; 0 without a teacher.
     pub kd: f64,
+}
+
+fn check_labels(classes: usize, labels: &[u32]) {
+    for (row, &label) in labels.iter().enumerate() {
+        assert!(
+            (label as usize) < classes,
+            "label {label} of row {row} is not below {classes} classes"
+        );
+    }
+}
+
+impl Targets<'_> {
+    fn check(&self, classes: usize) {
+        let &Targets { labels, ce_factor, kd_factor, teachers, temperature, divergence } = self;
+        let rows = labels.len();
+        assert!(ce_factor.len() == rows, "{} `ce_factor`, {rows} labels", ce_factor.len());
+        let wanted = if teachers.is_empty() { kd_factor.len().min(rows) } else { rows };
+        assert!(kd_factor.len() == wanted, "{} `kd_factor`, {rows} labels", kd_factor.len());
+        for (k, (teacher, weights)) in teachers.iter().enumerate() {
+            teacher.check(&format!("teacher {k}"), rows, classes);
+            assert!(
+                weights.len() == rows,
+                "{} weights of teacher {k}, {rows} labels",
+                weights.len()
+            );
+        }
+        assert!(temperature > 0.0, "`temperature` is {temperature}, it must be greater than 0");
+        if let Divergence::JensenShannon { beta } = divergence {
+            assert!((0.0..=1.0).contains(&beta), "`beta` is {beta}, it must be from 0 to 1");
+        }
+        check_labels(classes, labels);
+    }
 }
 
 /// The terms of every row, and the gradients of the loss if there is room for them.
 ///
 /// # Panics
-/// If a length does not match, a width is 0, a label is not below `classes`, or the temperature is
-/// not greater than 0.
+/// If a length does not match, a width is 0, a label is not below `classes`, the temperature is
+/// not greater than 0, or β is not from 0 to 1.
 pub fn head_loss(
     classes: usize,
     student: Head<'_>,
     targets: &Targets<'_>,
     mut grads: Option<HeadGrads<'_>>,
 ) -> Vec<RowLoss> {
-    let &Targets { labels, ce_factor, teacher, temperature } = targets;
-    let rows = labels.len();
-    student.check("student", rows, classes);
-    assert!(ce_factor.len() == rows, "{} `ce_factor`, {rows} labels", ce_factor.len());
-    if let Some((teacher, factor)) = teacher {
-        teacher.check("teacher", rows, classes);
-        assert!(factor.len() == rows, "{} factors of the teacher, {rows} labels", factor.len());
-    }
-    assert!(temperature > 0.0, "`temperature` is {temperature}, it must be greater than 0");
+    let rows = targets.labels.len();
+    student.check("the student", rows, classes);
+    targets.check(classes);
     if let Some(grads) = &grads {
         let (got, want) = (
             [grads.hidden.len(), grads.weight.len()],
@@ -137,26 +209,41 @@ pub fn head_loss(
         );
         assert!(got == want, "gradients of {got:?} values, {want:?} expected");
     }
-    for (row, &label) in labels.iter().enumerate() {
-        assert!(
-            (label as usize) < classes,
-            "label {label} of row {row} is not below {classes} classes"
-        );
-    }
     let mut losses = Vec::with_capacity(rows);
     let block = ROWS.min(rows) * CLASSES.min(classes);
-    let mut logits =
-        [Scratch::take(block), Scratch::take(if teacher.is_some() { block } else { 0 })];
+    let mut logits = Logits {
+        own: Scratch::take(block),
+        teachers: targets.teachers.iter().map(|_| Scratch::take(block)).collect(),
+    };
     for first in (0..rows).step_by(ROWS) {
         let count = ROWS.min(rows - first);
         let block = Block { classes, student, targets, rows: [first, count] };
-        let sums = block.sums(&mut logits);
-        losses.extend(sums.iter().map(|sums| sums.loss(f64::from(temperature))));
+        let mut sums = block.sums(&mut logits);
+        if let Some(between) = block.between() {
+            block.compare(between, &mut sums, &mut logits);
+        }
+        losses.extend((0..count).map(|row| block.loss(&sums, row)));
         if let Some(grads) = &mut grads {
             block.gradients(&sums, grads, &mut logits);
         }
     }
     losses
+}
+
+/// Room for the logits of some rows and classes.
+struct Logits {
+    own: Scratch,
+    teachers: Vec<Scratch>,
+}
+
+/// What the rows of a block come to.
+struct Sums {
+    /// `[rows]`
+    own: Vec<Own>,
+    /// `[rows, teachers]`
+    given: Vec<Given>,
+    /// `[rows]`, of divergences from the mixture.
+    terms: Vec<Terms>,
 }
 
 /// Some rows.
@@ -170,12 +257,27 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// Makes the logits of some classes, of the student and the teacher.
-    fn logits(&self, classes: [usize; 2], [own, teacher]: &mut [Scratch; 2]) {
+    fn between(&self) -> Option<Between> {
+        if self.targets.teachers.is_empty() { None } else { self.targets.divergence.between() }
+    }
+
+    /// The temperature of the distillation term.
+    fn temperature(&self) -> f32 {
+        if self.between().is_some() { 1.0 } else { self.targets.temperature }
+    }
+
+    /// The first of some classes, and how many, block by block.
+    fn blocks(&self) -> impl Iterator<Item = [usize; 2]> + use<> {
+        let classes = self.classes;
+        (0..classes).step_by(CLASSES).map(move |first| [first, CLASSES.min(classes - first)])
+    }
+
+    /// Makes the logits of some classes, of the student and the teachers.
+    fn logits(&self, classes: [usize; 2], logits: &mut Logits) {
         let len = self.rows[1] * classes[1];
-        self.student.logits(self.rows, classes, &mut own[..len]);
-        if let Some((head, _)) = self.targets.teacher {
-            head.logits(self.rows, classes, &mut teacher[..len]);
+        self.student.logits(self.rows, classes, &mut logits.own[..len]);
+        for ((head, _), logits) in self.targets.teachers.iter().zip(&mut logits.teachers) {
+            head.logits(self.rows, classes, &mut logits[..len]);
         }
     }
 
@@ -185,61 +287,128 @@ impl Block<'_> {
         label.checked_sub(first).filter(|&label| label < count)
     }
 
+    fn loss(&self, sums: &Sums, row: usize) -> RowLoss {
+        let (own, teachers) = (&sums.own[row], self.targets.teachers.len());
+        let given = &sums.given[row * teachers..][..teachers];
+        let mut given = given.iter().filter(|given| given.weight != 0.0).peekable();
+        let kd = match self.between() {
+            Some(between) if given.peek().is_some() => between.divergence(sums.terms[row]),
+            Some(_) => 0.0,
+            None => {
+                let temperature = f64::from(self.targets.temperature);
+                given.map(|given| f64::from(given.weight) * given.kd(own, temperature)).sum()
+            }
+        };
+        RowLoss { ce: own.ce(), kd }
+    }
+
     /// The first pass.
-    fn sums(&self, logits: &mut [Scratch; 2]) -> Vec<Sums> {
+    fn sums(&self, logits: &mut Logits) -> Sums {
         let isa = Isa::active();
-        let mut all = vec![Sums::default(); self.rows[1]];
-        for first in (0..self.classes).step_by(CLASSES) {
-            let classes = [first, CLASSES.min(self.classes - first)];
+        let (teachers, [first_row, rows]) = (self.targets.teachers, self.rows);
+        let softened = !teachers.is_empty() && self.between().is_none();
+        let inverse = 1.0 / self.temperature();
+        let weights = |row| teachers.iter().map(move |(_, weight)| weight[first_row + row]);
+        let mut all = Sums {
+            own: vec![Own::default(); rows],
+            given: (0..rows).flat_map(weights).map(Given::new).collect(),
+            terms: vec![Terms::default(); rows],
+        };
+        for classes in self.blocks() {
             self.logits(classes, logits);
-            let [own, teacher] = &*logits;
-            all.par_iter_mut().with_min_len(4).enumerate().for_each(|(row, sums)| {
-                let part = |logits: &'_ [f32]| -> std::ops::Range<usize> {
-                    if logits.is_empty() { 0..0 } else { row * classes[1]..(row + 1) * classes[1] }
-                };
-                isa.run(Measure {
-                    own: &own[part(own)],
-                    teacher: &teacher[part(teacher)],
+            let row_of = |row: usize| row * classes[1]..(row + 1) * classes[1];
+            let Logits { own, teachers: theirs } = &*logits;
+            all.own.par_iter_mut().with_min_len(4).enumerate().for_each(|(row, sums)| {
+                isa.run(MeasureOwn {
+                    logits: &own[row_of(row)],
                     label: self.label(row, classes),
-                    inverse: 1.0 / self.targets.temperature,
+                    inverse: softened.then_some(inverse),
                     sums,
                 });
+            });
+            if theirs.is_empty() {
+                continue;
+            }
+            let given = all.given.par_chunks_mut(theirs.len()).with_min_len(4);
+            given.enumerate().for_each(|(row, given)| {
+                for (sums, teacher) in given.iter_mut().zip(theirs) {
+                    let at = row_of(row);
+                    isa.run(MeasureGiven {
+                        own: &own[at.clone()],
+                        teacher: &teacher[at],
+                        inverse,
+                        sums,
+                    });
+                }
             });
         }
         all
     }
 
-    /// The second pass.
-    fn gradients(&self, sums: &[Sums], grads: &mut HeadGrads<'_>, logits: &mut [Scratch; 2]) {
+    /// Calls `work` with each row, the student's logits, the first teacher's, those of each other
+    /// one, and the sums of all of them.
+    fn each_row(
+        &self,
+        count: usize,
+        sums: &Sums,
+        logits: &mut Logits,
+        work: impl Fn(usize, &mut [f32], &mut [f32], &[&[f32]], &[Given]) + Sync,
+    ) {
+        let rows = self.rows[1];
+        let (first, others) = logits.teachers.split_first_mut().expect("called with teachers");
+        let (others, teachers) = (&*others, 1 + others.len());
+        let own = logits.own[..rows * count].par_chunks_mut(count);
+        let first = first[..rows * count].par_chunks_mut(count);
+        own.zip(first).with_min_len(4).enumerate().for_each(|(row, (own, first))| {
+            let others: Vec<&[f32]> =
+                others.iter().map(|logits| &logits[row * count..][..count]).collect();
+            work(row, own, first, &others, &sums.given[row * teachers..][..teachers]);
+        });
+    }
+
+    /// Turns logits into logarithms of the student's probabilities and, in place of the first teacher's,
+    /// of the mixture's.
+    fn logarithms(&self, count: usize, sums: &Sums, logits: &mut Logits) {
         let isa = Isa::active();
-        let (width, [first_row, rows]) = (self.student.width, self.rows);
-        let hidden = &self.student.hidden[first_row * width..][..rows * width];
-        let hidden_grad = &mut grads.hidden[first_row * width..][..rows * width];
-        for first in (0..self.classes).step_by(CLASSES) {
-            let classes = [first, CLASSES.min(self.classes - first)];
+        self.each_row(count, sums, logits, |row, own, mixture, others, given| {
+            isa.run(mixture::Logarithms { own, mixture, others, sums: &sums.own[row], given });
+        });
+    }
+
+    /// The second pass of divergences from the mixture.
+    fn compare(&self, between: Between, sums: &mut Sums, logits: &mut Logits) {
+        let isa = Isa::active();
+        for classes in self.blocks() {
             let count = classes[1];
-            // With one block of classes those of the first pass are still there.
             if self.classes > CLASSES {
                 self.logits(classes, logits);
             }
-            let [own, teacher] = &mut *logits;
-            let own = &mut own[..rows * count];
-            let teacher = &*teacher;
-            own.par_chunks_mut(count).with_min_len(4).enumerate().for_each(|(row, own)| {
-                let teacher: &[f32] =
-                    if teacher.is_empty() { &[] } else { &teacher[row * count..][..count] };
-                let at = first_row + row;
-                isa.run(Differences {
-                    own,
-                    teacher,
-                    label: self.label(row, classes),
-                    ce_factor: self.targets.ce_factor[at],
-                    kd_factor: self.targets.teacher.map_or(0.0, |(_, factor)| factor[at]),
-                    temperature: self.targets.temperature,
-                    sums: &sums[row],
-                });
+            self.logarithms(count, sums, logits);
+            let Logits { own, teachers } = &*logits;
+            sums.terms.par_iter_mut().with_min_len(4).enumerate().for_each(|(row, terms)| {
+                let [own, mixture] =
+                    [own, &teachers[0]].map(|logits| &logits[row * count..][..count]);
+                isa.run(mixture::Compare { own, mixture, between, terms });
             });
-            let differences = Matrix::new(own, [rows, count]);
+        }
+    }
+
+    /// The last pass.
+    fn gradients(&self, sums: &Sums, grads: &mut HeadGrads<'_>, logits: &mut Logits) {
+        let (width, [first_row, rows]) = (self.student.width, self.rows);
+        let hidden = &self.student.hidden[first_row * width..][..rows * width];
+        let hidden_grad = &mut grads.hidden[first_row * width..][..rows * width];
+        for classes in self.blocks() {
+            let [first, count] = classes;
+            // With one block of classes those of the pass before are still there.
+            if self.classes > CLASSES {
+                self.logits(classes, logits);
+                if self.between().is_some() {
+                    self.logarithms(count, sums, logits);
+                }
+            }
+            self.differences(classes, sums, logits);
+            let differences = Matrix::new(&logits.own[..rows * count], [rows, count]);
             let weight = &self.student.weight[first * width..][..count * width];
             let finish = if first == 0 { Finish::Store } else { Finish::Add };
             matmul(
@@ -256,187 +425,49 @@ impl Block<'_> {
             );
         }
     }
-}
 
-/// What one row's logits come to; sums are of exponentials of differences from the largest logit.
-#[derive(Clone, Copy)]
-struct Sums {
-    max: f32,
-    /// Plain, and softened.
-    sum: [f64; 2],
-    label: f32,
-    teacher_max: f32,
-    teacher_sum: f64,
-    /// The sum of the teacher's softened exponentials times (teacher - student) / T.
-    cross: f64,
-}
-
-impl Default for Sums {
-    fn default() -> Self {
-        let max = f32::NEG_INFINITY;
-        Self { max, sum: [0.0; 2], label: 0.0, teacher_max: max, teacher_sum: 0.0, cross: 0.0 }
-    }
-}
-
-impl Sums {
-    fn loss(&self, temperature: f64) -> RowLoss {
-        let max = f64::from(self.max);
-        let ce = max + self.sum[0].ln() - f64::from(self.label);
-        if self.teacher_sum == 0.0 {
-            return RowLoss { ce, kd: 0.0 };
-        }
-        let own = max / temperature + self.sum[1].ln();
-        let teacher = f64::from(self.teacher_max) / temperature + self.teacher_sum.ln();
-        let kl = self.cross / self.teacher_sum - teacher + own;
-        RowLoss { ce, kd: temperature * temperature * kl }
-    }
-}
-
-/// The first pass over a row's logits of some classes.
-struct Measure<'a> {
-    own: &'a [f32],
-    /// Empty without a teacher.
-    teacher: &'a [f32],
-    label: Option<usize>,
-    /// `1 / T`
-    inverse: f32,
-    sums: &'a mut Sums,
-}
-
-/// The largest of some logits; NaN only if all are.
-#[inline(always)]
-fn largest(logits: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let (chunks, rest) = logits.as_chunks::<LANES>();
-    for chunk in chunks {
-        for i in 0..LANES {
-            lanes[i] = if chunk[i] > lanes[i] { chunk[i] } else { lanes[i] };
-        }
-    }
-    for (lane, &z) in lanes.iter_mut().zip(rest) {
-        *lane = if z > *lane { z } else { *lane };
-    }
-    lanes.iter().copied().fold(f32::NEG_INFINITY, f32::max)
-}
-
-/// Sums of `f` of each index: 128 a lane in `f32`, those in `f64`.
-#[inline(always)]
-fn sum<const N: usize>(len: usize, f: impl Fn(usize) -> [f32; N]) -> [f64; N] {
-    let mut lanes = [[0.0_f32; LANES]; N];
-    let whole = len / LANES * LANES;
-    for start in (0..whole).step_by(LANES) {
-        for i in 0..LANES {
-            let terms = f(start + i);
-            for n in 0..N {
-                lanes[n][i] += terms[n];
-            }
-        }
-    }
-    for i in whole..len {
-        let terms = f(i);
-        for n in 0..N {
-            lanes[n][i - whole] += terms[n];
-        }
-    }
-    let mut sums = [0.0; N];
-    for n in 0..N {
-        sums[n] = lanes[n].iter().map(|&x| f64::from(x)).sum();
-    }
-    sums
-}
-
-impl Kernel for Measure<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) {
-        let Self { own, teacher, label, inverse, sums } = self;
-        let max = sums.max.max(largest(own));
-        let fall = f64::from(sums.max) - f64::from(max);
-        // Before the first block there is nothing to shrink, and no difference.
-        if sums.max > f32::NEG_INFINITY {
-            sums.sum[0] *= fall.exp();
-            sums.sum[1] *= (fall * f64::from(inverse)).exp();
-        }
-        sums.max = max;
-        let [plain, soft] = sum(own.len(), |i| {
-            let z = own[i] - max;
-            [exp::<S>(z), if teacher.is_empty() { 0.0 } else { exp::<S>(z * inverse) }]
-        });
-        sums.sum[0] += plain;
-        sums.sum[1] += soft;
-        if let Some(label) = label {
-            sums.label = own[label];
-        }
-        if teacher.is_empty() {
+    /// What stands in place of the student's logits becomes the gradient by them.
+    fn differences(&self, classes: [usize; 2], sums: &Sums, logits: &mut Logits) {
+        let isa = Isa::active();
+        let [first_row, rows] = self.rows;
+        let (count, ce_factor) = (classes[1], &self.targets.ce_factor[first_row..][..rows]);
+        if self.targets.teachers.is_empty() {
+            let own = logits.own[..rows * count].par_chunks_mut(count).with_min_len(4);
+            own.enumerate().for_each(|(row, own)| {
+                let (label, sums) = (self.label(row, classes), &sums.own[row]);
+                isa.run(softened::Plain { own, label, ce_factor: ce_factor[row], sums });
+            });
             return;
         }
-        let max = sums.teacher_max.max(largest(teacher));
-        if sums.teacher_max > f32::NEG_INFINITY {
-            let fall = f64::from(sums.teacher_max) - f64::from(max);
-            let factor = (fall * f64::from(inverse)).exp();
-            sums.teacher_sum *= factor;
-            sums.cross *= factor;
-        }
-        sums.teacher_max = max;
-        let own = &own[..teacher.len()];
-        let [all, cross] = sum(teacher.len(), |i| {
-            let p = exp::<S>((teacher[i] - max) * inverse);
-            // What has no weight adds nothing, however far apart the two are.
-            [p, if p == 0.0 { 0.0 } else { p * ((teacher[i] - own[i]) * inverse) }]
-        });
-        sums.teacher_sum += all;
-        sums.cross += cross;
-    }
-}
-
-/// The second pass: a row's logits of some classes become the gradient by them.
-struct Differences<'a> {
-    own: &'a mut [f32],
-    /// Empty without a teacher.
-    teacher: &'a [f32],
-    label: Option<usize>,
-    ce_factor: f32,
-    kd_factor: f32,
-    temperature: f32,
-    sums: &'a Sums,
-}
-
-impl Kernel for Differences<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) {
-        let Self { own, teacher, label, ce_factor, kd_factor, temperature, sums } = self;
-        let max = sums.max;
-        // Of the label's own class the difference is rounded once.
-        let own_class = label.map(|label| {
-            let p = (f64::from(own[label]) - f64::from(max)).exp() / sums.sum[0];
-            (label, f64::from(ce_factor) * (p - 1.0))
-        });
-        let plain = (f64::from(ce_factor) / sums.sum[0]) as f32;
-        if teacher.is_empty() {
-            for z in own.iter_mut() {
-                *z = plain * exp::<S>(*z - max);
+        let kd_factor = &self.targets.kd_factor[first_row..][..rows];
+        self.each_row(count, sums, logits, |row, own, mixture, others, given| {
+            let (label, ce_factor) = (self.label(row, classes), ce_factor[row]);
+            let kd_factor = kd_factor[row];
+            match self.between() {
+                Some(between) => {
+                    let terms = sums.terms[row];
+                    isa.run(mixture::Differences {
+                        own,
+                        mixture,
+                        between,
+                        label,
+                        ce_factor,
+                        kd_factor,
+                        terms,
+                    });
+                }
+                None => isa.run(softened::Differences {
+                    own,
+                    mixture,
+                    others,
+                    label,
+                    ce_factor,
+                    kd_factor,
+                    temperature: self.targets.temperature,
+                    sums: &sums.own[row],
+                    given,
+                }),
             }
-            if let Some((label, difference)) = own_class {
-                own[label] = difference as f32;
-            }
-            return;
-        }
-        let inverse = 1.0 / temperature;
-        let factor = f64::from(kd_factor) * f64::from(temperature);
-        let soft = (factor / sums.sum[1]) as f32;
-        let given = (factor / sums.teacher_sum) as f32;
-        let teacher_max = sums.teacher_max;
-        let distilled = |z: f32, t: f32| {
-            soft * exp::<S>((z - max) * inverse) - given * exp::<S>((t - teacher_max) * inverse)
-        };
-        let own_class = own_class
-            .map(|(label, ce)| (label, ce + f64::from(distilled(own[label], teacher[label]))));
-        for (z, &t) in own.iter_mut().zip(teacher) {
-            *z = plain * exp::<S>(*z - max) + distilled(*z, t);
-        }
-        if let Some((label, difference)) = own_class {
-            own[label] = difference as f32;
-        }
+        });
     }
 }

@@ -39,6 +39,34 @@ pub(crate) fn exp<S: Simd>(x: f32) -> f32 {
     if x > 88.37 { f32::INFINITY } else { value }
 }
 
+/// Natural logarithm of a normal number above 0, relative error below 2e-7.
+#[inline(always)]
+pub(crate) fn ln<S: Simd>(x: f32) -> f32 {
+    // ln 2 in two parts: n * LN_2_HIGH is exact, it has nine bits.
+    const LN_2_HIGH: f32 = 0.693_359_4;
+    const LN_2_LOW: f32 = -2.121_944_4e-4;
+    /// `√½`: mantissas are taken from there to `√2`, so that the logarithm is small where `n` is 0.
+    const LOWEST: u32 = 0x3F35_04F3;
+    // (ln(1 + f) - f + f^2 / 2) / f^3 for those; relative error of ln(1 + f): 6.4e-9.
+    const TAIL: [f32; 8] = [
+        0.333_333_3,
+        -0.250_008_2,
+        0.200_012_27,
+        -0.166_233_57,
+        0.142_017_57,
+        -0.131_601_83,
+        0.127_615_78,
+        -0.076_344_99,
+    ];
+    let bits = x.to_bits();
+    let exponent = (bits.wrapping_sub(LOWEST) as i32) >> 23;
+    let f = f32::from_bits(bits.wrapping_sub((exponent as u32) << 23)) - 1.0;
+    let n = exponent as f32;
+    let square = f * f;
+    let tail = S::fused(polynomial::<S, 8>(f, TAIL), f, -0.5);
+    S::fused(n, LN_2_HIGH, S::fused(square, tail, S::fused(n, LN_2_LOW, f)))
+}
+
 /// `1 / (1 + e^-x)`, relative error below 4e-7 (0 below -88.37).
 #[inline(always)]
 pub(crate) fn sigmoid<S: Simd>(x: f32) -> f32 {

@@ -14,7 +14,9 @@ use faculty_kernels::channels::{ChannelsShape, Side, join_channels, join_channel
 use faculty_kernels::conv2d::{self, Conv2dShape, Conv2dShapeError};
 use faculty_kernels::dropout::dropout;
 use faculty_kernels::embedding::{EmbeddingShape, embedding, embedding_backward};
-use faculty_kernels::head_loss::{Head, HeadGrads, Targets, head_loss};
+use faculty_kernels::head_loss::{
+    Divergence, Head, HeadGrads, Targets, head_loss, head_statistics,
+};
 use faculty_kernels::layer_norm::{layer_norm, layer_norm_backward};
 use faculty_kernels::linear::{LinearShape, linear, linear_backward};
 use faculty_kernels::matmul::{Finish, Matrix, MatrixMut, matmul};
@@ -394,6 +396,7 @@ fn attack_heads(sizes: &mut Sizes) {
     let [student, teacher] = widths.map(|width| (slice(&[rows, width]), slice(&[classes, width])));
     let (factor, a) = slice(&[rows]);
     let labels = vec![0; factor.len()];
+    let divergence = if sizes.next() % 2 == 0 { Divergence::Forward } else { Divergence::Reverse };
     let fits = a && student.0.1 && student.1.1 && teacher.0.1 && teacher.1.1;
     let fits = fits && (classes > 0 || rows == 0) && !widths.contains(&0);
     attack(&format!("{rows} rows, {classes} classes, {widths:?}"), fits, || {
@@ -404,12 +407,15 @@ fn attack_heads(sizes: &mut Sizes) {
         let targets = Targets {
             labels: &labels,
             ce_factor: &factor,
-            teacher: Some((teacher, &factor)),
+            kd_factor: &factor,
+            teachers: &[(teacher, &factor)],
             temperature: 2.0,
+            divergence,
         };
         let (mut hidden, mut weight) = (own_hidden.to_vec(), own_weight.to_vec());
         let grads = HeadGrads { hidden: &mut hidden, weight: &mut weight };
         let _ = head_loss(classes, own, &targets, Some(grads));
+        let _ = head_statistics(classes, teacher, &labels, 2.0);
     });
 }
 

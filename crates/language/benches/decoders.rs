@@ -9,7 +9,7 @@
 use std::time::Instant;
 
 use faculty_inputs::Tokens;
-use faculty_language::{NextTokenStep, TokenTeacher};
+use faculty_language::{NextTokenStep, TokenObjective, TokenTeacher};
 use faculty_nets::{Decoder, DecoderConfig, Error, Network, OptimizerConfig, OptimizerState};
 
 const RUNS: usize = 7;
@@ -64,14 +64,16 @@ fn main() -> Result<(), Error> {
     let hidden = Decoder::new(&teacher).hidden(&batch).to_vec();
     let head = teacher.graph().token_head().map_or(0, |head| head.index());
     let head = &teacher.parameters()[head];
-    let aim = TokenTeacher { hidden: &hidden, head, temperature: 1.0, weight: 1.0 };
+    let aim = [TokenTeacher { hidden: &hidden, head }; 3];
+    let objective = TokenObjective::default();
     let counted = vec![true; batch.count()];
     let adam = OptimizerConfig::AdamW { betas: [0.9, 0.95], epsilon: 1e-8, weight_decay: 0.1 };
     let mut step = NextTokenStep::new();
-    for (work, teacher) in [("CE", None), ("CE and KL", Some(&aim))] {
+    let works = [("CE", 0), ("CE and KL", 1), ("CE and KL to 3 teachers", 3)];
+    for (work, teachers) in works {
         let mut state = OptimizerState::default();
         let times = timed(|| {
-            step.run(&mut network, &batch, &counted, teacher);
+            step.run(&mut network, &batch, &counted, true, &aim[..teachers], &objective);
             state.update(&adam, 1e-5, network.parameters_mut(), step.gradients());
         });
         row(&format!("6 × 576, training, {work}"), times);

@@ -6,7 +6,7 @@
 //! file or folder → LanguageModel { Decoder, TextTokenizer, ids that end a text }
 //! prompts → generate: one cache, rows come and go, each token a function of (seed, prompt, place)
 //! prompts → speculate: a student drafts, a teacher checks, each with a cache of its own
-//! tokens → NextTokenStep: loss and gradients, perhaps of a teacher too → StreamTrainer: AdamW
+//! tokens → NextTokenStep: loss and gradients, of teachers too, each weighted token by token → StreamTrainer: AdamW
 //! text → measure: nats, perplexity, bits per character
 //! text, student and teacher → judge: how near both are, on the text and on what the student writes
 //! examples at a step → Policy: the texts that a student is trained on, and which tokens count
@@ -22,18 +22,20 @@ mod next_token;
 mod policy;
 mod sampling;
 mod speculative;
+mod token_weights;
 mod tokenizer;
 mod training;
 
 pub use error::{LanguageError, Result};
 pub use export::{export_folder, export_gguf};
+pub use faculty_kernels::head_loss::Divergence;
 pub use generation::{End, Generated, GenerationConfig, Prompt, generate};
 pub use judgement::{
     Agreement, Judgement, JudgementConfig, agreement, distinct_pairs, judge, repetition,
 };
 pub use measurement::{Measurement, WindowConfig, measure};
 pub use model::LanguageModel;
-pub use next_token::{NextTokenStep, TokenLoss, TokenTeacher};
+pub use next_token::{NextTokenStep, TokenLoss, TokenObjective, TokenTeacher};
 pub use policy::{
     Example, GroundTruth, Mixed, MixedBy, Models, OnPolicy, Policy, PolicyConfig, PolicyKind,
     SequenceLevel, Speculative, Written, WrittenBatch,
@@ -43,5 +45,6 @@ pub use speculative::{
     Acceptance, Speculated, SpeculativeConfig, SpeculativeCounts, first_rejection, is_among_top,
     speculate, teacher_seed,
 };
+pub use token_weights::TokenRule;
 pub use tokenizer::TextTokenizer;
 pub use training::{StreamConfig, StreamStep, StreamTrainer};

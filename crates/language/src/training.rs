@@ -12,7 +12,7 @@ use faculty_nets::{Network, OptimizerConfig, OptimizerState, RuleConfig};
 use faculty_random::{Purpose, below, draw};
 
 use crate::error::{LanguageError, Result};
-use crate::next_token::{NextTokenStep, TokenLoss};
+use crate::next_token::{NextTokenStep, TokenLoss, TokenObjective};
 
 /// The last rate as a share of the highest.
 const LAST: f64 = 0.1;
@@ -55,7 +55,7 @@ impl Default for StreamConfig {
 }
 
 /// What a step came to.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StreamStep {
     /// Before the update.
     pub loss: TokenLoss,
@@ -149,7 +149,9 @@ impl StreamTrainer {
         if let Some(&id) = tokens.ids().iter().find(|&&id| id as usize >= vocabulary) {
             return Err(LanguageError::Vocabulary { prompt: 1, id, vocabulary });
         }
-        let loss = self.step.run(network, &tokens, &vec![true; tokens.count()], None);
+        let counted = vec![true; tokens.count()];
+        let objective = TokenObjective::default();
+        let loss = self.step.run(network, &tokens, &counted, true, &[], &objective);
         let gradients = self.step.gradients_mut();
         let squares = gradients.iter().flatten().map(|&g| f64::from(g).powi(2));
         let norm = squares.sum::<f64>().sqrt();

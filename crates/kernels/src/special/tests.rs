@@ -28,6 +28,7 @@ macro_rules! function {
     };
 }
 function!(Exp, exp::<S>);
+function!(Ln, ln::<S>);
 function!(Sigmoid, sigmoid::<S>);
 function!(Tanh, tanh::<S>);
 function!(Distribution, |x| normal::<S>(x).0);
@@ -103,6 +104,7 @@ fn distribution(x: f64) -> f64 {
 #[test]
 fn errors_stay_below_the_stated_bounds() {
     check("exp", Exp, -87.3..88.37, f64::exp, |_| 2e-7);
+    check("ln", Ln, f32::MIN_POSITIVE..f32::MAX, f64::ln, |_| 2e-7);
     check("sigmoid", Sigmoid, -87.0..100.0, |x| 1.0 / (1.0 + (-x).exp()), |_| 4e-7);
     check("tanh", Tanh, -100.0..100.0, f64::tanh, |_| 3e-7);
     check("distribution", Distribution, 0.0..100.0, distribution, |_| 4e-7);

@@ -2,13 +2,14 @@
 
 use faculty_inputs::Tokens;
 use faculty_language::{
-    LanguageError, NextTokenStep, StreamConfig, StreamTrainer, TokenLoss, TokenTeacher,
+    LanguageError, NextTokenStep, StreamConfig, StreamTrainer, TokenLoss, TokenObjective,
 };
 use faculty_nets::{Decoder, Network, OptimizerState};
 
 use crate::small;
 
-fn batch() -> Tokens {
+/// Texts of 7, 1 and 12 tokens.
+pub(crate) fn batch() -> Tokens {
     let mut tokens = Tokens::default();
     for (text, length) in [7_u64, 1, 12].into_iter().enumerate() {
         let id = |i| (faculty_random::splitmix64(text as u64, i) % 200) as u32;
@@ -16,11 +17,6 @@ fn batch() -> Tokens {
         tokens.push(&ids, &vec![0; ids.len()]);
     }
     tokens
-}
-
-/// Another network with the same vocabulary.
-fn teacher() -> Network {
-    Network::from_graph("teacher", small::config().graph().unwrap(), 99)
 }
 
 #[test]
@@ -42,53 +38,16 @@ fn the_loss_is_the_mean_over_what_is_counted_and_nothing_gives_nothing() {
                 want += sum.ln() - f64::from(row[tokens.ids()[at] as usize]);
             }
         }
-        let own = step.run(&mut network, &tokens, &counted, None);
+        let objective = TokenObjective::default();
+        let own = step.run(&mut network, &tokens, &counted, true, &[], &objective);
         assert_eq!((own.tokens, own.kd), (count, 0.0));
         assert!((own.ce - want / count as f64).abs() < 1e-5, "{own:?} {want}");
         assert!(step.gradients().iter().flatten().any(|&g| g != 0.0));
     }
-    let none = step.run(&mut network, &tokens, &vec![false; tokens.count()], None);
+    let (counted, objective) = (vec![false; tokens.count()], TokenObjective::default());
+    let none = step.run(&mut network, &tokens, &counted, true, &[], &objective);
     assert_eq!(none, TokenLoss::default());
     assert!(step.gradients().iter().flatten().all(|&g| g == 0.0));
-}
-
-#[test]
-fn imitation_has_its_gradient_and_ends_at_the_teacher() {
-    let (mut network, teacher, tokens) = (small::network(), teacher(), batch());
-    let head = |network: &Network| {
-        let id = network.graph().token_head().unwrap();
-        network.parameters()[id.index()].clone()
-    };
-    let counted = vec![true; tokens.count()];
-    let mut step = NextTokenStep::new();
-    let of = |own: &Network| (Decoder::new(own).hidden(&tokens).to_vec(), head(own));
-    let (hidden, weight) = of(&teacher);
-    let aim = TokenTeacher { hidden: &hidden, head: &weight, temperature: 2.0, weight: 3.0 };
-    let loss = step.run(&mut network, &tokens, &counted, Some(&aim));
-    assert!(loss.kd > 0.01, "{loss:?}");
-    // Along the gradient, both terms together.
-    let gradients = step.gradients().to_vec();
-    let norm = gradients.iter().flatten().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
-    let mut moved = |by: f64| {
-        let mut other = network.clone();
-        for (w, g) in other.parameters_mut().iter_mut().flatten().zip(gradients.iter().flatten()) {
-            *w += (by * f64::from(*g) / norm) as f32;
-        }
-        let loss = step.run(&mut other, &tokens, &counted, Some(&aim));
-        loss.ce + 3.0 * loss.kd
-    };
-    let difference = (moved(2e-3) - moved(-2e-3)) / 4e-3;
-    assert!((difference - norm).abs() < 0.01 * norm, "{difference} {norm}");
-    // A student that is its teacher has nothing to learn from it.
-    let (hidden, weight) = of(&network);
-    let own = TokenTeacher { hidden: &hidden, head: &weight, temperature: 2.0, weight: 1.0 };
-    let alone = step.run(&mut network, &tokens, &counted, None);
-    let without = step.gradients().to_vec();
-    let loss = step.run(&mut network, &tokens, &counted, Some(&own));
-    assert!(loss.kd.abs() < 1e-6 && loss.ce == alone.ce, "{loss:?}");
-    for (a, b) in step.gradients().iter().flatten().zip(without.iter().flatten()) {
-        assert!((a - b).abs() < 1e-5, "{a} {b}");
-    }
 }
 
 /// A stream that a rule makes: each id follows from the two before it.

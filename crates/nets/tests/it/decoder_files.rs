@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use faculty_gguf::{GgufFile, GgufWriter, TensorType, Value};
 use faculty_inputs::{Texts, Tokens};
-use faculty_kernels::head_loss::{Head, HeadGrads, Targets, head_loss};
+use faculty_kernels::head_loss::{Divergence, Head, HeadGrads, Targets, head_loss};
 use faculty_nets::weights::{self, Array, StateDict};
 use faculty_nets::{
     Activation, Decoder, Network, RotaryLayout, TrainingRun, decoder_gguf, load_decoder,
@@ -92,7 +92,14 @@ fn logits_loss_and_gradients_are_those_of_transformers() {
         let losses = head_loss(
             weight.len() / width,
             Head { hidden: &hidden, weight: &weight, width },
-            &Targets { labels: &labels, ce_factor: &factors, teacher: None, temperature: 1.0 },
+            &Targets {
+                labels: &labels,
+                ce_factor: &factors,
+                kd_factor: &[],
+                teachers: &[],
+                temperature: 1.0,
+                divergence: Divergence::Forward,
+            },
             Some(HeadGrads { hidden: &mut by_hidden, weight: &mut by_weight }),
         );
         let loss: f64 =

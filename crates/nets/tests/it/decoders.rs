@@ -1,7 +1,7 @@
 //! Decoders: gradients against finite differences, packing, and the cache.
 
 use faculty_inputs::{Texts, Tokens};
-use faculty_kernels::head_loss::{Head, HeadGrads, Targets, head_loss};
+use faculty_kernels::head_loss::{Divergence, Head, HeadGrads, Targets, head_loss};
 use faculty_nets::{
     Decoder, DecoderConfig, DecoderFamily, KvCache, Network, RotaryLayout, TrainingRun,
 };
@@ -73,7 +73,14 @@ fn loss(network: &mut Network, batch: &Tokens) -> (f64, Vec<Vec<f32>>) {
     let weight = network.parameters()[head.index()].clone();
     let width = hidden.len() / batch.count();
     let (mut by_hidden, mut by_weight) = (vec![0.0; hidden.len()], vec![0.0; weight.len()]);
-    let targets = Targets { labels: &labels, ce_factor: &factors, teacher: None, temperature: 1.0 };
+    let targets = Targets {
+        labels: &labels,
+        ce_factor: &factors,
+        kd_factor: &[],
+        teachers: &[],
+        temperature: 1.0,
+        divergence: Divergence::Forward,
+    };
     let grads = HeadGrads { hidden: &mut by_hidden, weight: &mut by_weight };
     let own = Head { hidden: &hidden, weight: &weight, width };
     let losses = head_loss(VOCABULARY, own, &targets, Some(grads));
