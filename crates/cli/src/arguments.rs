@@ -22,10 +22,10 @@ use self::examples::{
 };
 use self::export::{BENCH_MODEL_EXAMPLES, EXPORT_EXAMPLES, PREDICT_EXAMPLES};
 pub(crate) use self::export::{
-    BenchModelOptions, ExportOptions, GivenOutput, OnnxOptions, PredictOptions,
+    BenchModelOptions, ExportOptions, GivenOutput, OnnxOptions, PredictOptions, Quantisation,
 };
 use self::language::GENERATE_EXAMPLES;
-pub(crate) use self::language::GenerateOptions;
+pub(crate) use self::language::{GenerateOptions, JudgementOptions};
 pub(crate) use self::seeds::Seeds;
 pub(crate) use self::size::Size;
 
@@ -73,7 +73,7 @@ pub(crate) enum Command {
     /// Measure a network on a data set, or the result of a run
     #[command(after_help = EVALUATE_EXAMPLES)]
     Evaluate(EvaluateOptions),
-    /// Write a student for other programs: ONNX, safetensors, a model card
+    /// Write a student for other programs: ONNX, GGUF, safetensors, a model card
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(ExportOptions),
     /// Classify image files with a student, native or exported
@@ -412,6 +412,8 @@ pub(crate) struct EvaluateOptions {
     /// Standard deviation of each channel likewise
     #[arg(long, value_delimiter = ',', requires = "mean")]
     pub(crate) std: Option<Vec<f32>>,
+    #[command(flatten)]
+    pub(crate) judgement: JudgementOptions,
     /// One JSON object on stdout
     #[arg(long)]
     pub(crate) json: bool,

@@ -10,6 +10,7 @@ pub(crate) mod export;
 pub(crate) mod generate;
 mod heads;
 pub(crate) mod init;
+mod language_export;
 mod language_quality;
 pub(crate) mod lists;
 mod plan;

@@ -94,7 +94,7 @@ pub fn judge(
     mut progress: impl FnMut(&str),
 ) -> Result<Judgement> {
     check(config)?;
-    share_tokens(student, teacher)?;
+    student.check_tokens_of(teacher)?;
     let longest = [&student.decoder, &teacher.decoder].map(|model| model.config().longest);
     let longest = longest[0].min(longest[1]);
     let prompt_tokens = config.prompt_tokens.min((longest / 2).max(1));
@@ -171,33 +171,6 @@ fn check(config: &JudgementConfig) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Refuses models whose ids stand for different tokens.
-fn share_tokens(student: &LanguageModel, teacher: &LanguageModel) -> Result<()> {
-    let [own, other] = [student, teacher].map(|model| model.decoder.config().vocabulary);
-    if own != other {
-        return Err(LanguageError::Vocabularies { student: own, teacher: other });
-    }
-    // Rows without a token fill tables up.
-    let differs = |&id: &u32| {
-        let [own, other] = [student, teacher].map(|model| model.tokenizer.token(id));
-        own.zip(other).is_some_and(|(own, other)| own != other)
-    };
-    let ids: Vec<u32> = (0..own as u32).filter(differs).collect();
-    match ids.first() {
-        None => Ok(()),
-        Some(&first) => {
-            let name = |model: &LanguageModel| model.tokenizer.token(first).unwrap_or_default();
-            Err(LanguageError::OtherTokens {
-                differ: ids.len(),
-                vocabulary: own,
-                first,
-                student: name(student),
-                teacher: name(teacher),
-            })
-        }
-    }
 }
 
 /// Pieces of so many tokens, at most so many, evenly spread; the whole text if it is shorter than one.

@@ -51,6 +51,32 @@ impl LanguageModel {
         ends.dedup();
         Ok(Self { decoder, tokenizer, ends })
     }
+
+    /// Checks that the ids of a teacher stand for the same tokens.
+    ///
+    /// # Errors
+    /// [`LanguageError::Vocabularies`] or [`LanguageError::OtherTokens`].
+    pub fn check_tokens_of(&self, teacher: &Self) -> Result<()> {
+        let [own, other] = [self, teacher].map(|model| model.decoder.config().vocabulary);
+        if own != other {
+            return Err(LanguageError::Vocabularies { student: own, teacher: other });
+        }
+        // Rows without a token fill tables up.
+        let differs = |&id: &u32| {
+            let [own, other] = [self, teacher].map(|model| model.tokenizer.token(id));
+            own.zip(other).is_some_and(|(own, other)| own != other)
+        };
+        let ids: Vec<u32> = (0..own as u32).filter(differs).collect();
+        let Some(&first) = ids.first() else { return Ok(()) };
+        let name = |model: &Self| model.tokenizer.token(first).unwrap_or_default();
+        Err(LanguageError::OtherTokens {
+            differ: ids.len(),
+            vocabulary: own,
+            first,
+            student: name(self),
+            teacher: name(teacher),
+        })
+    }
 }
 
 /// What `generation_config.json`, or else `config.json`, says of the end of texts.

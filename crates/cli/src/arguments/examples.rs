@@ -130,4 +130,5 @@ Examples:
   faculty evaluate runs/recipe
   faculty evaluate --weights resnet20.pth --data data/cifar100 --json
   faculty evaluate --weights big.onnx --data photos --resize 64,64
-  faculty evaluate --weights model.gguf --data novel.txt";
+  faculty evaluate --weights model.gguf --data novel.txt
+  faculty evaluate --weights student --data novel.txt --teacher large.gguf --json";

@@ -15,6 +15,7 @@ Examples:
   faculty export runs/recipe --onnx student.onnx --batch 1 --normalise
   faculty export runs/recipe --safetensors student.safetensors --card model --licence MIT
   faculty export runs/reviews --transformers student
+  faculty export model --gguf model.gguf --quantise q8_0
   faculty export --network resnet20 --weights resnet20.pth --size 32,32 --onnx resnet20.onnx
 
 Exit code 1: a second runtime does not agree with the student; no ONNX file is written then.
@@ -35,7 +36,7 @@ Examples:
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportOptions {
-    /// A finished run folder
+    /// A finished run folder, or a language model: a GGUF file, or a folder
     #[arg(required_unless_present = "weights", conflicts_with_all = ["weights", "network"])]
     pub(crate) run: Option<PathBuf>,
     /// Instead of a run, a weight file: .pth, .pt or .safetensors
@@ -62,7 +63,13 @@ pub(crate) struct ExportOptions {
     /// Write the weights with everything needed to use them in the metadata
     #[arg(long, value_name = "FILE")]
     pub(crate) safetensors: Option<PathBuf>,
-    /// Write a text encoder as a folder that Hugging Face's `transformers` opens
+    /// Write a language model as a GGUF file, with its tokenizer, that llama.cpp opens
+    #[arg(long, value_name = "FILE")]
+    pub(crate) gguf: Option<PathBuf>,
+    /// Numbers of its matrices
+    #[arg(long, value_enum, requires = "gguf", default_value_t = Quantisation::F16)]
+    pub(crate) quantise: Quantisation,
+    /// Write a text encoder or a language model as a folder that Hugging Face's `transformers` opens
     #[arg(long, value_name = "FOLDER")]
     pub(crate) transformers: Option<PathBuf>,
     /// Write `model-card.md` and `model-card.json` of the run into this folder
@@ -77,6 +84,18 @@ pub(crate) struct ExportOptions {
     /// What was written, as one JSON object on stdout
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How numbers are written in a GGUF file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Quantisation {
+    /// Four bytes each
+    F32,
+    /// Half floats
+    F16,
+    /// Eight bits, a scale for every 32
+    #[value(name = "q8_0")]
+    Q8_0,
 }
 
 /// Images of one run of an exported file.

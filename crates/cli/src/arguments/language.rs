@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use faculty_language::{GenerationConfig, Sampling};
+use faculty_language::{GenerationConfig, JudgementConfig, Sampling, SpeculativeConfig};
 
 pub(super) const GENERATE_EXAMPLES: &str = "\
 Examples:
   faculty generate model.gguf --prompt \"It is a truth\" --temperature 0.8 --top-p 0.95
   faculty generate folder --prompts prompts.txt --max-tokens 64 --temperature 0 --json
   faculty generate model.gguf --prompt \"Once\" --samples 4 --seed 7
+  faculty generate large.gguf --draft small.gguf --prompt \"Once\"
 
 A text is a function of the model, its prompt, its sample number and the seed, whatever is written beside
 it and on however many threads. See docs/language-models.md.";
@@ -46,10 +47,49 @@ pub(crate) struct GenerateOptions {
     /// Texts at work at once; costs memory, changes no text
     #[arg(long, value_name = "N", default_value_t = GenerationConfig::default().batch)]
     pub(crate) batch: usize,
+    /// A smaller model with the same tokens, that drafts for this one: texts have the same distribution
+    /// as without it, at temperature 0 they are the same
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) draft: Option<PathBuf>,
+    /// Tokens that it drafts before the model looks at them
+    #[arg(long, value_name = "N", requires = "draft",
+          default_value_t = SpeculativeConfig::default().drafts)]
+    pub(crate) drafts: usize,
     /// Threads to work on; the texts do not depend on it [default: all cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
     /// One JSON object a text on stdout
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How a student is judged by a teacher.
+#[derive(Clone, Debug, PartialEq, Args)]
+pub(crate) struct JudgementOptions {
+    /// A language model with the same tokens, to judge this one by: on the text and on what it writes
+    #[arg(long, value_name = "MODEL", requires = "weights")]
+    pub(crate) teacher: Option<PathBuf>,
+    /// Prompts that are taken from the text
+    #[arg(long, value_name = "N", requires = "teacher",
+          default_value_t = JudgementConfig::default().prompts)]
+    pub(crate) prompts: usize,
+    /// Tokens of a prompt
+    #[arg(long, value_name = "N", requires = "teacher",
+          default_value_t = JudgementConfig::default().prompt_tokens)]
+    pub(crate) prompt_tokens: usize,
+    /// Most tokens behind a prompt
+    #[arg(long, value_name = "N", requires = "teacher",
+          default_value_t = JudgementConfig::default().max_tokens)]
+    pub(crate) max_tokens: usize,
+    /// Of what the student writes; 0 always takes the likeliest token
+    #[arg(long, value_name = "T", requires = "teacher",
+          default_value_t = JudgementConfig::default().sampling.temperature)]
+    pub(crate) temperature: f32,
+    /// Tokens that the student drafts before the teacher looks at them
+    #[arg(long, value_name = "N", requires = "teacher",
+          default_value_t = JudgementConfig::default().drafts)]
+    pub(crate) drafts: usize,
+    /// Random seed of what is written
+    #[arg(long, requires = "teacher", default_value_t = JudgementConfig::default().seed)]
+    pub(crate) seed: u64,
 }

@@ -32,6 +32,13 @@ pub(crate) fn run(options: &EvaluateOptions) -> Result<(), Failure> {
     {
         return super::language_quality::run(options, model, data);
     }
+    if options.judgement.teacher.is_some() {
+        return Err(Failure::Usage {
+            what: "`--teacher` judges language models".to_owned(),
+            hint: "leave it out, or give a language model as `--weights`: a GGUF file, or a folder"
+                .to_owned(),
+        });
+    }
     let (file, dataset) = match (&options.run, &options.weights, &options.data) {
         (Some(run), ..) => of_run(run)?,
         (None, Some(weights), Some(data)) => {

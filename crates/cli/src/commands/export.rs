@@ -14,13 +14,25 @@ use crate::failure::{Failure, message};
 use crate::progress::print_json;
 
 pub(crate) fn run(options: &ExportOptions) -> Result<(), Failure> {
+    let given = options.run.as_deref().or(options.weights.as_deref());
+    if let Some(model) = given.filter(|path| faculty_nets::is_decoder(path)) {
+        return super::language_export::run(options, model);
+    }
     let ExportOptions { onnx, safetensors, transformers, card, .. } = options;
+    if options.gguf.is_some() {
+        return Err(Failure::Usage {
+            what: "`--gguf` is for language models".to_owned(),
+            hint: "give a GGUF file, or a folder whose `config.json` names a language model; \
+                   `docs/language-models.md` says which are known"
+                .to_owned(),
+        });
+    }
     let of_student = onnx.is_some() || safetensors.is_some() || transformers.is_some();
     if !of_student && card.is_none() {
         return Err(Failure::Usage {
             what: "nothing to write was named".to_owned(),
             hint: "give at least one of `--onnx FILE`, `--safetensors FILE`, `--transformers FOLDER`, \
-                   `--card FOLDER`"
+                   `--card FOLDER`; of a language model `--gguf FILE`"
                 .to_owned(),
         });
     }

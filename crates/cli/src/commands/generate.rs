@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use faculty_language::{
-    Generated, GenerationConfig, LanguageModel, Prompt, Sampling, TextTokenizer, generate,
+    Acceptance, Generated, GenerationConfig, LanguageModel, Prompt, Sampling, SpeculativeConfig,
+    SpeculativeCounts, TextTokenizer, generate, speculate,
 };
 use serde_json::json;
 
@@ -33,11 +34,26 @@ pub(crate) fn run(options: &GenerateOptions) -> Result<(), Failure> {
         seed: options.seed,
         batch: options.batch,
     };
+    let mut draft = options.draft.as_deref().map(LanguageModel::open).transpose()?;
+    if let Some(draft) = &draft {
+        draft.check_tokens_of(&model)?;
+    }
     let LanguageModel { decoder, tokenizer, ends } = &mut model;
     // A text alone is shown as it comes.
     let mut live = Live::new(tokenizer, prompts.len() == 1 && !options.json);
     let started = Instant::now();
-    let made = generate(decoder, &prompts, ends, &config, |_, id| live.tell(id))?;
+    let mut counts = None;
+    let made = match &mut draft {
+        None => generate(decoder, &prompts, ends, &config, |_, id| live.tell(id))?,
+        Some(draft) => {
+            let config = in_turns(&config, options.drafts);
+            let tell = |_, id| live.tell(id);
+            let made = speculate(&mut draft.decoder, decoder, &prompts, ends, &config, tell)?;
+            let sum = counts.insert(SpeculativeCounts::default());
+            made.iter().for_each(|own| sum.add(&own.counts));
+            made.into_iter().map(|own| own.text).collect()
+        }
+    };
     let seconds = started.elapsed().as_secs_f64();
     live.finish()?;
     let is_alone = live.is_on;
@@ -59,8 +75,26 @@ pub(crate) fn run(options: &GenerateOptions) -> Result<(), Failure> {
     if !options.json {
         let speed = written as f64 / seconds;
         eprintln!("{read} tokens read, {written} written in {seconds:.1} s ({speed:.1} a second)");
+        if let Some(counts) = counts {
+            let (share, tokens) = (100.0 * counts.acceptance(), counts.tokens_per_call());
+            eprintln!("{share:.1} % of the drafts looked at stayed; {tokens:.2} tokens a call");
+        }
     }
     Ok(())
+}
+
+/// The same texts' distribution, by drafts.
+fn in_turns(config: &GenerationConfig, drafts: usize) -> SpeculativeConfig {
+    let GenerationConfig { max_tokens, sampling, seed, batch } = *config;
+    SpeculativeConfig {
+        max_tokens,
+        drafts,
+        acceptance: Acceptance::Lossless,
+        student: sampling,
+        teacher: sampling,
+        seed,
+        batch,
+    }
 }
 
 fn record(

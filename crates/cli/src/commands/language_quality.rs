@@ -1,13 +1,17 @@
-//! `faculty evaluate` of a language model: how well it predicts a text.
+//! `faculty evaluate` of a language model: how well it predicts a text, and how near it comes to a
+//! teacher.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use faculty_language::{LanguageModel, WindowConfig, measure};
-use serde_json::json;
+use faculty_language::{
+    Agreement, Judgement, JudgementConfig, LanguageModel, Sampling, WindowConfig, judge, measure,
+};
+use serde_json::{Value, json};
 
 use super::generate::read;
-use crate::arguments::{DataOptions, EvaluateOptions, SplitName};
+use crate::arguments::{DataOptions, EvaluateOptions, JudgementOptions, SplitName};
 use crate::failure::Failure;
 use crate::progress::print_json;
 use crate::table::{self, Align};
@@ -28,14 +32,19 @@ pub(super) fn run(options: &EvaluateOptions, model: &Path, data: &Path) -> Resul
             told = Instant::now();
         }
     })?;
+    let judged = judged(&options.judgement, &mut model, &text)?;
     let (perplexity, bits) = (own.perplexity(), own.bits_per_character());
     let mean = own.nats / own.tokens as f64;
     if options.json {
-        print_json(&json!({
+        let mut json = json!({
             "tokens": own.tokens, "characters": own.characters, "nats": own.nats,
             "perplexity": perplexity, "bits_per_character": bits,
             "window": config.window, "overlap": config.overlap,
-        }));
+        });
+        if let Some(judged) = &judged {
+            json["teacher"] = record(judged, &model)?;
+        }
+        print_json(&json);
     } else {
         let header = ["tokens", "characters", "nats a token", "perplexity", "bits a character"];
         let row = vec![
@@ -50,6 +59,9 @@ pub(super) fn run(options: &EvaluateOptions, model: &Path, data: &Path) -> Resul
             &header.map(|own| (own, Align::Right)),
             &[row],
         )?;
+        if let Some(judged) = &judged {
+            show(judged)?;
+        }
     }
     if own.nats.is_finite() {
         return Ok(());
@@ -58,6 +70,84 @@ pub(super) fn run(options: &EvaluateOptions, model: &Path, data: &Path) -> Resul
         what: "the outputs of the model are not all numbers".to_owned(),
         hint: "its weights are damaged, or of another model than its settings".to_owned(),
     })
+}
+
+/// The model beside the teacher that was named.
+fn judged(
+    options: &JudgementOptions,
+    model: &mut LanguageModel,
+    text: &str,
+) -> Result<Option<Judgement>, Failure> {
+    let Some(path) = &options.teacher else { return Ok(None) };
+    let config = JudgementConfig {
+        prompts: options.prompts,
+        prompt_tokens: options.prompt_tokens,
+        max_tokens: options.max_tokens,
+        sampling: Sampling { temperature: options.temperature, ..Sampling::default() },
+        drafts: options.drafts,
+        seed: options.seed,
+        ..JudgementConfig::default()
+    };
+    let mut teacher = LanguageModel::open(path)?;
+    Ok(Some(judge(model, &mut teacher, text, &config, |stage| eprintln!("{stage}"))?))
+}
+
+fn record(judged: &Judgement, model: &LanguageModel) -> Result<Value, Failure> {
+    let agreement = |own: &Agreement| {
+        json!({
+            "tokens": own.tokens, "kl": own.kl, "reverse_kl": own.reverse_kl,
+            "acceptance": own.acceptance, "top1": own.top1,
+        })
+    };
+    let counts = &judged.speculation;
+    let texts = judged.texts.iter().map(|(prompt, text)| {
+        let [prompt, written] = [&prompt.ids, &text.ids].map(|ids| model.tokenizer.decode(ids));
+        Ok(json!({ "prompt": prompt?, "text": written?, "end": text.end.name() }))
+    });
+    Ok(json!({
+        "prompts": judged.prompts,
+        "on_text": agreement(&judged.real),
+        "on_own_text": agreement(&judged.own),
+        "teacher_nats": judged.teacher_nats,
+        "distinct_2": judged.distinct_2,
+        "repetition": judged.repetition,
+        "speculation": {
+            "tokens_per_call": counts.tokens_per_call(), "acceptance": counts.acceptance(),
+            "calls": counts.calls, "drafted": counts.drafted, "accepted": counts.accepted,
+            "rejected": counts.rejected, "written": counts.written,
+        },
+        "texts": texts.collect::<Result<Vec<_>, Failure>>()?,
+    }))
+}
+
+/// Two tables: both models behind the same prefixes, and what the student writes.
+fn show(judged: &Judgement) -> std::io::Result<()> {
+    let mut out = crate::terminal::stdout();
+    let header = ["beside the teacher", "tokens", "KL", "reverse KL", "acceptance", "top-1"];
+    let row = |name: &str, own: &Agreement| {
+        vec![
+            name.to_owned(),
+            own.tokens.to_string(),
+            format!("{:.4}", own.kl),
+            format!("{:.4}", own.reverse_kl),
+            format!("{:.4}", own.acceptance),
+            format!("{:.1} %", 100.0 * own.top1),
+        ]
+    };
+    let rows = [row("on the text", &judged.real), row("on its own text", &judged.own)];
+    let aligned = |name| (name, if name == header[0] { Align::Left } else { Align::Right });
+    writeln!(out)?;
+    table::write(&mut out, &header.map(aligned), &rows)?;
+    let share = |own: Option<f64>| own.map_or("-".to_owned(), |own| format!("{own:.4}"));
+    let header = ["teacher's nats", "distinct-2", "repetition", "tokens a teacher call"];
+    let row = vec![
+        format!("{:.4}", judged.teacher_nats),
+        share(judged.distinct_2),
+        share(judged.repetition),
+        format!("{:.2}", judged.speculation.tokens_per_call()),
+    ];
+    writeln!(out)?;
+    table::write(&mut out, &header.map(|own| (own, Align::Right)), &[row])
 }
 
 /// What is meant for images and labels has no effect here.

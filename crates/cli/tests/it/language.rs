@@ -110,6 +110,90 @@ fn a_text_is_measured() {
     assert!(table.contains(&format!("{perplexity:.2}")), "{table}");
 }
 
+/// The same model with other weights, in a folder of its own.
+fn add_teacher(project: &Project) {
+    let read = |name: &str| std::fs::read_to_string(project.path(name)).unwrap();
+    let config = DecoderConfig::from_json(&read("model/config.json")).unwrap();
+    let network = Network::from_graph("teacher", config.graph().unwrap(), 2);
+    for name in ["config.json", "generation_config.json", "tokenizer.json"] {
+        project.write(&format!("teacher/{name}"), read(&format!("model/{name}")));
+    }
+    let path = project.path("teacher/model.safetensors");
+    weights::write(&path, &network.state_dict(), &BTreeMap::new()).unwrap();
+}
+
+#[test]
+fn a_model_is_judged_by_a_teacher() {
+    let project = project();
+    add_teacher(&project);
+    let text = "It is a truth universally acknowledged, that a single man is in want of a café.";
+    project.write("text.txt", text);
+    let evaluate = ["evaluate", "--weights", "model", "--data", "text.txt", "--prompt-tokens", "8"];
+    let run = |more: &[&str]| project.run(&[&evaluate[..], more].concat()).expect(0);
+    let small = ["--max-tokens", "12", "--prompts", "3", "--json", "--teacher"];
+    let own = run(&[&small[..], &["teacher"]].concat()).json();
+    let judged = &own["teacher"];
+    let number = |value: &Value| value.as_f64().unwrap();
+    assert_eq!((&judged["prompts"], &judged["on_text"]["tokens"]), (&json!(3), &json!(36)));
+    assert!(number(&judged["on_text"]["kl"]) > 0.01);
+    let acceptance = number(&judged["on_own_text"]["acceptance"]);
+    assert!((0.0..1.0).contains(&acceptance) && acceptance > 0.0);
+    assert_eq!(judged["texts"].as_array().unwrap().len(), 3);
+    assert_eq!(judged["texts"][0]["prompt"], "It is a ");
+    let per_call = number(&judged["speculation"]["tokens_per_call"]);
+    assert!((1.0..=6.0).contains(&per_call), "{per_call}");
+    // The text itself is measured as ever.
+    assert_eq!(own["tokens"], text.len() - 1);
+    let same = run(&[&small[..], &["model"]].concat()).json();
+    assert!(number(&same["teacher"]["on_text"]["kl"]).abs() < 1e-9);
+    let tables = run(&["--teacher", "teacher", "--temperature", "0"]).stdout;
+    for word in ["on the text", "on its own text", "teacher's nats", "tokens a teacher call"] {
+        assert!(tables.contains(word), "{tables}");
+    }
+}
+
+#[test]
+fn drafts_of_another_model_leave_the_likeliest_text_as_it_is() {
+    let project = project();
+    add_teacher(&project);
+    let generate = ["generate", "teacher", "--prompt", "ab", "--max-tokens", "20", "--temperature"];
+    let run = |more: &[&str]| project.run(&[&generate[..], more].concat()).expect(0);
+    let alone = lines(&run(&["0", "--json"]).stdout);
+    for drafts in ["1", "5"] {
+        let own = run(&["0", "--json", "--draft", "model", "--drafts", drafts]);
+        assert_eq!(lines(&own.stdout), alone, "{drafts} drafts");
+    }
+    let shown = run(&["1", "--draft", "model"]);
+    assert!(shown.stderr.contains("of the drafts looked at stayed"), "{}", shown.stderr);
+}
+
+#[test]
+fn a_model_is_written_as_a_gguf_file_and_as_a_folder() {
+    let project = project();
+    let export = ["export", "model", "--gguf", "model.gguf", "--quantise", "f32", "--json"];
+    let own = project.run(&export).expect(0).json();
+    assert_eq!(own["gguf"], json!({ "path": "model.gguf", "type": "F32" }));
+    project.run(&["export", "model.gguf", "--transformers", "again"]).expect(0);
+    let texts = |model: &str| {
+        let generate = ["generate", model, "--prompt", "café", "--max-tokens", "20", "--json"];
+        project.run(&[&generate[..], &["--temperature", "0"]].concat()).expect(0).stdout
+    };
+    let want = texts("model");
+    assert_eq!([texts("model.gguf"), texts("again")], [want.clone(), want]);
+    for (arguments, want) in [
+        (&["export", "model"][..], "nothing to write was named"),
+        (&["export", "model", "--gguf", "x.gguf", "--onnx", "x.onnx"], "`--onnx` is not for"),
+        (&["export", "model", "--gguf", "none/x.gguf"], "cannot write `none/x.gguf`"),
+        (&["export", "model", "--gguf", "x.gguf", "--quantise", "q2_k"], "q8_0"),
+        (&["export", "--weights", "text.txt", "--gguf", "x.gguf"], "`--gguf` is for language"),
+        (&["export", "model", "--transformers", "f", "--quantise", "f16"], "--gguf"),
+    ] {
+        let ran = project.run(arguments).expect(2);
+        assert!(ran.stderr.contains(want), "{arguments:?}: {}, {want} expected", ran.stderr);
+        assert!(!project.path("x.gguf").exists());
+    }
+}
+
 #[test]
 fn what_cannot_be_done_is_said() {
     let project = project();
@@ -119,7 +203,13 @@ fn what_cannot_be_done_is_said() {
     project.write("broken.gguf", "GGUF");
     project.write("text.txt", "some words");
     let long = "x".repeat(41);
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 15] = [
+        (&["generate", "model", "--prompt", "a", "--draft", "none"], "cannot read `none`"),
+        (&["generate", "model", "--prompt", "a", "--drafts", "2"], "--draft <MODEL>"),
+        (
+            &["evaluate", "--weights", "model", "--data", "text.txt", "--drafts", "2"],
+            "--teacher <MODEL>",
+        ),
         (&["generate", "model"], "--prompt"),
         (&["generate", "model", "--prompts", "empty.txt"], "there is no prompt"),
         (&["generate", "model", "--prompts", "none.txt"], "cannot read `none.txt`"),

@@ -217,6 +217,82 @@ fn lossless_texts_at_temperature_0_are_the_teachers() {
 }
 
 #[test]
+fn lossless_texts_are_distributed_as_the_teachers() {
+    const SAMPLES: u64 = 6000;
+    let model = |seed: u64| {
+        let config = DecoderConfig { layers: 1, initial_deviation: 0.6, ..small::config() };
+        let config = DecoderConfig { vocabulary: 4, ..config };
+        Decoder::new(&Network::from_graph("four", config.graph().unwrap(), seed))
+    };
+    let [mut student, mut teacher] = [model(1), model(2)];
+    let of = Sampling { temperature: 0.8, ..Sampling::default() };
+    let other = Sampling { temperature: 1.3, top_k: Some(3), top_p: None };
+    let prompt = vec![1, 2];
+    // All texts of three tokens, with what the teacher alone gives them.
+    let mut want = [0.0; 64];
+    for (number, want) in want.iter_mut().enumerate() {
+        let text = [number / 16, number / 4 % 4, number % 4].map(|id| id as u32);
+        *want = (0..3).fold(SAMPLES as f64, |share, at| {
+            let logits = logits(&mut teacher, &[&prompt[..], &text[..at]].concat());
+            let own = of.distribution(&logits).into_iter().find(|own| own.0 == text[at]);
+            share * own.map_or(0.0, |own| own.1)
+        });
+    }
+    let prompts: Vec<Prompt> =
+        (0..SAMPLES).map(|sample| Prompt { ids: prompt.clone(), sample }).collect();
+    for drafts in [1, 2] {
+        let config = SpeculativeConfig {
+            max_tokens: 3,
+            drafts,
+            acceptance: Acceptance::Lossless,
+            student: other,
+            teacher: of,
+            seed: 9,
+            batch: 500,
+        };
+        let made = speculate(&mut student, &mut teacher, &prompts, &[], &config, |_, _| {});
+        let (mut counts, mut sum) = ([0.0; 64], SpeculativeCounts::default());
+        for own in made.unwrap() {
+            counts[own.text.ids.iter().fold(0, |sum, &id| sum * 4 + id as usize)] += 1.0;
+            sum.add(&own.counts);
+        }
+        assert!(sum.accepted > 1000 && sum.rejected > 1000, "{sum:?}");
+        // Cells of few expected texts together: chi-square with at most 63 degrees of freedom has
+        // mean 63 and standard deviation 11.2; 120 is five of them.
+        let (mut chi, mut rest) = (0.0, [0.0; 2]);
+        for (got, want) in counts.iter().zip(want) {
+            match want > 5.0 {
+                true => chi += (got - want).powi(2) / want,
+                false => rest = [rest[0] + got, rest[1] + want],
+            }
+        }
+        chi += (rest[0] - rest[1]).powi(2) / rest[1].max(1.0);
+        assert!(chi < 120.0, "{drafts} drafts: chi-square {chi}");
+    }
+    // The first draft stays as often as both distributions have in common.
+    let both = [(&mut student, other), (&mut teacher, of)].map(|(model, sampling)| {
+        let mut all = [0.0; 4];
+        let logits = logits(model, &prompt);
+        sampling.distribution(&logits).into_iter().for_each(|own| all[own.0 as usize] = own.1);
+        all
+    });
+    let alpha: f64 = both[0].iter().zip(&both[1]).map(|(q, p)| q.min(*p)).sum();
+    let config = SpeculativeConfig {
+        max_tokens: 1,
+        drafts: 1,
+        acceptance: Acceptance::Lossless,
+        student: other,
+        teacher: of,
+        seed: 10,
+        batch: 500,
+    };
+    let made = speculate(&mut student, &mut teacher, &prompts, &[], &config, |_, _| {}).unwrap();
+    let accepted = made.iter().filter(|own| own.counts.accepted == 1).count() as f64;
+    // Standard deviation 0.0065 at most.
+    assert!((accepted / SAMPLES as f64 - alpha).abs() < 0.035, "{accepted} of 6000, α {alpha}");
+}
+
+#[test]
 fn texts_end_where_a_model_reads_no_further() {
     let prompts = prompts();
     for acceptance in [Acceptance::TopK(60), Acceptance::Lossless] {
