@@ -66,10 +66,27 @@ fn tokenizer_of(from: &Path, rows: usize) -> Result<Vec<(String, Value)>> {
     for (key, id) in keys.into_iter().zip(ends_in(folder)) {
         pairs.push((format!("tokenizer.ggml.{key}"), Value::Unsigned(id.into())));
     }
+    for (key, there) in [("bos_token_id", "bos_token_id"), ("pad_token_id", "padding_token_id")] {
+        let there = format!("tokenizer.ggml.{there}");
+        if let Some(id) = id_in(folder, key)
+            && pairs.iter().all(|(own, _)| *own != there)
+        {
+            pairs.push((there, Value::Unsigned(id)));
+        }
+    }
     if let Some(template) = chat_template(folder) {
         pairs.push(("tokenizer.chat_template".to_owned(), Value::String(template)));
     }
     Ok(pairs)
+}
+
+/// The id of a token that `generation_config.json`, or else `config.json`, names.
+fn id_in(folder: &Path, key: &str) -> Option<u64> {
+    ["generation_config.json", "config.json"].into_iter().find_map(|name| {
+        let bytes = read(&folder.join(name)).ok()?;
+        let json: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+        json[key].as_u64()
+    })
 }
 
 /// The template of chats, where newer and older folders have it.

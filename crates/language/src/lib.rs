@@ -39,7 +39,7 @@ pub use model::LanguageModel;
 pub use next_token::{NextTokenStep, TokenLoss, TokenObjective, TokenTeacher};
 pub use policy::{
     Example, GroundTruth, Mixed, MixedBy, Models, OnPolicy, Policy, PolicyConfig, PolicyKind,
-    SequenceLevel, Speculative, Written, WrittenBatch,
+    SequenceLevel, Speculative, StreamExamples, Written, WrittenBatch,
 };
 pub use sampling::Sampling;
 pub use speculative::{

@@ -21,6 +21,7 @@ mod mixed;
 mod on_policy;
 mod sequence_level;
 mod speculative;
+mod stream_examples;
 
 use std::fmt;
 
@@ -33,6 +34,7 @@ pub use self::mixed::{Mixed, MixedBy};
 pub use self::on_policy::OnPolicy;
 pub use self::sequence_level::SequenceLevel;
 pub use self::speculative::Speculative;
+pub use self::stream_examples::StreamExamples;
 use crate::error::{LanguageError, Result};
 use crate::generation::{End, Generated, Prompt};
 use crate::speculative::SpeculativeCounts;

@@ -126,6 +126,8 @@ fn cuts_first_tokens_and_templates_of_folders_are_known() {
             });
         });
         fs::write(folder.path().join("chat_template.jinja"), "{{ x }}").unwrap();
+        let generation = r#"{"eos_token_id": [0, 1], "bos_token_id": 7, "pad_token_id": 2}"#;
+        fs::write(folder.path().join("generation_config.json"), generation).unwrap();
         let path = folder.path().join("model.gguf");
         export_gguf(folder.path(), &path, TensorType::F16).unwrap();
         let file = GgufFile::open(&path).unwrap();
@@ -133,7 +135,9 @@ fn cuts_first_tokens_and_templates_of_folders_are_known() {
         assert_eq!(file.string("tokenizer.chat_template").unwrap(), Some("{{ x }}"));
         assert_eq!(file.bool("tokenizer.ggml.add_bos_token").unwrap(), Some(true));
         let eos = |key: &str| file.unsigned(&format!("tokenizer.ggml.{key}_token_id")).unwrap();
-        assert_eq!(["bos", "eos", "eot", "eom"].map(eos), [Some(1), Some(0), Some(1), None]);
+        // What the tokenizer puts before a text counts, not what another file says.
+        let want = [Some(1), Some(0), Some(1), None, Some(2)];
+        assert_eq!(["bos", "eos", "eot", "eom", "padding"].map(eos), want);
         let kinds = file.array("tokenizer.ggml.token_type").unwrap().unwrap();
         let kinds: Vec<Value> = kinds.numbers().take(3).collect();
         assert_eq!(kinds, [1, 3, 1].map(Value::Signed));
