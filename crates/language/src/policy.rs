@@ -15,6 +15,7 @@
 //! What is written is a function of the seed, the step, prompt and sample, and the student as it is
 //! then: nothing else has to be kept to go on exactly.
 
+mod build;
 mod config;
 mod ground_truth;
 mod mixed;

@@ -9,13 +9,12 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use serde_json::{Value, json};
-
 use crate::error::{LanguageError, Result};
 
 mod gguf;
 mod json;
 mod to_gguf;
+mod to_json;
 
 pub(crate) use gguf::from_gguf;
 pub(crate) use json::{from_folder, read};
@@ -76,29 +75,6 @@ impl TextTokenizer {
         let decoded = catch_unwind(AssertUnwindSafe(|| self.inner.decode(ids, true)));
         let decoded = decoded.map_err(|_| failed("it broke down".to_owned()))?;
         decoded.map_err(|error| failed(error.to_string()))
-    }
-
-    /// The tokenizer as a `tokenizer.json`, with the rule that puts the token of the beginning before
-    /// every text where there is one.
-    ///
-    /// # Errors
-    /// [`LanguageError::Encoding`] when it cannot be written.
-    pub fn to_json(&self) -> Result<String> {
-        let failed = |problem: String| LanguageError::Encoding { problem };
-        let text = self.inner.to_string(false).map_err(|error| failed(error.to_string()))?;
-        let Some(begin) = self.begin else { return Ok(text) };
-        let mut json: Value =
-            serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
-        let token = self.token(begin).unwrap_or_default();
-        let special = json!({ "SpecialToken": { "id": token, "type_id": 0 } });
-        let part = |id: &str, kind: usize| json!({ "Sequence": { "id": id, "type_id": kind } });
-        json["post_processor"] = json!({
-            "type": "TemplateProcessing",
-            "single": [special, part("A", 0)],
-            "pair": [special, part("A", 0), part("B", 1)],
-            "special_tokens": { token.clone(): { "id": token, "ids": [begin], "tokens": [token] } },
-        });
-        Ok(json.to_string())
     }
 
     /// The id of a token such as `<|im_end|>`.

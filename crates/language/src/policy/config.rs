@@ -2,8 +2,6 @@
 
 use faculty_random::{Purpose, draw};
 
-use super::{GroundTruth, Mixed, MixedBy, OnPolicy, Policy, SequenceLevel, Speculative};
-use crate::error::{LanguageError, Result};
 use crate::generation::GenerationConfig;
 use crate::sampling::Sampling;
 use crate::speculative::{Acceptance, SpeculativeConfig};
@@ -62,39 +60,6 @@ impl PolicyConfig {
         };
         let SpeculativeConfig { max_tokens, seed, batch, .. } = paper;
         Self { kind, max_tokens, student, teacher, ends: Vec::new(), seed, batch }
-    }
-
-    /// The policy.
-    ///
-    /// # Errors
-    /// [`LanguageError::OutOfRange`].
-    pub fn build(&self) -> Result<Box<dyn Policy>> {
-        let refuse =
-            |name, found: String, range| Err(LanguageError::OutOfRange { name, found, range });
-        self.student.check()?;
-        self.teacher.check()?;
-        for (name, value) in [("max-tokens", self.max_tokens), ("batch", self.batch)] {
-            if value == 0 {
-                return refuse(name, "0".to_owned(), "1 or more");
-            }
-        }
-        let own = self.clone();
-        Ok(match self.kind {
-            PolicyKind::GroundTruth => Box::new(GroundTruth),
-            PolicyKind::SequenceLevel => Box::new(SequenceLevel::new(own)),
-            PolicyKind::OnPolicy => Box::new(OnPolicy::new(own)),
-            PolicyKind::ImitKd(share) | PolicyKind::Gkd(share) if !(0.0..=1.0).contains(&share) => {
-                return refuse("share", share.to_string(), "in 0 to 1");
-            }
-            PolicyKind::ImitKd(share) => Box::new(Mixed::new(own, share, MixedBy::Texts)),
-            PolicyKind::Gkd(share) => Box::new(Mixed::new(own, share, MixedBy::Steps)),
-            PolicyKind::Speculative { drafts: 0, .. } => {
-                return refuse("drafts", "0".to_owned(), "1 or more");
-            }
-            PolicyKind::Speculative { drafts, top_k } => {
-                Box::new(Speculative::new(own, drafts, top_k))
-            }
-        })
     }
 
     /// The seed of a step's texts.

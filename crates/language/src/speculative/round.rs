@@ -6,7 +6,7 @@ use faculty_random::{Purpose, draw, unit};
 use rayon::prelude::*;
 
 use super::acceptance::{Acceptance, Draft, judge};
-use super::{Speculated, SpeculativeConfig, SpeculativeCounts, teacher_seed};
+use super::config::{Speculated, SpeculativeConfig, SpeculativeCounts, teacher_seed};
 use crate::generation::{End, Generated, Prompt, key};
 
 /// A text at work.

@@ -41,7 +41,8 @@ pub(crate) fn metadata(json: &Value, rows: usize, path: &Path) -> Result<Vec<(St
         .ok_or_else(|| refuse(format!("words are cut by {}", json["pre_tokenizer"])))?;
     let normaliser = &json["normalizer"];
     // llama.cpp leaves Qwen's normal form out; composed text has it already.
-    if !normaliser.is_null() && !(cut == "qwen2" && normaliser["type"] == "NFC") {
+    let is_known = normaliser.is_null() || cut == "qwen2" && normaliser["type"] == "NFC";
+    if !is_known {
         return Err(refuse(format!("texts are changed by {normaliser}")));
     }
     let begin = begin(&json["post_processor"])

@@ -54,7 +54,9 @@ pub fn decoder_gguf(network: &Network, kind: TensorType) -> Result<GgufWriter> {
             TensorType::Q8_0 => LARGEST_HALF * 127.0,
             _ => f32::MAX,
         };
-        if let Some(value) = array.values.iter().find(|value| !(value.abs() <= largest)) {
+        if let Some(value) =
+            array.values.iter().find(|value| value.is_nan() || value.abs() > largest)
+        {
             let problem = format!("`{name}` holds {value}, beyond what {} has", own.name());
             return Err(Error::NoGguf { problem });
         }
