@@ -58,7 +58,9 @@ pub use faculty_random as rng;
 pub use files::{FileRoot, open_regular};
 pub use findings::{Findings, Skipped};
 pub use format::{Format, FormatInfo, OwnFormat, formats};
-pub use image::augmentation::{Augmentation, ColorJitter, Placement, Renderer, ResizedCrop};
+pub use image::augmentation::{
+    Augmentation, ColorJitter, Placement, Policy, Renderer, ResizedCrop,
+};
 pub use image::file::{has_image_name, read_image};
 pub use image::normalisation::Normalisation;
 pub use image::set::ImageSet;

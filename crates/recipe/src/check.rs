@@ -48,7 +48,7 @@ pub(super) fn problems(recipe: &Recipe, methods: &[MethodSpec], problems: &mut P
         }
     });
     normalisation("data", &recipe.data.mean, &recipe.data.std, problems);
-    crops(&recipe.data, problems);
+    augmentation(&recipe.data, problems);
     student_source(&recipe.student, problems);
     teachers(&recipe.teachers, problems);
     fit(recipe, methods, problems);
@@ -117,8 +117,16 @@ fn normalisation(
     );
 }
 
-/// One crop, of a range of areas.
-fn crops(data: &Data, problems: &mut Problems) {
+/// One policy, and one crop of a range of areas.
+fn augmentation(data: &Data, problems: &mut Problems) {
+    if data.rand_augment.is_some() && data.trivial_augment {
+        problems.add(
+            "data.trivial_augment",
+            "`data.trivial_augment` and `data.rand_augment` are two policies for one view"
+                .to_owned(),
+            "keep one of them".to_owned(),
+        );
+    }
     let path = "data.random_resized_crop";
     let Some([least, most]) = data.random_resized_crop.filter(|_| !problems.knows(path)) else {
         return;

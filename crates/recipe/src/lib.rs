@@ -44,8 +44,8 @@ pub use range::Range;
 pub use schema::milestones as default_milestones;
 pub use schema::{
     BestBy, Cache, CacheDtype, CacheMaps, ColorJitter, Data, Device, HeadTraining, LabelNoise,
-    OnBadImage, OnDuplicateText, Optimizer, OutputType, Plan, PlanKind, Precision, Recipe,
-    Sampling, Schedule, Student, Teacher, Train, Unlabelled, WeightDecayExempt,
+    OnBadImage, OnDuplicateText, Optimizer, OutputType, Plan, PlanKind, Precision, RandAugment,
+    Recipe, Sampling, Schedule, Student, Teacher, Train, Unlabelled, WeightDecayExempt,
 };
 pub use spec::{Exception, MethodSpec, OptionSpec, OptionValue};
 pub use validation::Validation;

@@ -8,7 +8,7 @@ use super::explain::{Entry, entries};
 use super::problems::{Location, Problem, Problems, RecipeError};
 use super::range::quoted;
 use super::reader::Reader;
-use super::schema::{Cache, ColorJitter, Data, HeadTraining, Plan, Recipe, Teacher};
+use super::schema::{Cache, ColorJitter, Data, HeadTraining, Plan, RandAugment, Recipe, Teacher};
 use super::section::Section as _;
 use super::setting::Setting as _;
 use super::spec::MethodSpec;
@@ -251,7 +251,11 @@ fn folder(path: &Path) -> Problem {
 /// Of a recipe with every section: `train.epochs`, `teachers[0].name`.
 fn paths_of_all_keys() -> Vec<String> {
     let recipe = Recipe {
-        data: Data { color_jitter: Some(ColorJitter::default()), ..Data::default() },
+        data: Data {
+            rand_augment: Some(RandAugment::default()),
+            color_jitter: Some(ColorJitter::default()),
+            ..Data::default()
+        },
         teachers: vec![Teacher::default()],
         cache: Some(Cache::default()),
         plan: Some(Plan::default()),

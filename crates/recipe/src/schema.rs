@@ -154,6 +154,9 @@ section! {
         crop_padding: usize = if random_resized_crop.is_some() { 0 } else { 4 }, "CA-MKD paper; 0 with `random_resized_crop`";
         /// Mirror every second training image, at random.
         flip: bool = true, "CA-MKD paper";
+        /// Change each training view by one operation (turned, sheared, recoloured, …) at a random
+        /// strength: TrivialAugment with its wide ranges.
+        trivial_augment: bool = false, "CA-MKD paper: none";
         /// Probability with which a rectangle of a training view is blotted out.
         #[within(SHARE)]
         random_erasing: f64 = 0.0, "CA-MKD paper: none";
@@ -166,8 +169,22 @@ section! {
         view_seed: Option<u64> = None, "the same as `seed`";
     }
     sections {
+        /// Operations that change each training view, drawn at random.
+        rand_augment: Option<RandAugment>;
         /// Changes of the colours of training views.
         color_jitter: Option<ColorJitter>;
+    }
+}
+
+section! {
+    /// `[data.rand_augment]`: operations (turned, sheared, recoloured, …) that change each training view.
+    pub struct RandAugment {
+        /// Operations on each view, one after another, each drawn from all.
+        #[within(Range::between(1.0, 14.0))]
+        operations: u32 = 2, "torchvision";
+        /// Strength of all of them, of 30.
+        #[within(Range::between(0.0, 30.0))]
+        magnitude: u32 = 9, "torchvision";
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) fn refuse(recipe: &Recipe, texts: bool) -> Result<()> {
         ("crop_padding", own.crop_padding != plain.crop_padding),
         ("flip", own.flip != plain.flip),
         ("random_resized_crop", own.random_resized_crop.is_some()),
+        ("rand_augment", own.rand_augment.is_some()),
+        ("trivial_augment", own.trivial_augment),
         ("color_jitter", own.color_jitter.is_some()),
         ("random_erasing", own.random_erasing != plain.random_erasing),
         ("mean", own.mean.is_some()),

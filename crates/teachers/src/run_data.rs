@@ -2,7 +2,7 @@
 
 use faculty_data::{
     Augmentation, ColorJitter, DEFAULT_SPLIT_SEED, DataError, Dataset, LabelNoise, Normalisation,
-    Renderer, ResizedCrop, Split, Tokenizer, ViewSettings, WordChanges, keep_labels,
+    Policy, Renderer, ResizedCrop, Split, Tokenizer, ViewSettings, WordChanges, keep_labels,
     split_validation, subset, with_label_noise,
 };
 
@@ -113,7 +113,14 @@ pub fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData> {
 
 /// What happens to training images.
 fn augmentation(settings: &recipe::Data) -> Augmentation {
+    let policy = match settings.rand_augment {
+        Some(recipe::RandAugment { operations, magnitude }) => {
+            Some(Policy::RandAugment { operations, magnitude })
+        }
+        None => settings.trivial_augment.then_some(Policy::TrivialAugment),
+    };
     Augmentation {
+        policy,
         resized_crop: settings.random_resized_crop.map(|area| ResizedCrop { area }),
         color_jitter: settings.color_jitter.as_ref().map(|own| ColorJitter {
             brightness: own.brightness,

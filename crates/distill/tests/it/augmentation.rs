@@ -1,9 +1,9 @@
-//! Random resized crops, colour jitter and random erasing in whole runs: the same views for live and
+//! Random resized crops, RandAugment, colour jitter and random erasing in whole runs: the same views for live and
 //! cached teachers and after a stop, and no other run where nobody asks for them.
 
 use faculty_distill::cache::plan as plan_cache;
 use faculty_distill::heads::HeadsPlan;
-use faculty_distill::recipe::Recipe;
+use faculty_distill::recipe::{RandAugment, Recipe};
 use faculty_distill::{CheckedRun, Error};
 use faculty_teachers::TeacherError;
 
@@ -13,8 +13,9 @@ use crate::resume::resumed_equals_undisturbed;
 use crate::runs::{recipe, run, student, timeless};
 
 /// What images of one channel can have; the crop takes the place of the other one.
-const SETS: [&str; 4] = [
+const SETS: [&str; 5] = [
     "data={path = 'bands', crop_padding = 0, random_resized_crop = [0.5, 1.0]}",
+    "data.rand_augment={operations = 2, magnitude = 9}",
     "data.random_erasing=0.5",
     "data.color_jitter.brightness=0.3",
     "data.color_jitter.contrast=0.3",
@@ -38,17 +39,26 @@ fn cached_teachers_see_the_views_that_live_ones_see() {
     run(&cached, &b).unwrap();
     assert!(student(&a) == student(&b), "students differ");
     assert_eq!(timeless(&a), timeless(&b));
-    let told = "each training view: random resized crop of 0.5 to 1 of the area, colour jitter 0.3 0.3 \
-                0 0 (brightness, contrast, saturation, hue), random erasing of 0.5";
+    let told = "each training view: random resized crop of 0.5 to 1 of the area, RandAugment of 2 \
+                operations at magnitude 9 of 30, colour jitter 0.3 0.3 0 0 (brightness, contrast, \
+                saturation, hue), random erasing of 0.5";
     assert_eq!(card.training_notes, [told]);
     // Other views are another cache.
     type Change = fn(&mut Recipe);
-    let changes: [(&str, Change); 3] = [
+    let changes: [(&str, Change); 5] = [
+        ("RandAugment of 2 operations at magnitude 10 of 30", |own| {
+            own.data.rand_augment = Some(RandAugment { operations: 2, magnitude: 10 });
+        }),
+        ("recipe: random resized crop of 0.5 to 1 of the area, TrivialAugment (wide), ", |own| {
+            own.data.rand_augment = None;
+            own.data.trivial_augment = true;
+        }),
         ("recipe: random resized crop of 0.6 to 1 of", |own| {
             own.data.random_resized_crop = Some([0.6, 1.0]);
         }),
         ("random erasing of 0.25)", |own| own.data.random_erasing = 0.25),
         ("recipe: random resized crop of 0.5 to 1 of the area, random erasing of 0.5)", |own| {
+            own.data.rand_augment = None;
             own.data.color_jitter = None;
         }),
     ];
@@ -76,7 +86,7 @@ fn each_change_makes_another_student_and_none_makes_that_of_before() {
     };
     let none = of("none", &["data.crop_padding=0"]);
     assert!(of("off", &["data.crop_padding=0", "data.random_erasing=0"]) == none);
-    for (at, set) in SETS.iter().enumerate() {
+    for (at, set) in SETS.iter().chain(&["data.trivial_augment=true"]).enumerate() {
         let sets = ["data.crop_padding=0", set];
         assert!(of(&format!("set{at}"), &sets) != none, "{set}");
     }

@@ -2,7 +2,9 @@
 
 use super::messages::{Case, assert_messages, problems};
 use super::{FULL, METHODS, load};
-use crate::{BestBy, ClassWeights, ColorJitter, Precision, Recipe, Sampling, WeightDecayExempt};
+use crate::{
+    BestBy, ClassWeights, ColorJitter, Precision, RandAugment, Recipe, Sampling, WeightDecayExempt,
+};
 
 #[test]
 fn options_read_as_themselves_and_are_off_by_default() {
@@ -117,6 +119,7 @@ fn augmentation_is_off_by_default_and_a_crop_takes_the_place_of_the_other_one() 
     let plain = load(FULL, &[]).unwrap().recipe.data;
     assert_eq!((plain.random_resized_crop, plain.crop_padding), (None, 4));
     assert_eq!((&plain.color_jitter, plain.random_erasing), (&None, 0.0));
+    assert_eq!((&plain.rand_augment, plain.trivial_augment), (&None, false));
     let sets = [
         "data.random_resized_crop=[0.08, 1]",
         "data.random_erasing=0.25",
@@ -130,6 +133,10 @@ fn augmentation_is_off_by_default_and_a_crop_takes_the_place_of_the_other_one() 
     let again = Recipe::from_str(&own.to_toml().unwrap(), "recipes/x.toml", &[], METHODS).unwrap();
     assert_eq!(again.recipe, own);
     assert!(Recipe::keys().contains(&"data.color_jitter.saturation".to_owned()));
+    let policy = load(FULL, &["data.rand_augment.magnitude=5"]).unwrap().recipe;
+    let want = RandAugment { operations: 2, magnitude: 5 };
+    assert_eq!(policy.data.rand_augment, Some(want));
+    assert!(load(FULL, &["data.trivial_augment=true"]).unwrap().recipe.data.trivial_augment);
 }
 
 #[test]
@@ -163,6 +170,24 @@ fn crops_that_cannot_be_are_refused() {
                     "recipes/x.toml:5, data.random_resized_crop",
                     "give a value that is above 0 and at most 1, or leave it out for the default (a \
                      crop from `crop_padding`)",
+                ]],
+            },
+            Case {
+                edits: &[(DATA, "path = \"c\"\ntrivial_augment = true\nrand_augment = {}")],
+                sets: &[],
+                want: &[[
+                    "`data.trivial_augment` and `data.rand_augment` are two policies for one view",
+                    "recipes/x.toml:5, data.trivial_augment",
+                    "keep one of them",
+                ]],
+            },
+            Case {
+                edits: &[],
+                sets: &["data.rand_augment.magnitude=31"],
+                want: &[[
+                    "`data.rand_augment.magnitude` is 31, but must be from 0 to 30",
+                    "--set data.rand_augment.magnitude=31, data.rand_augment.magnitude",
+                    "give a value that is from 0 to 30, or leave it out for the default (torchvision)",
                 ]],
             },
             Case {

@@ -268,7 +268,8 @@ impl Manifest {
             ),
             ("`data.flip`", a.views.flip.to_string(), b.views.flip.to_string()),
             (
-                "`data.random_resized_crop`, `data.color_jitter` or `data.random_erasing`",
+                "`data.random_resized_crop`, `data.rand_augment`, `data.trivial_augment`, \
+                 `data.color_jitter` or `data.random_erasing`",
                 others(&a.augmentation),
                 others(&b.augmentation),
             ),
