@@ -1,6 +1,7 @@
 //! What a method computes of one batch.
 
 use burn::Tensor;
+use faculty_data::MixedLabels;
 use faculty_nets::FrozenClassifier;
 
 use crate::losses::maps::MapValues;
@@ -41,6 +42,8 @@ pub struct MapStep<'a> {
     pub epoch: usize,
     /// `[batch]`.
     pub labels: &'a [u32],
+    /// Of samples mixed from two, the second labels and the shares of the first.
+    pub mixed: Option<&'a MixedLabels>,
     /// The results of [`Method::connectors`](crate::Method::connectors).
     pub connected: Vec<MapValues<'a>>,
     /// For each teacher its values at each of [`Needs::teacher_taps`](crate::Needs::teacher_taps).

@@ -4,6 +4,7 @@
 use burn::Tensor;
 use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Int, TensorData};
+use faculty_data::MixedLabels;
 use faculty_kernels::softmax_kl::{SoftmaxKl, softmax_kl};
 
 pub mod maps;
@@ -19,6 +20,19 @@ pub fn cross_entropy(logits: Tensor<2>, labels: &Tensor<1, Int>) -> Tensor<1> {
     let batch = logits.dims()[0];
     let picked = log_softmax(logits, 1).gather(1, labels.clone().reshape([batch, 1]));
     picked.reshape([batch]).neg()
+}
+
+/// Costs by label, `[networks, batch]`: what `of` gives for `labels`, and where samples are mixed from two
+/// the mean by their shares of what it gives for both.
+pub fn costs_by_label(
+    labels: &[u32],
+    mixed: Option<&MixedLabels>,
+    of: impl Fn(&[u32]) -> Vec<f64>,
+) -> Vec<f64> {
+    match mixed {
+        None => of(labels),
+        Some(mixed) => mixed.mean(&of(labels), &of(&mixed.partners)),
+    }
 }
 
 /// `τ² KL(σ(teacher/τ) ‖ σ(student/τ))`, summed over the classes.

@@ -31,6 +31,9 @@ pub struct Setup {
     /// [`Step::task_loss`](crate::Step::task_loss) alone, or by something that knows what to do where
     /// there is none.
     pub needs_labels: bool,
+    /// Whether it needs one label of each sample, so that samples cannot be mixed from two
+    /// ([`Step::mixed`](crate::Step::mixed)).
+    pub needs_one_label: bool,
     /// Whether it keeps images from step to step, so that samples must be images.
     pub keeps_images: bool,
 }
@@ -55,6 +58,7 @@ impl Default for Setup {
             weights_read_maps: true,
             has_task_loss: true,
             needs_labels: true,
+            needs_one_label: false,
             keeps_images: false,
         }
     }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use burn::Tensor;
 use burn::tensor::Int;
-use faculty_data::{Input, SampleId};
+use faculty_data::{Input, MixedLabels, SampleId};
 use faculty_nets::TeacherOutputs;
 
 use crate::facts::TrainingSamples;
-use crate::losses::TaskLoss;
+use crate::losses::{TaskLoss, cross_entropy};
 
 /// One teacher's frozen classifier: weight `[classes, channels]`, bias `[classes]`.
 #[derive(Clone, Debug)]
@@ -30,6 +30,10 @@ pub struct Step {
     /// `[batch]`, in `0..classes`; -1 where a sample has none, which only methods that say
     /// [`Setup::needs_labels`](crate::Setup::needs_labels) `= false` get to see.
     pub labels: Tensor<1, Int>,
+    /// The second labels and the shares of the first, where samples are mixed from two. A method that
+    /// reads labels beside [`Step::task_loss`] reads these too, or says that it cannot
+    /// ([`Setup::needs_one_label`](crate::Setup::needs_one_label)).
+    pub mixed: Option<Arc<MixedLabels>>,
     /// What [`Step::task_loss`] is.
     pub task: TaskLoss,
     /// All training samples by number.
@@ -68,6 +72,7 @@ impl Step {
             epoch: 1,
             draw: 0,
             labels,
+            mixed: None,
             task: TaskLoss::default(),
             samples: Arc::default(),
             sample_numbers: Vec::new(),
@@ -85,11 +90,27 @@ impl Step {
     }
 
     /// The student's cross-entropy against the labels, `[1]`, with the label smoothing and class
-    /// weights of the recipe, over the samples that have a label: what a method's task term is. Other uses of the labels, as a weighting
-    /// of teachers, read them as they are.
+    /// weights of the recipe, over the samples that have a label and against both labels of mixed
+    /// samples: what a method's task term is. Other uses of the labels, as a weighting of teachers,
+    /// read them without smoothing and weights.
     #[must_use]
     pub fn task_loss(&self) -> Tensor<1> {
-        self.task.mean(&self.student_logits, &self.labels)
+        self.task.mean_of_mixed(&self.student_logits, &self.labels, self.mixed.as_deref())
+    }
+
+    /// `-log σ(z)[y]` of each sample, `[batch]`, by its label in `labels`; of mixed samples, whose labels
+    /// those are, the mean by their shares.
+    #[must_use]
+    pub fn cross_entropy(&self, logits: Tensor<2>, labels: &Tensor<1, Int>) -> Tensor<1> {
+        let Some(MixedLabels { partners, shares }) = self.mixed.as_deref() else {
+            return cross_entropy(logits, labels);
+        };
+        let device = logits.device();
+        let partners: Vec<i64> = partners.iter().map(|&label| label.into()).collect();
+        let partners = Tensor::<1, Int>::from_data(partners.as_slice(), &device);
+        let shares = Tensor::<1>::from_floats(shares.as_slice(), &device);
+        let rest = shares.clone().neg() + 1.0;
+        shares * cross_entropy(logits.clone(), labels) + rest * cross_entropy(logits, &partners)
     }
 
     /// Teacher logits of a method that asked for them.
@@ -115,6 +136,8 @@ pub struct LearnerBatch<'a> {
     pub inputs: Input<'a>,
     /// `[batch]`; [`UNLABELLED`](faculty_data::UNLABELLED) where a sample has none.
     pub labels: &'a [u32],
+    /// Of samples mixed from two, the second labels and the shares of the first.
+    pub mixed: Option<&'a MixedLabels>,
     /// One a teacher; what [`Method::needs`](crate::Method::needs) asks for is filled in.
     pub teachers: &'a [TeacherOutputs],
 }

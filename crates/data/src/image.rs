@@ -3,6 +3,7 @@
 pub(crate) mod augmentation;
 pub(crate) mod duplicates;
 pub(crate) mod file;
+pub(crate) mod mixing;
 pub(crate) mod normalisation;
 pub(crate) mod picture;
 pub(crate) mod set;

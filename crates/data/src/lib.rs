@@ -62,6 +62,7 @@ pub use image::augmentation::{
     Augmentation, ColorJitter, Placement, Policy, Renderer, ResizedCrop,
 };
 pub use image::file::{has_image_name, read_image};
+pub use image::mixing::{MixConfig, MixedLabels, Mixing};
 pub use image::normalisation::Normalisation;
 pub use image::set::ImageSet;
 pub use image::thumbnail::thumbnail;

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::error::panic_message;
-use crate::{DataError, Inputs, SampleId, Split, View, ViewSettings};
+use crate::{DataError, Inputs, MixedLabels, SampleId, Split, View, ViewSettings};
 
 /// Batches that wait ready; with the one in work, one more is in memory.
 const AHEAD: usize = 3;
@@ -54,6 +54,8 @@ pub struct Batch {
     pub ids: Vec<SampleId>,
     /// Their labels in the part.
     pub labels: Vec<u32>,
+    /// Their second labels, if the view of one of them is mixed.
+    pub mixed: Option<MixedLabels>,
     /// Their positions in the part.
     pub positions: Vec<usize>,
     /// Which view of them.
@@ -129,14 +131,21 @@ impl BatchLoader {
         let count =
             if drop_last { order.len() / batch_size } else { order.len().div_ceil(batch_size) };
         let part = part.clone();
+        let mixing = views.mixing().cloned();
         Self::start(count, move |index, mut inputs| {
             let end = order.len().min((index + 1) * batch_size);
             let positions = order[index * batch_size..end].to_vec();
             let indices: Vec<usize> = positions.iter().map(|&at| part.indices()[at]).collect();
             collator.collate(&indices, view, &mut inputs);
             let ids: Vec<SampleId> = positions.iter().map(|&at| part.id(at)).collect();
-            let labels = positions.iter().map(|&at| part.label(at)).collect();
-            Batch { ids, labels, positions, view, inputs }
+            let labels: Vec<u32> = positions.iter().map(|&at| part.label(at)).collect();
+            let mixed = match (view, &mixing) {
+                (View::Train(number), Some(mixing)) => {
+                    mixing.labels(views.seed, &ids, &labels, number)
+                }
+                _ => None,
+            };
+            Batch { ids, labels, mixed, positions, view, inputs }
         })
     }
 
@@ -299,7 +308,7 @@ mod tests {
     fn images_are_the_views_of_the_ids() {
         let part = part(30).with_labels((100..130).collect()).unwrap();
         let config = config(7);
-        let ImageViews { augmentation, normalisation } = config.views.images().unwrap();
+        let ImageViews { augmentation, normalisation, .. } = config.views.images().unwrap();
         let renderer = Renderer::new([1, 3, 4], *augmentation, normalisation, 3).unwrap();
         for batch in collect(&part, part.epoch_order(1, 0), config) {
             assert_eq!(batch.view, View::Train(5));
@@ -409,6 +418,6 @@ mod tests {
 
     fn empty_batch(inputs: Inputs) -> Batch {
         let view = View::Plain;
-        Batch { ids: vec![], labels: vec![], positions: vec![], view, inputs }
+        Batch { ids: vec![], labels: vec![], mixed: None, positions: vec![], view, inputs }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::image::mixing::{MixConfig, Mixing, Partner, Pixels};
 use crate::samples::{Collate, Samples, ViewSettings};
 use crate::{DataError, ImageSet, Normalisation, SampleId, TextSet};
 use faculty_random::{Purpose, draw};
@@ -146,6 +147,19 @@ impl Split {
         Normalisation::measure(self.image_set()?, &self.indices)
     }
 
+    /// What mixes views of these samples with each other.
+    ///
+    /// # Errors
+    /// [`DataError::OutOfRange`] for numbers out of their ranges and a part without samples;
+    /// [`DataError::NotImages`].
+    pub fn mixing(&self, config: MixConfig) -> Result<Mixing, DataError> {
+        let shape = self.shape()?;
+        let partner =
+            |position| Partner { id: self.id(position), label: self.label(position), position };
+        let partners = (0..self.len()).map(partner).collect();
+        Mixing::new(config, partners, shape, Arc::new(self.clone()))
+    }
+
     /// What makes inputs of the samples; it counts by [`Split::indices`].
     ///
     /// # Errors
@@ -276,6 +290,12 @@ impl Split {
                 range: format!("below {}, the number of samples", self.len()),
             }),
         }
+    }
+}
+
+impl Pixels for Split {
+    fn pixels(&self, position: usize) -> &[u8] {
+        self.image(position).expect("a part that gives partners holds images")
     }
 }
 

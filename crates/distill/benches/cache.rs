@@ -170,6 +170,7 @@ fn steps(folder: &Path, dataset: &Dataset) -> Result<(), Box<dyn std::error::Err
                 ids: &[],
                 inputs: (&images).into(),
                 labels: &labels,
+                mixed: None,
                 teachers: &outputs,
             });
             work.learner.update(&SGD, 0.01, None, 2);

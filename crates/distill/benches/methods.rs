@@ -113,6 +113,7 @@ fn measure(work: &mut Work, images: &[f32], labels: &[u32], steps: usize) -> f64
             ids: &ids,
             inputs: images.into(),
             labels,
+            mixed: None,
             teachers: &work.outputs,
         };
         work.learner.gradients(&batch);

@@ -166,6 +166,7 @@ fn prepare(
             ids: &[],
             inputs: (&images).into(),
             labels: &labels,
+            mixed: None,
             teachers: outputs,
         });
         learner.update(&SGD, 0.05, None, 2);

@@ -110,6 +110,7 @@ fn train(
                 ids: &batch.ids,
                 inputs: batch.inputs.view(),
                 labels: &batch.labels,
+                mixed: None,
                 teachers: &outputs,
             });
             learner.update(&sgd, 0.05, None, epoch);

@@ -547,6 +547,7 @@ fn is_incompatible(error: &Error) -> bool {
             | Error::Method(_)
             | Error::FixedTeacher { .. }
             | Error::NoTaskLoss { .. }
+            | Error::OneLabel { .. }
             | Error::NeedsValidation { .. }
             | Error::NeedsLabels { .. }
             | Error::ImagesOnly { .. }

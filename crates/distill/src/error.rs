@@ -240,6 +240,14 @@ pub enum Error {
         /// The recipe key.
         key: &'static str,
     },
+    /// Samples mixed from two, and a method that needs one label of each.
+    #[error("method `{method}` needs one label of each sample, and `{key}` gives samples two")]
+    OneLabel {
+        /// Name of the method.
+        method: &'static str,
+        /// The recipe key.
+        key: &'static str,
+    },
     /// A method that trains two students, one after the other, and a run without epochs for both.
     #[error(
         "method `{method}` trains a first student for {first} epochs and another one after it, and \

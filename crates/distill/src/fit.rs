@@ -92,6 +92,15 @@ pub(crate) fn check_task_loss(
     }
 }
 
+/// Whether the method can do with samples that are mixed from two, if the recipe mixes them.
+pub(crate) fn check_mixing(method: &'static str, setup: &Setup, data: &recipe::Data) -> Result<()> {
+    let given = [("data.mixup", data.mixup.is_some()), ("data.cutmix", data.cutmix.is_some())];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((key, _)) if setup.needs_one_label => Err(Error::OneLabel { method, key }),
+        _ => Ok(()),
+    }
+}
+
 /// Whether student and teachers have what the method reads of them.
 pub(crate) fn check_parts(
     method: &'static str,

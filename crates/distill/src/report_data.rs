@@ -141,6 +141,7 @@ fn teachers_detail(subject: ReportInputs<'_>, part: &Split, name: &str) -> Resul
                 ids: &batch.ids,
                 inputs: batch.inputs.view(),
                 labels: &batch.labels,
+                mixed: None,
                 teachers: &outputs,
             };
             seen.add_weights(probe.weights(&learner_batch, batch_size), batch.len());

@@ -11,7 +11,8 @@ use crate::checkpoint::Identity;
 use crate::compute::Compute;
 use crate::error::{Error, Result};
 use crate::fit::{
-    check_batches, check_can_learn, check_parts, check_task_loss, check_updates, open_learning,
+    check_batches, check_can_learn, check_mixing, check_parts, check_task_loss, check_updates,
+    open_learning,
 };
 use crate::heads;
 use faculty_contract::{ClassSpace, Shapes, needs_of_run};
@@ -106,6 +107,7 @@ impl CheckedRun {
             return Err(Error::NeedsLabels { method: info.spec.name, unlabelled });
         }
         check_task_loss(info.spec.name, &method.setup(), &recipe.train)?;
+        check_mixing(info.spec.name, &method.setup(), &recipe.data)?;
         let task = task_loss(&recipe.train, &data.train, classes)?;
         let class_space = method.setup().class_space;
         let exam = match method.setup().exam_share {

@@ -20,7 +20,8 @@ pub struct StepRecord {
     pub terms: Vec<TermValue>,
     /// Per level: each teacher's weight, mean over the batch.
     pub teacher_weights: Vec<(&'static str, Vec<f64>)>,
-    /// Samples that the student got right in training mode.
+    /// Samples that the student got right in training mode; of mixed ones by the label of the larger
+    /// share.
     pub correct: usize,
     /// Samples that have no label, which cannot be got right.
     pub unlabelled: usize,

@@ -62,7 +62,9 @@ impl Learner {
             .map(|term| term.value.clone() * term.weight)
             .reduce(|sum, term| sum + term)
             .expect("every method has at least one term");
-        let record = self.record(batch.labels, &loss, &map_terms, &total);
+        let largest = batch.mixed.map(|mixed| mixed.largest(batch.labels));
+        let labels = largest.as_deref().unwrap_or(batch.labels);
+        let record = self.record(labels, &loss, &map_terms, &total);
         let mut gradients = leaves.gradients(total);
         gradients.add_map_terms(map_terms);
         self.on_losses += started.elapsed();
@@ -100,6 +102,7 @@ impl Learner {
         MapStep {
             epoch: batch.epoch,
             labels: batch.labels,
+            mixed: batch.mixed,
             connected,
             teachers: teachers
                 .clone()
@@ -205,6 +208,7 @@ impl Learner {
             epoch: batch.epoch,
             draw: batch.draw,
             labels: labels(batch.labels, &self.device),
+            mixed: batch.mixed.cloned().map(Arc::new),
             task: self.task.clone(),
             samples: Arc::clone(&self.samples),
             sample_numbers: if needs.sample_numbers { self.numbers(batch) } else { Vec::new() },

@@ -194,7 +194,11 @@ impl Method for Combination {
         let needs_labels =
             |term: &TermPart| term.rule_name == CONFIDENCE || term.part.method.setup().needs_labels;
         let base = self.base.method.setup();
-        Setup { needs_labels: base.needs_labels || self.terms.iter().any(needs_labels), ..base }
+        Setup {
+            needs_labels: base.needs_labels || self.terms.iter().any(needs_labels),
+            needs_one_label: self.parts().any(|part| part.method.setup().needs_one_label),
+            ..base
+        }
     }
 
     fn needs(&self, epoch: usize) -> Needs {
@@ -255,10 +259,8 @@ impl Method for Combination {
         let mut arrays = self.base.memory;
         for (index, term) in self.terms.iter().enumerate() {
             let needs = term.needs(step.epoch);
-            let weights = term
-                .rule
-                .as_ref()
-                .map(|rule| rule.weights(step.given_logits(), &step.labels).detach());
+            let weights =
+                term.rule.as_ref().map(|rule| rule.of_step(step.given_logits(), step).detach());
             let own = self.own_step(1 + index, &needs, step);
             let own = Step { term_weights: weights.clone(), ..own };
             let (own_loss, own_writes) = term.part.method.loss_and_writes(&own);

@@ -7,6 +7,8 @@
 use burn::Tensor;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, TensorData};
+use faculty_contract::Step;
+use faculty_data::MixedLabels;
 
 mod agreement;
 mod calibrated;
@@ -39,6 +41,26 @@ pub trait Weighting: Send + Sync + std::fmt::Debug {
     /// Weights `[teachers, batch]`, from teacher logits `[teachers, batch, classes]` and labels
     /// `[batch]` in `0..classes` (in rules that read none they may be anything). Every column sums to 1.
     fn weights(&self, teacher_logits: &Tensor<3>, labels: &Tensor<1, Int>) -> Tensor<2>;
+
+    /// The same of samples mixed from two. A rule that reads labels reads both; others need nothing of
+    /// their own.
+    fn mixed_weights(
+        &self,
+        teacher_logits: &Tensor<3>,
+        labels: &Tensor<1, Int>,
+        mixed: &MixedLabels,
+    ) -> Tensor<2> {
+        let _ = mixed;
+        self.weights(teacher_logits, labels)
+    }
+
+    /// The weights of a step's samples by these logits.
+    fn of_step(&self, teacher_logits: &Tensor<3>, step: &Step) -> Tensor<2> {
+        match &step.mixed {
+            None => self.weights(teacher_logits, &step.labels),
+            Some(mixed) => self.mixed_weights(teacher_logits, &step.labels, mixed),
+        }
+    }
 }
 
 /// `(1 - softmax_k(cost)) / (K - 1)` over the teacher axis: a low cost earns a high weight, and the

@@ -13,6 +13,10 @@
 //! couple them. For fixed other words `absorb` is a bijection of each word: distinct sample ids
 //! never tie. Not for cryptography.
 
+mod beta;
+
+pub use beta::beta;
+
 /// What a stream of draws is for; draws of different purposes are unrelated even under the same
 /// seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub enum Purpose {
     Words,
     /// The tokens of a text that a language model writes.
     Tokens,
+    /// What a view is mixed with, and how.
+    Mixing,
 }
 
 impl Purpose {
@@ -51,6 +57,7 @@ impl Purpose {
             Self::CacheCheck => 0x4341_4348_4500_0001,
             Self::Words => 0x574f_5244_5300_0001,
             Self::Tokens => 0x544f_4b45_4e53_0001,
+            Self::Mixing => 0x4d49_5849_4e47_0001,
         }
     }
 }

@@ -49,6 +49,7 @@ pub(super) fn problems(recipe: &Recipe, methods: &[MethodSpec], problems: &mut P
     });
     normalisation("data", &recipe.data.mean, &recipe.data.std, problems);
     augmentation(&recipe.data, problems);
+    mixtures(recipe, problems);
     student_source(&recipe.student, problems);
     teachers(&recipe.teachers, problems);
     fit(recipe, methods, problems);
@@ -115,6 +116,32 @@ fn normalisation(
         format!("`{at}` {what}"),
         "give both, one value a channel, or neither".to_owned(),
     );
+}
+
+/// Something that is mixed, and teachers that can be asked about it.
+fn mixtures(recipe: &Recipe, problems: &mut Problems) {
+    let data = &recipe.data;
+    if data.mixup.is_none() && data.cutmix.is_none() {
+        if data.mix_probability != 1.0 {
+            problems.add(
+                "data.mix_probability",
+                "`data.mix_probability` has no effect here: nothing is mixed".to_owned(),
+                "add `mixup` or `cutmix`, or remove it".to_owned(),
+            );
+        }
+        return;
+    }
+    for (index, _) in recipe.teachers.iter().enumerate().filter(|(_, own)| own.logits.is_some()) {
+        let path = format!("teachers[{index}].logits");
+        problems.add(
+            &path,
+            format!(
+                "`{path}` is a table of samples, and cannot say anything of two that are mixed"
+            ),
+            "remove `data.mixup` and `data.cutmix`, or give this teacher as a network or ONNX file"
+                .to_owned(),
+        );
+    }
 }
 
 /// One policy, and one crop of a range of areas.

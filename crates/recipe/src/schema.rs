@@ -160,6 +160,17 @@ section! {
         /// Probability with which a rectangle of a training view is blotted out.
         #[within(SHARE)]
         random_erasing: f64 = 0.0, "CA-MKD paper: none";
+        /// Mix each training view with that of another sample, and their labels: α of mixup, whose share
+        /// is drawn from Beta(α, α).
+        #[within(Range::between(1e-3, 1e3))]
+        mixup: Option<f64> = None, "CA-MKD paper: none";
+        /// Put a rectangle of another sample's view into each training view, and mix their labels: α of
+        /// CutMix, whose share is drawn from Beta(α, α). With `mixup` too, either by even chances.
+        #[within(Range::between(1e-3, 1e3))]
+        cutmix: Option<f64> = None, "CA-MKD paper: none";
+        /// Probability with which a training view is mixed (mixup, cutmix).
+        #[within(SHARE)]
+        mix_probability: f64 = 1.0, "mixup paper; CutMix paper: 0.5 on CIFAR, 1 on ImageNet";
         /// Number of different augmented views of each sample; epoch e uses view e mod views.
         #[within(Range::between(1.0, 65536.0))]
         views: Option<u32> = None, "a new view in every epoch";

@@ -34,6 +34,9 @@ pub enum TeacherError {
     /// Balanced sampling of samples of which some have no class.
     #[error("`train.sampling = \"balanced\"` needs the label of every training sample")]
     UnlabelledSampling,
+    /// Mixtures of samples of which some have no class.
+    #[error("`data.mixup` and `data.cutmix` need the label of every training sample")]
+    UnlabelledMixing,
     /// A network of images and data of texts, or the reverse.
     #[error("network `{network}` of {who} reads {reads}, the data are {data}")]
     OtherKind {
@@ -282,6 +285,10 @@ impl TeacherError {
             }),
             Self::UnlabelledSampling => Some(
                 "leave `data.unlabelled` at `\"drop\"`, or `train.sampling` at `\"shuffled\"`"
+                    .to_owned(),
+            ),
+            Self::UnlabelledMixing => Some(
+                "leave `data.unlabelled` at `\"drop\"`, or remove `data.mixup` and `data.cutmix`"
                     .to_owned(),
             ),
             Self::NoEffect { .. } => Some("remove it".to_owned()),

@@ -20,6 +20,8 @@ pub(crate) fn refuse(recipe: &Recipe, texts: bool) -> Result<()> {
         ("trivial_augment", own.trivial_augment),
         ("color_jitter", own.color_jitter.is_some()),
         ("random_erasing", own.random_erasing != plain.random_erasing),
+        ("mixup", own.mixup.is_some()),
+        ("cutmix", own.cutmix.is_some()),
         ("mean", own.mean.is_some()),
         ("std", own.std.is_some()),
     ];

@@ -1,9 +1,9 @@
 //! The splits of the data set as a run uses them.
 
 use faculty_data::{
-    Augmentation, ColorJitter, DEFAULT_SPLIT_SEED, DataError, Dataset, LabelNoise, Normalisation,
-    Policy, Renderer, ResizedCrop, Split, Tokenizer, ViewSettings, WordChanges, keep_labels,
-    split_validation, subset, with_label_noise,
+    Augmentation, ColorJitter, DEFAULT_SPLIT_SEED, DataError, Dataset, LabelNoise, MixConfig,
+    Normalisation, Policy, Renderer, ResizedCrop, Split, Tokenizer, ViewSettings, WordChanges,
+    keep_labels, split_validation, subset, with_label_noise,
 };
 
 use std::sync::Arc;
@@ -107,6 +107,17 @@ pub fn prepare_data(recipe: &Recipe, dataset: &Dataset) -> Result<RunData> {
         return Err(TeacherError::UnlabelledSampling);
     }
     check_enough(&train, recipe)?;
+    // Labels of partners are those that are trained on.
+    let config = MixConfig {
+        mixup: settings.mixup,
+        cutmix: settings.cutmix,
+        probability: settings.mix_probability,
+    };
+    let views = match (config.mixup, config.cutmix) {
+        (None, None) => views,
+        _ if train.labelled_len() < train.len() => return Err(TeacherError::UnlabelledMixing),
+        _ => views.with_mixing(train.mixing(config)?),
+    };
     let (test, max_tokens) = (dataset.test_split(), recipe.student.max_tokens);
     Ok(RunData { train, validation, test, views, max_tokens, tokenizer })
 }

@@ -6,7 +6,9 @@
 //! ```
 //! Samples without a label are in neither sum; without any label at all the loss is 0.
 //! ε is the label smoothing (Szegedy and others, CVPR 2016, <https://arxiv.org/abs/1512.00567>), `w`
-//! weighs the classes. This is the `cross_entropy` of PyTorch with `label_smoothing` and `weight`;
+//! weighs the classes. Of a sample mixed from two, with labels y and y' in shares λ and 1 - λ, both count:
+//! `[c = y_b]` becomes `λ_b [c = y_b] + (1 - λ_b) [c = y'_b]`, and `w[y_b]` likewise. With one label each
+//! this is the `cross_entropy` of PyTorch with `label_smoothing` and `weight`;
 //! with ε = 0 and without weights it is the mean cross-entropy.
 
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use std::sync::Arc;
 use burn::Tensor;
 use burn::tensor::Int;
 
-use faculty_data::UNLABELLED;
+use faculty_data::{MixedLabels, UNLABELLED};
 
 use super::{class_numbers, mean_cross_entropy, numbers, with_gradient};
 
@@ -67,8 +69,22 @@ impl TaskLoss {
     /// When there is not one weight a class.
     #[must_use]
     pub fn mean(&self, logits: &Tensor<2>, labels: &Tensor<1, Int>) -> Tensor<1> {
+        self.mean_of_mixed(logits, labels, None)
+    }
+
+    /// The same of samples of which some are mixed from two.
+    ///
+    /// # Panics
+    /// When there is not one weight a class, or not one partner and share a sample.
+    #[must_use]
+    pub fn mean_of_mixed(
+        &self,
+        logits: &Tensor<2>,
+        labels: &Tensor<1, Int>,
+        mixed: Option<&MixedLabels>,
+    ) -> Tensor<1> {
         let numbers_of_labels = class_numbers(labels);
-        if self.is_plain() && !numbers_of_labels.contains(&UNLABELLED) {
+        if self.is_plain() && mixed.is_none() && !numbers_of_labels.contains(&UNLABELLED) {
             return mean_cross_entropy(logits, labels);
         }
         let classes = logits.dims()[1];
@@ -76,21 +92,32 @@ impl TaskLoss {
         let weights = self.class_weights.as_ref().unwrap_or(&ones);
         assert_eq!(weights.len(), classes, "one weight for each class");
         let (values, labels) = (numbers(logits), numbers_of_labels);
-        let known = labels.iter().filter(|&&label| label != UNLABELLED);
-        let total: f64 = known.map(|&label| weights[label as usize]).sum();
+        // Two labels of each sample that has any, with their shares; without a mixture the second has
+        // none.
+        let pair = |row: usize| {
+            let own = labels[row] as usize;
+            let (other, share) = mixed.map_or((own, 1.0), |mixed| {
+                (mixed.partners[row] as usize, f64::from(mixed.shares[row]))
+            });
+            (labels[row] != UNLABELLED).then_some([(own, share), (other, 1.0 - share)])
+        };
+        let pairs: Vec<Option<[(usize, f64); 2]>> = (0..labels.len()).map(pair).collect();
+        let known = pairs.iter().flatten().flatten();
+        let total: f64 = known.map(|(label, share)| share * weights[*label]).sum();
         // A batch of classes that do not count at all.
         let factor = if total > 0.0 { 1.0 / total } else { 0.0 };
         let spread = self.label_smoothing / classes as f64;
         let mut loss = 0.0;
         let mut gradient = Vec::with_capacity(values.len());
-        for (row, &label) in values.chunks_exact(classes).zip(&labels) {
-            if label == UNLABELLED {
+        for (row, pair) in values.chunks_exact(classes).zip(&pairs) {
+            let Some(pair) = pair else {
                 gradient.extend(std::iter::repeat_n(0.0, classes));
                 continue;
-            }
+            };
             let log_p = log_softmax(row);
             let target = |class: usize| {
-                let share = if class == label as usize { 1.0 - self.label_smoothing } else { 0.0 };
+                let own = pair.iter().filter(|(label, _)| *label == class);
+                let share: f64 = own.map(|(_, share)| share * (1.0 - self.label_smoothing)).sum();
                 weights[class] * (share + spread)
             };
             let sum: f64 = (0..classes).map(target).sum();
@@ -161,6 +188,70 @@ mod tests {
                 let mut z = Z;
                 z[i] += by;
                 of(&task, &z, &[2, 1]).0
+            };
+            let difference = (at(1e-2) - at(-1e-2)) / 2e-2;
+            let got = f64::from(gradient[i]);
+            assert!((got - difference).abs() < 1e-4, "{i}: {got} instead of {difference}");
+        }
+    }
+
+    #[test]
+    fn mixed_labels_give_the_mean_of_both_losses_by_their_shares() {
+        let mixed = |partners: &[u32], shares: &[f32]| MixedLabels {
+            partners: partners.to_vec(),
+            shares: shares.to_vec(),
+        };
+        let weighted =
+            TaskLoss::default().with_label_smoothing(0.1).with_class_weights(vec![0.5, 2.0, 1.5]);
+        let of_mixed = |task: &TaskLoss, rows: &[f32], own: &[i32], mixed: &MixedLabels| {
+            let z = logits(rows, 3);
+            let loss = task.mean_of_mixed(&z, &labels(own), Some(mixed));
+            let value = f64::from(numbers(&loss)[0]);
+            (value, numbers(&z.grad(&loss.backward()).unwrap()))
+        };
+        let close = |(a, by_a): (f64, Vec<f32>), (b, by_b): (f64, Vec<f32>)| {
+            assert!((a - b).abs() < 1e-6, "{a}, not {b}");
+            assert!(by_a.iter().zip(&by_b).all(|(a, b)| (a - b).abs() < 1e-6), "{by_a:?} {by_b:?}");
+        };
+        for task in [TaskLoss::default(), weighted.clone()] {
+            // At the ends one label is left.
+            close(
+                of_mixed(&task, &Z, &[2, 1], &mixed(&[0, 0], &[1.0, 1.0])),
+                of(&task, &Z, &[2, 1]),
+            );
+            close(
+                of_mixed(&task, &Z, &[0, 0], &mixed(&[2, 1], &[0.0, 0.0])),
+                of(&task, &Z, &[2, 1]),
+            );
+            // Two halves of one label are the label.
+            close(
+                of_mixed(&task, &Z, &[2, 1], &mixed(&[2, 1], &[0.5, 0.5])),
+                of(&task, &Z, &[2, 1]),
+            );
+        }
+        // Without weights, λ CE(y) + (1 - λ) CE(y') of every row.
+        let row = |row: usize, label: i32| of(&TaskLoss::default(), &Z[3 * row..][..3], &[label]).0;
+        let want = 0.25 * row(0, 2) + 0.75 * row(0, 0) + 0.5 * row(1, 1) + 0.5 * row(1, 2);
+        let (got, _) = of_mixed(&TaskLoss::default(), &Z, &[2, 1], &mixed(&[0, 2], &[0.25, 0.5]));
+        assert!((got - want / 2.0).abs() < 1e-6, "{got}, not {}", want / 2.0);
+        // With them the weights of both labels are in the divisor.
+        let parts = [(0, 2, 0.25), (0, 0, 0.75), (1, 1, 0.5), (1, 2, 0.5)];
+        let weight = |label: i32| [0.5, 2.0, 1.5][label as usize];
+        let total: f64 = parts.iter().map(|(_, label, share)| share * weight(*label)).sum();
+        // One row alone is divided by its own weight.
+        let sum: f64 = parts
+            .iter()
+            .map(|&(row, label, share)| {
+                share * weight(label) * of(&weighted, &Z[3 * row..][..3], &[label]).0
+            })
+            .sum();
+        let (got, gradient) = of_mixed(&weighted, &Z, &[2, 1], &mixed(&[0, 2], &[0.25, 0.5]));
+        assert!((got - sum / total).abs() < 1e-6, "{got}, not {}", sum / total);
+        for i in 0..Z.len() {
+            let at = |by: f32| {
+                let mut z = Z;
+                z[i] += by;
+                of_mixed(&weighted, &z, &[2, 1], &mixed(&[0, 2], &[0.25, 0.5])).0
             };
             let difference = (at(1e-2) - at(-1e-2)) / 2e-2;
             let got = f64::from(gradient[i]);

@@ -25,7 +25,7 @@ mod resized_crop;
 
 pub use color_jitter::ColorJitter;
 pub use policy::Policy;
-use resized_crop::Rectangle;
+pub(crate) use resized_crop::Rectangle;
 pub use resized_crop::ResizedCrop;
 
 /// What may happen to an image in training.

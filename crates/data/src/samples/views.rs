@@ -6,6 +6,7 @@ use faculty_inputs::Tokenize;
 
 use crate::DataError;
 use crate::image::augmentation::Augmentation;
+use crate::image::mixing::Mixing;
 use crate::image::normalisation::Normalisation;
 use crate::text::words::WordChanges;
 
@@ -33,8 +34,38 @@ pub enum ViewKind {
 pub struct ImageViews {
     /// What may happen to an image in training.
     pub augmentation: Augmentation,
+    /// What training views are mixed with, if they are.
+    pub mixing: Option<Mixing>,
     /// Mean and standard deviation of each channel.
     pub normalisation: Normalisation,
+}
+
+impl ImageViews {
+    /// Views without mixtures.
+    #[must_use]
+    pub fn new(augmentation: Augmentation, normalisation: Normalisation) -> Self {
+        Self { augmentation, mixing: None, normalisation }
+    }
+
+    /// What there is beside crop and flip, in words that are the same for equal settings alone; nothing
+    /// where there is nothing. For whatever keeps outputs and must know whether they are still of these
+    /// views.
+    #[must_use]
+    pub fn beside_crop_and_flip(&self) -> Option<String> {
+        self.in_words(self.mixing.as_ref().map(Mixing::identity))
+    }
+
+    /// The same for readers, who need not know the partners.
+    #[must_use]
+    pub fn words(&self) -> Option<String> {
+        self.in_words(self.mixing.as_ref().map(Mixing::words))
+    }
+
+    fn in_words(&self, mixing: Option<String>) -> Option<String> {
+        let parts: Vec<String> =
+            self.augmentation.beside_crop_and_flip().into_iter().chain(mixing).collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
 }
 
 /// How texts become views of them; equal if the tokenizers have the same identity.
@@ -66,14 +97,40 @@ impl ViewSettings {
     /// Plain views of images, and training views that are no different.
     #[must_use]
     pub fn plain(normalisation: Normalisation) -> Self {
-        let augmentation = Augmentation::NONE;
-        Self { seed: 0, kind: ViewKind::Images(ImageViews { augmentation, normalisation }) }
+        Self::of_images(Augmentation::NONE, normalisation, 0)
     }
 
     /// Views of images with this augmentation in training, drawn for `seed`.
     #[must_use]
     pub fn of_images(augmentation: Augmentation, normalisation: Normalisation, seed: u64) -> Self {
-        Self { seed, kind: ViewKind::Images(ImageViews { augmentation, normalisation }) }
+        Self { seed, kind: ViewKind::Images(ImageViews::new(augmentation, normalisation)) }
+    }
+
+    /// The same with training views mixed; texts stay as they are.
+    #[must_use]
+    pub fn with_mixing(mut self, mixing: Mixing) -> Self {
+        if let ViewKind::Images(views) = &mut self.kind {
+            views.mixing = Some(mixing);
+        }
+        self
+    }
+
+    /// The same without mixtures.
+    #[must_use]
+    pub fn unmixed(mut self) -> Self {
+        if let ViewKind::Images(views) = &mut self.kind {
+            views.mixing = None;
+        }
+        self
+    }
+
+    /// What training views are mixed with, if they are.
+    #[must_use]
+    pub fn mixing(&self) -> Option<&Mixing> {
+        match &self.kind {
+            ViewKind::Images(views) => views.mixing.as_ref(),
+            ViewKind::Texts(_) => None,
+        }
     }
 
     /// Views of texts with these changes in training, drawn for `seed`.

@@ -124,7 +124,7 @@ impl Error {
                 "give {classes} numbers in the order of the labels (`faculty datasets`), or \
                  `\"balanced\"`"
             )),
-            Self::NoTaskLoss { key, .. } => {
+            Self::NoTaskLoss { key, .. } | Self::OneLabel { key, .. } => {
                 Some(format!("remove `{key}`, or choose another `method.name`"))
             }
             Self::NoSecondTraining { first, .. } => Some(format!(

@@ -96,7 +96,7 @@ impl<'a> HeadsPlan<'a> {
     ) -> Result<String> {
         let settings = &self.recipe.data;
         let HeadTraining { epochs, learning_rate, .. } = self.training();
-        let ImageViews { normalisation, augmentation } = data.views.images()?;
+        let ImageViews { normalisation, augmentation, .. } = data.views.images()?;
         let samples: Vec<u8> = data
             .train
             .ids()

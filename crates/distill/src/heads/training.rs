@@ -82,7 +82,8 @@ impl HeadsPlan<'_> {
         if self.is_complete() {
             return Ok(());
         }
-        let views = data.views.clone().with_seed(SEED);
+        // A head is trained on whole samples, whatever the student sees.
+        let views = data.views.clone().with_seed(SEED).unmixed();
         let data = &RunData { views, ..data.clone() };
         let _lock = FolderLock::take(&self.folder(), "trains heads in")?;
         for (teacher, heads) in self.recipe.teachers.iter().zip(&self.heads) {
@@ -227,6 +228,7 @@ fn step(
         ids: &batch.ids,
         inputs: map.into(),
         labels: &batch.labels,
+        mixed: None,
         teachers: &[],
     };
     let record = learner.gradients(&own);

@@ -22,7 +22,7 @@ pub(super) fn training_notes(
     let Settings { batch_size, accumulate, .. } = settings;
     let mut notes = Vec::new();
     if let ViewKind::Images(views) = &views.kind
-        && let Some(augmentation) = views.augmentation.beside_crop_and_flip()
+        && let Some(augmentation) = views.words()
     {
         notes.push(format!("each training view: {augmentation}"));
     }

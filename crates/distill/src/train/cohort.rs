@@ -264,6 +264,7 @@ impl<'a> Cohort<'a> {
             ids: &batch.ids,
             inputs: batch.inputs.view(),
             labels: &batch.labels,
+            mixed: batch.mixed.as_ref(),
             teachers: outputs,
         };
         let may_skip = progress.skipped_batches < settings.skip_bad_batches;

@@ -68,10 +68,7 @@ fn cached_teachers_see_the_views_that_live_ones_see() {
         let error = CheckedRun::new(&other, &dataset()).err().unwrap();
         assert!(matches!(error, Error::Teacher(TeacherError::CacheMismatch { .. })), "{error}");
         let text = error.to_string();
-        assert!(
-            text.contains("`data.random_erasing` differs (cache: random resized crop"),
-            "{text}"
-        );
+        assert!(text.contains("`data.cutmix` differs (cache: random resized crop"), "{text}");
         assert!(text.contains(expected), "{text}");
     }
 }

@@ -112,6 +112,7 @@ impl Setup {
             ids: &self.ids,
             inputs: (&self.images).into(),
             labels: &self.labels,
+            mixed: None,
             teachers: &self.outputs,
         }
     }

@@ -150,6 +150,7 @@ fn one_step(
         ids: &ids,
         inputs: (&images).into(),
         labels: &labels,
+        mixed: None,
         teachers: &outputs,
     });
     let mut found = BTreeMap::new();

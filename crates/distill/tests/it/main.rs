@@ -13,6 +13,7 @@ mod gradients;
 mod heads;
 mod ikd;
 mod methods;
+mod mixing;
 mod mmkd;
 mod onnx;
 mod onnx_limits;

@@ -1,6 +1,6 @@
 //! Every row of the table of methods, built from a recipe's defaults, on a small student.
 
-use faculty_data::UNLABELLED;
+use faculty_data::{MixedLabels, UNLABELLED};
 use faculty_distill::learner::{LearnerBatch, StepRecord};
 use faculty_distill::methods::{METHODS, MethodInfo};
 use faculty_distill::optimizer::OptimizerConfig;
@@ -137,4 +137,52 @@ fn record(info: &MethodInfo, count: usize, labels: &[u32]) -> StepRecord {
         assert!(finite, "{}: gradients of the {part}", info.spec.name);
     }
     record
+}
+
+#[test]
+fn samples_mixed_from_two_count_with_both_labels_in_every_loss() {
+    let (own, other) = ([0, 1, 2, 0, 1, 2], [1, 1, 0, 2, 2, 0]);
+    let mixed = |partners: &[u32], share: f32| MixedLabels {
+        partners: partners.to_vec(),
+        shares: vec![share; partners.len()],
+    };
+    let mut refused = Vec::new();
+    for info in METHODS {
+        let name = info.spec.name;
+        if info.with_defaults().setup().needs_one_label {
+            refused.push(name);
+            continue;
+        }
+        let count = [2, 1, 0].into_iter().find(|&count| info.spec.takes(count)).unwrap();
+        let needs = info.with_defaults().needs(3);
+        let setup = Setup::of_classes(CLASSES, count as u64, &needs.teacher_taps);
+        // Loss and the student's gradient.
+        let of = |labels: &[u32], mixed: Option<&MixedLabels>| {
+            let mut method = info.with_defaults();
+            method.prepare(&profiles(CLASSES, count));
+            method.prepare_classes(class_costs(CLASSES, count));
+            let mut learner = setup.learner(method);
+            let batch = LearnerBatch { epoch: 3, labels, mixed, ..setup.batch() };
+            let loss = learner.gradients(&batch).loss;
+            let gradient = learner.student.gradients().iter().flatten().copied().collect();
+            (loss, gradient)
+        };
+        let distance = |(a, by_a): &(f64, Vec<f32>), (b, by_b): &(f64, Vec<f32>)| {
+            let square = |x: f64| x * x;
+            let of = by_a.iter().zip(by_b).map(|(a, b)| square(f64::from(a - b))).sum::<f64>();
+            let size: f64 = by_b.iter().map(|b| square(f64::from(*b))).sum();
+            ((a - b) / (1.0 + b.abs())).abs() + (of / size).sqrt()
+        };
+        let [plain, swapped] = [of(&own, None), of(&other, None)];
+        let left = of(&own, Some(&mixed(&other, 1.0)));
+        assert!(distance(&left, &plain) < 1e-5, "{name}: one label of two left");
+        let left = of(&own, Some(&mixed(&other, 0.0)));
+        assert!(distance(&left, &swapped) < 1e-5, "{name}: the other label of two left");
+        if info.with_defaults().setup().has_task_loss {
+            let middle = of(&own, Some(&mixed(&other, 0.4)));
+            assert!(distance(&middle, &plain).min(distance(&middle, &swapped)) > 1e-3, "{name}");
+        }
+    }
+    refused.sort_unstable();
+    assert_eq!(refused, ["ckd", "crd", "dkd", "ikd", "mmkd"]);
 }

@@ -97,6 +97,7 @@ fn weights_of_outputs_move_toward_the_useful_teacher() {
                 ids: &batch.ids,
                 inputs: batch.inputs.view(),
                 labels: &batch.labels,
+                mixed: None,
                 teachers: &[own, other],
             };
             let record = learner.gradients(&batch);

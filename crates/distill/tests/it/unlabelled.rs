@@ -90,6 +90,9 @@ fn what_needs_every_label_is_refused_with_a_way_out() {
     let sets = [FEW, USE, "train.sampling=balanced"];
     let error = refused(&recipe(folder.path(), "kd", 1, &sets));
     assert!(matches!(error, Error::Teacher(TeacherError::UnlabelledSampling)), "{error}");
+    let error = refused(&recipe(folder.path(), "kd", 1, &[FEW, USE, "data.mixup=0.2"]));
+    assert!(matches!(error, Error::Teacher(TeacherError::UnlabelledMixing)), "{error}");
+    assert!(error.hint().unwrap().contains("data.unlabelled"));
 }
 
 #[test]

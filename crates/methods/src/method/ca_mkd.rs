@@ -38,7 +38,7 @@
 //! With one teacher every weight is 1.
 
 use burn::Tensor;
-use burn::tensor::{Int, TensorData};
+use burn::tensor::TensorData;
 use faculty_kernels::elementwise::sum_of_squares;
 use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, MapShape};
 
@@ -56,7 +56,8 @@ use crate::{
 };
 use faculty_contract::Setup;
 use faculty_contract::losses::maps::{MapValues, head_costs, weighted_errors};
-use faculty_contract::losses::{cross_entropy, weighted_kl};
+use faculty_contract::losses::{costs_by_label, weighted_kl};
+use faculty_data::MixedLabels;
 use faculty_nets::FrozenClassifier;
 use faculty_nets::Tap;
 use faculty_recipe::{Exception, MethodSpec, OptionSpec, OptionValue, Range};
@@ -380,7 +381,7 @@ impl Method for CaMkd {
         let teachers = step.given_logits();
         let factor = self.factor(teachers.dims()[0]);
         let weights = match self.config.weights {
-            OutputWeight::Confidence => self.unlabelled.or(&Confidence, teachers, &step.labels),
+            OutputWeight::Confidence => self.unlabelled.or_step(&Confidence, teachers, step),
             OutputWeight::Uniform => Uniform.weights(teachers, &step.labels),
         };
         let kd = weighted_kl(teachers, &step.student_logits, &weights, temperature);
@@ -395,7 +396,9 @@ impl Method for CaMkd {
             let maps: Vec<Tensor<4>> = step.teacher_maps.iter().map(|m| m[0].clone()).collect();
             let classifiers = &step.teacher_classifiers;
             let weights = self.unlabelled.or_of(&step.labels, |labels| {
-                feature_weights(&step.connected_maps, classifiers, labels)
+                feature_weights(&step.connected_maps, classifiers, |logits| {
+                    step.cross_entropy(logits, labels)
+                })
             });
             let errors = map_errors(&step.connected_maps, &maps);
             let value = weighted_sum(&weights, &self.in_units(errors, &maps));
@@ -409,11 +412,11 @@ impl Method for CaMkd {
         let targets: Vec<&[f32]> = step.teachers.iter().map(|maps| maps[0]).collect();
         let weights = match self.config.inter_weight {
             InterWeight::StudentFeatures => self.unlabelled.or_values(step.labels, |labels| {
-                inter_weights(&step.connected, step.classifiers, labels)
+                inter_weights(&step.connected, step.classifiers, labels, step.mixed)
             }),
-            InterWeight::TeacherConfidence => self
-                .unlabelled
-                .or_values(step.labels, |labels| confidence_values(&step.teacher_logits, labels)),
+            InterWeight::TeacherConfidence => self.unlabelled.or_values(step.labels, |labels| {
+                confidence_values(&step.teacher_logits, labels, step.mixed)
+            }),
             InterWeight::Uniform => {
                 vec![1.0 / targets.len() as f64; targets.len() * step.labels.len()]
             }
@@ -485,12 +488,12 @@ pub(crate) fn inter_weights(
     connected: &[MapValues<'_>],
     classifiers: &[FrozenClassifier],
     labels: &[u32],
+    mixed: Option<&MixedLabels>,
 ) -> Vec<f64> {
-    let costs: Vec<f64> = connected
-        .iter()
-        .zip(classifiers)
-        .flat_map(|(&map, head)| head_costs(map, head, labels))
-        .collect();
+    let costs = costs_by_label(labels, mixed, |labels| {
+        let heads = connected.iter().zip(classifiers);
+        heads.flat_map(|(&map, head)| head_costs(map, head, labels)).collect()
+    });
     complement_of_softmax_values(&costs, connected.len())
 }
 
@@ -498,7 +501,7 @@ pub(crate) fn inter_weights(
 pub(crate) fn feature_weights(
     connected: &[Tensor<4>],
     classifiers: &[ClassifierTensors],
-    labels: &Tensor<1, Int>,
+    cross_entropy: impl Fn(Tensor<2>) -> Tensor<1>,
 ) -> Tensor<2> {
     let costs = connected
         .iter()
@@ -509,7 +512,7 @@ pub(crate) fn feature_weights(
             let logits =
                 pooled.reshape([batch, channels]).matmul(classifier.weight.clone().transpose())
                     + classifier.bias.clone().unsqueeze::<2>();
-            cross_entropy(logits, labels).unsqueeze::<2>()
+            cross_entropy(logits).unsqueeze::<2>()
         })
         .collect();
     complement_of_softmax(Tensor::cat(costs, 0))

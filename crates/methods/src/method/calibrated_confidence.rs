@@ -82,7 +82,7 @@ impl Method for CalibratedConfidence {
         let CalibratedConfidenceConfig { temperature, alpha, calibrate_targets } = self.config;
         let rule = self.rule.as_ref().expect(crate::PREPARED);
         let teachers = step.given_logits();
-        let weights = self.unlabelled.or(rule, teachers, &step.labels);
+        let weights = self.unlabelled.or_step(rule, teachers, step);
         let targets = if calibrate_targets { rule.calibrate(teachers) } else { teachers.clone() };
         let kd = weighted_kl(&targets, &step.student_logits, &weights, temperature);
         Loss {

@@ -169,7 +169,8 @@ impl Ckd {
 
 impl Method for Ckd {
     fn setup(&self) -> Setup {
-        Setup { has_task_loss: false, ..Setup::default() }
+        // Offsets of classes are counted by the labels.
+        Setup { has_task_loss: false, needs_one_label: true, ..Setup::default() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {

@@ -103,7 +103,7 @@ impl Method for ClassReliability {
     fn loss(&self, step: &Step) -> Loss {
         let ClassReliabilityConfig { temperature, alpha, .. } = self.config;
         let rule = self.rule.as_ref().expect(crate::PREPARED);
-        let weights = self.unlabelled.or(rule, step.given_logits(), &step.labels);
+        let weights = self.unlabelled.or_step(rule, step.given_logits(), step);
         task_and_weighted_kd(step, weights, alpha, temperature)
     }
 

@@ -43,7 +43,7 @@ use crate::shared::features::{
 use crate::shared::layers::{Parameters, parameter};
 use crate::shared::options::{BENCHMARKS, count, number, option};
 use crate::shared::transformer::linear_parameters;
-use crate::{Loss, Method, MethodInfo, Needs, Shapes, Status, Step};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step};
 use faculty_contract::losses::{numbers, with_gradient};
 use faculty_contract::{TrainingSamples, Write};
 use faculty_nets::Tap;
@@ -178,6 +178,11 @@ const NORMALISERS: usize = 0;
 const SIDES: [&str; 2] = ["student", "teacher"];
 
 impl Method for Crd {
+    /// Negatives are samples of other classes than the sample's one.
+    fn setup(&self) -> Setup {
+        Setup { needs_one_label: true, ..Setup::default() }
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         let needs = matched(vec![Tap::Pooled]).union(self.config.beside.needs());
         Needs { trained_parts: true, sample_numbers: true, ..needs }

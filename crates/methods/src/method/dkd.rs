@@ -26,7 +26,7 @@ use burn::tensor::activation::log_softmax;
 use crate::shared::features::{mean_k, mean_over_teachers};
 use crate::shared::options::{BENCHMARKS, TEMPERATURE, count, number, option, temperature};
 use crate::shared::output_layer::task;
-use crate::{Loss, Method, MethodInfo, Needs, Status, Step};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Status, Step};
 use faculty_contract::losses::log_sum_exp;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -108,6 +108,11 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl Method for Dkd {
+    /// What is told apart is one true class and the others.
+    fn setup(&self) -> Setup {
+        Setup { needs_one_label: true, ..Setup::default() }
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         Needs { teacher_logits: true, ..Needs::default() }
     }

@@ -172,7 +172,8 @@ fn log_softmax(logits: &[f32], tau: f64) -> Vec<f64> {
 
 impl Method for Ikd {
     fn setup(&self) -> Setup {
-        Setup { exam_share: self.config.exam_share, ..Setup::label_free() }
+        // Exams are of samples that nobody has seen, not as a partner either.
+        Setup { exam_share: self.config.exam_share, needs_one_label: true, ..Setup::label_free() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {

@@ -140,8 +140,8 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 
 impl Method for Mmkd {
     fn setup(&self) -> Setup {
-        // The buffer of hard samples.
-        Setup { keeps_images: true, ..Setup::default() }
+        // The buffer of hard samples, each with its label.
+        Setup { keeps_images: true, needs_one_label: true, ..Setup::default() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {

@@ -25,7 +25,6 @@
 //! mean cross-entropy on the validation split stands in its place (1/K without such a split).
 
 use burn::Tensor;
-use burn::tensor::Int;
 use burn::tensor::activation::{log_softmax, softmax};
 
 use crate::shared::layers::{Parameters, parameter};
@@ -36,7 +35,6 @@ use crate::{
     Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step, TeacherProfile, TeacherWeights,
     Term,
 };
-use faculty_contract::losses::cross_entropy;
 use faculty_nets::{Init, ParameterSpec, Tap};
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -177,8 +175,9 @@ impl Method for MtBert {
     fn loss(&self, step: &Step) -> Loss {
         let MtBertConfig { temperature, alpha, beta } = self.config;
         let teachers = step.given_logits();
-        let weights =
-            self.unlabelled.or_of(&step.labels, |labels| reliability_weights(teachers, labels));
+        let weights = self.unlabelled.or_of(&step.labels, |labels| {
+            reliability_weights(teachers, |logits| step.cross_entropy(logits, labels))
+        });
         let value =
             weighted_soft_cross_entropy(teachers, &step.student_logits, &weights, temperature);
         // Shown as shares, as every method's weights are.
@@ -249,11 +248,14 @@ fn vectors(map: &Tensor<4>) -> Tensor<2> {
 
 /// `w`, `[teachers, batch]`.
 #[must_use]
-pub fn reliability_weights(teachers: &Tensor<3>, labels: &Tensor<1, Int>) -> Tensor<2> {
+pub fn reliability_weights(
+    teachers: &Tensor<3>,
+    cross_entropy: impl Fn(Tensor<2>) -> Tensor<1>,
+) -> Tensor<2> {
     let [count, batch, classes] = teachers.dims();
-    let rows = teachers.clone().reshape([count * batch, classes]);
-    let cost = cross_entropy(rows, &labels.clone().repeat_dim(0, count));
-    (cost.reshape([count, batch]) + 1.0).recip().detach()
+    let of = |k: usize| teachers.clone().slice([k..k + 1]).reshape([batch, classes]);
+    let costs = (0..count).map(|k| cross_entropy(of(k)).unsqueeze::<2>()).collect();
+    (Tensor::cat(costs, 0) + 1.0).recip().detach()
 }
 
 /// L, `[1]`.

@@ -25,7 +25,9 @@ use crate::{
     prior_ratio, probe_step, reliability_weights, weighted_soft_cross_entropy,
 };
 use faculty_contract::losses::maps::{MapValues, weighted_errors};
-use faculty_contract::losses::{generalized_jensen_shannon, kl_from_log_target, log_mixture};
+use faculty_contract::losses::{
+    cross_entropy, generalized_jensen_shannon, kl_from_log_target, log_mixture,
+};
 use faculty_nets::FrozenClassifier;
 
 /// f32 against float64 references: 1e-4 of each value, and of the largest one for values near zero.
@@ -307,7 +309,7 @@ fn jensen_shannon(case: &Case) -> Result<(), String> {
 fn mt_bert(case: &Case) -> Result<(), String> {
     let step = step(case, tensor(case.tensor("in.teacher_logits")));
     let (teachers, student) = (step.given_logits(), &step.student_logits);
-    let weights = reliability_weights(teachers, &step.labels);
+    let weights = reliability_weights(teachers, |logits| cross_entropy(logits, &step.labels));
     case.compare("out.weights", &values(weights.clone()), TOLERANCE)?;
     let loss = weighted_soft_cross_entropy(teachers, student, &weights, temperature(case));
     case.compare("out.loss", &values(loss.clone()), TOLERANCE)?;
@@ -444,7 +446,7 @@ fn inter_off_tape(case: &Case, connectors: &[(Network, TrainingRun)]) -> Inter {
         (0..maps.len()).map(|k| values(format!("in.teacher_map.{k}"))).collect();
     let targets: Vec<&[f32]> = targets.iter().map(Vec::as_slice).collect();
     let labels: Vec<u32> = values("in.labels".to_owned()).iter().map(|&v| v as u32).collect();
-    let weights = inter_weights(&maps, &heads, &labels);
+    let weights = inter_weights(&maps, &heads, &labels, None);
     let errors = weighted_errors(&maps, &targets, &weights, 1.0, &mut Vec::new());
     let narrow = |values: &[f64]| values.iter().map(|&v| v as f32).collect();
     (errors.value as f32, narrow(&weights), narrow(&errors.errors), errors.gradients)
@@ -471,7 +473,7 @@ fn inter_on_tape(case: &Case, connectors: &[(Network, TrainingRun)], batch: usiz
         })
         .collect();
     let labels = int_tensor(case.tensor("in.labels"));
-    let weights = feature_weights(&leaves, &classifiers, &labels);
+    let weights = feature_weights(&leaves, &classifiers, |logits| cross_entropy(logits, &labels));
     let errors = map_errors(&leaves, &maps);
     let loss = weighted_sum(&weights, &errors);
     let value = values(loss.clone())[0];

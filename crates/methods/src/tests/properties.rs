@@ -460,6 +460,7 @@ fn ablations_of_ca_mkd_change_the_weights_alone() {
             &MapStep {
                 epoch: 2,
                 labels: &[0, 3, 6, 1, 3],
+                mixed: None,
                 connected: maps[..2].iter().map(|values| MapValues { values, shape }).collect(),
                 teachers: maps[2..].iter().map(|values| vec![values.as_slice()]).collect(),
                 teacher_logits: logits.chunks(BATCH * CLASSES).collect(),
@@ -492,6 +493,7 @@ fn second_moments_make_ca_mkds_maps_of_any_scale_alike() {
             &MapStep {
                 epoch: 2,
                 labels: &[0, 3, 6, 1, 3],
+                mixed: None,
                 connected: maps[..2].iter().map(|values| MapValues { values, shape }).collect(),
                 teachers: maps[2..].iter().map(|values| vec![values.as_slice()]).collect(),
                 teacher_logits: logits.chunks(BATCH * CLASSES).collect(),

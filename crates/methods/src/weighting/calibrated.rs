@@ -3,6 +3,8 @@
 use burn::Tensor;
 use burn::tensor::Int;
 
+use faculty_data::MixedLabels;
+
 use super::{Confidence, Weighting};
 
 /// [`Confidence`] on `z_k / T_k`: a teacher that is surer than it should be does not look more
@@ -27,5 +29,14 @@ impl CalibratedConfidence {
 impl Weighting for CalibratedConfidence {
     fn weights(&self, teacher_logits: &Tensor<3>, labels: &Tensor<1, Int>) -> Tensor<2> {
         Confidence.weights(&self.calibrate(teacher_logits), labels)
+    }
+
+    fn mixed_weights(
+        &self,
+        teacher_logits: &Tensor<3>,
+        labels: &Tensor<1, Int>,
+        mixed: &MixedLabels,
+    ) -> Tensor<2> {
+        Confidence.mixed_weights(&self.calibrate(teacher_logits), labels, mixed)
     }
 }

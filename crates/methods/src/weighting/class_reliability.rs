@@ -3,6 +3,8 @@
 use burn::Tensor;
 use burn::tensor::Int;
 
+use faculty_data::MixedLabels;
+
 use super::Weighting;
 
 /// `w[k,b] = r[k,y_b] / Σ_j r[j,y_b]` from a table of reliabilities; `1/K` where all are 0.
@@ -36,5 +38,21 @@ impl Weighting for ClassReliability {
         let shares: Vec<f32> = self.shares.iter().flatten().copied().collect();
         let shares: Tensor<1> = Tensor::from_floats(shares.as_slice(), &device);
         shares.reshape([teachers, classes]).select(1, labels.clone())
+    }
+
+    /// The mean by their shares of the weights on both classes.
+    fn mixed_weights(
+        &self,
+        teacher_logits: &Tensor<3>,
+        labels: &Tensor<1, Int>,
+        mixed: &MixedLabels,
+    ) -> Tensor<2> {
+        let device = teacher_logits.device();
+        let partners: Vec<i64> = mixed.partners.iter().map(|&label| label.into()).collect();
+        let partners = Tensor::<1, Int>::from_data(partners.as_slice(), &device);
+        let shares = Tensor::<1>::from_floats(mixed.shares.as_slice(), &device).unsqueeze::<2>();
+        let rest = shares.clone().neg() + 1.0;
+        self.weights(teacher_logits, labels) * shares
+            + self.weights(teacher_logits, &partners) * rest
     }
 }

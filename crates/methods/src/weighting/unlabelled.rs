@@ -2,8 +2,8 @@
 
 use burn::Tensor;
 use burn::tensor::{Int, TensorData};
-use faculty_contract::TeacherProfile;
 use faculty_contract::losses::class_numbers;
+use faculty_contract::{Step, TeacherProfile};
 use faculty_data::UNLABELLED;
 
 use super::{Weighting, complement_of_softmax_values};
@@ -40,6 +40,20 @@ impl WithoutLabel {
         labels: &Tensor<1, Int>,
     ) -> Tensor<2> {
         self.or_of(labels, |labels| rule.weights(teacher_logits, labels))
+    }
+
+    /// The same of a step's samples, which all have labels where some are mixed from two.
+    #[must_use]
+    pub fn or_step(
+        &self,
+        rule: &dyn Weighting,
+        teacher_logits: &Tensor<3>,
+        step: &Step,
+    ) -> Tensor<2> {
+        match &step.mixed {
+            Some(_) => rule.of_step(teacher_logits, step),
+            None => self.or(rule, teacher_logits, &step.labels),
+        }
     }
 
     /// The same of anything that weighs by labels; a gradient through its weights stays.
@@ -115,7 +129,7 @@ mod tests {
         }
         let rows: Vec<&[f32]> = logits.chunks(6).collect();
         let values =
-            fallback.or_values(&[2, UNLABELLED], |labels| confidence_values(&rows, labels));
+            fallback.or_values(&[2, UNLABELLED], |labels| confidence_values(&rows, labels, None));
         for (value, some) in values.iter().zip(&some) {
             assert!((value - f64::from(*some)).abs() < 1e-6);
         }

@@ -136,6 +136,9 @@ fn augmentation_is_off_by_default_and_a_crop_takes_the_place_of_the_other_one() 
     let policy = load(FULL, &["data.rand_augment.magnitude=5"]).unwrap().recipe;
     let want = RandAugment { operations: 2, magnitude: 5 };
     assert_eq!(policy.data.rand_augment, Some(want));
+    assert_eq!((plain.mixup, plain.cutmix, plain.mix_probability), (None, None, 1.0));
+    let mixed = load(FULL, &["data.mixup=0.2", "data.mix_probability=0.5"]).unwrap().recipe.data;
+    assert_eq!((mixed.mixup, mixed.cutmix, mixed.mix_probability), (Some(0.2), None, 0.5));
     assert!(load(FULL, &["data.trivial_augment=true"]).unwrap().recipe.data.trivial_augment);
 }
 
@@ -179,6 +182,29 @@ fn crops_that_cannot_be_are_refused() {
                     "`data.trivial_augment` and `data.rand_augment` are two policies for one view",
                     "recipes/x.toml:5, data.trivial_augment",
                     "keep one of them",
+                ]],
+            },
+            Case {
+                edits: &[],
+                sets: &["data.mix_probability=0.5"],
+                want: &[[
+                    "`data.mix_probability` has no effect here: nothing is mixed",
+                    "--set data.mix_probability=0.5, data.mix_probability",
+                    "add `mixup` or `cutmix`, or remove it",
+                ]],
+            },
+            Case {
+                edits: &[(
+                    "network = \"resnet32x4\"\nweights = \"../w/good.pth\"",
+                    "logits = \"a.npy\"",
+                )],
+                sets: &["data.cutmix=1.0"],
+                want: &[[
+                    "`teachers[0].logits` is a table of samples, and cannot say anything of two that \
+                     are mixed",
+                    "recipes/x.toml:13, teachers[0].logits",
+                    "remove `data.mixup` and `data.cutmix`, or give this teacher as a network or ONNX \
+                     file",
                 ]],
             },
             Case {

@@ -269,7 +269,7 @@ impl Manifest {
             ("`data.flip`", a.views.flip.to_string(), b.views.flip.to_string()),
             (
                 "`data.random_resized_crop`, `data.rand_augment`, `data.trivial_augment`, \
-                 `data.color_jitter` or `data.random_erasing`",
+                 `data.color_jitter`, `data.random_erasing`, `data.mixup` or `data.cutmix`",
                 others(&a.augmentation),
                 others(&b.augmentation),
             ),

@@ -523,7 +523,7 @@ fn manifest(
     views: u32,
 ) -> Result<Manifest> {
     let (shape, augmentation, normalisation, texts) = match &data.views.kind {
-        ViewKind::Images(ImageViews { augmentation, normalisation }) => {
+        ViewKind::Images(ImageViews { augmentation, normalisation, .. }) => {
             (dataset.shape()?, *augmentation, normalisation.clone(), None)
         }
         ViewKind::Texts(own) => {
@@ -548,7 +548,7 @@ fn manifest(
             flip: augmentation.flip,
         },
         normalisation,
-        augmentation: augmentation.beside_crop_and_flip(),
+        augmentation: data.views.images().ok().and_then(ImageViews::beside_crop_and_flip),
         texts,
         dtype: cache.dtype.name().to_owned(),
         samples: SamplesEntry {

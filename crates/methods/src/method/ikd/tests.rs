@@ -56,6 +56,7 @@ fn exam(method: Ikd, student: u64, teacher: &mut LearningTeacher) -> (f64, Vec<V
         ids: &[],
         inputs: (&images).into(),
         labels: &own,
+        mixed: None,
         teachers: &outputs,
     };
     learner.gradients(&batch);

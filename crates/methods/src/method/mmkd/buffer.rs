@@ -50,6 +50,7 @@ impl Samples {
             ids: &[],
             inputs: (&self.images).into(),
             labels: &self.labels,
+            mixed: None,
             teachers: &self.teachers,
         }
     }

@@ -280,6 +280,7 @@ fn compared(rate: f32, clip: Option<f64>, seed: u64) -> Vec<[Vec<f64>; 2]> {
         ids: &ids,
         inputs: (&images).into(),
         labels: &labels,
+        mixed: None,
         teachers: &teachers,
     };
     // So that there is momentum.

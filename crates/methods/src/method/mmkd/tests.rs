@@ -40,6 +40,7 @@ impl Setup {
             ids: &[],
             inputs: (&self.images).into(),
             labels: &self.labels,
+            mixed: None,
             teachers: &self.outputs,
         }
     }
@@ -85,6 +86,7 @@ fn meta(setup: &mut Setup, method: &Mmkd, rate: f32) -> MetaGradient {
         ids: &[],
         inputs: (&*images).into(),
         labels,
+        mixed: None,
         teachers: outputs,
     };
     learner.gradients(&batch);
@@ -141,6 +143,7 @@ fn probes_give_each_weight_the_gradient_of_a_backward_pass_of_its_own() {
             ids: &[],
             inputs: (&*images).into(),
             labels,
+            mixed: None,
             teachers: outputs,
         };
         learner.gradients(&batch);
@@ -207,6 +210,7 @@ fn weights_sum_to_one_and_stay_finite_at_huge_outputs() {
             ids: &[],
             inputs: images.into(),
             labels,
+            mixed: None,
             teachers: outputs,
         };
         let record = learner.gradients(&batch);
@@ -303,6 +307,7 @@ fn meta_steps_come_with_every_fifth_batch_from_the_first_on_and_go_through_their
             ids: &[],
             inputs: images.into(),
             labels,
+            mixed: None,
             teachers: outputs,
         };
         learner.gradients(&batch);
