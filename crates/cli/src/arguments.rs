@@ -93,7 +93,7 @@ pub(crate) enum Command {
     Methods(MethodsOptions),
     /// List the networks
     #[command(after_help = NETWORKS_EXAMPLES)]
-    Networks(ListOptions),
+    Networks(NetworksOptions),
     /// List the data set formats, or look into a data set
     #[command(after_help = DATASETS_EXAMPLES)]
     Datasets(DatasetsOptions),
@@ -442,7 +442,10 @@ pub(crate) struct ExplainOptions {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ListOptions {
+pub(crate) struct NetworksOptions {
+    /// A network for images, written out layer by layer: a start for a `[student] file` of one's own
+    #[arg(long, value_name = "NETWORK", conflicts_with = "json")]
+    pub(crate) show: Option<String>,
     /// One JSON object on stdout
     #[arg(long)]
     pub(crate) json: bool,

@@ -58,7 +58,8 @@ const ONLY_RIGHT: MethodInfo = MethodInfo {
 
 impl Method for OnlyRight {
     fn setup(&self) -> Setup {
-        Setup { weights_read_maps: false, ..Setup::default() }
+        // Of a sample that is mixed from two nobody is simply right.
+        Setup { weights_read_maps: false, needs_one_label: true, ..Setup::default() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {

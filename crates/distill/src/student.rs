@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use faculty_data::{Dataset, Normalisation, Split, Tokenizer, ViewSettings, WordChanges};
 use faculty_nets::weights::{self, WeightFile};
-use faculty_nets::{EncoderConfig, LoadedEncoder, MapShape, Network, OnnxNetwork, graph_of};
+use faculty_nets::{
+    DescribedNetwork, EncoderConfig, LoadedEncoder, MapShape, Network, OnnxNetwork, graph_of,
+};
 
 use crate::error::{Error, Result};
 use crate::methods::specs;
@@ -244,13 +246,18 @@ impl FinishedStudent {
 }
 
 /// Makes the network of a recipe's student known under the name that its weight files bear, where it is
-/// one of an ONNX file.
+/// one of an ONNX file or a description.
 ///
 /// # Errors
 /// When that file is no longer there.
 pub fn know_student(recipe: &Recipe) -> Result<()> {
-    let Some(onnx) = &recipe.student.onnx else { return Ok(()) };
-    Ok(OnnxNetwork::open(onnx, None)?.register()?)
+    if let Some(onnx) = &recipe.student.onnx {
+        OnnxNetwork::open(onnx, None)?.register()?;
+    }
+    if let Some(file) = &recipe.student.file {
+        DescribedNetwork::open(file)?.register()?;
+    }
+    Ok(())
 }
 
 /// A value that lies in metadata as JSON.

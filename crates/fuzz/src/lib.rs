@@ -45,6 +45,7 @@ pub const READERS: &[Reader] = &[
     Reader { name: "recipe", read: runs::recipe, own: Vec::new },
     Reader { name: "report", read: runs::report, own: runs::run_folders },
     Reader { name: "safetensors", read: teachers::safetensors, own: Vec::new },
+    Reader { name: "student", read: teachers::student, own: teachers::students },
     Reader { name: "texts", read: datasets::texts, own: Vec::new },
     Reader { name: "tokenizer", read: datasets::tokenizer, own: Vec::new },
 ];

@@ -1,4 +1,4 @@
-//! Files of teachers: weights, ONNX, tables of logits, names of classes.
+//! Files of teachers and students: weights, ONNX, descriptions, tables of logits, names of classes.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -8,12 +8,29 @@ use faculty_distill::class_cost::ClassCost;
 use faculty_distill::recipe::{Classes, Recipe};
 use faculty_distill::run::inspect_teachers;
 use faculty_nets::weights::{self, WeightFile};
-use faculty_nets::{MapShape, Network, OnnxNetwork};
+use faculty_nets::{
+    Architecture as _, DescribedNetwork, MapShape, Network, OnnxNetwork, described,
+};
 use faculty_teachers::Head;
 use faculty_teachers::{OnnxChoice, OnnxTeacher, TeacherInput};
 
 use crate::input::{Scratch, files};
 use crate::runs::Project;
+
+/// A network's description, and the network for small images.
+pub(crate) fn student(bytes: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(bytes) else { return false };
+    let path = Path::new("student.toml");
+    let network = DescribedNetwork::of_text(text, "student".to_owned(), path);
+    network.is_ok_and(|network| network.graph(MapShape::new(3, 32, 32), 10).is_ok())
+}
+
+/// Descriptions that use every kind of layer.
+pub(crate) fn students() -> Vec<Vec<u8>> {
+    let names = ["resnet8", "wrn_16_1", "vgg8", "MobileNetV2", "ShuffleV1", "ShuffleV2"];
+    let of = |name| described(name).expect("a built-in network").expect("it has a description");
+    names.map(|name| of(name).into_bytes()).to_vec()
+}
 
 /// `torch.save` in each of its containers.
 pub(crate) fn pytorch(bytes: &[u8]) -> bool {

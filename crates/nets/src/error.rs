@@ -207,6 +207,18 @@ pub enum Error {
         /// How to fix it.
         hint: &'static str,
     },
+    /// A description that is no network.
+    #[error("`{}`, line {line}: {problem}", path.display())]
+    Description {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What is wrong, and in which block.
+        problem: String,
+        /// How to fix it.
+        hint: String,
+    },
     /// An ONNX file with nodes that are no network of this program.
     #[error("`{}` is no network that can be trained: {}", path.display(), problems.join("; "))]
     OnnxNodes {
@@ -249,6 +261,10 @@ impl Error {
             Self::UnknownNetwork { name, .. } if name.contains(".onnx:") => {
                 let file = name.split(':').next().unwrap_or(name);
                 Some(format!("it is the network of an ONNX file: name it, `--network PATH/{file}`"))
+            }
+            Self::UnknownNetwork { name, .. } if name.contains(".toml:") => {
+                let file = name.split(':').next().unwrap_or(name);
+                Some(format!("it is the network of a description: name it, `--network PATH/{file}`"))
             }
             Self::UnknownNetwork { nearest, .. } => {
                 Some(format!("did you mean `{nearest}`? `faculty networks` lists all of them"))
@@ -323,6 +339,7 @@ impl Error {
                 Some("write `--safetensors`, or train a smaller network".to_owned())
             }
             Self::Onnx { hint, .. } => Some((*hint).to_owned()),
+            Self::Description { hint, .. } => Some(hint.clone()),
             Self::OnnxNodes { .. } => Some(
                 "`docs/students.md` lists what is read, and how to export; as a teacher every ONNX file \
                  can be used"

@@ -16,11 +16,12 @@ pub struct NetworkInfo {
     pub name: &'static str,
     /// What it is, in one line.
     pub summary: &'static str,
-    family: Family,
+    pub(crate) family: Family,
 }
 
+/// What a network is built by.
 #[derive(Clone, Copy, Debug)]
-enum Family {
+pub(crate) enum Family {
     /// Depth, and widths of the stem and the three stages.
     CifarResnet(usize, [usize; 4]),
     /// Depth and how many times as wide.

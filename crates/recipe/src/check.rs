@@ -270,14 +270,31 @@ fn source(at: &str, teacher: &Teacher, problems: &mut Problems) {
 
 /// A key into a file needs the file, and a network has one source.
 fn student_source(student: &Student, problems: &mut Problems) {
-    let file = student.onnx.as_ref().map(|onnx| onnx.display().to_string());
+    if student.onnx.is_some() && student.file.is_some() {
+        problems.add(
+            "student.file",
+            "`student` has two networks: its `onnx` and its `file`".to_owned(),
+            "keep `onnx` or `file`".to_owned(),
+        );
+        return;
+    }
+    let key = if student.file.is_some() { "file" } else { "onnx" };
+    let file = student.own_file().map(|file| file.display().to_string());
     match file {
         Some(file) if file != student.network && !problems.knows("student.network") => problems
             .add(
                 "student.network",
-                format!("`student` has two networks: `{}` and its `onnx`", shown(&student.network)),
-                "keep `network` or `onnx`".to_owned(),
+                format!(
+                    "`student` has two networks: `{}` and its `{key}`",
+                    shown(&student.network)
+                ),
+                format!("keep `network` or `{key}`"),
             ),
+        Some(_) if student.file.is_some() && student.fresh.is_some() => problems.add(
+            "student.fresh",
+            "`student.fresh` has no effect here: a description has no weights".to_owned(),
+            "remove it".to_owned(),
+        ),
         None if student.fresh.is_some() && !problems.knows("student.onnx") => problems.add(
             "student.fresh",
             "`student.fresh` has no effect here: it belongs to `onnx`".to_owned(),

@@ -8,7 +8,9 @@ use super::explain::{Entry, entries};
 use super::problems::{Location, Problem, Problems, RecipeError};
 use super::range::quoted;
 use super::reader::Reader;
-use super::schema::{Cache, ColorJitter, Data, HeadTraining, Plan, RandAugment, Recipe, Teacher};
+use super::schema::{
+    Cache, ColorJitter, Data, HeadTraining, Plan, RandAugment, Recipe, Student, Teacher,
+};
 use super::section::Section as _;
 use super::setting::Setting as _;
 use super::spec::MethodSpec;
@@ -133,10 +135,10 @@ impl Recipe {
         let (folder, keys) = (folder_of(name), paths_of_all_keys());
         let mut reader = Reader { methods, problems, folder, keys, student };
         let mut recipe = Self::read(&mut reader, "", Some(&tree));
-        if let Some(onnx) = &recipe.student.onnx
+        if let Some(file) = recipe.student.own_file()
             && is_named_by_file(&tree)
         {
-            recipe.student.network = onnx.display().to_string();
+            recipe.student.network = file.display().to_string();
         }
         if recipe.output.is_none() {
             let stem = name.file_stem().unwrap_or(name.as_os_str());
@@ -200,11 +202,14 @@ fn text_of(node: &Node) -> Option<&str> {
     }
 }
 
-/// A student from an ONNX file goes by that file, unless the recipe names a network too.
+/// Keys of files that a student's network is in.
+const FILES: [&str; 2] = ["onnx", "file"];
+
+/// A student from a file goes by that file, unless the recipe names a network too.
 fn name_student(tree: &mut Node) {
-    let Some(onnx) = student_key(tree, "onnx") else { return };
-    let Some(name) = text_of(onnx).map(|text| Value::String(text.to_owned())) else { return };
-    let named = Node { location: onnx.location.clone(), content: Content::Value(name) };
+    let Some(file) = FILES.iter().find_map(|key| student_key(tree, key)) else { return };
+    let Some(name) = text_of(file).map(|text| Value::String(text.to_owned())) else { return };
+    let named = Node { location: file.location.clone(), content: Content::Value(name) };
     if let Content::Table(table) = &mut tree.content
         && let Some(Node { content: Content::Table(student), .. }) = table.get_mut("student")
     {
@@ -212,10 +217,18 @@ fn name_student(tree: &mut Node) {
     }
 }
 
-/// Whether the student's network is named by what stands at `onnx`.
+/// Whether the student's network is named by what stands at `onnx` or `file`.
 fn is_named_by_file(tree: &Node) -> bool {
-    let [network, onnx] = ["network", "onnx"].map(|key| student_key(tree, key).and_then(text_of));
-    network == onnx
+    let text = |key: &str| student_key(tree, key).and_then(text_of);
+    text("network") == FILES.iter().find_map(|key| text(key))
+}
+
+impl Student {
+    /// The file that the network is in, if it is in one.
+    #[must_use]
+    pub fn own_file(&self) -> Option<&Path> {
+        self.onnx.as_deref().or(self.file.as_deref())
+    }
 }
 
 /// The network of the student, which defaults of methods depend on.

@@ -224,6 +224,9 @@ section! {
         network: String;
         /// Instead of a name: an ONNX file, whose network is trained, from the weights in the file on.
         onnx: Option<PathBuf> = None, "a network by its name";
+        /// Instead of a name: a description of the network's layers (`.toml`), as
+        /// `faculty networks --show NAME` writes one.
+        file: Option<PathBuf> = None, "a network by its name";
         /// Start the network of the ONNX file with random weights instead of those in the file.
         fresh: Option<bool> = None, "false";
         /// Weights of this network to start from: `.safetensors`, `.pth`, `.pt` or a run's folder; of a

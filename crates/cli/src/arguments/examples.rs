@@ -39,6 +39,7 @@ Examples:
 pub(super) const NETWORKS_EXAMPLES: &str = "\
 Examples:
   faculty networks
+  faculty networks --show resnet8x4 > student.toml      then change it, and name it in a recipe
   faculty networks --json";
 
 pub(super) const DATASETS_EXAMPLES: &str = "\

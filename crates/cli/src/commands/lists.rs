@@ -5,10 +5,10 @@ use std::io::Write as _;
 use faculty_data::{Dataset, SamplesInfo, TextSet, WordCounts, formats};
 use faculty_distill::methods::{MethodInfo, all as all_methods, find};
 use faculty_distill::recipe::{OptionSpec, nearest};
-use faculty_nets::{EncoderFamily, MapShape, all_networks};
+use faculty_nets::{EncoderFamily, MapShape, all_networks, described};
 use serde_json::json;
 
-use crate::arguments::{DataOptions, DatasetsOptions, ListOptions, MethodsOptions};
+use crate::arguments::{DataOptions, DatasetsOptions, MethodsOptions, NetworksOptions};
 use crate::failure::Failure;
 use crate::progress::print_json;
 use crate::table::{self, Align};
@@ -143,7 +143,19 @@ fn teachers(min: usize, max: Option<usize>) -> String {
     }
 }
 
-pub(crate) fn networks(options: &ListOptions) -> Result<(), Failure> {
+pub(crate) fn networks(options: &NetworksOptions) -> Result<(), Failure> {
+    if let Some(name) = &options.show {
+        let Some(text) = described(name)? else {
+            let what =
+                format!("`{name}` was registered by a program, which alone knows how it is built");
+            return Err(Failure::Usage {
+                what,
+                hint: "`faculty networks` lists the built-in ones".to_owned(),
+            });
+        };
+        crate::terminal::stdout().write_all(text.as_bytes())?;
+        return Ok(());
+    }
     let image = MapShape::new(3, 32, 32);
     let mut rows = Vec::new();
     for info in all_networks() {

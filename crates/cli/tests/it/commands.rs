@@ -81,6 +81,10 @@ fn lists_name_what_there_is() {
         let ran = project.run(&[command, "--json"]).expect(0);
         assert!(ran.json().is_object() && ran.stdout.contains(expected), "{command}");
     }
+    let shown = project.run(&["networks", "--show", "resnet8x4"]).expect(0).stdout;
+    assert!(shown.starts_with("# resnet8x4: CIFAR ResNet") && shown.ends_with("]\n"), "{shown}");
+    let unknown = project.run(&["networks", "--show", "resnet_8"]).expect(2);
+    assert!(unknown.stderr.contains("did you mean `resnet8`?"), "{}", unknown.stderr);
     let data = project.run(&["datasets", "bands", "--json"]).expect(0).json();
     assert_eq!(data["dataset"]["train"]["samples"], 240);
     // Asked for in one argument; this format does not scale.

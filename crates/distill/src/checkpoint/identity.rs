@@ -42,7 +42,8 @@ impl Identity {
     /// When the student's weight file cannot be read.
     pub fn of(recipe: &Recipe, teachers: &[TeacherCard], data: String) -> Result<Self> {
         let weights = recipe.student.weights.as_deref().map(weight_file);
-        let student = recipe.student.onnx.clone().into_iter().chain(weights);
+        let own_file = recipe.student.own_file().map(std::path::Path::to_owned);
+        let student = own_file.into_iter().chain(weights);
         let hashes =
             student.map(|file| file_hash(&file)).collect::<faculty_nets::Result<Vec<_>>>()?;
         let student_weights = (!hashes.is_empty()).then(|| hashes.join("+"));
@@ -173,6 +174,9 @@ fn comparable(recipe: &Recipe) -> Result<String> {
     // Its content counts, as that of weights.
     if recipe.student.onnx.take().is_some() {
         recipe.student.network = "onnx".to_owned();
+    }
+    if recipe.student.file.take().is_some() {
+        recipe.student.network = "file".to_owned();
     }
     for teacher in &mut recipe.teachers {
         let file = |path: &Option<PathBuf>| path.as_ref().map(|_| PathBuf::from("weights"));

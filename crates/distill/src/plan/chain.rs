@@ -180,7 +180,7 @@ fn stages(recipe: &Recipe, plan: &Plan) -> Vec<Stage> {
             own.student.weights = None;
             own.student.weights_key = None;
             own.student.freeze.clear();
-            (own.student.onnx, own.student.fresh) = (None, None);
+            (own.student.onnx, own.student.file, own.student.fresh) = (None, None, None);
         }
         if let Some(before) = stages.last() {
             own.teachers = vec![Teacher {

@@ -34,7 +34,9 @@ pub(super) fn input(data: &RunData) -> Result<MapShape> {
 pub(super) fn numbered(at: usize, network: &str) -> String {
     // Of a network that is named by its file the file's name alone.
     let path = Path::new(network);
-    let name = path.file_stem().filter(|_| path.extension().is_some_and(|end| end == "onnx"));
+    let name = path
+        .file_stem()
+        .filter(|_| path.extension().is_some_and(|end| end == "onnx" || end == "toml"));
     let name = name.map_or(network.into(), |name| name.to_string_lossy());
     format!("{}-{name}", at + 1)
 }

@@ -7,6 +7,7 @@ mod cache;
 mod ckd;
 mod combinations;
 mod data;
+mod described_student;
 mod faults;
 mod finite_differences;
 mod gradients;

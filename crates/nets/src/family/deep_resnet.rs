@@ -42,14 +42,14 @@ pub(crate) enum Stem {
 }
 
 impl Stem {
-    const fn shortcut(self) -> &'static str {
+    pub(crate) const fn shortcut(self) -> &'static str {
         match self {
             Self::Small => "shortcut",
             Self::ImageNet => "downsample",
         }
     }
 
-    const fn classifier(self) -> &'static str {
+    pub(crate) const fn classifier(self) -> &'static str {
         match self {
             Self::Small => "linear",
             Self::ImageNet => "fc",

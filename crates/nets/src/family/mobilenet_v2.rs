@@ -14,12 +14,12 @@ use crate::parameter::{Init, ValueId};
 use crate::shape::MapShape;
 
 /// A row of the paper's table 2.
-struct Stage {
-    expansion: usize,
+pub(crate) struct Stage {
+    pub(crate) expansion: usize,
     /// At full width.
-    channels: usize,
-    blocks: usize,
-    stride: usize,
+    pub(crate) channels: usize,
+    pub(crate) blocks: usize,
+    pub(crate) stride: usize,
 }
 
 const fn stage(expansion: usize, channels: usize, blocks: usize, stride: usize) -> Stage {
@@ -27,7 +27,7 @@ const fn stage(expansion: usize, channels: usize, blocks: usize, stride: usize) 
 }
 
 /// Stage 2 has stride 1 here: images are small.
-const STAGES: [Stage; 7] = [
+pub(crate) const STAGES: [Stage; 7] = [
     stage(1, 16, 1, 1),
     stage(6, 24, 2, 1),
     stage(6, 32, 3, 2),
@@ -38,7 +38,7 @@ const STAGES: [Stage; 7] = [
 ];
 
 /// Stages behind which there is a tap.
-const TAPPED: [usize; 4] = [1, 2, 4, 6];
+pub(crate) const TAPPED: [usize; 4] = [1, 2, 4, 6];
 
 /// Builds the network at half width.
 ///

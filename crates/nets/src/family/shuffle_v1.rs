@@ -11,10 +11,10 @@ use crate::graph::Graph;
 use crate::parameter::ValueId;
 use crate::shape::{MapShape, Window};
 
-const GROUPS: usize = 3;
-const STEM: usize = 24;
+pub(crate) const GROUPS: usize = 3;
+pub(crate) const STEM: usize = 24;
 /// Channels and blocks of each stage.
-const STAGES: [(usize, usize); 3] = [(240, 4), (480, 8), (960, 4)];
+pub(crate) const STAGES: [(usize, usize); 3] = [(240, 4), (480, 8), (960, 4)];
 
 /// Builds the network.
 ///

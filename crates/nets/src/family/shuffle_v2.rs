@@ -14,7 +14,7 @@ use crate::parameter::ValueId;
 use crate::shape::MapShape;
 
 /// Channels and further blocks of each stage.
-const STAGES: [(usize, usize); 3] = [(116, 3), (232, 7), (464, 3)];
+pub(crate) const STAGES: [(usize, usize); 3] = [(116, 3), (232, 7), (464, 3)];
 
 /// Builds the network.
 ///

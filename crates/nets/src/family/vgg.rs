@@ -13,10 +13,11 @@ use crate::graph::Graph;
 use crate::parameter::Init;
 use crate::shape::{MapShape, Window};
 
-const WIDTHS: [usize; 5] = [64, 128, 256, 512, 512];
+/// Channels of each block.
+pub(crate) const WIDTHS: [usize; 5] = [64, 128, 256, 512, 512];
 
 /// Image side from which the fourth block is followed by pooling.
-const FOUR_POOLINGS: usize = 64;
+pub(crate) const FOUR_POOLINGS: usize = 64;
 
 /// Builds a VGG with so many convolutions in each block.
 ///

@@ -240,3 +240,48 @@ fn freezing_what_was_drawn_at_random_is_told() {
     assert!(warned(&sets));
     assert!(!warned(&[sets[0], "student.weights=start.pth"]));
 }
+
+#[test]
+fn a_student_is_named_by_its_description() {
+    const NETWORK: &str = "network = \"resnet8x4\"";
+    let text = FULL.replace(NETWORK, "file = \"own.toml\"");
+    let student = load(&text, &[]).unwrap().recipe.student;
+    let file = student.file.as_ref().unwrap();
+    assert!(file.ends_with("recipes/own.toml"), "{}", file.display());
+    assert_eq!((student.network, student.onnx), (file.display().to_string(), None));
+    let recipe = load(&text, &[]).unwrap().recipe;
+    let again = Recipe::from_str(&recipe.to_toml().unwrap(), "y.toml", &[], METHODS).unwrap();
+    assert_eq!(again.recipe.student, recipe.student);
+    assert_messages(
+        &[
+            Case {
+                edits: &[(NETWORK, "network = \"resnet8x4\"\nfile = \"own.toml\"")],
+                sets: &[],
+                want: &[[
+                    "`student` has two networks: `resnet8x4` and its `file`",
+                    "recipes/x.toml:9, student.network",
+                    "keep `network` or `file`",
+                ]],
+            },
+            Case {
+                edits: &[(NETWORK, "onnx = \"own.onnx\"\nfile = \"own.toml\"")],
+                sets: &[],
+                want: &[[
+                    "`student` has two networks: its `onnx` and its `file`",
+                    "recipes/x.toml:10, student.file",
+                    "keep `onnx` or `file`",
+                ]],
+            },
+            Case {
+                edits: &[(NETWORK, "file = \"own.toml\"\nfresh = true")],
+                sets: &[],
+                want: &[[
+                    "`student.fresh` has no effect here: a description has no weights",
+                    "recipes/x.toml:10, student.fresh",
+                    "remove it",
+                ]],
+            },
+        ],
+        problems,
+    );
+}

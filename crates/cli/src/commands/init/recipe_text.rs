@@ -105,10 +105,20 @@ fn student(text: &mut String, student: &Student, folder: &Path) -> Result<(), Fa
     let Some(OfTexts { weights, layers, tokenizer, max_tokens, cut }) = &student.of_texts else {
         let why = format!("{}; `faculty networks` lists them", student.reason);
         let file = Path::new(&student.network);
-        if file.extension().is_some_and(|extension| extension == "onnx") {
-            line(text, "onnx", path(file, folder)?, "trained from the weights in the file on");
-        } else {
-            line(text, "network", quoted(&student.network), &why);
+        let extension = file.extension().and_then(|extension| extension.to_str());
+        match extension {
+            Some("onnx") => {
+                line(text, "onnx", path(file, folder)?, "trained from the weights in the file on");
+            }
+            Some("toml") => {
+                line(
+                    text,
+                    "file",
+                    path(file, folder)?,
+                    "its layers; docs/students.md has the keys",
+                );
+            }
+            _ => line(text, "network", quoted(&student.network), &why),
         }
         return Ok(());
     };
