@@ -12,6 +12,7 @@ mod tests;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use faculty_comm::Share;
 
 pub(crate) use self::data::DataOptions;
 use self::examples::{
@@ -298,6 +299,16 @@ pub(crate) struct CompareOptions {
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "sweep",
           value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) jobs: u32,
+    /// Train only part I of N of the runs, while others train theirs: any order, any number at a time,
+    /// one folder; the same command without `--shard` then compares
+    #[arg(
+        long,
+        value_name = "I/N",
+        default_value = "1/1",
+        hide_default_value = true,
+        conflicts_with = "sweep"
+    )]
+    pub(crate) shard: Share,
     /// Replace a value of the recipe, for all methods; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) sets: Vec<String>,
@@ -375,6 +386,16 @@ pub(crate) struct CacheOptions {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub(crate) verify: Option<u32>,
+    /// Build only part I of N of what is missing, while others build theirs: any order, any number at a
+    /// time, one folder
+    #[arg(
+        long,
+        value_name = "I/N",
+        default_value = "1/1",
+        hide_default_value = true,
+        conflicts_with = "verify"
+    )]
+    pub(crate) shard: Share,
     /// Events and the result as JSON lines on stdout
     #[arg(long)]
     pub(crate) json: bool,

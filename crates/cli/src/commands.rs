@@ -17,6 +17,7 @@ mod plan;
 pub(crate) mod predict;
 pub(crate) mod report;
 mod run_card;
+mod shard;
 pub(crate) mod shell;
 mod sweep;
 pub(crate) mod teachers;

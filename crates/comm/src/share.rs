@@ -51,6 +51,12 @@ impl Share {
         number % self.count == self.index
     }
 
+    /// The part that the thing of this number belongs to, by [`Share::has`].
+    #[must_use]
+    pub fn owner(self, number: usize) -> Option<Self> {
+        Self::new(number % self.count, self.count)
+    }
+
     /// The neighbouring things of `len` that belong to this part; parts differ by one at most, and
     /// are empty where there are more parts than things.
     #[must_use]
@@ -109,6 +115,7 @@ mod tests {
         for number in 0..20 {
             let owners = (0..7).filter(|&index| Share::new(index, 7).unwrap().has(number));
             assert_eq!(owners.count(), 1);
+            assert!(Share::new(3, 7).unwrap().owner(number).unwrap().has(number));
         }
     }
 }

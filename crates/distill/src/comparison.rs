@@ -28,6 +28,7 @@ use crate::record::{RunCard, TeacherCard};
 use crate::run::CheckedRun;
 use crate::run_folder::{RunFolder, Start};
 use crate::train::{Event, train};
+use faculty_comm::Share;
 use faculty_contract::{ClassSpace, needs_of_run};
 use faculty_files::{FolderLock, LockError};
 use faculty_teachers::TeacherPool;
@@ -39,6 +40,9 @@ pub use faculty_records::comparison::{
     ComparedRun, Comparison, ComparisonRow, MethodNote, Sequential, Single, Spread, TeacherRow,
 };
 pub use faculty_records::statistics::SIGNIFICANCE;
+
+/// What two processes would both do in the folder.
+const WHAT: &str = "compares in";
 
 /// The student alone: in every comparison.
 const ALONE: &str = "ce";
@@ -87,8 +91,21 @@ pub struct CheckedComparison<'a> {
     left_out: Vec<MethodNote>,
     reference: String,
     pool: TeacherPool,
+    /// Which of its runs this process trains.
+    share: Share,
     /// Of its folder, once it was asked for.
     lock: Option<FolderLock>,
+}
+
+/// What a process leaves that trained a share of a comparison's runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShareOfRuns {
+    /// Runs of this share; all are finished.
+    pub own: usize,
+    /// Runs of all shares that are not finished.
+    pub missing: Vec<String>,
+    /// The shares that those belong to.
+    pub missing_shares: Vec<Share>,
 }
 
 /// A method that takes part.
@@ -173,12 +190,21 @@ impl<'a> CheckedComparison<'a> {
             left_out,
             reference,
             pool,
+            share: Share::WHOLE,
             lock: None,
         };
         if !own.plan.overwrite {
             own.found()?;
         }
         Ok(own)
+    }
+
+    /// Of which this process trains only some runs; others train theirs at the same time or at another,
+    /// in the same folder. The runs are dealt out in turn.
+    #[must_use]
+    pub fn with_share(mut self, share: Share) -> Self {
+        self.share = share;
+        self
     }
 
     /// Names of the methods, in the order of the table.
@@ -233,28 +259,32 @@ impl<'a> CheckedComparison<'a> {
         &self.reference
     }
 
-    /// Makes the folder this process's own, until the comparison is done.
+    /// Makes the folder this process's own, or its share of the runs there, until the comparison is done.
     ///
     /// # Errors
     /// [`Error::Folder`], and when it cannot be written.
     pub fn lock(&mut self) -> Result<()> {
+        let (folder, share) = (&self.plan.folder, self.share);
         if self.lock.is_none() {
-            self.lock = Some(FolderLock::take(&self.plan.folder, "compares in")?);
+            self.lock = Some(match share.is_whole() {
+                true => FolderLock::take(folder, WHAT)?,
+                false => FolderLock::take_part(folder, [share.index() + 1, share.count()], WHAT)?,
+            });
         }
         Ok(())
     }
 
-    /// The runs whose folders other programs are writing.
+    /// The runs of this process whose folders other programs are writing.
     ///
     /// # Errors
     /// When a lock cannot be looked at.
     pub fn written_by_others(&self) -> Result<Vec<String>> {
         let mut names = Vec::new();
-        for (at, seed) in self.order() {
+        for (at, seed) in self.own_order() {
             match RunFolder::at(&self.run_folder(at, seed)).check_lock() {
                 Ok(()) => {}
                 Err(Error::Folder(LockError::Held { .. })) => {
-                    names.push(format!("{}/seed{seed}", self.methods[at].method.name));
+                    names.push(self.run_name(at, seed));
                 }
                 Err(error) => return Err(error),
             }
@@ -262,20 +292,24 @@ impl<'a> CheckedComparison<'a> {
         Ok(names)
     }
 
-    /// Number of runs, and how many of them are finished already.
+    /// Number of runs of this process, and how many of them are finished already.
     ///
     /// # Errors
     /// When a run folder holds another run or is damaged.
     pub fn runs(&self) -> Result<(usize, usize)> {
+        let order = self.own_order();
         if self.plan.overwrite {
-            return Ok((self.plan.seeds * self.methods.len(), 0));
+            return Ok((order.len(), 0));
         }
-        let found = self.found()?;
-        let finished = found.iter().filter(|found| matches!(found, Found::Finished(_))).count();
-        Ok((found.len(), finished))
+        let mut finished = 0;
+        for &(at, seed) in &order {
+            finished += usize::from(matches!(self.found_at(at, seed)?, Found::Finished(_)));
+        }
+        Ok((order.len(), finished))
     }
 
-    /// The cache of all methods and seeds, if the recipe has one; it must be complete before
+    /// The cache of all methods and seeds, if the recipe has one, of which this process builds its
+    /// share; it must be complete before
     /// [`CheckedComparison::run`].
     ///
     /// # Errors
@@ -287,7 +321,8 @@ impl<'a> CheckedComparison<'a> {
         if self.recipe.cache.is_none() || methods.is_empty() {
             return Ok(None);
         }
-        cache::plan_for_methods(&self.widest, &methods, self.dataset).map(Some)
+        let plan = cache::plan_for_methods(&self.widest, &methods, self.dataset)?;
+        Ok(Some(plan.with_share(self.share)))
     }
 
     /// Removes earlier runs, if they are to be replaced; they are not removed a second time.
@@ -296,27 +331,27 @@ impl<'a> CheckedComparison<'a> {
     /// When a file cannot be removed.
     pub fn clear(&mut self) -> Result<()> {
         if std::mem::take(&mut self.plan.overwrite) {
-            for (at, seed) in self.order() {
+            for (at, seed) in self.own_order() {
                 RunFolder::open(&self.run_folder(at, seed), Start::Overwrite)?;
             }
         }
         Ok(())
     }
 
-    /// The runs that are not finished, for programs that train several at a time: each one is an
+    /// The runs of this process that are not finished, for programs that train several at a time: each one is an
     /// ordinary run of its recipe in its folder, and [`CheckedComparison::run`] finds it finished.
     ///
     /// # Errors
     /// When a run folder holds another run or is damaged.
     pub fn missing(&self) -> Result<Vec<MissingRun>> {
         let mut missing = Vec::new();
-        for (at, seed) in self.order() {
+        for (at, seed) in self.own_order() {
             let begun = match self.found_at(at, seed)? {
                 Found::Finished(_) => continue,
                 found => matches!(found, Found::Split),
             };
             missing.push(MissingRun {
-                name: format!("{}/seed{seed}", self.methods[at].method.name),
+                name: self.run_name(at, seed),
                 recipe: self.own(at, seed),
                 folder: self.run_folder(at, seed),
                 begun,
@@ -335,12 +370,46 @@ impl<'a> CheckedComparison<'a> {
         stop: &AtomicBool,
         observe: &mut dyn FnMut(&str, Event<'_>),
     ) -> Result<Comparison> {
-        self.lock()?;
-        self.clear()?;
-        let rounded = self.recipe.cache.as_ref().is_some_and(|own| own.dtype == CacheDtype::F16);
         // Without the heads that some methods mount on them.
         let names: Vec<String> = self.recipe.teachers.iter().map(|own| own.name.clone()).collect();
         let report = self.pool.report_of(&names).cloned();
+        self.share = Share::WHOLE;
+        let cards = self.train_own(stop, observe)?;
+        Ok(self.summary(&cards, report.as_ref()))
+    }
+
+    /// Trains what is missing of this process's share, and says what others still have to train; the
+    /// comparison itself is made by [`CheckedComparison::run`] when all is there.
+    ///
+    /// # Errors
+    /// As [`CheckedComparison::run`].
+    pub fn run_share(
+        mut self,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(&str, Event<'_>),
+    ) -> Result<ShareOfRuns> {
+        self.train_own(stop, observe)?;
+        let (mut missing, mut missing_shares) = (Vec::new(), Vec::new());
+        for (number, (at, seed)) in self.order().into_iter().enumerate() {
+            if !matches!(self.found_at(at, seed)?, Found::Finished(_)) {
+                missing.push(self.run_name(at, seed));
+                missing_shares.extend(self.share.owner(number));
+            }
+        }
+        missing_shares.sort_unstable_by_key(|share: &Share| share.index());
+        missing_shares.dedup();
+        Ok(ShareOfRuns { own: self.own_order().len(), missing, missing_shares })
+    }
+
+    /// Trains what is missing of this process's runs; the cards of all of them, by method.
+    fn train_own(
+        &mut self,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(&str, Event<'_>),
+    ) -> Result<Vec<Vec<RunCard>>> {
+        self.lock()?;
+        self.clear()?;
+        let rounded = self.recipe.cache.as_ref().is_some_and(|own| own.dtype == CacheDtype::F16);
         let of = |live: bool| {
             let own = self.methods.iter().filter(|own| own.live.is_some() == live);
             let methods: Vec<Method> = own.map(|own| own.method.clone()).collect();
@@ -357,7 +426,7 @@ impl<'a> CheckedComparison<'a> {
         self.pool = TeacherPool::default();
 
         let mut cards: Vec<Vec<RunCard>> = self.methods.iter().map(|_| Vec::new()).collect();
-        let order = self.order();
+        let order = self.own_order();
         let runs = order.len();
         for (done, (at, seed)) in order.into_iter().enumerate() {
             let path = self.plan.folder.clone();
@@ -373,7 +442,7 @@ impl<'a> CheckedComparison<'a> {
                 Found::Split => Start::Resume,
                 Found::Nothing => Start::Overwrite,
             };
-            let run = format!("{}/seed{seed}", self.methods[at].method.name);
+            let run = self.run_name(at, seed);
             let pool = if self.methods[at].live.is_some() { &mut live } else { &mut pool };
             let trained =
                 CheckedRun::sharing(&self.own(at, seed), self.dataset, pool).and_then(|checked| {
@@ -394,7 +463,7 @@ impl<'a> CheckedComparison<'a> {
                 }
             }
         }
-        Ok(self.summary(&cards, report.as_ref()))
+        Ok(cards)
     }
 
     /// All runs as method and seed, in the order in which they are trained.
@@ -402,6 +471,16 @@ impl<'a> CheckedComparison<'a> {
         (0..self.plan.seeds as u64)
             .flat_map(|k| (0..self.methods.len()).map(move |at| (at, self.recipe.seed + k)))
             .collect()
+    }
+
+    /// Those of this process.
+    fn own_order(&self) -> Vec<(usize, u64)> {
+        let all = self.order().into_iter().enumerate();
+        all.filter(|(number, _)| self.share.has(*number)).map(|(_, run)| run).collect()
+    }
+
+    fn run_name(&self, at: usize, seed: u64) -> String {
+        format!("{}/seed{seed}", self.methods[at].method.name)
     }
 
     fn run_folder(&self, at: usize, seed: u64) -> PathBuf {

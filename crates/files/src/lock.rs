@@ -6,7 +6,8 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::{
-    FileError, create_folder, failed, is_partial, open_no_follow, open_or_create, remove_partial,
+    FileError, create_folder, failed, is_partial, open_no_follow, open_or_create, remove,
+    remove_partial,
 };
 
 const FILE: &str = "lock";
@@ -50,11 +51,24 @@ impl LockError {
     }
 }
 
-/// A folder that no other process writes as long as this lives.
+/// A folder that no other process writes as long as this lives, or of [`FolderLock::take_part`] a part
+/// of its work that no other process does.
 #[derive(Debug)]
 pub struct FolderLock {
     /// Held, never read: closing it gives the lock back.
     _file: File,
+    /// Of the part.
+    part: Option<(File, PathBuf)>,
+}
+
+/// The last of a part's lock: its file only says that it is in work.
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        if let Some((_, path)) = &self.part {
+            // Whoever opened it before and locks it now does a part that is done.
+            let _ = remove(path);
+        }
+    }
 }
 
 impl FolderLock {
@@ -64,29 +78,46 @@ impl FolderLock {
     /// # Errors
     /// [`LockError::Held`], with the process that has it.
     pub fn take(folder: &Path, what: &'static str) -> Result<Self, LockError> {
-        check_place(folder)?;
-        create_folder(folder).map_err(failed("create", folder))?;
-        // The file stays: if it were removed, two processes could each lock a file of this name.
-        let path = folder.join(FILE);
-        let mut file =
-            open_or_create(&path, File::options().write(true)).map_err(failed("write", &path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let owner = fs::read_to_string(&path).unwrap_or_default();
-                let owner = owner.lines().next().filter(|line| !line.is_empty());
-                let owner = owner.unwrap_or("another process").to_owned();
-                return Err(LockError::Held { path: folder.to_owned(), what, owner });
-            }
-            // A file system without locks: whoever uses it has to know what else is running.
-            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(failed("lock", path)(error).into()),
-        }
+        let file = lock(folder, FILE, what, File::try_lock)?;
         remove_partial(folder);
-        let owner = format!("process {} on {}\n", std::process::id(), host());
-        // Only a help for people: a lock without a name is a lock all the same.
-        let _ = file.set_len(0).and_then(|()| file.write_all(owner.as_bytes()));
-        Ok(Self { _file: file })
+        // Of parts that were killed: nobody does one now.
+        for path in parts_of(folder) {
+            let _ = remove(&path);
+        }
+        Ok(Self { _file: file, part: None })
+    }
+
+    /// Makes part number `part` of `parts` of the work in `folder` this process's own, where several processes may
+    /// do a part each; none of them while another one has [taken](FolderLock::take) the folder.
+    ///
+    /// # Errors
+    /// [`LockError::Held`], when another process does this part, or has the folder.
+    pub fn take_part(
+        folder: &Path,
+        [part, parts]: [usize; 2],
+        what: &'static str,
+    ) -> Result<Self, LockError> {
+        let file = lock(folder, FILE, what, File::try_lock_shared)?;
+        let name = part_file([part, parts]);
+        let own = lock(folder, &name, what, File::try_lock)?;
+        Ok(Self { _file: file, part: Some((own, folder.join(name))) })
+    }
+
+    /// Waits until no other process that has a part of the work holds this; to be given back soon. For
+    /// owners of a part.
+    ///
+    /// # Errors
+    /// [`LockError::File`].
+    pub fn wait_among_parts(&self, folder: &Path) -> Result<impl Drop + use<>, LockError> {
+        let path = folder.join(AMONG_PARTS);
+        let file =
+            open_or_create(&path, File::options().write(true)).map_err(failed("write", &path))?;
+        match file.lock() {
+            Err(error) if error.kind() != ErrorKind::Unsupported => {
+                Err(failed("lock", path)(error).into())
+            }
+            _ => Ok(Closing(file)),
+        }
     }
 
     /// Whether [`FolderLock::take`] would get it now; a folder that was never locked is not touched.
@@ -112,6 +143,68 @@ impl FolderLock {
         let process = text.split(' ').nth(1)?;
         Some(table.lines().any(|line| is_lock(line, process, number)))
     }
+}
+
+/// A lock that ends with the file.
+struct Closing(File);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        // Closing the file gives it back anyway.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Name of the lock file of a part.
+fn part_file([part, parts]: [usize; 2]) -> String {
+    format!("lock-{part}-of-{parts}")
+}
+
+/// The lock file of [`FolderLock::wait_among_parts`].
+const AMONG_PARTS: &str = "lock-among-parts";
+
+/// Lock files of parts, and of nothing else.
+fn parts_of(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_part = |entry: &fs::DirEntry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let numbers = name.strip_prefix("lock-").and_then(|own| own.split_once("-of-"));
+        let numbers = numbers.and_then(|(part, parts)| part.parse().ok().zip(parts.parse().ok()));
+        name == AMONG_PARTS || numbers.is_some_and(|(part, parts)| part_file([part, parts]) == name)
+    };
+    entries.filter(is_part).map(|entry| entry.path())
+}
+
+/// Locks the file `name` in `folder`, which is created if it is missing.
+fn lock(
+    folder: &Path,
+    name: &str,
+    what: &'static str,
+    how: impl Fn(&File) -> Result<(), TryLockError>,
+) -> Result<File, LockError> {
+    check_place(folder)?;
+    create_folder(folder).map_err(failed("create", folder))?;
+    // The file stays: if it were removed, two processes could each lock a file of this name.
+    let path = folder.join(name);
+    let mut file =
+        open_or_create(&path, File::options().write(true)).map_err(failed("write", &path))?;
+    match how(&file) {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let owner = fs::read_to_string(&path).unwrap_or_default();
+            let owner = owner.lines().next().filter(|line| !line.is_empty());
+            let owner = owner.unwrap_or("another process").to_owned();
+            return Err(LockError::Held { path: folder.to_owned(), what, owner });
+        }
+        // A file system without locks: whoever uses it has to know what else is running.
+        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {}
+        Err(TryLockError::Error(error)) => return Err(failed("lock", path)(error).into()),
+    }
+    let owner = format!("process {} on {}\n", std::process::id(), host());
+    // Only a help for people: a lock without a name is a lock all the same.
+    let _ = file.set_len(0).and_then(|()| file.write_all(owner.as_bytes()));
+    Ok(file)
 }
 
 /// Bytes of a lock file that are read.
@@ -246,6 +339,44 @@ mod tests {
         drop(own);
         // The file and its text stay.
         assert_eq!(held(), Some(false));
+    }
+
+    #[test]
+    fn parts_are_taken_side_by_side_each_once_and_not_beside_the_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let names = || -> Vec<String> {
+            let entries = fs::read_dir(folder).unwrap();
+            let names = entries.map(|own| own.unwrap().file_name().into_string().unwrap());
+            let mut names: Vec<String> = names.collect();
+            names.sort();
+            names
+        };
+        let first = FolderLock::take_part(folder, [1, 2], "builds").unwrap();
+        let second = FolderLock::take_part(folder, [2, 2], "builds").unwrap();
+        for refused in [
+            FolderLock::take_part(folder, [1, 2], "builds").map(drop),
+            FolderLock::take(folder, "builds").map(drop),
+            FolderLock::check(folder, "builds"),
+        ] {
+            assert!(matches!(refused, Err(LockError::Held { .. })), "{refused:?}");
+        }
+        let held = first.wait_among_parts(folder).unwrap();
+        drop(held);
+        drop(second.wait_among_parts(folder).unwrap());
+        drop(first);
+        assert_eq!(names(), ["lock", "lock-2-of-2", "lock-among-parts"]);
+        drop(second);
+        // What a part that was killed leaves goes with the next owner of the whole.
+        for name in ["lock-1-of-2", "lock-notes", "lock-01-of-2"] {
+            fs::write(folder.join(name), "process 1 on a machine\n").unwrap();
+        }
+        let whole = FolderLock::take(folder, "builds").unwrap();
+        assert_eq!(names(), ["lock", "lock-01-of-2", "lock-notes"]);
+        let refused = FolderLock::take_part(folder, [1, 2], "builds");
+        assert!(matches!(refused, Err(LockError::Held { .. })), "{refused:?}");
+        drop(whole);
+        FolderLock::take_part(folder, [1, 2], "builds").unwrap();
     }
 
     #[test]

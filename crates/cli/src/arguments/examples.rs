@@ -99,6 +99,7 @@ Examples:
   faculty compare recipe.toml --methods all --set data.views=4 --set train.epochs=30
   faculty compare recipe.toml --methods aver,ebkd,ca-mkd --against ebkd --output runs/weighting
   faculty compare recipe.toml --methods aver,ca-mkd --seeds auto --width 0.5
+  faculty compare recipe.toml --methods aver,ca-mkd --seeds 5 --shard 2/8
   faculty compare recipe.toml --sweep
   faculty compare recipe.toml --sweep method.temperature=2,4,8 --sweep method.beta=10,50,200
 
@@ -124,7 +125,8 @@ pub(super) const CACHE_EXAMPLES: &str = "\
 Examples:
   faculty cache recipe.toml --dry-run
   faculty cache recipe.toml
-  faculty cache recipe.toml --verify 100";
+  faculty cache recipe.toml --verify 100
+  faculty cache recipe.toml --shard 2/8    (one of eight jobs of a cluster)";
 
 pub(super) const EVALUATE_EXAMPLES: &str = "\
 Examples:

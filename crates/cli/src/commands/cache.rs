@@ -8,7 +8,7 @@ use faculty_distill::cache::plan;
 use faculty_teachers::cache::{Built, CacheEvent, CachePlan, CacheSize, Estimate, verify};
 use serde_json::json;
 
-use super::{heads, load_recipe, open_data, shown, stop_on_interrupt, use_threads};
+use super::{heads, load_recipe, open_data, shard, shown, stop_on_interrupt, use_threads};
 use crate::arguments::CacheOptions;
 use crate::bar::Bar;
 use crate::failure::Failure;
@@ -27,8 +27,10 @@ pub(crate) fn run(options: &CacheOptions) -> Result<(), Failure> {
     use_threads(recipe.train.threads)?;
     let stop = stop_on_interrupt();
     let dataset = open_data(&recipe)?;
-    let recipe = heads::mount(&recipe, &dataset, &stop, options.json)?;
-    let plan = plan(&recipe, &dataset)?;
+    let share = options.shard;
+    let recipe =
+        shard::in_turn(share, &stop, || heads::mount(&recipe, &dataset, &stop, options.json))?;
+    let plan = plan(&recipe, &dataset)?.with_share(share);
     if options.verify.is_some() || options.dry_run {
         warn(&plan, options.json);
     }
@@ -51,12 +53,17 @@ pub(crate) fn run(options: &CacheOptions) -> Result<(), Failure> {
         return Ok(());
     }
     show(&sizes, "written now")?;
-    Ok(writeln!(
+    writeln!(
         crate::terminal::stdout(),
         "cache: {} ({} files written now)",
         shown(&folder),
         built.shards
-    )?)
+    )?;
+    if !share.is_whole() {
+        let text = shard::left_to_do(&built.missing_shares);
+        writeln!(crate::terminal::stdout(), "share {share} is built; {text}")?;
+    }
+    Ok(())
 }
 
 /// Builds what is missing of a cache, telling size and time first.

@@ -7,17 +7,20 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use faculty_comm::Share;
 use faculty_data::Dataset;
 use faculty_distill::comparison::{
-    CheckedComparison, Comparison, ComparisonPlan, SIGNIFICANCE, Sequential, mount_heads,
+    CheckedComparison, Comparison, ComparisonPlan, SIGNIFICANCE, Sequential, ShareOfRuns,
+    mount_heads,
 };
 use faculty_distill::recipe::Recipe;
 use faculty_distill::statistics::Look;
+use faculty_distill::{Error, Event};
 use faculty_files::{failed, write_atomically};
 use serde_json::json;
 
 use super::{
-    beside, cache, heads, load_recipe, open_data, report, shown, stop_on_interrupt, sweep,
+    beside, cache, heads, load_recipe, open_data, report, shard, shown, stop_on_interrupt, sweep,
     use_threads,
 };
 use crate::arguments::{CompareOptions, Seeds};
@@ -36,7 +39,21 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
     let recipe = load_recipe(&options.recipe, &options.sets)?.recipe;
     use_threads(recipe.train.threads)?;
     let folder = options.output.clone().unwrap_or_else(|| beside(&recipe, "comparison"));
+    let share = options.shard;
     let comparison = match (options.seeds, options.width) {
+        (Seeds::Count(count), None) if !share.is_whole() => {
+            let task = Task::new(options, &recipe, &folder)?;
+            return task.share(count as usize, share);
+        }
+        (Seeds::Auto, _) if !share.is_whole() => {
+            return Err(Failure::Usage {
+                what:
+                    "`--seeds auto` looks at all runs before it goes on, and a share has some of \
+                       them"
+                        .to_owned(),
+                hint: "give a number of seeds with `--shard`".to_owned(),
+            });
+        }
         (Seeds::Count(_), Some(_)) => {
             return Err(Failure::Usage {
                 what: "`--width` says when `--seeds auto` is to stop".to_owned(),
@@ -133,6 +150,41 @@ impl<'a> Task<'a> {
 
     /// Trains what is missing of `seeds` seeds and compares.
     fn once(&self, seeds: usize, level: f64, overwrite: bool) -> Result<Comparison, Failure> {
+        let checked = self.ready(seeds, level, overwrite, Share::WHOLE)?;
+        self.train(checked, CheckedComparison::run)
+    }
+
+    /// Trains a share of the runs of `seeds` seeds.
+    fn share(&self, seeds: usize, share: Share) -> Result<(), Failure> {
+        let options = self.options;
+        let checked = self.ready(seeds, SIGNIFICANCE, options.overwrite, share)?;
+        let ShareOfRuns { own, missing, missing_shares } =
+            self.train(checked, CheckedComparison::run_share)?;
+        if options.json {
+            let folder = self.folder;
+            print_json(&json!({
+                "event": "result", "folder": folder, "runs": own, "missing": missing,
+                "missing_shares": missing_shares.iter().map(Share::to_string).collect::<Vec<_>>(),
+            }));
+            return Ok(());
+        }
+        let mut out = crate::terminal::stdout();
+        let text = shard::left_to_do(&missing_shares);
+        writeln!(out, "share {share} is trained, {own} runs in {}; {text}", shown(self.folder))?;
+        if missing.is_empty() {
+            writeln!(out, "the same command without `--shard` compares")?;
+        }
+        Ok(())
+    }
+
+    /// What has to be there before the runs of this process: checks, locks, heads, cache.
+    fn ready(
+        &self,
+        seeds: usize,
+        level: f64,
+        overwrite: bool,
+        share: Share,
+    ) -> Result<CheckedComparison<'_>, Failure> {
         let options = self.options;
         let all = options.methods.iter().any(|name| name == "all");
         let plan = ComparisonPlan {
@@ -144,11 +196,14 @@ impl<'a> Task<'a> {
             overwrite,
         };
         let Self { recipe, folder, dataset, stop, .. } = self;
-        let mut progress = heads::Progress::new(options.json);
-        let mounted = mount_heads(recipe, dataset, &plan, stop, &mut |event| progress.show(&event));
-        progress.finish();
-        mounted?;
-        let mut checked = CheckedComparison::new(recipe, dataset, plan)?;
+        shard::in_turn(share, stop, || {
+            let mut progress = heads::Progress::new(options.json);
+            let mounted =
+                mount_heads(recipe, dataset, &plan, stop, &mut |event| progress.show(&event));
+            progress.finish();
+            Ok(mounted?)
+        })?;
+        let mut checked = CheckedComparison::new(recipe, dataset, plan)?.with_share(share);
         checked.lock()?;
         wait_for_jobs(&checked)?;
         let (runs, finished) = checked.runs()?;
@@ -158,15 +213,38 @@ impl<'a> Task<'a> {
         if finished < runs
             && let Some(plan) = checked.cache()?
         {
-            cache::complete(plan, stop, options.json)?;
+            let folder = plan.folder().to_owned();
+            let built = cache::complete(plan, stop, options.json)?;
+            if !built.missing_shares.is_empty() {
+                let text = shard::left_to_do(&built.missing_shares);
+                return Err(Failure::Answer {
+                    what: format!("share {share} of cache `{}` is built; {text}", shown(&folder)),
+                    hint: "start this share again when all are there: then it trains".to_owned(),
+                });
+            }
         }
         if options.jobs > 1 {
             checked.clear()?;
             jobs::run(&checked.missing()?, options.jobs as usize, recipe, folder, stop)?;
         }
+        Ok(checked)
+    }
+
+    /// Trains the runs of this process by `run`, which says what comes of them.
+    fn train<'c, T>(
+        &self,
+        checked: CheckedComparison<'c>,
+        run: impl FnOnce(
+            CheckedComparison<'c>,
+            &AtomicBool,
+            &mut dyn FnMut(&str, Event<'_>),
+        ) -> Result<T, Error>,
+    ) -> Result<T, Failure> {
+        let Self { recipe, folder, stop, options, .. } = self;
+        let (runs, finished) = checked.runs()?;
         let mut progress = RunsProgress::new(finished, runs, options.json);
         let mut events = report::Events::new(!options.no_report);
-        let result = checked.run(stop, &mut |name, event| {
+        let result = run(checked, stop, &mut |name, event| {
             events.take(&folder.join(name), &event);
             progress.show(name, recipe.train.epochs, &event);
         });

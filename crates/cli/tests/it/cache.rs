@@ -39,7 +39,9 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if !path.to_string_lossy().ends_with(".partial") && !path.ends_with("lock") {
+            } else if !path.to_string_lossy().ends_with(".partial")
+                && !path.file_name().unwrap().to_string_lossy().starts_with("lock")
+            {
                 all.insert(path.clone(), std::fs::read(path).unwrap());
             }
         }
@@ -103,6 +105,64 @@ fn a_builder_killed_20_times_at_random_moments_leaves_the_bytes_of_an_undisturbe
     let partial = |path: &PathBuf| path.to_string_lossy().ends_with(".partial");
     let left: Vec<_> = project.files().into_iter().filter(partial).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn shares_in_any_order_and_at_once_killed_or_not_give_the_bytes_of_one_process() {
+    let project = project();
+    let cache = project.path("kept");
+    project.run(&["cache", "cached.toml"]).expect(0);
+    let expected = files(&cache);
+    std::fs::remove_dir_all(&cache).unwrap();
+
+    // One alone, which says what is missing; again, which finds nothing to do.
+    let ran = project.run(&["cache", "cached.toml", "--shard", "2/3"]).expect(0);
+    let text = "share 2/3 is built; still missing: shares 1/3, 3/3";
+    assert!(ran.stdout.contains(text), "{}", ran.stdout);
+    let written = files(&cache);
+    assert!(written.iter().all(|(path, bytes)| expected.get(path) == Some(bytes)));
+    assert!(written.len() > 20 && written.len() < expected.len(), "{}", written.len());
+    let ran = project.run(&["cache", "cached.toml", "--shard", "2/3", "--json"]).expect(0).json();
+    assert_eq!(ran["built"]["shards"], 0);
+    assert_eq!(ran["built"]["missing_shares"], serde_json::json!(["1/3", "3/3"]));
+    // A run that would need all of it says what is missing, or builds it; a check refuses.
+    let ran = project.run(&["cache", "cached.toml", "--verify", "10"]).expect(2);
+    assert!(ran.stderr.contains("is not complete"), "{}", ran.stderr);
+
+    // Two at once, one of which is killed on its way, and those of another number of shares.
+    let start = |share: &str| {
+        command(&project, &["cache", "cached.toml", "--shard", share]).spawn().unwrap()
+    };
+    let (mut killed, mut first) = (start("3/3"), start("1/3"));
+    std::thread::sleep(Duration::from_millis(300));
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(first.wait().unwrap().success());
+    let mut at_once: Vec<_> = ["1/2", "3/3", "2/2"].into_iter().map(start).collect();
+    for own in &mut at_once {
+        assert!(own.wait().unwrap().success());
+    }
+    assert!(files(&cache) == expected, "other bytes");
+    let ran = project.run(&["cache", "cached.toml", "--shard", "3/3"]).expect(0);
+    assert!(ran.stdout.contains("nothing is missing of the others"), "{}", ran.stdout);
+    project.run(&["cache", "cached.toml", "--verify", "50"]).expect(0);
+
+    // The same share twice, and a share beside a builder of the whole.
+    std::fs::remove_dir_all(&cache).unwrap();
+    std::fs::create_dir_all(&cache).unwrap();
+    for name in ["lock-2-of-3", "lock"] {
+        for file in ["lock", name] {
+            std::fs::File::create(cache.join(file)).unwrap();
+        }
+        let lock = std::fs::File::open(cache.join(name)).unwrap();
+        lock.lock().unwrap();
+        let ran = project.run(&["cache", "cached.toml", "--shard", "2/3"]).expect(2);
+        assert!(ran.stderr.contains("another process builds `"), "{}", ran.stderr);
+    }
+    for share in ["0/3", "4/3", "3", "a/b"] {
+        let ran = project.run(&["cache", "cached.toml", "--shard", share]).expect(2);
+        assert!(ran.stderr.contains("write `I/N` with I from 1 to N"), "{}", ran.stderr);
+    }
 }
 
 #[test]

@@ -369,3 +369,65 @@ fn a_sweep_names_the_best_setting_and_refuses_what_it_cannot_vary() {
         assert!(ran.stderr.contains(part), "no `{part}` in:\n{}", ran.stderr);
     }
 }
+
+#[test]
+fn shares_of_the_runs_give_the_table_of_one_process() {
+    let project = Project::new();
+    let text = recipe("ce", "").replace("bands\"", "bands\"\nviews = 2");
+    project.train("a", &["train.epochs=1"]);
+    let teacher = "[[teachers]]\nname = \"a\"\nnetwork = \"resnet8x0.5\"\n\
+                   weights = \"a/student.safetensors\"\nallow_weak = true\n\
+                   [cache]\npath = \"kept\"\nblock = 60\n";
+    project.write("shared.toml", text + teacher);
+    let command = |output: &'static str, more: &[&'static str]| {
+        let own =
+            ["compare", "shared.toml", "--methods", "aver,dkd", "--seeds", "2", "--output", output];
+        [&own[..], &["--no-report"], more].concat()
+    };
+    let whole = project.run(&command("whole", &[])).expect(0);
+
+    // The cache comes first, in shares too: only when it is whole there are runs.
+    std::fs::remove_dir_all(project.path("kept")).unwrap();
+    let ran = project.run(&command("parts", &["--shard", "1/2"])).expect(1);
+    let text = "share 1/2 of cache `kept` is built; still missing: share 2/2";
+    assert!(ran.stderr.contains(text), "{}", ran.stderr);
+    let ran = project.run(&command("parts", &["--shard", "2/2"])).expect(0);
+    let text = "share 2/2 is trained, 3 runs in parts; still missing: share 1/2";
+    assert!(ran.stdout.contains(text), "{}", ran.stdout);
+    assert!(!project.path("parts/comparison.json").exists());
+    let trained = |name: &str| project.path("parts").join(name).join("card.json").exists();
+    let names = ["ce/seed3", "aver/seed3", "dkd/seed3", "ce/seed4", "aver/seed4", "dkd/seed4"];
+    assert_eq!(names.map(trained), [false, true, false, true, false, true]);
+
+    // A share beside one at work on the same, and beside the whole.
+    for name in ["lock-1-of-2", "lock"] {
+        std::fs::File::create(project.path("parts").join(name)).unwrap();
+        let lock = std::fs::File::open(project.path("parts").join(name)).unwrap();
+        lock.lock().unwrap();
+        let ran = project.run(&command("parts", &["--shard", "1/2"])).expect(2);
+        assert!(ran.stderr.contains("another process compares in `parts`"), "{}", ran.stderr);
+    }
+    let ran = project.run(&command("parts", &["--shard", "1/2", "--json"])).expect(0).json();
+    assert_eq!((&ran["runs"], &ran["missing"]), (&3.into(), &serde_json::json!([])));
+    let ran = project.run(&command("parts", &[])).expect(0);
+    assert!(ran.stderr.contains("6 of 6 runs are finished already"), "{}", ran.stderr);
+    assert_eq!(timeless(&ran.stdout), timeless(&whole.stdout));
+    let file = |folder: &str| without_seconds(&project.path(folder).join("comparison.json"));
+    assert_eq!(file("parts"), file("whole"));
+
+    let ran = project
+        .run(&[
+            "compare",
+            "shared.toml",
+            "--methods",
+            "aver",
+            "--seeds",
+            "auto",
+            "--width",
+            "1",
+            "--shard",
+            "1/2",
+        ])
+        .expect(2);
+    assert!(ran.stderr.contains("give a number of seeds"), "{}", ran.stderr);
+}

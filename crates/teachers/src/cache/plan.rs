@@ -26,6 +26,7 @@ use crate::precision::precision_of;
 use crate::run_data::RunData;
 use crate::source::Teacher;
 use crate::source::{TeacherBatch, TeacherSource};
+use faculty_comm::Share;
 use faculty_contract::ClassSpace;
 use faculty_nets::FrozenClassifier;
 use faculty_nets::Tap;
@@ -57,6 +58,8 @@ pub struct CachePlan<'a> {
     pub(super) classifiers: Vec<Option<FrozenClassifier>>,
     /// Shards that no manifest speaks of, with records of something else.
     of_another: usize,
+    /// What of it this process builds.
+    pub(super) share: Share,
 }
 
 /// What methods read of their teachers from a cache.
@@ -106,7 +109,7 @@ pub struct CacheSize {
 pub struct Estimate {
     /// Of the complete cache, as far as this recipe needs it.
     pub bytes: u64,
-    /// Still to be written.
+    /// Still to be written by this process.
     pub missing_bytes: u64,
     /// Images that still have to go through a teacher.
     pub images: u64,
@@ -160,6 +163,7 @@ impl<'a> CachePlan<'a> {
             teachers: Vec::new(),
             classifiers: Vec::new(),
             of_another: 0,
+            share: Share::WHOLE,
         };
         let taps = plan.needs.taps.clone();
         for (index, spec) in recipe.teachers.iter().enumerate() {
@@ -167,6 +171,48 @@ impl<'a> CachePlan<'a> {
             plan.add_teacher(index, spec, &taps)?;
         }
         Ok(plan)
+    }
+
+    /// Of which only this part is built here; other processes build the others at the same time or at
+    /// another, in the same folder.
+    #[must_use]
+    pub fn with_share(mut self, share: Share) -> Self {
+        self.share = share;
+        self
+    }
+
+    /// What of the missing shards of a set belongs to a share: blocks are dealt out in turn, with
+    /// another first one for each teacher, whoever else has built what.
+    fn missing_of(
+        share: Share,
+        teacher: &TeacherPlan,
+        set: &SetPlan,
+    ) -> impl Iterator<Item = usize> + Clone {
+        // Plain images are the last blocks of a teacher's, whose number does not matter.
+        let first = teacher.index + usize::from(set.kind == Kind::Plain);
+        set.missing.iter().copied().filter(move |block| share.has(first + block))
+    }
+
+    /// The missing shards of a set that this process builds.
+    pub(super) fn own_missing(
+        &self,
+        teacher: &TeacherPlan,
+        set: &SetPlan,
+    ) -> impl Iterator<Item = usize> + Clone {
+        Self::missing_of(self.share, teacher, set)
+    }
+
+    /// Of the shares that this process has one of, those that have something to build.
+    #[must_use]
+    pub fn missing_shares(&self) -> Vec<Share> {
+        let count = self.share.count();
+        let all = (0..count).filter_map(|index| Share::new(index, count));
+        let sets =
+            || self.teachers.iter().flat_map(|own| own.sets.iter().map(move |set| (own, set)));
+        all.filter(|&share| {
+            sets().any(|(own, set)| Self::missing_of(share, own, set).next().is_some())
+        })
+        .collect()
     }
 
     /// Compares a teacher with the manifest, or adds it there, and finds its missing shards.
@@ -376,7 +422,7 @@ impl<'a> CachePlan<'a> {
                     records: set.kind.folder(),
                     shape: set.layout.shape.clone(),
                     bytes: (0..blocks).map(bytes).sum(),
-                    missing_bytes: set.missing.iter().map(|&block| bytes(block)).sum(),
+                    missing_bytes: self.own_missing(teacher, set).map(bytes).sum(),
                 });
             }
         }
@@ -404,7 +450,7 @@ impl<'a> CachePlan<'a> {
             let taps: Vec<Tap> = teacher
                 .sets
                 .iter()
-                .filter(|set| !set.missing.is_empty())
+                .filter(|set| self.own_missing(teacher, set).next().is_some())
                 .filter_map(|set| match set.kind {
                     Kind::Tap(tap) => Some(tap),
                     Kind::Plain | Kind::Logits => None,
@@ -431,12 +477,14 @@ impl<'a> CachePlan<'a> {
         Collator::new(self.dataset, &self.data.views)
     }
 
-    /// Images that have to go through a teacher.
+    /// Images that have to go through a teacher here.
     pub(super) fn images(&self, teacher: &TeacherPlan) -> u64 {
         let mut blocks: Vec<(bool, usize)> = teacher
             .sets
             .iter()
-            .flat_map(|set| set.missing.iter().map(|&block| (set.kind == Kind::Plain, block)))
+            .flat_map(|set| {
+                self.own_missing(teacher, set).map(move |block| (set.kind == Kind::Plain, block))
+            })
             .collect();
         blocks.sort_unstable();
         blocks.dedup();

@@ -38,19 +38,24 @@ pub enum CacheEvent<'a> {
 }
 
 /// What a build did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Built {
     /// Shards written now.
     pub shards: usize,
     /// Images that went through a teacher now.
     pub images: u64,
+    /// After the build of a share: those that still have something to build, `3/8`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing_shares: Vec<String>,
 }
 
 impl CachePlan<'_> {
     /// Builds what is missing. First the plain images, so that a teacher near chance is reported
     /// before the long part; then the views.
     ///
-    /// `stop` ends the build after the current batch; finished shards are kept.
+    /// `stop` ends the build after the current batch; finished shards are kept. Of a
+    /// [share](CachePlan::with_share) its shards alone are built; what teachers are worth is measured
+    /// by whoever finds all plain images there.
     ///
     /// # Errors
     /// When another process builds this cache, a teacher is near chance or gives values that do
@@ -63,31 +68,87 @@ impl CachePlan<'_> {
         if self.is_complete() {
             return Ok(Built::default());
         }
+        if !self.share.is_whole() {
+            return self.build_share(stop, observe);
+        }
         let folder = self.folder.clone();
-        let _lock = FolderLock::take(&folder, "builds")?;
+        let _lock = FolderLock::take(&folder, WHAT)?;
         // What another process finished before the lock was ours is there now.
-        let plan = Self::new(self.recipe, self.needs, self.dataset, self.data)?;
+        let plan = self.again()?;
         plan.check_kernels()?;
-        if !plan.written {
-            plan.samples.write(&folder)?;
-            plan.manifest.write(&folder)?;
-        }
-        let mut build = Build {
-            total: plan.teachers.iter().map(|teacher| plan.images(teacher)).sum(),
-            collator: plan.collator()?,
-            plan: &plan,
-            stop,
-            built: Built::default(),
-        };
-        for teacher in &plan.teachers {
-            build.prepare(teacher)?;
-            build.sets(teacher, true, observe)?;
-        }
+        plan.write_manifest()?;
+        plan.remove_partial();
+        let mut build = Build::new(&plan, stop)?;
+        build.plain(observe)?;
         plan.check_quality()?;
-        for teacher in &plan.teachers {
-            build.sets(teacher, false, observe)?;
-        }
+        build.views(observe)?;
         Ok(build.built)
+    }
+
+    /// The same of one share, while others build theirs.
+    fn build_share(
+        self,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(CacheEvent<'_>),
+    ) -> Result<Built> {
+        let (share, folder) = (self.share, self.folder.clone());
+        let lock = FolderLock::take_part(&folder, [share.index() + 1, share.count()], WHAT)?;
+        let plan = {
+            // Of two recipes with other teachers, the second sees those of the first.
+            let _alone = lock.wait_among_parts(&folder)?;
+            let plan = self.again()?;
+            plan.check_kernels()?;
+            plan.write_manifest()?;
+            plan
+        };
+        let mut build = Build::new(&plan, stop)?;
+        build.plain(observe)?;
+        // Whoever comes last sees all plain images.
+        if plan.again()?.has_all_plain() {
+            plan.check_quality()?;
+        }
+        build.views(observe)?;
+        let mut built = build.built;
+        let after = plan.again()?;
+        built.missing_shares = after.missing_shares().iter().map(ToString::to_string).collect();
+        drop(lock);
+        if after.is_complete()
+            && let Ok(_lock) = FolderLock::take(&folder, WHAT)
+        {
+            // What shares that were killed left.
+            after.remove_partial();
+        }
+        Ok(built)
+    }
+
+    /// As the folder is now.
+    fn again(&self) -> Result<Self> {
+        let plan = Self::new(self.recipe, self.needs.clone(), self.dataset, self.data.clone())?;
+        Ok(plan.with_share(self.share))
+    }
+
+    fn write_manifest(&self) -> Result<()> {
+        if !self.written {
+            self.samples.write(&self.folder)?;
+            self.manifest.write(&self.folder)?;
+        }
+        Ok(())
+    }
+
+    /// Whether all records of plain images are there.
+    fn has_all_plain(&self) -> bool {
+        let mut sets = self.teachers.iter().flat_map(|teacher| &teacher.sets);
+        sets.all(|set| set.kind != Kind::Plain || set.missing.is_empty())
+    }
+
+    /// Removes what a builder that was killed had begun; for whoever has the folder alone.
+    fn remove_partial(&self) {
+        for teacher in &self.teachers {
+            for set in &teacher.sets {
+                files::remove_partial(&self.set_folder(&teacher.name, set.kind));
+            }
+            files::remove_partial(&self.teacher_folder(&teacher.name));
+        }
     }
 
     /// Records of one teacher come from one kind of kernels.
@@ -118,6 +179,9 @@ impl CachePlan<'_> {
     }
 }
 
+/// What two processes would both do in the folder.
+const WHAT: &str = "builds";
+
 /// A build at work.
 struct Build<'p> {
     plan: &'p CachePlan<'p>,
@@ -127,15 +191,38 @@ struct Build<'p> {
     total: u64,
 }
 
-impl Build<'_> {
+impl<'p> Build<'p> {
+    fn new(plan: &'p CachePlan<'p>, stop: &'p AtomicBool) -> Result<Self> {
+        Ok(Self {
+            total: plan.teachers.iter().map(|teacher| plan.images(teacher)).sum(),
+            collator: plan.collator()?,
+            plan,
+            stop,
+            built: Built::default(),
+        })
+    }
+
+    /// Folders and classifiers, and the records of plain images.
+    fn plain(&mut self, observe: &mut dyn FnMut(CacheEvent<'_>)) -> Result<()> {
+        let plan = self.plan;
+        plan.teachers.iter().try_for_each(|teacher| {
+            self.prepare(teacher)?;
+            self.sets(teacher, true, observe)
+        })
+    }
+
+    /// The records of views.
+    fn views(&mut self, observe: &mut dyn FnMut(CacheEvent<'_>)) -> Result<()> {
+        let plan = self.plan;
+        plan.teachers.iter().try_for_each(|teacher| self.sets(teacher, false, observe))
+    }
+
     /// Folders and classifier of a teacher.
     fn prepare(&self, teacher: &TeacherPlan) -> Result<()> {
         for set in &teacher.sets {
             let folder = self.plan.set_folder(&teacher.name, set.kind);
             files::create_inside(&self.plan.folder, &folder).map_err(failed("create", &folder))?;
-            files::remove_partial(&folder);
         }
-        files::remove_partial(&self.plan.teacher_folder(&teacher.name));
         if teacher.classifier_missing
             && let Some(classifier) = self.plan.load(teacher.index, &[])?.source.classifier()
         {
@@ -154,10 +241,11 @@ impl Build<'_> {
         let sets: Vec<&SetPlan> = teacher
             .sets
             .iter()
-            .filter(|set| (set.kind == Kind::Plain) == plain && !set.missing.is_empty())
+            .filter(|set| (set.kind == Kind::Plain) == plain)
+            .filter(|set| self.plan.own_missing(teacher, set).next().is_some())
             .collect();
         let mut blocks: Vec<usize> =
-            sets.iter().flat_map(|set| set.missing.iter().copied()).collect();
+            sets.iter().flat_map(|set| self.plan.own_missing(teacher, set)).collect();
         blocks.sort_unstable();
         blocks.dedup();
         if blocks.is_empty() {
