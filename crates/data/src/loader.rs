@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::panic_message;
 use crate::{DataError, Inputs, MixedLabels, SampleId, Split, View, ViewSettings};
+use faculty_comm::Share;
 
 /// Batches that wait ready; with the one in work, one more is in memory.
 const AHEAD: usize = 3;
@@ -21,25 +22,35 @@ pub struct LoaderConfig {
     pub view: View,
     /// How samples become views.
     pub views: ViewSettings,
+    /// Which neighbouring samples of each batch are made; default all.
+    pub share: Share,
 }
 
 impl LoaderConfig {
     /// For evaluation: every sample as it is.
     #[must_use]
     pub fn new(batch_size: usize, views: ViewSettings) -> Self {
-        Self { batch_size, drop_last: false, view: View::Plain, views }
+        Self { batch_size, drop_last: false, view: View::Plain, views, share: Share::WHOLE }
     }
 
     /// For training: the view of this number.
     #[must_use]
     pub fn training(batch_size: usize, views: ViewSettings, number: u32) -> Self {
-        Self { batch_size, drop_last: false, view: View::Train(number), views }
+        Self { batch_size, drop_last: false, view: View::Train(number), views, share: Share::WHOLE }
     }
 
     /// With a last batch that is not full left out, or not.
     #[must_use]
     pub fn with_drop_last(mut self, drop_last: bool) -> Self {
         self.drop_last = drop_last;
+        self
+    }
+
+    /// With a part of each batch alone. Where that has no samples, as in a last batch of fewer samples than
+    /// there are parts, it has one that belongs to another part: [`Batch::absent`].
+    #[must_use]
+    pub fn with_share(mut self, share: Share) -> Self {
+        self.share = share;
         self
     }
 }
@@ -62,6 +73,10 @@ pub struct Batch {
     pub view: View,
     /// What a network gets.
     pub inputs: Inputs,
+    /// Samples of the batch that this is a part of, or the whole of.
+    pub whole: usize,
+    /// Whether this part is empty: what is here then stands in and does not count.
+    pub absent: bool,
 }
 
 impl Batch {
@@ -118,7 +133,7 @@ impl BatchLoader {
     /// [`DataError::OutOfRange`] if the batch size is 0 or a position is not in the part; what
     /// [`Split::collator`] refuses; [`DataError::LoaderThread`] if no thread can be started.
     pub fn new(part: &Split, order: Vec<usize>, config: LoaderConfig) -> Result<Self, DataError> {
-        let LoaderConfig { batch_size, drop_last, view, views } = config;
+        let LoaderConfig { batch_size, drop_last, view, views, share } = config;
         if batch_size == 0 {
             return Err(DataError::OutOfRange {
                 name: "the batch size",
@@ -134,7 +149,10 @@ impl BatchLoader {
         let mixing = views.mixing().cloned();
         Self::start(count, move |index, mut inputs| {
             let end = order.len().min((index + 1) * batch_size);
-            let positions = order[index * batch_size..end].to_vec();
+            let all = &order[index * batch_size..end];
+            let (whole, own) = (all.len(), share.of(all.len()));
+            let absent = own.is_empty();
+            let positions = all[if absent { 0..1 } else { own }].to_vec();
             let indices: Vec<usize> = positions.iter().map(|&at| part.indices()[at]).collect();
             collator.collate(&indices, view, &mut inputs);
             let ids: Vec<SampleId> = positions.iter().map(|&at| part.id(at)).collect();
@@ -145,7 +163,7 @@ impl BatchLoader {
                 }
                 _ => None,
             };
-            Batch { ids, labels, mixed, positions, view, inputs }
+            Batch { ids, labels, mixed, positions, view, inputs, whole, absent }
         })
     }
 
@@ -305,6 +323,29 @@ mod tests {
     }
 
     #[test]
+    fn shares_of_batches_are_whole_together_and_an_empty_one_has_a_stand_in() {
+        let part = part(11);
+        let order = part.epoch_order(1, 2);
+        let whole = collect(&part, order.clone(), config(4).with_drop_last(false));
+        for count in 1..=5 {
+            let shares: Vec<Vec<Batch>> = (0..count)
+                .map(|index| Share::new(index, count).unwrap())
+                .map(|share| collect(&part, order.clone(), config(4).with_share(share)))
+                .collect();
+            for (index, batch) in whole.iter().enumerate() {
+                let own = || shares.iter().map(|share| &share[index]);
+                assert!(own().all(|own| own.whole == batch.len()));
+                let counted = own().filter(|own| !own.absent);
+                let ids: Vec<SampleId> = counted.flat_map(|own| own.ids.clone()).collect();
+                assert_eq!(ids, batch.ids, "{count} shares");
+                let stand_ins = own().filter(|own| own.absent);
+                assert!(stand_ins.clone().all(|own| own.ids == batch.ids[..1]));
+                assert_eq!(stand_ins.count(), count.saturating_sub(batch.len()));
+            }
+        }
+    }
+
+    #[test]
     fn images_are_the_views_of_the_ids() {
         let part = part(30).with_labels((100..130).collect()).unwrap();
         let config = config(7);
@@ -418,6 +459,15 @@ mod tests {
 
     fn empty_batch(inputs: Inputs) -> Batch {
         let view = View::Plain;
-        Batch { ids: vec![], labels: vec![], mixed: None, positions: vec![], view, inputs }
+        Batch {
+            ids: vec![],
+            labels: vec![],
+            mixed: None,
+            positions: vec![],
+            view,
+            inputs,
+            whole: 0,
+            absent: false,
+        }
     }
 }

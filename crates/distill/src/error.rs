@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use faculty_comm::CommError;
 use faculty_files::{FileError, LockError};
 
 use crate::recipe::RecipeError;
@@ -23,6 +24,27 @@ pub enum Error {
     /// The data set cannot be used.
     #[error(transparent)]
     Data(#[from] faculty_data::DataError),
+    /// Other processes of this training are gone, or do something else.
+    #[error(transparent)]
+    Comm(#[from] CommError),
+    /// What several processes cannot share.
+    #[error("{what} cannot be trained by {processes} processes: {why}")]
+    OneProcess {
+        /// What it is about.
+        what: String,
+        /// How many there are.
+        processes: usize,
+        /// Why not.
+        why: &'static str,
+    },
+    /// Processes of one training whose students are no longer the same.
+    #[error("the students of the {processes} processes differ after epoch {epoch}")]
+    ProcessesDiffer {
+        /// How many there are.
+        processes: usize,
+        /// Finished epochs.
+        epoch: usize,
+    },
     /// A network or weight file cannot be used.
     #[error(transparent)]
     Network(#[from] faculty_nets::Error),

@@ -1,5 +1,6 @@
 //! Quality of networks on a split of a data set.
 
+use faculty_comm::{Group, Share};
 use faculty_data::{BatchLoader, LoaderConfig, Split, ViewSettings};
 use faculty_nets::{Inference, Network};
 use faculty_records::quality::{Quality, QualityMeter};
@@ -26,6 +27,36 @@ pub fn network_quality(
         Ok(())
     })?;
     Ok(meter.quality())
+}
+
+/// [`network_quality`], of which each process of a group measures its part of the samples.
+///
+/// # Errors
+/// As there, and when a process is gone.
+pub(crate) fn quality_among(
+    group: &Group,
+    network: &Network,
+    part: &Split,
+    views: &ViewSettings,
+) -> Result<Option<Quality>> {
+    let Some(share) = Share::new(group.rank(), group.size()).filter(|share| !share.is_whole())
+    else {
+        return network_quality(network, part, views);
+    };
+    let order = part.plain_order();
+    let own = order[share.of(order.len())].to_vec();
+    let mut plan = Inference::new(network, &[]);
+    let mut meter = QualityMeter::default();
+    let mut loader = BatchLoader::new(part, own, LoaderConfig::new(BATCH, views.clone()))?;
+    while let Some(batch) = loader.next() {
+        let batch = batch?;
+        meter.add(plan.run(&batch.inputs, batch.len()), &batch.labels);
+        loader.recycle(batch);
+    }
+    let mut sums = meter.sums(network.classes());
+    group.sum(&mut sums);
+    group.check()?;
+    Ok(QualityMeter::of_sums(&sums).quality())
 }
 
 /// Mean of a network's logits in inference mode over these batches, `[classes]`.

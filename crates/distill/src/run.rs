@@ -15,6 +15,7 @@ use crate::fit::{
     open_learning,
 };
 use crate::heads;
+use faculty_comm::Group;
 use faculty_contract::{ClassSpace, Shapes, needs_of_run};
 use faculty_teachers::{
     RunData, Teacher, TeacherError, TeacherPool, check_own_classes, hold_out, load_teacher,
@@ -246,6 +247,44 @@ impl CheckedRun {
             return Err(Error::CannotChange { key: key.clone() });
         }
         self.allowed = Some(keys);
+        Ok(self)
+    }
+
+    /// Trains it together with the other processes of `group`, each of which has checked the same recipe
+    /// on the same data: every process computes its part of each batch, and the result is that of one
+    /// process but for the rounding of sums. The first one writes the run's files, which all must see.
+    ///
+    /// # Errors
+    /// [`Error::OneProcess`] when the method compares samples of a batch with each other, or something
+    /// else needs a whole batch in one place.
+    pub fn with_group(mut self, group: Group) -> Result<Self> {
+        if group.is_alone() {
+            return Ok(self);
+        }
+        let refuse = |what: String, why: &'static str| {
+            Err(Error::OneProcess { what, processes: group.size(), why })
+        };
+        if !self.learner.averages_samples() {
+            return refuse(
+                format!("method `{}`", self.card.method),
+                "its loss of a batch is not the mean of the losses of single samples, so that no \
+                 process can compute its part alone",
+            );
+        }
+        if !self.learner.is_on_kernels() {
+            return refuse(
+                "a student on another device than the CPU".to_owned(),
+                "batch norm there knows only its own part of a batch",
+            );
+        }
+        if self.settings.task.class_weights().is_some() {
+            return refuse(
+                "a student with `train.class_weights`".to_owned(),
+                "the task loss divides by the weights of all labels of a batch",
+            );
+        }
+        self.learner = self.learner.with_group(group.clone());
+        self.settings.group = group;
         Ok(self)
     }
 

@@ -44,6 +44,8 @@ pub struct RunFolder {
     checkpoints: CheckpointPair,
     /// Of an opened folder.
     lock: Option<FolderLock>,
+    /// Whether nothing is written here: another process of the same training does.
+    looks_on: bool,
 }
 
 impl RunFolder {
@@ -115,7 +117,26 @@ impl RunFolder {
     #[must_use]
     pub fn at(path: &Path) -> Self {
         let checkpoints = CheckpointPair::below(&path.join("checkpoints"));
-        Self { path: path.to_owned(), checkpoints, lock: None }
+        Self { path: path.to_owned(), checkpoints, lock: None, looks_on: false }
+    }
+
+    /// For a process whose run another process writes: what it would write goes nowhere.
+    pub(crate) fn looking_on(path: &Path) -> Self {
+        Self { looks_on: true, ..Self::at(path) }
+    }
+
+    /// Whether nothing is written here.
+    pub(crate) fn looks_on(&self) -> bool {
+        self.looks_on
+    }
+
+    /// A file of the run, whole.
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        if self.looks_on {
+            return Ok(());
+        }
+        let path = self.path.join(name);
+        Ok(write_atomically(&path, text.as_bytes()).map_err(failed("write", path))?)
     }
 
     /// Removes the files of an earlier run, and nothing else.
@@ -212,6 +233,7 @@ impl RunFolder {
             weights: peers.join(format!("{name}.safetensors")),
             best: self.checkpoint_folder().join(format!("best-{name}.safetensors")),
             metrics: peers.join(format!("{name}.jsonl")),
+            looks_on: self.looks_on,
         }
     }
 
@@ -222,7 +244,12 @@ impl RunFolder {
 
     /// Those of the student itself.
     pub(crate) fn own_files(&self) -> StudentFiles {
-        StudentFiles { weights: self.student(), best: self.best_student(), metrics: self.metrics() }
+        StudentFiles {
+            weights: self.student(),
+            best: self.best_student(),
+            metrics: self.metrics(),
+            looks_on: self.looks_on,
+        }
     }
 
     fn checkpoint_folder(&self) -> PathBuf {
@@ -230,17 +257,13 @@ impl RunFolder {
     }
 
     pub(crate) fn write_recipe(&self, text: &str) -> Result<()> {
-        let path = self.recipe();
-        Ok(write_atomically(&path, text.as_bytes()).map_err(failed("write", path))?)
+        self.write("recipe.toml", text)
     }
 
     /// What a text encoder needs beside its weights.
     pub(crate) fn write_encoder(&self, config: &str, tokenizer: &str) -> Result<()> {
-        for (name, text) in [("config.json", config), (TOKENIZER_FILE, tokenizer)] {
-            let path = self.path.join(name);
-            write_atomically(&path, text.as_bytes()).map_err(failed("write", path))?;
-        }
-        Ok(())
+        self.write("config.json", config)?;
+        self.write(TOKENIZER_FILE, tokenizer)
     }
 
     pub(crate) fn write_card(&self, card: &RunCard) -> Result<()> {
@@ -252,15 +275,12 @@ impl RunFolder {
     }
 
     pub(crate) fn write_json(&self, name: &str, card: &impl serde::Serialize) -> Result<()> {
-        let path = self.path.join(name);
-        let text = serde_json::to_string_pretty(card).expect("plain data always serialises");
-        Ok(write_atomically(&path, text.as_bytes()).map_err(failed("write", path))?)
+        self.write(name, &serde_json::to_string_pretty(card).expect("plain data always serialises"))
     }
 
     pub(crate) fn write_report(&self, data: &ReportData) -> Result<()> {
-        let path = self.path.join("report.json");
         let text = serde_json::to_string(data).expect("plain data always serialises");
-        Ok(write_atomically(&path, text.as_bytes()).map_err(failed("write", path))?)
+        self.write("report.json", &text)
     }
 
     /// What was looked at when the run ended; none where that is missing or of another layout.
@@ -290,6 +310,8 @@ pub(crate) struct StudentFiles {
     pub(crate) best: PathBuf,
     /// One JSON line an epoch.
     pub(crate) metrics: PathBuf,
+    /// Whether nothing is written here.
+    pub(crate) looks_on: bool,
 }
 
 impl StudentFiles {
@@ -298,6 +320,9 @@ impl StudentFiles {
         let path = &self.metrics;
         let mut line = serde_json::to_string(record).expect("plain data always serialises");
         line.push('\n');
+        if self.looks_on {
+            return Ok(length + line.len() as u64);
+        }
         files::append(path, line.as_bytes()).map_err(failed("write", path))?;
         Ok(length + line.len() as u64)
     }
@@ -305,6 +330,9 @@ impl StudentFiles {
     /// Cuts off the lines after a checkpoint: those epochs are trained again. Whether all lines
     /// before it were there.
     pub(crate) fn cut_metrics(&self, length: u64) -> Result<bool> {
+        if self.looks_on {
+            return Ok(true);
+        }
         let path = &self.metrics;
         let text = match fs::read(path) {
             Ok(text) => text,

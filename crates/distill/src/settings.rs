@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use faculty_comm::{Group, Share};
 use faculty_contract::losses::TaskLoss;
 use faculty_data::{BatchLoader, LoaderConfig};
 use faculty_nets::Precision;
@@ -56,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) task: TaskLoss,
     /// The resolved recipe as text.
     pub(crate) recipe: String,
+    /// The processes that train together.
+    pub(crate) group: Group,
 }
 
 impl Settings {
@@ -116,7 +119,13 @@ impl Settings {
             },
             task: TaskLoss::default(),
             recipe: text,
+            group: Group::default(),
         }
+    }
+
+    /// The part of each batch that this process computes.
+    fn share(&self) -> Share {
+        Share::new(self.group.rank(), self.group.size()).unwrap_or(Share::WHOLE)
     }
 
     /// A learner that trains so.
@@ -132,7 +141,7 @@ impl Settings {
     }
 }
 
-/// The batches of an epoch (from 1) after its first `done` samples: its order, and its view of each
+/// The batches of an epoch (from 1), of several processes this one's part of each, after its first `done` samples: its order, and its view of each
 /// sample.
 pub(crate) fn epoch_batches(
     data: &RunData,
@@ -144,7 +153,8 @@ pub(crate) fn epoch_batches(
     let view = u32::try_from(epoch - 1).unwrap_or(u32::MAX);
     let view = settings.views.map_or(view, |views| view % views.max(1));
     let config = LoaderConfig::training(settings.batch_size, data.views.clone(), view)
-        .with_drop_last(settings.drop_last);
+        .with_drop_last(settings.drop_last)
+        .with_share(settings.share());
     let order = match settings.sampling {
         Sampling::Shuffled => data.train.epoch_order(settings.seed, epoch as u64),
         Sampling::Balanced => data.train.balanced_order(settings.seed, epoch as u64),

@@ -62,7 +62,9 @@ fn finish(mut cohort: Cohort<'_>) -> Result<RunCard> {
     let (epochs, batch_size) = (progress.epoch, settings.batch_size);
     let learner = &members[0].learner;
     let subject = ReportInputs { learner, teachers, data, student: &student, epochs, batch_size };
-    folder.write_report(&report_data::collect(subject)?)?;
+    if !folder.looks_on() {
+        folder.write_report(&report_data::collect(subject)?)?;
+    }
     // Last: with it the run is finished.
     folder.write_card(&members[0].card)?;
     cohort.check_delivered(0)?;

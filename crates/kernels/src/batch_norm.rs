@@ -26,7 +26,10 @@ mod tests;
 
 #[cfg(test)]
 pub(crate) use backward::{Moments, backward_on};
-pub use backward::{ReluGate, batch_norm_inference_backward, batch_norm_train_backward};
+pub use backward::{
+    ReluGate, batch_norm_backward_sums, batch_norm_backward_with_sums,
+    batch_norm_inference_backward, batch_norm_train_backward,
+};
 
 use rayon::prelude::*;
 
@@ -235,7 +238,8 @@ impl Train<'_> {
     #[inline(always)]
     fn channel<S: Simd>(self, simd: S) -> (f32, f32) {
         let Self { shape, input, gamma, beta, epsilon, residual, relu, output, channel } = self;
-        let (mean, variance) = Statistics { shape, input, channel }.run(simd);
+        let Sums { mean, squares, .. } = Statistics { shape, input, channel }.run(simd);
+        let variance = (squares / shape.count() as f64) as f32;
         let scale = gamma * inverse_deviation(variance, epsilon);
         let affine = Affine { mean, scale, beta };
         Normalise { shape, input, residual, relu, output, channel, affine }.run(simd);
@@ -286,7 +290,17 @@ fn check_forward(
     }
 }
 
-/// Mean and biased variance of a channel.
+/// Of the values of a channel.
+struct Sums {
+    /// Of the values.
+    sum: f64,
+    /// Their mean, rounded.
+    mean: f32,
+    /// Of the squared distances from that.
+    squares: f64,
+}
+
+/// Makes the [`Sums`] of a channel.
 struct Statistics<'a> {
     shape: &'a NormShape,
     input: &'a [f32],
@@ -294,10 +308,10 @@ struct Statistics<'a> {
 }
 
 impl Kernel for Statistics<'_> {
-    type Output = (f32, f32);
+    type Output = Sums;
 
     #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) -> (f32, f32) {
+    fn run<S: Simd>(self, _simd: S) -> Sums {
         let spatial = self.shape.spatial;
         let count = self.shape.count() as f64;
         let mut sum = 0.0_f64;
@@ -311,7 +325,52 @@ impl Kernel for Statistics<'_> {
             let plane = &self.input[at..at + spatial];
             squares += f64::from(lane_sum(plane, |x| (x - mean) * (x - mean)));
         }
-        (mean, (squares / count) as f32)
+        Sums { sum, mean, squares }
+    }
+}
+
+/// Sum and sum of squares of every channel, `[2, channels]` in `sums`: those of several batches added up
+/// give the mean and the variance of all their values, by [`moments_of_sums`]. Zeros without values.
+///
+/// # Panics
+/// If a length does not match `shape`.
+pub fn batch_norm_sums(shape: &NormShape, input: &[f32], sums: &mut [f64]) {
+    shape.check("input", input.len());
+    let channels = shape.channels;
+    assert!(sums.len() == 2 * channels, "{} sums, twice {channels} expected", sums.len());
+    if shape.count() == 0 {
+        sums.fill(0.0);
+        return;
+    }
+    let (isa, count) = (Isa::active(), shape.count() as f64);
+    let (first, second) = sums.split_at_mut(channels);
+    let targets = first.par_iter_mut().zip(second.par_iter_mut()).enumerate();
+    targets.for_each(|(channel, (first, second))| {
+        let Sums { sum, mean, squares } = if shape.has_small_planes() {
+            let flat = shape.gather(input, channel);
+            isa.run(Statistics { shape: &shape.flat(), input: &flat, channel: 0 })
+        } else {
+            isa.run(Statistics { shape, input, channel })
+        };
+        let mean = f64::from(mean);
+        *first = sum;
+        *second = squares + mean * (2.0 * sum - count * mean);
+    });
+}
+
+/// Mean and biased variance from sums as of [`batch_norm_sums`], of `count` values; zeros if there are
+/// none.
+///
+/// # Panics
+/// If the lengths do not fit together.
+pub fn moments_of_sums(sums: &[f64], count: f64, mean: &mut [f32], variance: &mut [f32]) {
+    let channels = mean.len();
+    assert!(sums.len() == 2 * channels && variance.len() == channels, "ragged moments");
+    let count = count.max(1.0);
+    for channel in 0..channels {
+        let exact = sums[channel] / count;
+        mean[channel] = exact as f32;
+        variance[channel] = (sums[channels + channel] / count - exact * exact).max(0.0) as f32;
     }
 }
 

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use burn::tensor::Device;
+use faculty_comm::Group;
 use faculty_contract::losses::TaskLoss;
 use faculty_contract::{
     AfterStep, Method, Point, Shapes, TapShapes, TeacherTraits, TrainingSamples,
 };
 use faculty_kernels::in_pool;
 use faculty_nets::weights::StateDict;
-use faculty_nets::{FrozenClassifier, Graph, Network, Precision, RuleConfig, Tap, TeacherOutputs};
+use faculty_nets::{
+    FrozenClassifier, Graph, Network, Precision, RuleConfig, Run, Tap, TeacherOutputs, Together,
+};
 
 use super::average::WeightAverage;
 use super::memory::Memory;
@@ -48,6 +51,10 @@ pub struct Learner {
     pub(super) on_losses: Duration,
     /// Gradients of map terms, kept for the next step.
     pub(super) buffers: Vec<Vec<f32>>,
+    /// The ranks that have a part of each batch.
+    pub(super) together: Together,
+    /// Samples of the batch of all of them.
+    pub(super) whole: usize,
 }
 
 impl Learner {
@@ -104,7 +111,52 @@ impl Learner {
             waiting: 0,
             on_losses,
             buffers,
+            together: Together::default(),
+            whole: 0,
         }
+    }
+
+    /// With the other ranks of a training, each of which has such a learner and a part of every batch:
+    /// gradients and records are then those of the whole batch, on all of them. The method
+    /// [averages samples](Learner::averages_samples).
+    ///
+    /// A failure of a rank shows in [`Group::check`] after the step.
+    #[must_use]
+    pub fn with_group(mut self, group: Group) -> Self {
+        self.together = Together { group, absent: false };
+        self.tell_together();
+        self
+    }
+
+    /// How many samples the batch of all ranks has of which the next steps get this rank's part; `absent`
+    /// where that is empty: the rank then computes on some other sample, which does not count.
+    pub fn set_whole_batch(&mut self, samples: usize, absent: bool) {
+        self.whole = samples;
+        if self.together.absent != absent {
+            self.together.absent = absent;
+            self.tell_together();
+        }
+    }
+
+    fn tell_together(&mut self) {
+        let together = self.together.clone();
+        self.trained_mut().for_each(|(_, trained)| trained.run.set_together(together.clone()));
+    }
+
+    /// Whether several ranks may share a batch, see [`Method::averages_samples`]: nothing is remembered
+    /// from step to step either, and nothing happens between steps.
+    #[must_use]
+    pub fn averages_samples(&self) -> bool {
+        self.method.averages_samples(&self.shapes)
+            && self.between.is_none()
+            && self.teachers.is_empty()
+            && self.memory().is_empty()
+    }
+
+    /// Whether the steps are computed by the kernels of this CPU.
+    #[must_use]
+    pub fn is_on_kernels(&self) -> bool {
+        matches!(self.student.run, Run::Kernels(_))
     }
 
     /// For training on `samples`; needed by methods that number them

@@ -8,6 +8,7 @@ mod compute;
 mod error;
 mod learner;
 mod memory;
+mod ranks;
 mod record;
 mod step;
 mod tape;

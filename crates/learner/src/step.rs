@@ -64,12 +64,19 @@ impl Learner {
             .expect("every method has at least one term");
         let largest = batch.mixed.map(|mixed| mixed.largest(batch.labels));
         let labels = largest.as_deref().unwrap_or(batch.labels);
-        let record = self.record(labels, &loss, &map_terms, &total);
+        let mut record = self.record(labels, &loss, &map_terms, &total);
         let mut gradients = leaves.gradients(total);
         gradients.add_map_terms(map_terms);
         self.on_losses += started.elapsed();
+        if !self.together.is_alone() {
+            self.weigh(&mut gradients, &needs, batch.labels.len());
+        }
         self.backward(gradients, &needs, &mut buffers);
         self.buffers = buffers;
+        if !self.together.is_alone() {
+            self.add_up_gradients(batch.epoch);
+            self.add_up_record(&mut record, batch.labels.len());
+        }
         record
     }
 

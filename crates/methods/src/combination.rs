@@ -232,6 +232,11 @@ impl Method for Combination {
         self.base.method.student(student, teachers, seed)
     }
 
+    /// All rules of terms weigh teachers by one sample.
+    fn averages_samples(&self, shapes: &Shapes) -> bool {
+        self.parts().all(|part| part.method.averages_samples(shapes))
+    }
+
     fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
         self.named(|method| method.parameters(shapes))
     }

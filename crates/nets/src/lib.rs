@@ -43,6 +43,7 @@ mod suggest_student;
 mod tap;
 mod teacher_head;
 mod teacher_input;
+mod together;
 pub mod weights;
 
 pub use builder::{Conv2dConfig, ConvInit, GraphBuilder};
@@ -74,3 +75,4 @@ pub use suggest_student::suggest_student;
 pub use tap::Tap;
 pub use teacher_head::Projection;
 pub use teacher_input::{Renormalise, TeacherInput};
+pub use together::Together;

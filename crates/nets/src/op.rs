@@ -23,6 +23,7 @@ use crate::parameter::ParameterId;
 use crate::pattern::ActivationPattern;
 use crate::precision::Precision;
 use crate::shape::{MapShape, Per};
+use crate::together::Together;
 
 pub(crate) mod activation;
 pub(crate) mod attentive_pool;
@@ -164,6 +165,7 @@ pub(crate) struct ForwardStep<'a> {
     /// Tokens of the batch; of no texts where samples are something else.
     pub(crate) tokens: &'a Tokens,
     pub(crate) dropout: DropoutKeys<'a>,
+    pub(crate) together: &'a Together,
 }
 
 /// Where the gradient by one input goes.
@@ -200,6 +202,8 @@ pub(crate) struct BackwardStep<'a> {
     pub(crate) tokens: &'a Tokens,
     /// As in the forward pass.
     pub(crate) dropout: DropoutKeys<'a>,
+    /// As in the forward pass.
+    pub(crate) together: &'a Together,
 }
 
 /// The memory of one forward step between maps of bfloat16; all as in [`ForwardStep`].
@@ -211,6 +215,7 @@ pub(crate) struct MapsForward<'a> {
     pub(crate) buffers: &'a mut [Vec<f32>],
     pub(crate) state: &'a mut OpState,
     pub(crate) frozen_statistics: bool,
+    pub(crate) together: &'a Together,
 }
 
 /// The memory of one backward step between maps of bfloat16; all as in [`BackwardStep`].
@@ -227,6 +232,7 @@ pub(crate) struct MapsBackward<'a> {
     pub(crate) gradients: &'a mut [Vec<f32>],
     pub(crate) state: &'a mut OpState,
     pub(crate) frozen_statistics: bool,
+    pub(crate) together: &'a Together,
 }
 
 /// A training step of an operation whose values are maps of bfloat16; its routes are those of [`Op`].

@@ -4,6 +4,7 @@ use crate::network::Network;
 use crate::parameter::ValueId;
 use crate::pattern::ActivationPattern;
 use crate::precision::Precision;
+use crate::together::Together;
 use faculty_inputs::Input;
 
 mod burn;
@@ -60,6 +61,13 @@ impl Run {
     pub fn set_precision(&mut self, precision: Precision) {
         if let Self::Kernels(run) = self {
             run.set_precision(precision);
+        }
+    }
+
+    /// As [`TrainingRun::set_together`]; burn operations know no other rank.
+    pub fn set_together(&mut self, together: Together) {
+        if let Self::Kernels(run) = self {
+            run.set_together(together);
         }
     }
 

@@ -132,6 +132,47 @@ impl QualityMeter {
         }
     }
 
+    /// All that was added up, with counts of `classes` classes at least, so that meters of parts of the
+    /// samples can be added up value by value; counts stay whole numbers up to 2⁵³.
+    #[must_use]
+    pub fn sums(&self, classes: usize) -> Vec<f64> {
+        let mut sums = vec![self.samples as f64, self.top1 as f64, self.top5 as f64, self.nll];
+        for &(samples, confidence, correct) in &self.bins {
+            sums.extend([samples as f64, confidence, correct as f64]);
+        }
+        let none = ClassCounts::default();
+        for class in 0..classes.max(self.classes.len()) {
+            let ClassCounts { labelled, predicted, right } =
+                self.classes.get(class).unwrap_or(&none);
+            sums.extend([labelled, predicted, right].map(|&count| count as f64));
+        }
+        sums
+    }
+
+    /// The meter behind [`QualityMeter::sums`], or of several of them added up.
+    #[must_use]
+    pub fn of_sums(sums: &[f64]) -> Self {
+        let mut meter = Self::default();
+        let count = |at: usize| sums.get(at).map_or(0, |own| *own as usize);
+        let number = |at: usize| sums.get(at).copied().unwrap_or_default();
+        (meter.samples, meter.top1, meter.top5, meter.nll) =
+            (count(0), count(1), count(2), number(3));
+        for (bin, own) in meter.bins.iter_mut().enumerate() {
+            let at = 4 + 3 * bin;
+            *own = (count(at), number(at + 1), count(at + 2));
+        }
+        let first = 4 + 3 * CALIBRATION_BINS;
+        meter.classes = (first..sums.len())
+            .step_by(3)
+            .map(|at| ClassCounts {
+                labelled: count(at),
+                predicted: count(at + 1),
+                right: count(at + 2),
+            })
+            .collect();
+        meter
+    }
+
     /// Mean over the classes of which `of` says something, percent.
     fn mean_of_classes(&self, of: impl Fn(&ClassCounts) -> Option<f64>) -> Option<f64> {
         let shares: Vec<f64> = self.classes.iter().filter_map(of).collect();
@@ -197,6 +238,36 @@ fn highest(logits: &[f32]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn meters_of_parts_add_up_to_that_of_all() {
+        let logit = |i: usize| ((i * 7919) % 31) as f32 / 5.0;
+        let logits: Vec<f32> = (0..40 * 6).map(logit).collect();
+        let labels: Vec<u32> = (0..40).map(|i| (i * i % 5) as u32).collect();
+        let mut whole = QualityMeter::default();
+        whole.add(&logits, &labels);
+        let (mut sums, mut first) = (Vec::new(), true);
+        for range in [0..7, 7..8, 8..8, 8..40] {
+            let mut part = QualityMeter::default();
+            if !range.is_empty() {
+                part.add(&logits[6 * range.start..6 * range.end], &labels[range]);
+            }
+            let own = part.sums(6);
+            if std::mem::take(&mut first) {
+                sums = own;
+            } else {
+                sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+            }
+        }
+        let (all, want) =
+            (QualityMeter::of_sums(&sums).quality().unwrap(), whole.quality().unwrap());
+        assert_eq!((all.top1, all.top5, all.samples), (want.top1, want.top5, want.samples));
+        assert_eq!(all.balanced_accuracy, want.balanced_accuracy);
+        assert_eq!(all.macro_f1, want.macro_f1);
+        assert!((all.nll - want.nll).abs() < 1e-12 && (all.ece - want.ece).abs() < 1e-12);
+        assert_eq!(QualityMeter::of_sums(&whole.sums(6)).quality(), Some(want));
+        assert_eq!(QualityMeter::of_sums(&QualityMeter::default().sums(6)).quality(), None);
+    }
 
     #[test]
     fn figures_of_a_small_batch_are_those_worked_out_by_hand() {

@@ -20,6 +20,9 @@ pub struct Progress {
     pub faculty: String,
     /// Path of the numeric kernels that it trained with.
     pub kernels: String,
+    /// How many processes trained together.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub processes: usize,
     /// Finished epochs.
     pub epoch: usize,
     /// What is done of the next one.
@@ -39,6 +42,15 @@ pub struct Progress {
     pub changes: Vec<Change>,
     /// What must not change between parts of a run.
     pub identity: Identity,
+}
+
+fn one() -> usize {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields on by reference")]
+fn is_one(processes: &usize) -> bool {
+    *processes == 1
 }
 
 /// How far a peer of the student is: as far as the student itself, with numbers of its own.
@@ -127,6 +139,7 @@ impl Progress {
             format: FORMAT,
             faculty: env!("CARGO_PKG_VERSION").to_owned(),
             kernels: precision.kernels().to_owned(),
+            processes: 1,
             epoch: 0,
             part: None,
             best: None,

@@ -218,6 +218,17 @@ impl Error {
                 ),
                 _ => source.hint(),
             },
+            Self::Comm(error) => Some(error.hint().to_owned()),
+            Self::OneProcess { .. } => Some(
+                "start it as one process, with more threads; `docs/scale.md` lists what several \
+                 processes can share"
+                    .to_owned(),
+            ),
+            Self::ProcessesDiffer { .. } => Some(
+                "give all processes the same program on the same kind of machine (`FACULTY_ISA` \
+                 names one kind of kernels for all)"
+                    .to_owned(),
+            ),
             Self::Planned { .. } => {
                 Some("use `faculty distill`, or remove `[plan]`".to_owned())
             }

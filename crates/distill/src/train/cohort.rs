@@ -15,12 +15,13 @@ use super::teacher_fault::TeacherFault;
 use crate::best_by;
 use crate::checkpoint::{Identity, Progress};
 use crate::error::{Error, Result};
-use crate::evaluate::{mean_logits, network_quality};
+use crate::evaluate::{mean_logits, quality_among};
 use crate::learner::{LearnerBatch, StepRecord};
 use crate::record::{EarlyStop, EpochRecord};
 use crate::run_folder::{RunFolder, Start, StudentFiles};
 use crate::settings::{Settings, epoch_batches};
 use faculty_teachers::{RunData, Teacher, TeacherBatch, TeacherError, TeacherOutputs};
+use xxhash_rust::xxh3::Xxh3;
 
 /// Students at work, and what they share.
 pub(crate) struct Cohort<'a> {
@@ -54,8 +55,14 @@ impl<'a> Cohort<'a> {
         stop: &'a AtomicBool,
         start: Start,
     ) -> Result<Self> {
-        let folder = RunFolder::open(folder, start)?;
-        let progress = Progress::start(identity, settings.precision);
+        let folder = match settings.group.is_first() {
+            true => RunFolder::open(folder, start)?,
+            false => RunFolder::looking_on(folder),
+        };
+        // Nobody reads what the first one may still remove.
+        settings.group.barrier()?;
+        let mut progress = Progress::start(identity, settings.precision);
+        progress.processes = settings.group.size();
         let saved = Instant::now();
         Ok(Self { members, teachers, data, settings, folder, progress, stop, saved })
     }
@@ -65,6 +72,7 @@ impl<'a> Cohort<'a> {
     /// # Errors
     /// When a number breaks down, the training is stopped, or a file cannot be read or written.
     pub(crate) fn train(&mut self, observe: Observer<'_>) -> Result<()> {
+        self.check_same()?;
         let (epoch, batch) = (self.progress.epoch + 1, self.batch());
         observe(&self.members[0].name, Event::Started { epoch, batch });
         while self.progress.epoch < self.settings.schedule.epochs && self.early_stop().is_none() {
@@ -112,7 +120,8 @@ impl<'a> Cohort<'a> {
             }
             measures.push(match &self.data.validation {
                 Some(part) if measured => {
-                    network_quality(self.members[at].evaluated(), part, &self.data.views)?
+                    let (group, network) = (&self.settings.group, self.members[at].evaluated());
+                    quality_among(group, network, part, &self.data.views)?
                 }
                 _ => None,
             });
@@ -139,6 +148,7 @@ impl<'a> Cohort<'a> {
         }
         self.progress.epoch = epoch;
         self.progress.seconds += seconds;
+        self.check_same()?;
         let early_stop = self.early_stop();
         let is_last = is_last || early_stop.is_some();
         if is_last || epoch.is_multiple_of(self.settings.checkpoint_every) {
@@ -274,6 +284,10 @@ impl<'a> Cohort<'a> {
         // Learning ones break down with the student.
         let frozen = if needs.learning_teachers { &[] } else { teachers.as_slice() };
         let fault = TeacherFault::find(frozen, outputs, &needs.teacher_taps);
+        let fault = TeacherFault::agreed(fault.filter(|_| !batch.absent), &settings.group)?;
+        for member in members.iter_mut() {
+            member.learner.set_whole_batch(batch.whole, batch.absent);
+        }
         let peers: Vec<Vec<TeacherOutputs>> = match members.as_mut_slice() {
             [only] => {
                 only.learner.predict(&inputs);
@@ -291,19 +305,20 @@ impl<'a> Cohort<'a> {
         let mut bad = fault.as_ref().map(|fault| (0, fault.described()));
         for (at, member) in members.iter_mut().enumerate() {
             let step = member.learner.gradients_of_prediction(&inputs_of(at));
+            settings.group.check()?;
             let broke = broken(&step).or_else(|| member.learner.broken_gradient(epoch));
             bad = bad.or(broke.map(|what| (at, what)));
             steps.push(step);
             let part = member.part();
             part.batches = number;
-            part.samples += batch.len();
+            part.samples += batch.whole;
         }
         match (bad, statistics) {
             (None, _) => {
                 for (member, step) in members.iter_mut().zip(&steps) {
-                    member.part().sums.add(step, batch.len());
+                    member.part().sums.add(step, batch.whole);
                     if accumulate > 1 {
-                        member.learner.accumulate(batch.len(), epoch);
+                        member.learner.accumulate(batch.whole, epoch);
                     }
                 }
             }
@@ -360,9 +375,35 @@ impl<'a> Cohort<'a> {
         }
     }
 
-    /// Saves and ends the training if it was asked to stop.
+    /// Stops where the processes of a training no longer have the same students.
+    fn check_same(&self) -> Result<()> {
+        let group = &self.settings.group;
+        if group.is_alone() {
+            return Ok(());
+        }
+        let mut hash = Xxh3::new();
+        hash.update(&self.progress.epoch.to_le_bytes());
+        hash.update(&self.batch().to_le_bytes());
+        for (_, trained) in self.members.iter().flat_map(|own| own.learner.trained()) {
+            let network = &trained.network;
+            for value in network.parameters().iter().chain(network.buffers()).flatten() {
+                hash.update(&value.to_le_bytes());
+            }
+        }
+        let own = hash.digest();
+        // The largest hash and the smallest one.
+        let ends = [group.max(own)?, !group.max(!own)?];
+        if ends == [own; 2] {
+            return Ok(());
+        }
+        let (processes, epoch) = (group.size(), self.progress.epoch);
+        Err(Error::ProcessesDiffer { processes, epoch })
+    }
+
+    /// Saves and ends the training if it, or another process of it, was asked to stop.
     fn pause_if_asked(&mut self, epoch: usize) -> Result<()> {
-        if !self.stop.load(Ordering::Relaxed) {
+        let asked = self.stop.load(Ordering::Relaxed);
+        if self.settings.group.max(u64::from(asked))? == 0 {
             return Ok(());
         }
         let batch = self.batch();

@@ -7,7 +7,7 @@ use super::checks::{OUTPUTS, broken_quality};
 use super::cohort::Cohort;
 use super::student_file::write_student;
 use crate::error::{Error, Result};
-use crate::evaluate::network_quality;
+use crate::evaluate::quality_among;
 use crate::record::StudentResult;
 
 impl Cohort<'_> {
@@ -19,8 +19,9 @@ impl Cohort<'_> {
     pub(crate) fn deliver(&mut self, at: usize) -> Result<Network> {
         let files = self.files(at);
         let views = self.data.views.clone();
+        let group = self.settings.group.clone();
         let quality = |network: &Network, part: &Option<Split>| match part {
-            Some(part) => network_quality(network, part, &views),
+            Some(part) => quality_among(&group, network, part, &views),
             None => Ok(None),
         };
         let early_stop = self.early_stop();
@@ -51,7 +52,9 @@ impl Cohort<'_> {
                 student
             }
         };
-        write_student(&files.weights, student, card, card.best.epoch)?;
+        if !files.looks_on {
+            write_student(&files.weights, student, card, card.best.epoch)?;
+        }
         Ok(student.clone())
     }
 

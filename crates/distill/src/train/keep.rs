@@ -52,7 +52,10 @@ impl Cohort<'_> {
     fn resume(&mut self, allowed: Option<&[String]>, observe: Observer<'_>) -> Result<()> {
         let student = self.members[0].name.clone();
         let tell = &mut |event: Event<'_>| observe(&student, event);
-        let Some(checkpoint) = adopt(&self.folder, &self.progress, allowed, tell)? else {
+        let found = self.folder.checkpoints().read()?;
+        // Only when all have read it may one that is damaged be set aside.
+        self.settings.group.barrier()?;
+        let Some(checkpoint) = adopt(found, &self.folder, &self.progress, allowed, tell)? else {
             let folder = self.folder.path().display();
             tell(Event::Warning(format!(
                 "`{folder}` holds no checkpoint to resume from: the run begins again"
@@ -105,7 +108,9 @@ impl Cohort<'_> {
         self.progress.peers = self.members[1..].iter().map(|own| own.done.clone()).collect();
         let students: Vec<Saved<'_>> = self.members.iter().map(Member::saved).collect();
         let optimizer = &self.settings.optimizer;
-        self.folder.checkpoints().save(&students, optimizer, &self.progress)?;
+        if !self.folder.looks_on() {
+            self.folder.checkpoints().save(&students, optimizer, &self.progress)?;
+        }
         self.saved = Instant::now();
         Ok(())
     }
@@ -167,12 +172,13 @@ impl Cohort<'_> {
 /// The checkpoint from which a run goes on as `expected`, with what may have changed since; none
 /// if there is none.
 fn adopt(
+    found: Option<(Checkpoint, Option<String>)>,
     folder: &RunFolder,
     expected: &Progress,
     allowed: Option<&[String]>,
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Result<Option<Checkpoint>> {
-    let Some((mut checkpoint, warning)) = folder.checkpoints().read()? else { return Ok(None) };
+    let Some((mut checkpoint, warning)) = found else { return Ok(None) };
     let then = &mut checkpoint.progress;
     check_same_run(folder.path(), &then.identity, &expected.identity, allowed)?;
     for (what, then, now) in [
@@ -188,8 +194,17 @@ fn adopt(
         }
     }
     if let Some(warning) = warning {
-        folder.checkpoints().set_aside()?;
+        if !folder.looks_on() {
+            folder.checkpoints().set_aside()?;
+        }
         tell(Event::Warning(warning));
+    }
+    if then.processes != expected.processes {
+        tell(Event::Warning(format!(
+            "the run resumes with {} processes, before {}: the result may differ in the last digits",
+            expected.processes, then.processes
+        )));
+        then.processes = expected.processes;
     }
     let (epoch, batch) = (then.epoch, then.batch());
     let changes = then.identity.changes(&expected.identity).into_iter();

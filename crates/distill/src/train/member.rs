@@ -87,7 +87,9 @@ impl Member {
         if let Some(quality) = record.validation
             && self.done.best.is_none_or(|best| best_by::is_better(by, &quality, &best.quality))
         {
-            write_student(&files.best, self.evaluated(), &self.card, record.epoch)?;
+            if !files.looks_on {
+                write_student(&files.best, self.evaluated(), &self.card, record.epoch)?;
+            }
             self.best = Some(self.evaluated().clone());
             self.done.best = Some(BestEpoch { epoch: record.epoch, quality });
         }

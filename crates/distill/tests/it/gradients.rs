@@ -8,7 +8,9 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
+use faculty_comm::{Group, Share, Threads};
 use faculty_data::rng::Stream;
 use faculty_data::{SampleId, View};
 use faculty_distill::class_cost::ClassCost;
@@ -17,7 +19,7 @@ use faculty_distill::learner::{Learner, LearnerBatch, TrainingSamples};
 use faculty_distill::methods::{METHODS, MethodInfo};
 use faculty_distill::tap::Tap;
 use faculty_nets::weights::Array;
-use faculty_nets::{MapShape, Network};
+use faculty_nets::{MapShape, Network, Precision};
 use faculty_teachers::{NetworkTeacher, TeacherBatch, TeacherOutputs, TeacherSource, traits_of};
 use faculty_testkit::Case;
 
@@ -95,12 +97,22 @@ fn seen(name: &str, gradient: &[f32]) -> [f64; FIGURES] {
     figures
 }
 
-/// What a step of the method gives: the loss, and each trained array by name.
-fn one_step(
+/// What a step of a method gives: the loss, and each trained array by name.
+type Seen = (f64, BTreeMap<String, [f64; FIGURES]>);
+
+/// Of one process.
+fn one_step(info: &MethodInfo, pair: &Pair, teachers: &[Network]) -> Seen {
+    step_of_rank(info, pair, teachers, Group::default(), Precision::F32).unwrap()
+}
+
+/// Of one of several, which has its part of the batch; none where they cannot share it.
+fn step_of_rank(
     info: &MethodInfo,
     pair: &Pair,
     teachers: &[Network],
-) -> (f64, BTreeMap<String, [f64; FIGURES]>) {
+    group: Group,
+    precision: Precision,
+) -> Option<Seen> {
     let count = [2, 1, 0].into_iter().find(|&count| info.spec.takes(count)).unwrap();
     let student = Network::new(pair.student, shape_of(pair), CLASSES, 1).unwrap();
     let mut method = info.with_defaults();
@@ -130,7 +142,8 @@ fn one_step(
 
     let student = method.student(student, &traits, 1).unwrap();
     let mut learner = Learner::new(student, method, &traits, BATCH, 1, &Compute::Kernels)
-        .with_samples(TrainingSamples::new(both));
+        .with_samples(TrainingSamples::new(both))
+        .with_precision(precision);
     for (part, trained) in learner.trained_mut() {
         fill(&mut trained.network, &part);
     }
@@ -139,6 +152,21 @@ fn one_step(
         array.values = filled(&format!("memory/{name}"), &array.shape);
     }
     learner.set_memory(memory).unwrap();
+
+    let share = Share::new(group.rank(), group.size()).unwrap();
+    if !group.is_alone() {
+        if !learner.averages_samples() {
+            return None;
+        }
+        learner = learner.with_group(group.clone());
+    }
+    let absent = share.of(BATCH).is_empty();
+    learner.set_whole_batch(BATCH, absent);
+    // An empty part has a sample that does not count.
+    let own = if absent { 0..1 } else { share.of(BATCH) };
+    let (ids, labels) = (ids[own.clone()].to_vec(), labels[own.clone()].to_vec());
+    let pixels = 3 * side * side;
+    let images = images[own.start * pixels..own.end * pixels].to_vec();
 
     let asked = learner.method().needs(EPOCH).teacher_taps;
     let view = TeacherBatch { ids: &ids, view: View::Train(0), inputs: (&images).into() };
@@ -153,6 +181,7 @@ fn one_step(
         mixed: None,
         teachers: &outputs,
     });
+    group.check().unwrap();
     let mut found = BTreeMap::new();
     for (part, trained) in learner.trained() {
         let graph = trained.network.graph();
@@ -166,7 +195,16 @@ fn one_step(
             }
         }
     }
-    (record.loss, found)
+    Some((record.loss, found))
+}
+
+fn teachers_of(pair: &Pair) -> Vec<Network> {
+    let own = |(k, name): (usize, &&str)| {
+        let mut network = Network::new(name, shape_of(pair), CLASSES, 1).unwrap();
+        fill(&mut network, &format!("teacher.{k}"));
+        network
+    };
+    pair.teachers.iter().enumerate().map(own).collect()
 }
 
 fn shape_of(pair: &Pair) -> MapShape {
@@ -182,16 +220,7 @@ fn class_cost(k: usize) -> ClassCost {
 fn check(pair: &Pair) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let case = Case::read(&folder.join(format!("gradients_{}.safetensors", pair.file)));
-    let teachers: Vec<Network> = pair
-        .teachers
-        .iter()
-        .enumerate()
-        .map(|(k, name)| {
-            let mut network = Network::new(name, shape_of(pair), CLASSES, 1).unwrap();
-            fill(&mut network, &format!("teacher.{k}"));
-            network
-        })
-        .collect();
+    let teachers = teachers_of(pair);
     let mut problems = Vec::new();
     for info in METHODS.iter().filter(|info| !WITHOUT_REFERENCE.contains(&info.spec.name)) {
         let name = info.spec.name;
@@ -247,16 +276,104 @@ fn differences<'a>(
     })
 }
 
+const RESNETS: Pair = Pair {
+    file: "resnet",
+    student: "resnet8x0.5",
+    teachers: ["resnet8", "resnet14"],
+    side: 16,
+    images: "images",
+    rounding: 1e-4,
+};
+
 #[test]
 fn every_method_agrees_on_resnets() {
-    check(&Pair {
-        file: "resnet",
-        student: "resnet8x0.5",
-        teachers: ["resnet8", "resnet14"],
-        side: 16,
-        images: "images",
-        rounding: 1e-4,
+    check(&RESNETS);
+}
+
+/// Methods whose loss is not the mean of the losses of samples: several processes cannot share a batch.
+const OF_WHOLE_BATCHES: [&str; 14] = [
+    "aekd", "aekd-f", "amtml-kd", "ckd", "crd", "dist", "dpk", "ikd", "mmkd", "pkt", "reviewkd",
+    "rkd", "semckd", "sp",
+];
+
+/// What is computed on so many threads, each with its part of the batch.
+fn steps_of_ranks(
+    info: &MethodInfo,
+    teachers: &[Network],
+    ranks: usize,
+    precision: Precision,
+) -> Vec<Option<Seen>> {
+    let steps = Threads::run(ranks, Duration::from_secs(600), |rank| {
+        // A rank that waits for another one must not hold up its work.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let step = || step_of_rank(info, &RESNETS, teachers, Group::new(rank), precision);
+        Ok::<_, String>(pool.install(step))
     });
+    steps.into_iter().map(|step| step.unwrap_or_else(|failed| panic!("{failed}"))).collect()
+}
+
+#[test]
+fn ranks_with_parts_of_a_batch_get_the_gradients_of_the_whole_batch() {
+    let teachers = teachers_of(&RESNETS);
+    let mut problems = Vec::new();
+    for info in METHODS.iter().filter(|info| !WITHOUT_REFERENCE.contains(&info.spec.name)) {
+        let name = info.spec.name;
+        let (loss, want) = one_step(info, &RESNETS, &teachers);
+        let want: Vec<f32> = want.values().flatten().map(|&value| value as f32).collect();
+        // Uneven parts; more ranks than samples.
+        let sizes: &[usize] = if name == "ca-mkd" || name == "kd" { &[2, 3, 9] } else { &[3] };
+        for &ranks in sizes {
+            let steps = steps_of_ranks(info, &teachers, ranks, Precision::F32);
+            assert!(steps.windows(2).all(|two| two[0] == two[1]), "{name}: ranks differ");
+            let Some((own_loss, found)) = &steps[0] else {
+                assert!(OF_WHOLE_BATCHES.contains(&name), "{name} is refused");
+                continue;
+            };
+            if (own_loss - loss).abs() > 1e-5 * loss.abs() {
+                problems.push(format!("{name}, {ranks} ranks: loss {own_loss}, not {loss}"));
+            }
+            let again = steps_of_ranks(info, &teachers, ranks, Precision::F32);
+            assert_eq!(steps, again, "{name}: other bytes");
+            let far = differences(found, &want, RESNETS.rounding);
+            let far = far.filter(|(_, apart)| apart.is_nan() || *apart > 1.0);
+            problems.extend(far.map(|(array, apart)| {
+                format!("{name}, {ranks} ranks: `{array}` is {apart:.1} times too far")
+            }));
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// How far all figures together are off, as a share of those that are wanted.
+fn apart(found: &Seen, want: &Seen) -> f64 {
+    let pairs = found.1.values().flatten().zip(want.1.values().flatten());
+    let (off, whole) = pairs.fold((0.0, 0.0), |(off, whole), (own, want)| {
+        (off + (own - want).powi(2), whole + want.powi(2))
+    });
+    f64::sqrt(off / whole)
+}
+
+#[test]
+fn in_bf16_ranks_are_no_farther_from_exact_gradients_than_one_process() {
+    let teachers = teachers_of(&RESNETS);
+    for name in ["kd", "aver"] {
+        let info = METHODS.iter().find(|info| info.spec.name == name).unwrap();
+        let alone = |precision| {
+            step_of_rank(info, &RESNETS, &teachers, Group::default(), precision).unwrap()
+        };
+        let (exact, rounded) = (alone(Precision::F32), alone(Precision::Bf16));
+        // Sums of another order are rounded to the neighbouring number of bfloat16 now and then, so that
+        // the two differ by as much as each of them from the exact ones.
+        let off = apart(&rounded, &exact);
+        for ranks in [3, 9] {
+            let steps = steps_of_ranks(info, &teachers, ranks, Precision::Bf16);
+            assert!(steps.windows(2).all(|two| two[0] == two[1]), "{name}: ranks differ");
+            let found = steps[0].as_ref().unwrap();
+            let (own, loss) = (apart(found, &exact), (found.0 - exact.0).abs() / exact.0);
+            assert!(own < 1.5 * off, "{name}, {ranks} ranks: {own:.4} off, one process {off:.4}");
+            assert!(off < 0.1 && loss < 0.01, "{name}, {ranks} ranks: {off:.4}, loss {loss:.4}");
+        }
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod other_classes;
 mod plans;
 mod precision;
 mod pretrained;
+mod ranks;
 mod resume;
 mod runs;
 mod sources;

@@ -16,6 +16,7 @@ use faculty_nets::{EncoderFolder, weights};
 use faculty_teachers::prepare_data;
 
 use crate::data::unit;
+use crate::ranks::{apart, ranks_on};
 use crate::runs::{student, timeless};
 
 const CLASSES: [&str; 3] = ["cold", "mild", "warm"];
@@ -109,6 +110,26 @@ tokenizer = \"vocab.txt\"
 weights = \"other\"
 ",
     ]
+}
+
+#[test]
+fn ranks_train_the_encoder_of_one_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let teachers = teachers(folder);
+    // 216 samples: the last batch is of one, and dropout is by sample.
+    let sets = ["train.batch_size=43", "train.epochs=2", "train.learning_rate=0.001"];
+    let own = recipe(folder, ENCODER, "mt-bert", &[teachers[0], teachers[2]], &sets);
+    let alone = folder.join("alone");
+    let card = run(&own, &alone).unwrap();
+    let (first, second) = (folder.join("first"), folder.join("second"));
+    let of_ranks = ranks_on(&own, &open(&own), &first, 3);
+    ranks_on(&own, &open(&own), &second, 3);
+    assert!(student(&first) == student(&second), "other bytes");
+    let apart = apart(&alone, &first);
+    assert!(apart < 1e-2, "{apart:.1e} apart");
+    let right = |card: &RunCard| card.last.test.unwrap().top1;
+    assert!((right(&of_ranks) - right(&card)).abs() < 4.0);
 }
 
 #[test]

@@ -104,6 +104,133 @@ pub fn batch_norm_inference_backward(
     );
 }
 
+/// The first half of [`batch_norm_train_backward`] for a batch that is normalised together with others:
+/// its own part of the gradients by gamma and beta, and its part of the sums that
+/// [`batch_norm_backward_with_sums`] needs of all of them, `[2, channels]`: of `g (x - mean)` and of
+/// `g`. `mean` and `variance` are those of all.
+///
+/// # Panics
+/// If a length does not match `shape`.
+pub fn batch_norm_backward_sums(
+    shape: &NormShape,
+    input: &[f32],
+    gate: ReluGate<'_>,
+    output_grad: &[f32],
+    gamma: &[f32],
+    mean: &[f32],
+    variance: &[f32],
+    epsilon: f32,
+    gamma_grad: &mut [f32],
+    beta_grad: &mut [f32],
+    sums: &mut [f64],
+) {
+    let check = Check { shape, input, gate, output_grad, channels: [gamma, mean, variance] };
+    check.run(None, false);
+    shape.check_channels("gamma_grad", gamma_grad.len());
+    shape.check_channels("beta_grad", beta_grad.len());
+    let channels = shape.channels;
+    assert!(sums.len() == 2 * channels, "{} sums, twice {channels} expected", sums.len());
+    let isa = Isa::active();
+    let (first, second) = sums.split_at_mut(channels);
+    let sums = first.par_iter_mut().zip(second.par_iter_mut());
+    let targets = sums.zip(gamma_grad.par_iter_mut().zip(beta_grad.par_iter_mut())).enumerate();
+    targets.for_each(|(channel, ((first, second), (gamma_grad, beta_grad)))| {
+        let inverse = inverse_deviation(variance[channel], epsilon);
+        [*first, *second] = isa.run(Backward {
+            pass: Pass::Sums,
+            shape,
+            input,
+            gate: Gate::of(gate, channel),
+            output_grad,
+            input_grad: SharedMut::new(&mut []),
+            residual_grad: None,
+            channel,
+            gamma: gamma[channel],
+            mean: mean[channel],
+            inverse,
+        });
+        *gamma_grad = (*first * f64::from(inverse)) as f32;
+        *beta_grad = *second as f32;
+    });
+}
+
+/// The second half: the gradients by input and residual, from the sums over all that was normalised
+/// together, `count` values a channel.
+///
+/// # Panics
+/// If a length does not match `shape`.
+pub fn batch_norm_backward_with_sums(
+    shape: &NormShape,
+    input: &[f32],
+    gate: ReluGate<'_>,
+    output_grad: &[f32],
+    gamma: &[f32],
+    mean: &[f32],
+    variance: &[f32],
+    epsilon: f32,
+    sums: &[f64],
+    count: f64,
+    input_grad: &mut [f32],
+    residual_grad: Option<&mut [f32]>,
+) {
+    let check = Check { shape, input, gate, output_grad, channels: [gamma, mean, variance] };
+    check.run(Some(input_grad.len()), residual_grad.is_some());
+    if let Some(grad) = &residual_grad {
+        shape.check("residual_grad", grad.len());
+    }
+    let channels = shape.channels;
+    assert!(sums.len() == 2 * channels, "{} sums, twice {channels} expected", sums.len());
+    let isa = Isa::active();
+    let input_grad = SharedMut::new(input_grad);
+    let residual_grad = residual_grad.map(SharedMut::new);
+    (0..channels).into_par_iter().for_each(|channel| {
+        isa.run(Backward {
+            pass: Pass::Gradients { sums: [sums[channel], sums[channels + channel]], count },
+            shape,
+            input,
+            gate: Gate::of(gate, channel),
+            output_grad,
+            input_grad,
+            residual_grad,
+            channel,
+            gamma: gamma[channel],
+            mean: mean[channel],
+            inverse: inverse_deviation(variance[channel], epsilon),
+        });
+    });
+}
+
+/// Lengths that must fit together.
+struct Check<'a> {
+    shape: &'a NormShape,
+    input: &'a [f32],
+    gate: ReluGate<'a>,
+    output_grad: &'a [f32],
+    channels: [&'a [f32]; 3],
+}
+
+impl Check<'_> {
+    fn run(&self, input_grad: Option<usize>, has_residual: bool) {
+        let shape = self.shape;
+        shape.check("input", self.input.len());
+        shape.check("output_grad", self.output_grad.len());
+        if let Some(len) = input_grad {
+            shape.check("input_grad", len);
+        }
+        match self.gate {
+            ReluGate::Open => {}
+            ReluGate::Output(output) => shape.check("output", output.len()),
+            ReluGate::Beta(beta) => {
+                shape.check_channels("beta", beta.len());
+                assert!(!has_residual, "a residual was added: the gate needs the output");
+            }
+        }
+        for (name, values) in ["gamma", "mean", "variance"].into_iter().zip(self.channels) {
+            shape.check_channels(name, values.len());
+        }
+    }
+}
+
 /// Where mean and variance came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moments {
@@ -129,50 +256,33 @@ pub(crate) fn backward_on(
     beta_grad: &mut [f32],
     residual_grad: Option<&mut [f32]>,
 ) {
-    shape.check("input", input.len());
-    shape.check("output_grad", output_grad.len());
-    shape.check("input_grad", input_grad.len());
-    match gate {
-        ReluGate::Open => {}
-        ReluGate::Output(output) => shape.check("output", output.len()),
-        ReluGate::Beta(beta) => {
-            shape.check_channels("beta", beta.len());
-            assert!(residual_grad.is_none(), "a residual was added: the gate needs the output");
-        }
-    }
+    let check = Check { shape, input, gate, output_grad, channels: [gamma, mean, variance] };
+    check.run(Some(input_grad.len()), residual_grad.is_some());
     if let Some(grad) = &residual_grad {
         shape.check("residual_grad", grad.len());
     }
-    for (name, len) in [
-        ("gamma", gamma.len()),
-        ("mean", mean.len()),
-        ("variance", variance.len()),
-        ("gamma_grad", gamma_grad.len()),
-        ("beta_grad", beta_grad.len()),
-    ] {
-        shape.check_channels(name, len);
-    }
+    shape.check_channels("gamma_grad", gamma_grad.len());
+    shape.check_channels("beta_grad", beta_grad.len());
     let input_grad = SharedMut::new(input_grad);
     let residual_grad = residual_grad.map(SharedMut::new);
     let grads = gamma_grad.par_iter_mut().zip(beta_grad.par_iter_mut()).enumerate();
     grads.for_each(|(channel, (gamma_grad, beta_grad))| {
-        (*gamma_grad, *beta_grad) = isa.run(Backward {
-            moments,
+        let inverse = inverse_deviation(variance[channel], epsilon);
+        let [by_gamma, by_beta] = isa.run(Backward {
+            pass: Pass::Both(moments),
             shape,
             input,
-            gate: match gate {
-                ReluGate::Open => Gate::Open,
-                ReluGate::Output(output) => Gate::Output(output),
-                ReluGate::Beta(beta) => Gate::Beta(beta[channel]),
-            },
+            gate: Gate::of(gate, channel),
             output_grad,
             input_grad,
             residual_grad,
             channel,
             gamma: gamma[channel],
             mean: mean[channel],
-            inverse: inverse_deviation(variance[channel], epsilon),
+            inverse,
         });
+        *gamma_grad = (by_gamma * f64::from(inverse)) as f32;
+        *beta_grad = by_beta as f32;
     });
 }
 
@@ -184,10 +294,31 @@ enum Gate<'a> {
     Beta(f32),
 }
 
-/// The gradients of one channel; gives those of gamma and beta.
+impl<'a> Gate<'a> {
+    fn of(gate: ReluGate<'a>, channel: usize) -> Self {
+        match gate {
+            ReluGate::Open => Self::Open,
+            ReluGate::Output(output) => Self::Output(output),
+            ReluGate::Beta(beta) => Self::Beta(beta[channel]),
+        }
+    }
+}
+
+/// What is done of one channel.
+#[derive(Clone, Copy)]
+enum Pass {
+    /// Sums, then gradients.
+    Both(Moments),
+    /// Sums alone.
+    Sums,
+    /// Gradients from sums over more than this batch.
+    Gradients { sums: [f64; 2], count: f64 },
+}
+
+/// The gradients of one channel; gives the sums of `g (x - mean)` and of `g` in this batch.
 #[derive(Clone, Copy)]
 struct Backward<'a> {
-    moments: Moments,
+    pass: Pass,
     shape: &'a NormShape,
     input: &'a [f32],
     gate: Gate<'a>,
@@ -201,10 +332,10 @@ struct Backward<'a> {
 }
 
 impl Kernel for Backward<'_> {
-    type Output = (f32, f32);
+    type Output = [f64; 2];
 
     #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) -> (f32, f32) {
+    fn run<S: Simd>(self, _simd: S) -> [f64; 2] {
         let Self { shape, channel, .. } = self;
         if !shape.has_small_planes() {
             return self.gated();
@@ -228,6 +359,9 @@ impl Kernel for Backward<'_> {
             ..self
         }
         .gated();
+        if let Pass::Sums = self.pass {
+            return sums;
+        }
         // SAFETY: the planes of a channel are this task's alone.
         unsafe {
             shape.scatter(&input_grad, channel, self.input_grad);
@@ -246,7 +380,7 @@ const BY_BETA: u8 = 2;
 
 impl Backward<'_> {
     #[inline(always)]
-    fn gated(&self) -> (f32, f32) {
+    fn gated(&self) -> [f64; 2] {
         match self.gate {
             // The output is not read, but a slice of the right length keeps the loops alike.
             Gate::Open => self.channel::<OPEN>(self.output_grad, 0.0),
@@ -256,9 +390,8 @@ impl Backward<'_> {
     }
 
     #[inline(always)]
-    fn channel<const GATE: u8>(&self, output: &[f32], beta: f32) -> (f32, f32) {
+    fn channel<const GATE: u8>(&self, output: &[f32], beta: f32) -> [f64; 2] {
         let spatial = self.shape.spatial;
-        let count = self.shape.count() as f64;
         let factor = self.gamma * self.inverse;
         // The output as `Normalise` makes it, operation by operation.
         let gate = |centred: f32, output: f32, grad: f32| match GATE {
@@ -267,7 +400,11 @@ impl Backward<'_> {
             _ => grad,
         };
         let (mut gamma_sum, mut beta_sum) = (0.0_f64, 0.0_f64);
-        for at in self.shape.planes(self.channel) {
+        let planes = match self.pass {
+            Pass::Both(_) | Pass::Sums => self.shape.batch,
+            Pass::Gradients { .. } => 0,
+        };
+        for at in self.shape.planes(self.channel).take(planes) {
             let next = at + self.shape.channels * spatial;
             prefetch(self.input, next, spatial);
             prefetch(self.output_grad, next, spatial);
@@ -280,14 +417,18 @@ impl Backward<'_> {
             gamma_sum += f64::from(gamma);
             beta_sum += f64::from(beta);
         }
-        let gamma_grad = gamma_sum * f64::from(self.inverse);
         // What goes back through mean and variance.
-        let (shift, slope) = match self.moments {
-            Moments::OfTheBatch => {
-                let slope = gamma_grad * f64::from(self.inverse) / count;
-                ((beta_sum / count) as f32, slope as f32)
-            }
-            Moments::Given => (0.0, 0.0),
+        let through = |[gamma_sum, beta_sum]: [f64; 2], count: f64| {
+            let gamma_grad = gamma_sum * f64::from(self.inverse);
+            let slope = gamma_grad * f64::from(self.inverse) / count;
+            ((beta_sum / count) as f32, slope as f32)
+        };
+        let own = [gamma_sum, beta_sum];
+        let (shift, slope) = match self.pass {
+            Pass::Sums => return own,
+            Pass::Both(Moments::OfTheBatch) => through(own, self.shape.count() as f64),
+            Pass::Both(Moments::Given) => (0.0, 0.0),
+            Pass::Gradients { sums, count } => through(sums, count),
         };
         for at in self.shape.planes(self.channel) {
             let input = &self.input[at..at + spatial];
@@ -307,7 +448,7 @@ impl Backward<'_> {
                 }
             }
         }
-        (gamma_grad as f32, beta_sum as f32)
+        own
     }
 }
 

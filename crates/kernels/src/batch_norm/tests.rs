@@ -234,3 +234,92 @@ fn a_nan_stays_in_its_channel_and_fills_it() {
         }
     }
 }
+
+#[test]
+fn parts_of_a_batch_with_their_sums_added_up_give_what_the_whole_batch_gives() {
+    for shape in shapes() {
+        let data = data(&shape, 9);
+        let plane = shape.channels * shape.spatial;
+        for relu in [false, true] {
+            let want = passes(Isa::active(), &shape, &data, true, relu);
+            // Uneven parts, one without samples.
+            let ends = [0, shape.batch / 3, shape.batch / 3, shape.batch];
+            let part = |at: usize| {
+                let here = ends[at] * plane..ends[at + 1] * plane;
+                (NormShape { batch: ends[at + 1] - ends[at], ..shape }, here)
+            };
+            let (mut sums, mut count) = (vec![0.0; 2 * shape.channels], 0.0);
+            for at in 0..3 {
+                let (part, here) = part(at);
+                let mut own = vec![f64::NAN; 2 * shape.channels];
+                batch_norm_sums(&part, &data.input[here], &mut own);
+                sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+                count += part.count() as f64;
+            }
+            let (mut mean, mut variance) =
+                (vec![f32::NAN; shape.channels], vec![f32::NAN; shape.channels]);
+            moments_of_sums(&sums, count, &mut mean, &mut variance);
+            let what = format!("{shape:?}, relu {relu}");
+            assert_close(&format!("mean, {what}"), &mean, &wide(&want.mean), 1e-6, 1e-7);
+            let wanted = wide(&want.variance);
+            assert_close(&format!("variance, {what}"), &variance, &wanted, 1e-5, 1e-7);
+
+            let gate = |here: &std::ops::Range<usize>| match relu {
+                true => ReluGate::Output(&want.output[here.clone()]),
+                false => ReluGate::Open,
+            };
+            let mut parts = vec![vec![0.0; 2 * shape.channels]; 2];
+            let mut sums = vec![0.0; 2 * shape.channels];
+            for at in 0..3 {
+                let (part, here) = part(at);
+                let [mut gamma, mut beta] = [0, 1].map(|_| vec![f32::NAN; shape.channels]);
+                let mut own = vec![f64::NAN; 2 * shape.channels];
+                batch_norm_backward_sums(
+                    &part,
+                    &data.input[here.clone()],
+                    gate(&here),
+                    &data.grad[here],
+                    &data.gamma,
+                    &mean,
+                    &variance,
+                    EPSILON,
+                    &mut gamma,
+                    &mut beta,
+                    &mut own,
+                );
+                sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+                for (sum, own) in parts.iter_mut().zip([gamma, beta]) {
+                    sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += f64::from(own));
+                }
+            }
+            let off = 1e-5 * (shape.count() as f64).sqrt();
+            for (name, got, want) in
+                [("gamma", &parts[0], &want.gamma_grad), ("beta", &parts[1], &want.beta_grad)]
+            {
+                let got: Vec<f32> = got[..shape.channels].iter().map(|&v| v as f32).collect();
+                assert_close(&format!("{name}, {what}"), &got, &wide(want), 1e-5, off);
+            }
+            let mut by_input = vec![f32::NAN; shape.len()];
+            let mut by_residual = vec![f32::NAN; shape.len()];
+            for at in 0..3 {
+                let (part, here) = part(at);
+                batch_norm_backward_with_sums(
+                    &part,
+                    &data.input[here.clone()],
+                    gate(&here),
+                    &data.grad[here.clone()],
+                    &data.gamma,
+                    &mean,
+                    &variance,
+                    EPSILON,
+                    &sums,
+                    count,
+                    &mut by_input[here.clone()],
+                    Some(&mut by_residual[here]),
+                );
+            }
+            assert_close(&format!("input, {what}"), &by_input, &wide(&want.input_grad), 1e-4, 2e-5);
+            assert_eq!(by_residual, want.residual_grad, "{what}");
+        }
+    }
+}

@@ -170,6 +170,10 @@ impl TileKernel for Moments<'_> {
 /// [`batch_norm_inference_backward`](crate::batch_norm::batch_norm_inference_backward) where the
 /// moments are not of the batch.
 ///
+/// `whole` may put sums and the count of values over more than this batch in the place of its own:
+/// `[2 channels + 1]`, the sums of `g`, those of `g (x - mean)`, and the values of a channel, for a batch
+/// that was normalised together with others. The gradients by gamma and beta are of this batch alone.
+///
 /// # Panics
 /// If sizes do not match.
 pub fn backward(
@@ -181,6 +185,7 @@ pub fn backward(
     gamma_grad: &mut [f32],
     beta_grad: &mut [f32],
     residual_grad: Option<&mut Maps>,
+    whole: &dyn Fn(&mut [f64]),
 ) {
     backward_on(
         Engine::active(),
@@ -192,6 +197,7 @@ pub fn backward(
         gamma_grad,
         beta_grad,
         residual_grad,
+        whole,
     );
 }
 
@@ -205,6 +211,7 @@ pub(super) fn backward_on(
     gamma_grad: &mut [f32],
     beta_grad: &mut [f32],
     residual_grad: Option<&mut Maps>,
+    whole: &dyn Fn(&mut [f64]),
 ) {
     let sizes = input.sizes();
     assert!(
@@ -244,14 +251,18 @@ pub(super) fn backward_on(
         engine.run(input.images(block), Sums { part: part(block, &here), sums });
     });
     let [_, channels, height, width] = sizes;
-    let count = (sizes[0] * height * width).max(1) as f64;
+    let own = |which: usize, channel: usize| sums[which * depth * CHANNELS + channel];
+    let mut all: Vec<f64> =
+        (0..2).flat_map(|which| (0..channels).map(move |channel| own(which, channel))).collect();
+    all.push((sizes[0] * height * width) as f64);
+    whole(&mut all);
+    let count = all[2 * channels].max(1.0);
     // input_grad = a g + b (x - mean) + c
     let mut factors = [0, 1, 2].map(|_| vec![0.0; depth * CHANNELS]);
     for (channel, inverse) in normalised.inverse().enumerate() {
-        let [by_beta, by_gamma] = [0, 1].map(|which| sums[which * depth * CHANNELS + channel]);
-        let by_gamma = by_gamma * f64::from(inverse);
-        beta_grad[channel] = by_beta as f32;
-        gamma_grad[channel] = by_gamma as f32;
+        beta_grad[channel] = own(0, channel) as f32;
+        gamma_grad[channel] = (own(1, channel) * f64::from(inverse)) as f32;
+        let (by_beta, by_gamma) = (all[channel], all[channels + channel] * f64::from(inverse));
         let scale = f64::from(gamma[channel]) * f64::from(inverse);
         factors[0][channel] = scale as f32;
         if normalised.of_the_batch {

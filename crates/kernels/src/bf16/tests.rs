@@ -395,6 +395,7 @@ fn batch_norm_between_maps_is_that_between_planes() {
                     &mut by_gamma,
                     &mut by_beta,
                     with.then_some(&mut dr),
+                    &|_| {},
                 );
                 let mut got = vec![f32::NAN; shape.len()];
                 dx.read_on(engine, &mut got);

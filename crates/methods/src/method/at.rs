@@ -106,6 +106,10 @@ impl Method for At {
         self.config.stages.choose(shapes, Tap::Feature);
     }
 
+    fn averages_samples(&self, _shapes: &Shapes) -> bool {
+        true
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let of_teacher = |maps: &Vec<Tensor<4>>| {
             let stages = step.student_maps.iter().zip(maps);

@@ -56,6 +56,10 @@ impl Method for BestTeacher {
         self.best = best.map(|k| (k, teachers[k].name.clone()));
     }
 
+    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
+        true
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let OutputConfig { temperature, alpha } = self.config;
         let teacher = self.best.as_ref().expect(crate::PREPARED).0;

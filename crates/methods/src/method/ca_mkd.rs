@@ -376,6 +376,10 @@ impl Method for CaMkd {
         self.unlabelled = WithoutLabel::confidence(teachers);
     }
 
+    fn averages_samples(&self, _shapes: &Shapes) -> bool {
+        true
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let CaMkdConfig { temperature, alpha, beta, .. } = self.config;
         let teachers = step.given_logits();

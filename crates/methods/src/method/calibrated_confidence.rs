@@ -78,6 +78,10 @@ impl Method for CalibratedConfidence {
         self.unlabelled = WithoutLabel::new(complement_of_softmax_values(&costs, costs.len()));
     }
 
+    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
+        true
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let CalibratedConfidenceConfig { temperature, alpha, calibrate_targets } = self.config;
         let rule = self.rule.as_ref().expect(crate::PREPARED);

@@ -42,6 +42,10 @@ impl Method for Ce {
         Needs::default()
     }
 
+    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
+        true
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let value = step.task_loss();
         Loss { terms: vec![Term { name: "task", weight: 1.0, value }], teacher_weights: Vec::new() }

@@ -100,6 +100,10 @@ impl Method for ClassReliability {
         };
     }
 
+    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
+        true
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let ClassReliabilityConfig { temperature, alpha, .. } = self.config;
         let rule = self.rule.as_ref().expect(crate::PREPARED);

@@ -129,6 +129,10 @@ impl Method for Dih {
         Needs { teacher_logits: true, ..Needs::default() }
     }
 
+    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
+        true
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let DihConfig { temperature, alpha, .. } = self.config;
         let heads = step.given_logits();

@@ -117,6 +117,10 @@ impl Method for Dkd {
         Needs { teacher_logits: true, ..Needs::default() }
     }
 
+    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
+        true
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let DkdConfig { temperature, alpha, beta, warmup_epochs } = self.config;
         let share = (step.epoch as f64 / warmup_epochs.max(1) as f64).min(1.0);

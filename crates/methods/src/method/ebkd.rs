@@ -74,6 +74,10 @@ impl Method for Ebkd {
         Needs { teacher_logits: true, ..Needs::default() }
     }
 
+    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
+        true
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let teachers = step.given_logits();
         let weights = Entropy.weights(teachers, &step.labels);

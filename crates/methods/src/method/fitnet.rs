@@ -117,6 +117,10 @@ impl Method for Fitnet {
         self.hints().parameters(shapes)
     }
 
+    fn averages_samples(&self, shapes: &Shapes) -> bool {
+        self.hints().averages_samples(shapes)
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let mut loss = self.config.beside.loss(step);
         let errors = self.hints().errors(step);

@@ -101,6 +101,10 @@ impl Method for FitnetMkd {
         self.hints().parameters(shapes)
     }
 
+    fn averages_samples(&self, shapes: &Shapes) -> bool {
+        self.hints().averages_samples(shapes)
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let OutputConfig { temperature, alpha } = self.config.output;
         let weights = Uniform.weights(step.given_logits(), &step.labels);

@@ -87,6 +87,10 @@ impl Method for Kd {
         Needs { teacher_logits: true, ..Needs::default() }
     }
 
+    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
+        true
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let KdConfig { temperature, alpha } = self.config;
         let teachers = step.given_logits();

@@ -59,6 +59,10 @@ impl Method for MaxProbability {
         Needs { teacher_logits: true, ..Needs::default() }
     }
 
+    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
+        true
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let weights = weighting::MaxProbability.weights(step.given_logits(), &step.labels);
         task_and_weighted_kd(step, weights, self.config.alpha, self.config.temperature)

@@ -59,6 +59,10 @@ impl Method for MeanOfLogits {
         Needs { teacher_logits: true, ..Needs::default() }
     }
 
+    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
+        true
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let OutputConfig { temperature, alpha } = self.config;
         let mean = step.given_logits().clone().mean_dim(0).squeeze_dim::<2>(0);

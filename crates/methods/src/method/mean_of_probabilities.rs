@@ -61,6 +61,10 @@ impl Method for MeanOfProbabilities {
         Needs { teacher_logits: true, ..Needs::default() }
     }
 
+    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
+        true
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let OutputConfig { temperature, alpha } = self.config;
         let teachers = step.given_logits();

@@ -172,6 +172,10 @@ impl Method for MtBert {
         self.unlabelled = WithoutLabel::new(teachers.iter().map(weight).collect());
     }
 
+    fn averages_samples(&self, _shapes: &Shapes) -> bool {
+        true
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let MtBertConfig { temperature, alpha, beta } = self.config;
         let teachers = step.given_logits();

@@ -129,6 +129,10 @@ impl Method for Ot {
         self.costs = costs;
     }
 
+    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
+        true
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let OtConfig { lambda, epsilon, iterations } = self.config;
         assert_eq!(self.costs.len(), step.own_logits.len(), "{PREPARED}");

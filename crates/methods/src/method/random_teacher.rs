@@ -79,6 +79,10 @@ impl Method for RandomTeacher {
         Needs { teacher_logits: true, ..Needs::default() }
     }
 
+    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
+        self.per == DrawPer::Batch
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let rule = OneAtRandom { draw: step.draw, per: self.per };
         let weights = rule.weights(step.given_logits(), &step.labels);

@@ -107,6 +107,10 @@ impl Method for SimKd {
         student.reusing(classifier, projection, seed)
     }
 
+    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
+        true
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let (projected, teacher) = (step.student_maps[0].clone(), step.teacher_maps[0][0].clone());
         let [_, _, height, width] = projected.dims();

@@ -137,6 +137,10 @@ impl Method for Vid {
         specs
     }
 
+    fn averages_samples(&self, _shapes: &Shapes) -> bool {
+        true
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let mut parameters = Parameters::new(&step.parameters);
         let mut values = Vec::new();

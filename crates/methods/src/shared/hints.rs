@@ -40,6 +40,11 @@ impl Hints {
         }
     }
 
+    /// Batch norm of a transposed convolution is computed on the tape, from this process's samples.
+    pub(crate) fn averages_samples(self, shapes: &Shapes) -> bool {
+        self.parameters(shapes).is_empty()
+    }
+
     pub(crate) fn connectors(self, shapes: &Shapes) -> Vec<Connector> {
         let student = shapes.student[&self.tap()];
         let teachers = shapes.teachers.iter().map(|taps| taps[&self.tap()]);

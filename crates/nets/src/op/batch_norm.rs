@@ -4,8 +4,9 @@ use burn::Tensor;
 use burn::tensor::TensorData;
 use burn::tensor::activation::relu;
 use faculty_kernels::batch_norm::{
-    NormShape, ReluGate, batch_norm_inference, batch_norm_inference_backward, batch_norm_train,
-    batch_norm_train_backward,
+    NormShape, ReluGate, batch_norm_backward_sums, batch_norm_backward_with_sums,
+    batch_norm_inference, batch_norm_inference_backward, batch_norm_sums, batch_norm_train,
+    batch_norm_train_backward, moments_of_sums,
 };
 use faculty_kernels::bf16::batch_norm::{Gate, Normalised, backward as bf16_backward, moments};
 use faculty_kernels::bf16::elementwise::affine;
@@ -17,6 +18,7 @@ use super::{
 use crate::op::link::{Constants, Link};
 use crate::parameter::{BufferId, ParameterId};
 use crate::pattern::ActivationPattern;
+use crate::together::Together;
 
 /// Batch-norm epsilon of every network here (PyTorch's default).
 pub const BATCH_NORM_EPSILON: f32 = 1e-5;
@@ -49,10 +51,29 @@ fn blend(momentum: f32, running: &mut [f32], batch: &[f32], scale: f32) {
     }
 }
 
+/// Values of a channel in this rank's batch.
+fn count(site: &Site) -> f64 {
+    (site.batch * site.output.positions()) as f64
+}
+
 /// PyTorch normalises by the biased variance but records the unbiased one.
-fn unbiased(site: &Site) -> f32 {
-    let count = (site.batch * site.output.positions()) as f32;
+fn unbiased(count: f64) -> f32 {
+    let count = count as f32;
     if count > 1.0 { count / (count - 1.0) } else { 1.0 }
+}
+
+/// Mean and biased variance over the batches of all ranks from the sums of this one's, as of
+/// [`batch_norm_sums`] with the count of values behind them; gives the count of all.
+fn moments_together(
+    together: &Together,
+    sums: &mut [f64],
+    mean: &mut [f32],
+    variance: &mut [f32],
+) -> f64 {
+    together.sum(sums);
+    let (count, sums) = sums.split_last().expect("the count comes last");
+    moments_of_sums(sums, *count, mean, variance);
+    *count
 }
 
 impl Op for BatchNorm {
@@ -95,20 +116,41 @@ impl Op for BatchNorm {
         } else {
             mean.resize(site.output.channels, 0.0);
             variance.resize(site.output.channels, 0.0);
-            batch_norm_train(
-                &shape(site),
-                input,
-                gamma,
-                beta,
-                self.epsilon,
-                residual,
-                relu,
-                output,
-                mean,
-                variance,
-            );
+            let all = if step.together.is_alone() {
+                batch_norm_train(
+                    &shape(site),
+                    input,
+                    gamma,
+                    beta,
+                    self.epsilon,
+                    residual,
+                    relu,
+                    output,
+                    mean,
+                    variance,
+                );
+                count(site)
+            } else {
+                let mut sums = vec![0.0; 2 * mean.len() + 1];
+                batch_norm_sums(&shape(site), input, &mut sums[..2 * mean.len()]);
+                sums[2 * mean.len()] = count(site);
+                let all = moments_together(step.together, &mut sums, mean, variance);
+                batch_norm_inference(
+                    &shape(site),
+                    input,
+                    gamma,
+                    beta,
+                    mean,
+                    variance,
+                    self.epsilon,
+                    residual,
+                    relu,
+                    output,
+                );
+                all
+            };
             blend(self.momentum, &mut buffers[self.running_mean.0], mean, 1.0);
-            blend(self.momentum, &mut buffers[self.running_variance.0], variance, unbiased(site));
+            blend(self.momentum, &mut buffers[self.running_variance.0], variance, unbiased(all));
         }
         if held {
             assert_eq!(gate.len(), output.len(), "a pattern is held on a batch of its size");
@@ -136,6 +178,42 @@ impl Op for BatchNorm {
             .gradients
             .get_disjoint_mut([self.gamma.0, self.beta.0])
             .expect("gamma and beta are two parameters of the graph");
+        let by_input = by_input.expect("batch norm leaves out no gradient");
+        let gamma = &parameters[self.gamma.0];
+        if !step.frozen_statistics && !step.together.is_alone() {
+            let mut sums = vec![0.0; 2 * mean.len() + 1];
+            batch_norm_backward_sums(
+                &shape(site),
+                input,
+                gate,
+                by_output,
+                gamma,
+                mean,
+                variance,
+                self.epsilon,
+                by_gamma,
+                by_beta,
+                &mut sums[..2 * mean.len()],
+            );
+            sums[2 * mean.len()] = count(site);
+            step.together.sum(&mut sums);
+            let (all, sums) = sums.split_last().expect("the count comes last");
+            batch_norm_backward_with_sums(
+                &shape(site),
+                input,
+                gate,
+                by_output,
+                gamma,
+                mean,
+                variance,
+                self.epsilon,
+                sums,
+                all.max(1.0),
+                by_input,
+                by_residual,
+            );
+            return;
+        }
         let by_statistics = match step.frozen_statistics {
             true => batch_norm_inference_backward,
             false => batch_norm_train_backward,
@@ -145,11 +223,11 @@ impl Op for BatchNorm {
             input,
             gate,
             by_output,
-            &parameters[self.gamma.0],
+            gamma,
             mean,
             variance,
             self.epsilon,
-            by_input.expect("batch norm leaves out no gradient"),
+            by_input,
             by_gamma,
             by_beta,
             by_residual,
@@ -198,7 +276,7 @@ impl Op for BatchNorm {
             let variance = per_channel(centred.clone() * centred.clone());
             blend(self.momentum, &mut step.buffers[self.running_mean.0], &numbers(mean), 1.0);
             let running = &mut step.buffers[self.running_variance.0];
-            blend(self.momentum, running, &numbers(variance.clone()), unbiased(site));
+            blend(self.momentum, running, &numbers(variance.clone()), unbiased(count(site)));
             (centred, variance)
         };
         let [gamma, beta] = [self.gamma, self.beta]
@@ -231,8 +309,16 @@ impl OnMaps for BatchNorm {
             mean.resize(site.output.channels, 0.0);
             variance.resize(site.output.channels, 0.0);
             moments(input, mean, variance);
+            let mut all = count(site);
+            if !step.together.is_alone() {
+                let first = mean.iter().map(|mean| all * f64::from(*mean));
+                let both = mean.iter().zip(variance.iter());
+                let second = both.map(|(m, v)| all * (f64::from(*v) + f64::from(*m).powi(2)));
+                let mut sums: Vec<f64> = first.chain(second).chain([all]).collect();
+                all = moments_together(step.together, &mut sums, mean, variance);
+            }
             blend(self.momentum, &mut buffers[self.running_mean.0], mean, 1.0);
-            blend(self.momentum, &mut buffers[self.running_variance.0], variance, unbiased(site));
+            blend(self.momentum, &mut buffers[self.running_variance.0], variance, unbiased(all));
         }
         let normalised = self.normalised(parameters, state, step.frozen_statistics);
         let [scale, shift] = normalised.constants(&parameters[self.beta.0]);
@@ -258,6 +344,11 @@ impl OnMaps for BatchNorm {
             by_gamma,
             by_beta,
             step.by_residual,
+            &|sums| {
+                if !step.frozen_statistics && !step.together.is_alone() {
+                    step.together.sum(sums);
+                }
+            },
         );
     }
 }

@@ -23,6 +23,7 @@ use crate::parameter::ValueId;
 use crate::pattern::ActivationPattern;
 use crate::precision::Precision;
 use crate::shape::BatchSize;
+use crate::together::Together;
 use maps_memory::MapsMemory;
 use plan::StepPlan;
 
@@ -39,6 +40,7 @@ pub struct TrainingRun {
     frozen_statistics: bool,
     pattern: ActivationPattern,
     precision: Precision,
+    together: Together,
     plan: Option<Arc<StepPlan>>,
     planned_on_maps: bool,
     memory: Memory,
@@ -136,6 +138,13 @@ impl TrainingRun {
         self.precision = precision;
     }
 
+    /// Sets whose batches are one batch with that of the next steps: batch norm takes the statistics of
+    /// all of them. The ranks then run the same graph, forward and backward, with gradients by the
+    /// same values.
+    pub fn set_together(&mut self, together: Together) {
+        self.together = together;
+    }
+
     fn plan_for(&mut self, graph: &Arc<Graph>) -> Arc<StepPlan> {
         // Between maps no pattern is held, nor recorded.
         let on_maps = self.precision == Precision::Bf16 && self.pattern == ActivationPattern::Free;
@@ -148,6 +157,7 @@ impl TrainingRun {
                     frozen_statistics: self.frozen_statistics,
                     pattern: self.pattern,
                     precision: self.precision,
+                    together: std::mem::take(&mut self.together),
                     dropout: std::mem::take(&mut self.dropout),
                     ..Self::default()
                 };
@@ -182,6 +192,7 @@ impl TrainingRun {
             precision: self.precision,
             tokens: &self.tokens,
             dropout: DropoutKeys { samples: &self.dropout },
+            together: &self.together,
         };
         node.op.forward(&graph.site(index, size), step);
     }

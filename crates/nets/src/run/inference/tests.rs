@@ -59,6 +59,7 @@ fn evaluate(network: &Network, input: &[f32], batch: usize) -> Vec<Vec<f32>> {
             precision: Precision::F32,
             tokens: &Tokens::default(),
             dropout: DropoutKeys::default(),
+            together: &crate::Together::default(),
         };
         node.op.forward(&graph.site(index, BatchSize { samples: batch, tokens: 0 }), step);
         values.push(output);

@@ -168,6 +168,7 @@ impl TrainingRun {
             maps: &mut self.maps,
             tokens: &self.tokens,
             dropout: DropoutKeys { samples: &self.dropout },
+            together: &self.together,
         };
         node.op.backward(&plan.graph.site(index, size), step);
         for (which, &id) in node.inputs.iter().enumerate() {

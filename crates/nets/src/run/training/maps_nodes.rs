@@ -44,6 +44,7 @@ impl TrainingRun {
             buffers: &mut network.buffers,
             state: &mut self.states[index],
             frozen_statistics: self.frozen_statistics || graph.keeps_statistics(index),
+            together: &self.together,
         };
         node.op.on_maps(&site).expect("the node runs between maps").forward(&site, step);
         if plan.forms.planes[index] {
@@ -100,6 +101,7 @@ impl TrainingRun {
             gradients: &mut self.gradients,
             state: &mut self.states[index],
             frozen_statistics: self.frozen_statistics || graph.keeps_statistics(index),
+            together: &self.together,
         };
         op.backward(&site, step);
         self.on_maps.spare.extend(there);
