@@ -11,6 +11,7 @@ mod arrows;
 mod evidence;
 mod fuzz;
 mod licences;
+mod mpi;
 mod soak;
 
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         // As a wrapper of the compiler, for `fuzz`.
         Some(rustc) if rustc.ends_with("rustc") => compile(rustc),
         Some("evidence") => evidence(),
+        Some("mpi") => mpi_with(std::env::args().nth(3).as_deref().unwrap_or("1")),
         Some("soak") => soak_for(std::env::args().nth(3).as_deref().unwrap_or("30")),
         other => {
             eprintln!(
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
                  \x20      cargo xtask licences               (those of all dependencies, offline)\n\
                  \x20      cargo xtask fuzz [--minutes 10] [--jobs 2] [READER …]   (needs cargo-fuzz)\n\
                  \x20      cargo xtask evidence [--runs FOLDER] [--only NAME]   (tables of results/evidence)\n\
+                 \x20      cargo xtask mpi [--kills 1]        (ranks as processes of MPI)\n\
                  \x20      cargo xtask soak [--minutes 30]   (kills and faults; build with --release)"
             );
             ExitCode::from(if other.is_none() { 0 } else { 2 })
@@ -103,6 +106,12 @@ fn check() -> ExitCode {
             }
         }
     }
+    if let Some(what) = mpi::missing() {
+        eprintln!("check: MPI is not tested: {what}");
+    } else if let Err(problem) = mpi::check(&root(), 1) {
+        eprintln!("check: mpi: {problem}");
+        return ExitCode::FAILURE;
+    }
     eprintln!("check: all good");
     ExitCode::SUCCESS
 }
@@ -132,6 +141,25 @@ fn licences() -> ExitCode {
         }
         Err(problem) => {
             eprintln!("licences: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Ranks as processes of MPI, killed so many times.
+fn mpi_with(kills: &str) -> ExitCode {
+    let checked = match (mpi::missing(), kills.parse()) {
+        (Some(what), _) => Err(what.to_owned()),
+        (None, Ok(kills)) => mpi::check(&root(), kills),
+        (None, Err(_)) => Err(format!("`{kills}` is no number of kills")),
+    };
+    match checked {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            eprintln!("mpi: {problem}");
             ExitCode::FAILURE
         }
     }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use faculty_escape as escape;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::terminal;
+
 /// Without a terminal, a line at most this often.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
@@ -19,7 +21,8 @@ pub(crate) struct Bar {
 impl Bar {
     /// With `json` there is no bar: whoever prints events asks [`Bar::is_line_due`] alone.
     pub(crate) fn new(label: &str, json: bool) -> Self {
-        let bar = (!json && std::io::stderr().is_terminal()).then(|| {
+        let shows = !json && !terminal::is_silent() && std::io::stderr().is_terminal();
+        let bar = shows.then(|| {
             let style = ProgressStyle::with_template("{prefix} [{bar:24}] {msg}")
                 .expect("the template is a constant of ours")
                 .progress_chars("=> ");

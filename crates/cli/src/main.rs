@@ -14,6 +14,7 @@ mod exit;
 mod failure;
 mod interrupt;
 mod progress;
+mod ranks;
 mod table;
 
 use clap::Parser as _;
@@ -28,6 +29,10 @@ fn main() {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => std::process::exit(failure::of_arguments(error)),
+    };
+    let ranks = match ranks::start(&arguments.command) {
+        Ok(ranks) => ranks,
+        Err(failure) => std::process::exit(failure.report() as i32),
     };
     let result = match &arguments.command {
         Command::Demo(options) => commands::demo::run(options),
@@ -52,9 +57,6 @@ fn main() {
         Command::Completions(options) => commands::shell::completions(options),
         Command::Man => commands::shell::man(),
     };
-    let code = match result.and_then(|()| Ok(terminal::finish()?)) {
-        Ok(()) => exit::Exit::Done,
-        Err(failure) => failure.report(),
-    };
+    let code = ranks.end(result.and_then(|()| Ok(terminal::finish()?)));
     std::process::exit(code as i32);
 }

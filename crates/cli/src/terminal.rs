@@ -3,9 +3,23 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::builder::styling::{AnsiColor, Styles};
 use faculty_escape as escape;
+
+/// Whether nothing is written: another rank speaks for this one.
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Leaves out all that is written from now on, or no longer.
+pub(crate) fn be_silent(silent: bool) {
+    SILENT.store(silent, Ordering::Relaxed);
+}
+
+/// Whether nothing is written.
+pub(crate) fn is_silent() -> bool {
+    SILENT.load(Ordering::Relaxed)
+}
 
 /// The first error of a line that could not be written while the work went on.
 static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
@@ -24,6 +38,9 @@ macro_rules! eprintln {
 /// Writes to stderr, labels in the colours of clap's messages where it is a terminal that shows them
 /// and `NO_COLOR` does not forbid it.
 pub(crate) fn tell(text: &str) {
+    if is_silent() {
+        return;
+    }
     let text = painted(&escape::terminal(text));
     let _ = anstream::stderr().lock().write_all(text.as_bytes());
 }
@@ -71,6 +88,9 @@ impl Write for Stdout {
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if is_silent() {
+            return Ok(());
+        }
         // Texts come whole; only what is no text at all is changed by this.
         self.0.write_all(escape::terminal(&String::from_utf8_lossy(bytes)).as_bytes())
     }
@@ -83,6 +103,9 @@ impl Write for Stdout {
 /// One JSON value on a line of stdout. The work goes on when that fails: a reader that has gone
 /// away is no error, and anything else is reported by [`finish`].
 pub(crate) fn print_json(value: &impl serde::Serialize) {
+    if is_silent() {
+        return;
+    }
     let line = serde_json::to_string(value).expect("plain data always serialises");
     let mut out = io::stdout().lock();
     if let Err(error) = writeln!(out, "{}", escape::json(&line)) {

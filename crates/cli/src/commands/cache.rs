@@ -1,9 +1,11 @@
 //! `faculty cache`: the outputs of a recipe's teachers, computed once and kept.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime};
 
+use faculty_distill::Error;
 use faculty_distill::cache::plan;
 use faculty_teachers::cache::{Built, CacheEvent, CachePlan, CacheSize, Estimate, verify};
 use serde_json::json;
@@ -13,6 +15,7 @@ use crate::arguments::CacheOptions;
 use crate::bar::Bar;
 use crate::failure::Failure;
 use crate::progress::{duration, print_json};
+use crate::ranks;
 use crate::table::{self, Align};
 
 pub(crate) fn run(options: &CacheOptions) -> Result<(), Failure> {
@@ -24,10 +27,10 @@ pub(crate) fn run(options: &CacheOptions) -> Result<(), Failure> {
             hint: "add `[cache]`, `[[teachers]]`, and `views = 4` to `[data]`".to_owned(),
         });
     }
-    use_threads(recipe.train.threads)?;
+    use_threads(ranks::threads(recipe.train.threads)?)?;
     let stop = stop_on_interrupt();
     let dataset = open_data(&recipe)?;
-    let share = options.shard;
+    let share = if options.shard.is_whole() { ranks::share() } else { options.shard };
     let recipe =
         shard::in_turn(share, &stop, || heads::mount(&recipe, &dataset, &stop, options.json))?;
     let plan = plan(&recipe, &dataset)?.with_share(share);
@@ -47,6 +50,9 @@ pub(crate) fn run(options: &CacheOptions) -> Result<(), Failure> {
         return Ok(());
     }
     let built = complete(plan, &stop, options.json)?;
+    if options.shard.is_whole() && !share.is_whole() {
+        return together(&folder, options.json);
+    }
     if options.json {
         let sizes = json!(sizes);
         print_json(&json!({"event": "result", "folder": folder, "built": built, "sizes": sizes}));
@@ -62,6 +68,16 @@ pub(crate) fn run(options: &CacheOptions) -> Result<(), Failure> {
     if !share.is_whole() {
         let text = shard::left_to_do(&built.missing_shares);
         writeln!(crate::terminal::stdout(), "share {share} is built; {text}")?;
+    }
+    Ok(())
+}
+
+/// After the shares of all ranks: what the first one says.
+fn together(folder: &Path, json: bool) -> Result<(), Failure> {
+    ranks::group().barrier().map_err(Error::from)?;
+    match json {
+        true => print_json(&json!({"event": "result", "folder": folder})),
+        false => writeln!(crate::terminal::stdout(), "cache: {} is complete", shown(folder))?,
     }
     Ok(())
 }

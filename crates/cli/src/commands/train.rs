@@ -7,17 +7,18 @@ use std::time::Instant;
 use faculty_distill::cache::plan as plan_cache;
 use faculty_distill::methods::{find, known, specs};
 use faculty_distill::recipe::{self, Recipe};
-use faculty_distill::{CheckedRun, RunFolder, Start, train};
+use faculty_distill::{CheckedRun, Error, RunFolder, Start, train};
 use serde_json::json;
 
 use super::run_card::{describe, describe_data, summary};
 use super::{
-    cache, heads, load_recipe, open_data, plan, report, show_warnings, shown, stop_on_interrupt,
-    use_threads,
+    cache, heads, load_recipe, open_data, plan, report, shard, show_warnings, shown,
+    stop_on_interrupt, use_threads,
 };
 use crate::arguments::RunOptions;
 use crate::failure::Failure;
 use crate::progress::{Progress, print_json};
+use crate::ranks;
 
 /// Which of the two commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,8 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
             hint: "add `[[teachers]]`, or use `faculty train`".to_owned(),
         });
     }
-    use_threads(recipe.train.threads)?;
+    use_threads(ranks::threads(recipe.train.threads)?)?;
+    let group = ranks::group();
     let start = match (options.resume || !changed.is_empty(), options.overwrite) {
         (true, _) => Start::Resume,
         (_, true) => Start::Overwrite,
@@ -53,11 +55,21 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     };
     let output = recipe.output.clone().unwrap_or_else(|| "runs/run".into());
     // Known before the data is read, so said before.
-    RunFolder::at(&output).check_start(start)?;
+    if group.is_first() {
+        RunFolder::at(&output).check_start(start)?;
+    }
     let stop = stop_on_interrupt();
     let reading = Instant::now();
     let dataset = open_data(&recipe)?;
     if let Some(plan) = plan {
+        if !group.is_alone() {
+            return Err(Error::OneProcess {
+                what: "a `[plan]`".to_owned(),
+                processes: group.size(),
+                why: "its students learn from each other, or one after the other",
+            }
+            .into());
+        }
         if !changed.is_empty() {
             return Err(Failure::Usage {
                 what: "`--resume-with` changes one run, and a `[plan]` has several".to_owned(),
@@ -70,11 +82,16 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     recipe.plan = None;
     let uses_teachers =
         find(&recipe.method.name).is_some_and(|info| recipe.method.uses_teachers(&info.spec));
-    let recipe = heads::mount(&recipe, &dataset, &stop, options.json)?;
+    let share = ranks::share();
+    let recipe =
+        shard::in_turn(share, &stop, || heads::mount(&recipe, &dataset, &stop, options.json))?;
     if recipe.cache.is_some() && uses_teachers {
-        cache::complete(plan_cache(&recipe, &dataset)?, &stop, options.json)?;
+        let plan = plan_cache(&recipe, &dataset)?.with_share(share);
+        cache::complete(plan, &stop, options.json)?;
+        // The shares of the others.
+        group.barrier().map_err(Error::from)?;
     }
-    let run = CheckedRun::new(&recipe, &dataset)?.allowing(changed)?;
+    let run = CheckedRun::new(&recipe, &dataset)?.allowing(changed)?.with_group(group.clone())?;
     if options.json {
         print_json(&json!({"event": "start", "folder": output, "card": run.card()}));
     } else {
@@ -86,14 +103,23 @@ pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     }
     let mut progress =
         Progress::new(&run.card().method.clone(), recipe.train.epochs, options.json, true);
-    let mut events = report::Events::new(!options.no_report).every(options.events_every);
+    let writes = group.is_first();
+    let reports = writes && !options.no_report;
+    let mut events = report::Events::new(reports).every(options.events_every);
     let card = train(run, &output, start, &stop, &mut |event| {
         progress.show(&event);
         events.take(&output, &event);
     });
     progress.finish();
     let card = card?;
-    let page = (!options.no_report).then(|| report::at_the_end(std::slice::from_ref(&output)));
+    if !group.is_alone() {
+        eprintln!(
+            "{} processes: {:.1} s in sums between them and in waiting for each other",
+            group.size(),
+            group.spent().as_secs_f64()
+        );
+    }
+    let page = reports.then(|| report::at_the_end(std::slice::from_ref(&output)));
     if options.json {
         print_json(&json!({"event": "result", "folder": output, "card": card}));
     } else {
