@@ -13,7 +13,8 @@ const END: Duration = Duration::from_secs(10);
 /// Whether there is an MPI to test with; if not, what is missing.
 pub(crate) fn missing() -> Option<&'static str> {
     let answers = |program: &str, argument: &str| {
-        let run = Command::new(program).arg(argument).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut run = Command::new(program);
+        run.arg(argument).stdout(Stdio::null()).stderr(Stdio::null());
         run.status().is_ok_and(|status| status.success())
     };
     if !answers("mpirun", "--version") {

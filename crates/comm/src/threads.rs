@@ -60,13 +60,17 @@ pub struct Network {
 }
 
 impl Network {
-    /// Time of one operation over so many bytes a rank among `size` ranks: a ring, in which each rank
-    /// sends and gets `2 (size - 1) / size` of its bytes in `2 (size - 1)` messages.
+    /// Time of one operation over so many bytes a rank among `size` ranks, by the faster of two ways: a
+    /// ring, in which each rank sends and gets `2 (size - 1) / size` of its bytes in `2 (size - 1)`
+    /// messages, for many bytes; all of them in `log2 size` exchanges for few.
     #[must_use]
     pub fn time(&self, bytes: usize, size: usize) -> Duration {
+        let latency = self.latency.as_secs_f64();
+        let whole = bytes as f64 / self.bytes_per_second;
         let steps = 2.0 * (size as f64 - 1.0);
-        let carried = bytes as f64 * steps / size as f64 / self.bytes_per_second;
-        Duration::from_secs_f64(steps * self.latency.as_secs_f64() + carried)
+        let ring = steps * (latency + whole / size as f64);
+        let exchanges = (size as f64).log2().ceil() * (latency + whole);
+        Duration::from_secs_f64(ring.min(exchanges))
     }
 }
 

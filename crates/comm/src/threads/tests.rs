@@ -152,10 +152,13 @@ fn the_first_text_is_that_of_the_lowest_rank() {
 }
 
 #[test]
-fn the_time_of_a_ring_is_that_of_its_messages_and_bytes() {
+fn the_time_of_a_network_is_that_of_its_messages_and_bytes() {
     let network = Network { latency: Duration::from_micros(10), bytes_per_second: 1e9 };
     // Six messages, and one and a half times the bytes.
     let time = network.time(1_000_000, 4).as_secs_f64();
     assert!((time - (60e-6 + 1.5e-3)).abs() < 1e-9, "{time}");
+    // Few bytes go in two exchanges.
+    let time = network.time(8, 4).as_secs_f64();
+    assert!((time - 2.0 * (10e-6 + 8e-9)).abs() < 1e-9, "{time}");
     assert_eq!(network.time(1_000_000, 1), Duration::ZERO);
 }
