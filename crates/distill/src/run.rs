@@ -283,6 +283,12 @@ impl CheckedRun {
                 "the task loss divides by the weights of all labels of a batch",
             );
         }
+        if self.data.train.labelled_len() < self.data.train.len() {
+            return refuse(
+                "a student on samples without a label".to_owned(),
+                "the task loss divides by the labels of a batch, which may have any number of them",
+            );
+        }
         self.learner = self.learner.with_group(group.clone());
         self.settings.group = group;
         Ok(self)

@@ -76,7 +76,7 @@ impl Learner {
 
     /// What the whole batch showed, from what each part of it did.
     pub(super) fn add_up_record(&self, record: &mut StepRecord, samples: usize) {
-        let StepRecord { loss, terms, teacher_weights, correct } = record;
+        let StepRecord { loss, terms, teacher_weights, correct, unlabelled } = record;
         let (counted, whole) = (self.counted(samples) as f64, self.whole.max(1) as f64);
         let mut means: Vec<&mut f64> = std::iter::once(loss)
             .chain(terms.iter_mut().map(|term| &mut term.value))
@@ -85,9 +85,11 @@ impl Learner {
         // What a rank without samples computed on may not even be finite.
         let sum = |mean: f64| if counted == 0.0 { 0.0 } else { counted * mean };
         let mut sums: Vec<f64> = means.iter().map(|mean| sum(**mean)).collect();
-        sums.push(if counted == 0.0 { 0.0 } else { *correct as f64 });
+        let counts = [correct, unlabelled];
+        sums.extend(counts.iter().map(|own| if counted == 0.0 { 0.0 } else { **own as f64 }));
         self.together.group.sum(&mut sums);
-        means.iter_mut().zip(&sums).for_each(|(mean, sum)| **mean = sum / whole);
-        *correct = sums.last().map_or(0, |sum| *sum as usize);
+        let (of_means, of_counts) = sums.split_at(means.len());
+        means.iter_mut().zip(of_means).for_each(|(mean, sum)| **mean = sum / whole);
+        counts.into_iter().zip(of_counts).for_each(|(count, sum)| *count = *sum as usize);
     }
 }

@@ -151,10 +151,12 @@ fn in_bf16_ranks_differ_by_the_rounding_of_bf16_at_most() {
 fn what_compares_samples_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let weighted = ["train.class_weights=balanced"];
+    let few = ["data.labels_per_class=12", "data.unlabelled=use"];
     for (method, sets, named) in [
         ("sp", &[][..], "method `sp`"),
         ("dist", &[], "method `dist`"),
         ("aver", &weighted, "`train.class_weights`"),
+        ("aver", &few, "samples without a label"),
     ] {
         let recipe = recipe(folder.path(), method, 2, sets);
         let out = folder.path().join("run");
