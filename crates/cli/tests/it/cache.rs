@@ -310,3 +310,25 @@ fn an_interrupted_build_exits_with_130_and_goes_on() {
     let after = files(&cache);
     assert!(kept.iter().all(|(path, bytes)| after.get(path) == Some(bytes)));
 }
+
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn several_processes_of_a_launcher_are_refused_without_mpi_and_shares_of_them_are_not() {
+    let project = project();
+    let run = |arguments: &[&str]| {
+        let mut command = command(&project, arguments);
+        let output =
+            command.env("OMPI_COMM_WORLD_SIZE", "3").stderr(Stdio::piped()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for arguments in
+        [["cache", "cached.toml"], ["distill", "cached.toml"], ["train", "recipe.toml"]]
+    {
+        let (code, text) = run(&arguments);
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains("started 3 times, and this program was built without MPI"), "{text}");
+        assert!(text.contains("--features mpi"), "{text}");
+    }
+    let (code, text) = run(&["cache", "cached.toml", "--shard", "1/3"]);
+    assert_eq!(code, Some(0), "{text}");
+}
