@@ -5,11 +5,8 @@ use std::sync::Arc;
 
 use crate::image::mixing::{MixConfig, Mixing, Partner, Pixels};
 use crate::samples::{Collate, Samples, ViewSettings};
-use crate::{DataError, ImageSet, Normalisation, SampleId, TextSet};
+use crate::{DataError, ImageSet, Normalisation, SampleId, TextSet, UNLABELLED};
 use faculty_random::{Purpose, draw};
-
-/// The label of a sample that has none: only training splits hold such samples, see [`Split::labelled`].
-pub const UNLABELLED: u32 = u32::MAX;
 
 /// Some of shared [`Samples`], in some order, each with a label that may differ from the true one.
 ///
