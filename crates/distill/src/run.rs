@@ -289,6 +289,12 @@ impl CheckedRun {
                 "the task loss divides by the labels of a batch, which may have any number of them",
             );
         }
+        if self.data.views.mixing().is_some() {
+            return refuse(
+                "a student on mixed samples".to_owned(),
+                "one part of a batch may have mixed samples and another none",
+            );
+        }
         self.learner = self.learner.with_group(group.clone());
         self.settings.group = group;
         Ok(self)

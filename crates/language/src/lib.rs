@@ -28,8 +28,8 @@ mod training;
 
 pub use error::{LanguageError, Result};
 pub use export::{export_folder, export_gguf};
-pub use faculty_kernels::head_loss::Divergence;
 pub use faculty_gguf::TensorType;
+pub use faculty_kernels::head_loss::Divergence;
 pub use generation::{End, Generated, GenerationConfig, Prompt, generate};
 pub use judgement::{
     Agreement, Judgement, JudgementConfig, agreement, distinct_pairs, judge, repetition,
