@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use faculty_files::open_regular;
 
+use self::fault::Fault;
 use self::plan::Plan;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
@@ -35,6 +36,7 @@ use crate::weights::file_hash;
 mod build;
 mod expression;
 mod families;
+mod fault;
 mod parse;
 mod plan;
 
@@ -45,15 +47,6 @@ const NAME_DIGITS: usize = 8;
 
 /// Bytes of a file that is read: far above any description.
 const MOST_BYTES: u64 = 1 << 20;
-
-/// What is wrong with a description, where, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Fault {
-    /// From 1.
-    line: usize,
-    problem: String,
-    hint: String,
-}
 
 /// A description as an architecture.
 #[derive(Clone, Debug)]

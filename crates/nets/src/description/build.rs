@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Fault;
 use super::expression::Expression;
+use super::fault::Fault;
 use super::plan::{Blocks, Entry, Kind, Layer, Name, Piece, Plan};
 use crate::builder::{Conv2dConfig, GraphBuilder};
 use crate::graph::Graph;

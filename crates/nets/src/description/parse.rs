@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Fault;
 use super::expression::Expression;
+use super::fault::Fault;
 use super::plan::{Blocks, ClassifierStart, Entry, Kind, Layer, Name, Piece, Plan};
 use crate::builder::ConvInit;
 
