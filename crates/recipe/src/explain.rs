@@ -7,8 +7,7 @@ use serde::{Serialize, Serializer};
 use toml::Value;
 
 use super::problems::Location;
-use super::schema::Recipe;
-use super::section::Section as _;
+use super::section::Section;
 use super::spec::MethodSpec;
 
 /// One key of a recipe, explained. Serialises to an object with these fields.
@@ -61,7 +60,7 @@ impl Serialize for Origin {
 }
 
 pub(super) fn entries(
-    recipe: &Recipe,
+    recipe: &impl Section,
     methods: &[MethodSpec],
     places: &BTreeMap<String, Location>,
 ) -> Vec<Entry> {

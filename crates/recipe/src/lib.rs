@@ -16,6 +16,7 @@ mod classes;
 mod explain;
 mod heads;
 mod key_path;
+mod language;
 mod load;
 mod method;
 mod overrides;
@@ -37,6 +38,10 @@ pub use class_weights::ClassWeights;
 pub use classes::Classes;
 pub use explain::{Entry, Origin};
 pub use heads::Heads;
+pub use language::{
+    LanguageData, LanguageDivergence, LanguageMethod, LanguageMethodName, LanguageRecipe,
+    LanguageStudent, LanguageTeacher, LanguageTrain,
+};
 pub use load::LoadedRecipe;
 pub use method::{Method, MethodTerm, TERM_WEIGHTS};
 pub use problems::{Location, Problem, RecipeError, nearest};

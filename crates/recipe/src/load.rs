@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use toml::Value;
 
 use super::explain::{Entry, entries};
+use super::language::LanguageRecipe;
 use super::problems::{Location, Problem, Problems, RecipeError};
 use super::range::quoted;
 use super::reader::Reader;
 use super::schema::{
     Cache, ColorJitter, Data, HeadTraining, Plan, RandAugment, Recipe, Student, Teacher,
 };
-use super::section::Section as _;
+use super::section::Section;
 use super::setting::Setting as _;
 use super::spec::MethodSpec;
 use super::tree::{Content, Node};
@@ -20,15 +21,15 @@ use super::{check, overrides, tree};
 /// A recipe that was read without a problem, and where each of its values is from.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct LoadedRecipe {
+pub struct LoadedRecipe<R = Recipe> {
     /// The recipe: all defaults filled in, all paths absolute.
-    pub recipe: Recipe,
+    pub recipe: R,
     /// What is allowed, but probably not meant.
     pub warnings: Vec<Problem>,
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
 }
 
-impl LoadedRecipe {
+impl<R> LoadedRecipe<R> {
     /// Every key with its value, origin and meaning, in the order of the schema.
     #[must_use]
     pub fn explain(&self) -> &[Entry] {
@@ -56,26 +57,7 @@ impl Recipe {
         sets: &[String],
         methods: &[MethodSpec],
     ) -> Result<LoadedRecipe, RecipeError> {
-        let path = path.as_ref();
-        if path.is_dir() {
-            return Err(RecipeError { problems: vec![folder(path)], source: None });
-        }
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::from_str(&text, path, sets, methods),
-            Err(error) => {
-                let hint = match error.kind() {
-                    std::io::ErrorKind::InvalidData => "save it as UTF-8 text",
-                    _ => "name a TOML file that exists and can be read",
-                };
-                let problem = Problem {
-                    what: format!("cannot read the recipe: {error}"),
-                    location: whole(path),
-                    key: String::new(),
-                    hint: hint.to_owned(),
-                };
-                Err(RecipeError { problems: vec![problem], source: Some(error) })
-            }
-        }
+        Self::from_str(&read_text(path.as_ref())?, path, sets, methods)
     }
 
     /// Reads a recipe from text, as if it were in the file `name`; see [`Recipe::load`].
@@ -120,6 +102,9 @@ impl Recipe {
         methods: &[MethodSpec],
     ) -> Result<LoadedRecipe, RecipeError> {
         let name = name.as_ref();
+        if LanguageRecipe::is_text_of_one(text, sets) {
+            return Err(RecipeError { problems: vec![of_language_models(name)], source: None });
+        }
         let mut problems = Problems::new(whole(name));
         let file = name.display().to_string();
         let mut tree =
@@ -128,7 +113,7 @@ impl Recipe {
             problems.list.extend(overrides::apply(&mut tree, argument));
         }
         if matches!(&tree.content, Content::Table(table) if table.is_empty()) {
-            problems.add("", "the recipe is empty".to_owned(), what_a_recipe_needs());
+            problems.add("", "the recipe is empty".to_owned(), what_is_needed(&Self::default()));
         }
         name_student(&mut tree);
         let student = student_of(&tree);
@@ -141,8 +126,7 @@ impl Recipe {
             recipe.student.network = file.display().to_string();
         }
         if recipe.output.is_none() {
-            let stem = name.file_stem().unwrap_or(name.as_os_str());
-            recipe.output = Some(Path::new("runs").join(stem).rebased(Path::new(".")));
+            recipe.output = Some(default_output(name));
         }
         if let Some(cache) = &mut recipe.cache
             && cache.path.is_none()
@@ -163,24 +147,55 @@ impl Recipe {
     /// # Errors
     /// When a path is not UTF-8 text, which TOML cannot hold.
     pub fn to_toml(&self) -> Result<String, RecipeError> {
-        toml::to_string(self).map_err(|error| RecipeError {
-            problems: vec![Problem {
-                what: format!("the recipe cannot be written as TOML: {error}"),
-                location: Location::Code,
-                key: String::new(),
-                hint: "use paths that are UTF-8 text".to_owned(),
-            }],
-            source: None,
-        })
+        to_toml(self)
     }
 }
 
-fn whole(path: &Path) -> Location {
+/// A recipe as TOML.
+pub(super) fn to_toml(recipe: &impl serde::Serialize) -> Result<String, RecipeError> {
+    toml::to_string(recipe).map_err(|error| RecipeError {
+        problems: vec![Problem {
+            what: format!("the recipe cannot be written as TOML: {error}"),
+            location: Location::Code,
+            key: String::new(),
+            hint: "use paths that are UTF-8 text".to_owned(),
+        }],
+        source: None,
+    })
+}
+
+/// The text of a recipe file.
+pub(super) fn read_text(path: &Path) -> Result<String, RecipeError> {
+    if path.is_dir() {
+        return Err(RecipeError { problems: vec![folder(path)], source: None });
+    }
+    std::fs::read_to_string(path).map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::InvalidData => "save it as UTF-8 text",
+            _ => "name a TOML file that exists and can be read",
+        };
+        let problem = Problem {
+            what: format!("cannot read the recipe: {error}"),
+            location: whole(path),
+            key: String::new(),
+            hint: hint.to_owned(),
+        };
+        RecipeError { problems: vec![problem], source: Some(error) }
+    })
+}
+
+/// The run folder of the recipe file `name`: `runs/` in the current folder, then the recipe's name.
+pub(super) fn default_output(name: &Path) -> PathBuf {
+    let stem = name.file_stem().unwrap_or(name.as_os_str());
+    Path::new("runs").join(stem).rebased(Path::new("."))
+}
+
+pub(super) fn whole(path: &Path) -> Location {
     Location::File { file: path.display().to_string(), line: None, column: None }
 }
 
 /// The folder that relative paths of the recipe file `name` are taken from.
-fn folder_of(name: &Path) -> PathBuf {
+pub(super) fn folder_of(name: &Path) -> PathBuf {
     match name.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
         _ => PathBuf::from("."),
@@ -236,14 +251,24 @@ fn student_of(tree: &Node) -> String {
     student_key(tree, "network").and_then(text_of).unwrap_or_default().to_owned()
 }
 
-fn what_a_recipe_needs() -> String {
+pub(super) fn what_is_needed(empty: &impl Section) -> String {
     let mut required = Vec::new();
-    Recipe::default().visit("", &[], &mut |key, spec, _| {
+    empty.visit("", &[], &mut |key, spec, _| {
         if spec.source.is_none() {
             required.push(key.to_owned());
         }
     });
     format!("give at least {}", quoted(&required))
+}
+
+/// A recipe of language models where one of images or classified texts is wanted.
+fn of_language_models(name: &Path) -> Problem {
+    Problem {
+        what: "the recipe is one of language models (`data.format` is `running-text`)".to_owned(),
+        location: whole(name),
+        key: "data.format".to_owned(),
+        hint: "`faculty distill`, `train` and `explain` take it, `report` its run".to_owned(),
+    }
 }
 
 /// Where a folder is given for a recipe; that of a run has one.
