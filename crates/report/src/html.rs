@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use self::figures::figures;
+pub(crate) use self::figures::figures;
 use crate::charts;
 use crate::load::{Report, Run};
 use crate::recipes;
@@ -45,13 +45,18 @@ pub fn page(report: &Report) -> String {
         section("speed", "Speed", figures(charts::trade_off(run).as_slice()));
     }
     section("details", "Details", details(report));
+    frame(&title, &sections)
+}
+
+/// A page of sections with their ids and titles; the first has no heading.
+pub(crate) fn frame(title: &str, sections: &[(&str, &str, String)]) -> String {
     let links: String = sections
         .iter()
         .skip(1)
         .map(|(id, title, _)| format!("<a href=\"#{id}\">{title}</a>"))
         .collect();
     let mut body = String::new();
-    for (id, title, content) in &sections {
+    for (id, title, content) in sections {
         let heading = match *id {
             "answer" => String::new(),
             _ => format!("<h2>{title}</h2>"),

@@ -3,7 +3,7 @@
 use crate::svg::{Chart, escape};
 
 /// Charts side by side as far as there is room.
-pub(super) fn figures(charts: &[Chart]) -> String {
+pub(crate) fn figures(charts: &[Chart]) -> String {
     if charts.is_empty() {
         return String::new();
     }
