@@ -12,6 +12,8 @@
 //! examples at a step → Policy: the texts that a student is trained on, and which tokens count
 //! ```
 
+mod batch_source;
+mod corpus;
 mod error;
 mod export;
 mod generation;
@@ -20,12 +22,16 @@ mod measurement;
 mod model;
 mod next_token;
 mod policy;
+mod run;
 mod sampling;
 mod speculative;
+mod student;
 mod token_weights;
 mod tokenizer;
 mod training;
 
+pub use batch_source::{BatchSource, StreamSource, TokenBatch};
+pub use corpus::{Corpus, Document};
 pub use error::{LanguageError, Result};
 pub use export::{export_folder, export_gguf};
 pub use faculty_gguf::TensorType;
@@ -41,11 +47,15 @@ pub use policy::{
     Example, GroundTruth, Mixed, MixedBy, Models, OnPolicy, Policy, PolicyConfig, PolicyKind,
     SequenceLevel, Speculative, StreamExamples, Written, WrittenBatch,
 };
+pub use run::{
+    CheckedLanguageRun, LanguageEvent, LanguageStart, RunError, STUDENT_FOLDER, train_language,
+};
 pub use sampling::Sampling;
 pub use speculative::{
     Acceptance, Speculated, SpeculativeConfig, SpeculativeCounts, first_rejection, is_among_top,
     speculate, teacher_seed,
 };
+pub use student::with_layers;
 pub use token_weights::TokenRule;
 pub use tokenizer::TextTokenizer;
 pub use training::{StreamConfig, StreamStep, StreamTrainer};

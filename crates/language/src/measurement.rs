@@ -8,6 +8,7 @@
 //! `overlap` tokens before it wherever the text has them.
 
 use faculty_inputs::Tokens;
+use faculty_nets::Decoder;
 
 use crate::error::{LanguageError, Result};
 use crate::model::LanguageModel;
@@ -64,18 +65,28 @@ pub fn measure(
     model: &mut LanguageModel,
     text: &str,
     config: WindowConfig,
-    mut progress: impl FnMut(usize, usize),
+    progress: impl FnMut(usize, usize),
 ) -> Result<Measurement> {
-    let refuse = |name, found: usize, range| {
-        Err(LanguageError::OutOfRange { name, found: found.to_string(), range })
-    };
-    if config.window < 2 {
-        return refuse("window", config.window, "2 or more");
-    }
-    if !(1..config.window).contains(&config.overlap) {
-        return refuse("overlap", config.overlap, "1 or more, and less than the window");
-    }
-    let longest = model.decoder.config().longest;
+    config.check()?;
+    let ids = model.tokenizer.encode(text)?;
+    let nats = nats_of(&mut model.decoder, &ids, config, progress)?;
+    let first = model.tokenizer.decode(&ids[..1])?.chars().count();
+    let characters = text.chars().count().saturating_sub(first).max(1);
+    Ok(Measurement { tokens: ids.len() - 1, characters, nats })
+}
+
+/// The surprises of all tokens but the first, added up.
+///
+/// # Errors
+/// As [`measure`].
+pub(crate) fn nats_of(
+    decoder: &mut Decoder,
+    ids: &[u32],
+    config: WindowConfig,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<f64> {
+    config.check()?;
+    let longest = decoder.config().longest;
     let (window, overlap) = match config.window <= longest {
         true => (config.window, config.overlap),
         false => (longest, config.overlap.min(longest / 2).max(1)),
@@ -83,25 +94,24 @@ pub fn measure(
     if window < 2 {
         return refuse("window", window, "2 or more; the model reads no more at once");
     }
-    let ids = model.tokenizer.encode(text)?;
-    let vocabulary = model.decoder.config().vocabulary;
+    let vocabulary = decoder.config().vocabulary;
     if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
         return Err(LanguageError::Vocabulary { prompt: 1, id, vocabulary });
     }
     if ids.len() < 2 {
         return Err(LanguageError::ShortText { tokens: ids.len() });
     }
-    let width = model.decoder.config().width;
+    let width = decoder.config().width;
     let (mut nats, mut scored, mut start, mut logits) = (0.0, 1, 0, Vec::new());
     while scored < ids.len() {
         let end = ids.len().min(start + window);
         let mut tokens = Tokens::default();
         tokens.push(&ids[start..end], &vec![0; end - start]);
-        let hidden = model.decoder.hidden(&tokens).to_vec();
+        let hidden = decoder.hidden(&tokens).to_vec();
         // The value of a token predicts the one behind it.
         let rows = &hidden[(scored - 1 - start) * width..(end - 1 - start) * width];
         for (rows, labels) in rows.chunks(ROWS * width).zip(ids[scored..end].chunks(ROWS)) {
-            model.decoder.logits(rows, &mut logits);
+            decoder.logits(rows, &mut logits);
             let pairs = logits.chunks_exact(vocabulary).zip(labels);
             nats += pairs.map(|(logits, &label)| surprise(logits, label)).sum::<f64>();
         }
@@ -109,9 +119,23 @@ pub fn measure(
         progress(scored - 1, ids.len() - 1);
         start = end.saturating_sub(overlap);
     }
-    let first = model.tokenizer.decode(&ids[..1])?.chars().count();
-    let characters = text.chars().count().saturating_sub(first).max(1);
-    Ok(Measurement { tokens: ids.len() - 1, characters, nats })
+    Ok(nats)
+}
+
+impl WindowConfig {
+    fn check(self) -> Result<()> {
+        if self.window < 2 {
+            return refuse("window", self.window, "2 or more");
+        }
+        if !(1..self.window).contains(&self.overlap) {
+            return refuse("overlap", self.overlap, "1 or more, and less than the window");
+        }
+        Ok(())
+    }
+}
+
+fn refuse<T>(name: &'static str, found: usize, range: &'static str) -> Result<T> {
+    Err(LanguageError::OutOfRange { name, found: found.to_string(), range })
 }
 
 /// `-ln p(label)`

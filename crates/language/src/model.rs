@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use faculty_gguf::GgufFile;
-use faculty_nets::{Decoder, is_gguf, load_decoder};
+use faculty_nets::{Decoder, Network, is_gguf, load_decoder};
 use serde_json::Value;
 
 use crate::error::{LanguageError, Result};
@@ -31,10 +31,28 @@ impl LanguageModel {
     /// # Errors
     /// When network or tokenizer cannot be read, or are of a kind that is not known.
     pub fn open(path: &Path) -> Result<Self> {
+        let (network, tokenizer, ends) = Self::parts(path)?;
+        Ok(Self { decoder: Decoder::new(&network), tokenizer, ends })
+    }
+
+    /// The network, its tokenizer and the tokens that end a text: what training needs.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::open`].
+    pub fn parts(path: &Path) -> Result<(Network, TextTokenizer, Vec<u32>)> {
+        // The tokenizer first: it fails at once where weights take seconds.
+        let (tokenizer, ends) = Self::tokenizer(path)?;
+        Ok((load_decoder(path)?, tokenizer, ends))
+    }
+
+    /// The tokenizer of a model and the tokens that end a text, without its weights.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::open`].
+    pub fn tokenizer(path: &Path) -> Result<(TextTokenizer, Vec<u32>)> {
         if let Err(source) = std::fs::metadata(path) {
             return Err(LanguageError::Read { path: path.to_owned(), source });
         }
-        // The tokenizer first: it fails at once where weights take seconds.
         let (tokenizer, mut ends) = if is_gguf(path) {
             let file = GgufFile::open(path)?;
             let mut ends = Vec::new();
@@ -46,10 +64,9 @@ impl LanguageModel {
             let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
             (from_folder(folder)?, ends_in(folder))
         };
-        let decoder = Decoder::new(&load_decoder(path)?);
         ends.sort_unstable();
         ends.dedup();
-        Ok(Self { decoder, tokenizer, ends })
+        Ok((tokenizer, ends))
     }
 
     /// Checks that the ids of a teacher stand for the same tokens.

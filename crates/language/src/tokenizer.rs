@@ -83,6 +83,12 @@ impl TextTokenizer {
         self.inner.token_to_id(token)
     }
 
+    /// Ids up to the largest that stands for a token.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1)
+    }
+
     /// The token of an id, as it stands in the vocabulary.
     #[must_use]
     pub fn token(&self, id: u32) -> Option<String> {

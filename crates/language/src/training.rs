@@ -11,8 +11,9 @@ use faculty_inputs::Tokens;
 use faculty_nets::{Network, OptimizerConfig, OptimizerState, RuleConfig};
 use faculty_random::{Purpose, below, draw};
 
+use crate::batch_source::TokenBatch;
 use crate::error::{LanguageError, Result};
-use crate::next_token::{NextTokenStep, TokenLoss, TokenObjective};
+use crate::next_token::{NextTokenStep, TokenLoss, TokenObjective, TokenTeacher};
 
 /// The last rate as a share of the highest.
 const LAST: f64 = 0.1;
@@ -118,17 +119,6 @@ impl StreamTrainer {
         learning_rate * share
     }
 
-    /// The windows of a step.
-    fn windows(&self, stream: &[u32], window: usize, step: u64) -> Tokens {
-        let mut tokens = Tokens::default();
-        for row in 0..self.config.batch as u64 {
-            let number = draw(Purpose::Order, self.config.seed, step, row, 0);
-            let start = below(number, (stream.len() - window + 1) as u64) as usize;
-            tokens.push(&stream[start..start + window], &vec![0; window]);
-        }
-        tokens
-    }
-
     /// The next update of a decoder.
     ///
     /// # Errors
@@ -137,21 +127,43 @@ impl StreamTrainer {
     /// # Panics
     /// If the network is no decoder, or not that of the state.
     pub fn step(&mut self, network: &mut Network, stream: &[u32]) -> Result<StreamStep> {
-        let graph = network.graph().clone();
-        let decoder = graph.decoder().expect("the network is a decoder");
+        let decoder = network.graph().decoder().expect("the network is a decoder");
         if stream.len() < 2 {
             return Err(LanguageError::ShortText { tokens: stream.len() });
         }
-        let vocabulary = decoder.vocabulary;
-        let window = self.config.window.min(decoder.longest).min(stream.len());
-        let step = self.state.steps;
-        let tokens = self.windows(stream, window, step);
-        if let Some(&id) = tokens.ids().iter().find(|&&id| id as usize >= vocabulary) {
-            return Err(LanguageError::Vocabulary { prompt: 1, id, vocabulary });
-        }
-        let counted = vec![true; tokens.count()];
-        let objective = TokenObjective::default();
+        let StreamConfig { window, batch, seed, .. } = self.config;
+        let window = window.min(decoder.longest).min(stream.len());
+        let tokens = windows(stream, [batch, window], seed, self.state.steps);
+        check_ids(network, tokens.ids())?;
+        let (counted, objective) = (vec![true; tokens.count()], TokenObjective::default());
         let loss = self.step.run(network, &tokens, &counted, true, &[], &objective);
+        Ok(self.update(network, loss))
+    }
+
+    /// The next update of a decoder on texts that were drawn or written for it, beside its teachers.
+    ///
+    /// # Errors
+    /// [`LanguageError::Vocabulary`].
+    ///
+    /// # Panics
+    /// As [`NextTokenStep::run`].
+    pub fn step_on(
+        &mut self,
+        network: &mut Network,
+        batch: &TokenBatch,
+        teachers: &[TokenTeacher<'_>],
+        objective: &TokenObjective,
+    ) -> Result<StreamStep> {
+        check_ids(network, batch.tokens.ids())?;
+        let TokenBatch { tokens, counted, true_text } = batch;
+        let loss = self.step.run(network, tokens, counted, *true_text, teachers, objective);
+        Ok(self.update(network, loss))
+    }
+
+    /// Updates a decoder by the gradients of the step's last loss.
+    fn update(&mut self, network: &mut Network, loss: TokenLoss) -> StreamStep {
+        let graph = network.graph().clone();
+        let step = self.state.steps;
         let gradients = self.step.gradients_mut();
         let squares = gradients.iter().flatten().map(|&g| f64::from(g).powi(2));
         let norm = squares.sum::<f64>().sqrt();
@@ -167,6 +179,26 @@ impl StreamTrainer {
         let parameters = network.parameters_mut();
         let gradients = self.step.gradients();
         self.state.update_by(|index| rules[index], &adam, rate as f32, parameters, gradients);
-        Ok(StreamStep { loss, norm, rate })
+        StreamStep { loss, norm, rate }
+    }
+}
+
+/// The windows of a step `[count, tokens]`, of a stream that is no shorter.
+pub(crate) fn windows(stream: &[u32], [count, window]: [usize; 2], seed: u64, step: u64) -> Tokens {
+    let mut tokens = Tokens::default();
+    for row in 0..count as u64 {
+        let number = draw(Purpose::Order, seed, step, row, 0);
+        let start = below(number, (stream.len() - window + 1) as u64) as usize;
+        tokens.push(&stream[start..start + window], &vec![0; window]);
+    }
+    tokens
+}
+
+fn check_ids(network: &Network, ids: &[u32]) -> Result<()> {
+    let decoder = network.graph().decoder().expect("the network is a decoder");
+    let vocabulary = decoder.vocabulary;
+    match ids.iter().find(|&&id| id as usize >= vocabulary) {
+        Some(&id) => Err(LanguageError::Vocabulary { prompt: 1, id, vocabulary }),
+        None => Ok(()),
     }
 }

@@ -6,6 +6,7 @@ mod generation;
 mod judgement;
 mod measurement;
 mod policy;
+mod run;
 mod several_teachers;
 mod small;
 mod smollm;

@@ -1,0 +1,207 @@
+//! Everything that a run needs, opened and checked before anything is written.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use faculty_nets::{Decoder, Network};
+use faculty_recipe::{LanguageMethodName, LanguageRecipe};
+use faculty_records::language_run::{LanguageCard, LanguageModelEntry};
+
+use super::split::{MeasuredSplit, stream};
+use super::teacher::{OpenTeacher, entry};
+use super::vocabulary::check_same;
+use crate::corpus::Corpus;
+use crate::model::LanguageModel;
+use crate::run::RunError;
+use crate::student::{at_random, from_trained};
+use crate::tokenizer::TextTokenizer;
+
+/// Layout of the card.
+const FORMAT: u32 = 1;
+
+/// A run that can be trained: only this can.
+#[derive(Debug)]
+pub struct CheckedLanguageRun {
+    pub(super) recipe: LanguageRecipe,
+    pub(super) network: Network,
+    pub(super) tokenizer: TextTokenizer,
+    pub(super) ends: Vec<u32>,
+    pub(super) teachers: Vec<OpenTeacher>,
+    pub(super) stream: Vec<u32>,
+    pub(super) validation: MeasuredSplit,
+    pub(super) test: MeasuredSplit,
+    /// Tokens of a window, as all models read them.
+    pub(super) window: usize,
+    pub(super) corpus_id: u64,
+    pub(super) card: LanguageCard,
+    notes: Vec<String>,
+}
+
+impl CheckedLanguageRun {
+    /// Opens texts and models, compares their tokens, measures each teacher on the validation split.
+    ///
+    /// # Errors
+    /// When something cannot be read or does not fit; a teacher with other tokens, or that gives values
+    /// that are no numbers, by its name.
+    pub fn new(recipe: &LanguageRecipe) -> Result<Self, RunError> {
+        if let Err(error) = recipe.check() {
+            return Err(RunError::Recipe { what: error.to_string(), hint: "mend the recipe" });
+        }
+        let corpus = Corpus::open(&recipe.data)?;
+        let uses_teachers = recipe.method.name != LanguageMethodName::Ce;
+        // Tokenizers first: they are compared in no time, weights take seconds.
+        let source = recipe.student.weights.as_ref().or(recipe.student.tokenizer.as_ref());
+        let source = source.or(recipe.teachers.first().map(|own| &own.weights));
+        let source = source.expect("the recipe's check asks for one of them");
+        let (tokenizer, ends) = LanguageModel::tokenizer(source)?;
+        let mut teachers = Vec::new();
+        let mut limits = Vec::new();
+        let mut vocabulary = None;
+        let mut network = match &recipe.student.weights {
+            Some(path) => {
+                let trained = faculty_nets::load_decoder(path)?;
+                Some(from_trained(&recipe.student, trained, path)?)
+            }
+            None => None,
+        };
+        let rows_of =
+            |network: &Network| network.graph().decoder().map_or(0, |config| config.vocabulary);
+        if let Some(own) = &network {
+            vocabulary = Some(rows_of(own));
+        }
+        for spec in recipe.teachers.iter().filter(|_| uses_teachers) {
+            let (own, own_tokenizer, _) = LanguageModel::parts(&spec.weights)?;
+            let rows = rows_of(&own);
+            let wanted = *vocabulary.get_or_insert(rows);
+            check_same(&spec.name, (&own_tokenizer, rows), (&tokenizer, wanted))?;
+            limits.extend(own.graph().decoder().map(|config| config.longest));
+            teachers.push(OpenTeacher::new(&spec.name, &own));
+        }
+        let network = match network.take() {
+            Some(network) => network,
+            None => {
+                let rows = vocabulary.unwrap_or_else(|| tokenizer.size());
+                let longest = limits.iter().copied().min().unwrap_or(2048);
+                at_random(&recipe.student, rows, longest, recipe.seed)?
+            }
+        };
+        limits.extend(network.graph().decoder().map(|config| config.longest));
+        let longest = limits.iter().copied().min().unwrap_or(usize::MAX);
+        let mut notes = Vec::new();
+        if recipe.train.window > longest {
+            notes.push(format!("`train.window` is {longest}: the models read no more at once"));
+        }
+        let stream = stream(&tokenizer, &corpus.train, ends.first().copied())?;
+        let validation =
+            MeasuredSplit::new(&tokenizer, &corpus.validation, recipe.data.validation_tokens)?;
+        let test = MeasuredSplit::new(&tokenizer, &corpus.test, usize::MAX)?;
+        for teacher in &mut teachers {
+            notes.extend(measure_teacher(teacher, &validation)?);
+        }
+        let mut student = entry("student", &network);
+        student.validation = validation.measure(&mut Decoder::new(&network))?;
+        let card = LanguageCard {
+            format: FORMAT,
+            program: format!("faculty {}", env!("CARGO_PKG_VERSION")),
+            name: recipe.name.clone(),
+            method: recipe.method.name.name().to_owned(),
+            seed: recipe.seed,
+            steps: recipe.train.steps as u64,
+            best_step: 0,
+            tokens: [stream.len() as u64, validation.tokens(), test.tokens()],
+            trained_tokens: 0,
+            seconds: 0.0,
+            student,
+            teachers: teachers.iter().map(|own| own.entry.clone()).collect(),
+        };
+        let corpus_id = corpus.id();
+        let window = recipe.train.window.min(longest);
+        let recipe = recipe.clone();
+        Ok(Self {
+            recipe,
+            network,
+            tokenizer,
+            ends,
+            teachers,
+            stream,
+            validation,
+            test,
+            window,
+            corpus_id,
+            card,
+            notes,
+        })
+    }
+
+    /// What is known before the first step.
+    #[must_use]
+    pub fn card(&self) -> &LanguageCard {
+        &self.card
+    }
+
+    /// What is allowed, but worth knowing.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// All that the run depends on, to compare with that of a checkpoint.
+    pub(super) fn identity(&self) -> Result<BTreeMap<String, String>, RunError> {
+        let mut recipe = self.recipe.clone();
+        // What changes no result; of paths what lies there is compared.
+        recipe.name = None;
+        recipe.output = None;
+        recipe.train.threads = None;
+        recipe.train.checkpoint_minutes = 0.0;
+        recipe.data.path = Path::new(".").to_owned();
+        recipe.student.weights = None;
+        recipe.student.tokenizer = None;
+        recipe.teachers.iter_mut().for_each(|own| own.weights = Path::new(".").to_owned());
+        let text = recipe.to_toml().map_err(|error| RunError::Recipe {
+            what: error.to_string(),
+            hint: "use names that are UTF-8 text",
+        })?;
+        let mut identity = BTreeMap::from([
+            ("recipe".to_owned(), text),
+            ("text in `data.path`".to_owned(), format!("{:016x}", self.corpus_id)),
+            ("student".to_owned(), self.card.student.hash.clone()),
+        ]);
+        for own in &self.card.teachers {
+            identity.insert(format!("teacher `{}`", own.name), own.hash.clone());
+        }
+        Ok(identity)
+    }
+
+    /// Numbers of the teachers that the method learns from, all or the best one.
+    pub(super) fn best_teacher(&self) -> usize {
+        let nll = |own: &LanguageModelEntry| own.validation.map_or(f64::INFINITY, |own| own.nll);
+        let teachers = self.card.teachers.iter().enumerate();
+        let best = teachers.min_by(|(_, a), (_, b)| nll(a).total_cmp(&nll(b)));
+        best.map_or(0, |(index, _)| index)
+    }
+}
+
+/// Measures a teacher on the validation split; with what is odd about it.
+fn measure_teacher(
+    teacher: &mut OpenTeacher,
+    validation: &MeasuredSplit,
+) -> Result<Option<String>, RunError> {
+    let quality = validation.measure(&mut teacher.decoder)?;
+    teacher.entry.validation = quality;
+    let Some(quality) = quality else { return Ok(None) };
+    let name = &teacher.entry.name;
+    if !quality.nll.is_finite() {
+        return Err(RunError::TeacherBroke {
+            teacher: name.clone(),
+            place: "measured on the validation split".to_owned(),
+        });
+    }
+    let chance = (teacher.decoder.config().vocabulary as f64).ln();
+    Ok((quality.nll >= chance).then(|| {
+        format!(
+            "teacher `{name}` predicts the validation split no better than chance: {:.2} nats a token, \
+             {chance:.2} for all tokens alike",
+            quality.nll
+        )
+    }))
+}
