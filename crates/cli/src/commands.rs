@@ -12,6 +12,7 @@ mod heads;
 pub(crate) mod init;
 mod language_export;
 mod language_quality;
+mod language_run;
 pub(crate) mod lists;
 mod plan;
 pub(crate) mod predict;

@@ -35,6 +35,13 @@ pub(crate) enum Failure {
         /// What to do.
         hint: String,
     },
+    /// Stopped from outside.
+    Interrupted {
+        /// Where.
+        what: String,
+        /// How to go on.
+        hint: String,
+    },
     /// Split of the work failed; each message is out already.
     Partly,
     /// Nobody reads stdout any more.
@@ -129,6 +136,10 @@ impl Failure {
             Self::Answer { what, hint } => {
                 eprintln!("error: {what}\n  hint: {hint}");
                 Exit::No
+            }
+            Self::Interrupted { what, hint } => {
+                eprintln!("error: {what}\n  hint: {hint}");
+                Exit::Interrupted
             }
             Self::Partly => Exit::Usage,
             Self::Closed => Exit::Done,

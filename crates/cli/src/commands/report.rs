@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use faculty_distill::Event;
 use faculty_files::write_atomically;
 use faculty_report::tensorboard::{EventFile, StepRecord};
-use faculty_report::{Error, Report, charts, html, tables, text};
+use faculty_report::{Error, LanguageReport, Report, charts, html, tables, text};
 use serde_json::json;
 
 use super::{refuse_recipe, shown};
@@ -19,6 +19,9 @@ const PAGE: &str = "report.html";
 
 pub(crate) fn run(options: &ReportOptions) -> Result<(), Failure> {
     options.runs.iter().try_for_each(|run| refuse_recipe(run))?;
+    if let Some(folder) = options.runs.iter().find(|own| LanguageReport::is_at(own)) {
+        return of_language_model(options, folder);
+    }
     let report = Report::load(&options.runs)?;
     let ReportOptions { text, markdown, latex, csv, .. } = *options;
     let instead = text || markdown || latex || csv || options.svg.is_some();
@@ -50,6 +53,49 @@ pub(crate) fn run(options: &ReportOptions) -> Result<(), Failure> {
         write!(out, "{}", tables::numbers(&report).csv())?;
     }
     // Tables on stdout may go into a file: names of files do not belong there then.
+    for path in &written {
+        match text || markdown || latex || csv {
+            true => eprintln!("{}", shown(path)),
+            false => writeln!(out, "{}", shown(path))?,
+        }
+    }
+    Ok(())
+}
+
+/// The report of a language model's run.
+fn of_language_model(options: &ReportOptions, folder: &Path) -> Result<(), Failure> {
+    if options.runs.len() > 1 || options.svg.is_some() {
+        return Err(Failure::Usage {
+            what: format!("`{}` is the run of a language model", shown(folder)),
+            hint: "give it alone, and without `--svg`".to_owned(),
+        });
+    }
+    let report = LanguageReport::load(folder)?;
+    let ReportOptions { text, markdown, latex, csv, .. } = *options;
+    let mut written = Vec::new();
+    if !(text || markdown || latex || csv) || options.output.is_some() {
+        let path = options.output.clone().unwrap_or_else(|| folder.join(PAGE));
+        write_file(&path, &report.page())?;
+        written.push(path);
+    }
+    if options.json {
+        let models = [report.card.teachers.as_slice(), std::slice::from_ref(&report.card.student)];
+        print_json(
+            &json!({"title": report.headline(), "files": written, "models": models.concat()}),
+        );
+        return Ok(());
+    }
+    let mut out = crate::terminal::stdout();
+    let models = report.models();
+    if text {
+        write!(out, "{}\n\n{}", report.headline(), models.text())?;
+    } else if markdown {
+        write!(out, "{}", models.markdown())?;
+    } else if latex {
+        write!(out, "{}", models.latex())?;
+    } else if csv {
+        write!(out, "{}", models.csv())?;
+    }
     for path in &written {
         match text || markdown || latex || csv {
             true => eprintln!("{}", shown(path)),

@@ -21,7 +21,7 @@ fn alphabet() -> Vec<String> {
 }
 
 /// A project with a small model whose tokens are bytes in the folder `model`.
-fn project() -> Project {
+pub(crate) fn project() -> Project {
     let project = Project::new();
     let config = DecoderConfig {
         longest: 40,
