@@ -30,7 +30,11 @@ fn project(method: &str, more: &str) -> (tempfile::TempDir, LanguageRecipe) {
         fs::create_dir(&own).unwrap();
         small::folder(&own);
         if seed != 5 {
-            let network = Network::from_graph("small", small::config().graph().unwrap(), seed);
+            let mut network = Network::from_graph("small", small::config().graph().unwrap(), seed);
+            // Surer of itself, and so more wrong: nothing was learnt.
+            let mut state = network.state_dict();
+            state.get_mut("model.norm.weight").unwrap().values.iter_mut().for_each(|w| *w *= 5.0);
+            network.set_state_dict(&state, &own).unwrap();
             save_decoder(&network, &own).unwrap();
         }
     }
@@ -252,12 +256,13 @@ fn each_method_weighs_its_teachers_at_each_token() {
         for record in records(&folder.path().join("run")) {
             let weights = &record.teacher_weights;
             assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-6, "{method}: {weights:?}");
-            let ordered =
-                (weights[0] > weights[1]) == (record.teacher_ce[0] < record.teacher_ce[1]);
             match method {
                 "aver" => assert_eq!(weights, &[0.5, 0.5]),
-                // The better predictor of these tokens counts more on the average of them.
-                "ca-mkd" => assert!(ordered && weights[0] != weights[1], "{record:?}"),
+                // Who predicts the true next tokens better counts more.
+                "ca-mkd" => {
+                    assert!(record.teacher_ce[0] < record.teacher_ce[1], "{record:?}");
+                    assert!(weights[0] > 0.6, "{record:?}");
+                }
                 "best-teacher" => {
                     let best = if nll[0] < nll[1] { [1.0, 0.0] } else { [0.0, 1.0] };
                     assert_eq!(weights, &best);
