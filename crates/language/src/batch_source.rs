@@ -2,24 +2,11 @@
 
 use std::fmt;
 
-use faculty_inputs::Tokens;
 use faculty_nets::{Decoder, Network};
 
 use crate::error::Result;
+use crate::token_batch::TokenBatch;
 use crate::training::windows;
-
-/// The texts of a step.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TokenBatch {
-    /// The texts.
-    pub tokens: Tokens,
-    /// Whether the token behind each is to be predicted, `[tokens]`; of the last one of a text it is
-    /// not asked.
-    pub counted: Vec<bool>,
-    /// Whether these tokens are text that people wrote: only then does a teacher's cross-entropy with
-    /// them tell how reliable it is.
-    pub true_text: bool,
-}
 
 /// Gives the texts of each step.
 ///

@@ -17,7 +17,7 @@ use faculty_recipe::{LanguageData, Validation};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::LanguageError;
-use crate::run::RunError;
+use crate::run_error::RunError;
 use crate::tokenizer::read;
 
 /// Fewer documents than these are cut into parts.

@@ -23,14 +23,16 @@ mod model;
 mod next_token;
 mod policy;
 mod run;
+mod run_error;
 mod sampling;
 mod speculative;
 mod student;
+mod token_batch;
 mod token_weights;
 mod tokenizer;
 mod training;
 
-pub use batch_source::{BatchSource, StreamSource, TokenBatch};
+pub use batch_source::{BatchSource, StreamSource};
 pub use corpus::{Corpus, Document};
 pub use error::{LanguageError, Result};
 pub use export::{export_folder, export_gguf};
@@ -56,6 +58,7 @@ pub use speculative::{
     speculate, teacher_seed,
 };
 pub use student::with_layers;
+pub use token_batch::TokenBatch;
 pub use token_weights::TokenRule;
 pub use tokenizer::TextTokenizer;
 pub use training::{StreamConfig, StreamStep, StreamTrainer};

@@ -9,7 +9,6 @@
 //! from one is the same run, bit for bit.
 
 mod checkpoint;
-mod error;
 mod folder;
 mod prepare;
 mod split;
@@ -17,7 +16,7 @@ mod teacher;
 mod train;
 mod vocabulary;
 
-pub use self::error::RunError;
 pub use self::folder::{LanguageStart, STUDENT_FOLDER};
 pub use self::prepare::CheckedLanguageRun;
 pub use self::train::{LanguageEvent, train_language};
+pub use crate::run_error::RunError;

@@ -6,7 +6,7 @@ use faculty_nets::{DecoderConfig, Network};
 use faculty_recipe::LanguageStudent;
 
 use crate::error::Result;
-use crate::run::RunError;
+use crate::run_error::RunError;
 
 /// Layers of a student of which nothing is said.
 const LAYERS: usize = 4;

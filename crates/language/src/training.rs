@@ -11,9 +11,9 @@ use faculty_inputs::Tokens;
 use faculty_nets::{Network, OptimizerConfig, OptimizerState, RuleConfig};
 use faculty_random::{Purpose, below, draw};
 
-use crate::batch_source::TokenBatch;
 use crate::error::{LanguageError, Result};
 use crate::next_token::{NextTokenStep, TokenLoss, TokenObjective, TokenTeacher};
+use crate::token_batch::TokenBatch;
 
 /// The last rate as a share of the highest.
 const LAST: f64 = 0.1;

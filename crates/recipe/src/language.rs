@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use super::explain::entries;
+use super::file::{LoadedRecipe, read_text, to_toml, what_is_needed, whole};
 use super::key_path::join;
-use super::load::{LoadedRecipe, read_text, to_toml, what_is_needed, whole};
 use super::problems::{Problems, RecipeError};
 use super::range::Range;
 use super::reader::{Reader, check_range};
@@ -270,12 +270,12 @@ impl LanguageRecipe {
         if matches!(&tree.content, Content::Table(table) if table.is_empty()) {
             problems.add("", "the recipe is empty".to_owned(), what_is_needed(&Self::default()));
         }
-        let folder = super::load::folder_of(name);
+        let folder = super::file::folder_of(name);
         let mut reader =
             Reader { methods: &[], problems, folder, keys: paths(), student: String::new() };
         let mut recipe = Self::read(&mut reader, "", Some(&tree));
         if recipe.output.is_none() {
-            recipe.output = Some(super::load::default_output(name));
+            recipe.output = Some(super::file::default_output(name));
         }
         let mut problems = reader.problems;
         recipe.problems(&mut problems);

@@ -14,6 +14,7 @@ mod check;
 mod class_weights;
 mod classes;
 mod explain;
+mod file;
 mod heads;
 mod key_path;
 mod language;
@@ -37,12 +38,12 @@ pub use check::{MethodWarmUp, warm_ups as method_warm_ups};
 pub use class_weights::ClassWeights;
 pub use classes::Classes;
 pub use explain::{Entry, Origin};
+pub use file::LoadedRecipe;
 pub use heads::Heads;
 pub use language::{
     LanguageData, LanguageDivergence, LanguageMethod, LanguageMethodName, LanguageRecipe,
     LanguageStudent, LanguageTeacher, LanguageTrain,
 };
-pub use load::LoadedRecipe;
 pub use method::{Method, MethodTerm, TERM_WEIGHTS};
 pub use problems::{Location, Problem, RecipeError, nearest};
 pub use range::Range;

@@ -1,13 +1,15 @@
 //! From text to [`Recipe`]: layers, required keys, checks.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::Value;
 
-use super::explain::{Entry, entries};
+use super::explain::entries;
+use super::file::{
+    LoadedRecipe, default_output, folder_of, read_text, to_toml, what_is_needed, whole,
+};
 use super::language::LanguageRecipe;
-use super::problems::{Location, Problem, Problems, RecipeError};
-use super::range::quoted;
+use super::problems::{Problem, Problems, RecipeError};
 use super::reader::Reader;
 use super::schema::{
     Cache, ColorJitter, Data, HeadTraining, Plan, RandAugment, Recipe, Student, Teacher,
@@ -17,25 +19,6 @@ use super::setting::Setting as _;
 use super::spec::MethodSpec;
 use super::tree::{Content, Node};
 use super::{check, overrides, tree};
-
-/// A recipe that was read without a problem, and where each of its values is from.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct LoadedRecipe<R = Recipe> {
-    /// The recipe: all defaults filled in, all paths absolute.
-    pub recipe: R,
-    /// What is allowed, but probably not meant.
-    pub warnings: Vec<Problem>,
-    pub(super) entries: Vec<Entry>,
-}
-
-impl<R> LoadedRecipe<R> {
-    /// Every key with its value, origin and meaning, in the order of the schema.
-    #[must_use]
-    pub fn explain(&self) -> &[Entry] {
-        &self.entries
-    }
-}
 
 impl Recipe {
     /// Every key that a recipe can have except the options of methods, without the places in lists:
@@ -151,57 +134,6 @@ impl Recipe {
     }
 }
 
-/// A recipe as TOML.
-pub(super) fn to_toml(recipe: &impl serde::Serialize) -> Result<String, RecipeError> {
-    toml::to_string(recipe).map_err(|error| RecipeError {
-        problems: vec![Problem {
-            what: format!("the recipe cannot be written as TOML: {error}"),
-            location: Location::Code,
-            key: String::new(),
-            hint: "use paths that are UTF-8 text".to_owned(),
-        }],
-        source: None,
-    })
-}
-
-/// The text of a recipe file.
-pub(super) fn read_text(path: &Path) -> Result<String, RecipeError> {
-    if path.is_dir() {
-        return Err(RecipeError { problems: vec![folder(path)], source: None });
-    }
-    std::fs::read_to_string(path).map_err(|error| {
-        let hint = match error.kind() {
-            std::io::ErrorKind::InvalidData => "save it as UTF-8 text",
-            _ => "name a TOML file that exists and can be read",
-        };
-        let problem = Problem {
-            what: format!("cannot read the recipe: {error}"),
-            location: whole(path),
-            key: String::new(),
-            hint: hint.to_owned(),
-        };
-        RecipeError { problems: vec![problem], source: Some(error) }
-    })
-}
-
-/// The run folder of the recipe file `name`: `runs/` in the current folder, then the recipe's name.
-pub(super) fn default_output(name: &Path) -> PathBuf {
-    let stem = name.file_stem().unwrap_or(name.as_os_str());
-    Path::new("runs").join(stem).rebased(Path::new("."))
-}
-
-pub(super) fn whole(path: &Path) -> Location {
-    Location::File { file: path.display().to_string(), line: None, column: None }
-}
-
-/// The folder that relative paths of the recipe file `name` are taken from.
-pub(super) fn folder_of(name: &Path) -> PathBuf {
-    match name.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    }
-}
-
 /// A key of `[student]`.
 fn student_key<'t>(tree: &'t Node, key: &str) -> Option<&'t Node> {
     ["student", key].iter().try_fold(tree, |node, key| match &node.content {
@@ -251,16 +183,6 @@ fn student_of(tree: &Node) -> String {
     student_key(tree, "network").and_then(text_of).unwrap_or_default().to_owned()
 }
 
-pub(super) fn what_is_needed(empty: &impl Section) -> String {
-    let mut required = Vec::new();
-    empty.visit("", &[], &mut |key, spec, _| {
-        if spec.source.is_none() {
-            required.push(key.to_owned());
-        }
-    });
-    format!("give at least {}", quoted(&required))
-}
-
 /// A recipe of language models where one of images or classified texts is wanted.
 fn of_language_models(name: &Path) -> Problem {
     Problem {
@@ -269,21 +191,6 @@ fn of_language_models(name: &Path) -> Problem {
         key: "data.format".to_owned(),
         hint: "`faculty distill`, `train` and `explain` take it, `report` its run".to_owned(),
     }
-}
-
-/// Where a folder is given for a recipe; that of a run has one.
-fn folder(path: &Path) -> Problem {
-    let inside = path.join("recipe.toml");
-    let hint = match inside.is_file() {
-        true => format!(
-            "it is a run: its recipe is `{}`; `faculty report`, `evaluate`, `export` and `predict` \
-             take its folder",
-            inside.display()
-        ),
-        false => "name a TOML file; `faculty init DATA` writes one".to_owned(),
-    };
-    let what = "a folder is no recipe".to_owned();
-    Problem { what, location: whole(path), key: String::new(), hint }
 }
 
 /// Of a recipe with every section: `train.epochs`, `teachers[0].name`.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::folder::LanguageFolder;
-use crate::run::RunError;
+use crate::run_error::RunError;
 
 /// Version of the layout.
 const FORMAT: u32 = 1;

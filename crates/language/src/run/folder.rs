@@ -18,7 +18,7 @@ use faculty_files::{
 };
 use faculty_records::language_run::{LANGUAGE_CARD, LanguageCard, LanguageRecord};
 
-use crate::run::RunError;
+use crate::run_error::RunError;
 
 /// What the owner of the lock does here.
 const WHAT: &str = "trains in";

@@ -12,7 +12,7 @@ use super::teacher::{OpenTeacher, entry};
 use super::vocabulary::check_same;
 use crate::corpus::Corpus;
 use crate::model::LanguageModel;
-use crate::run::RunError;
+use crate::run_error::RunError;
 use crate::student::{at_random, from_trained};
 use crate::tokenizer::TextTokenizer;
 

@@ -5,7 +5,7 @@ use faculty_nets::{Decoder, Network};
 use faculty_records::language_run::LanguageModelEntry;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::run::RunError;
+use crate::run_error::RunError;
 
 /// A teacher that was opened and fits the student.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use super::folder::{LanguageFolder, LanguageStart};
 use super::prepare::CheckedLanguageRun;
 use crate::batch_source::{BatchSource, StreamSource};
 use crate::next_token::{TokenObjective, TokenTeacher};
-use crate::run::RunError;
+use crate::run_error::RunError;
 use crate::token_weights::TokenRule;
 use crate::training::{StreamConfig, StreamStep, StreamTrainer};
 

@@ -1,6 +1,6 @@
 //! Whether two models have the same tokens.
 
-use crate::run::RunError;
+use crate::run_error::RunError;
 use crate::tokenizer::TextTokenizer;
 
 /// A model's tokens, and the rows of its word table.
