@@ -158,11 +158,13 @@ fn bench_head(peak: f64) {
     let (mut by_hidden, mut by_weight) = (vec![0.0; hidden.len()], vec![0.0; weight.len()]);
     let (labels, factor) = (vec![7; rows], vec![1.0 / rows as f32; rows]);
     let head = Head { hidden: &hidden, weight: &weight, width };
-    let one: [(Head<'_>, &[f32]); 1] = [(head, &[1.0; ROWS])];
-    let three: [(Head<'_>, &[f32]); 3] = [(head, &[1.0 / 3.0; ROWS]); 3];
+    type Teacher<'a> = (Head<'a>, &'a [f32]);
+    let one: [Teacher<'_>; 1] = [(head, &[1.0; ROWS])];
+    let three: [Teacher<'_>; 3] = [(head, &[1.0 / 3.0; ROWS]); 3];
     let middle = Divergence::JensenShannon { beta: 0.5 };
     // Products of logits: of a teacher as many as of the student, made twice or three times.
-    let cases: [(&str, &[(Head<'_>, &[f32])], Divergence, f64); 6] = [
+    type Work<'a> = (&'a str, &'a [Teacher<'a>], Divergence, f64);
+    let cases: [Work<'_>; 6] = [
         ("CE", &[], Divergence::Forward, 2.0),
         ("CE and KL", &one, Divergence::Forward, 4.0),
         ("CE and 3 KL", &three, Divergence::Forward, 8.0),

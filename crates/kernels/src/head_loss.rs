@@ -35,6 +35,7 @@
 //! # Threads
 //! Blocks in order, rows within them in parallel: the same for any number of threads.
 
+mod head;
 mod mixture;
 mod reductions;
 pub mod scalar;
@@ -46,53 +47,15 @@ mod tests;
 
 use rayon::prelude::*;
 
+pub use self::head::Head;
 pub use self::statistics::{RowStatistics, head_statistics};
 
+use self::head::{CLASSES, ROWS, check_labels};
 use self::mixture::{Between, Terms};
 use self::sums::{Given, MeasureGiven, MeasureOwn, Own};
 use crate::isa::Isa;
 use crate::matmul::{Finish, Matrix, MatrixMut, matmul};
 use crate::scratch::Scratch;
-use crate::sizes;
-
-/// Rows of a block.
-const ROWS: usize = 512;
-/// Classes of a block.
-const CLASSES: usize = 2048;
-
-/// The values before a head, and the head.
-#[derive(Clone, Copy)]
-pub struct Head<'a> {
-    /// `[rows, width]`
-    pub hidden: &'a [f32],
-    /// `[classes, width]`
-    pub weight: &'a [f32],
-    /// Values of a row.
-    pub width: usize,
-}
-
-impl Head<'_> {
-    fn check(&self, whose: &str, rows: usize, classes: usize) {
-        let (width, hidden, weight) = (self.width, self.hidden.len(), self.weight.len());
-        let want = [rows, classes].map(|n| sizes::elements([n, width]));
-        assert!(width > 0, "the head of {whose} has a width of 0");
-        assert!(
-            [hidden, weight] == want,
-            "the head of {whose} has {hidden} and {weight} values, {want:?} expected for {rows} \
-             rows, {classes} classes and a width of {width}"
-        );
-    }
-
-    /// The logits of a block of rows and classes.
-    fn logits(&self, rows: [usize; 2], classes: [usize; 2], logits: &mut [f32]) {
-        let ([row, rows], [class, classes]) = (rows, classes);
-        let width = self.width;
-        let hidden = Matrix::new(&self.hidden[row * width..][..rows * width], [rows, width]);
-        let weight = &self.weight[class * width..][..classes * width];
-        let weight = Matrix::new(weight, [classes, width]).transposed();
-        matmul(hidden, weight, Finish::Store, MatrixMut::new(logits, [rows, classes]));
-    }
-}
 
 /// How the student's distribution `q` is compared with the teachers'.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -154,15 +117,6 @@ pub struct RowLoss {
     pub ce: f64,
     /// Distillation term, with the weights of the teachers; 0 without a teacher.
     pub kd: f64,
-}
-
-fn check_labels(classes: usize, labels: &[u32]) {
-    for (row, &label) in labels.iter().enumerate() {
-        assert!(
-            (label as usize) < classes,
-            "label {label} of row {row} is not below {classes} classes"
-        );
-    }
 }
 
 impl Targets<'_> {

@@ -396,7 +396,7 @@ fn attack_heads(sizes: &mut Sizes) {
     let [student, teacher] = widths.map(|width| (slice(&[rows, width]), slice(&[classes, width])));
     let (factor, a) = slice(&[rows]);
     let labels = vec![0; factor.len()];
-    let divergence = if sizes.next() % 2 == 0 { Divergence::Forward } else { Divergence::Reverse };
+    let divergence = [Divergence::Forward, Divergence::Reverse][sizes.next() % 2];
     let fits = a && student.0.1 && student.1.1 && teacher.0.1 && teacher.1.1;
     let fits = fits && (classes > 0 || rows == 0) && !widths.contains(&0);
     attack(&format!("{rows} rows, {classes} classes, {widths:?}"), fits, || {

@@ -3,8 +3,8 @@
 
 use rayon::prelude::*;
 
+use super::head::{CLASSES, Head, ROWS, check_labels};
 use super::reductions::{largest, sum};
-use super::{CLASSES, Head, ROWS, check_labels};
 use crate::isa::{Isa, Kernel};
 use crate::scratch::Scratch;
 use crate::simd::Simd;
