@@ -17,6 +17,9 @@ const WIDTH: usize = 256;
 ///
 /// # Errors
 /// When a layer is not there; `path` only names the decoder.
+///
+/// # Panics
+/// If the network is no decoder.
 pub fn with_layers(trained: &Network, from: &[usize], path: &Path) -> Result<Network> {
     let graph = trained.graph();
     let own = graph.decoder().expect("the network is a decoder");

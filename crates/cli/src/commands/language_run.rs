@@ -12,7 +12,7 @@ use faculty_records::language_run::{LanguageCard, LanguageModelEntry, LanguageRe
 use faculty_report::LanguageReport;
 use serde_json::json;
 
-use super::train::Kind;
+use super::Kind;
 use super::{show_warnings, shown, stop_on_interrupt, use_threads};
 use crate::arguments::RunOptions;
 use crate::bar::Bar;

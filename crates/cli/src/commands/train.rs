@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use faculty_distill::cache::plan as plan_cache;
 use faculty_distill::methods::{find, known, specs};
-use faculty_distill::recipe::{self, LanguageRecipe, Recipe};
+use faculty_distill::recipe::{self, Recipe};
 use faculty_distill::{CheckedRun, Error, RunFolder, Start, train};
 use serde_json::json;
 
 use super::run_card::{describe, describe_data, summary};
 use super::{
-    cache, heads, language_run, load_recipe, open_data, plan, report, shard, show_warnings, shown,
+    Kind, cache, heads, load_recipe, open_data, plan, report, shard, show_warnings, shown,
     stop_on_interrupt, use_threads,
 };
 use crate::arguments::RunOptions;
@@ -20,19 +20,7 @@ use crate::failure::Failure;
 use crate::progress::{Progress, print_json};
 use crate::ranks;
 
-/// Which of the two commands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// On labels alone.
-    Train,
-    /// From teachers.
-    Distill,
-}
-
 pub(crate) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
-    if LanguageRecipe::is_at(&options.recipe, &options.sets) {
-        return language_run::run(options, kind);
-    }
     let mut sets = [options.sets.as_slice(), &options.resume_with].concat();
     let changed = changed_keys(&options.resume_with)?;
     if let Some(output) = &options.output {

@@ -22,6 +22,10 @@ pub struct ViewSettings {
 /// What views of one kind of samples depend on, beside the seed.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of a run, and none is copied in a loop"
+)]
 pub enum ViewKind {
     /// Of images.
     Images(ImageViews),

@@ -45,14 +45,22 @@ impl CheckedLanguageRun {
     /// that are no numbers, by its name.
     pub fn new(recipe: &LanguageRecipe) -> Result<Self, RunError> {
         if let Err(error) = recipe.check() {
-            return Err(RunError::Recipe { what: error.to_string(), hint: "mend the recipe" });
+            return Err(RunError::Recipe {
+                what: error.to_string(),
+                hint: "fix these in the recipe",
+            });
         }
         let corpus = Corpus::open(&recipe.data)?;
         let uses_teachers = recipe.method.name != LanguageMethodName::Ce;
         // Tokenizers first: they are compared in no time, weights take seconds.
         let source = recipe.student.weights.as_ref().or(recipe.student.tokenizer.as_ref());
         let source = source.or(recipe.teachers.first().map(|own| &own.weights));
-        let source = source.expect("the recipe's check asks for one of them");
+        let Some(source) = source else {
+            return Err(RunError::Recipe {
+                what: "nothing says which tokens the student has".to_owned(),
+                hint: "give `student.weights`, `student.tokenizer` or a teacher",
+            });
+        };
         let (tokenizer, ends) = LanguageModel::tokenizer(source)?;
         let mut teachers = Vec::new();
         let mut limits = Vec::new();
