@@ -13,7 +13,7 @@ const LAYERS: usize = 4;
 /// Its width.
 const WIDTH: usize = 256;
 
-/// The first `count` or other layers `from` of a trained decoder, with its words, last norm and head.
+/// The layers `from` of a trained decoder, counted from 0, with its words, last norm and head.
 ///
 /// # Errors
 /// When a layer is not there; `path` only names the decoder.

@@ -180,7 +180,7 @@ impl CheckedLanguageRun {
         Ok(identity)
     }
 
-    /// Numbers of the teachers that the method learns from, all or the best one.
+    /// Number of the teacher that predicts the validation split best.
     pub(super) fn best_teacher(&self) -> usize {
         let nll = |own: &LanguageModelEntry| own.validation.map_or(f64::INFINITY, |own| own.nll);
         let teachers = self.card.teachers.iter().enumerate();

@@ -257,7 +257,7 @@ pub fn reliability_weights(
     cross_entropy: impl Fn(Tensor<2>) -> Tensor<1>,
 ) -> Tensor<2> {
     let [count, batch, classes] = teachers.dims();
-    let of = |k: usize| teachers.clone().slice([k..k + 1]).reshape([batch, classes]);
+    let of = |k: usize| teachers.clone().narrow(0, k, 1).reshape([batch, classes]);
     let costs = (0..count).map(|k| cross_entropy(of(k)).unsqueeze::<2>()).collect();
     (Tensor::cat(costs, 0) + 1.0).recip().detach()
 }
