@@ -98,7 +98,7 @@ fn unknown_keys() {
                 want: &[[
                     "unknown key `a\\nb` in `[student]`",
                     "recipes/x.toml:9, student.a\\nb",
-                    "known here: `network`, `onnx`, `fresh`, `weights`, `weights_key`, `layers`, `from_layers`, `width`, \
+                    "known here: `network`, `onnx`, `file`, `fresh`, `weights`, `weights_key`, `layers`, `from_layers`, `width`, \
                      `heads`, `feed_forward`, `pooling`, `dropout`, `tokenizer`, `max_tokens`, \
                      `freeze`, `classifier_learning_rate_factor`",
                 ]],
