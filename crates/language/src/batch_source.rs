@@ -47,6 +47,6 @@ impl BatchSource for StreamSource {
     fn batch(&mut self, step: u64, _: &Network, _: &mut [&mut Decoder]) -> Result<TokenBatch> {
         let tokens = windows(&self.stream, self.sizes, self.seed, step);
         let counted = vec![true; tokens.count()];
-        Ok(TokenBatch { tokens, counted, true_text: true })
+        Ok(TokenBatch { tokens, counted, true_text: true, ..TokenBatch::default() })
     }
 }

@@ -15,6 +15,7 @@ mod split;
 mod teacher;
 mod train;
 mod vocabulary;
+mod written_source;
 
 pub use self::folder::{LanguageStart, STUDENT_FOLDER};
 pub use self::prepare::CheckedLanguageRun;

@@ -2,6 +2,8 @@
 
 use faculty_inputs::Tokens;
 
+use crate::speculative::SpeculativeCounts;
+
 /// The texts of a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenBatch {
@@ -13,4 +15,6 @@ pub struct TokenBatch {
     /// Whether these tokens are text that people wrote: only then does a teacher's cross-entropy with
     /// them tell how reliable it is.
     pub true_text: bool,
+    /// What student and teacher did where they wrote in turns.
+    pub counts: SpeculativeCounts,
 }

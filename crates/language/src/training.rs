@@ -155,7 +155,7 @@ impl StreamTrainer {
         objective: &TokenObjective,
     ) -> Result<StreamStep> {
         check_ids(network, batch.tokens.ids())?;
-        let TokenBatch { tokens, counted, true_text } = batch;
+        let TokenBatch { tokens, counted, true_text, .. } = batch;
         let loss = self.step.run(network, tokens, counted, *true_text, teachers, objective);
         Ok(self.update(network, loss))
     }

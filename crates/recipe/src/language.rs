@@ -46,6 +46,8 @@ section! {
         teachers: Vec<LanguageTeacher>;
         /// How to learn from them.
         method: LanguageMethod;
+        /// Texts that models write, in the place of windows of the training text.
+        writing: Option<Writing>;
         /// The optimiser and its schedule.
         train: LanguageTrain;
     }
@@ -164,6 +166,51 @@ words! {
         Reverse = "reverse",
         /// Between the two.
         JensenShannon = "jensen-shannon",
+    }
+}
+
+words! {
+    /// `writing.policy`: who writes what is learnt from.
+    pub enum WritingPolicy {
+        /// The first teacher, each beginning once.
+        #[default]
+        SequenceLevel = "sequence-level",
+        /// The student as it is at that step.
+        OnPolicy = "on-policy",
+        /// The student a share of each step's texts, the training text has the others.
+        ImitKd = "imitkd",
+        /// The student all texts in a share of the steps.
+        Gkd = "gkd",
+        /// Student and first teacher in turns.
+        Skd = "skd",
+    }
+}
+
+section! {
+    /// `[writing]` of language models: beginnings of the training text that models go on with.
+    pub struct Writing {
+        /// Who writes: `sequence-level`, `on-policy`, `imitkd`, `gkd` or `skd`.
+        #[within(Range::Words(WritingPolicy::NAMES))]
+        policy: WritingPolicy;
+        /// Tokens of a beginning.
+        #[within(Range::between(1.0, 1_048_576.0))]
+        prompt_tokens: usize = 64, "faculty's choice";
+        /// Most tokens that are written behind it.
+        #[within(Range::between(1.0, 1_048_576.0))]
+        max_tokens: usize = 64, "faculty's choice";
+        /// Share that the student writes, of `imitkd` and `gkd` (λ there).
+        #[within(Range::between(0.0, 1.0))]
+        share: f64 = 0.5, "ImitKD and GKD papers";
+        /// Tokens that the student drafts before the teacher looks at them (γ of `skd`).
+        #[within(Range::between(1.0, 1024.0))]
+        drafts: usize = 5, "SKD paper";
+        /// Drafts stay that are among so many of the teacher's likeliest tokens (K of `skd`); with 0 the
+        /// teacher writes all.
+        #[within(Range::between(0.0, 1e9))]
+        top_k: usize = 25, "SKD paper";
+        /// Temperature of the student's choice; 0 always takes the likeliest token.
+        #[within(Range::between(0.0, 1000.0))]
+        temperature: Option<f64> = None, "1, with `skd` the SKD paper's 0.5";
     }
 }
 
@@ -323,6 +370,13 @@ impl LanguageRecipe {
                 "remove `temperature`, or take the divergence `forward`".to_owned(),
             );
         }
+        if self.writing.is_some() && self.method.name == LanguageMethodName::Ce {
+            problems.add(
+                "writing",
+                "plain training learns from the training text alone".to_owned(),
+                "remove `[writing]`, or choose a method of teachers".to_owned(),
+            );
+        }
         let (name, count) = (self.method.name, self.teachers.len());
         let (fits, wanted) = match name {
             LanguageMethodName::Ce => (true, "none"),
@@ -397,8 +451,11 @@ impl LanguageStudent {
 }
 
 fn paths() -> Vec<String> {
-    let recipe =
-        LanguageRecipe { teachers: vec![LanguageTeacher::default()], ..LanguageRecipe::default() };
+    let recipe = LanguageRecipe {
+        teachers: vec![LanguageTeacher::default()],
+        writing: Some(Writing::default()),
+        ..LanguageRecipe::default()
+    };
     let mut paths = Vec::new();
     recipe.visit("", &[], &mut |path, _, _| paths.push(path.to_owned()));
     paths

@@ -42,7 +42,7 @@ pub use file::LoadedRecipe;
 pub use heads::Heads;
 pub use language::{
     LanguageData, LanguageDivergence, LanguageMethod, LanguageMethodName, LanguageRecipe,
-    LanguageStudent, LanguageTeacher, LanguageTrain,
+    LanguageStudent, LanguageTeacher, LanguageTrain, Writing, WritingPolicy,
 };
 pub use method::{Method, MethodTerm, TERM_WEIGHTS};
 pub use problems::{Location, Problem, RecipeError, nearest};

@@ -43,6 +43,9 @@ pub struct LanguageRecord {
     /// Mean cross-entropy of each teacher on the same tokens, nats.
     #[serde(with = "crate::number")]
     pub teacher_ce: Vec<f64>,
+    /// Share of the student's drafts that the teacher kept, where both write in turns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<f64>,
     /// On the validation split after the last of these steps.
     pub validation: Option<LanguageQuality>,
 }

@@ -218,6 +218,7 @@ mod tests {
             learning_rate: 1e-3,
             teacher_weights: vec![0.8, 0.2],
             teacher_ce: vec![1.0, 6.0],
+            accepted: None,
             validation: Some(quality(2.0)),
         };
         assert!(!LanguageReport::is_at(folder.path()));

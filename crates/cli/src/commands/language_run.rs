@@ -167,8 +167,11 @@ fn line(record: &LanguageRecord, steps: u64) -> String {
             format!("  weights {}", own.join(" "))
         }
     };
+    let accepted = record
+        .accepted
+        .map_or_else(String::new, |kept| format!("  drafts kept {:.1} %", 100.0 * kept));
     format!(
-        "step {}/{steps}  CE {:.3}  KD {:.3}{weights}{}",
+        "step {}/{steps}  CE {:.3}  KD {:.3}{weights}{accepted}{}",
         record.step,
         record.ce,
         record.kd,

@@ -95,6 +95,17 @@ impl CheckedLanguageRun {
         };
         limits.extend(network.graph().decoder().map(|config| config.longest));
         let longest = limits.iter().copied().min().unwrap_or(usize::MAX);
+        if let Some(writing) = &recipe.writing
+            && writing.prompt_tokens.saturating_add(writing.max_tokens) > longest
+        {
+            return Err(RunError::Recipe {
+                what: format!(
+                    "texts of {} and {} tokens are longer than the {longest} that the models read",
+                    writing.prompt_tokens, writing.max_tokens
+                ),
+                hint: "lower `writing.prompt_tokens` or `writing.max_tokens`",
+            });
+        }
         let mut notes = Vec::new();
         if recipe.train.window > longest {
             notes.push(format!("`train.window` is {longest}: the models read no more at once"));

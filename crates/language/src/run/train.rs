@@ -13,9 +13,11 @@ use faculty_records::language_run::{LanguageCard, LanguageQuality, LanguageRecor
 use super::checkpoint::{Progress, restore, save};
 use super::folder::{LanguageFolder, LanguageStart};
 use super::prepare::CheckedLanguageRun;
+use super::written_source::WrittenSource;
 use crate::batch_source::{BatchSource, StreamSource};
 use crate::next_token::{TokenObjective, TokenTeacher};
 use crate::run_error::RunError;
+use crate::speculative::SpeculativeCounts;
 use crate::token_weights::TokenRule;
 use crate::training::{StreamConfig, StreamStep, StreamTrainer};
 
@@ -44,23 +46,26 @@ pub enum LanguageEvent<'a> {
 /// Means of the steps since the last line of metrics.
 #[derive(Debug)]
 struct Sums {
-    /// Tokens, CE, KD, norm · tokens, weights and CE of the teachers.
+    /// Tokens; by tokens CE, KD, norm, weights and CE of the teachers; drafts kept, and looked at.
     values: Vec<f64>,
     teachers: usize,
 }
 
 impl Sums {
     fn new(teachers: usize) -> Self {
-        Self { values: vec![0.0; 4 + 2 * teachers], teachers }
+        Self { values: vec![0.0; 6 + 2 * teachers], teachers }
     }
 
-    fn add(&mut self, step: &StreamStep) {
+    fn add(&mut self, step: &StreamStep, counts: &SpeculativeCounts) {
         let loss = &step.loss;
         let tokens = loss.tokens as f64;
         let own = [1.0, loss.ce, loss.kd, step.norm].into_iter();
         let all =
             own.chain(loss.teacher_weights.iter().copied()).chain(loss.teacher_ce.iter().copied());
         self.values.iter_mut().zip(all).for_each(|(sum, value)| *sum += tokens * value);
+        let SpeculativeCounts { accepted, rejected, .. } = *counts;
+        let drafts = self.values.iter_mut().rev().zip([accepted + rejected, accepted]);
+        drafts.for_each(|(sum, count)| *sum += count as f64);
     }
 
     fn record(&self, step: u64, rate: f64) -> LanguageRecord {
@@ -74,6 +79,10 @@ impl Sums {
             learning_rate: rate,
             teacher_weights: means(4),
             teacher_ce: means(4 + self.teachers),
+            accepted: match self.values[..] {
+                [.., kept, looked_at] if looked_at > 0.0 => Some(kept / looked_at),
+                _ => None,
+            },
             validation: None,
         }
     }
@@ -164,8 +173,12 @@ impl Loop<'_> {
     fn train(&mut self, stop: &AtomicBool) -> Result<(), RunError> {
         let stream = std::mem::take(&mut self.run.stream);
         let train = self.run.recipe.train.clone();
-        let mut source =
-            StreamSource::new(stream, train.batch_size, self.run.window, self.run.recipe.seed);
+        let run = &self.run;
+        let (batch, window, seed) = (train.batch_size, run.window, run.recipe.seed);
+        let mut source: Box<dyn BatchSource> = match &run.recipe.writing {
+            Some(writing) => Box::new(WrittenSource::new(&run.recipe, writing, stream, &run.ends)?),
+            None => Box::new(StreamSource::new(stream, batch, window, seed)),
+        };
         let every = train.evaluate_every as u64;
         let between = Duration::from_secs_f64(60.0 * train.checkpoint_minutes);
         let mut saved = Instant::now();
@@ -175,10 +188,10 @@ impl Loop<'_> {
                 self.save()?;
                 return Err(RunError::Interrupted { step: self.progress.steps });
             }
-            let result = self.step(&mut source, &objective)?;
+            let (result, counts) = self.step(source.as_mut(), &objective)?;
             self.progress.steps += 1;
             self.progress.trained_tokens += result.loss.tokens as u64;
-            self.sums.add(&result);
+            self.sums.add(&result, &counts);
             let step = self.progress.steps;
             (self.on_event)(LanguageEvent::Step { step, result: &result });
             let measures = step.is_multiple_of(every) || step == train.steps as u64;
@@ -227,7 +240,7 @@ impl Loop<'_> {
         &mut self,
         source: &mut dyn BatchSource,
         objective: &TokenObjective,
-    ) -> Result<StreamStep, RunError> {
+    ) -> Result<(StreamStep, SpeculativeCounts), RunError> {
         let step = self.progress.steps;
         let run = &mut self.run;
         let mut decoders: Vec<&mut Decoder> =
@@ -245,7 +258,7 @@ impl Loop<'_> {
         let finite =
             result.loss.ce.is_finite() && result.loss.kd.is_finite() && result.norm.is_finite();
         match finite {
-            true => Ok(result),
+            true => Ok((result, batch.counts)),
             false => Err(RunError::NotFinite { step: step + 1 }),
         }
     }

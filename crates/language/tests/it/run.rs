@@ -115,8 +115,52 @@ fn a_run_leaves_a_student_that_opens_and_says_what_it_did() {
 
 #[test]
 fn a_stopped_run_goes_on_bit_for_bit() {
-    for method in ["ce", "kd"] {
-        let (folder, recipe) = project(method, RANDOM);
+    for (method, more) in [("ce", RANDOM), ("kd", RANDOM)] {
+        goes_on_bit_for_bit(method, more);
+    }
+}
+
+#[test]
+fn runs_on_texts_that_models_write_go_on_bit_for_bit() {
+    let mut students = Vec::new();
+    for (policy, method) in [
+        ("skd", "kd"),
+        ("on-policy", "kd"),
+        ("gkd", "ca-mkd"),
+        ("imitkd", "ca-mkd"),
+        ("sequence-level", "kd"),
+    ] {
+        let more = format!(
+            "{RANDOM}\n[writing]\npolicy = \"{policy}\"\nprompt_tokens = 6\nmax_tokens = 5\n\
+             drafts = 2"
+        );
+        let (student, records) = goes_on_bit_for_bit(method, &more);
+        students.push(student);
+        for record in &records {
+            assert_eq!(record.accepted.is_some(), policy == "skd", "{policy}: {record:?}");
+            assert!(record.accepted.is_none_or(|kept| (0.0..=1.0).contains(&kept)));
+            // Nobody knows the true next token of what was written: the surer teacher counts more.
+            let sum: f64 = record.teacher_weights.iter().sum();
+            assert!((sum - 1.0).abs() < 1e-5, "{policy}: {record:?}");
+        }
+    }
+    for (at, student) in students.iter().enumerate() {
+        assert!(!students[..at].contains(student), "number {at} is as one before");
+    }
+}
+
+#[test]
+fn written_texts_that_no_model_reads_are_refused() {
+    let long = format!("{RANDOM}\n[writing]\npolicy = \"skd\"\nprompt_tokens = 60\nmax_tokens = 5");
+    let (_folder, recipe) = project("kd", &long);
+    let error = CheckedLanguageRun::new(&recipe).unwrap_err();
+    assert!(error.to_string().contains("longer than the 64"), "{error}");
+}
+
+/// Stops and resumes a run; the student and the metrics of the undisturbed one.
+fn goes_on_bit_for_bit(method: &str, more: &str) -> (Vec<u8>, Vec<LanguageRecord>) {
+    {
+        let (folder, recipe) = project(method, more);
         let path = |name: &str| folder.path().join(name);
         let whole = train(&recipe, &path("whole"), LanguageStart::New, 0).unwrap();
         let parts = path("parts");
@@ -142,6 +186,7 @@ fn a_stopped_run_goes_on_bit_for_bit() {
             LanguageCard { seconds: 0.0, ..whole },
             LanguageCard { seconds: 0.0, ..resumed }
         );
+        (fs::read(path("whole/student/model.safetensors")).unwrap(), records(&path("whole")))
     }
 }
 
