@@ -7,6 +7,8 @@ use clap::{CommandFactory as _, Parser as _};
 use faculty_distill::methods::{METHODS, specs};
 use faculty_distill::recipe::{LanguageRecipe, Recipe};
 
+use faculty_nets::DescribedNetwork;
+
 use super::Arguments;
 
 /// The workspace.
@@ -114,7 +116,7 @@ struct Known {
 
 impl Known {
     fn new() -> Self {
-        let keys = Recipe::keys().into_iter().collect();
+        let keys = Recipe::keys().into_iter().chain(LanguageRecipe::keys()).collect();
         let mut known = Self { program: Arguments::command(), keys, sections: BTreeSet::new() };
         let options = METHODS.iter().flat_map(|method| method.spec.options);
         known.keys.extend(options.map(|option| format!("method.{}", option.key)));
@@ -163,14 +165,17 @@ impl Known {
         if quoted.starts_with('[') {
             let section = quoted.trim_matches(['[', ']']);
             let word = section.chars().all(|c| c.is_ascii_lowercase() || c == '.');
-            let there = self.sections.contains(section) || PLACEHOLDERS.contains(&section);
+            let there = self.sections.contains(section)
+                || PLACEHOLDERS.contains(&section)
+                || OF_DESCRIPTIONS.contains(&section);
             return (word && !there).then(|| format!("section `{section}`"));
         }
         let end = quoted.find([' ', '=']).unwrap_or(quoted.len());
         let (key, rest) = quoted.split_at(end);
         let value = rest.trim_start_matches(' ').strip_prefix('=');
         let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.';
-        if key.is_empty() || !key.chars().all(word) || PLACEHOLDERS.contains(&key) {
+        let known = PLACEHOLDERS.contains(&key) || OF_DESCRIPTIONS.contains(&key);
+        if key.is_empty() || !key.chars().all(word) || known {
             return None;
         }
         let there = match key.split_once('.') {
@@ -199,8 +204,22 @@ const PLACEHOLDERS: [&str; 2] = ["section", "key"];
 /// Endings that tell a file (`train.csv`) from a key.
 const FILES: [&str; 7] = ["bin", "csv", "json", "jsonl", "parquet", "pkl", "safetensors"];
 
-/// Flags of other programs: of a paper's code and of Cargo.
-const ELSEWHERE: [&str; 2] = ["convs", "features"];
+/// Flags of other programs: of `mpirun`, of a paper's code and of Cargo.
+const ELSEWHERE: [&str; 3] = ["bind-to", "convs", "features"];
+
+/// Sections and keys of descriptions of networks.
+const OF_DESCRIPTIONS: [&str; 10] = [
+    "avg_pool",
+    "batch_norm",
+    "blocks",
+    "classifier",
+    "concat",
+    "conv",
+    "max_pool",
+    "shuffle",
+    "tap",
+    "value",
+];
 
 #[test]
 fn messages_name_only_commands_flags_and_keys_that_exist() {
@@ -242,6 +261,8 @@ fn docs_name_only_commands_flags_and_keys_that_exist() {
 
 /// The words of a shell's line, without comment, pipe and redirection.
 fn words(line: &str) -> Vec<String> {
+    // What a job's number stands for.
+    let line = line.replace("$SLURM_ARRAY_TASK_ID", "1");
     let mut words = vec![String::new()];
     let mut in_quotes = false;
     for c in line.chars() {
@@ -296,7 +317,14 @@ fn recipes_in_docs_have_only_known_keys_and_values() {
     for (name, text) in documents() {
         for block in text.split("```toml").skip(1) {
             let block = block.split("```").next().unwrap_or_default();
-            let read = match LanguageRecipe::is_text_of_one(block, &[]) {
+            if block.contains("\nnetwork = [") {
+                let own = DescribedNetwork::of_text(block, name.clone(), Path::new("x.toml"));
+                assert!(own.is_ok(), "{name}: {own:?}\n{block}");
+                continue;
+            }
+            let of_language = LanguageRecipe::is_text_of_one(block, &[])
+                || block.trim_start().starts_with("[writing]");
+            let read = match of_language {
                 true => LanguageRecipe::from_str(block, "x.toml", &[]).map(|_| ()),
                 false => Recipe::from_str(block, "x.toml", &[], &specs()).map(|_| ()),
             };
