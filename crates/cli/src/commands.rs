@@ -14,6 +14,7 @@ mod language_export;
 mod language_quality;
 mod language_run;
 pub(crate) mod lists;
+pub(crate) mod one_run;
 mod plan;
 pub(crate) mod predict;
 pub(crate) mod report;
@@ -26,13 +27,13 @@ pub(crate) mod tfidf;
 pub(crate) mod train;
 pub(crate) mod watch;
 
-use crate::arguments::{GivenOutput, OnnxOptions, RunOptions};
+use crate::arguments::{GivenOutput, OnnxOptions};
 use crate::failure::{Failure, labelled};
 pub(crate) use crate::interrupt::stop_on_interrupt;
 use faculty_data::{Dataset, Findings};
 use faculty_distill::methods::specs;
 use faculty_distill::predict::OnnxReading;
-use faculty_distill::recipe::{LanguageRecipe, LoadedRecipe, OutputType, Problem, Recipe};
+use faculty_distill::recipe::{LoadedRecipe, OutputType, Problem, Recipe};
 
 /// Which of the two commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +42,6 @@ pub(crate) enum Kind {
     Train,
     /// From teachers.
     Distill,
-}
-
-/// `faculty train` and `faculty distill`: one run of a recipe, of whatever kind.
-pub(crate) fn one_run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
-    if LanguageRecipe::is_at(&options.recipe, &options.sets) {
-        return language_run::run(options, kind);
-    }
-    train::run(options, kind)
 }
 
 /// Reads a recipe and shows its warnings.

@@ -37,8 +37,8 @@ fn main() {
     let result = match &arguments.command {
         Command::Demo(options) => commands::demo::run(options),
         Command::Init(options) => commands::init::run(options),
-        Command::Train(options) => commands::one_run(options, commands::Kind::Train),
-        Command::Distill(options) => commands::one_run(options, commands::Kind::Distill),
+        Command::Train(options) => commands::one_run::run(options, commands::Kind::Train),
+        Command::Distill(options) => commands::one_run::run(options, commands::Kind::Distill),
         Command::Tfidf(options) => commands::tfidf::run(options),
         Command::Teachers(options) => commands::teachers::run(options),
         Command::Compare(options) => commands::compare::run(options),
