@@ -205,7 +205,8 @@ const PLACEHOLDERS: [&str; 2] = ["section", "key"];
 const FILES: [&str; 7] = ["bin", "csv", "json", "jsonl", "parquet", "pkl", "safetensors"];
 
 /// Flags of other programs: of `mpirun`, of a paper's code and of Cargo.
-const ELSEWHERE: [&str; 3] = ["bind-to", "convs", "features"];
+const ELSEWHERE: [&str; 6] =
+    ["allow-run-as-root", "bind-to", "convs", "features", "map-by", "oversubscribe"];
 
 /// Sections and keys of descriptions of networks.
 const OF_DESCRIPTIONS: [&str; 10] = [
