@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use faculty_files::{
-    FolderLock, append, check_place, create_folder, create_inside, failed, remove, remove_partial,
+    FolderLock, append, check_place, create_inside, failed, remove, remove_partial,
     write_atomically,
 };
 use faculty_records::language_run::{LANGUAGE_CARD, LanguageCard, LanguageRecord};
@@ -51,6 +51,12 @@ impl LanguageFolder {
         check_place(path)?;
         let lock = FolderLock::take(path, WHAT)?;
         let folder = Self { path: path.to_owned(), _lock: lock };
+        // Before anything is removed or written in them: a link may lead anywhere.
+        for inside in [folder.checkpoints(), folder.student()] {
+            if inside.is_symlink() {
+                create_inside(path, &inside).map_err(failed("write", &inside))?;
+            }
+        }
         let begun = folder.recipe().exists();
         match start {
             LanguageStart::New if begun || folder.card().exists() => {
@@ -64,7 +70,7 @@ impl LanguageFolder {
             }
             LanguageStart::New | LanguageStart::Resume => {}
         }
-        let checkpoints = path.join("checkpoints");
+        let checkpoints = folder.checkpoints();
         create_inside(path, &checkpoints).map_err(failed("create", &checkpoints))?;
         [path, &checkpoints].into_iter().for_each(remove_partial);
         Ok(folder)
@@ -105,8 +111,12 @@ impl LanguageFolder {
         self.path.join(STUDENT_FOLDER)
     }
 
+    fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
     pub(super) fn checkpoint(&self, name: &str) -> PathBuf {
-        self.path.join("checkpoints").join(format!("{name}.safetensors"))
+        self.checkpoints().join(format!("{name}.safetensors"))
     }
 
     pub(super) fn write_recipe(&self, text: &str) -> Result<(), RunError> {
@@ -152,7 +162,7 @@ impl LanguageFolder {
     /// Writes what a student needs beside its weights.
     pub(super) fn write_tokenizer(&self, tokenizer: &str, ends: &[u32]) -> Result<(), RunError> {
         let folder = self.student();
-        create_folder(&folder).map_err(failed("create", &folder))?;
+        create_inside(&self.path, &folder).map_err(failed("create", &folder))?;
         let generation = serde_json::json!({ "eos_token_id": ends }).to_string();
         for (name, text) in [("tokenizer.json", tokenizer), ("generation_config.json", &generation)]
         {

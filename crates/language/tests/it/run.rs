@@ -333,3 +333,26 @@ fn other_divergences_train_too() {
         assert!(records.iter().all(|own| own.kd > 0.0 && own.kd < most), "{records:?}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn nothing_is_written_or_removed_through_a_link_in_the_folder() {
+    let (folder, recipe) = project("ce", RANDOM);
+    let (output, elsewhere) = (folder.path().join("run"), folder.path().join("elsewhere"));
+    train(&recipe, &output, LanguageStart::New, 0).unwrap();
+    for (inside, file) in [("student", "config.json"), ("checkpoints", "best.safetensors")] {
+        fs::create_dir(&elsewhere).unwrap();
+        fs::write(elsewhere.join(file), "mine").unwrap();
+        let inside = output.join(inside);
+        fs::remove_dir_all(&inside).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &inside).unwrap();
+        for start in [LanguageStart::Overwrite, LanguageStart::Resume] {
+            let error = train(&recipe, &output, start, 0).unwrap_err();
+            assert!(matches!(error, RunError::File(_)), "{error}");
+        }
+        assert_eq!(fs::read_to_string(elsewhere.join(file)).unwrap(), "mine");
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 1);
+        fs::remove_file(&inside).unwrap();
+        fs::remove_dir_all(&elsewhere).unwrap();
+    }
+}
