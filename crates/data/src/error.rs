@@ -343,7 +343,7 @@ pub enum DataError {
         other: PathBuf,
     },
     /// A file among the images is none.
-    #[error("`{}`{} is not a PNG, JPEG, WebP, GIF or BMP image", .path.display(), row_text(*.row))]
+    #[error("`{}`{} is not a PNG, JPEG, WebP, GIF, BMP or TIFF image", .path.display(), row_text(*.row))]
     NotAnImage {
         /// The file, or the file that holds it.
         path: PathBuf,
@@ -532,6 +532,16 @@ pub enum DataError {
     #[error("`{}`: {problem}", .path.display())]
     Labels {
         /// The file or folder.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+        /// How to fix it.
+        fix: String,
+    },
+    /// Arrays of NumPy that are no data set.
+    #[error("`{}`: {problem}", .path.display())]
+    Arrays {
+        /// The file.
         path: PathBuf,
         /// What is wrong.
         problem: String,

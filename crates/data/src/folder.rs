@@ -143,7 +143,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
     };
     let validation = read_other(chosen.validation.as_ref())?;
     let test = read_other(chosen.test.as_ref())?;
-    let sets = picture::into_sets(Splits { train, validation, test })?;
+    let sets = picture::into_sets(Splits { train, validation, test }, &mut findings)?;
     let (train, unlabelled) = sets.train.apart();
     let dataset =
         Dataset::assemble(path, Format::Folder, classes, Splits { train, ..sets }, findings)?;

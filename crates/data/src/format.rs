@@ -21,6 +21,8 @@ pub enum Format {
     CifarPython,
     /// The files of the MNIST family: [`crate::idx`].
     Idx,
+    /// Arrays of NumPy, as MedMNIST has them: [`crate::npz`].
+    Npz,
     /// A folder of class folders: [`crate::folder`].
     Folder,
     /// A list of image files and labels: [`crate::list`].
@@ -82,6 +84,12 @@ const FORMATS: &[FormatInfo] = &[
         name: "idx",
         recognises: "`train-images-idx3-ubyte` or `train-images-idx3-ubyte.gz`, perhaps in `raw/`",
         summary: "MNIST, Fashion-MNIST, KMNIST: grey images, plain or gzip, names in `classes.txt`",
+    },
+    FormatInfo {
+        format: Format::Npz,
+        name: "npz",
+        recognises: "a `.npz` file with `train_images` or `x_train`; `data.path` may be the file",
+        summary: "arrays of NumPy: MedMNIST, and Keras' `mnist.npz`",
     },
     FormatInfo {
         format: Format::Folder,
@@ -159,12 +167,13 @@ impl Format {
             Self::CifarBinary => FORMATS[1],
             Self::CifarPython => FORMATS[2],
             Self::Idx => FORMATS[3],
-            Self::Folder => FORMATS[4],
-            Self::List => FORMATS[5],
-            Self::TextCsv => FORMATS[6],
-            Self::TextJson => FORMATS[7],
-            Self::TextParquet => FORMATS[8],
-            Self::TextFolder => FORMATS[9],
+            Self::Npz => FORMATS[4],
+            Self::Folder => FORMATS[5],
+            Self::List => FORMATS[6],
+            Self::TextCsv => FORMATS[7],
+            Self::TextJson => FORMATS[8],
+            Self::TextParquet => FORMATS[9],
+            Self::TextFolder => FORMATS[10],
             Self::Own(own) => {
                 let [name, recognises, summary] = own.about;
                 FormatInfo { format: self, name, recognises, summary }

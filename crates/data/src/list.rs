@@ -176,7 +176,8 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
     if sets.iter().any(Gather::is_empty) {
         return Err(DataError::NoImages { path: path.to_owned() });
     }
-    Dataset::assemble(path, Format::List, classes, picture::into_sets(sets)?, findings)
+    let sets = picture::into_sets(sets, &mut findings)?;
+    Dataset::assemble(path, Format::List, classes, sets, findings)
 }
 
 /// A list that the caller names.

@@ -9,7 +9,7 @@ use crate::listing::{composed, describe, list as entries_of};
 use crate::text_files::{csv, json_lines};
 use crate::{
     DataError, Dataset, Format, ReadOptions, cifar_binary, cifar_python, folder, formats, idx,
-    list, parquet, text_files,
+    list, npz, parquet, text_files,
 };
 
 /// A format of one's own.
@@ -85,6 +85,7 @@ impl Dataset {
             Format::CifarBinary => cifar_binary::read(path, options),
             Format::CifarPython => cifar_python::read(path, options),
             Format::Idx => idx::read(path, options),
+            Format::Npz => npz::read(path, options),
             Format::Folder => folder::read(path, options),
             Format::List => list::read(path, options),
             Format::TextCsv => csv::read(path, options),
@@ -109,6 +110,9 @@ pub fn recognise(path: &Path) -> Result<Format, DataError> {
 /// The same for whoever reads it with these options: they may say what the samples are.
 fn recognise_with(path: &Path, options: &ReadOptions) -> Result<Format, DataError> {
     check_folder(path)?;
+    if npz::is_called_so(path) && path.is_file() {
+        return Ok(Format::Npz);
+    }
     let mut recognised = Vec::new();
     for info in formats() {
         if recognises(info.format, path, options)? {
@@ -139,9 +143,10 @@ fn recognise_with(path: &Path, options: &ReadOptions) -> Result<Format, DataErro
     }
 }
 
+/// Refuses what is no folder; of one format the path may be that of its file.
 fn check_folder(path: &Path) -> Result<(), DataError> {
     match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(metadata) if metadata.is_dir() || npz::is_called_so(path) => Ok(()),
         Ok(_) => Err(DataError::NotAFolder { path: path.to_owned() }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(DataError::NotFound { path: path.to_owned() })
@@ -165,6 +170,7 @@ fn recognises(format: Format, path: &Path, options: &ReadOptions) -> Result<bool
         Format::CifarBinary => cifar_binary::recognises(path),
         Format::CifarPython => cifar_python::recognises(path),
         Format::Idx => idx::recognises(path),
+        Format::Npz => npz::recognises(path),
         Format::Folder => Ok(folder::recognises(path)? && !text_files::folder::recognises(path)?),
         Format::List => Ok(list::recognises(path)?
             && (list::names_paths(path)? || !csv::recognises(path, options)?)),

@@ -17,6 +17,17 @@ pub enum OnBadImage {
     Skip,
 }
 
+/// Whether an image is turned as its EXIF orientation says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExifOrientation {
+    /// As viewers show it.
+    #[default]
+    Apply,
+    /// As it is stored: what PIL and so torchvision's `ImageFolder` give without `exif_transpose`.
+    Ignore,
+}
+
 /// What to do with texts that are there more than once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -38,7 +49,7 @@ pub struct ReadOptions {
     /// Class names in label order; default: those of the dataset. For `folder` they choose the
     /// order of the folders.
     pub classes: Option<Vec<String>>,
-    /// The number of the first class, for `parquet`, `idx`, `list` and tables of texts; default: 0.
+    /// The number of the first class, for `parquet`, `idx`, `npz`, `list` and tables of texts; default: 0.
     /// Labels that start higher are refused unless this says so.
     pub first_label: Option<u32>,
     /// The column with the labels, for `parquet`, `list`, CIFAR and tables of texts; default: the only
@@ -65,6 +76,8 @@ pub struct ReadOptions {
     /// Scale all images to `[height, width]`, for `parquet`, `folder` and `list`; default: they must
     /// have one size.
     pub resize: Option<[usize; 2]>,
+    /// Whether images are turned as their EXIF orientation says.
+    pub exif_orientation: ExifOrientation,
     /// What to do with an image that cannot be read.
     pub on_bad_image: OnBadImage,
     /// What to do with texts that are there more than once.
@@ -80,14 +93,15 @@ impl ReadOptions {
     /// Refuses options of no use for `format`, and values that no data set can have.
     pub(crate) fn check(&self, format: Format, path: &Path) -> Result<(), DataError> {
         use Format::{
-            CifarBinary, CifarPython, Folder, Idx, List, Parquet, TextCsv, TextFolder, TextJson,
-            TextParquet,
+            CifarBinary, CifarPython, Folder, Idx, List, Npz, Parquet, TextCsv, TextFolder,
+            TextJson, TextParquet,
         };
         let tables = &[TextCsv, TextJson, TextParquet][..];
         let columns = &[&[Parquet, List, CifarBinary, CifarPython], tables].concat();
-        let counted = &[&[Parquet, List, Idx], tables].concat();
+        let counted = &[&[Parquet, List, Idx, Npz], tables].concat();
         let texts = &[tables, &[TextFolder]].concat();
         let skips = self.on_bad_image == OnBadImage::Skip;
+        let as_stored = self.exif_orientation == ExifOrientation::Ignore;
         let drops = self.on_duplicate_text == OnDuplicateText::Drop;
         let given = [
             ("label_column", self.label_column.is_some(), &columns[..]),
@@ -96,6 +110,7 @@ impl ReadOptions {
             ("text_pair_column", self.text_pair_column.is_some(), tables),
             ("first_label", self.first_label.is_some(), counted),
             ("resize", self.resize.is_some(), &[Parquet, Folder, List]),
+            ("exif_orientation", as_stored, &[Parquet, Folder, List]),
             ("on_bad_image", skips, &[Parquet, Folder, List]),
             ("on_duplicate_text", drops, texts),
         ];

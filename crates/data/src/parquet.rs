@@ -31,7 +31,7 @@ use crate::bounds::Budget;
 use crate::error::panic_message;
 use crate::files::FileRoot;
 use crate::findings::Findings;
-use crate::image::picture::{self, Gather};
+use crate::image::picture::{self, Decoding, Gather};
 use crate::listing::composed;
 use crate::shards::{locate, locate_one, locate_split};
 use crate::splits::choice::choose;
@@ -81,7 +81,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<Dataset, DataError> {
     };
     let validation = read_other(chosen.validation.as_ref())?;
     let test = read_other(chosen.test.as_ref())?;
-    let sets = picture::into_sets(Splits { train, validation, test })?;
+    let sets = picture::into_sets(Splits { train, validation, test }, &mut reader.findings)?;
     let classes = match reader.names {
         Some((names, _)) => names,
         None => (0..reader.label_limit)
@@ -247,12 +247,12 @@ impl Reader<'_> {
         gather: &mut Gather,
         budget: &Budget,
     ) -> Result<(), DataError> {
-        let (path, resize) = (table.path(), self.options.resize);
+        let (path, decoding) = (table.path(), Decoding::of(self.options));
         // A dictionary can give one image to many rows, so the file counts, not its images.
         budget.store(table.file_bytes());
         table.images(&columns.image, |first_row, images| {
             let decoded = column::in_parallel(images, |offset, bytes| {
-                let picture = picture::decode(bytes, path, Some(first_row + offset), resize)?;
+                let picture = picture::decode(bytes, path, Some(first_row + offset), decoding)?;
                 budget.decode(path, picture.bytes()).map(|()| picture)
             });
             for (row, picture) in (first_row..).zip(decoded) {

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use faculty_data::{
-    Augmentation, Input, Normalisation, Renderer, SampleId, Split, Text, Texts, Tokenize as _,
-    Tokenizer, View, ViewSettings, read_image,
+    Augmentation, ExifOrientation, Input, Normalisation, Renderer, SampleId, Split, Text, Texts,
+    Tokenize as _, Tokenizer, View, ViewSettings, read_image,
 };
 use faculty_nets::{MapShape, Precision};
 
@@ -39,6 +39,7 @@ pub struct Predictor {
     front: Front,
     class_names: Vec<String>,
     activation: Activation,
+    exif_orientation: ExifOrientation,
     notes: Vec<String>,
 }
 
@@ -70,6 +71,12 @@ impl Predictor {
         &self.notes
     }
 
+    /// The same that reads image files as they are stored, whatever EXIF orientation they have.
+    #[must_use]
+    pub fn ignoring_exif_orientation(self) -> Self {
+        Self { exif_orientation: ExifOrientation::Ignore, ..self }
+    }
+
     /// From a run folder, a weight file, or an ONNX file of [`crate::export::export_onnx`] (another
     /// one is taken to want pixel / 255, unless it reads bytes or its metadata has `mean` and `std`).
     ///
@@ -92,7 +99,8 @@ impl Predictor {
         let names = student.class_names.clone();
         let (shape, outputs) = (student.shape(), (RawOutputs::LOGITS, Activation::Softmax));
         let predictor = Self::new(source, outputs, shape, normalisation, names)?;
-        Ok(Self { notes: student.notes, ..predictor })
+        let exif_orientation = student.exif_orientation;
+        Ok(Self { notes: student.notes, exif_orientation, ..predictor })
     }
 
     fn of_encoder(student: FinishedStudent) -> Result<Self> {
@@ -113,6 +121,7 @@ impl Predictor {
             front: Front::Texts(tokenizer),
             class_names: student.class_names,
             activation: Activation::Softmax,
+            exif_orientation: student.exif_orientation,
             notes: student.notes,
         })
     }
@@ -155,7 +164,15 @@ impl Predictor {
     ) -> Result<Self> {
         let renderer = Box::new(Renderer::new(shape, Augmentation::NONE, normalisation, 0)?);
         let front = Front::Images { shape, renderer };
-        Ok(Self { source, raw, activation, front, class_names, notes: Vec::new() })
+        Ok(Self {
+            source,
+            raw,
+            activation,
+            front,
+            class_names,
+            exif_orientation: ExifOrientation::default(),
+            notes: Vec::new(),
+        })
     }
 
     /// `[channels, height, width]` that images are brought to; nothing where texts are read.
@@ -182,7 +199,7 @@ impl Predictor {
         let Front::Images { shape, renderer } = &self.front else {
             return Err(faculty_data::DataError::NotImages.into());
         };
-        let pixels = read_image(image, *shape)?;
+        let pixels = read_image(image, *shape, self.exif_orientation)?;
         let mut rendered = vec![0.0; renderer.view_len()];
         renderer.render_into(&pixels, SampleId(0), 0, &mut rendered);
         self.predict_input((&rendered).into(), image, top)

@@ -2,7 +2,8 @@
 //! that begins does not fail for a reason that could have been known.
 
 use faculty_data::{
-    Dataset, Format, Normalisation, OnBadImage, OnDuplicateText, ReadOptions, ViewKind,
+    Dataset, ExifOrientation, Format, Normalisation, OnBadImage, OnDuplicateText, ReadOptions,
+    ViewKind,
 };
 
 use crate::cache;
@@ -344,6 +345,14 @@ fn prepare(
     Ok(())
 }
 
+/// Whether a recipe's images are turned as their EXIF orientation says.
+pub(crate) fn exif_orientation(data: &recipe::Data) -> ExifOrientation {
+    match data.exif_orientation {
+        None | Some(recipe::ExifOrientation::Apply) => ExifOrientation::Apply,
+        Some(recipe::ExifOrientation::Ignore) => ExifOrientation::Ignore,
+    }
+}
+
 /// Opens a recipe's data set.
 ///
 /// # Errors
@@ -363,6 +372,7 @@ pub fn open_dataset(data: &recipe::Data) -> Result<Dataset> {
         None | Some(recipe::OnDuplicateText::Keep) => OnDuplicateText::Keep,
         Some(recipe::OnDuplicateText::Drop) => OnDuplicateText::Drop,
     };
+    let exif_orientation = exif_orientation(data);
     let options = ReadOptions {
         format,
         classes: data.classes.clone(),
@@ -375,6 +385,7 @@ pub fn open_dataset(data: &recipe::Data) -> Result<Dataset> {
         validation,
         test: data.test.clone(),
         resize: data.resize,
+        exif_orientation,
         on_bad_image,
         on_duplicate_text,
         unlabelled: data.unlabelled == recipe::Unlabelled::Use,

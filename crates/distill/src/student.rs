@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use faculty_data::{Dataset, Normalisation, Split, Tokenizer, ViewSettings, WordChanges};
+use faculty_data::{
+    Dataset, ExifOrientation, Normalisation, Split, Tokenizer, ViewSettings, WordChanges,
+};
 use faculty_nets::weights::{self, WeightFile};
 use faculty_nets::{
     DescribedNetwork, EncoderConfig, LoadedEncoder, MapShape, Network, OnnxNetwork, graph_of,
@@ -13,7 +15,7 @@ use faculty_nets::{
 use crate::error::{Error, Result};
 use crate::methods::specs;
 use crate::recipe::Recipe;
-use crate::run::open_dataset;
+use crate::run::{exif_orientation, open_dataset};
 use crate::run_folder::RunFolder;
 use crate::weight_file::TOKENIZER_FILE;
 
@@ -47,6 +49,8 @@ pub struct FinishedStudent {
     pub normalisation: Option<Normalisation>,
     /// What makes tokens of its texts, if it reads texts and a tokenizer lies beside its weights.
     pub tokenizer: Option<Arc<Tokenizer>>,
+    /// Of its images: that of its run's data.
+    pub exif_orientation: ExifOrientation,
     /// In label order; numbers if the file does not say.
     pub class_names: Vec<String>,
     /// The data of its run, or why they cannot be read. `None` for a weight file alone.
@@ -90,7 +94,8 @@ impl FinishedStudent {
         }
         let recipe = Recipe::load(run.recipe(), &[], &specs())?.recipe;
         know_student(&recipe)?;
-        Self::of_file(&weights, choice, Some(open_dataset(&recipe.data)), finished)
+        let student = Self::of_file(&weights, choice, Some(open_dataset(&recipe.data)), finished)?;
+        Ok(Self { exif_orientation: exif_orientation(&recipe.data), ..student })
     }
 
     fn of_file(
@@ -149,6 +154,7 @@ impl FinishedStudent {
             path,
             normalisation,
             tokenizer,
+            exif_orientation: ExifOrientation::default(),
             class_names,
             data,
             unfinished_epoch,
@@ -178,6 +184,7 @@ impl FinishedStudent {
             path: path.to_owned(),
             normalisation: None,
             tokenizer: tokenizer.map(Arc::new),
+            exif_orientation: ExifOrientation::default(),
             class_names: class_names
                 .unwrap_or_else(|| (0..classes).map(|n| n.to_string()).collect()),
             data,

@@ -1,7 +1,7 @@
 //! Data sets of other programs.
 
 use faculty_data::{
-    Dataset, ReadOptions, Tokenizer, cifar_binary, idx, parquet as hub, read_image,
+    Dataset, ExifOrientation, ReadOptions, Tokenizer, cifar_binary, idx, parquet as hub, read_image,
 };
 
 use crate::input::{Scratch, files};
@@ -45,7 +45,7 @@ pub(crate) fn parquet(bytes: &[u8]) -> bool {
 pub(crate) fn image(bytes: &[u8]) -> bool {
     let folder = Scratch::new();
     let path = folder.write("image", bytes);
-    let read = read_image(&path, [3, 6, 5]);
+    let read = read_image(&path, [3, 6, 5], ExifOrientation::Apply);
     if let Ok(pixels) = &read {
         assert_eq!(pixels.len(), 90);
     }

@@ -253,6 +253,25 @@ pub enum Error {
     },
 }
 
+/// What to do about weights that are stored as what PyTorch computes them from.
+fn made_of_several(problems: &[String]) -> Option<&'static str> {
+    let has = |part: &str| problems.iter().any(|problem| problem.contains(part));
+    if has("weight_orig`") || has("weight_mask`") {
+        return Some(
+            "it was pruned, and keeps masks beside weights: make those one with \
+             `torch.nn.utils.prune.remove(module, \"weight\")` and save it again",
+        );
+    }
+    if has(".parametrizations.") || has("weight_g`") || has("weight_v`") {
+        return Some(
+            "it keeps what its weights are computed from: call \
+             `torch.nn.utils.parametrize.remove_parametrizations(module, \"weight\")` (or \
+             `remove_weight_norm`) and save it again",
+        );
+    }
+    None
+}
+
 impl Error {
     /// How to fix it, if there is a way worth naming.
     #[must_use]
@@ -350,11 +369,12 @@ impl Error {
                  channels; export others to ONNX: `torch.onnx.export`"
                     .to_owned(),
             ),
-            Self::DoNotFit { .. } => Some(
-                "check the `network` name, the number of classes and the input channels; networks \
+            Self::DoNotFit { problems, .. } => Some(made_of_several(problems).map_or_else(
+                || "check the `network` name, the number of classes and the input channels; networks \
                  that `faculty networks` does not list are given as ONNX files"
                     .to_owned(),
-            ),
+                str::to_owned,
+            )),
         }
     }
 }

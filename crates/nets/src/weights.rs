@@ -17,7 +17,6 @@ mod safetensors;
 mod state_dict;
 mod tar;
 mod unpickle;
-mod zip;
 
 use std::collections::BTreeMap;
 use std::fs;

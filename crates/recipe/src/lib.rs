@@ -49,9 +49,10 @@ pub use problems::{Location, Problem, RecipeError, nearest};
 pub use range::Range;
 pub use schema::milestones as default_milestones;
 pub use schema::{
-    BestBy, Cache, CacheDtype, CacheMaps, ColorJitter, Data, Device, HeadTraining, LabelNoise,
-    OnBadImage, OnDuplicateText, Optimizer, OutputType, Plan, PlanKind, Precision, RandAugment,
-    Recipe, Sampling, Schedule, Student, Teacher, Train, Unlabelled, WeightDecayExempt,
+    BestBy, Cache, CacheDtype, CacheMaps, ColorJitter, Data, Device, ExifOrientation, HeadTraining,
+    LabelNoise, OnBadImage, OnDuplicateText, Optimizer, OutputType, Plan, PlanKind, Precision,
+    RandAugment, Recipe, Sampling, Schedule, Student, Teacher, Train, Unlabelled,
+    WeightDecayExempt,
 };
 pub use spec::{Exception, MethodSpec, OptionSpec, OptionValue};
 pub use validation::Validation;

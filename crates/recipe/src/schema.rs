@@ -109,6 +109,10 @@ section! {
         /// What to do with an image that cannot be read: `stop`, or `skip` it and say so.
         #[within(Range::Words(OnBadImage::NAMES))]
         on_bad_image: OnBadImage = OnBadImage::Stop, "faculty's choice";
+        /// Whether images are turned as their EXIF orientation says, as viewers show them (`apply`), or
+        /// read as they are stored (`ignore`).
+        #[within(Range::Words(ExifOrientation::NAMES))]
+        exif_orientation: Option<ExifOrientation> = None, "`apply`";
         /// Read through links that lead out of the data set's folder.
         follow_links: bool = false, "faculty's choice";
         /// Height and width in pixels that every image is scaled to.
@@ -549,6 +553,17 @@ words! {
         Stop = "stop",
         /// It is left out and listed.
         Skip = "skip",
+    }
+}
+
+words! {
+    /// `data.exif_orientation`: whether images are turned as their EXIF orientation says.
+    pub enum ExifOrientation {
+        /// As viewers show them.
+        #[default]
+        Apply = "apply",
+        /// As they are stored.
+        Ignore = "ignore",
     }
 }
 

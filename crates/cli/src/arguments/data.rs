@@ -1,7 +1,7 @@
 //! How a data set is read, as options of every command that reads one without a recipe.
 
 use clap::Args;
-use faculty_data::{DataError, Format, OnBadImage, OnDuplicateText, ReadOptions};
+use faculty_data::{DataError, ExifOrientation, Format, OnBadImage, OnDuplicateText, ReadOptions};
 
 use super::Size;
 
@@ -49,6 +49,9 @@ pub(crate) struct DataOptions {
     /// Leave out images that cannot be read, and list them
     #[arg(long)]
     pub(crate) skip_bad_images: bool,
+    /// Read images as they are stored, not turned as their EXIF orientation says
+    #[arg(long)]
+    pub(crate) ignore_exif_orientation: bool,
     /// Read through links that lead out of the data set's folder
     #[arg(long)]
     pub(crate) follow_links: bool,
@@ -62,6 +65,10 @@ impl DataOptions {
             false => OnDuplicateText::Keep,
         };
         let on_bad_image = if self.skip_bad_images { OnBadImage::Skip } else { OnBadImage::Stop };
+        let exif_orientation = match self.ignore_exif_orientation {
+            true => ExifOrientation::Ignore,
+            false => ExifOrientation::Apply,
+        };
         Ok(ReadOptions {
             format: self.format.as_deref().map(str::parse::<Format>).transpose()?,
             classes: self.classes.clone(),
@@ -74,6 +81,7 @@ impl DataOptions {
             validation: self.validation.clone(),
             test: self.test.clone(),
             resize: self.resize.map(|size| size.0),
+            exif_orientation,
             on_bad_image,
             on_duplicate_text,
             // A recipe says it: `data.unlabelled`.

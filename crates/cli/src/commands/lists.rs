@@ -269,6 +269,9 @@ fn inspect(dataset: &Dataset, json: bool) -> std::io::Result<()> {
     ];
     for (name, part) in splits {
         match part {
+            Some(part) if part.class_min == part.class_max => {
+                writeln!(out, "{name}: {} {samples}, {} a class", part.samples, part.class_min)?;
+            }
             Some(part) => writeln!(
                 out,
                 "{name}: {} {samples}, {} to {} a class",

@@ -33,8 +33,8 @@ fn datasets_shows_splits_notes_and_what_was_skipped() {
     photos(&project);
     let shown = project.run(&["datasets", "photos"]).expect(0).stdout;
     for line in [
-        "training: 40 images, 20 to 20 a class",
-        "validation: 8 images, 4 to 4 a class",
+        "training: 40 images, 20 a class",
+        "validation: 8 images, 4 a class",
         "test: none",
         "note: `test` is not used: its samples have no labels",
         "note: text files among the images are left out",
@@ -67,8 +67,8 @@ fn datasets_shows_texts_with_lengths_duplicates_and_examples() {
     let shown = project.run(&["datasets", "reviews"]).expect(0).stdout;
     for line in [
         "reviews (text-csv): texts",
-        "training: 8 texts, 4 to 4 a class",
-        "test: 4 texts, 2 to 2 a class",
+        "training: 8 texts, 4 a class",
+        "test: 4 texts, 2 a class",
         "2 classes: neg, pos",
         "words of a training text: 2 (median), 4 (nine of ten have no more), 4 (longest)",
         "without a label: 1 training texts",

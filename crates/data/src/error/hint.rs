@@ -22,7 +22,7 @@ impl DataError {
             Self::Ambiguous { formats, .. } => {
                 format!("choose with `format = …`: {}", formats.join(" or "))
             }
-            Self::SeveralDatasets { .. } => "give one of these folders as `data.path`".to_owned(),
+            Self::SeveralDatasets { .. } => "give one of these as `data.path`".to_owned(),
             Self::UnusedOption { key, .. } => format!("remove `{key}`"),
             Self::MissingFile { .. } => {
                 "the download is perhaps not complete, or the archive is only partly unpacked"
@@ -142,9 +142,10 @@ impl DataError {
                 .to_owned(),
             Self::EmptySplit { part: "training", .. } => "lower the fraction".to_owned(),
             Self::EmptySplit { .. } => "raise the fraction, or use more samples".to_owned(),
-            Self::Texts { fix, .. } | Self::Labels { fix, .. } | Self::Tokenizer { fix, .. } => {
-                fix.clone()
-            }
+            Self::Texts { fix, .. }
+            | Self::Labels { fix, .. }
+            | Self::Arrays { fix, .. }
+            | Self::Tokenizer { fix, .. } => fix.clone(),
             Self::NotImages => "the data set is one of texts, which this command does not take yet; \
                  `faculty datasets PATH` shows it"
                 .to_owned(),

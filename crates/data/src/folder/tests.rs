@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::*;
-use crate::image::picture::tests::{jpeg, png_colour, png_grey};
+use crate::image::picture::tests::{exif, jpeg, png_colour, png_grey, with_exif};
 
 /// Files with their contents in a new folder.
 fn files(files: &[(&str, Vec<u8>)]) -> tempfile::TempDir {
@@ -351,6 +351,28 @@ fn text_files_are_left_out_with_a_note_and_other_files_are_not() {
         assert!(matches!(open(&folder), Err(DataError::NotAnImage { .. })), "{name}");
         fs::remove_file(path).unwrap();
     }
+}
+
+#[test]
+fn turned_images_are_counted_and_can_be_read_as_they_are_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, orientation) in [("train/a/1.jpg", 6), ("train/b/1.jpg", 8), ("test/a/1.jpg", 6)] {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, with_exif(&jpeg(4, 6, 9), &exif(orientation))).unwrap();
+    }
+    fs::create_dir(folder.path().join("test/b")).unwrap();
+    fs::write(folder.path().join("test/b/1.png"), png_colour(6, 4, 0)).unwrap();
+    let dataset = Dataset::open(folder.path(), &ReadOptions::default()).unwrap();
+    assert_eq!(dataset.shape().unwrap(), [3, 6, 4]);
+    let notes = dataset.findings().notes.join("\n");
+    assert!(notes.contains("3 images were turned by EXIF orientation"), "{notes}");
+    fs::write(folder.path().join("test/b/1.png"), png_colour(4, 6, 0)).unwrap();
+    let exif_orientation = crate::ExifOrientation::Ignore;
+    let options = ReadOptions { exif_orientation, ..ReadOptions::default() };
+    let dataset = Dataset::open(folder.path(), &options).unwrap();
+    assert_eq!(dataset.shape().unwrap(), [3, 4, 6]);
+    assert!(!dataset.findings().notes.join("\n").contains("EXIF"));
 }
 
 #[test]

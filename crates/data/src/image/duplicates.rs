@@ -24,23 +24,32 @@ pub(crate) fn notes(train: &ImageSet, others: &[(&str, &ImageSet)]) -> Vec<Strin
         }
     }
     if let Some(&(index, other)) = contradicting.first() {
-        notes.push(format!(
-            "{} training images are copies of others with another label: the first is {}, as {}",
-            contradicting.len(),
-            named(train, index),
-            named(train, other)
-        ));
+        let (index, other) = (named(train, index), named(train, other));
+        notes.push(match contradicting.len() {
+            1 => format!(
+                "a training image is a copy of another with another label: {index}, as {other}"
+            ),
+            several => format!(
+                "{several} training images are copies of others with another label: the first is \
+                 {index}, as {other}"
+            ),
+        });
     }
     for &(split, set) in others {
         let hashes = hashes(set);
         let mut known = (0..set.len()).filter(|&index| first.contains_key(&hashes[index]));
         if let Some(index) = known.next() {
-            notes.push(format!(
-                "{} {split} images are among the training images, so results on them are too good: the \
-                 first is {}",
-                known.count() + 1,
-                named(set, index)
-            ));
+            let first = named(set, index);
+            notes.push(match known.count() + 1 {
+                1 => format!(
+                    "a {split} image is among the training images, so the result on it is too good: \
+                     {first}"
+                ),
+                several => format!(
+                    "{several} {split} images are among the training images, so results on them are \
+                     too good: the first is {first}"
+                ),
+            });
         }
     }
     notes
@@ -69,8 +78,7 @@ mod tests {
         assert_eq!(
             own,
             [
-                "1 training images are copies of others with another label: the first is number 2, as \
-                 number 0",
+                "a training image is a copy of another with another label: number 2, as number 0",
                 "2 test images are among the training images, so results on them are too good: the first \
                  is number 0"
             ]

@@ -7,22 +7,27 @@ use rayon::prelude::*;
 use crate::bounds::Budget;
 use crate::files::{FileRoot, MOST_BYTES, read_regular};
 use crate::findings::Findings;
-use crate::image::picture::{self, Gather};
-use crate::{DataError, ReadOptions};
+use crate::image::picture::{self, Decoding, Gather};
+use crate::{DataError, ExifOrientation, ReadOptions};
 
 /// Files decoded at a time: bounds the memory beside the result.
 const CHUNK: usize = 512;
 
-const IMAGE_EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "jpe", "jfif", "webp", "gif", "bmp"];
+const IMAGE_EXTENSIONS: [&str; 10] =
+    ["png", "jpg", "jpeg", "jpe", "jfif", "webp", "gif", "bmp", "tif", "tiff"];
 
-/// Reads an image file (PNG, JPEG, WebP, GIF, BMP) as `[channels, height, width]`: scaled as datasets are
-/// (bilinear with antialiasing), grey repeated for three channels, colour made grey for one with
+/// Reads an image file (PNG, JPEG, WebP, GIF, BMP, TIFF) as `[channels, height, width]`: turned as its
+/// EXIF orientation says unless told not to, scaled as datasets are (bilinear with antialiasing), grey repeated for three channels, colour made grey for one with
 /// the weights of ITU-R BT.601 (as PIL does).
 ///
 /// # Errors
 /// When the file cannot be read or is no whole image; when `channels` is neither 1
 /// nor 3.
-pub fn read_image(path: &Path, shape: [usize; 3]) -> Result<Vec<u8>, DataError> {
+pub fn read_image(
+    path: &Path,
+    shape: [usize; 3],
+    orientation: ExifOrientation,
+) -> Result<Vec<u8>, DataError> {
     let [channels, height, width] = shape;
     if channels != 1 && channels != 3 {
         return Err(DataError::OutOfRange {
@@ -31,8 +36,8 @@ pub fn read_image(path: &Path, shape: [usize; 3]) -> Result<Vec<u8>, DataError> 
             range: "1 or 3 to read image files".to_owned(),
         });
     }
-    let picture =
-        picture::decode(&read_regular(path, MOST_BYTES)?, path, None, Some([height, width]))?;
+    let decoding = Decoding { resize: Some([height, width]), orientation };
+    let picture = picture::decode(&read_regular(path, MOST_BYTES)?, path, None, decoding)?;
     Ok(picture.with_channels(channels))
 }
 
@@ -54,7 +59,7 @@ pub(crate) fn read_images(
             if is_text(path, &file) {
                 return Ok(None);
             }
-            let picture = picture::decode(&file, path, None, options.resize)?;
+            let picture = picture::decode(&file, path, None, Decoding::of(options))?;
             budget.store(file.len() as u64);
             budget.decode(path, picture.bytes()).map(|()| Some(picture))
         };
@@ -71,7 +76,7 @@ pub(crate) fn read_images(
 }
 
 /// Whether a file is called like an image that is read: `.png`, `.jpg`, `.jpeg`, `.jpe`, `.jfif`,
-/// `.webp`, `.gif` or `.bmp`, in any case.
+/// `.webp`, `.gif`, `.bmp`, `.tif` or `.tiff`, in any case.
 #[must_use]
 pub fn has_image_name(name: &str) -> bool {
     let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
@@ -110,21 +115,29 @@ mod tests {
         let (grey, colour) = (folder.path().join("grey.png"), folder.path().join("colour.jpg"));
         let image = GrayImage::from_raw(2, 1, vec![10, 200]).unwrap();
         image.save_with_format(&grey, ImageFormat::Png).unwrap();
-        assert_eq!(read_image(&grey, [1, 1, 2]).unwrap(), [10, 200]);
-        assert_eq!(read_image(&grey, [3, 1, 2]).unwrap(), [10, 200, 10, 200, 10, 200]);
+        assert_eq!(read_image(&grey, [1, 1, 2], ExifOrientation::Apply).unwrap(), [10, 200]);
+        assert_eq!(
+            read_image(&grey, [3, 1, 2], ExifOrientation::Apply).unwrap(),
+            [10, 200, 10, 200, 10, 200]
+        );
         let one_colour = RgbImage::from_pixel(16, 16, image::Rgb([255, 0, 0]));
         one_colour.save_with_format(&colour, ImageFormat::Jpeg).unwrap();
-        let red = read_image(&colour, [3, 4, 5]).unwrap();
+        let red = read_image(&colour, [3, 4, 5], ExifOrientation::Apply).unwrap();
         assert_eq!(red.len(), 60);
         assert!(red[..20].iter().all(|&r| r > 250) && red[20..].iter().all(|&x| x < 5), "{red:?}");
         // 0.299 · 255.
-        let grey = read_image(&colour, [1, 4, 5]).unwrap();
+        let grey = read_image(&colour, [1, 4, 5], ExifOrientation::Apply).unwrap();
         assert!(grey.len() == 20 && grey.iter().all(|y| (74..=78).contains(y)), "{grey:?}");
-        assert!(matches!(read_image(&colour, [2, 4, 5]), Err(DataError::OutOfRange { .. })));
-        std::fs::write(folder.path().join("text.png"), "no image").unwrap();
-        assert!(read_image(&folder.path().join("text.png"), [1, 4, 4]).is_err());
         assert!(matches!(
-            read_image(&folder.path().join("absent.png"), [1, 4, 4]),
+            read_image(&colour, [2, 4, 5], ExifOrientation::Apply),
+            Err(DataError::OutOfRange { .. })
+        ));
+        std::fs::write(folder.path().join("text.png"), "no image").unwrap();
+        assert!(
+            read_image(&folder.path().join("text.png"), [1, 4, 4], ExifOrientation::Apply).is_err()
+        );
+        assert!(matches!(
+            read_image(&folder.path().join("absent.png"), [1, 4, 4], ExifOrientation::Apply),
             Err(DataError::MissingFile { .. })
         ));
     }

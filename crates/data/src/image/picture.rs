@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::imageops::FilterType;
+use image::metadata::Orientation;
 use image::{
     ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader,
     Limits,
@@ -12,9 +13,10 @@ use image::{
 
 use crate::bounds::{OF_A_PICTURE, check_justified, in_turn};
 use crate::error::panic_message;
+use crate::findings::Findings;
 use crate::origin::Origins;
 use crate::splits::Splits;
-use crate::{DataError, ImageSet};
+use crate::{DataError, ExifOrientation, ImageSet, ReadOptions};
 
 mod jpeg;
 
@@ -26,6 +28,20 @@ const PIXELS_PER_BYTE: u64 = 8 * 1032;
 /// compressed too, and two rows. Real profiles have some kilobytes.
 const BESIDE_THE_PIXELS: u64 = 16 << 20;
 
+/// What is made of an image when it is decoded.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Decoding {
+    /// `[height, width]` that it is scaled to, after it was turned.
+    pub(crate) resize: Option<[usize; 2]>,
+    pub(crate) orientation: ExifOrientation,
+}
+
+impl Decoding {
+    pub(crate) fn of(options: &ReadOptions) -> Self {
+        Self { resize: options.resize, orientation: options.exif_orientation }
+    }
+}
+
 /// A decoded image: grey, or red, green and blue.
 #[derive(Debug)]
 pub(crate) struct Picture {
@@ -35,6 +51,8 @@ pub(crate) struct Picture {
     size: [usize; 2],
     /// `[channels, height, width]`.
     pixels: Vec<u8>,
+    /// Whether it was turned or mirrored by its EXIF orientation.
+    turned: bool,
 }
 
 impl Picture {
@@ -59,17 +77,16 @@ impl Picture {
     }
 }
 
-/// Decodes an image; alpha is dropped, 16 bits become 8, orientation tags are not followed (as in
-/// torchvision).
+/// Decodes an image; alpha is dropped, 16 bits become 8.
 pub(crate) fn decode(
     bytes: &[u8],
     path: &Path,
     row: Option<u64>,
-    resize: Option<[usize; 2]>,
+    decoding: Decoding,
 ) -> Result<Picture, DataError> {
     // The decoders are not ours; should one panic on a damaged file, that is still an error of the
     // file.
-    catch_unwind(AssertUnwindSafe(|| decode_trusting(bytes, path, row, resize))).unwrap_or_else(
+    catch_unwind(AssertUnwindSafe(|| decode_trusting(bytes, path, row, decoding))).unwrap_or_else(
         |payload| {
             let message = panic_message(payload.as_ref());
             Err(DataError::DecoderPanicked { path: path.to_owned(), row, message })
@@ -79,15 +96,16 @@ pub(crate) fn decode(
 
 /// The format of an image file, if it is one that is read.
 pub(crate) fn known_format(bytes: &[u8]) -> Option<ImageFormat> {
-    use ImageFormat::{Bmp, Gif, Jpeg, Png, WebP};
-    image::guess_format(bytes).ok().filter(|format| matches!(format, Png | Jpeg | WebP | Bmp | Gif))
+    use ImageFormat::{Bmp, Gif, Jpeg, Png, Tiff, WebP};
+    let is_read = |format: &ImageFormat| matches!(format, Png | Jpeg | WebP | Bmp | Gif | Tiff);
+    image::guess_format(bytes).ok().filter(is_read)
 }
 
 fn decode_trusting(
     bytes: &[u8],
     path: &Path,
     row: Option<u64>,
-    resize: Option<[usize; 2]>,
+    decoding: Decoding,
 ) -> Result<Picture, DataError> {
     if bytes.is_empty() {
         return Err(DataError::EmptyFile { path: path.to_owned(), row });
@@ -100,7 +118,7 @@ fn decode_trusting(
         ImageFormat::Jpeg => jpeg::Header::read(bytes).map(Box::new).map(Decoder::Jpeg),
         _ => reader(bytes, format).map(Decoder::Other),
     };
-    let decoder = header.map_err(corrupt)?;
+    let mut decoder = header.map_err(corrupt)?;
     let [height, width] = decoder.size();
     let most = (bytes.len() as u64).saturating_mul(PIXELS_PER_BYTE);
     let pixels = (height as u64).saturating_mul(width as u64);
@@ -113,13 +131,18 @@ fn decode_trusting(
     if is_cut(bytes, format) {
         return Err(DataError::TruncatedImage { path: path.to_owned(), row });
     }
+    // What cannot be read of it says nothing, as in every viewer.
+    let orientation = match decoding.orientation {
+        ExifOrientation::Apply => decoder.orientation().unwrap_or(Orientation::NoTransforms),
+        ExifOrientation::Ignore => Orientation::NoTransforms,
+    };
     in_turn(decoded, || {
         let grey = decoder.is_grey();
         let image = decoder.pixels().map_err(corrupt)?;
         if matches!(image, DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_)) {
             return Err(DataError::NotAnImage { path: path.to_owned(), row });
         }
-        Ok(planes(image, grey, resize))
+        Ok(planes(image, grey, orientation, decoding.resize))
     })
 }
 
@@ -173,6 +196,13 @@ impl Decoder<'_> {
         }
     }
 
+    fn orientation(&mut self) -> Result<Orientation, ImageError> {
+        match self {
+            Self::Jpeg(header) => Ok(header.orientation()),
+            Self::Other(decoder) => decoder.orientation(),
+        }
+    }
+
     fn is_grey(&self) -> bool {
         let decoder = match self {
             Self::Jpeg(header) => return header.grey,
@@ -200,10 +230,16 @@ impl Decoder<'_> {
     }
 }
 
-/// 8 bits a channel, scaled, plane by plane.
-fn planes(image: DynamicImage, grey: bool, resize: Option<[usize; 2]>) -> Picture {
+/// 8 bits a channel, turned, scaled, plane by plane.
+fn planes(
+    image: DynamicImage,
+    grey: bool,
+    orientation: Orientation,
+    resize: Option<[usize; 2]>,
+) -> Picture {
     let mut image: DynamicImage =
         if grey { image.into_luma8().into() } else { image.into_rgb8().into() };
+    image.apply_orientation(orientation);
     if let Some([height, width]) = resize
         && [image.height() as usize, image.width() as usize] != [height, width]
     {
@@ -219,7 +255,7 @@ fn planes(image: DynamicImage, grey: bool, resize: Option<[usize; 2]>) -> Pictur
         let plane = |channel| interleaved.iter().skip(channel).step_by(3).copied();
         (0..3).flat_map(plane).collect()
     };
-    Picture { channels, size, pixels }
+    Picture { channels, size, pixels, turned: orientation != Orientation::NoTransforms }
 }
 
 /// Pictures of one size and their labels, collected in order.
@@ -232,6 +268,8 @@ pub(crate) struct Gather {
     pixels: Vec<u8>,
     labels: Vec<u32>,
     origins: Origins,
+    /// How many were turned or mirrored by their EXIF orientation.
+    turned: usize,
 }
 
 impl Gather {
@@ -259,6 +297,7 @@ impl Gather {
             (0..3).for_each(|_| self.pixels.extend_from_slice(&picture.pixels));
         }
         self.labels.push(label);
+        self.turned += usize::from(picture.turned);
         self.origins.push(path, row.map(|row| ("row", row)));
         Ok(())
     }
@@ -282,6 +321,7 @@ impl Gather {
         }
         self.pixels.append(&mut other.pixels);
         self.labels.append(&mut other.labels);
+        self.turned += other.turned;
         self.origins = self.origins.followed_by(&other.origins);
         Ok(())
     }
@@ -309,8 +349,19 @@ impl Gather {
     }
 }
 
-/// Makes the sets of all splits; if one is in colour, all become so.
-pub(crate) fn into_sets(mut splits: Splits<Gather>) -> Result<Splits<ImageSet>, DataError> {
+/// Makes the sets of all splits; if one is in colour, all become so. Says how many images were turned.
+pub(crate) fn into_sets(
+    mut splits: Splits<Gather>,
+    findings: &mut Findings,
+) -> Result<Splits<ImageSet>, DataError> {
+    let turned: usize = splits.iter().map(|gather| gather.turned).sum();
+    if turned > 0 {
+        findings.notes.push(format!(
+            "{turned} {} turned by EXIF orientation; `exif_orientation = \"ignore\"` reads images as \
+             they are stored, which is what torchvision's `ImageFolder` does",
+            if turned == 1 { "image was" } else { "images were" }
+        ));
+    }
     if splits.iter().any(|gather| gather.channels == 3) {
         splits.iter_mut().for_each(Gather::make_colour);
     }

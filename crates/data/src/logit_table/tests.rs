@@ -195,10 +195,10 @@ fn refuses_what_is_no_table_and_says_why() {
         (refused("a.npy", &npy("(3, 3)", "False", "<f4", &values), Some(&ids)), "holds 6 values"),
         (
             refused("a.npy", &npy("(6,)", "False", "<f4", &values), Some(&ids)),
-            "(n, classes) is expected",
+            "[n, classes] is expected",
         ),
         (refused("a.npy", &npy("(3, 2)", "True", "<f4", &values), Some(&ids)), "column order"),
-        (refused("a.npy", &npy("(3, 2)", "False", "<i8", &values), Some(&ids)), "'<i8'"),
+        (refused("a.npy", &npy("(3, 2)", "False", "<i8", &values), Some(&ids)), "`<i8`"),
         (refused("a.npy", b"\x93NUMPY\x01\x00\xff\xff{", Some(&ids)), "cut short"),
         (refused("a.parquet", &parquet_bytes(&["7"], &[row]), None), "`7` is not a sample id"),
         (

@@ -259,10 +259,12 @@ fn a_split_may_be_a_file_elsewhere() {
 }
 
 #[test]
-fn zstandard_is_read_in_both_versions_of_pages() {
+fn other_compressions_are_read_without_c() {
     for bytes in [
         &include_bytes!("../../tests/files/zstd.parquet")[..],
         include_bytes!("../../tests/files/zstd-v2.parquet"),
+        include_bytes!("../../tests/files/lz4.parquet"),
+        include_bytes!("../../tests/files/brotli.parquet"),
     ] {
         let dataset = open(&files(&[(TRAIN, bytes.to_vec())])).unwrap();
         assert_eq!(

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use faculty_data::ExifOrientation;
 use faculty_nets::{MapShape, Network};
 
 use super::*;
@@ -10,6 +11,7 @@ fn student(seed: u64) -> FinishedStudent {
         network,
         path: PathBuf::from("student.safetensors"),
         tokenizer: None,
+        exif_orientation: ExifOrientation::Apply,
         normalisation: Some(Normalisation { mean: vec![0.5, 0.4, 0.3], std: vec![0.2, 0.3, 0.4] }),
         class_names: ["a", "b", "c", "d"].map(str::to_owned).into(),
         data: None,

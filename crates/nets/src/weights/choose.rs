@@ -263,6 +263,7 @@ impl WeightFile {
     fn check(&self, prefix: &str, group: Group, spec: &Spec) -> Checked {
         let Group { mut names, mut problems } = group;
         let head = self.deeper_head(prefix, &names, spec);
+        let head = head.or_else(|| self.head_beside(prefix, &names, spec));
         if let Some(head) = &head {
             names.extend(head.names.clone());
         }
@@ -347,6 +348,42 @@ impl WeightFile {
         let [weight, bias] = ids;
         let names =
             [(weight.clone(), (*full_weight).clone()), (bias.clone(), (*full_bias).clone())];
+        Some(DeeperHead { names, note })
+    }
+
+    /// The classifier of a file that keeps it beside the rest: `head.fc.weight` of `backbone.conv1.weight`.
+    fn head_beside(
+        &self,
+        prefix: &str,
+        names: &BTreeMap<String, String>,
+        spec: &Spec,
+    ) -> Option<DeeperHead> {
+        let ids =
+            spec.classifier.as_ref().filter(|ids| ids.iter().all(|id| !names.contains_key(id)))?;
+        let width = spec.shapes[&ids[0]].get(1)?;
+        let (above, _) = prefix.rsplit_once('.').unwrap_or(("", prefix));
+        // Of a whole network somewhere else it is that network's.
+        let is_alone = |before: &str| {
+            spec.shapes
+                .keys()
+                .filter(|name| !ids.contains(name))
+                .all(|name| !self.contents.tensors.contains_key(&format!("{before}.{name}")))
+        };
+        let found: Vec<[&String; 2]> = self
+            .weights_below(above)
+            .filter_map(|weight| {
+                let before = weight.strip_suffix(ids[0].as_str())?.strip_suffix('.')?;
+                let (bias, stored) =
+                    self.contents.tensors.get_key_value(&format!("{before}.{}", ids[1]))?;
+                let shape = &self.contents.tensors[weight].shape;
+                let fits = shape.len() == 2 && shape[1] == *width && stored.shape == shape[..1];
+                (fits && is_alone(before)).then_some([weight, bias])
+            })
+            .collect();
+        let [[weight, bias]] = found.as_slice() else { return None };
+        let note =
+            format!("`{}` of the file is taken as the classifier `{}`", plain(weight), ids[0]);
+        let names = [(ids[0].clone(), (*weight).clone()), (ids[1].clone(), (*bias).clone())];
         Some(DeeperHead { names, note })
     }
 
@@ -456,6 +493,7 @@ struct Checked {
     problems: Vec<String>,
 }
 
+/// A classifier that stands elsewhere than the network has it.
 struct DeeperHead {
     names: [(String, String); 2],
     note: String,

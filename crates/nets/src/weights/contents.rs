@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
+use faculty_zip::Extent;
 use half::{bf16, f16};
 
 use super::budget::Budget;
@@ -84,55 +84,6 @@ pub(super) fn float_bytes(dtype: &str) -> Option<u64> {
         "float64" => Some(8),
         "float16" | "bfloat16" => Some(2),
         _ => None,
-    }
-}
-
-/// Where the bytes of a storage are.
-#[derive(Clone, Debug)]
-pub(super) struct Extent {
-    pub(super) offset: u64,
-    /// Once they are unpacked.
-    pub(super) length: u64,
-    /// Their length in the file if they are deflated.
-    pub(super) deflated: Option<u64>,
-    pub(super) crc32: Option<u32>,
-}
-
-impl Extent {
-    /// `length` bytes from `start` on. The checksum is checked if those are all.
-    pub(super) fn read(
-        &self,
-        file: &mut File,
-        start: u64,
-        length: u64,
-    ) -> std::io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        match self.deflated {
-            None => {
-                file.seek(SeekFrom::Start(self.offset.saturating_add(start)))?;
-                file.take(length).read_to_end(&mut bytes)?;
-            }
-            Some(packed) => {
-                file.seek(SeekFrom::Start(self.offset))?;
-                let mut unpacked = flate2::read::DeflateDecoder::new(file.take(packed));
-                std::io::copy(&mut (&mut unpacked).take(start), &mut std::io::sink())?;
-                unpacked.take(length).read_to_end(&mut bytes)?;
-            }
-        }
-        if bytes.len() as u64 != length {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        if let Some(crc32) = self.crc32.filter(|_| length == self.length) {
-            let mut seen = flate2::Crc::new();
-            seen.update(&bytes);
-            if seen.sum() != crc32 {
-                return Err(std::io::Error::new(
-                    std::io::ErrorKind::InvalidData,
-                    "its bytes do not match their checksum",
-                ));
-            }
-        }
-        Ok(bytes)
     }
 }
 

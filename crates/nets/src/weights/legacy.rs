@@ -5,8 +5,10 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
+use faculty_zip::Extent;
+
 use super::budget::Budget;
-use super::contents::{Contents, Extent};
+use super::contents::Contents;
 use super::pickle::{Fault, Object};
 use super::pickled::{self, Found};
 use super::pytorch::take;

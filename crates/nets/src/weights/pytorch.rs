@@ -9,7 +9,6 @@ use super::contents::{Contents, unreadable};
 use super::pickle::Fault;
 use super::pickled::{self, Found};
 use super::unpickle::unpickle;
-use super::zip;
 use crate::error::{Error, Result};
 use crate::file_kind::Kind;
 
@@ -22,7 +21,7 @@ pub(super) fn open(
 ) -> Result<Contents> {
     let read_error = |source| Error::Read { path: path.to_owned(), source };
     let damaged = |problem: String| Error::Damaged { path: path.to_owned(), problem };
-    let members = zip::members(file, length)
+    let members = faculty_zip::members(file, length)
         .map_err(read_error)?
         .ok_or_else(|| Error::CutShort { path: path.to_owned() })?;
     let names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();

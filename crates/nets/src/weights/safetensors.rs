@@ -5,11 +5,12 @@ use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
+use faculty_zip::Extent;
 use half::{bf16, f16};
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView};
 
-use super::contents::{Contents, Extent, Stored};
+use super::contents::{Contents, Stored};
 use super::state_dict::{Array, StateDict, is_counter};
 use crate::error::{Error, Result};
 

@@ -6,13 +6,14 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
+use faculty_zip::{Extent, number};
+
 use super::budget::Budget;
-use super::contents::{Contents, Extent, Stored};
+use super::contents::{Contents, Stored};
 use super::pickle::{Fault, Pickle};
 use super::pickled;
 use super::pytorch::take;
 use super::unpickle::unpickle;
-use super::zip::number;
 use crate::error::{Error, Result};
 
 /// The tensors of such a file; `None` if it is another tar file.

@@ -319,6 +319,59 @@ fn a_classifier_behind_dropout_is_the_classifier() {
 }
 
 #[test]
+fn a_classifier_beside_the_rest_is_the_classifier_unless_it_is_another_networks() {
+    let folder = tempfile::tempdir().unwrap();
+    let apart = |name: &str| match name.starts_with("fc") {
+        true => format!("state_dict.head.{name}"),
+        false => format!("state_dict.backbone.{name}"),
+    };
+    let (state, notes) = read(&renamed(&folder, apart, &["meta.epoch"]), None).unwrap();
+    assert_eq!(state, values(0));
+    assert!(
+        notes[0].starts_with("`state_dict.head.fc.weight` of the file is taken as the classifier"),
+        "{notes:?}"
+    );
+    // Beside a network that has its own: that one alone is whole.
+    let mut both: StateDict = values(0)
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("fc"))
+        .map(|(name, array)| (format!("student.{name}"), array))
+        .collect();
+    both.extend(values(9).into_iter().map(|(name, array)| (format!("teacher.{name}"), array)));
+    let path = folder.path().join("both.safetensors");
+    weights::write(&path, &both, &BTreeMap::new()).unwrap();
+    assert_eq!(read(&path, None).unwrap().0, values(9));
+    // Of two nobody says which is meant.
+    let path = renamed(&folder, apart, &[]);
+    let mut two = weights::read(&path).unwrap();
+    for name in ["weight", "bias"] {
+        let array = two[&format!("state_dict.head.fc.{name}")].clone();
+        two.insert(format!("state_dict.head2.fc.{name}"), array);
+    }
+    weights::write(&path, &two, &BTreeMap::new()).unwrap();
+    let error = read(&path, None).unwrap_err().to_string();
+    assert!(error.contains("`fc.weight` is missing"), "{error}");
+}
+
+#[test]
+fn weights_that_are_computed_from_others_come_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    for (stored, beside, way) in [
+        ("conv1.weight_orig", "conv1.weight_mask", "prune.remove"),
+        ("conv1.weight_v", "conv1.weight_g", "remove_weight_norm"),
+        (
+            "conv1.parametrizations.weight.original1",
+            "conv1.parametrizations.weight.original0",
+            "remove_parametrizations",
+        ),
+    ] {
+        let name = |name: &str| if name == "conv1.weight" { stored } else { name }.to_owned();
+        let error = read(&renamed(&folder, name, &[beside]), None).unwrap_err();
+        assert!(error.hint().is_some_and(|hint| hint.contains(way)), "{error} {:?}", error.hint());
+    }
+}
+
+#[test]
 fn the_number_of_classes_is_the_files() {
     let info = &NETWORKS[0];
     let image = MapShape::new(1, 8, 8);

@@ -178,6 +178,9 @@ fn of_images(text: &mut String, given: &DataOptions, [_, height, width]: [usize;
     if given.skip_bad_images {
         line(text, "on_bad_image", quoted("skip"), "images that cannot be read are left out");
     }
+    if given.ignore_exif_orientation {
+        line(text, "exif_orientation", quoted("ignore"), "images are read as they are stored");
+    }
 }
 
 /// Those that are of texts alone.

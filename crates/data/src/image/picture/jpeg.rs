@@ -5,6 +5,7 @@
 //! be seen is a file that was cut and then closed with an end marker.
 
 use image::error::{DecodingError, ImageFormatHint};
+use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageError, ImageFormat, RgbImage};
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
@@ -32,6 +33,13 @@ impl<'a> Header<'a> {
         let colours = decoder.input_colorspace();
         let grey = matches!(colours, Some(ColorSpace::Luma | ColorSpace::LumaA));
         Ok(Self { decoder, size: [height, width], grey })
+    }
+
+    /// As its EXIF data says.
+    pub(super) fn orientation(&self) -> Orientation {
+        let exif = self.decoder.exif();
+        let found = exif.and_then(|chunk| Orientation::from_exif_chunk(chunk));
+        found.unwrap_or(Orientation::NoTransforms)
     }
 
     pub(super) fn total_bytes(&self) -> u64 {

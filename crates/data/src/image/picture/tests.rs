@@ -23,7 +23,7 @@ fn encode(image: DynamicImage, format: ImageFormat) -> Vec<u8> {
 }
 
 fn decoded(bytes: &[u8]) -> Result<Picture, DataError> {
-    decode(bytes, Path::new("file"), Some(3), None)
+    decode(bytes, Path::new("file"), Some(3), Decoding::default())
 }
 
 #[test]
@@ -54,7 +54,8 @@ fn sixteen_bits_and_alpha_become_eight_bits_without() {
 
 #[test]
 fn resize_gives_the_size_asked_for_and_keeps_a_flat_image() {
-    let picture = decode(&jpeg(16, 24, 80), Path::new("f"), None, Some([5, 7])).unwrap();
+    let to_5_by_7 = Decoding { resize: Some([5, 7]), ..Decoding::default() };
+    let picture = decode(&jpeg(16, 24, 80), Path::new("f"), None, to_5_by_7).unwrap();
     assert_eq!((picture.size, picture.pixels.len()), ([5, 7], 105));
     assert!(picture.pixels.iter().all(|pixel| pixel.abs_diff(80) <= 3));
 }
@@ -137,9 +138,10 @@ fn grey_splits_follow_one_in_colour() {
     };
     let (grey, colour) = (png_grey(2, 2, 0), png_colour(2, 2, 0));
     let splits = |test| Splits { train: gather(&grey), validation: Some(gather(&grey)), test };
-    let sets = into_sets(splits(Some(gather(&colour)))).unwrap();
+    let mut findings = Findings::default();
+    let sets = into_sets(splits(Some(gather(&colour))), &mut findings).unwrap();
     assert!(sets.iter().all(|set| set.channels() == 3));
-    let sets = into_sets(splits(None)).unwrap();
+    let sets = into_sets(splits(None), &mut findings).unwrap();
     assert!(sets.iter().all(|set| set.channels() == 1) && sets.test.is_none());
 }
 
@@ -223,7 +225,88 @@ fn webp_gif_and_bmp_cut_short_are_refused_and_no_changed_byte_panics() {
 #[test]
 fn files_without_content_and_other_files_are_told_apart() {
     assert!(matches!(decoded(b""), Err(DataError::EmptyFile { row: Some(3), .. })));
-    for bytes in [&b"text"[..], b"II*\0 a TIFF", &[0; 99]] {
+    for bytes in [&b"text"[..], b"\0\0\0\x0cjP  a JPEG 2000", &[0; 99]] {
         assert!(matches!(decoded(bytes), Err(DataError::NotAnImage { row: Some(3), .. })));
+    }
+}
+
+/// An EXIF block that says nothing but this orientation.
+pub(crate) fn exif(orientation: u8) -> Vec<u8> {
+    let entry = [0x12, 0x01, 3, 0, 1, 0, 0, 0, orientation, 0, 0, 0];
+    [&b"II*\0\x08\0\0\0\x01\0"[..], &entry, &[0; 4]].concat()
+}
+
+/// A JPEG with this block behind its start marker.
+pub(crate) fn with_exif(jpeg: &[u8], exif: &[u8]) -> Vec<u8> {
+    let length = (exif.len() as u16 + 8).to_be_bytes();
+    [&jpeg[..2], b"\xff\xe1", &length, b"Exif\0\0", exif, &jpeg[2..]].concat()
+}
+
+/// Where the dark corner of a picture of one dark quarter lies: right, below.
+fn dark_corner(picture: &Picture) -> [bool; 2] {
+    let [height, width] = picture.size;
+    let darkest = (0..height * width).min_by_key(|&at| picture.pixels[at]).unwrap();
+    [darkest % width >= width / 2, darkest / width >= height / 2]
+}
+
+#[test]
+fn images_are_turned_as_their_exif_orientation_says_unless_it_is_ignored() {
+    // Wider than high, dark in the upper left quarter.
+    let shade = |x, y| Luma([if x < 12 && y < 8 { 10 + ((x + y) % 8) as u8 } else { 220 }]);
+    let plain = encode(GrayImage::from_fn(24, 16, shade).into(), ImageFormat::Jpeg);
+    // Of the TIFF and EXIF standard: where its first row and its first column are shown.
+    for (orientation, size, corner) in [
+        (1, [16, 24], [false, false]),
+        (2, [16, 24], [true, false]),
+        (3, [16, 24], [true, true]),
+        (4, [16, 24], [false, true]),
+        (5, [24, 16], [false, false]),
+        (6, [24, 16], [true, false]),
+        (7, [24, 16], [true, true]),
+        (8, [24, 16], [false, true]),
+        // None that there is.
+        (9, [16, 24], [false, false]),
+    ] {
+        let bytes = with_exif(&plain, &exif(orientation));
+        let picture = decoded(&bytes).unwrap();
+        assert_eq!((picture.size, dark_corner(&picture)), (size, corner), "{orientation}");
+        assert_eq!(picture.turned, (2..9).contains(&orientation), "{orientation}");
+        let ignore = Decoding { orientation: ExifOrientation::Ignore, ..Decoding::default() };
+        let picture = decode(&bytes, Path::new("f"), None, ignore).unwrap();
+        assert_eq!((picture.size, dark_corner(&picture)), ([16, 24], [false, false]));
+        assert!(!picture.turned);
+        // Scaled after it was turned.
+        let scaled = Decoding { resize: Some([8, 8]), ..Decoding::default() };
+        let picture = decode(&bytes, Path::new("f"), None, scaled).unwrap();
+        assert_eq!((picture.size, dark_corner(&picture)), ([8, 8], corner), "{orientation}");
+    }
+    // Damaged EXIF data say nothing, and are no reason to refuse a picture.
+    let block = exif(6);
+    for cut in 0..block.len() {
+        assert!(decoded(&with_exif(&plain, &block[..cut])).is_ok(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn tiff_is_read_without_loss_and_refused_where_it_is_cut() {
+    let grey = GrayImage::from_fn(5, 4, |x, y| Luma([(x * 40 + y) as u8]));
+    let deep = image::ImageBuffer::from_pixel(2, 2, Rgb([0x8080_u16, 0, 0xffff]));
+    let bytes = encode(grey.clone().into(), ImageFormat::Tiff);
+    let picture = decoded(&bytes).unwrap();
+    assert_eq!((picture.channels, picture.pixels), (1, grey.into_raw()));
+    let picture = decoded(&encode(deep.into(), ImageFormat::Tiff)).unwrap();
+    assert_eq!(
+        (picture.channels, &picture.pixels[..]),
+        (3, &[128, 128, 128, 128, 0, 0, 0, 0, 255, 255, 255, 255][..])
+    );
+    for cut in 0..bytes.len() {
+        assert!(decoded(&bytes[..cut]).is_err(), "cut at {cut}");
+    }
+    for at in 0..bytes.len() {
+        for value in [0, 0x7f, 0xff, bytes[at] ^ 1] {
+            let mut bad = bytes.clone();
+            bad[at] = value;
+            drop(decoded(&bad));
+        }
     }
 }

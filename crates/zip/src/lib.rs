@@ -1,18 +1,22 @@
-//! The directory of a zip file, by the places that the file itself gives.
+//! The members of a zip file, found by the places that the file itself gives.
 //!
-//! PKWARE's APPNOTE 6.3.10, sections 4.3 to 4.5, as far as PyTorch and programs that repack its files
-//! write it: stored and deflated members, zip64 records, no encryption, one volume.
+//! PKWARE's APPNOTE 6.3.10, sections 4.3 to 4.5, as far as PyTorch, NumPy and programs that repack their
+//! files write it: stored and deflated members, zip64 records, no encryption, one volume.
 
 use std::fs::File;
 use std::io::{Read as _, Result, Seek as _, SeekFrom};
 
-use super::contents::Extent;
+mod extent;
+
+pub use extent::Extent;
 
 /// A member: its name and where its bytes are, if they can be read.
 #[derive(Debug)]
-pub(super) struct Member {
-    pub(super) name: String,
-    pub(super) method: Method,
+pub struct Member {
+    /// As the directory spells it, with `/` between folders.
+    pub name: String,
+    /// How its bytes are packed.
+    pub method: Method,
     /// Of its local header.
     header: u64,
     packed: u64,
@@ -20,9 +24,13 @@ pub(super) struct Member {
     crc32: u32,
 }
 
+/// How a member's bytes are packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
+#[non_exhaustive]
+pub enum Method {
+    /// Not at all.
     Stored,
+    /// By deflate.
     Deflated,
     /// Encrypted, or compressed in another way.
     Other,
@@ -34,8 +42,12 @@ const END: &[u8] = b"PK\x05\x06";
 const END64: &[u8] = b"PK\x06\x06";
 const LOCATOR64: &[u8] = b"PK\x06\x07";
 
-/// All members in the file's order; `None` if it has no directory, as when its end is missing.
-pub(super) fn members(file: &mut File, length: u64) -> Result<Option<Vec<Member>>> {
+/// All members of a file of `length` bytes, in its order; `None` if it has no directory, as when its end
+/// is missing.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn members(file: &mut File, length: u64) -> Result<Option<Vec<Member>>> {
     let Some((start, size)) = directory(file, length)? else { return Ok(None) };
     if start.checked_add(size).is_none_or(|end| end > length) {
         return Ok(None);
@@ -119,8 +131,12 @@ fn zip64_field(mut extra: &[u8]) -> Option<&[u8]> {
 }
 
 impl Member {
-    /// Where its bytes are; `None` if its header is not where the directory says.
-    pub(super) fn extent(&self, file: &mut File, file_length: u64) -> Result<Option<Extent>> {
+    /// Where its bytes are; `None` if its header is not where the directory says, or it is packed in a
+    /// way that is not read.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn extent(&self, file: &mut File, file_length: u64) -> Result<Option<Extent>> {
         const HEADER: u64 = 30;
         if self.header > file_length.saturating_sub(HEADER) || self.method == Method::Other {
             return Ok(None);
@@ -149,7 +165,8 @@ fn at(file: &mut File, start: u64, length: u64) -> Result<Vec<u8>> {
 }
 
 /// A little-endian number of `width` bytes.
-pub(super) fn number(bytes: &[u8], at: usize, width: usize) -> Option<u64> {
+#[must_use]
+pub fn number(bytes: &[u8], at: usize, width: usize) -> Option<u64> {
     let bytes = bytes.get(at..at + width)?;
     Some(bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
 }
