@@ -271,16 +271,20 @@ impl Report {
                 let quality = quality(logits, labels)?;
                 let per_class = class_accuracies(answers, labels, count);
                 let balanced = balanced_accuracy(&per_class);
+                let right = answers.iter().zip(labels).filter(|&(a, b)| *a == Some(*b)).count();
+                let only = only_answer(answers);
+                let near = chance.is_near(quality.top1, balanced)
+                    && chance.is_convincing(right, labels.len(), only.is_some());
                 Some(TeacherReport {
                     name: name.to_owned(),
                     network: network.to_owned(),
                     quality,
                     balanced,
-                    only_answer: only_answer(answers),
+                    only_answer: only,
                     mean_confidence: mean_confidence(logits, count),
                     calibrated: fit_temperature(logits, labels),
                     per_class,
-                    near_chance: chance.is_near(quality.top1, balanced),
+                    near_chance: near,
                     allow_weak,
                     notes: Vec::new(),
                     normalisation: None,

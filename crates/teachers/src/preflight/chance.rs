@@ -3,9 +3,11 @@
 //! ```text
 //! chance            share of the most frequent class: always naming it
 //! balanced chance   1 / classes that have samples: the mean over the classes of any constant answer
-//! near chance       at most a tenth of the way from chance to perfection, by both
+//! near chance       at most a tenth of the way from chance to perfection, by both,
+//!                 such an answer would be rare of a teacher half way to perfection
 //! ```
-//! Either alone misleads where classes are uneven. A teacher that names the frequent class of 500 to
+//! The last line spares good teachers on a handful of samples: one of two right is no reason to refuse.
+//! Either accuracy alone misleads where classes are uneven. A teacher that names the frequent class of 500 to
 //! 25 images every time is right on 95 %; one that knows both classes may be right on less.
 
 use faculty_records::class_accuracy::ClassAccuracy;
@@ -45,6 +47,16 @@ impl Chance {
         away_from(self.top1)
     }
 
+    /// Whether `right` of `samples` are so few that a teacher half way from chance to perfection would
+    /// rarely (5 %) do no better; or, where all its answers are the same class, whether there are samples
+    /// enough to see it.
+    pub(crate) fn is_convincing(&self, right: usize, samples: usize, constant: bool) -> bool {
+        const RARE: f64 = 0.05;
+        const ENOUGH: usize = 4;
+        let half_way = f64::midpoint(self.top1, 100.0) / 100.0;
+        constant && samples >= ENOUGH || at_most(right, samples, half_way) < RARE
+    }
+
     /// Whether a teacher of this accuracy and mean accuracy over the classes is near chance.
     pub(crate) fn is_near(&self, top1: f64, balanced: f64) -> bool {
         // On one class alone there is nothing to tell teachers by.
@@ -54,6 +66,21 @@ impl Chance {
 
 fn away_from(chance: f64) -> f64 {
     chance + WAY * (100.0 - chance)
+}
+
+/// Probability of at most `right` successes in `samples` trials of probability `p`.
+fn at_most(right: usize, samples: usize, p: f64) -> f64 {
+    if p >= 1.0 {
+        return if right < samples { 0.0 } else { 1.0 };
+    }
+    // Each term from the one before, in logarithms: the first underflows where samples are many.
+    let mut log = samples as f64 * (1.0 - p).ln();
+    let mut sum = log.exp();
+    for k in 0..right.min(samples) {
+        log += ((samples - k) as f64 / (k + 1) as f64).ln() + (p / (1.0 - p)).ln();
+        sum += log.exp();
+    }
+    sum.min(1.0)
 }
 
 /// Mean over the classes that have samples of the accuracy on them, percent.
@@ -89,6 +116,29 @@ mod tests {
         let (top1, ..) = judged(&vec![0; 525], &labels, 2);
         assert!((top1 - 95.238).abs() < 1e-3);
         assert!((Chance::of(&labels, 2).top1 - top1).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_handful_of_samples_convicts_no_teacher() {
+        let even = |samples: u32| Chance::of(&(0..samples).map(|i| i % 2).collect::<Vec<_>>(), 2);
+        // One of two right: 0.44 of a teacher that is right on 75 %.
+        assert!((at_most(1, 2, 0.75) - 0.4375).abs() < 1e-12);
+        assert!(!even(2).is_convincing(1, 2, false) && !even(2).is_convincing(1, 2, true));
+        assert!(!even(6).is_convincing(3, 6, false) && even(6).is_convincing(3, 6, true));
+        assert!(even(20).is_convincing(10, 20, false));
+        // Ten classes: none of five right is rare.
+        let ten = Chance::of(&[0, 1, 2, 3, 4], 10);
+        assert!(ten.is_convincing(0, 5, false) && !ten.is_convincing(2, 5, false));
+        // Against the sum itself, and far out where the first term underflows.
+        let direct: f64 = (0..=3)
+            .map(|k| {
+                [1.0, 7.0, 21.0, 35.0][k] * 0.6_f64.powi(k as i32) * 0.4_f64.powi(7 - k as i32)
+            })
+            .sum();
+        assert!((at_most(3, 7, 0.6) - direct).abs() < 1e-12);
+        assert!((at_most(5_000, 10_000, 0.5) - 0.504).abs() < 1e-3);
+        assert!((at_most(7, 7, 0.6) - 1.0).abs() < 1e-12);
+        assert_eq!(at_most(3, 7, 1.0), 0.0);
     }
 
     #[test]
