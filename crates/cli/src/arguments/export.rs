@@ -25,6 +25,7 @@ pub(super) const PREDICT_EXAMPLES: &str = "\
 Examples:
   faculty predict runs/recipe cat.png dog.jpg
   faculty predict student.onnx photos --top 3 --json
+  faculty predict runs/recipe photos --top 1 --output predictions.csv
 
 Exit code 2: at least one image could not be read; the others are done.";
 
@@ -120,7 +121,7 @@ impl FromStr for Batch {
 pub(crate) struct PredictOptions {
     /// A run folder, a weight file of faculty, or an exported ONNX file
     pub(crate) model: PathBuf,
-    /// PNG and JPEG files, or folders with such files; for a network that reads texts, files with
+    /// Image files, or folders with such files in them and in folders inside; for a network that reads texts, files with
     /// one text a line, or `-` for the standard input
     #[arg(required = true, value_name = "FILE")]
     pub(crate) images: Vec<PathBuf>,
@@ -140,6 +141,13 @@ pub(crate) struct PredictOptions {
     pub(crate) size: Option<Size>,
     #[command(flatten)]
     pub(crate) onnx: OnnxOptions,
+    /// Write a table with a row for each sample instead: `.csv` or `.parquet`
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub(crate) output: Option<PathBuf>,
+    /// Read images as they are stored, not turned as their EXIF orientation says [default: as for the
+    /// run's data]
+    #[arg(long)]
+    pub(crate) ignore_exif_orientation: bool,
     /// One JSON object an image on stdout
     #[arg(long)]
     pub(crate) json: bool,

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use faculty_data::Text;
 use faculty_distill::predict::{Prediction, Predictor, is_onnx};
@@ -10,6 +10,11 @@ use faculty_distill::recipe::OutputType;
 use faculty_distill::{Error, StudentChoice};
 use serde_json::json;
 
+mod image_files;
+mod prediction_file;
+
+use self::image_files::image_files;
+use self::prediction_file::PredictionFile;
 use super::{onnx_reading, refuse_recipe, shown};
 use crate::arguments::PredictOptions;
 use crate::failure::Failure;
@@ -31,6 +36,9 @@ pub(crate) fn run(options: &PredictOptions) -> Result<(), Failure> {
     refuse_recipe(&options.model)?;
     let reading = onnx_reading(&options.onnx, is_onnx(&options.model))?;
     let mut predictor = Predictor::open(&options.model, &choice, &reading)?;
+    if options.ignore_exif_orientation {
+        predictor = predictor.ignoring_exif_orientation();
+    }
     predictor.notes().iter().for_each(|note| eprintln!("note: {note}"));
     let output_type = predictor.output_type();
     if output_type != OutputType::Logits && !options.json {
@@ -39,14 +47,30 @@ pub(crate) fn run(options: &PredictOptions) -> Result<(), Failure> {
             "note: `{path}` gives probabilities itself (`{name}`): they are shown as they are"
         );
     }
-    if predictor.shape().is_none() {
-        return of_texts(&mut predictor, options);
-    }
+    let of_texts_alone = predictor.shape().is_none();
+    let what = if of_texts_alone { "text" } else { "image" };
+    let mut file =
+        options.output.as_deref().map(|path| PredictionFile::new(path, what)).transpose()?;
+    let failed = match of_texts_alone {
+        true => of_texts(&mut predictor, options, &mut file)?,
+        false => of_images(&mut predictor, options, &mut file)?,
+    };
+    file.map_or(Ok(()), PredictionFile::write)?;
+    if failed { Err(Failure::Partly) } else { Ok(()) }
+}
+
+/// Classes of image files; whether one could not be read.
+fn of_images(
+    predictor: &mut Predictor,
+    options: &PredictOptions,
+    file: &mut Option<PredictionFile>,
+) -> Result<bool, Failure> {
     let (images, mut failed) = image_files(&options.images);
     let (mut rows, top) = (Vec::new(), options.top as usize);
     for image in images {
         match predictor.predict(&image, top) {
             Ok(guesses) if options.json => print_guesses(&image, &guesses),
+            Ok(guesses) if let Some(file) = file => file.push(image.display().to_string(), guesses),
             Ok(guesses) => rows.extend(table_rows(&shown(&image).to_string(), &guesses)),
             // Whatever is wrong with one image says nothing about the next.
             Err(error) => {
@@ -56,11 +80,15 @@ pub(crate) fn run(options: &PredictOptions) -> Result<(), Failure> {
         }
     }
     show(&rows, "image")?;
-    if failed { Err(Failure::Partly) } else { Ok(()) }
+    Ok(failed)
 }
 
-/// Classes of the lines of text files; `-` is the standard input.
-fn of_texts(predictor: &mut Predictor, options: &PredictOptions) -> Result<(), Failure> {
+/// Classes of the lines of text files, `-` the standard input; whether something could not be read.
+fn of_texts(
+    predictor: &mut Predictor,
+    options: &PredictOptions,
+    file: &mut Option<PredictionFile>,
+) -> Result<bool, Failure> {
     let (mut rows, mut failed, top) = (Vec::new(), false, options.top as usize);
     for path in &options.images {
         let lines = match path.as_os_str() == "-" {
@@ -95,6 +123,7 @@ fn of_texts(predictor: &mut Predictor, options: &PredictOptions) -> Result<(), F
                 Ok(guesses) if options.json => {
                     print_json(&json!({ "text": line, "classes": as_json(&guesses) }));
                 }
+                Ok(guesses) if let Some(file) = file => file.push(line.to_owned(), guesses),
                 Ok(guesses) => {
                     let start: String = line.chars().take(SHOWN_CHARACTERS).collect();
                     rows.extend(table_rows(&faculty_escape::terminal(&start), &guesses));
@@ -107,7 +136,7 @@ fn of_texts(predictor: &mut Predictor, options: &PredictOptions) -> Result<(), F
         }
     }
     show(&rows, "text")?;
-    if failed { Err(Failure::Partly) } else { Ok(()) }
+    Ok(failed)
 }
 
 fn complain_of_texts(path: &Path, problem: &str) {
@@ -147,49 +176,6 @@ fn show(rows: &[Vec<String>], what: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The files given, and those in the folders given by name; whether something was wrong.
-fn image_files(given: &[PathBuf]) -> (Vec<PathBuf>, bool) {
-    let (mut files, mut failed) = (Vec::new(), false);
-    for path in given {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        match images_in(path) {
-            Ok(found) if !found.is_empty() => files.extend(found),
-            Ok(_) => {
-                failed = true;
-                eprintln!(
-                    "error: folder `{}` has no image files\n  hint: give the folder that \
-                     holds them; folders inside it are not looked into",
-                    path.display()
-                );
-            }
-            Err(error) => {
-                failed = true;
-                eprintln!(
-                    "error: cannot read folder `{}`: {error}\n  hint: check its permissions",
-                    path.display()
-                );
-            }
-        }
-    }
-    (files, failed)
-}
-
-fn images_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(std::ffi::OsStr::to_str);
-        if name.is_some_and(faculty_data::has_image_name) && path.is_file() {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
 fn print_guesses(image: &Path, guesses: &[Prediction]) {
     print_json(&json!({ "image": image, "classes": as_json(guesses) }));
 }
@@ -214,7 +200,7 @@ fn complain(image: &Path, error: &Error) {
             (format!("there is no image `{}`", image.display()), "check the path")
         }
         Error::Data(error) => {
-            (error.to_string(), "give a whole image file: PNG, JPEG, WebP, GIF or BMP")
+            (error.to_string(), "give a whole image file: PNG, JPEG, WebP, GIF, BMP or TIFF")
         }
         error => (format!("image `{}`: {error}", image.display()), "check the model"),
     };

@@ -92,6 +92,45 @@ fn a_bad_image_does_not_stop_the_others() {
 }
 
 #[test]
+fn predictions_of_folders_in_folders_become_a_table() {
+    let project = trained();
+    for (from, to) in [("pictures/00.png", "all/a/1.png"), ("pictures/01.png", "all/b/c/2.png")] {
+        std::fs::create_dir_all(project.path(to).parent().unwrap()).unwrap();
+        std::fs::copy(project.path(from), project.path(to)).unwrap();
+    }
+    // Neither hidden folders nor other files count.
+    std::fs::create_dir(project.path("all/.thumbs")).unwrap();
+    std::fs::copy(project.path("pictures/00.png"), project.path("all/.thumbs/1.png")).unwrap();
+    project.write("all/notes.txt", "none");
+    let ran =
+        project.run(&["predict", "run", "all", "--top", "2", "--output", "out.csv"]).expect(0);
+    assert_eq!(ran.stdout, "");
+    assert!(ran.stderr.contains("out.csv: 2 images"), "{}", ran.stderr);
+    let table = std::fs::read_to_string(project.path("out.csv")).unwrap();
+    let rows: Vec<&str> = table.lines().collect();
+    assert_eq!(rows[0], "image,label,class,probability,label_2,class_2,probability_2");
+    assert!(
+        rows[1].starts_with("all/a/1.png,") && rows[2].starts_with("all/b/c/2.png,"),
+        "{table}"
+    );
+    // The same as without a table.
+    let arguments = ["predict", "run", "pictures/01.png", "--top", "2", "--json"];
+    let line = project.run(&arguments).expect(0).json();
+    let cells: Vec<&str> = rows[2].split(',').collect();
+    for (rank, guess) in line["classes"].as_array().unwrap().iter().enumerate() {
+        assert_eq!(cells[3 * rank + 2], guess["class"].as_str().unwrap());
+        let probability: f64 = cells[3 * rank + 3].parse().unwrap();
+        assert_eq!(probability, guess["probability"].as_f64().unwrap());
+    }
+    // A bad one is told, the others stand in the table.
+    project.write("all/cut.png", "no image");
+    project.run(&["predict", "run", "all", "--output", "out.parquet"]).expect(2);
+    assert!(project.path("out.parquet").exists());
+    let ran = project.run(&["predict", "run", "all", "--output", "out.xlsx"]).expect(2);
+    assert!(ran.stderr.contains("`.csv` or `.parquet`"), "{}", ran.stderr);
+}
+
+#[test]
 fn what_cannot_be_exported_is_said_and_leaves_no_file() {
     let project = trained();
     std::fs::create_dir(project.path("nothing")).unwrap();
