@@ -5,6 +5,7 @@ use faculty_data::MixedLabels;
 use faculty_nets::FrozenClassifier;
 
 use crate::losses::maps::MapValues;
+use crate::parts::Write;
 
 /// One named part of a loss; the loss is `Σ weight · value`.
 #[derive(Clone, Debug)]
@@ -26,13 +27,40 @@ pub struct TeacherWeights {
     pub weights: Tensor<2>,
 }
 
-/// A method's result for one batch.
-#[derive(Clone, Debug)]
+/// A method's result for one batch: the loss, what it shows of the teachers' weights, and what it
+/// remembers of the batch.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Loss {
-    /// Parts of the loss.
+    /// Parts of the loss, one at least.
     pub terms: Vec<Term>,
     /// Teacher weights at each level that has them.
     pub teacher_weights: Vec<TeacherWeights>,
+    /// What the update after this batch writes to the method's memory ([`crate::Step::memory`]); a
+    /// batch without an update writes nothing.
+    pub writes: Vec<Write>,
+}
+
+impl Loss {
+    /// `Σ weight · value` of these terms.
+    #[must_use]
+    pub fn new(terms: Vec<Term>) -> Self {
+        Self { terms, ..Self::default() }
+    }
+
+    /// With teacher weights `[teachers, batch]` to be shown at `level`.
+    #[must_use]
+    pub fn with_teacher_weights(mut self, level: &'static str, weights: Tensor<2>) -> Self {
+        self.teacher_weights.push(TeacherWeights { level, weights });
+        self
+    }
+
+    /// With what the update writes to the method's memory.
+    #[must_use]
+    pub fn with_writes(mut self, writes: Vec<Write>) -> Self {
+        self.writes.extend(writes);
+        self
+    }
 }
 
 /// The maps of one batch where they lie, for [`Method::map_terms`](crate::Method::map_terms).

@@ -8,7 +8,7 @@ use crate::class_cost::ClassCost;
 use crate::facts::{Shapes, TeacherProfile, TeacherTraits};
 use crate::loss::{Loss, MapStep, MapTerm};
 use crate::needs::Needs;
-use crate::parts::{Connector, Write};
+use crate::parts::Connector;
 use crate::sandbox::AfterStep;
 use crate::setup::Setup;
 use crate::step::Step;
@@ -97,13 +97,8 @@ pub trait Method: Send + std::fmt::Debug {
         let _ = costs;
     }
 
-    /// The loss of one batch.
+    /// The loss of one batch, with what the update after it writes to [`Method::memory`].
     fn loss(&self, step: &Step) -> Loss;
-
-    /// The same with what the update after it writes to [`Method::memory`].
-    fn loss_and_writes(&self, step: &Step) -> (Loss, Vec<Write>) {
-        (self.loss(step), Vec::new())
-    }
 
     /// What the student's logits should be on average over the training samples, `[classes]`, where
     /// the loss leaves that open; made from the arrays of [`Method::memory`]. The student's last bias

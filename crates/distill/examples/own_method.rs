@@ -19,7 +19,7 @@ use faculty_distill::compute::Compute;
 use faculty_distill::evaluate::network_quality;
 use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
 use faculty_distill::losses::weighted_kl;
-use faculty_distill::methods::{Loss, Method, Needs, Step, TeacherWeights, Term};
+use faculty_distill::methods::{Loss, Method, Needs, Step, Term};
 use faculty_distill::optimizer::OptimizerConfig;
 use faculty_nets::{MapShape, Network};
 use faculty_teachers::traits_of;
@@ -52,13 +52,11 @@ impl Method for OnlyRight {
         let teachers = step.teacher_logits.as_ref().expect("`needs` asks for them");
         let weights = Self::weights(teachers, &step.labels);
         let kd = weighted_kl(teachers, &step.student_logits, &weights, self.temperature);
-        Loss {
-            terms: vec![
-                Term { name: "task", weight: 1.0, value: step.task_loss() },
-                Term { name: "kd", weight: 1.0, value: kd },
-            ],
-            teacher_weights: vec![TeacherWeights { level: "kd", weights }],
-        }
+        Loss::new(vec![
+            Term { name: "task", weight: 1.0, value: step.task_loss() },
+            Term { name: "kd", weight: 1.0, value: kd },
+        ])
+        .with_teacher_weights("kd", weights)
     }
 
     fn objective(&self, _teachers: usize) -> String {

@@ -20,9 +20,7 @@ use burn::tensor::Int;
 use faculty_data::{DataError, Dataset, Format, FormatReader, ImageSet, ReadOptions};
 use faculty_distill::comparison::{CheckedComparison, Comparison, ComparisonPlan, SIGNIFICANCE};
 use faculty_distill::losses::weighted_kl;
-use faculty_distill::methods::{
-    self, Loss, Method, MethodInfo, Needs, Setup, Status, Step, TeacherWeights, Term,
-};
+use faculty_distill::methods::{self, Loss, Method, MethodInfo, Needs, Setup, Status, Step, Term};
 use faculty_distill::recipe::{MethodSpec, OptionSpec, OptionValue, Range, Recipe};
 use faculty_distill::{CheckedRun, Start, open_dataset, train};
 use faculty_nets::{Architecture, Conv2dConfig, Graph, GraphBuilder, MapShape};
@@ -70,13 +68,11 @@ impl Method for OnlyRight {
         let teachers = step.given_logits();
         let weights = right(teachers, &step.labels);
         let kd = weighted_kl(teachers, &step.student_logits, &weights, self.temperature);
-        Loss {
-            terms: vec![
-                Term { name: "task", weight: 1.0, value: step.task_loss() },
-                Term { name: "kd", weight: 1.0, value: kd },
-            ],
-            teacher_weights: vec![TeacherWeights { level: "kd", weights }],
-        }
+        Loss::new(vec![
+            Term { name: "task", weight: 1.0, value: step.task_loss() },
+            Term { name: "kd", weight: 1.0, value: kd },
+        ])
+        .with_teacher_weights("kd", weights)
     }
 
     fn objective(&self, _teachers: usize) -> String {

@@ -52,8 +52,8 @@ impl Learner {
         let started = Instant::now();
         let leaves = self.leaves(batch.labels.len(), &needs);
         let step = self.step(batch, &needs, &leaves);
-        let (loss, writes) = self.method.loss_and_writes(&step);
-        self.memory.prepare(writes);
+        let mut loss = self.method.loss(&step);
+        self.memory.prepare(std::mem::take(&mut loss.writes));
         let mut buffers = std::mem::take(&mut self.buffers);
         let map_terms = self.map_terms(batch, &needs, &mut buffers);
         let total = loss

@@ -254,13 +254,8 @@ impl Method for Combination {
     }
 
     fn loss(&self, step: &Step) -> Loss {
-        self.loss_and_writes(step).0
-    }
-
-    fn loss_and_writes(&self, step: &Step) -> (Loss, Vec<Write>) {
         let needs = self.base.method.needs(step.epoch);
-        let (mut loss, mut writes) =
-            self.base.method.loss_and_writes(&self.own_step(0, &needs, step));
+        let mut loss = self.base.method.loss(&self.own_step(0, &needs, step));
         let mut arrays = self.base.memory;
         for (index, term) in self.terms.iter().enumerate() {
             let needs = term.needs(step.epoch);
@@ -268,11 +263,11 @@ impl Method for Combination {
                 term.rule.as_ref().map(|rule| rule.of_step(step.given_logits(), step).detach());
             let own = self.own_step(1 + index, &needs, step);
             let own = Step { term_weights: weights.clone(), ..own };
-            let (own_loss, own_writes) = term.part.method.loss_and_writes(&own);
+            let of_term = term.part.method.loss(&own);
             let moved = |write: Write| Write { array: arrays + write.array, ..write };
-            writes.extend(own_writes.into_iter().map(moved));
+            loss.writes.extend(of_term.writes.into_iter().map(moved));
             arrays += term.part.memory;
-            let terms = own_loss.terms.into_iter();
+            let terms = of_term.terms.into_iter();
             let mut terms: Vec<_> = terms.filter(|term| term.name != "task").collect();
             if let [single] = terms.as_mut_slice() {
                 single.name = term.name;
@@ -281,7 +276,7 @@ impl Method for Combination {
             loss.teacher_weights
                 .extend(weights.map(|weights| TeacherWeights { level: term.name, weights }));
         }
-        (loss, writes)
+        loss
     }
 
     /// The base's: its terms compare maps and vectors, which the last bias does not reach.

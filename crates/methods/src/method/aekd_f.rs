@@ -31,7 +31,7 @@ use crate::shared::options::{ALPHA, TEMPERATURE, number};
 use crate::shared::output_layer::{OutputConfig, task};
 use crate::shared::transformer::linear_parameters;
 use crate::weighting::{agreement_weights, logit_gradients, same_for_all_samples};
-use crate::{Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step, TeacherWeights, Term};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step, Term};
 use faculty_contract::losses::weighted_kl;
 use faculty_nets::Tap;
 use faculty_recipe::MethodSpec;
@@ -118,14 +118,14 @@ impl Method for AekdF {
         let AekdFConfig { output: OutputConfig { temperature, alpha }, beta, cap } = self.config;
         let student = &step.student_logits;
         let batch = student.dims()[0];
-        let mut loss = Loss { terms: vec![task(step, 1.0)], teacher_weights: Vec::new() };
+        let mut loss = Loss::new(vec![task(step, 1.0)]);
         if alpha > 0.0 {
             let teachers = step.given_logits();
             let pulls = logit_gradients(teachers, student, temperature);
             let weights = same_for_all_samples(&agreement_weights(&pulls, cap), batch, student);
             let value = weighted_kl(teachers, student, &weights, temperature);
             loss.terms.push(Term { name: "kd", weight: alpha, value });
-            loss.teacher_weights.push(TeacherWeights { level: "kd", weights });
+            loss = loss.with_teacher_weights("kd", weights);
         }
         let maps: Vec<Tensor<4>> = step.teacher_maps.iter().map(|maps| maps[0].clone()).collect();
         let own = &step.student_maps[0];
@@ -138,8 +138,7 @@ impl Method for AekdF {
             .expect("at least one teacher");
         loss.terms.push(Term { name: "intermediate", weight: beta, value });
         let weights = same_for_all_samples(&weights, batch, student);
-        loss.teacher_weights.push(TeacherWeights { level: "intermediate", weights });
-        loss
+        loss.with_teacher_weights("intermediate", weights)
     }
 
     fn objective(&self, teachers: usize) -> String {

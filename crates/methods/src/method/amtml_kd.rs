@@ -43,9 +43,7 @@ use crate::shared::features::rows;
 use crate::shared::layers::{Parameters, parameter};
 use crate::shared::options::{OURS, count, number, option, temperature};
 use crate::shared::output_layer::task;
-use crate::{
-    Connector, Loss, Method, MethodInfo, Needs, Shapes, Status, Step, TeacherWeights, Term,
-};
+use crate::{Connector, Loss, Method, MethodInfo, Needs, Shapes, Status, Step, Term};
 use faculty_contract::Setup;
 use faculty_contract::losses::{kl_from_log_target, log_mixture};
 use faculty_nets::Tap;
@@ -273,7 +271,7 @@ impl Method for AmtmlKd {
             terms.push(Term { name: "l2", weight: l2, value: squares });
         }
         let weights = log_weights.detach().exp();
-        Loss { terms, teacher_weights: vec![TeacherWeights { level: "kd", weights }] }
+        Loss::new(terms).with_teacher_weights("kd", weights)
     }
 
     fn temporaries(&self, shapes: &Shapes) -> usize {

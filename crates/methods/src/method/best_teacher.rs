@@ -19,7 +19,7 @@
 use crate::shared::options::{ALPHA, TEMPERATURE, number};
 use crate::shared::output_layer::{OutputConfig, task_and_kd};
 use crate::weighting::{Single, Weighting as _};
-use crate::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights};
+use crate::{Loss, Method, MethodInfo, Needs, Status, Step};
 use faculty_contract::Setup;
 use faculty_contract::TeacherProfile;
 use faculty_contract::losses::weighted_kl;
@@ -70,10 +70,7 @@ impl Method for BestTeacher {
         let best = teachers.clone().slice([teacher..teacher + 1, 0..batch, 0..classes]);
         let one = weights.clone().slice([teacher..teacher + 1, 0..batch]);
         let kd = weighted_kl(&best, &step.student_logits, &one, temperature);
-        Loss {
-            teacher_weights: vec![TeacherWeights { level: "kd", weights }],
-            ..task_and_kd(step, alpha, kd)
-        }
+        task_and_kd(step, alpha, kd).with_teacher_weights("kd", weights)
     }
 
     fn objective(&self, teachers: usize) -> String {

@@ -52,7 +52,7 @@ use crate::weighting::{
 };
 use crate::{
     ClassifierTensors, Connector, Loss, MapStep, MapTerm, Method, MethodInfo, Needs, Scale, Shapes,
-    Status, Step, TeacherProfile, TeacherWeights, Term,
+    Status, Step, TeacherProfile, Term,
 };
 use faculty_contract::Setup;
 use faculty_contract::losses::maps::{MapValues, head_costs, weighted_errors};
@@ -389,13 +389,11 @@ impl Method for CaMkd {
             OutputWeight::Uniform => Uniform.weights(teachers, &step.labels),
         };
         let kd = weighted_kl(teachers, &step.student_logits, &weights, temperature);
-        let mut loss = Loss {
-            terms: vec![
-                Term { name: "task", weight: 1.0, value: step.task_loss() },
-                Term { name: "kd", weight: alpha * factor, value: kd },
-            ],
-            teacher_weights: vec![TeacherWeights { level: "kd", weights }],
-        };
+        let mut loss = Loss::new(vec![
+            Term { name: "task", weight: 1.0, value: step.task_loss() },
+            Term { name: "kd", weight: alpha * factor, value: kd },
+        ])
+        .with_teacher_weights("kd", weights);
         if self.uses_intermediate(step.epoch) && self.weights_on_tape() {
             let maps: Vec<Tensor<4>> = step.teacher_maps.iter().map(|m| m[0].clone()).collect();
             let classifiers = &step.teacher_classifiers;
@@ -407,7 +405,7 @@ impl Method for CaMkd {
             let errors = map_errors(&step.connected_maps, &maps);
             let value = weighted_sum(&weights, &self.in_units(errors, &maps));
             loss.terms.push(Term { name: INTERMEDIATE, weight: beta * factor, value });
-            loss.teacher_weights.push(TeacherWeights { level: INTERMEDIATE, weights });
+            loss = loss.with_teacher_weights(INTERMEDIATE, weights);
         }
         loss
     }

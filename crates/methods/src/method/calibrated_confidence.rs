@@ -23,7 +23,7 @@
 use crate::shared::options::{ALPHA, TEMPERATURE, flag, number, option};
 use crate::shared::output_layer::task_and_kd;
 use crate::weighting::{CalibratedConfidence as Rule, WithoutLabel, complement_of_softmax_values};
-use crate::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights};
+use crate::{Loss, Method, MethodInfo, Needs, Status, Step};
 use faculty_contract::Setup;
 use faculty_contract::TeacherProfile;
 use faculty_contract::losses::weighted_kl;
@@ -89,10 +89,7 @@ impl Method for CalibratedConfidence {
         let weights = self.unlabelled.or_step(rule, teachers, step);
         let targets = if calibrate_targets { rule.calibrate(teachers) } else { teachers.clone() };
         let kd = weighted_kl(&targets, &step.student_logits, &weights, temperature);
-        Loss {
-            teacher_weights: vec![TeacherWeights { level: "kd", weights }],
-            ..task_and_kd(step, alpha, kd)
-        }
+        task_and_kd(step, alpha, kd).with_teacher_weights("kd", weights)
     }
 
     fn objective(&self, teachers: usize) -> String {

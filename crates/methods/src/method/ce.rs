@@ -47,8 +47,7 @@ impl Method for Ce {
     }
 
     fn loss(&self, step: &Step) -> Loss {
-        let value = step.task_loss();
-        Loss { terms: vec![Term { name: "task", weight: 1.0, value }], teacher_weights: Vec::new() }
+        Loss::new(vec![Term { name: "task", weight: 1.0, value: step.task_loss() }])
     }
 
     fn objective(&self, _teachers: usize) -> String {

@@ -188,10 +188,6 @@ impl Method for Ckd {
         (memory[SEEN][0] > 0.0).then(|| memory[MEAN].to_vec())
     }
 
-    fn loss_and_writes(&self, step: &Step) -> (Loss, Vec<Write>) {
-        (self.loss(step), self.with_batch(step))
-    }
-
     fn loss(&self, step: &Step) -> Loss {
         let CkdConfig { alpha, tuples, per_batch } = self.config;
         let student = &step.student_logits;
@@ -220,7 +216,7 @@ impl Method for Ckd {
             Term { name: "task", weight: 1.0, value: of_labels },
             mean_over_teachers("kd", alpha, of_teachers),
         ];
-        Loss { terms, teacher_weights: Vec::new() }
+        Loss::new(terms).with_writes(self.with_batch(step))
     }
 
     fn objective(&self, teachers: usize) -> String {

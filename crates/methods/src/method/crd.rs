@@ -213,10 +213,6 @@ impl Method for Crd {
     }
 
     fn loss(&self, step: &Step) -> Loss {
-        self.loss_and_writes(step).0
-    }
-
-    fn loss_and_writes(&self, step: &Step) -> (Loss, Vec<Write>) {
         let CrdConfig { beta, width, beside, contrast_temperature, negatives, .. } = self.config;
         let mut parameters = Parameters::new(&step.parameters);
         let drawn = drawn_negatives(step.draw, &step.samples, &step.sample_numbers, negatives);
@@ -260,7 +256,7 @@ impl Method for Crd {
         }
         let mut loss = beside.loss(step);
         loss.terms.push(over_teachers(step, "contrast", beta, values));
-        (loss, writes)
+        loss.with_writes(writes)
     }
 
     fn objective(&self, teachers: usize) -> String {

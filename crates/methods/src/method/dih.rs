@@ -22,7 +22,7 @@
 
 use crate::shared::options::{number, option, temperature, word};
 use crate::weighting::{Uniform, Weighting as _};
-use crate::{Loss, Method, MethodInfo, Needs, Status, Step, TeacherWeights, Term};
+use crate::{Loss, Method, MethodInfo, Needs, Status, Step, Term};
 use faculty_contract::Setup;
 use faculty_contract::losses::weighted_kl;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
@@ -139,13 +139,11 @@ impl Method for Dih {
         let factor = self.factor(heads.dims()[0]);
         let weights = Uniform.weights(heads, &step.labels);
         let kd = weighted_kl(heads, &step.student_logits, &weights, temperature);
-        Loss {
-            terms: vec![
-                Term { name: "task", weight: (1.0 - alpha) * factor, value: step.task_loss() },
-                Term { name: "kd", weight: alpha * factor, value: kd },
-            ],
-            teacher_weights: vec![TeacherWeights { level: "kd", weights }],
-        }
+        Loss::new(vec![
+            Term { name: "task", weight: (1.0 - alpha) * factor, value: step.task_loss() },
+            Term { name: "kd", weight: alpha * factor, value: kd },
+        ])
+        .with_teacher_weights("kd", weights)
     }
 
     fn objective(&self, teachers: usize) -> String {

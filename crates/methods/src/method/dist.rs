@@ -138,7 +138,7 @@ impl Method for Dist {
             terms.push(mean_over_teachers("inter", beta, inter));
         }
         terms.push(mean_over_teachers("intra", gamma, intra));
-        Loss { terms, teacher_weights: Vec::new() }
+        Loss::new(terms)
     }
 
     fn objective(&self, teachers: usize) -> String {

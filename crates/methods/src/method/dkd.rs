@@ -137,7 +137,7 @@ impl Method for Dkd {
             mean_over_teachers("target", share * alpha, of_target),
             mean_over_teachers("others", share * beta, of_others),
         ];
-        Loss { terms, teacher_weights: Vec::new() }
+        Loss::new(terms)
     }
 
     fn objective(&self, teachers: usize) -> String {

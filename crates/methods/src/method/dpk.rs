@@ -276,10 +276,6 @@ impl Method for Dpk {
     }
 
     fn loss(&self, step: &Step) -> Loss {
-        self.loss_and_writes(step).0
-    }
-
-    fn loss_and_writes(&self, step: &Step) -> (Loss, Vec<Write>) {
         let mut parameters = Parameters::new(&step.parameters);
         let (mut values, mut writes) = (Vec::new(), Vec::new());
         for k in 0..step.teacher_maps.len() {
@@ -293,7 +289,7 @@ impl Method for Dpk {
         }
         let mut loss = self.config.beside.loss(step);
         loss.terms.push(mean_over_teachers("prior", self.config.lambda, values));
-        (loss, writes)
+        loss.with_writes(writes)
     }
 
     fn objective(&self, teachers: usize) -> String {

@@ -17,7 +17,7 @@
 
 use crate::shared::options::{BENCHMARKS, TEMPERATURE, number, option, temperature};
 use crate::weighting::{Uniform, Weighting as _};
-use crate::{Loss, Method, MethodInfo, Needs, Setup, Status, Step, TeacherWeights, Term};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Status, Step, Term};
 use faculty_contract::losses::weighted_kl;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -96,13 +96,11 @@ impl Method for Kd {
         let teachers = step.given_logits();
         let weights = Uniform.weights(teachers, &step.labels);
         let kd = weighted_kl(teachers, &step.student_logits, &weights, temperature);
-        Loss {
-            terms: vec![
-                Term { name: "task", weight: 1.0 - alpha, value: step.task_loss() },
-                Term { name: "kd", weight: alpha, value: kd },
-            ],
-            teacher_weights: vec![TeacherWeights { level: "kd", weights }],
-        }
+        Loss::new(vec![
+            Term { name: "task", weight: 1.0 - alpha, value: step.task_loss() },
+            Term { name: "kd", weight: alpha, value: kd },
+        ])
+        .with_teacher_weights("kd", weights)
     }
 
     fn objective(&self, _teachers: usize) -> String {

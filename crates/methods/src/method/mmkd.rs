@@ -55,9 +55,7 @@ use crate::method::ca_mkd::weighted_sum;
 use crate::shared::layers::parameter;
 use crate::shared::options::{ALPHA, OURS, TEMPERATURE, count, number, option, temperature, word};
 use crate::shared::output_layer::{OutputConfig, task_and_weighted_kd};
-use crate::{
-    Connector, Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step, TeacherWeights, Term,
-};
+use crate::{Connector, Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step, Term};
 use faculty_contract::AfterStep;
 use faculty_nets::Tap;
 use faculty_recipe::{MethodSpec, OptionSpec, OptionValue, Range};
@@ -192,8 +190,7 @@ impl Method for Mmkd {
         let value = weighted_sum(&maps, &Self::map_errors(step));
         let mut loss = task_and_weighted_kd(step, logits, alpha, temperature);
         loss.terms.push(Term { name: "intermediate", weight: beta, value });
-        loss.teacher_weights.push(TeacherWeights { level: "intermediate", weights: maps });
-        loss
+        loss.with_teacher_weights("intermediate", maps)
     }
 
     fn objective(&self, teachers: usize) -> String {

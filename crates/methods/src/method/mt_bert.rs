@@ -29,12 +29,9 @@ use burn::tensor::activation::{log_softmax, softmax};
 
 use crate::shared::layers::{Parameters, parameter};
 use crate::shared::options::{OURS, number, option};
-use crate::shared::output_layer::task;
+use crate::shared::output_layer::task_and_kd;
 use crate::weighting::WithoutLabel;
-use crate::{
-    Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step, TeacherProfile, TeacherWeights,
-    Term,
-};
+use crate::{Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step, TeacherProfile, Term};
 use faculty_nets::{Init, ParameterSpec, Tap};
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -186,10 +183,7 @@ impl Method for MtBert {
             weighted_soft_cross_entropy(teachers, &step.student_logits, &weights, temperature);
         // Shown as shares, as every method's weights are.
         let shares = weights.clone() / weights.sum_dim(0);
-        let mut loss = Loss {
-            terms: vec![task(step, 1.0), Term { name: "kd", weight: alpha, value }],
-            teacher_weights: vec![TeacherWeights { level: "kd", weights: shares }],
-        };
+        let mut loss = task_and_kd(step, alpha, value).with_teacher_weights("kd", shares);
         if beta > 0.0 {
             loss.terms.push(Term {
                 name: "layers",

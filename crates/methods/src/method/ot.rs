@@ -164,7 +164,7 @@ impl Method for Ot {
         let transport = with_gradient(value, &student, gradient);
         let terms =
             vec![task(step, 1.0), Term { name: "transport", weight: lambda, value: transport }];
-        Loss { terms, teacher_weights: Vec::new() }
+        Loss::new(terms)
     }
 
     fn objective(&self, teachers: usize) -> String {

@@ -116,7 +116,7 @@ impl Method for SimKd {
         let [_, _, height, width] = projected.dims();
         let value = (projected - resize(teacher, height, width)).square().mean();
         let terms = vec![Term { name: "map", weight: self.config.beta, value }];
-        Loss { terms, teacher_weights: Vec::new() }
+        Loss::new(terms)
     }
 
     fn objective(&self, _teachers: usize) -> String {

@@ -4,10 +4,9 @@
 use burn::Tensor;
 
 use crate::shared::options::{BENCHMARKS, TEMPERATURE, count, number, option, temperature};
-use crate::shared::output_layer::task;
+use crate::shared::output_layer::{task, task_and_weighted_kd};
 use crate::weighting::{Uniform, Weighting as _};
-use crate::{Loss, Needs, Shapes, Step, TapShapes, TeacherWeights, Term};
-use faculty_contract::losses::weighted_kl;
+use crate::{Loss, Needs, Shapes, Step, TapShapes, Term};
 use faculty_nets::Tap;
 use faculty_recipe::{self as recipe, OptionSpec, OptionValue, Range};
 
@@ -49,15 +48,12 @@ impl LogitTermConfig {
 
     /// `CE + α mean_k KL`, to which feature terms are added.
     pub(crate) fn loss(self, step: &Step) -> Loss {
-        let mut loss = Loss { terms: vec![task(step, 1.0)], teacher_weights: Vec::new() };
         if self.alpha > 0.0 {
-            let teachers = step.given_logits();
-            let weights = Uniform.weights(teachers, &step.labels);
-            let value = weighted_kl(teachers, &step.student_logits, &weights, self.temperature);
-            loss.terms.push(Term { name: "kd", weight: self.alpha, value });
-            loss.teacher_weights.push(TeacherWeights { level: "kd", weights });
+            let weights = Uniform.weights(step.given_logits(), &step.labels);
+            task_and_weighted_kd(step, weights, self.alpha, self.temperature)
+        } else {
+            Loss::new(vec![task(step, 1.0)])
         }
-        loss
     }
 
     /// The objective's beginning.

@@ -3,7 +3,7 @@
 use burn::Tensor;
 
 use crate::shared::options::{number, temperature};
-use crate::{Loss, Step, TeacherWeights, Term};
+use crate::{Loss, Step, Term};
 use faculty_contract::losses::weighted_kl;
 use faculty_recipe as recipe;
 
@@ -36,8 +36,7 @@ pub(crate) fn task(step: &Step, weight: f64) -> Term {
 
 /// `CE + alpha · value`.
 pub(crate) fn task_and_kd(step: &Step, alpha: f64, value: Tensor<1>) -> Loss {
-    let terms = vec![task(step, 1.0), Term { name: "kd", weight: alpha, value }];
-    Loss { terms, teacher_weights: Vec::new() }
+    Loss::new(vec![task(step, 1.0), Term { name: "kd", weight: alpha, value }])
 }
 
 /// `CE + alpha mean_b Σ_k w[k,b] τ² KL_k,b`, with weights `[teachers, batch]`.
@@ -48,7 +47,5 @@ pub(crate) fn task_and_weighted_kd(
     temperature: f32,
 ) -> Loss {
     let kd = weighted_kl(step.given_logits(), &step.student_logits, &weights, temperature);
-    let mut loss = task_and_kd(step, alpha, kd);
-    loss.teacher_weights.push(TeacherWeights { level: "kd", weights });
-    loss
+    task_and_kd(step, alpha, kd).with_teacher_weights("kd", weights)
 }

@@ -124,7 +124,7 @@ fn the_term_is_the_estimate_by_its_formula() {
 fn the_first_batch_gives_the_normalisers_and_later_ones_keep_them() {
     let method = crd(100);
     let fresh = step(&[4, 0], 0.0);
-    let (_, writes) = method.loss_and_writes(&fresh);
+    let writes = method.loss(&fresh).writes;
     let written = writes.iter().find(|write| write.array == NORMALISERS).unwrap();
     for (side, rows) in vectors(&fresh).iter().enumerate() {
         let bank = &fresh.memory[2 - side];
@@ -139,7 +139,7 @@ fn the_first_batch_gives_the_normalisers_and_later_ones_keep_them() {
         let want = all.iter().sum::<f64>() / all.len() as f64 * SAMPLES as f64;
         assert!((f64::from(written.values[side]) - want).abs() < 1e-5 * want, "{written:?}");
     }
-    let (_, writes) = method.loss_and_writes(&step(&[4, 0], 3.0));
+    let writes = method.loss(&step(&[4, 0], 3.0)).writes;
     let kept = writes.iter().find(|write| write.array == NORMALISERS).unwrap();
     assert_eq!(kept.values, [3.0, 3.0]);
 }
@@ -148,7 +148,7 @@ fn the_first_batch_gives_the_normalisers_and_later_ones_keep_them() {
 fn banks_move_half_way_to_the_batchs_vectors() {
     let (method, own) = (crd(2), [7, 2]);
     let step = step(&own, 3.0);
-    let (_, writes) = method.loss_and_writes(&step);
+    let writes = method.loss(&step).writes;
     for (side, rows) in vectors(&step).iter().enumerate() {
         let write = writes.iter().find(|write| write.array == 1 + side).unwrap();
         assert_eq!(write.rows, own);

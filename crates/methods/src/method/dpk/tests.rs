@@ -114,12 +114,12 @@ fn the_share_follows_a_moving_average_of_cka() {
     let mut step = step(&method, student.clone(), &teachers);
     let own = numbers(&student);
     let cka = |k: usize| minibatch_cka(&own, &numbers(&teachers[k]), BATCH) as f32;
-    let (_, writes) = method.loss_and_writes(&step);
+    let writes = method.loss(&step).writes;
     let first = |k: usize| Write { array: 0, rows: vec![k], values: vec![cka(k), 1.0] };
     assert_eq!(writes, [first(0), first(1)]);
 
     step.memory = vec![Arc::new(vec![0.75, 1.0, 0.25, 1.0])];
-    let (_, writes) = method.loss_and_writes(&step);
+    let writes = method.loss(&step).writes;
     for (k, before) in [0.75, 0.25].into_iter().enumerate() {
         let want = 0.9 * before + 0.1 * cka(k);
         assert!((writes[k].values[0] - want).abs() < 1e-6, "{writes:?}");
