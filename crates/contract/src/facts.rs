@@ -12,6 +12,8 @@ pub struct Shapes {
     pub classes: usize,
     /// Samples of a full batch.
     pub batch_size: usize,
+    /// Training samples; 0 as long as nobody has counted them.
+    pub samples: usize,
     /// Every tap that the student has.
     pub student: TapShapes,
     /// Of each teacher the taps that the method asks for in any epoch.
@@ -28,6 +30,7 @@ impl Shapes {
         Self {
             classes: student.classes(),
             batch_size,
+            samples: 0,
             student: all_taps(student.graph()),
             teachers: teachers.iter().map(|teacher| teacher.taps.clone()).collect(),
         }

@@ -23,7 +23,7 @@ pub use facts::{Shapes, TapShapes, TeacherProfile, TeacherTraits, TrainingSample
 pub use loss::{Loss, MapStep, MapTerm, TeacherWeights, Term};
 pub use method::{Method, needs_of_run};
 pub use needs::Needs;
-pub use parts::{Connector, Write};
+pub use parts::{Connector, MeanLogits, Parts, Write};
 pub use sandbox::{AfterStep, Point, Sandbox};
 pub use scale::Scale;
 pub use setup::Setup;

@@ -72,7 +72,7 @@ pub struct MapStep<'a> {
     pub labels: &'a [u32],
     /// Of samples mixed from two, the second labels and the shares of the first.
     pub mixed: Option<&'a MixedLabels>,
-    /// The results of [`Method::connectors`](crate::Method::connectors).
+    /// The results of [`Parts::connectors`](crate::Parts::connectors).
     pub connected: Vec<MapValues<'a>>,
     /// For each teacher its values at each of [`Needs::teacher_taps`](crate::Needs::teacher_taps).
     pub teachers: Vec<Vec<&'a [f32]>>,

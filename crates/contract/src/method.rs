@@ -1,15 +1,12 @@
 //! The method itself.
 
-use std::sync::Arc;
-
-use faculty_nets::{Network, ParameterSpec};
+use faculty_nets::Network;
 
 use crate::class_cost::ClassCost;
 use crate::facts::{Shapes, TeacherProfile, TeacherTraits};
 use crate::loss::{Loss, MapStep, MapTerm};
 use crate::needs::Needs;
-use crate::parts::Connector;
-use crate::sandbox::AfterStep;
+use crate::parts::Parts;
 use crate::setup::Setup;
 use crate::step::Step;
 
@@ -50,40 +47,11 @@ pub trait Method: Send + std::fmt::Debug {
         Ok(student)
     }
 
-    /// Small trainable networks on the student's maps, trained with the student.
-    ///
-    /// They read [`Needs::connector_taps`], which the run has checked to be there.
-    fn connectors(&self, shapes: &Shapes) -> Vec<Connector> {
+    /// What it trains, remembers and does beside a student and teachers of these sizes; a function of
+    /// them and of what the method was told before.
+    fn parts(&self, shapes: &Shapes) -> Parts {
         let _ = shapes;
-        Vec::new()
-    }
-
-    /// Trained values that are no network of their own, as [`Step::parameters`]; trained with the
-    /// student by the same optimiser.
-    fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
-        let _ = shapes;
-        Vec::new()
-    }
-
-    /// Arrays that the method remembers from step to step, as [`Step::memory`]; no gradient reaches
-    /// them. `samples` is the number of training samples.
-    fn memory(&self, shapes: &Shapes, samples: usize) -> Vec<ParameterSpec> {
-        let _ = (shapes, samples);
-        Vec::new()
-    }
-
-    /// Floats that the loss of a full batch and its gradient hold at a time beside what they read;
-    /// for the estimate of a run's memory, by methods in which they grow faster than the batch.
-    fn temporaries(&self, shapes: &Shapes) -> usize {
-        let _ = shapes;
-        0
-    }
-
-    /// What the method does after each update, if anything: the only thing that changes
-    /// [`Method::parameters`] that are frozen.
-    fn after_step(&self, shapes: &Shapes) -> Option<Box<dyn AfterStep>> {
-        let _ = shapes;
-        None
+        Parts::default()
     }
 
     /// Told once before training what the teachers did on the validation split, in their order; not
@@ -97,17 +65,8 @@ pub trait Method: Send + std::fmt::Debug {
         let _ = costs;
     }
 
-    /// The loss of one batch, with what the update after it writes to [`Method::memory`].
+    /// The loss of one batch, with what the update after it writes to the memory.
     fn loss(&self, step: &Step) -> Loss;
-
-    /// What the student's logits should be on average over the training samples, `[classes]`, where
-    /// the loss leaves that open; made from the arrays of [`Method::memory`]. The student's last bias
-    /// is set by it before every measurement, and so before the student is delivered. The loss must
-    /// not change when a number is added to all logits of a class.
-    fn mean_logits(&self, memory: &[Arc<Vec<f32>>]) -> Option<Vec<f32>> {
-        let _ = memory;
-        None
-    }
 
     /// Whether the loss of a batch is the mean of the losses of its samples, each of which depends on
     /// that sample alone, beside batch norm in networks and connectors. Only then may several processes

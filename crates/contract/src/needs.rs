@@ -17,14 +17,14 @@ pub struct Needs {
     pub student_taps: Vec<Tap>,
     /// The student's places that its connectors read.
     pub connector_taps: Vec<Tap>,
-    /// Whether [`Method::connectors`](crate::Method::connectors) and [`Method::parameters`](crate::Method::parameters) take part and are trained.
+    /// Whether [`Parts::connectors`](crate::Parts::connectors) and [`Parts::parameters`](crate::Parts::parameters) take part and are trained.
     pub trained_parts: bool,
     /// Whether [`Method::map_terms`](crate::Method::map_terms) reads the connectors' results and the teachers' maps; then
     /// [`Step`](crate::Step) has neither.
     pub map_terms: bool,
     /// Whether [`Step`](crate::Step) has connectors' results and teachers' maps all the same.
     pub maps_on_tape: bool,
-    /// Whether [`Method::parameters`](crate::Method::parameters) stay as they are this epoch; [`Method::connectors`](crate::Method::connectors) go on.
+    /// Whether [`Parts::parameters`](crate::Parts::parameters) stay as they are this epoch; [`Parts::connectors`](crate::Parts::connectors) go on.
     pub frozen_parameters: bool,
     /// Whether every batch must be full: trained parts are as wide as the batch.
     pub full_batches: bool,

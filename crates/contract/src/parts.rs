@@ -1,6 +1,62 @@
-//! What a method trains and remembers beside the student.
+//! What a method trains, remembers and does beside the student.
 
-use faculty_nets::{Graph, Tap};
+use std::sync::Arc;
+
+use faculty_nets::{Graph, ParameterSpec, Tap};
+
+use crate::sandbox::AfterStep;
+
+/// What a method trains, remembers and does beside the student; write it with
+/// `..Parts::default()`, which is nothing.
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// Small trainable networks on the student's maps, trained with the student. They read
+    /// [`Needs::connector_taps`](crate::Needs::connector_taps).
+    pub connectors: Vec<Connector>,
+    /// Trained values that are no network of their own, as
+    /// [`Step::parameters`](crate::Step::parameters); trained with the student by the same optimiser.
+    pub parameters: Vec<ParameterSpec>,
+    /// Arrays that the method remembers from step to step, as [`Step::memory`](crate::Step::memory);
+    /// no gradient reaches them, [`Loss::writes`](crate::Loss::writes) changes them. An array of the
+    /// training samples has [`Shapes::samples`](crate::Shapes::samples) rows.
+    pub memory: Vec<ParameterSpec>,
+    /// What the student's logits should be on average, where the loss leaves that open.
+    pub mean_logits: Option<MeanLogits>,
+    /// What the method does after each update, if anything: the only thing that changes
+    /// [`Parts::parameters`] that are frozen.
+    pub after_step: Option<Box<dyn AfterStep>>,
+    /// Floats that the loss of a full batch and its gradient hold at a time beside what they read;
+    /// for the estimate of a run's memory, by methods in which they grow faster than the batch.
+    pub temporaries: usize,
+}
+
+/// What the student's logits should be on average over the training samples, `[classes]`, made from the
+/// arrays of [`Parts::memory`]; `None` while they say nothing yet. The student's last bias is set by it
+/// before every measurement, and so before the student is delivered. The loss must not change when a
+/// number is added to all logits of a class.
+pub type MeanLogits = fn(memory: &[Arc<Vec<f32>>]) -> Option<Vec<f32>>;
+
+impl Parts {
+    /// With those of the term `name` beside this method: connectors behind its own, arrays too, named
+    /// after the term.
+    ///
+    /// Mean logits stay the method's, whose arrays come first: terms compare maps and vectors, which
+    /// the last bias does not reach. So does what happens after a step: a method that has such is no
+    /// term.
+    #[must_use]
+    pub fn with_term(mut self, name: &str, term: Self) -> Self {
+        // Taken apart in full, so that no field can be forgotten.
+        let Self { connectors, parameters, memory, mean_logits: _, after_step: _, temporaries } =
+            term;
+        let named =
+            |spec: ParameterSpec| ParameterSpec { name: format!("{name}.{}", spec.name), ..spec };
+        self.connectors.extend(connectors);
+        self.parameters.extend(parameters.into_iter().map(named));
+        self.memory.extend(memory.into_iter().map(named));
+        self.temporaries = self.temporaries.saturating_add(temporaries);
+        self
+    }
+}
 
 /// A small trainable network on one of the student's maps.
 #[derive(Clone, Debug)]

@@ -6,8 +6,8 @@ use crate::class_space::ClassSpace;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Setup {
     /// Epochs of a first training, after which student and connectors begin anew, with a learning
-    /// rate that does so too; [`Method::parameters`](crate::Method::parameters) and
-    /// [`Method::memory`](crate::Method::memory) stay. The result is the student of the second
+    /// rate that does so too; [`Parts::parameters`](crate::Parts::parameters) and
+    /// [`Parts::memory`](crate::Parts::memory) stay. The result is the student of the second
     /// training. `None`: there is one.
     pub restart_after: Option<usize>,
     /// Whether heads are mounted on all stages of all networks where a recipe names none.

@@ -40,16 +40,16 @@ pub struct Step {
     pub samples: Arc<TrainingSamples>,
     /// The batch's among them, `[batch]`; empty unless [`Needs::sample_numbers`](crate::Needs::sample_numbers).
     pub sample_numbers: Vec<usize>,
-    /// The arrays of [`Method::memory`](crate::Method::memory), flat.
+    /// The arrays of [`Parts::memory`](crate::Parts::memory), flat.
     pub memory: Vec<Arc<Vec<f32>>>,
     /// `[batch, classes]`.
     pub student_logits: Tensor<2>,
     /// The student's values at each of [`Needs::student_taps`](crate::Needs::student_taps), `[batch, channels, height, width]`.
     pub student_maps: Vec<Tensor<4>>,
-    /// The results of [`Method::connectors`](crate::Method::connectors), `[batch, channels, height, width]`; empty unless
+    /// The results of [`Parts::connectors`](crate::Parts::connectors), `[batch, channels, height, width]`; empty unless
     /// [`Needs::trained_parts`](crate::Needs::trained_parts).
     pub connected_maps: Vec<Tensor<4>>,
-    /// [`Method::parameters`](crate::Method::parameters), flat; empty unless [`Needs::trained_parts`](crate::Needs::trained_parts).
+    /// [`Parts::parameters`](crate::Parts::parameters), flat; empty unless [`Needs::trained_parts`](crate::Needs::trained_parts).
     pub parameters: Vec<Tensor<1>>,
     /// `[teachers, batch, classes]`; absent unless asked for.
     pub teacher_logits: Option<Tensor<3>>,

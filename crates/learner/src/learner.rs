@@ -8,7 +8,8 @@ use burn::tensor::Device;
 use faculty_comm::Group;
 use faculty_contract::losses::TaskLoss;
 use faculty_contract::{
-    AfterStep, Method, Point, Shapes, TapShapes, TeacherTraits, TrainingSamples,
+    AfterStep, Connector, MeanLogits, Method, Point, Shapes, TapShapes, TeacherTraits,
+    TrainingSamples,
 };
 use faculty_kernels::in_pool;
 use faculty_nets::weights::StateDict;
@@ -37,6 +38,9 @@ pub struct Learner {
     /// Student and connectors before the last update, if `between` reads them.
     pub(super) earlier: Option<Point>,
     pub(super) memory: Memory,
+    mean_logits: Option<MeanLogits>,
+    /// Floats of a full batch's loss.
+    temporaries: usize,
     pub(super) samples: Arc<TrainingSamples>,
     pub(super) shapes: Shapes,
     pub(super) seed: u64,
@@ -73,21 +77,20 @@ impl Learner {
         let shapes = Shapes::of(&student, teachers, batch_size);
         method.choose_maps(&shapes);
         method.fit_to(&shapes);
-        let connectors = connectors(method.as_ref(), &shapes, seed)
+        let parts = method.parts(&shapes);
+        let connectors = connectors(parts.connectors, seed)
             .map(|(tap, network)| (tap, Trained::new(network, compute)))
             .collect();
         let initial = method.setup().restart_after.map(|_| student.clone());
-        let parameters = method.parameters(&shapes);
-        let parameters = (!parameters.is_empty()).then(|| {
-            let graph = Graph::of_parameters(parameters);
+        let parameters = (!parts.parameters.is_empty()).then(|| {
+            let graph = Graph::of_parameters(parts.parameters);
             Trained::new(Network::from_graph("method", graph, seed), compute)
         });
         let classifiers =
             teachers.iter().filter_map(|teacher| teacher.classifier.clone()).collect();
         let student = Trained::new(student, compute);
-        let between = method.after_step(&shapes);
         let samples = Arc::<TrainingSamples>::default();
-        let memory = Memory::new(method.memory(&shapes, 0), seed);
+        let memory = Memory::new(parts.memory, seed);
         let (on_losses, buffers) = (Duration::ZERO, Vec::new());
         Self {
             student,
@@ -97,9 +100,11 @@ impl Learner {
             teachers: Vec::new(),
             exam: None,
             method,
-            between,
+            between: parts.after_step,
             earlier: None,
             memory,
+            mean_logits: parts.mean_logits,
+            temporaries: parts.temporaries,
             samples,
             shapes,
             seed,
@@ -163,7 +168,8 @@ impl Learner {
     /// ([`faculty_contract::Needs::sample_numbers`]).
     #[must_use]
     pub fn with_samples(mut self, samples: TrainingSamples) -> Self {
-        self.memory = Memory::new(self.method.memory(&self.shapes, samples.len()), self.seed);
+        self.shapes.samples = samples.len();
+        self.memory = Memory::new(self.method.parts(&self.shapes).memory, self.seed);
         self.samples = Arc::new(samples);
         self
     }
@@ -311,7 +317,7 @@ impl Learner {
         };
         let said: usize = teachers.iter().map(of_teacher).sum();
         let said = said.saturating_mul(*batch_size).saturating_mul(copies);
-        said.saturating_add(self.method.temporaries(&self.shapes))
+        said.saturating_add(self.temporaries)
     }
 
     /// Takes [`Learner::memory`] back.
@@ -322,9 +328,9 @@ impl Learner {
         self.memory.set_state(state)
     }
 
-    /// What the method says of the student's mean logits, see [`Method::mean_logits`].
+    /// What the method says of the student's mean logits, see [`MeanLogits`].
     pub fn mean_logits(&self) -> Option<Vec<f32>> {
-        self.method.mean_logits(&self.memory.read())
+        self.mean_logits.and_then(|from| from(&self.memory.read()))
     }
 
     /// Puts student and connectors back to where they began, for [`faculty_contract::Setup::restart_after`].
@@ -335,7 +341,7 @@ impl Learner {
                 average.network.clone_from(initial);
             }
         }
-        let connectors = connectors(self.method.as_ref(), &self.shapes, self.seed);
+        let connectors = connectors(self.method.parts(&self.shapes).connectors, self.seed);
         for ((_, own), (_, network)) in self.connectors.iter_mut().zip(connectors) {
             own.begin(network);
         }
@@ -368,14 +374,9 @@ impl Learner {
     }
 }
 
-/// What `method` trains on the student's maps, before its first step.
-fn connectors(
-    method: &dyn Method,
-    shapes: &Shapes,
-    seed: u64,
-) -> impl Iterator<Item = (Tap, Network)> {
-    let all = method.connectors(shapes).into_iter().enumerate();
-    all.map(move |(k, connector)| {
+/// What a method trains on the student's maps, before its first step.
+fn connectors(all: Vec<Connector>, seed: u64) -> impl Iterator<Item = (Tap, Network)> {
+    all.into_iter().enumerate().map(move |(k, connector)| {
         // Its own seed, so that equal teachers do not start with equal connectors.
         let seed = seed.wrapping_add(1 + k as u64);
         (connector.tap, Network::from_graph(&format!("connector {k}"), connector.graph, seed))

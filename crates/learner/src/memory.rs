@@ -7,7 +7,7 @@ use faculty_contract::Write;
 use faculty_nets::weights::{Array, StateDict};
 use faculty_nets::{Graph, Network, ParameterSpec};
 
-/// The arrays of [`faculty_contract::Method::memory`].
+/// The arrays of [`faculty_contract::Parts::memory`].
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     specs: Vec<ParameterSpec>,

@@ -8,15 +8,11 @@
 //! constants that sum to 1 over the teachers. A term that compares the samples of a batch with each
 //! other (`sp`, `rkd`, `pkt`) counts for a sample what it compares that sample with.
 
-use std::sync::Arc;
-
-use faculty_nets::{Network, ParameterSpec};
+use faculty_nets::Network;
 
 use crate::error::{MethodError, Result};
 use crate::weighting::{Confidence, Entropy, MaxProbability, Weighting};
-use crate::{
-    Connector, Loss, MapStep, MapTerm, Method, Needs, Shapes, Step, TeacherWeights, known,
-};
+use crate::{Loss, MapStep, MapTerm, Method, Needs, Parts, Shapes, Step, TeacherWeights, known};
 use faculty_contract::TeacherProfile;
 use faculty_contract::{ClassCost, ClassSpace, Setup};
 use faculty_contract::{TeacherTraits, Write};
@@ -51,10 +47,11 @@ pub fn check(spec: &recipe::Method, shapes: &Shapes, epochs: usize) -> Result<()
     for term in &spec.terms {
         let mut part = TermPart::new(term)?;
         part.part.method.choose_maps(shapes);
-        let trains = !part.part.method.parameters(shapes).is_empty();
-        let why = if base.after_step(shapes).is_some() {
+        let of_term = part.part.method.parts(shapes);
+        let trains = !of_term.parameters.is_empty();
+        let why = if base.parts(shapes).after_step.is_some() {
             "it tries steps of its own, which leave no room for other terms"
-        } else if part.part.method.after_step(shapes).is_some() {
+        } else if of_term.after_step.is_some() {
             "the term comes with steps of its own"
         } else if holds && trains {
             "it holds its trained values in some epochs, and the term trains some too"
@@ -84,9 +81,10 @@ impl Part {
 
     fn fit_to(&mut self, shapes: &Shapes) {
         self.method.fit_to(shapes);
-        self.connectors = self.method.connectors(shapes).len();
-        self.parameters = self.method.parameters(shapes).len();
-        self.memory = self.method.memory(shapes, 0).len();
+        let Parts { connectors, parameters, memory, .. } = self.method.parts(shapes);
+        self.connectors = connectors.len();
+        self.parameters = parameters.len();
+        self.memory = memory.len();
     }
 }
 
@@ -139,19 +137,6 @@ struct Combination {
 impl Combination {
     fn parts(&self) -> impl Iterator<Item = &Part> {
         std::iter::once(&self.base).chain(self.terms.iter().map(|term| &term.part))
-    }
-
-    /// Arrays of all parts; those of terms are named after them.
-    fn named(&self, arrays: impl Fn(&dyn Method) -> Vec<ParameterSpec>) -> Vec<ParameterSpec> {
-        let mut all = arrays(self.base.method.as_ref());
-        for term in &self.terms {
-            let own = arrays(term.part.method.as_ref()).into_iter();
-            all.extend(own.map(|spec| ParameterSpec {
-                name: format!("{}.{}", term.name, spec.name),
-                ..spec
-            }));
-        }
-        all
     }
 
     /// What part number `at` sees of a step.
@@ -219,8 +204,10 @@ impl Method for Combination {
         self.terms.iter_mut().for_each(|term| term.part.fit_to(shapes));
     }
 
-    fn connectors(&self, shapes: &Shapes) -> Vec<Connector> {
-        self.parts().flat_map(|part| part.method.connectors(shapes)).collect()
+    fn parts(&self, shapes: &Shapes) -> Parts {
+        let terms = self.terms.iter().map(|term| (term.name, term.part.method.parts(shapes)));
+        let base = self.base.method.parts(shapes);
+        terms.fold(base, |all, (name, term)| all.with_term(name, term))
     }
 
     fn student(
@@ -235,14 +222,6 @@ impl Method for Combination {
     /// All rules of terms weigh teachers by one sample.
     fn averages_samples(&self, shapes: &Shapes) -> bool {
         self.parts().all(|part| part.method.averages_samples(shapes))
-    }
-
-    fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
-        self.named(|method| method.parameters(shapes))
-    }
-
-    fn memory(&self, shapes: &Shapes, samples: usize) -> Vec<ParameterSpec> {
-        self.named(|method| method.memory(shapes, samples))
     }
 
     fn prepare(&mut self, teachers: &[TeacherProfile]) {
@@ -279,11 +258,6 @@ impl Method for Combination {
         loss
     }
 
-    /// The base's: its terms compare maps and vectors, which the last bias does not reach.
-    fn mean_logits(&self, memory: &[Arc<Vec<f32>>]) -> Option<Vec<f32>> {
-        self.base.method.mean_logits(&memory[..self.base.memory])
-    }
-
     fn map_terms(&self, step: &MapStep<'_>, buffers: &mut Vec<Vec<f32>>) -> Vec<MapTerm> {
         let (all, own) = (self.needs(step.epoch), self.base.method.needs(step.epoch));
         let teachers = step.teachers.iter();
@@ -295,11 +269,6 @@ impl Method for Combination {
             ..step.clone()
         };
         self.base.method.map_terms(&own, buffers)
-    }
-
-    fn temporaries(&self, shapes: &Shapes) -> usize {
-        let of_parts = self.parts().map(|part| part.method.temporaries(shapes));
-        of_parts.fold(0, usize::saturating_add)
     }
 
     fn objective(&self, teachers: usize) -> String {

@@ -20,8 +20,8 @@ pub use combination::check as check_combination;
 pub use error::MethodError;
 pub use faculty_contract::{
     AfterStep, ClassCost, ClassifierTensors, Connector, LearnerBatch, Loss, MapStep, MapTerm,
-    Method, Needs, Point, Sandbox, Scale, Setup, Shapes, Step, TapShapes, TeacherProfile,
-    TeacherTraits, TeacherWeights, Term, TrainingSamples, Write,
+    MeanLogits, Method, Needs, Parts, Point, Sandbox, Scale, Setup, Shapes, Step, TapShapes,
+    TeacherProfile, TeacherTraits, TeacherWeights, Term, TrainingSamples, Write,
 };
 pub use info::{MethodInfo, Status};
 pub use method::aekd::Aekd;

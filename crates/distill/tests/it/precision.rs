@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use faculty_contract::{AfterStep, Loss, Needs, Sandbox, Step};
+use faculty_contract::{AfterStep, Loss, Needs, Parts, Sandbox, Shapes, Step};
 use faculty_distill::cache::plan as plan_cache;
 use faculty_distill::checkpoint::Checkpoint;
 use faculty_distill::compute::Compute;
@@ -269,8 +269,8 @@ impl Method for Examined {
         self.0.needs(epoch)
     }
 
-    fn after_step(&self, _shapes: &faculty_contract::Shapes) -> Option<Box<dyn AfterStep>> {
-        Some(Box::new(Exam))
+    fn parts(&self, _shapes: &Shapes) -> Parts {
+        Parts { after_step: Some(Box::new(Exam)), ..Parts::default() }
     }
 
     fn loss(&self, step: &Step) -> Loss {

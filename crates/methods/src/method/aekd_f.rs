@@ -22,7 +22,7 @@
 //! computes the feature terms twice: once to weigh them, once to learn from them.
 
 use burn::Tensor;
-use faculty_nets::{Init, ParameterSpec};
+use faculty_nets::Init;
 
 use crate::method::aekd::CAP;
 use crate::method::fitnet::HINT_BETA;
@@ -31,7 +31,7 @@ use crate::shared::options::{ALPHA, TEMPERATURE, number};
 use crate::shared::output_layer::{OutputConfig, task};
 use crate::shared::transformer::linear_parameters;
 use crate::weighting::{agreement_weights, logit_gradients, same_for_all_samples};
-use crate::{Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step, Term};
+use crate::{Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step, Term};
 use faculty_contract::losses::weighted_kl;
 use faculty_nets::Tap;
 use faculty_recipe::MethodSpec;
@@ -102,7 +102,7 @@ impl Method for AekdF {
         }
     }
 
-    fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
+    fn parts(&self, shapes: &Shapes) -> Parts {
         let from = shapes.student[&Tap::Map].channels;
         let of_teacher = |(k, taps): (usize, &crate::TapShapes)| {
             let to = taps[&Tap::Map].channels;
@@ -111,7 +111,8 @@ impl Method for AekdF {
             let shift = parameter(format!("connector.{k}.bn.bias"), &[to], Init::Zeros);
             convolution.into_iter().chain([scale, shift])
         };
-        shapes.teachers.iter().enumerate().flat_map(of_teacher).collect()
+        let parameters = shapes.teachers.iter().enumerate().flat_map(of_teacher).collect();
+        Parts { parameters, ..Parts::default() }
     }
 
     fn loss(&self, step: &Step) -> Loss {

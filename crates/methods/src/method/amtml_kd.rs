@@ -43,7 +43,7 @@ use crate::shared::features::rows;
 use crate::shared::layers::{Parameters, parameter};
 use crate::shared::options::{OURS, count, number, option, temperature};
 use crate::shared::output_layer::task;
-use crate::{Connector, Loss, Method, MethodInfo, Needs, Shapes, Status, Step, Term};
+use crate::{Connector, Loss, Method, MethodInfo, Needs, Parts, Shapes, Status, Step, Term};
 use faculty_contract::Setup;
 use faculty_contract::losses::{kl_from_log_target, log_mixture};
 use faculty_nets::Tap;
@@ -185,6 +185,31 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
     },
 };
 
+impl AmtmlKd {
+    fn connectors(&self, shapes: &Shapes) -> Vec<Connector> {
+        self.levels()
+            .iter()
+            .zip(&shapes.teachers)
+            .map(|(&tap, teacher)| {
+                let (mut graph, input) = GraphBuilder::new(shapes.student[&tap]);
+                let config = Conv2dConfig::new(teacher[&Tap::Pooled].channels, 1, 1);
+                graph.conv2d("conv", input, config).expect("a 1×1 kernel fits every map");
+                let initial = Init::Uniform { bound: HINT_START };
+                Connector { tap, graph: graph.finish().starting("conv.weight", initial) }
+            })
+            .collect()
+    }
+
+    fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
+        let width = shapes.student[&Tap::Pooled].channels;
+        let initial = Init::Normal { deviation: 1.0 };
+        vec![
+            parameter("theta".to_owned(), &[shapes.teachers.len(), width], initial),
+            parameter("score".to_owned(), &[width], initial),
+        ]
+    }
+}
+
 impl Method for AmtmlKd {
     fn setup(&self) -> Setup {
         Setup {
@@ -209,27 +234,13 @@ impl Method for AmtmlKd {
         needs.union(pooled)
     }
 
-    fn connectors(&self, shapes: &Shapes) -> Vec<Connector> {
-        self.levels()
-            .iter()
-            .zip(&shapes.teachers)
-            .map(|(&tap, teacher)| {
-                let (mut graph, input) = GraphBuilder::new(shapes.student[&tap]);
-                let config = Conv2dConfig::new(teacher[&Tap::Pooled].channels, 1, 1);
-                graph.conv2d("conv", input, config).expect("a 1×1 kernel fits every map");
-                let initial = Init::Uniform { bound: HINT_START };
-                Connector { tap, graph: graph.finish().starting("conv.weight", initial) }
-            })
-            .collect()
-    }
-
-    fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
-        let width = shapes.student[&Tap::Pooled].channels;
-        let initial = Init::Normal { deviation: 1.0 };
-        vec![
-            parameter("theta".to_owned(), &[shapes.teachers.len(), width], initial),
-            parameter("score".to_owned(), &[width], initial),
-        ]
+    fn parts(&self, shapes: &Shapes) -> Parts {
+        Parts {
+            connectors: self.connectors(shapes),
+            parameters: self.parameters(shapes),
+            temporaries: relation_temporaries(shapes, [&shapes.student, &shapes.student], COPIES),
+            ..Parts::default()
+        }
     }
 
     fn loss(&self, step: &Step) -> Loss {
@@ -272,10 +283,6 @@ impl Method for AmtmlKd {
         }
         let weights = log_weights.detach().exp();
         Loss::new(terms).with_teacher_weights("kd", weights)
-    }
-
-    fn temporaries(&self, shapes: &Shapes) -> usize {
-        relation_temporaries(shapes, [&shapes.student, &shapes.student], COPIES)
     }
 
     fn objective(&self, teachers: usize) -> String {

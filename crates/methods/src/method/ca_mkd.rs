@@ -51,8 +51,8 @@ use crate::weighting::{
     complement_of_softmax_values, confidence_values,
 };
 use crate::{
-    ClassifierTensors, Connector, Loss, MapStep, MapTerm, Method, MethodInfo, Needs, Scale, Shapes,
-    Status, Step, TeacherProfile, Term,
+    ClassifierTensors, Connector, Loss, MapStep, MapTerm, Method, MethodInfo, Needs, Parts, Scale,
+    Shapes, Status, Step, TeacherProfile, Term,
 };
 use faculty_contract::Setup;
 use faculty_contract::losses::maps::{MapValues, head_costs, weighted_errors};
@@ -361,23 +361,24 @@ impl Method for CaMkd {
         }
     }
 
-    fn connectors(&self, shapes: &Shapes) -> Vec<Connector> {
-        if !self.config.intermediate {
-            return Vec::new();
-        }
-        let tap = self.config.student_map.tap();
-        let student = shapes.student[&tap];
-        // A run that ends before the intermediate term begins has no maps, and needs no connectors.
-        let teachers = shapes.teachers.iter().filter_map(|taps| taps.get(&Tap::Map));
-        teachers.map(|&teacher| Connector { tap, graph: connector(student, teacher) }).collect()
-    }
-
     fn prepare(&mut self, teachers: &[TeacherProfile]) {
         self.unlabelled = WithoutLabel::confidence(teachers);
     }
 
     fn averages_samples(&self, _shapes: &Shapes) -> bool {
         true
+    }
+
+    fn parts(&self, shapes: &Shapes) -> Parts {
+        if !self.config.intermediate {
+            return Parts::default();
+        }
+        let tap = self.config.student_map.tap();
+        let student = shapes.student[&tap];
+        // A run that ends before the intermediate term begins has no maps, and needs no connectors.
+        let teachers = shapes.teachers.iter().filter_map(|taps| taps.get(&Tap::Map));
+        let of_teacher = |&teacher| Connector { tap, graph: connector(student, teacher) };
+        Parts { connectors: teachers.map(of_teacher).collect(), ..Parts::default() }
     }
 
     fn loss(&self, step: &Step) -> Loss {

@@ -31,17 +31,15 @@
 //! the first epoch the accuracy in training mode is that of offsets nobody has set yet. With several
 //! teachers, the mean over them.
 
-use std::sync::Arc;
-
 use burn::Tensor;
 use burn::tensor::{Int, TensorData};
 use faculty_data::rng::{Purpose, below, draw};
-use faculty_nets::{Init, ParameterSpec};
+use faculty_nets::Init;
 
 use crate::shared::features::{mean_k, mean_over_teachers};
 use crate::shared::layers::parameter;
 use crate::shared::options::{OURS, count, number, option, word};
-use crate::{Loss, Method, MethodInfo, Needs, Shapes, Status, Step, Term};
+use crate::{Loss, Method, MethodInfo, Needs, Parts, Shapes, Status, Step, Term};
 use faculty_contract::losses::numbers;
 use faculty_contract::{Setup, Write};
 use faculty_recipe::{MethodSpec, OptionValue, Range};
@@ -135,7 +133,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
     },
 };
 
-/// Arrays of [`Ckd::memory`]: mean of what the logits are compared with, and of how many samples.
+/// Arrays of its memory: mean of what the logits are compared with, and of how many samples.
 const MEAN: usize = 0;
 const SEEN: usize = 1;
 
@@ -177,15 +175,15 @@ impl Method for Ckd {
         Needs { teacher_logits: true, min_batch: self.tuple_size(), ..Needs::default() }
     }
 
-    fn memory(&self, shapes: &Shapes, _samples: usize) -> Vec<ParameterSpec> {
-        vec![
-            parameter("mean".to_owned(), &[1, shapes.classes], Init::Zeros),
-            parameter("seen".to_owned(), &[1, 1], Init::Zeros),
-        ]
-    }
-
-    fn mean_logits(&self, memory: &[Arc<Vec<f32>>]) -> Option<Vec<f32>> {
-        (memory[SEEN][0] > 0.0).then(|| memory[MEAN].to_vec())
+    fn parts(&self, shapes: &Shapes) -> Parts {
+        Parts {
+            memory: vec![
+                parameter("mean".to_owned(), &[1, shapes.classes], Init::Zeros),
+                parameter("seen".to_owned(), &[1, 1], Init::Zeros),
+            ],
+            mean_logits: Some(|memory| (memory[SEEN][0] > 0.0).then(|| memory[MEAN].to_vec())),
+            ..Parts::default()
+        }
     }
 
     fn loss(&self, step: &Step) -> Loss {

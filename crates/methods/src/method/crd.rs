@@ -43,7 +43,7 @@ use crate::shared::features::{
 use crate::shared::layers::{Parameters, parameter};
 use crate::shared::options::{BENCHMARKS, count, number, option};
 use crate::shared::transformer::linear_parameters;
-use crate::{Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step};
+use crate::{Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step};
 use faculty_contract::losses::{numbers, with_gradient};
 use faculty_contract::{TrainingSamples, Write};
 use faculty_nets::Tap;
@@ -177,17 +177,7 @@ const NORMALISERS: usize = 0;
 /// Student and teacher, as they follow one another in arrays and parameters.
 const SIDES: [&str; 2] = ["student", "teacher"];
 
-impl Method for Crd {
-    /// Negatives are samples of other classes than the sample's one.
-    fn setup(&self) -> Setup {
-        Setup { needs_one_label: true, ..Setup::default() }
-    }
-
-    fn needs(&self, _epoch: usize) -> Needs {
-        let needs = matched(vec![Tap::Pooled]).union(self.config.beside.needs());
-        Needs { trained_parts: true, sample_numbers: true, ..needs }
-    }
-
+impl Crd {
     fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
         let student = shapes.student[&Tap::Pooled].elements();
         let mut specs = Vec::new();
@@ -200,16 +190,40 @@ impl Method for Crd {
         specs
     }
 
-    fn memory(&self, shapes: &Shapes, samples: usize) -> Vec<ParameterSpec> {
+    fn memory(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
         let (teachers, width) = (shapes.teachers.len(), self.config.width);
         let mut specs = vec![parameter("normalisers".to_owned(), &[teachers, 2], Init::Zeros)];
         let initial = Init::Uniform { bound: (3.0 / width as f64).sqrt() };
         for k in 0..teachers {
             for side in SIDES {
-                specs.push(parameter(format!("bank.{k}.{side}"), &[samples, width], initial));
+                specs.push(parameter(
+                    format!("bank.{k}.{side}"),
+                    &[shapes.samples, width],
+                    initial,
+                ));
             }
         }
         specs
+    }
+}
+
+impl Method for Crd {
+    /// Negatives are samples of other classes than the sample's one.
+    fn setup(&self) -> Setup {
+        Setup { needs_one_label: true, ..Setup::default() }
+    }
+
+    fn needs(&self, _epoch: usize) -> Needs {
+        let needs = matched(vec![Tap::Pooled]).union(self.config.beside.needs());
+        Needs { trained_parts: true, sample_numbers: true, ..needs }
+    }
+
+    fn parts(&self, shapes: &Shapes) -> Parts {
+        Parts {
+            parameters: self.parameters(shapes),
+            memory: self.memory(shapes),
+            ..Parts::default()
+        }
     }
 
     fn loss(&self, step: &Step) -> Loss {

@@ -49,7 +49,7 @@ use crate::shared::transformer::{
     encoder_block, encoder_block_parameters, layer_norm, layer_norm_parameters, linear,
     linear_parameters,
 };
-use crate::{Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step, TapShapes};
+use crate::{Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step, TapShapes};
 use faculty_contract::Write;
 use faculty_contract::losses::numbers;
 use faculty_nets::Tap;
@@ -220,17 +220,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
     },
 };
 
-impl Method for Dpk {
-    fn setup(&self) -> Setup {
-        Setup::label_free()
-    }
-
-    fn needs(&self, _epoch: usize) -> Needs {
-        let needs = matched(vec![Tap::Map]).union(self.config.beside.needs());
-        let min_batch = if self.config.ratio == Ratio::Dynamic { FEWEST } else { 1 };
-        Needs { trained_parts: true, min_batch, ..needs }
-    }
-
+impl Dpk {
     fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
         let student = shapes.student[&Tap::Map];
         let width = self.width();
@@ -253,7 +243,7 @@ impl Method for Dpk {
     }
 
     /// The moving average of CKA with each teacher, and 1 once there is one.
-    fn memory(&self, shapes: &Shapes, _samples: usize) -> Vec<ParameterSpec> {
+    fn memory(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
         match self.config.ratio {
             Ratio::Fixed(_) => Vec::new(),
             Ratio::Dynamic => {
@@ -273,6 +263,27 @@ impl Method for Dpk {
         };
         let each = shapes.teachers.iter().map(of_teacher).fold(0, usize::saturating_add);
         each.saturating_mul(shapes.batch_size).saturating_mul(COPIES)
+    }
+}
+
+impl Method for Dpk {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
+    fn needs(&self, _epoch: usize) -> Needs {
+        let needs = matched(vec![Tap::Map]).union(self.config.beside.needs());
+        let min_batch = if self.config.ratio == Ratio::Dynamic { FEWEST } else { 1 };
+        Needs { trained_parts: true, min_batch, ..needs }
+    }
+
+    fn parts(&self, shapes: &Shapes) -> Parts {
+        Parts {
+            parameters: self.parameters(shapes),
+            memory: self.memory(shapes),
+            temporaries: self.temporaries(shapes),
+            ..Parts::default()
+        }
     }
 
     fn loss(&self, step: &Step) -> Loss {

@@ -17,14 +17,12 @@
 //! # Limits
 //! with several teachers, the mean over them; `fitnet-mkd` is the form of the multi-teacher papers.
 
-use faculty_nets::ParameterSpec;
-
 use crate::shared::features::{
     KD_ALPHA, LogitTermConfig, TEMPERATURE_BESIDE, mean_k, over_teachers,
 };
 use crate::shared::hints::Hints;
 use crate::shared::options::{BENCHMARKS, count, number, option};
-use crate::{Connector, Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step};
+use crate::{Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step};
 use faculty_recipe::{MethodSpec, OptionSpec, OptionValue, Range};
 
 /// Constants of [`Fitnet`].
@@ -109,12 +107,8 @@ impl Method for Fitnet {
         self.hints().needs().union(self.config.beside.needs())
     }
 
-    fn connectors(&self, shapes: &Shapes) -> Vec<Connector> {
-        self.hints().connectors(shapes)
-    }
-
-    fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
-        self.hints().parameters(shapes)
+    fn parts(&self, shapes: &Shapes) -> Parts {
+        self.hints().parts(shapes)
     }
 
     fn averages_samples(&self, shapes: &Shapes) -> bool {

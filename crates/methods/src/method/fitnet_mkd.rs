@@ -18,15 +18,13 @@
 //! # Limits
 //! student and teachers need the feature map of that number.
 
-use faculty_nets::ParameterSpec;
-
 use crate::method::fitnet::{HINT_BETA, HINT_STAGE};
 use crate::shared::features::{mean_k, over_teachers};
 use crate::shared::hints::Hints;
 use crate::shared::options::{ALPHA, TEMPERATURE, count, number};
 use crate::shared::output_layer::{OutputConfig, task_and_weighted_kd};
 use crate::weighting::{Uniform, Weighting as _};
-use crate::{Connector, Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step};
+use crate::{Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step};
 use faculty_recipe::MethodSpec;
 
 /// Constants of [`FitnetMkd`].
@@ -93,12 +91,8 @@ impl Method for FitnetMkd {
         Needs { teacher_logits: true, ..self.hints().needs() }
     }
 
-    fn connectors(&self, shapes: &Shapes) -> Vec<Connector> {
-        self.hints().connectors(shapes)
-    }
-
-    fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
-        self.hints().parameters(shapes)
+    fn parts(&self, shapes: &Shapes) -> Parts {
+        self.hints().parts(shapes)
     }
 
     fn averages_samples(&self, shapes: &Shapes) -> bool {

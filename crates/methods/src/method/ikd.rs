@@ -32,7 +32,7 @@ use faculty_nets::weights::StateDict;
 
 use crate::shared::bilevel::{gradient_by_teacher_logits, probe_step};
 use crate::shared::options::{OURS, number, option, temperature};
-use crate::{Kd, KdConfig, Loss, Method, MethodInfo, Needs, Shapes, Status, Step};
+use crate::{Kd, KdConfig, Loss, Method, MethodInfo, Needs, Parts, Shapes, Status, Step};
 use faculty_contract::Setup;
 use faculty_contract::losses::numbers;
 use faculty_contract::{AfterStep, Sandbox};
@@ -180,8 +180,8 @@ impl Method for Ikd {
         Needs { teacher_logits: true, learning_teachers: true, ..Needs::default() }
     }
 
-    fn after_step(&self, _shapes: &Shapes) -> Option<Box<dyn AfterStep>> {
-        Some(Box::new(Exams { method: *self }))
+    fn parts(&self, _shapes: &Shapes) -> Parts {
+        Parts { after_step: Some(Box::new(Exams { method: *self })), ..Parts::default() }
     }
 
     fn loss(&self, step: &Step) -> Loss {

@@ -55,8 +55,9 @@ use crate::method::ca_mkd::weighted_sum;
 use crate::shared::layers::parameter;
 use crate::shared::options::{ALPHA, OURS, TEMPERATURE, count, number, option, temperature, word};
 use crate::shared::output_layer::{OutputConfig, task_and_weighted_kd};
-use crate::{Connector, Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step, Term};
-use faculty_contract::AfterStep;
+use crate::{
+    Connector, Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step, TapShapes, Term,
+};
 use faculty_nets::Tap;
 use faculty_recipe::{MethodSpec, OptionSpec, OptionValue, Range};
 
@@ -136,6 +137,24 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
     },
 };
 
+impl Mmkd {
+    fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
+        let count = shapes.teachers.len();
+        let mut specs = Vec::new();
+        for (net, columns) in [("logits", shapes.classes), ("maps", shapes.batch_size)] {
+            let inputs = columns * (count + 1);
+            let hidden = hidden_width(inputs);
+            for (layer, inputs, outputs) in [("0", inputs, hidden), ("1", hidden, count)] {
+                let name = |kind: &str| format!("{net}.{layer}.{kind}");
+                let initial = Init::UniformFanIn { fan_in: inputs };
+                specs.push(parameter(name("weight"), &[outputs, inputs], initial));
+                specs.push(parameter(name("bias"), &[outputs], initial));
+            }
+        }
+        specs
+    }
+}
+
 impl Method for Mmkd {
     fn setup(&self) -> Setup {
         // The buffer of hard samples, each with its label.
@@ -156,32 +175,19 @@ impl Method for Mmkd {
         }
     }
 
-    fn connectors(&self, shapes: &Shapes) -> Vec<Connector> {
+    fn parts(&self, shapes: &Shapes) -> Parts {
         let student = shapes.student[&Tap::Map];
-        let teachers = shapes.teachers.iter().map(|taps| taps[&Tap::Map]);
-        teachers
-            .map(|teacher| Connector { tap: Tap::Map, graph: connector(student, teacher) })
-            .collect()
-    }
-
-    fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
-        let count = shapes.teachers.len();
-        let mut specs = Vec::new();
-        for (net, columns) in [("logits", shapes.classes), ("maps", shapes.batch_size)] {
-            let inputs = columns * (count + 1);
-            let hidden = hidden_width(inputs);
-            for (layer, inputs, outputs) in [("0", inputs, hidden), ("1", hidden, count)] {
-                let name = |kind: &str| format!("{net}.{layer}.{kind}");
-                let initial = Init::UniformFanIn { fan_in: inputs };
-                specs.push(parameter(name("weight"), &[outputs, inputs], initial));
-                specs.push(parameter(name("bias"), &[outputs], initial));
-            }
+        let of_teacher = |taps: &TapShapes| Connector {
+            tap: Tap::Map,
+            graph: connector(student, taps[&Tap::Map]),
+        };
+        let parameters = self.parameters(shapes);
+        Parts {
+            connectors: shapes.teachers.iter().map(of_teacher).collect(),
+            after_step: Some(Box::new(MetaSteps::new(*self, parameters.clone(), shapes))),
+            parameters,
+            ..Parts::default()
         }
-        specs
-    }
-
-    fn after_step(&self, shapes: &Shapes) -> Option<Box<dyn AfterStep>> {
-        Some(Box::new(MetaSteps::new(*self, self.parameters(shapes), shapes)))
     }
 
     fn loss(&self, step: &Step) -> Loss {

@@ -31,8 +31,10 @@ use crate::shared::layers::{Parameters, parameter};
 use crate::shared::options::{OURS, number, option};
 use crate::shared::output_layer::task_and_kd;
 use crate::weighting::WithoutLabel;
-use crate::{Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step, TeacherProfile, Term};
-use faculty_nets::{Init, ParameterSpec, Tap};
+use crate::{
+    Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step, TeacherProfile, Term,
+};
+use faculty_nets::{Init, Tap};
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
 const PAPER: &str = "MT-BERT paper";
@@ -143,7 +145,20 @@ impl Method for MtBert {
         self.layers = Some((1..=own.max(1)).map(layer).collect());
     }
 
-    fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
+    fn prepare(&mut self, teachers: &[TeacherProfile]) {
+        let weight = |teacher: &TeacherProfile| 1.0 / (1.0 + teacher.nll);
+        self.unlabelled = WithoutLabel::new(teachers.iter().map(weight).collect());
+    }
+
+    fn averages_samples(&self, _shapes: &Shapes) -> bool {
+        true
+    }
+
+    fn parts(&self, shapes: &Shapes) -> Parts {
         let mut specs = Vec::new();
         for (k, teacher) in shapes.teachers.iter().enumerate().filter(|_| self.config.beta > 0.0) {
             for (student_tap, teacher_tap) in self.layers() {
@@ -157,20 +172,7 @@ impl Method for MtBert {
                 ));
             }
         }
-        specs
-    }
-
-    fn setup(&self) -> Setup {
-        Setup::label_free()
-    }
-
-    fn prepare(&mut self, teachers: &[TeacherProfile]) {
-        let weight = |teacher: &TeacherProfile| 1.0 / (1.0 + teacher.nll);
-        self.unlabelled = WithoutLabel::new(teachers.iter().map(weight).collect());
-    }
-
-    fn averages_samples(&self, _shapes: &Shapes) -> bool {
-        true
+        Parts { parameters: specs, ..Parts::default() }
     }
 
     fn loss(&self, step: &Step) -> Loss {

@@ -44,7 +44,7 @@ use crate::shared::layers::{
     Parameters, batch_norm, conv1x1, conv3x3, parameter, repeat_to, resize,
 };
 use crate::shared::options::{BENCHMARKS, count, number, option};
-use crate::{Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step, TapShapes};
+use crate::{Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step, TapShapes};
 use faculty_nets::{MapShape, Tap};
 use faculty_recipe::{Exception, MethodSpec, OptionSpec, OptionValue, Range};
 
@@ -157,21 +157,7 @@ fn inner_width(pooled: usize) -> usize {
     pooled.min(512)
 }
 
-impl Method for ReviewKd {
-    fn setup(&self) -> Setup {
-        Setup::label_free()
-    }
-
-    fn needs(&self, _epoch: usize) -> Needs {
-        let (student_taps, teacher_taps) = self.levels().into_iter().unzip();
-        let needs = Needs { student_taps, teacher_taps, trained_parts: true, ..Needs::default() };
-        needs.union(self.config.beside.needs())
-    }
-
-    fn choose_maps(&mut self, shapes: &Shapes) {
-        self.config.stages.choose(shapes, Tap::BeforeActivation);
-    }
-
+impl ReviewKd {
     fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
         let width = inner_width(shapes.student[&Tap::Pooled].channels);
         // PyTorch's `kaiming_uniform_` with `a = 1`.
@@ -212,6 +198,30 @@ impl Method for ReviewKd {
         let each =
             shapes.teachers.iter().flat_map(|own| levels().map(move |level| of_level(own, level)));
         each.fold(0, usize::saturating_add).saturating_mul(shapes.batch_size)
+    }
+}
+
+impl Method for ReviewKd {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
+    fn needs(&self, _epoch: usize) -> Needs {
+        let (student_taps, teacher_taps) = self.levels().into_iter().unzip();
+        let needs = Needs { student_taps, teacher_taps, trained_parts: true, ..Needs::default() };
+        needs.union(self.config.beside.needs())
+    }
+
+    fn choose_maps(&mut self, shapes: &Shapes) {
+        self.config.stages.choose(shapes, Tap::BeforeActivation);
+    }
+
+    fn parts(&self, shapes: &Shapes) -> Parts {
+        Parts {
+            parameters: self.parameters(shapes),
+            temporaries: self.temporaries(shapes),
+            ..Parts::default()
+        }
     }
 
     fn loss(&self, step: &Step) -> Loss {

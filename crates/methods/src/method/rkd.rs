@@ -28,7 +28,7 @@ use crate::shared::features::{
     sample_means,
 };
 use crate::shared::options::{BENCHMARKS, number, option};
-use crate::{Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step, TapShapes};
+use crate::{Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step, TapShapes};
 use faculty_nets::Tap;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -113,6 +113,17 @@ impl Method for Rkd {
         Needs { min_batch: 2, ..needs }
     }
 
+    fn parts(&self, shapes: &Shapes) -> Parts {
+        let Shapes { student, teachers, .. } = shapes;
+        let of_teacher = |(at, own)| {
+            let copies = if at == 0 { COPIES } else { COPIES_OF_MORE };
+            relation_temporaries(shapes, [student, own], copies)
+        };
+        let temporaries =
+            teachers.iter().enumerate().map(of_teacher).fold(0, usize::saturating_add);
+        Parts { temporaries, ..Parts::default() }
+    }
+
     fn loss(&self, step: &Step) -> Loss {
         let RkdConfig { distance, angle, beside } = self.config;
         let student = rows(step.student_maps[0].clone());
@@ -125,15 +136,6 @@ impl Method for Rkd {
         loss.terms.push(over_teachers(step, "distance", distance, distances));
         loss.terms.push(over_teachers(step, "angle", angle, of_teachers(angle_difference)));
         loss
-    }
-
-    fn temporaries(&self, shapes: &Shapes) -> usize {
-        let Shapes { student, teachers, .. } = shapes;
-        let of_teacher = |(at, own)| {
-            let copies = if at == 0 { COPIES } else { COPIES_OF_MORE };
-            relation_temporaries(shapes, [student, own], copies)
-        };
-        teachers.iter().enumerate().map(of_teacher).fold(0, usize::saturating_add)
     }
 
     fn objective(&self, teachers: usize) -> String {
@@ -160,7 +162,7 @@ fn anchors_at_once(batch: usize) -> usize {
     (MOST_ANGLES / batch.saturating_mul(batch).max(1)).clamp(1, batch.max(1))
 }
 
-/// [`Method::temporaries`] of both terms for the pooled vectors of two networks.
+/// [`Parts::temporaries`] of both terms for the pooled vectors of two networks.
 pub(crate) fn relation_temporaries(
     shapes: &Shapes,
     networks: [&TapShapes; 2],
@@ -312,9 +314,14 @@ mod tests {
         let need = |batch_size: usize| {
             let shape = faculty_nets::MapShape::new(64, 1, 1);
             let taps = TapShapes::from([(Tap::Pooled, shape)]);
-            let shapes =
-                Shapes { classes: 10, batch_size, student: taps.clone(), teachers: vec![taps] };
-            Rkd::default().temporaries(&shapes) as f64
+            let shapes = Shapes {
+                classes: 10,
+                batch_size,
+                samples: 0,
+                student: taps.clone(),
+                teachers: vec![taps],
+            };
+            Rkd::default().parts(&shapes).temporaries as f64
         };
         assert!(need(4000) / need(2000) < 4.5, "{} {}", need(4000), need(2000));
         assert!((1.55e9..2.5e9).contains(&(4.0 * need(1000))), "{}", need(1000));

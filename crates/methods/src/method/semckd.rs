@@ -38,7 +38,7 @@ use crate::shared::features::{
 use crate::shared::layers::{Parameters, resize};
 use crate::shared::options::{BENCHMARKS, number, option};
 use crate::shared::transformer::linear_parameters;
-use crate::{Connector, Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step};
+use crate::{Connector, Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step};
 use faculty_nets::Tap;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -117,25 +117,7 @@ fn embedding_width(batch: usize) -> usize {
     (batch / 4).max(2)
 }
 
-impl Method for SemCkd {
-    fn setup(&self) -> Setup {
-        Setup::label_free()
-    }
-
-    fn needs(&self, _epoch: usize) -> Needs {
-        let needs = self.config.stages.needs().union(self.config.beside.needs());
-        Needs {
-            connector_taps: self.config.stages.taps(),
-            trained_parts: true,
-            full_batches: true,
-            ..needs
-        }
-    }
-
-    fn choose_maps(&mut self, shapes: &Shapes) {
-        self.config.stages.choose(shapes, Tap::Feature);
-    }
-
+impl SemCkd {
     fn connectors(&self, shapes: &Shapes) -> Vec<Connector> {
         let taps = self.config.stages.taps();
         let mut connectors = Vec::new();
@@ -166,6 +148,34 @@ impl Method for SemCkd {
             }
         }
         specs
+    }
+}
+
+impl Method for SemCkd {
+    fn setup(&self) -> Setup {
+        Setup::label_free()
+    }
+
+    fn needs(&self, _epoch: usize) -> Needs {
+        let needs = self.config.stages.needs().union(self.config.beside.needs());
+        Needs {
+            connector_taps: self.config.stages.taps(),
+            trained_parts: true,
+            full_batches: true,
+            ..needs
+        }
+    }
+
+    fn choose_maps(&mut self, shapes: &Shapes) {
+        self.config.stages.choose(shapes, Tap::Feature);
+    }
+
+    fn parts(&self, shapes: &Shapes) -> Parts {
+        Parts {
+            connectors: self.connectors(shapes),
+            parameters: self.parameters(shapes),
+            ..Parts::default()
+        }
     }
 
     fn loss(&self, step: &Step) -> Loss {

@@ -25,7 +25,7 @@
 
 use burn::Tensor;
 use burn::tensor::activation::{relu, softplus};
-use faculty_nets::{Init, ParameterSpec};
+use faculty_nets::Init;
 
 use crate::shared::features::{
     FIRST_STAGE, KD_ALPHA, LogitTermConfig, STAGES, Stages, TEMPERATURE_BESIDE, mean_k,
@@ -33,7 +33,7 @@ use crate::shared::features::{
 };
 use crate::shared::layers::{Parameters, conv1x1, parameter, resize};
 use crate::shared::options::{BENCHMARKS, number, option};
-use crate::{Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step};
+use crate::{Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step};
 use faculty_nets::Tap;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -119,7 +119,11 @@ impl Method for Vid {
         self.config.stages.choose(shapes, Tap::Feature);
     }
 
-    fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
+    fn averages_samples(&self, _shapes: &Shapes) -> bool {
+        true
+    }
+
+    fn parts(&self, shapes: &Shapes) -> Parts {
         let mut specs = Vec::new();
         // softplus(s) + EPSILON = START
         let start = Init::Constant(((START - EPSILON).exp() - 1.0).ln());
@@ -134,11 +138,7 @@ impl Method for Vid {
                 specs.push(parameter(format!("variance.{k}.{tap}"), &[to], start));
             }
         }
-        specs
-    }
-
-    fn averages_samples(&self, _shapes: &Shapes) -> bool {
-        true
+        Parts { parameters: specs, ..Parts::default() }
     }
 
     fn loss(&self, step: &Step) -> Loss {

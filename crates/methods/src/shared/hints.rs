@@ -15,7 +15,7 @@ use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, Init, MapShape, ParameterS
 
 use crate::shared::features::sample_means;
 use crate::shared::layers::{Parameters, batch_norm_relu, doubling_convolution, parameter, resize};
-use crate::{Connector, Needs, Shapes, Step};
+use crate::{Connector, Needs, Parts, Shapes, Step};
 use faculty_nets::Tap;
 
 /// Hints at one feature map.
@@ -45,7 +45,15 @@ impl Hints {
         self.parameters(shapes).is_empty()
     }
 
-    pub(crate) fn connectors(self, shapes: &Shapes) -> Vec<Connector> {
+    pub(crate) fn parts(self, shapes: &Shapes) -> Parts {
+        Parts {
+            connectors: self.connectors(shapes),
+            parameters: self.parameters(shapes),
+            ..Parts::default()
+        }
+    }
+
+    fn connectors(self, shapes: &Shapes) -> Vec<Connector> {
         let student = shapes.student[&self.tap()];
         let teachers = shapes.teachers.iter().map(|taps| taps[&self.tap()]);
         teachers
@@ -54,7 +62,7 @@ impl Hints {
             .collect()
     }
 
-    pub(crate) fn parameters(self, shapes: &Shapes) -> Vec<ParameterSpec> {
+    fn parameters(self, shapes: &Shapes) -> Vec<ParameterSpec> {
         let student = shapes.student[&self.tap()];
         let mut specs = Vec::new();
         for (k, taps) in shapes.teachers.iter().enumerate() {
@@ -159,6 +167,7 @@ mod tests {
         let shapes = Shapes {
             classes: 2,
             batch_size: 2,
+            samples: 0,
             student: shape(3, 2),
             teachers: vec![shape(5, 4), shape(4, 2)],
         };

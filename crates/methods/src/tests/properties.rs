@@ -418,7 +418,7 @@ fn dist_leaves_out_the_classes_correlation_of_two_classes_and_says_so() {
         let loss = Dist::default().loss(&step);
         let mut method = Dist::default();
         let (student, teachers) = (TapShapes::new(), Vec::new());
-        method.fit_to(&Shapes { classes, batch_size: BATCH, student, teachers });
+        method.fit_to(&Shapes { classes, batch_size: BATCH, samples: 0, student, teachers });
         let names: Vec<&str> = loss.terms.iter().map(|term| term.name).collect();
         (names, method.objective(1))
     };
@@ -634,6 +634,7 @@ fn mt_berts_layers_follow_the_teachers_last_ones() {
     let shapes = |student: usize, teachers: &[usize]| Shapes {
         classes: CLASSES,
         batch_size: BATCH,
+        samples: 0,
         student: taps(student, 3),
         teachers: teachers.iter().map(|&count| taps(count, 4)).collect(),
     };
@@ -649,7 +650,7 @@ fn mt_berts_layers_follow_the_teachers_last_ones() {
         let pairs: Vec<String> = want.iter().map(|(s, t)| format!("f{s}←f{t}")).collect();
         let objective = method.objective(teachers.len());
         assert!(objective.contains(&pairs.join(", ")), "{objective}, {pairs:?}");
-        assert_eq!(method.parameters(&shapes).len(), student * teachers.len());
+        assert_eq!(method.parts(&shapes).parameters.len(), student * teachers.len());
     }
 
     // One layer, a matrix of ones: W v is the sum of the teacher's values.

@@ -29,8 +29,7 @@ fn taps(options: &recipe::Method, student: &str, teachers: &[&str]) -> [String; 
     method.choose_maps(&shapes);
     // Everything that is built later finds its maps.
     method.fit_to(&shapes);
-    method.connectors(&shapes);
-    method.parameters(&shapes);
+    let _ = method.parts(&shapes);
     let needs = needs_of_run(method.as_ref(), 3);
     let mut own = needs.student_taps.clone();
     own.extend(&needs.connector_taps);
@@ -137,7 +136,7 @@ fn ca_mkd_as_released_reads_the_map_before_the_last_convolution_of_mobile_net_v2
         assert_eq!(taps(&options, student, &["wrn_16_2"]), [tap, "map"], "{student}, {method}");
         let built = build(&options).unwrap();
         let shapes = shapes_of(built.as_ref(), student, &["wrn_16_2"]);
-        let connector = &built.connectors(&shapes)[0];
+        let connector = &built.parts(&shapes).connectors[0];
         assert_eq!(connector.graph.input_shape().channels, channels, "{student}, {method}");
     }
 }
@@ -147,8 +146,9 @@ fn largest(name: &str, student: &str, teacher: &str) -> Vec<(String, f32, Vec<us
     let mut method = find(name).unwrap().with_defaults();
     let shapes = shapes_of(method.as_ref(), student, &[teacher]);
     method.choose_maps(&shapes);
-    let connectors = method.connectors(&shapes).into_iter().map(|own| own.graph);
-    let parameters = faculty_nets::Graph::of_parameters(method.parameters(&shapes));
+    let parts = method.parts(&shapes);
+    let connectors = parts.connectors.into_iter().map(|own| own.graph);
+    let parameters = faculty_nets::Graph::of_parameters(parts.parameters);
     let graphs = connectors.chain([parameters]);
     let all = graphs.flat_map(|graph| {
         let network = Network::from_graph("parts", graph, 1);
@@ -251,7 +251,7 @@ fn the_memory_of_layers_on_the_tape_is_counted() {
         let shapes = Shapes::of(&network(student), &[teacher], batch_size);
         method.choose_maps(&shapes);
         method.fit_to(&shapes);
-        let counted = 4e-6 * method.temporaries(&shapes) as f64;
+        let counted = 4e-6 * method.parts(&shapes).temporaries as f64;
         let bounds = 0.9 * measured..=2.5 * measured;
         assert!(bounds.contains(&counted), "{name} of {student}: {counted:.0} of {measured} MB");
     }

@@ -31,16 +31,18 @@ fn step(method: &Dpk, student: Tensor<4>, teachers: &[Tensor<4>]) -> Step {
     let shapes = Shapes {
         classes: 2,
         batch_size: BATCH,
+        samples: 0,
         student: shape(&student),
         teachers: teachers.iter().map(shape).collect(),
     };
     let start = |specs| Network::from_graph("start", Graph::of_parameters(specs), 1);
-    let parameters = start(method.parameters(&shapes));
+    let parts = method.parts(&shapes);
+    let parameters = start(parts.parameters);
     let parameters = parameters.parameters().iter().map(|values| {
         let data = TensorData::new(values.clone(), [values.len()]);
         Tensor::<1>::from_data(data, &device()).require_grad()
     });
-    let memory = start(method.memory(&shapes, 0));
+    let memory = start(parts.memory);
     Step {
         draw: 9,
         parameters: parameters.collect(),
