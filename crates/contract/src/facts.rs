@@ -5,6 +5,28 @@ use std::collections::BTreeMap;
 use faculty_data::{SampleId, Split};
 use faculty_nets::{FrozenClassifier, Graph, MapShape, Network, Tap};
 
+use crate::class_cost::ClassCost;
+
+/// What a method is told before training, each when it becomes known, in this order; a method takes
+/// what it has a use for.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Facts<'a> {
+    /// Which maps there are. A method that takes all of them decides here, and
+    /// [`Method::needs`](crate::Method::needs) names those that it takes from then on; before, all that
+    /// it might take. Teachers' shapes are those at the taps that it asks for, as far as they have
+    /// them. The learner says it again, with the shapes of the maps that were chosen: a method that has
+    /// decided stays with it.
+    Maps(&'a Shapes),
+    /// What the teachers did on the validation split, in their order; not told without such a split.
+    Profiles(&'a [TeacherProfile]),
+    /// How far each teacher's classes are from the data's, in the teachers' order; told under
+    /// [`ClassSpace::Teacher`](crate::ClassSpace::Teacher).
+    ClassCosts(&'a [ClassCost]),
+    /// The sizes that it has to do with, once the student is made; the objective is shown after it.
+    Shapes(&'a Shapes),
+}
+
 /// Sizes that a method may build its trained parts for.
 #[derive(Clone, Debug)]
 pub struct Shapes {

@@ -19,7 +19,7 @@ mod step;
 
 pub use class_cost::{ClassCost, ClassCostError};
 pub use class_space::ClassSpace;
-pub use facts::{Shapes, TapShapes, TeacherProfile, TeacherTraits, TrainingSamples};
+pub use facts::{Facts, Shapes, TapShapes, TeacherProfile, TeacherTraits, TrainingSamples};
 pub use loss::{Loss, MapStep, MapTerm, TeacherWeights, Term};
 pub use method::{Method, needs_of_run};
 pub use needs::Needs;

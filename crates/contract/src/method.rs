@@ -2,8 +2,7 @@
 
 use faculty_nets::Network;
 
-use crate::class_cost::ClassCost;
-use crate::facts::{Shapes, TeacherProfile, TeacherTraits};
+use crate::facts::{Facts, Shapes, TeacherTraits};
 use crate::loss::{Loss, MapStep, MapTerm};
 use crate::needs::Needs;
 use crate::parts::Parts;
@@ -20,16 +19,9 @@ pub trait Method: Send + std::fmt::Debug {
     /// What the method reads in `epoch` (from 1).
     fn needs(&self, epoch: usize) -> Needs;
 
-    /// Told first of all which maps there are: a method that takes all of them decides here, and
-    /// [`Method::needs`] names those that it takes from then on; before, all that it might take.
-    /// Teachers' shapes are those at the taps of [`Method::needs`], as far as they have them.
-    fn choose_maps(&mut self, shapes: &Shapes) {
-        let _ = shapes;
-    }
-
-    /// Told before training, and before its objective is shown, which sizes it has to do with.
-    fn fit_to(&mut self, shapes: &Shapes) {
-        let _ = shapes;
+    /// Told before training what becomes known, see [`Facts`].
+    fn prepare(&mut self, facts: Facts<'_>) {
+        let _ = facts;
     }
 
     /// The network that is trained and delivered, made of the recipe's student at the start of a
@@ -52,17 +44,6 @@ pub trait Method: Send + std::fmt::Debug {
     fn parts(&self, shapes: &Shapes) -> Parts {
         let _ = shapes;
         Parts::default()
-    }
-
-    /// Told once before training what the teachers did on the validation split, in their order; not
-    /// called without such a part.
-    fn prepare(&mut self, teachers: &[TeacherProfile]) {
-        let _ = teachers;
-    }
-
-    /// Told once before training how far each teacher's classes are from the data's.
-    fn prepare_classes(&mut self, costs: Vec<ClassCost>) {
-        let _ = costs;
     }
 
     /// The loss of one batch, with what the update after it writes to the memory.

@@ -15,11 +15,11 @@ pub struct Setup {
     /// Share of the training split that is held out for [`Sandbox::exam`](crate::Sandbox::exam),
     /// from 0 to below 1.
     pub exam_share: f64,
-    /// Whether it needs [`Method::prepare`](crate::Method::prepare), and so a validation split.
+    /// Whether it needs [`Facts::Profiles`](crate::Facts::Profiles), and so a validation split.
     pub needs_profiles: bool,
     /// Which classes the teachers' logits are over. With [`ClassSpace::Teacher`] nothing is matched
-    /// to the data's classes, logits come as [`Step::own_logits`](crate::Step::own_logits), and
-    /// [`Method::prepare_classes`](crate::Method::prepare_classes) is called.
+    /// to the data's classes, logits come as [`Step::own_logits`](crate::Step::own_logits), and the
+    /// method is told [`Facts::ClassCosts`](crate::Facts::ClassCosts).
     pub class_space: ClassSpace,
     /// Whether teacher weights depend on the teachers' maps. If not, they can be looked at on
     /// samples of which only the logits are known.

@@ -14,7 +14,7 @@ use faculty_data::View;
 use faculty_distill::class_cost::ClassCost;
 use faculty_distill::compute::Compute;
 use faculty_distill::learner::{Learner, LearnerBatch, TrainingSamples};
-use faculty_distill::methods::{METHODS, MethodInfo};
+use faculty_distill::methods::{Facts, METHODS, MethodInfo};
 use faculty_distill::optimizer::OptimizerConfig;
 use faculty_distill::preflight::TeacherProfile;
 use faculty_distill::tap::Tap;
@@ -91,9 +91,9 @@ fn prepare(info: &MethodInfo) -> Work {
         outputs.push(teacher.outputs(&batch, &taps).expect("networks in process do not fail"));
         traits.push(traits_of(&teacher, &taps));
     }
-    method.prepare(&profiles(count));
+    method.prepare(Facts::Profiles(&profiles(count)));
     let cost = || ClassCost::new(CLASSES, class_cost(), &vec![Vec::new(); CLASSES]);
-    method.prepare_classes((0..count).map(|_| cost()).collect());
+    method.prepare(Facts::ClassCosts(&(0..count).map(|_| cost()).collect::<Vec<_>>()));
     let student = method.student(network(1), &traits, 1).expect("made of these networks");
     // As many samples as CIFAR-100 has.
     let samples = TrainingSamples::new((0..50_000).map(|id| (SampleId(id), id as u32 % 100)));

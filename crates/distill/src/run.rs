@@ -17,7 +17,7 @@ use crate::fit::{
 };
 use crate::heads;
 use faculty_comm::Group;
-use faculty_contract::{ClassSpace, Shapes, needs_of_run};
+use faculty_contract::{ClassSpace, Facts, Shapes, TeacherProfile, needs_of_run};
 use faculty_teachers::{
     RunData, Teacher, TeacherError, TeacherPool, check_own_classes, hold_out, load_teacher,
     measure_teachers, prepare_data, traits_of,
@@ -33,7 +33,6 @@ use crate::settings::Settings;
 use crate::student_start;
 use crate::tap::Tap;
 use crate::task_loss::task_loss;
-use faculty_contract::TeacherProfile;
 
 mod costs;
 mod inspect;
@@ -144,7 +143,7 @@ impl CheckedRun {
             teachers.iter().map(of).collect()
         };
         let traits = traits_at(&teachers, &whole.teacher_taps);
-        method.choose_maps(&Shapes::of(&student, &traits, recipe.train.batch_size));
+        method.prepare(Facts::Maps(&Shapes::of(&student, &traits, recipe.train.batch_size)));
         let whole = needs_of_run(method.as_ref(), recipe.train.epochs);
         check_parts(info.spec.name, &whole, &student, &teachers, &cards)?;
         let names: Vec<String> = teachers.iter().map(|teacher| teacher.name.clone()).collect();
@@ -168,7 +167,7 @@ impl CheckedRun {
             for (card, cost) in cards.iter_mut().zip(&costs) {
                 card.classes = format!("{} classes of its own", cost.own_classes());
             }
-            method.prepare_classes(costs);
+            method.prepare(Facts::ClassCosts(&costs));
         }
 
         let traits = traits_at(&teachers, &whole.teacher_taps);
@@ -176,7 +175,7 @@ impl CheckedRun {
         student_notes.extend(student_start::freeze(&mut student, &recipe.student.freeze)?);
         let shapes = Shapes::of(&student, &traits, recipe.train.batch_size);
         methods::check_combination(&recipe.method, &shapes, recipe.train.epochs)?;
-        method.fit_to(&shapes);
+        method.prepare(Facts::Shapes(&shapes));
         let compute = Compute::of(recipe.train.device)?;
         let mut learning = Vec::new();
         if whole.learning_teachers {
@@ -337,7 +336,7 @@ fn prepare(
         card.class_accuracy = Some(profile.class_accuracy.clone());
     }
     if data.validation.is_some() {
-        method.prepare(&profiles);
+        method.prepare(Facts::Profiles(&profiles));
     } else if method.setup().needs_profiles {
         // The test split must not weigh teachers.
         return Err(Error::NeedsValidation { method: name });

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use faculty_comm::Group;
 use faculty_contract::losses::TaskLoss;
 use faculty_contract::{
-    AfterStep, Connector, MeanLogits, Method, Point, Shapes, TapShapes, TeacherTraits,
+    AfterStep, Connector, Facts, MeanLogits, Method, Point, Shapes, TapShapes, TeacherTraits,
     TrainingSamples,
 };
 use faculty_kernels::in_pool;
@@ -75,8 +75,8 @@ impl Learner {
         // Losses run on burn's CPU backend whatever else is compiled in.
         let device = Device::flex().autodiff();
         let shapes = Shapes::of(&student, teachers, batch_size);
-        method.choose_maps(&shapes);
-        method.fit_to(&shapes);
+        method.prepare(Facts::Maps(&shapes));
+        method.prepare(Facts::Shapes(&shapes));
         let parts = method.parts(&shapes);
         let connectors = connectors(parts.connectors, seed)
             .map(|(tap, network)| (tap, Trained::new(network, compute)))

@@ -13,8 +13,7 @@ use faculty_nets::Network;
 use crate::error::{MethodError, Result};
 use crate::weighting::{Confidence, Entropy, MaxProbability, Weighting};
 use crate::{Loss, MapStep, MapTerm, Method, Needs, Parts, Shapes, Step, TeacherWeights, known};
-use faculty_contract::TeacherProfile;
-use faculty_contract::{ClassCost, ClassSpace, Setup};
+use faculty_contract::{ClassSpace, Facts, Setup};
 use faculty_contract::{TeacherTraits, Write};
 use faculty_nets::Tap;
 use faculty_recipe::{self as recipe, OptionValue};
@@ -42,11 +41,11 @@ pub fn build(spec: &recipe::Method) -> Result<Box<dyn Method>> {
 pub fn check(spec: &recipe::Method, shapes: &Shapes, epochs: usize) -> Result<()> {
     let info = known(&spec.name)?;
     let mut base = (info.build)(spec);
-    base.choose_maps(shapes);
+    base.prepare(Facts::Maps(shapes));
     let holds = (1..=epochs).any(|epoch| base.needs(epoch).frozen_parameters);
     for term in &spec.terms {
         let mut part = TermPart::new(term)?;
-        part.part.method.choose_maps(shapes);
+        part.part.prepare(Facts::Maps(shapes));
         let of_term = part.part.method.parts(shapes);
         let trains = !of_term.parameters.is_empty();
         let why = if base.parts(shapes).after_step.is_some() {
@@ -79,12 +78,14 @@ impl Part {
         Self { method, connectors: 0, parameters: 0, memory: 0 }
     }
 
-    fn fit_to(&mut self, shapes: &Shapes) {
-        self.method.fit_to(shapes);
-        let Parts { connectors, parameters, memory, .. } = self.method.parts(shapes);
-        self.connectors = connectors.len();
-        self.parameters = parameters.len();
-        self.memory = memory.len();
+    fn prepare(&mut self, facts: Facts<'_>) {
+        self.method.prepare(facts);
+        if let Facts::Shapes(shapes) = facts {
+            let Parts { connectors, parameters, memory, .. } = self.method.parts(shapes);
+            self.connectors = connectors.len();
+            self.parameters = parameters.len();
+            self.memory = memory.len();
+        }
     }
 }
 
@@ -194,20 +195,15 @@ impl Method for Combination {
         Needs { maps_on_tape: on_tape, ..base.union(terms) }
     }
 
-    fn choose_maps(&mut self, shapes: &Shapes) {
-        self.base.method.choose_maps(shapes);
-        self.terms.iter_mut().for_each(|term| term.part.method.choose_maps(shapes));
-    }
-
-    fn fit_to(&mut self, shapes: &Shapes) {
-        self.base.fit_to(shapes);
-        self.terms.iter_mut().for_each(|term| term.part.fit_to(shapes));
-    }
-
     fn parts(&self, shapes: &Shapes) -> Parts {
         let terms = self.terms.iter().map(|term| (term.name, term.part.method.parts(shapes)));
         let base = self.base.method.parts(shapes);
         terms.fold(base, |all, (name, term)| all.with_term(name, term))
+    }
+
+    fn prepare(&mut self, facts: Facts<'_>) {
+        self.base.prepare(facts);
+        self.terms.iter_mut().for_each(|term| term.part.prepare(facts));
     }
 
     fn student(
@@ -222,14 +218,6 @@ impl Method for Combination {
     /// All rules of terms weigh teachers by one sample.
     fn averages_samples(&self, shapes: &Shapes) -> bool {
         self.parts().all(|part| part.method.averages_samples(shapes))
-    }
-
-    fn prepare(&mut self, teachers: &[TeacherProfile]) {
-        self.base.method.prepare(teachers);
-    }
-
-    fn prepare_classes(&mut self, costs: Vec<ClassCost>) {
-        self.base.method.prepare_classes(costs);
     }
 
     fn loss(&self, step: &Step) -> Loss {

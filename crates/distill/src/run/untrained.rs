@@ -5,8 +5,8 @@ use faculty_nets::{MapShape, Network};
 
 use crate::error::{Error, Result};
 use crate::fit::{check_batches, check_parts};
-use faculty_contract::Shapes;
 use faculty_contract::needs_of_run;
+use faculty_contract::{Facts, Shapes};
 
 use crate::learner::TeacherTraits;
 use crate::methods;
@@ -39,7 +39,7 @@ pub(crate) fn check_untrained(recipe: &Recipe, data: &RunData, dataset: &Dataset
         .iter()
         .map(|teacher| traits_of(teacher.source.as_ref(), &needs.teacher_taps))
         .collect();
-    method.choose_maps(&Shapes::of(&student, &traits, recipe.train.batch_size));
+    method.prepare(Facts::Maps(&Shapes::of(&student, &traits, recipe.train.batch_size)));
     let needs = needs_of_run(method.as_ref(), recipe.train.epochs);
     check_parts(info.spec.name, &needs, &student, &teachers, &[])?;
     let mut student = method.student(student, &traits, recipe.seed)?;

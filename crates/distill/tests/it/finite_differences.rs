@@ -9,8 +9,8 @@ use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits, TrainingSam
 use faculty_distill::methods::{
     Aekd, AekdF, AekdFConfig, AmtmlKd, AmtmlKdConfig, At, AtConfig, Aver, BestTeacher, CaMkd,
     CaMkdConfig, CalibratedConfidence, Ce, Ckd, ClassReliability, Crd, CrdConfig, Dih, DihConfig,
-    Dist, Dkd, Dml, Dpk, DpkConfig, Ebkd, Fitnet, FitnetConfig, FitnetMkd, FitnetMkdConfig, Kd,
-    MaxProbability, MeanOfLogits, MeanOfProbabilities, Method, Mmkd, MmkdConfig, MtBert, Ot,
+    Dist, Dkd, Dml, Dpk, DpkConfig, Ebkd, Facts, Fitnet, FitnetConfig, FitnetMkd, FitnetMkdConfig,
+    Kd, MaxProbability, MeanOfLogits, MeanOfProbabilities, Method, Mmkd, MmkdConfig, MtBert, Ot,
     OtConfig, Pkt, PktConfig, RandomTeacher, Ratio, Reduce, ReviewKd, ReviewKdConfig, Rkd, SemCkd,
     SemCkdConfig, SimKd, Sp, SpConfig, Vid,
 };
@@ -235,7 +235,7 @@ fn ca_mkd_with_one_teacher_matches_finite_differences() {
 
 /// A method that knows three unequal teachers.
 fn prepared(mut method: impl Method + 'static) -> Box<dyn Method> {
-    method.prepare(&profiles(CLASSES, 3));
+    method.prepare(Facts::Profiles(&profiles(CLASSES, 3)));
     Box::new(method)
 }
 
@@ -254,7 +254,7 @@ fn ot_matches_finite_differences() {
         check(
             || {
                 let mut method = Ot::new(OtConfig { lambda, ..OtConfig::default() });
-                method.prepare_classes(class_costs(CLASSES, 2));
+                method.prepare(Facts::ClassCosts(&class_costs(CLASSES, 2)));
                 Box::new(method)
             },
             2,

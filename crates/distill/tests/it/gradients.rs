@@ -16,7 +16,7 @@ use faculty_data::{SampleId, View};
 use faculty_distill::class_cost::ClassCost;
 use faculty_distill::compute::Compute;
 use faculty_distill::learner::{Learner, LearnerBatch, TrainingSamples};
-use faculty_distill::methods::{METHODS, MethodInfo};
+use faculty_distill::methods::{Facts, METHODS, MethodInfo};
 use faculty_distill::tap::Tap;
 use faculty_nets::weights::Array;
 use faculty_nets::{MapShape, Network, Precision};
@@ -116,8 +116,8 @@ fn step_of_rank(
     let count = [2, 1, 0].into_iter().find(|&count| info.spec.takes(count)).unwrap();
     let student = Network::new(pair.student, shape_of(pair), CLASSES, 1).unwrap();
     let mut method = info.with_defaults();
-    method.prepare(&profiles(CLASSES, count));
-    method.prepare_classes((0..count).map(class_cost).collect());
+    method.prepare(Facts::Profiles(&profiles(CLASSES, count)));
+    method.prepare(Facts::ClassCosts(&(0..count).map(class_cost).collect::<Vec<_>>()));
 
     // Maps that not all networks have are not asked for.
     let requested = method.needs(EPOCH).teacher_taps;

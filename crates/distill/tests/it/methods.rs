@@ -2,7 +2,7 @@
 
 use faculty_data::{MixedLabels, UNLABELLED};
 use faculty_distill::learner::{LearnerBatch, StepRecord};
-use faculty_distill::methods::{METHODS, MethodInfo};
+use faculty_distill::methods::{Facts, METHODS, MethodInfo};
 use faculty_distill::optimizer::OptimizerConfig;
 
 use crate::data::CLASSES;
@@ -36,8 +36,8 @@ fn trains(info: &MethodInfo, classes: usize, count: usize) {
     let needs = needs.reduce(|a, b| a.union(b)).unwrap();
     let setup = Setup::of_classes(classes, count as u64, &needs.teacher_taps);
     let mut method = info.with_defaults();
-    method.prepare(&profiles(classes, count));
-    method.prepare_classes(class_costs(classes, count));
+    method.prepare(Facts::Profiles(&profiles(classes, count)));
+    method.prepare(Facts::ClassCosts(&class_costs(classes, count)));
     let mut learner = setup.learner(method);
     for epoch in 1..=3 {
         let own = learner.method().needs(epoch).teacher_taps;
@@ -125,8 +125,8 @@ fn record(info: &MethodInfo, count: usize, labels: &[u32]) -> StepRecord {
     let needs = needs.reduce(|a, b| a.union(b)).unwrap();
     let setup = Setup::of_classes(CLASSES, count as u64, &needs.teacher_taps);
     let mut method = info.with_defaults();
-    method.prepare(&profiles(CLASSES, count));
-    method.prepare_classes(class_costs(CLASSES, count));
+    method.prepare(Facts::Profiles(&profiles(CLASSES, count)));
+    method.prepare(Facts::ClassCosts(&class_costs(CLASSES, count)));
     let mut learner = setup.learner(method);
     let own = learner.method().needs(2).teacher_taps;
     let outputs = setup.outputs_at(count as u64, &own);
@@ -159,8 +159,8 @@ fn samples_mixed_from_two_count_with_both_labels_in_every_loss() {
         // Loss and the student's gradient.
         let of = |labels: &[u32], mixed: Option<&MixedLabels>| {
             let mut method = info.with_defaults();
-            method.prepare(&profiles(CLASSES, count));
-            method.prepare_classes(class_costs(CLASSES, count));
+            method.prepare(Facts::Profiles(&profiles(CLASSES, count)));
+            method.prepare(Facts::ClassCosts(&class_costs(CLASSES, count)));
             let mut learner = setup.learner(method);
             let batch = LearnerBatch { epoch: 3, labels, mixed, ..setup.batch() };
             let loss = learner.gradients(&batch).loss;

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use faculty_distill::checkpoint::{Checkpoint, seal};
 use faculty_distill::learner::LearnerBatch;
 use faculty_distill::losses::TaskLoss;
-use faculty_distill::methods::{Crd, Kd, METHODS, Method};
+use faculty_distill::methods::{Crd, Facts, Kd, METHODS, Method};
 use faculty_distill::recipe::Recipe;
 use faculty_distill::record::EpochRecord;
 use faculty_distill::{CheckedRun, Error, Event, Start};
@@ -34,8 +34,8 @@ fn only_the_task_term_is_smoothed_and_weighted() {
             let taps = info.with_defaults().needs(2).teacher_taps;
             let setup = Setup::new(count as u64, &taps);
             let mut method = info.with_defaults();
-            method.prepare(&profiles(CLASSES, count));
-            method.prepare_classes(class_costs(CLASSES, count));
+            method.prepare(Facts::Profiles(&profiles(CLASSES, count)));
+            method.prepare(Facts::ClassCosts(&class_costs(CLASSES, count)));
             setup.learner(method).with_task_loss(task).gradients(&setup.batch())
         };
         let (plain, smoothed) = (record(TaskLoss::default()), record(other.clone()));

@@ -26,7 +26,7 @@ use crate::shared::features::{
 };
 use crate::shared::layers::resize;
 use crate::shared::options::{BENCHMARKS, number, option};
-use crate::{Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step};
+use crate::{Facts, Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step};
 use faculty_nets::Tap;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -102,8 +102,10 @@ impl Method for At {
         self.config.stages.needs().union(self.config.beside.needs())
     }
 
-    fn choose_maps(&mut self, shapes: &Shapes) {
-        self.config.stages.choose(shapes, Tap::Feature);
+    fn prepare(&mut self, facts: Facts<'_>) {
+        if let Facts::Maps(shapes) = facts {
+            self.config.stages.choose(shapes, Tap::Feature);
+        }
     }
 
     fn averages_samples(&self, _shapes: &Shapes) -> bool {

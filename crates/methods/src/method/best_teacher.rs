@@ -19,9 +19,8 @@
 use crate::shared::options::{ALPHA, TEMPERATURE, number};
 use crate::shared::output_layer::{OutputConfig, task_and_kd};
 use crate::weighting::{Single, Weighting as _};
-use crate::{Loss, Method, MethodInfo, Needs, Status, Step};
+use crate::{Facts, Loss, Method, MethodInfo, Needs, Status, Step};
 use faculty_contract::Setup;
-use faculty_contract::TeacherProfile;
 use faculty_contract::losses::weighted_kl;
 use faculty_recipe::MethodSpec;
 
@@ -49,11 +48,14 @@ impl Method for BestTeacher {
         Needs { teacher_logits: true, ..Needs::default() }
     }
 
-    fn prepare(&mut self, teachers: &[TeacherProfile]) {
-        let better =
-            |best: usize, k: usize| if teachers[k].top1 > teachers[best].top1 { k } else { best };
-        let best = (0..teachers.len()).reduce(better);
-        self.best = best.map(|k| (k, teachers[k].name.clone()));
+    fn prepare(&mut self, facts: Facts<'_>) {
+        if let Facts::Profiles(teachers) = facts {
+            let better = |best: usize, k: usize| {
+                if teachers[k].top1 > teachers[best].top1 { k } else { best }
+            };
+            let best = (0..teachers.len()).reduce(better);
+            self.best = best.map(|k| (k, teachers[k].name.clone()));
+        }
     }
 
     fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {

@@ -51,8 +51,8 @@ use crate::weighting::{
     complement_of_softmax_values, confidence_values,
 };
 use crate::{
-    ClassifierTensors, Connector, Loss, MapStep, MapTerm, Method, MethodInfo, Needs, Parts, Scale,
-    Shapes, Status, Step, TeacherProfile, Term,
+    ClassifierTensors, Connector, Facts, Loss, MapStep, MapTerm, Method, MethodInfo, Needs, Parts,
+    Scale, Shapes, Status, Step, Term,
 };
 use faculty_contract::Setup;
 use faculty_contract::losses::maps::{MapValues, head_costs, weighted_errors};
@@ -361,8 +361,10 @@ impl Method for CaMkd {
         }
     }
 
-    fn prepare(&mut self, teachers: &[TeacherProfile]) {
-        self.unlabelled = WithoutLabel::confidence(teachers);
+    fn prepare(&mut self, facts: Facts<'_>) {
+        if let Facts::Profiles(teachers) = facts {
+            self.unlabelled = WithoutLabel::confidence(teachers);
+        }
     }
 
     fn averages_samples(&self, _shapes: &Shapes) -> bool {

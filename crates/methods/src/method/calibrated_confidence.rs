@@ -23,9 +23,8 @@
 use crate::shared::options::{ALPHA, TEMPERATURE, flag, number, option};
 use crate::shared::output_layer::task_and_kd;
 use crate::weighting::{CalibratedConfidence as Rule, WithoutLabel, complement_of_softmax_values};
-use crate::{Loss, Method, MethodInfo, Needs, Status, Step};
+use crate::{Facts, Loss, Method, MethodInfo, Needs, Status, Step};
 use faculty_contract::Setup;
-use faculty_contract::TeacherProfile;
 use faculty_contract::losses::weighted_kl;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -71,11 +70,13 @@ impl Method for CalibratedConfidence {
         Needs { teacher_logits: true, ..Needs::default() }
     }
 
-    fn prepare(&mut self, teachers: &[TeacherProfile]) {
-        let temperatures = teachers.iter().map(|teacher| teacher.temperature).collect();
-        self.rule = Some(Rule { temperatures });
-        let costs: Vec<f64> = teachers.iter().map(|teacher| teacher.calibrated_nll).collect();
-        self.unlabelled = WithoutLabel::new(complement_of_softmax_values(&costs, costs.len()));
+    fn prepare(&mut self, facts: Facts<'_>) {
+        if let Facts::Profiles(teachers) = facts {
+            let temperatures = teachers.iter().map(|teacher| teacher.temperature).collect();
+            self.rule = Some(Rule { temperatures });
+            let costs: Vec<f64> = teachers.iter().map(|teacher| teacher.calibrated_nll).collect();
+            self.unlabelled = WithoutLabel::new(complement_of_softmax_values(&costs, costs.len()));
+        }
     }
 
     fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {

@@ -22,7 +22,7 @@
 use crate::shared::options::{ALPHA, TEMPERATURE, number, option};
 use crate::shared::output_layer::task_and_weighted_kd;
 use crate::weighting::{ClassReliability as Rule, WithoutLabel};
-use crate::{Loss, Method, MethodInfo, Needs, Status, Step};
+use crate::{Facts, Loss, Method, MethodInfo, Needs, Status, Step};
 use faculty_contract::Setup;
 use faculty_contract::TeacherProfile;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
@@ -88,16 +88,18 @@ impl Method for ClassReliability {
         Needs { teacher_logits: true, ..Needs::default() }
     }
 
-    fn prepare(&mut self, teachers: &[TeacherProfile]) {
-        let reliabilities: Vec<Vec<f64>> =
-            teachers.iter().map(|teacher| smoothed(teacher, self.config.smoothing)).collect();
-        self.rule = Some(Rule::new(&reliabilities));
-        let whole: f64 = teachers.iter().map(|teacher| teacher.top1).sum();
-        self.unlabelled = if whole > 0.0 {
-            WithoutLabel::new(teachers.iter().map(|teacher| teacher.top1 / whole).collect())
-        } else {
-            WithoutLabel::default()
-        };
+    fn prepare(&mut self, facts: Facts<'_>) {
+        if let Facts::Profiles(teachers) = facts {
+            let reliabilities: Vec<Vec<f64>> =
+                teachers.iter().map(|teacher| smoothed(teacher, self.config.smoothing)).collect();
+            self.rule = Some(Rule::new(&reliabilities));
+            let whole: f64 = teachers.iter().map(|teacher| teacher.top1).sum();
+            self.unlabelled = if whole > 0.0 {
+                WithoutLabel::new(teachers.iter().map(|teacher| teacher.top1 / whole).collect())
+            } else {
+                WithoutLabel::default()
+            };
+        }
     }
 
     fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {

@@ -26,7 +26,7 @@ use burn::tensor::activation::softmax;
 use crate::shared::features::{mean_k, mean_over_teachers};
 use crate::shared::options::{TEMPERATURE, number, option, temperature};
 use crate::shared::output_layer::task;
-use crate::{Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step};
+use crate::{Facts, Loss, Method, MethodInfo, Needs, Setup, Status, Step};
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
 /// Keeps the root and the quotient defined where all values are equal.
@@ -118,8 +118,10 @@ impl Method for Dist {
         Needs { teacher_logits: true, min_batch: 2, ..Needs::default() }
     }
 
-    fn fit_to(&mut self, shapes: &Shapes) {
-        self.classes = Some(shapes.classes);
+    fn prepare(&mut self, facts: Facts<'_>) {
+        if let Facts::Shapes(shapes) = facts {
+            self.classes = Some(shapes.classes);
+        }
     }
 
     fn loss(&self, step: &Step) -> Loss {

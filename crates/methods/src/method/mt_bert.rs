@@ -32,7 +32,8 @@ use crate::shared::options::{OURS, number, option};
 use crate::shared::output_layer::task_and_kd;
 use crate::weighting::WithoutLabel;
 use crate::{
-    Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step, TeacherProfile, Term,
+    Facts, Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step, TeacherProfile,
+    Term,
 };
 use faculty_nets::{Init, Tap};
 use faculty_recipe::{MethodSpec, OptionValue, Range};
@@ -122,6 +123,21 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
     },
 };
 
+impl MtBert {
+    /// Every layer of the student with that of the teachers which it follows.
+    fn choose_layers(&mut self, shapes: &Shapes) {
+        let count = |has: &dyn Fn(Tap) -> bool| {
+            (1..=Tap::MOST).take_while(|&index| has(Tap::Feature(index))).count()
+        };
+        let own = count(&|tap| shapes.student.contains_key(&tap));
+        let of_teachers = shapes.teachers.iter().map(|taps| count(&|tap| taps.contains_key(&tap)));
+        let least = of_teachers.min().unwrap_or(own).max(1);
+        // A student of more layers than a teacher: some follow the same one.
+        let layer = |j: usize| (Tap::Feature(j), Tap::Feature((j * least).div_ceil(own.max(1))));
+        self.layers = Some((1..=own.max(1)).map(layer).collect());
+    }
+}
+
 impl Method for MtBert {
     fn needs(&self, _epoch: usize) -> Needs {
         let mut needs = Needs { teacher_logits: true, ..Needs::default() };
@@ -133,25 +149,19 @@ impl Method for MtBert {
         needs
     }
 
-    fn choose_maps(&mut self, shapes: &Shapes) {
-        let count = |has: &dyn Fn(Tap) -> bool| {
-            (1..=Tap::MOST).take_while(|&index| has(Tap::Feature(index))).count()
-        };
-        let own = count(&|tap| shapes.student.contains_key(&tap));
-        let of_teachers = shapes.teachers.iter().map(|taps| count(&|tap| taps.contains_key(&tap)));
-        let least = of_teachers.min().unwrap_or(own).max(1);
-        // A student of more layers than a teacher: some follow the same one.
-        let layer = |j: usize| (Tap::Feature(j), Tap::Feature((j * least).div_ceil(own.max(1))));
-        self.layers = Some((1..=own.max(1)).map(layer).collect());
-    }
-
     fn setup(&self) -> Setup {
         Setup::label_free()
     }
 
-    fn prepare(&mut self, teachers: &[TeacherProfile]) {
-        let weight = |teacher: &TeacherProfile| 1.0 / (1.0 + teacher.nll);
-        self.unlabelled = WithoutLabel::new(teachers.iter().map(weight).collect());
+    fn prepare(&mut self, facts: Facts<'_>) {
+        match facts {
+            Facts::Maps(shapes) => self.choose_layers(shapes),
+            Facts::Profiles(teachers) => {
+                let weight = |teacher: &TeacherProfile| 1.0 / (1.0 + teacher.nll);
+                self.unlabelled = WithoutLabel::new(teachers.iter().map(weight).collect());
+            }
+            _ => {}
+        }
     }
 
     fn averages_samples(&self, _shapes: &Shapes) -> bool {

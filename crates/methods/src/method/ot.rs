@@ -35,7 +35,9 @@ use rayon::prelude::*;
 
 use crate::shared::options::{OURS, count, number, option};
 use crate::shared::output_layer::task;
-use crate::{Loss, Method, MethodInfo, Needs, PREPARED, Status, Step, Term, entropic_transport};
+use crate::{
+    Facts, Loss, Method, MethodInfo, Needs, PREPARED, Status, Step, Term, entropic_transport,
+};
 use faculty_contract::class_cost::{ClassCost, probabilities};
 use faculty_contract::losses::{numbers, with_gradient};
 use faculty_contract::{ClassSpace, Setup};
@@ -125,8 +127,10 @@ impl Method for Ot {
         Needs { own_logits: true, ..Needs::default() }
     }
 
-    fn prepare_classes(&mut self, costs: Vec<ClassCost>) {
-        self.costs = costs;
+    fn prepare(&mut self, facts: Facts<'_>) {
+        if let Facts::ClassCosts(costs) = facts {
+            self.costs = costs.to_vec();
+        }
     }
 
     fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
@@ -194,7 +198,11 @@ mod tests {
     /// The transport term and its gradient by the student's logits.
     fn transport(cost: &[f64], teacher: &[f32], student: &[f32]) -> (f32, Vec<f32>) {
         let mut method = Ot::default();
-        method.prepare_classes(vec![ClassCost::new(OWN, cost.to_vec(), &[vec![], vec![]])]);
+        method.prepare(Facts::ClassCosts(&vec![ClassCost::new(
+            OWN,
+            cost.to_vec(),
+            &[vec![], vec![]],
+        )]));
         let student = tensor(student, CLASSES).require_grad();
         let batch = student.dims()[0];
         let labels = Tensor::<1, Int>::zeros([batch], &student.device());

@@ -44,7 +44,9 @@ use crate::shared::layers::{
     Parameters, batch_norm, conv1x1, conv3x3, parameter, repeat_to, resize,
 };
 use crate::shared::options::{BENCHMARKS, count, number, option};
-use crate::{Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step, TapShapes};
+use crate::{
+    Facts, Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step, TapShapes,
+};
 use faculty_nets::{MapShape, Tap};
 use faculty_recipe::{Exception, MethodSpec, OptionSpec, OptionValue, Range};
 
@@ -212,8 +214,10 @@ impl Method for ReviewKd {
         needs.union(self.config.beside.needs())
     }
 
-    fn choose_maps(&mut self, shapes: &Shapes) {
-        self.config.stages.choose(shapes, Tap::BeforeActivation);
+    fn prepare(&mut self, facts: Facts<'_>) {
+        if let Facts::Maps(shapes) = facts {
+            self.config.stages.choose(shapes, Tap::BeforeActivation);
+        }
     }
 
     fn parts(&self, shapes: &Shapes) -> Parts {

@@ -38,7 +38,9 @@ use crate::shared::features::{
 use crate::shared::layers::{Parameters, resize};
 use crate::shared::options::{BENCHMARKS, number, option};
 use crate::shared::transformer::linear_parameters;
-use crate::{Connector, Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step};
+use crate::{
+    Connector, Facts, Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step,
+};
 use faculty_nets::Tap;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -166,8 +168,10 @@ impl Method for SemCkd {
         }
     }
 
-    fn choose_maps(&mut self, shapes: &Shapes) {
-        self.config.stages.choose(shapes, Tap::Feature);
+    fn prepare(&mut self, facts: Facts<'_>) {
+        if let Facts::Maps(shapes) = facts {
+            self.config.stages.choose(shapes, Tap::Feature);
+        }
     }
 
     fn parts(&self, shapes: &Shapes) -> Parts {

@@ -33,7 +33,7 @@ use crate::shared::features::{
 };
 use crate::shared::layers::{Parameters, conv1x1, parameter, resize};
 use crate::shared::options::{BENCHMARKS, number, option};
-use crate::{Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step};
+use crate::{Facts, Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step};
 use faculty_nets::Tap;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -115,12 +115,14 @@ impl Method for Vid {
         Needs { trained_parts: true, ..needs }
     }
 
-    fn choose_maps(&mut self, shapes: &Shapes) {
-        self.config.stages.choose(shapes, Tap::Feature);
-    }
-
     fn averages_samples(&self, _shapes: &Shapes) -> bool {
         true
+    }
+
+    fn prepare(&mut self, facts: Facts<'_>) {
+        if let Facts::Maps(shapes) = facts {
+            self.config.stages.choose(shapes, Tap::Feature);
+        }
     }
 
     fn parts(&self, shapes: &Shapes) -> Parts {

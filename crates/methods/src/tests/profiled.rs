@@ -8,7 +8,7 @@ use crate::{
     BestTeacher, CaMkd, CaMkdConfig, CalibratedConfidence, CalibratedConfidenceConfig,
     ClassReliability, ClassReliabilityConfig, Method, Step,
 };
-use faculty_contract::TeacherProfile;
+use faculty_contract::{Facts, TeacherProfile};
 
 fn device() -> Device {
     Device::flex().autodiff()
@@ -59,7 +59,7 @@ fn step(teachers: &[f32]) -> Step {
 }
 
 fn prepared(mut method: impl Method + 'static, teachers: &[TeacherProfile]) -> Box<dyn Method> {
-    method.prepare(teachers);
+    method.prepare(Facts::Profiles(teachers));
     Box::new(method)
 }
 

@@ -20,7 +20,7 @@ use crate::weighting::{
     logit_gradients,
 };
 use crate::{
-    Aekd, At, AtConfig, Aver, CaMkd, CaMkdConfig, Ce, Ckd, CkdConfig, Dih, Dist, Dkd, Ebkd,
+    Aekd, At, AtConfig, Aver, CaMkd, CaMkdConfig, Ce, Ckd, CkdConfig, Dih, Dist, Dkd, Ebkd, Facts,
     InterWeight, Kd, MapScale, MapStep, MaxProbability, MeanOfLogits, MeanOfProbabilities, Method,
     MtBert, OutputConfig, OutputWeight, Pkt, RandomTeacher, Rkd, Shapes, SimKd, Sp, Stages, Step,
     TapShapes, Tuples,
@@ -418,7 +418,13 @@ fn dist_leaves_out_the_classes_correlation_of_two_classes_and_says_so() {
         let loss = Dist::default().loss(&step);
         let mut method = Dist::default();
         let (student, teachers) = (TapShapes::new(), Vec::new());
-        method.fit_to(&Shapes { classes, batch_size: BATCH, samples: 0, student, teachers });
+        method.prepare(Facts::Shapes(&Shapes {
+            classes,
+            batch_size: BATCH,
+            samples: 0,
+            student,
+            teachers,
+        }));
         let names: Vec<&str> = loss.terms.iter().map(|term| term.name).collect();
         (names, method.objective(1))
     };
@@ -646,7 +652,7 @@ fn mt_berts_layers_follow_the_teachers_last_ones() {
     ] {
         let mut method = MtBert::default();
         let shapes = shapes(student, teachers);
-        method.choose_maps(&shapes);
+        method.prepare(Facts::Maps(&shapes));
         let pairs: Vec<String> = want.iter().map(|(s, t)| format!("f{s}←f{t}")).collect();
         let objective = method.objective(teachers.len());
         assert!(objective.contains(&pairs.join(", ")), "{objective}, {pairs:?}");
@@ -655,7 +661,7 @@ fn mt_berts_layers_follow_the_teachers_last_ones() {
 
     // One layer, a matrix of ones: W v is the sum of the teacher's values.
     let mut method = MtBert::default();
-    method.choose_maps(&shapes(1, &[1]));
+    method.prepare(Facts::Maps(&shapes(1, &[1])));
     let (own, teacher) = (map(3, 1, 40, 1.0), map(4, 2, 41, 1.0));
     let ones = Tensor::<1>::ones([3 * 4], &device());
     let own_step = feature_step(vec![own.clone()], vec![vec![teacher.clone()]]);

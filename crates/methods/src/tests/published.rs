@@ -7,8 +7,8 @@ use faculty_nets::{MapShape, Network};
 use crate::Shapes;
 use crate::method::amtml_kd::hint_error;
 use crate::{METHODS, Method, build, find, specs};
-use faculty_contract::TeacherTraits;
 use faculty_contract::needs_of_run;
+use faculty_contract::{Facts, TeacherTraits};
 use faculty_recipe::{self as recipe, MethodTerm, Recipe};
 
 const IMAGE: MapShape = MapShape::new(3, 32, 32);
@@ -26,9 +26,9 @@ fn shapes_of(method: &dyn Method, student: &str, teachers: &[&str]) -> Shapes {
 fn taps(options: &recipe::Method, student: &str, teachers: &[&str]) -> [String; 2] {
     let mut method = build(options).unwrap();
     let shapes = shapes_of(method.as_ref(), student, teachers);
-    method.choose_maps(&shapes);
+    method.prepare(Facts::Maps(&shapes));
     // Everything that is built later finds its maps.
-    method.fit_to(&shapes);
+    method.prepare(Facts::Shapes(&shapes));
     let _ = method.parts(&shapes);
     let needs = needs_of_run(method.as_ref(), 3);
     let mut own = needs.student_taps.clone();
@@ -145,7 +145,7 @@ fn ca_mkd_as_released_reads_the_map_before_the_last_convolution_of_mobile_net_v2
 fn largest(name: &str, student: &str, teacher: &str) -> Vec<(String, f32, Vec<usize>)> {
     let mut method = find(name).unwrap().with_defaults();
     let shapes = shapes_of(method.as_ref(), student, &[teacher]);
-    method.choose_maps(&shapes);
+    method.prepare(Facts::Maps(&shapes));
     let parts = method.parts(&shapes);
     let connectors = parts.connectors.into_iter().map(|own| own.graph);
     let parameters = faculty_nets::Graph::of_parameters(parts.parameters);
@@ -249,8 +249,8 @@ fn the_memory_of_layers_on_the_tape_is_counted() {
         let needs = needs_of_run(method.as_ref(), 3);
         let teacher = TeacherTraits::of_network(&network("resnet14"), &needs.teacher_taps);
         let shapes = Shapes::of(&network(student), &[teacher], batch_size);
-        method.choose_maps(&shapes);
-        method.fit_to(&shapes);
+        method.prepare(Facts::Maps(&shapes));
+        method.prepare(Facts::Shapes(&shapes));
         let counted = 4e-6 * method.parts(&shapes).temporaries as f64;
         let bounds = 0.9 * measured..=2.5 * measured;
         assert!(bounds.contains(&counted), "{name} of {student}: {counted:.0} of {measured} MB");
