@@ -49,16 +49,6 @@ pub trait Method: Send + std::fmt::Debug {
     /// The loss of one batch, with what the update after it writes to the memory.
     fn loss(&self, step: &Step) -> Loss;
 
-    /// Whether the loss of a batch is the mean of the losses of its samples, each of which depends on
-    /// that sample alone, beside batch norm in networks and connectors. Only then may several processes
-    /// compute the loss of a part of a batch each. Not so where samples are compared with each other, or
-    /// something is drawn by a sample's place in the batch; methods that do not say so are taken for one
-    /// of those.
-    fn averages_samples(&self, shapes: &Shapes) -> bool {
-        let _ = shapes;
-        false
-    }
-
     /// A term on maps that is computed with its gradient, off the tape; called when
     /// [`Needs::map_terms`].
     /// `buffers` hold gradients of earlier steps, to be written over.

@@ -28,6 +28,10 @@ pub struct Parts {
     /// Floats that the loss of a full batch and its gradient hold at a time beside what they read;
     /// for the estimate of a run's memory, by methods in which they grow faster than the batch.
     pub temporaries: usize,
+    /// Whether something on the tape, as batch norm by the batch's own statistics, makes a sample's
+    /// values depend on the others of the batch, so that the loss is no mean over samples after all
+    /// ([`Setup::averages_samples`](crate::Setup::averages_samples)).
+    pub batch_statistics: bool,
 }
 
 /// What the student's logits should be on average over the training samples, `[classes]`, made from the
@@ -46,14 +50,22 @@ impl Parts {
     #[must_use]
     pub fn with_term(mut self, name: &str, term: Self) -> Self {
         // Taken apart in full, so that no field can be forgotten.
-        let Self { connectors, parameters, memory, mean_logits: _, after_step: _, temporaries } =
-            term;
+        let Self {
+            connectors,
+            parameters,
+            memory,
+            mean_logits: _,
+            after_step: _,
+            temporaries,
+            batch_statistics,
+        } = term;
         let named =
             |spec: ParameterSpec| ParameterSpec { name: format!("{name}.{}", spec.name), ..spec };
         self.connectors.extend(connectors);
         self.parameters.extend(parameters.into_iter().map(named));
         self.memory.extend(memory.into_iter().map(named));
         self.temporaries = self.temporaries.saturating_add(temporaries);
+        self.batch_statistics |= batch_statistics;
         self
     }
 }
@@ -76,4 +88,39 @@ pub struct Write {
     pub rows: Vec<usize>,
     /// What they become, one after another.
     pub values: Vec<f32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use faculty_nets::Init;
+
+    use super::*;
+
+    #[test]
+    fn arrays_of_a_term_stand_behind_the_methods_and_are_named_after_it() {
+        let array = |name: &str| ParameterSpec {
+            name: name.to_owned(),
+            shape: vec![1, 2],
+            initial: Init::Zeros,
+        };
+        let names = |specs: &[ParameterSpec]| -> Vec<String> {
+            specs.iter().map(|spec| spec.name.clone()).collect()
+        };
+        let of = |temporaries, batch_statistics| Parts {
+            parameters: vec![array("scale")],
+            memory: vec![array("mean")],
+            mean_logits: Some(|memory| Some(memory[0].to_vec())),
+            temporaries,
+            batch_statistics,
+            ..Parts::default()
+        };
+        let all = of(usize::MAX, false).with_term("vid", of(1, true));
+        assert_eq!(names(&all.parameters), ["scale", "vid.scale"]);
+        assert_eq!(names(&all.memory), ["mean", "vid.mean"]);
+        assert_eq!((all.temporaries, all.batch_statistics), (usize::MAX, true));
+        // The method's own, or none.
+        let memory = [vec![1.0, 2.0], vec![3.0, 4.0]].map(Arc::new);
+        assert_eq!(all.mean_logits.and_then(|from| from(&memory)), Some(vec![1.0, 2.0]));
+        assert!(Parts::default().with_term("ckd", of(0, false)).mean_logits.is_none());
+    }
 }

@@ -41,6 +41,8 @@ pub struct Learner {
     mean_logits: Option<MeanLogits>,
     /// Floats of a full batch's loss.
     temporaries: usize,
+    /// See [`faculty_contract::Parts::batch_statistics`].
+    batch_statistics: bool,
     pub(super) samples: Arc<TrainingSamples>,
     pub(super) shapes: Shapes,
     pub(super) seed: u64,
@@ -105,6 +107,7 @@ impl Learner {
             memory,
             mean_logits: parts.mean_logits,
             temporaries: parts.temporaries,
+            batch_statistics: parts.batch_statistics,
             samples,
             shapes,
             seed,
@@ -148,11 +151,12 @@ impl Learner {
         self.trained_mut().for_each(|(_, trained)| trained.run.set_together(together.clone()));
     }
 
-    /// Whether several ranks may share a batch, see [`Method::averages_samples`]: nothing is remembered
+    /// Whether several ranks may share a batch, see [`faculty_contract::Setup::averages_samples`]: nothing is remembered
     /// from step to step either, and nothing happens between steps.
     #[must_use]
     pub fn averages_samples(&self) -> bool {
-        self.method.averages_samples(&self.shapes)
+        self.method.setup().averages_samples
+            && !self.batch_statistics
             && self.between.is_none()
             && self.teachers.is_empty()
             && self.memory().is_empty()

@@ -122,6 +122,12 @@ impl TermPart {
         })
     }
 
+    /// All rules of terms weigh teachers by one sample.
+    fn setup(&self) -> Setup {
+        let setup = self.part.method.setup();
+        Setup { needs_labels: setup.needs_labels || self.rule_name == CONFIDENCE, ..setup }
+    }
+
     fn needs(&self, epoch: usize) -> Needs {
         let needs = self.part.method.needs(epoch);
         Needs { teacher_logits: needs.teacher_logits || self.rule.is_some(), ..needs }
@@ -175,16 +181,12 @@ fn picked<T: Clone>(values: &[T], all: &[Tap], own: &[Tap]) -> Vec<T> {
     own.iter().filter_map(at).filter_map(|at| values.get(at).cloned()).collect()
 }
 
+// Nothing is left to a default here, so that a new call of the contract cannot be lost.
+#[deny(clippy::missing_trait_methods)]
 impl Method for Combination {
     fn setup(&self) -> Setup {
-        let needs_labels =
-            |term: &TermPart| term.rule_name == CONFIDENCE || term.part.method.setup().needs_labels;
         let base = self.base.method.setup();
-        Setup {
-            needs_labels: base.needs_labels || self.terms.iter().any(needs_labels),
-            needs_one_label: self.parts().any(|part| part.method.setup().needs_one_label),
-            ..base
-        }
+        self.terms.iter().fold(base, |all, term| all.with_term(term.setup()))
     }
 
     fn needs(&self, epoch: usize) -> Needs {
@@ -213,11 +215,6 @@ impl Method for Combination {
         seed: u64,
     ) -> faculty_nets::Result<Network> {
         self.base.method.student(student, teachers, seed)
-    }
-
-    /// All rules of terms weigh teachers by one sample.
-    fn averages_samples(&self, shapes: &Shapes) -> bool {
-        self.parts().all(|part| part.method.averages_samples(shapes))
     }
 
     fn loss(&self, step: &Step) -> Loss {

@@ -26,7 +26,7 @@ use crate::shared::features::{
 };
 use crate::shared::layers::resize;
 use crate::shared::options::{BENCHMARKS, number, option};
-use crate::{Facts, Loss, Method, MethodInfo, Needs, Setup, Shapes, Status, Step};
+use crate::{Facts, Loss, Method, MethodInfo, Needs, Setup, Status, Step};
 use faculty_nets::Tap;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
 
@@ -95,7 +95,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 
 impl Method for At {
     fn setup(&self) -> Setup {
-        Setup::label_free()
+        Setup { averages_samples: true, ..Setup::label_free() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
@@ -106,10 +106,6 @@ impl Method for At {
         if let Facts::Maps(shapes) = facts {
             self.config.stages.choose(shapes, Tap::Feature);
         }
-    }
-
-    fn averages_samples(&self, _shapes: &Shapes) -> bool {
-        true
     }
 
     fn loss(&self, step: &Step) -> Loss {

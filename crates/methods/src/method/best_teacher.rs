@@ -41,7 +41,7 @@ impl BestTeacher {
 
 impl Method for BestTeacher {
     fn setup(&self) -> Setup {
-        Setup { needs_profiles: true, ..Setup::label_free() }
+        Setup { needs_profiles: true, averages_samples: true, ..Setup::label_free() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
@@ -56,10 +56,6 @@ impl Method for BestTeacher {
             let best = (0..teachers.len()).reduce(better);
             self.best = best.map(|k| (k, teachers[k].name.clone()));
         }
-    }
-
-    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
-        true
     }
 
     fn loss(&self, step: &Step) -> Loss {

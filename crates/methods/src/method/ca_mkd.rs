@@ -342,7 +342,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 
 impl Method for CaMkd {
     fn setup(&self) -> Setup {
-        Setup { weights_read_maps: false, ..Setup::label_free() }
+        Setup { weights_read_maps: false, averages_samples: true, ..Setup::label_free() }
     }
 
     fn needs(&self, epoch: usize) -> Needs {
@@ -365,10 +365,6 @@ impl Method for CaMkd {
         if let Facts::Profiles(teachers) = facts {
             self.unlabelled = WithoutLabel::confidence(teachers);
         }
-    }
-
-    fn averages_samples(&self, _shapes: &Shapes) -> bool {
-        true
     }
 
     fn parts(&self, shapes: &Shapes) -> Parts {

@@ -63,7 +63,7 @@ impl CalibratedConfidence {
 
 impl Method for CalibratedConfidence {
     fn setup(&self) -> Setup {
-        Setup { needs_profiles: true, ..Setup::label_free() }
+        Setup { needs_profiles: true, averages_samples: true, ..Setup::label_free() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
@@ -77,10 +77,6 @@ impl Method for CalibratedConfidence {
             let costs: Vec<f64> = teachers.iter().map(|teacher| teacher.calibrated_nll).collect();
             self.unlabelled = WithoutLabel::new(complement_of_softmax_values(&costs, costs.len()));
         }
-    }
-
-    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
-        true
     }
 
     fn loss(&self, step: &Step) -> Loss {

@@ -81,7 +81,7 @@ fn smoothed(teacher: &TeacherProfile, smoothing: f64) -> Vec<f64> {
 
 impl Method for ClassReliability {
     fn setup(&self) -> Setup {
-        Setup { needs_profiles: true, ..Setup::label_free() }
+        Setup { needs_profiles: true, averages_samples: true, ..Setup::label_free() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
@@ -100,10 +100,6 @@ impl Method for ClassReliability {
                 WithoutLabel::default()
             };
         }
-    }
-
-    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
-        true
     }
 
     fn loss(&self, step: &Step) -> Loss {

@@ -110,15 +110,11 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 impl Method for Dkd {
     /// What is told apart is one true class and the others.
     fn setup(&self) -> Setup {
-        Setup { needs_one_label: true, ..Setup::default() }
+        Setup { needs_one_label: true, averages_samples: true, ..Setup::default() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
         Needs { teacher_logits: true, ..Needs::default() }
-    }
-
-    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
-        true
     }
 
     fn loss(&self, step: &Step) -> Loss {

@@ -100,7 +100,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 
 impl Method for Fitnet {
     fn setup(&self) -> Setup {
-        Setup::label_free()
+        Setup { averages_samples: true, ..Setup::label_free() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
@@ -109,10 +109,6 @@ impl Method for Fitnet {
 
     fn parts(&self, shapes: &Shapes) -> Parts {
         self.hints().parts(shapes)
-    }
-
-    fn averages_samples(&self, shapes: &Shapes) -> bool {
-        self.hints().averages_samples(shapes)
     }
 
     fn loss(&self, step: &Step) -> Loss {

@@ -84,7 +84,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 
 impl Method for FitnetMkd {
     fn setup(&self) -> Setup {
-        Setup::label_free()
+        Setup { averages_samples: true, ..Setup::label_free() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
@@ -93,10 +93,6 @@ impl Method for FitnetMkd {
 
     fn parts(&self, shapes: &Shapes) -> Parts {
         self.hints().parts(shapes)
-    }
-
-    fn averages_samples(&self, shapes: &Shapes) -> bool {
-        self.hints().averages_samples(shapes)
     }
 
     fn loss(&self, step: &Step) -> Loss {

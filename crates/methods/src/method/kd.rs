@@ -80,15 +80,11 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 
 impl Method for Kd {
     fn setup(&self) -> Setup {
-        Setup::label_free()
+        Setup { averages_samples: true, ..Setup::label_free() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
         Needs { teacher_logits: true, ..Needs::default() }
-    }
-
-    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
-        true
     }
 
     fn loss(&self, step: &Step) -> Loss {

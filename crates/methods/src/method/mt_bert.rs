@@ -150,7 +150,7 @@ impl Method for MtBert {
     }
 
     fn setup(&self) -> Setup {
-        Setup::label_free()
+        Setup { averages_samples: true, ..Setup::label_free() }
     }
 
     fn prepare(&mut self, facts: Facts<'_>) {
@@ -162,10 +162,6 @@ impl Method for MtBert {
             }
             _ => {}
         }
-    }
-
-    fn averages_samples(&self, _shapes: &Shapes) -> bool {
-        true
     }
 
     fn parts(&self, shapes: &Shapes) -> Parts {

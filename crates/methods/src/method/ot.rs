@@ -120,7 +120,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 
 impl Method for Ot {
     fn setup(&self) -> Setup {
-        Setup { class_space: ClassSpace::Teacher, ..Setup::label_free() }
+        Setup { class_space: ClassSpace::Teacher, averages_samples: true, ..Setup::label_free() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
@@ -131,10 +131,6 @@ impl Method for Ot {
         if let Facts::ClassCosts(costs) = facts {
             self.costs = costs.to_vec();
         }
-    }
-
-    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
-        true
     }
 
     fn loss(&self, step: &Step) -> Loss {

@@ -72,15 +72,11 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 
 impl Method for RandomTeacher {
     fn setup(&self) -> Setup {
-        Setup::label_free()
+        Setup { averages_samples: self.per == DrawPer::Batch, ..Setup::label_free() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
         Needs { teacher_logits: true, ..Needs::default() }
-    }
-
-    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
-        self.per == DrawPer::Batch
     }
 
     fn loss(&self, step: &Step) -> Loss {

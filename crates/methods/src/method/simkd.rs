@@ -85,7 +85,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 
 impl Method for SimKd {
     fn setup(&self) -> Setup {
-        Setup { has_task_loss: false, ..Setup::label_free() }
+        Setup { has_task_loss: false, averages_samples: true, ..Setup::label_free() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
@@ -105,10 +105,6 @@ impl Method for SimKd {
         let projection = Projection::between(own, teacher.taps[&Tap::Map]);
         let classifier = Classifier { weight: &classifier.weight, bias: &classifier.bias };
         student.reusing(classifier, projection, seed)
-    }
-
-    fn averages_samples(&self, _shapes: &crate::Shapes) -> bool {
-        true
     }
 
     fn loss(&self, step: &Step) -> Loss {

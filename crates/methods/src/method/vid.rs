@@ -107,16 +107,12 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 
 impl Method for Vid {
     fn setup(&self) -> Setup {
-        Setup::label_free()
+        Setup { averages_samples: true, ..Setup::label_free() }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
         let needs = self.config.stages.needs().union(self.config.beside.needs());
         Needs { trained_parts: true, ..needs }
-    }
-
-    fn averages_samples(&self, _shapes: &Shapes) -> bool {
-        true
     }
 
     fn prepare(&mut self, facts: Facts<'_>) {

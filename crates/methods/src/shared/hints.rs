@@ -40,15 +40,13 @@ impl Hints {
         }
     }
 
-    /// Batch norm of a transposed convolution is computed on the tape, from this process's samples.
-    pub(crate) fn averages_samples(self, shapes: &Shapes) -> bool {
-        self.parameters(shapes).is_empty()
-    }
-
     pub(crate) fn parts(self, shapes: &Shapes) -> Parts {
+        let parameters = self.parameters(shapes);
         Parts {
             connectors: self.connectors(shapes),
-            parameters: self.parameters(shapes),
+            // Batch norm of a transposed convolution is computed on the tape.
+            batch_statistics: !parameters.is_empty(),
+            parameters,
             ..Parts::default()
         }
     }
