@@ -124,7 +124,8 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl MtBert {
-    /// Every layer of the student with that of the teachers which it follows.
+    /// Pairs every layer of the student with that of the teachers which it follows; said again with the
+    /// maps of those pairs alone, it keeps them.
     fn choose_layers(&mut self, shapes: &Shapes) {
         let count = |has: &dyn Fn(Tap) -> bool| {
             (1..=Tap::MOST).take_while(|&index| has(Tap::Feature(index))).count()
@@ -134,7 +135,7 @@ impl MtBert {
         let least = of_teachers.min().unwrap_or(own).max(1);
         // A student of more layers than a teacher: some follow the same one.
         let layer = |j: usize| (Tap::Feature(j), Tap::Feature((j * least).div_ceil(own.max(1))));
-        self.layers = Some((1..=own.max(1)).map(layer).collect());
+        self.layers.get_or_insert_with(|| (1..=own.max(1)).map(layer).collect());
     }
 }
 

@@ -657,6 +657,13 @@ fn mt_berts_layers_follow_the_teachers_last_ones() {
         let objective = method.objective(teachers.len());
         assert!(objective.contains(&pairs.join(", ")), "{objective}, {pairs:?}");
         assert_eq!(method.parts(&shapes).parameters.len(), student * teachers.len());
+        // The learner says it again, with those of the maps that were asked for.
+        let asked = method.needs(1).teacher_taps;
+        let mut fewer = shapes.clone();
+        fewer.teachers.iter_mut().for_each(|taps| taps.retain(|tap, _| asked.contains(tap)));
+        method.prepare(Facts::Maps(&fewer));
+        assert_eq!(method.objective(teachers.len()), objective);
+        assert_eq!(method.parts(&fewer).parameters.len(), student * teachers.len());
     }
 
     // One layer, a matrix of ones: W v is the sum of the teacher's values.
