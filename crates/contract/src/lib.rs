@@ -1,5 +1,5 @@
 //! What a distillation method is to the rest of the program: it says what it needs ([`Needs`]) and
-//! trains beside the student ([`Connector`]), sees one batch ([`Step`]) and gives loss terms
+//! trains beside the student ([`Projector`]), sees one batch ([`Step`]) and gives loss terms
 //! ([`Loss`]); between steps it may try things on the student ([`Sandbox`]), which is then put back.
 //!
 //! The learner provides all this and knows no method by name; methods know no learner.
@@ -23,7 +23,7 @@ pub use facts::{Facts, Shapes, TapShapes, TeacherProfile, TeacherTraits, Trainin
 pub use loss::{Loss, MapStep, MapTerm, TeacherWeights, Term};
 pub use method::{Method, needs_of_run};
 pub use needs::Needs;
-pub use parts::{Connector, MeanLogits, Parts, Write};
+pub use parts::{MeanLogits, Parts, Projector, Write};
 pub use sandbox::{AfterStep, Point, Sandbox};
 pub use scale::Scale;
 pub use setup::Setup;

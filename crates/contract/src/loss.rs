@@ -72,8 +72,8 @@ pub struct MapStep<'a> {
     pub labels: &'a [u32],
     /// Of samples mixed from two, the second labels and the shares of the first.
     pub mixed: Option<&'a MixedLabels>,
-    /// The results of [`Parts::connectors`](crate::Parts::connectors).
-    pub connected: Vec<MapValues<'a>>,
+    /// The results of [`Parts::projectors`](crate::Parts::projectors).
+    pub projected: Vec<MapValues<'a>>,
     /// For each teacher its values at each of [`Needs::teacher_taps`](crate::Needs::teacher_taps).
     pub teachers: Vec<Vec<&'a [f32]>>,
     /// Each teacher's logits, `[batch, classes]`.
@@ -91,7 +91,7 @@ pub struct MapTerm {
     pub weight: f64,
     /// Its value before weighting.
     pub value: f64,
-    /// For each connector the gradient of `weight · value` by its result.
+    /// For each projector the gradient of `weight · value` by its result.
     pub gradients: Vec<Vec<f32>>,
     /// Teacher weights `[teachers, batch]` for the log.
     pub teacher_weights: Vec<f64>,

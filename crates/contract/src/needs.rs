@@ -15,16 +15,16 @@ pub struct Needs {
     pub teacher_taps: Vec<Tap>,
     /// The student's values at these places, beside its logits.
     pub student_taps: Vec<Tap>,
-    /// The student's places that its connectors read.
-    pub connector_taps: Vec<Tap>,
-    /// Whether [`Parts::connectors`](crate::Parts::connectors) and [`Parts::parameters`](crate::Parts::parameters) take part and are trained.
+    /// The student's places that its projectors read.
+    pub projector_taps: Vec<Tap>,
+    /// Whether [`Parts::projectors`](crate::Parts::projectors) and [`Parts::parameters`](crate::Parts::parameters) take part and are trained.
     pub trained_parts: bool,
-    /// Whether [`Method::map_terms`](crate::Method::map_terms) reads the connectors' results and the teachers' maps; then
+    /// Whether [`Method::map_terms`](crate::Method::map_terms) reads the projectors' results and the teachers' maps; then
     /// [`Step`](crate::Step) has neither.
     pub map_terms: bool,
-    /// Whether [`Step`](crate::Step) has connectors' results and teachers' maps all the same.
+    /// Whether [`Step`](crate::Step) has projectors' results and teachers' maps all the same.
     pub maps_on_tape: bool,
-    /// Whether [`Parts::parameters`](crate::Parts::parameters) stay as they are this epoch; [`Parts::connectors`](crate::Parts::connectors) go on.
+    /// Whether [`Parts::parameters`](crate::Parts::parameters) stay as they are this epoch; [`Parts::projectors`](crate::Parts::projectors) go on.
     pub frozen_parameters: bool,
     /// Whether every batch must be full: trained parts are as wide as the batch.
     pub full_batches: bool,
@@ -59,7 +59,7 @@ impl Needs {
             teacher_classifiers: self.teacher_classifiers || other.teacher_classifiers,
             teacher_taps: both(self.teacher_taps, other.teacher_taps),
             student_taps: both(self.student_taps, other.student_taps),
-            connector_taps: both(self.connector_taps, other.connector_taps),
+            projector_taps: both(self.projector_taps, other.projector_taps),
             trained_parts: self.trained_parts || other.trained_parts,
             map_terms: self.map_terms || other.map_terms,
             maps_on_tape: self.maps_on_tape || other.maps_on_tape,

@@ -11,8 +11,8 @@ use crate::sandbox::AfterStep;
 #[derive(Debug, Default)]
 pub struct Parts {
     /// Small trainable networks on the student's maps, trained with the student. They read
-    /// [`Needs::connector_taps`](crate::Needs::connector_taps).
-    pub connectors: Vec<Connector>,
+    /// [`Needs::projector_taps`](crate::Needs::projector_taps).
+    pub projectors: Vec<Projector>,
     /// Trained values that are no network of their own, as
     /// [`Step::parameters`](crate::Step::parameters); trained with the student by the same optimiser.
     pub parameters: Vec<ParameterSpec>,
@@ -41,7 +41,7 @@ pub struct Parts {
 pub type MeanLogits = fn(memory: &[Arc<Vec<f32>>]) -> Option<Vec<f32>>;
 
 impl Parts {
-    /// With those of the term `name` beside this method: connectors behind its own, arrays too, named
+    /// With those of the term `name` beside this method: projectors behind its own, arrays too, named
     /// after the term.
     ///
     /// Mean logits stay the method's, whose arrays come first: terms compare maps and vectors, which
@@ -51,7 +51,7 @@ impl Parts {
     pub fn with_term(mut self, name: &str, term: Self) -> Self {
         // Taken apart in full, so that no field can be forgotten.
         let Self {
-            connectors,
+            projectors,
             parameters,
             memory,
             mean_logits: _,
@@ -61,7 +61,7 @@ impl Parts {
         } = term;
         let named =
             |spec: ParameterSpec| ParameterSpec { name: format!("{name}.{}", spec.name), ..spec };
-        self.connectors.extend(connectors);
+        self.projectors.extend(projectors);
         self.parameters.extend(parameters.into_iter().map(named));
         self.memory.extend(memory.into_iter().map(named));
         self.temporaries = self.temporaries.saturating_add(temporaries);
@@ -72,7 +72,7 @@ impl Parts {
 
 /// A small trainable network on one of the student's maps.
 #[derive(Clone, Debug)]
-pub struct Connector {
+pub struct Projector {
     /// Where it reads the student.
     pub tap: Tap,
     /// What it computes from there.

@@ -28,15 +28,15 @@ pub trait AfterStep: Send + std::fmt::Debug {
     fn set_state(&mut self, state: StateDict) -> std::result::Result<(), String>;
 }
 
-/// Student and connectors with their optimisers' memory at one moment.
+/// Student and projectors with their optimisers' memory at one moment.
 #[derive(Debug)]
 pub struct Point(pub Vec<(Network, OptimizerState)>);
 
-/// A student that can be moved and measured. Student, connectors, their running statistics and the
+/// A student that can be moved and measured. Student, projectors, their running statistics and the
 /// memory of their optimisers are put back at the end; only [`Sandbox::parameters_mut`] and
 /// [`Sandbox::teach`] change anything for good.
 ///
-/// Gradients and directions have one vector for each parameter of the student, then of each connector
+/// Gradients and directions have one vector for each parameter of the student, then of each projector
 /// that takes part.
 pub trait Sandbox<'a> {
     /// The batch of the step.
@@ -62,10 +62,10 @@ pub trait Sandbox<'a> {
     /// alone.
     fn cross_entropy(&mut self, inputs: Input<'_>, labels: &[u32]) -> (f64, Vec<Vec<f32>>);
 
-    /// Moves student and connectors by `factor · direction`; those that it does not reach stay.
+    /// Moves student and projectors by `factor · direction`; those that it does not reach stay.
     fn shift(&mut self, direction: &[Vec<f32>], factor: f32);
 
-    /// Holds the activation pattern that student and connectors have on these samples where they are now
+    /// Holds the activation pattern that student and projectors have on these samples where they are now
     /// ([`faculty_nets::ActivationPattern`]): until [`Sandbox::release_pattern`] they decide as here
     /// wherever they are moved, so that differences of [`Sandbox::gradient`] on these samples converge
     /// to Hessian-vector products.
@@ -96,7 +96,7 @@ pub trait Sandbox<'a> {
     #[must_use]
     fn point(&mut self) -> Point;
 
-    /// Puts student and connectors to where they were.
+    /// Puts student and projectors to where they were.
     fn go_to(&mut self, point: &Point);
 
     /// Puts them to where they were before the update.

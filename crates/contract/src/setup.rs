@@ -6,7 +6,7 @@ use crate::class_space::ClassSpace;
 /// `..Setup::default()` or `..Setup::label_free()`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Setup {
-    /// Epochs of a first training, after which student and connectors begin anew, with a learning
+    /// Epochs of a first training, after which student and projectors begin anew, with a learning
     /// rate that does so too; [`Parts::parameters`](crate::Parts::parameters) and
     /// [`Parts::memory`](crate::Parts::memory) stay. The result is the student of the second
     /// training. `None`: there is one.
@@ -38,7 +38,7 @@ pub struct Setup {
     /// Whether it keeps images from step to step, so that samples must be images.
     pub keeps_images: bool,
     /// Whether the loss of a batch is the mean of the losses of its samples, each of which depends on
-    /// that sample alone, beside batch norm in networks and connectors
+    /// that sample alone, beside batch norm in networks and projectors
     /// ([`Parts::batch_statistics`](crate::Parts::batch_statistics) is more of that). Only then may
     /// several processes compute the loss of a part of a batch each. Not so where samples are compared
     /// with each other, or something is drawn by a sample's place in the batch; methods that do not say

@@ -19,7 +19,7 @@ pub struct ClassifierTensors {
     pub bias: Tensor<1>,
 }
 
-/// Everything a method sees of one batch. `student_logits`, `student_maps`, `connected_maps` and
+/// Everything a method sees of one batch. `student_logits`, `student_maps`, `projected_maps` and
 /// `parameters` carry gradients.
 #[derive(Clone, Debug)]
 pub struct Step {
@@ -46,9 +46,9 @@ pub struct Step {
     pub student_logits: Tensor<2>,
     /// The student's values at each of [`Needs::student_taps`](crate::Needs::student_taps), `[batch, channels, height, width]`.
     pub student_maps: Vec<Tensor<4>>,
-    /// The results of [`Parts::connectors`](crate::Parts::connectors), `[batch, channels, height, width]`; empty unless
+    /// The results of [`Parts::projectors`](crate::Parts::projectors), `[batch, channels, height, width]`; empty unless
     /// [`Needs::trained_parts`](crate::Needs::trained_parts).
-    pub connected_maps: Vec<Tensor<4>>,
+    pub projected_maps: Vec<Tensor<4>>,
     /// [`Parts::parameters`](crate::Parts::parameters), flat; empty unless [`Needs::trained_parts`](crate::Needs::trained_parts).
     pub parameters: Vec<Tensor<1>>,
     /// `[teachers, batch, classes]`; absent unless asked for.
@@ -79,7 +79,7 @@ impl Step {
             memory: Vec::new(),
             student_logits: student,
             student_maps: Vec::new(),
-            connected_maps: Vec::new(),
+            projected_maps: Vec::new(),
             parameters: Vec::new(),
             teacher_logits: Some(teachers),
             term_weights: None,

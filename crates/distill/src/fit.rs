@@ -110,7 +110,7 @@ pub(crate) fn check_parts(
     cards: &[TeacherCard],
 ) -> Result<()> {
     let missing = |what: String, who: String| Err(Error::MissingPart { method, what, who });
-    for &tap in needs.student_taps.iter().chain(&needs.connector_taps) {
+    for &tap in needs.student_taps.iter().chain(&needs.projector_taps) {
         if tap.value(student.graph()).is_none() {
             return missing(described(tap), "the student".to_owned());
         }

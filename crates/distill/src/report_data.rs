@@ -31,7 +31,7 @@ const FORMAT: u32 = 1;
 
 /// What [`collect`] looks at.
 pub(crate) struct ReportInputs<'a> {
-    /// As the training left it: its connectors belong to the last epoch.
+    /// As the training left it: its projectors belong to the last epoch.
     pub(crate) learner: &'a Learner,
     pub(crate) teachers: &'a mut [Teacher],
     pub(crate) data: &'a RunData,

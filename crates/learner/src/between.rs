@@ -13,11 +13,11 @@ use super::step::missed;
 use super::tape::{Leaves, labels, tensor2, values};
 use super::trained::{clip_factor, norm};
 
-/// A student that can be moved and measured. Student, connectors, their running statistics and the
+/// A student that can be moved and measured. Student, projectors, their running statistics and the
 /// memory of their optimisers are put back at the end; only [`Sandbox::parameters_mut`] and
 /// [`Sandbox::teach`] change anything for good.
 ///
-/// Gradients and directions have one vector for each parameter of the student, then of each connector
+/// Gradients and directions have one vector for each parameter of the student, then of each projector
 /// that takes part.
 #[derive(Debug)]
 pub struct Between<'a> {
@@ -35,7 +35,7 @@ impl Learner {
     /// Lets the method do what it does after [`Learner::update`] with the same batch and settings;
     /// the student stays as it is. Gives numbers that must be finite.
     ///
-    /// Student and connectors are tried in `f32` whatever the precision of the steps: what methods look
+    /// Student and projectors are tried in `f32` whatever the precision of the steps: what methods look
     /// for here are differences between two close points, which rounding would drown.
     ///
     /// # Panics
@@ -59,7 +59,7 @@ impl Learner {
 
     fn set_student_precision(&mut self, precision: Precision) {
         self.student.run.set_precision(precision);
-        self.connectors.iter_mut().for_each(|(_, own)| own.run.set_precision(precision));
+        self.projectors.iter_mut().for_each(|(_, own)| own.run.set_precision(precision));
     }
 }
 
@@ -88,9 +88,9 @@ impl<'a> Between<'a> {
     }
 
     fn set_pattern(&mut self, pattern: ActivationPattern) {
-        let Learner { student, connectors, .. } = &mut *self.learner;
+        let Learner { student, projectors, .. } = &mut *self.learner;
         student.run.set_pattern(pattern);
-        connectors.iter_mut().for_each(|(_, connector)| connector.run.set_pattern(pattern));
+        projectors.iter_mut().for_each(|(_, projector)| projector.run.set_pattern(pattern));
     }
 
     fn save(&mut self) {

@@ -7,7 +7,7 @@ use faculty_recipe as recipe;
 
 use crate::error::{LearnerError, Result};
 
-/// Where student and connectors run. Teachers, losses and the optimiser are always on the CPU.
+/// Where student and projectors run. Teachers, losses and the optimiser are always on the CPU.
 #[derive(Clone, Debug)]
 pub enum Compute {
     /// Our kernels on the CPU.

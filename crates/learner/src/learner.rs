@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use faculty_comm::Group;
 use faculty_contract::losses::TaskLoss;
 use faculty_contract::{
-    AfterStep, Connector, Facts, MeanLogits, Method, Point, Shapes, TapShapes, TeacherTraits,
+    AfterStep, Facts, MeanLogits, Method, Point, Projector, Shapes, TapShapes, TeacherTraits,
     TrainingSamples,
 };
 use faculty_kernels::in_pool;
@@ -29,13 +29,13 @@ pub struct Learner {
     pub student: Trained,
     /// As it was before its first step, if it will begin anew.
     pub(super) initial: Option<Network>,
-    pub(super) connectors: Vec<(Tap, Trained)>,
+    pub(super) projectors: Vec<(Tap, Trained)>,
     pub(super) parameters: Option<Trained>,
     pub(super) teachers: Vec<LearningTeacher>,
     pub(super) exam: Option<Exam>,
     pub(super) method: Box<dyn Method>,
     pub(super) between: Option<Box<dyn AfterStep>>,
-    /// Student and connectors before the last update, if `between` reads them.
+    /// Student and projectors before the last update, if `between` reads them.
     pub(super) earlier: Option<Point>,
     pub(super) memory: Memory,
     mean_logits: Option<MeanLogits>,
@@ -80,7 +80,7 @@ impl Learner {
         method.prepare(Facts::Maps(&shapes));
         method.prepare(Facts::Shapes(&shapes));
         let parts = method.parts(&shapes);
-        let connectors = connectors(parts.connectors, seed)
+        let projectors = projectors(parts.projectors, seed)
             .map(|(tap, network)| (tap, Trained::new(network, compute)))
             .collect();
         let initial = method.setup().restart_after.map(|_| student.clone());
@@ -97,7 +97,7 @@ impl Learner {
         Self {
             student,
             initial,
-            connectors,
+            projectors,
             parameters,
             teachers: Vec::new(),
             exam: None,
@@ -268,21 +268,21 @@ impl Learner {
 
     /// Networks trained by this learner with their names in checkpoints.
     pub fn trained(&self) -> impl Iterator<Item = (String, &Trained)> {
-        let connectors =
-            self.connectors.iter().enumerate().map(|(k, (_, c))| (format!("connector.{k}"), c));
+        let projectors =
+            self.projectors.iter().enumerate().map(|(k, (_, c))| (format!("connector.{k}"), c));
         let parameters = self.parameters.iter().map(|p| ("method".to_owned(), p));
         let teachers =
             self.teachers.iter().enumerate().map(|(k, t)| (format!("teacher.{k}"), &t.trained));
         std::iter::once(("student".to_owned(), &self.student))
-            .chain(connectors)
+            .chain(projectors)
             .chain(parameters)
             .chain(teachers)
     }
 
     /// The same, for loading a checkpoint.
     pub fn trained_mut(&mut self) -> impl Iterator<Item = (String, &mut Trained)> {
-        let connectors =
-            self.connectors.iter_mut().enumerate().map(|(k, (_, c))| (format!("connector.{k}"), c));
+        let projectors =
+            self.projectors.iter_mut().enumerate().map(|(k, (_, c))| (format!("connector.{k}"), c));
         let parameters = self.parameters.iter_mut().map(|p| ("method".to_owned(), p));
         let teachers = self
             .teachers
@@ -290,7 +290,7 @@ impl Learner {
             .enumerate()
             .map(|(k, t)| (format!("teacher.{k}"), &mut t.trained));
         std::iter::once(("student".to_owned(), &mut self.student))
-            .chain(connectors)
+            .chain(projectors)
             .chain(parameters)
             .chain(teachers)
     }
@@ -337,7 +337,7 @@ impl Learner {
         self.mean_logits.and_then(|from| from(&self.memory.read()))
     }
 
-    /// Puts student and connectors back to where they began, for [`faculty_contract::Setup::restart_after`].
+    /// Puts student and projectors back to where they began, for [`faculty_contract::Setup::restart_after`].
     pub fn restart(&mut self) {
         if let Some(initial) = &self.initial {
             self.student.begin(initial.clone());
@@ -345,13 +345,13 @@ impl Learner {
                 average.network.clone_from(initial);
             }
         }
-        let connectors = connectors(self.method.parts(&self.shapes).connectors, self.seed);
-        for ((_, own), (_, network)) in self.connectors.iter_mut().zip(connectors) {
+        let projectors = projectors(self.method.parts(&self.shapes).projectors, self.seed);
+        for ((_, own), (_, network)) in self.projectors.iter_mut().zip(projectors) {
             own.begin(network);
         }
     }
 
-    /// Running statistics of student and connectors, which every forward pass moves.
+    /// Running statistics of student and projectors, which every forward pass moves.
     pub fn running_statistics(&self) -> Vec<Vec<Vec<f32>>> {
         self.trained().map(|(_, trained)| trained.network.buffers().to_vec()).collect()
     }
@@ -379,10 +379,10 @@ impl Learner {
 }
 
 /// What a method trains on the student's maps, before its first step.
-fn connectors(all: Vec<Connector>, seed: u64) -> impl Iterator<Item = (Tap, Network)> {
-    all.into_iter().enumerate().map(move |(k, connector)| {
-        // Its own seed, so that equal teachers do not start with equal connectors.
+fn projectors(all: Vec<Projector>, seed: u64) -> impl Iterator<Item = (Tap, Network)> {
+    all.into_iter().enumerate().map(move |(k, projector)| {
+        // Its own seed, so that equal teachers do not start with equal projectors.
         let seed = seed.wrapping_add(1 + k as u64);
-        (connector.tap, Network::from_graph(&format!("connector {k}"), connector.graph, seed))
+        (projector.tap, Network::from_graph(&format!("connector {k}"), projector.graph, seed))
     })
 }

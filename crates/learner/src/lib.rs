@@ -1,4 +1,4 @@
-//! One gradient step in one place: student and connectors forward, the method's loss, gradients
+//! One gradient step in one place: student and projectors forward, the method's loss, gradients
 //! back, update.
 
 mod accumulated;

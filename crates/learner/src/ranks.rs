@@ -23,15 +23,15 @@ impl Learner {
     /// rank depends on get a gradient on all, since batch norm behind them is computed together.
     pub(super) fn weigh(&self, gradients: &mut LeafGradients, needs: &Needs, samples: usize) {
         let factor = self.counted(samples) as f32;
-        let (maps, connected) = (gradients.maps.len(), gradients.connected.len());
+        let (maps, projected) = (gradients.maps.len(), gradients.projected.len());
         let mut leaves: Vec<&mut Option<Vec<f32>>> = std::iter::once(&mut gradients.logits)
             .chain(&mut gradients.maps)
-            .chain(&mut gradients.connected)
+            .chain(&mut gradients.projected)
             .chain(&mut gradients.parameters)
             .collect();
         let mut there: Vec<f64> = leaves.iter().map(|own| f64::from(own.is_some())).collect();
         self.together.group.sum(&mut there);
-        let lengths = self.leaf_lengths(needs, maps, connected);
+        let lengths = self.leaf_lengths(needs, maps, projected);
         for ((own, there), length) in leaves.iter_mut().zip(there).zip(lengths) {
             match own {
                 Some(values) if factor == 0.0 => values.fill(0.0),
@@ -43,14 +43,14 @@ impl Learner {
     }
 
     /// Values of each leaf, in the order of [`Learner::weigh`].
-    fn leaf_lengths(&self, needs: &Needs, maps: usize, connected: usize) -> Vec<usize> {
+    fn leaf_lengths(&self, needs: &Needs, maps: usize, projected: usize) -> Vec<usize> {
         let (run, graph) = (&self.student.run, self.student.network.graph());
         let taps = needs.student_taps.iter().take(maps);
-        let connectors = self.connectors.iter().take(connected);
+        let projectors = self.projectors.iter().take(projected);
         let parameters = self.parameters.iter().flat_map(|own| own.network.parameters());
         std::iter::once(run.value(graph.output()).len())
             .chain(taps.map(|tap| run.value(tap.value(graph).expect(CHECKED)).len()))
-            .chain(connectors.map(|(_, own)| own.run.value(own.network.graph().output()).len()))
+            .chain(projectors.map(|(_, own)| own.run.value(own.network.graph().output()).len()))
             .chain(parameters.map(Vec::len))
             .collect()
     }

@@ -28,7 +28,7 @@ impl Learner {
         self.gradients_of_prediction(batch)
     }
 
-    /// The first half of [`Learner::gradients`]: student and connectors forward, which the
+    /// The first half of [`Learner::gradients`]: student and projectors forward, which the
     /// teachers have no part in. Gives the student's logits, `[batch, classes]`.
     ///
     /// # Panics
@@ -90,12 +90,12 @@ impl Learner {
         if !needs.map_terms {
             return Vec::new();
         }
-        let connected = self.connectors.iter().map(|(_, connector)| {
-            let graph = connector.network.graph();
+        let projected = self.projectors.iter().map(|(_, projector)| {
+            let graph = projector.network.graph();
             let output = graph.output();
-            MapValues { values: connector.run.value(output), shape: graph.shape(output) }
+            MapValues { values: projector.run.value(output), shape: graph.shape(output) }
         });
-        let step = self.map_step(batch, connected.collect());
+        let step = self.map_step(batch, projected.collect());
         self.method.map_terms(&step, buffers)
     }
 
@@ -103,14 +103,14 @@ impl Learner {
     pub(super) fn map_step<'a>(
         &'a self,
         batch: &LearnerBatch<'a>,
-        connected: Vec<MapValues<'a>>,
+        projected: Vec<MapValues<'a>>,
     ) -> MapStep<'a> {
         let teachers = batch.teachers.iter();
         MapStep {
             epoch: batch.epoch,
             labels: batch.labels,
             mixed: batch.mixed,
-            connected,
+            projected,
             teachers: teachers
                 .clone()
                 .map(|t| t.maps.iter().map(Vec::as_slice).collect())
@@ -155,7 +155,7 @@ impl Learner {
         record
     }
 
-    /// Student and connectors forward.
+    /// Student and projectors forward.
     pub(super) fn forward(&mut self, batch: &LearnerBatch<'_>, needs: &Needs) {
         let size = batch.labels.len();
         let Trained { network, run, .. } = &mut self.student;
@@ -163,9 +163,9 @@ impl Learner {
             run.set_dropout(dropout_keys(batch));
         }
         run.forward(network, batch.inputs, size);
-        for (tap, connector) in self.connectors.iter_mut().filter(|_| needs.trained_parts) {
+        for (tap, projector) in self.projectors.iter_mut().filter(|_| needs.trained_parts) {
             let input = tap.value(network.graph()).expect(CHECKED);
-            connector.run.forward(&mut connector.network, run.value(input), size);
+            projector.run.forward(&mut projector.network, run.value(input), size);
         }
     }
 
@@ -183,18 +183,18 @@ impl Learner {
             .iter()
             .map(|tap| leaf(run, graph, tap.value(graph).expect(CHECKED)))
             .collect();
-        let (mut connected, mut parameters) = (Vec::new(), Vec::new());
+        let (mut projected, mut parameters) = (Vec::new(), Vec::new());
         if needs.trained_parts {
-            for (_, connector) in self.connectors.iter().filter(|_| needs.on_tape()) {
-                let own = connector.network.graph();
-                connected.push(leaf(&connector.run, own, own.output()));
+            for (_, projector) in self.projectors.iter().filter(|_| needs.on_tape()) {
+                let own = projector.network.graph();
+                projected.push(leaf(&projector.run, own, own.output()));
             }
             let values = self.parameters.iter().flat_map(|p| p.network.parameters());
             parameters = values
                 .map(|v| tensor1(v, &self.device).set_require_grad(!needs.frozen_parameters))
                 .collect();
         }
-        Leaves { logits, maps, connected, parameters }
+        Leaves { logits, maps, projected, parameters }
     }
 
     /// What the method sees.
@@ -222,7 +222,7 @@ impl Learner {
             memory: self.memory.read(),
             student_logits: leaves.logits.clone(),
             student_maps: leaves.maps.clone(),
-            connected_maps: leaves.connected.clone(),
+            projected_maps: leaves.projected.clone(),
             parameters: leaves.parameters.clone(),
             teacher_logits,
             own_logits,
@@ -248,7 +248,7 @@ impl Learner {
         batch.ids.iter().map(number).collect()
     }
 
-    /// From the gradients by the leaves back through connectors and student.
+    /// From the gradients by the leaves back through projectors and student.
     pub(super) fn backward(
         &mut self,
         gradients: LeafGradients,
@@ -262,11 +262,11 @@ impl Learner {
             let value = tap.value(&graph).expect(CHECKED);
             by_value.extend(gradient.map(|gradient| (value, gradient)));
         }
-        for ((tap, connector), gradient) in self.connectors.iter_mut().zip(gradients.connected) {
+        for ((tap, projector), gradient) in self.projectors.iter_mut().zip(gradients.projected) {
             let value = tap.value(&graph).expect(CHECKED);
-            let output = connector.network.graph().output();
+            let output = projector.network.graph().output();
             let by_output = gradient.iter().map(|gradient| (output, gradient));
-            let by_map = connector.run.backward(&connector.network, by_output, true);
+            let by_map = projector.run.backward(&projector.network, by_output, true);
             by_value.extend(by_map.map(|gradient| (value, gradient)));
             buffers.extend(gradient.filter(|_| needs.map_terms));
         }

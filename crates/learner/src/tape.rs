@@ -11,7 +11,7 @@ use faculty_nets::MapShape;
 pub(super) struct Leaves {
     pub(super) logits: Tensor<2>,
     pub(super) maps: Vec<Tensor<4>>,
-    pub(super) connected: Vec<Tensor<4>>,
+    pub(super) projected: Vec<Tensor<4>>,
     pub(super) parameters: Vec<Tensor<1>>,
 }
 
@@ -19,18 +19,18 @@ pub(super) struct Leaves {
 pub(super) struct LeafGradients {
     pub(super) logits: Option<Vec<f32>>,
     pub(super) maps: Vec<Option<Vec<f32>>>,
-    pub(super) connected: Vec<Option<Vec<f32>>>,
+    pub(super) projected: Vec<Option<Vec<f32>>>,
     pub(super) parameters: Vec<Option<Vec<f32>>>,
 }
 
 impl LeafGradients {
-    /// Adds the gradients that terms off the tape bring for the connectors' results.
+    /// Adds the gradients that terms off the tape bring for the projectors' results.
     pub(super) fn add_map_terms(&mut self, terms: Vec<MapTerm>) {
         for gradient in terms.into_iter().map(|term| term.gradients) {
-            // Connectors of terms on the tape come after those off it.
-            let count = self.connected.len().max(gradient.len());
-            self.connected.resize_with(count, || None);
-            for (sum, gradient) in self.connected.iter_mut().zip(gradient) {
+            // Projectors of terms on the tape come after those off it.
+            let count = self.projected.len().max(gradient.len());
+            self.projected.resize_with(count, || None);
+            for (sum, gradient) in self.projected.iter_mut().zip(gradient) {
                 match sum {
                     None => *sum = Some(gradient),
                     Some(sum) => add_scaled(sum, 1.0, &gradient),
@@ -49,7 +49,7 @@ impl Leaves {
         LeafGradients {
             logits: self.logits.grad(&all).map(values),
             maps: of(&self.maps, &all),
-            connected: of(&self.connected, &all),
+            projected: of(&self.projected, &all),
             parameters: of(&self.parameters, &all),
         }
     }

@@ -81,7 +81,7 @@ impl Learner {
         }
     }
 
-    /// Where student and connectors are now.
+    /// Where student and projectors are now.
     pub(super) fn point(&mut self, epoch: usize) -> Point {
         let all = self.stepped_mut(epoch);
         Point(all.map(|own| (own.network.clone(), own.optimizer.clone())).collect())

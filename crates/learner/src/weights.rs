@@ -8,13 +8,13 @@ use super::Learner;
 use super::step::CHECKED;
 use super::tape::{Leaves, tensor1, tensor2, tensor4, values};
 
-/// Student and connectors as they are now, in inference mode, behind the method's own weights.
+/// Student and projectors as they are now, in inference mode, behind the method's own weights.
 #[derive(Debug)]
 pub struct WeightProbe<'a> {
     learner: &'a Learner,
     needs: Needs,
     student: Inference,
-    connectors: Vec<Inference>,
+    projectors: Vec<Inference>,
 }
 
 impl Learner {
@@ -34,13 +34,13 @@ impl Learner {
         }
         let network = &self.student.network;
         let graph = network.graph();
-        let taps = needs.student_taps.iter().chain(self.connectors.iter().map(|(tap, _)| tap));
+        let taps = needs.student_taps.iter().chain(self.projectors.iter().map(|(tap, _)| tap));
         let values: Vec<_> = taps.map(|tap| tap.value(graph).expect(CHECKED)).collect();
-        let connectors = self.connectors.iter().filter(|_| needs.trained_parts);
+        let projectors = self.projectors.iter().filter(|_| needs.trained_parts);
         Some(WeightProbe {
             learner: self,
             student: Inference::new(network, &values),
-            connectors: connectors.map(|(_, own)| Inference::new(&own.network, &[])).collect(),
+            projectors: projectors.map(|(_, own)| Inference::new(&own.network, &[])).collect(),
             needs,
         })
     }
@@ -61,10 +61,10 @@ impl WeightProbe<'_> {
         if size < self.needs.min_batch || (self.needs.full_batches && size != full) {
             return Vec::new();
         }
-        let Self { learner, needs, student, connectors } = self;
+        let Self { learner, needs, student, projectors } = self;
         let graph = learner.student.network.graph();
         student.run(batch.inputs, size);
-        for ((tap, _), plan) in learner.connectors.iter().zip(connectors.iter_mut()) {
+        for ((tap, _), plan) in learner.projectors.iter().zip(projectors.iter_mut()) {
             plan.run(student.value(tap.value(graph).expect(CHECKED)), size);
         }
         // Maps stand in where the method reads them for its loss alone.
@@ -76,7 +76,7 @@ impl WeightProbe<'_> {
         let teachers: Vec<TeacherOutputs> =
             batch.teachers.iter().zip(&learner.shapes.teachers).map(blank).collect();
         let batch = LearnerBatch { teachers: &teachers, ..*batch };
-        let leaves = leaves(learner, needs, student, connectors, size);
+        let leaves = leaves(learner, needs, student, projectors, size);
         let loss = learner.method.loss(&learner.step(&batch, needs, &leaves));
         let mut weights: Vec<(&'static str, Vec<f64>)> = loss
             .teacher_weights
@@ -84,11 +84,11 @@ impl WeightProbe<'_> {
             .map(|own| (own.level, values(own.weights).into_iter().map(f64::from).collect()))
             .collect();
         if needs.map_terms {
-            let connected = connectors.iter().map(|plan| MapValues {
+            let projected = projectors.iter().map(|plan| MapValues {
                 values: plan.value(plan.graph().output()),
                 shape: plan.graph().shape(plan.graph().output()),
             });
-            let step = learner.map_step(&batch, connected.collect());
+            let step = learner.map_step(&batch, projected.collect());
             let terms = learner.method.map_terms(&step, &mut Vec::new()).into_iter();
             let weighed = terms.filter(|term| !term.teacher_weights.is_empty());
             weights.extend(weighed.map(|term| (term.name, term.teacher_weights)));
@@ -102,7 +102,7 @@ fn leaves(
     learner: &Learner,
     needs: &Needs,
     student: &Inference,
-    connectors: &[Inference],
+    projectors: &[Inference],
     size: usize,
 ) -> Leaves {
     let device = &learner.device;
@@ -110,10 +110,10 @@ fn leaves(
     let tensor = |plan: &Inference, value| {
         tensor4(plan.value(value), size, plan.graph().shape(value), device)
     };
-    let (mut connected, mut parameters) = (Vec::new(), Vec::new());
+    let (mut projected, mut parameters) = (Vec::new(), Vec::new());
     if needs.trained_parts {
-        let own = connectors.iter().filter(|_| needs.on_tape());
-        connected = own.map(|plan| tensor(plan, plan.graph().output())).collect();
+        let own = projectors.iter().filter(|_| needs.on_tape());
+        projected = own.map(|plan| tensor(plan, plan.graph().output())).collect();
         let values = learner.parameters.iter().flat_map(|own| own.network.parameters());
         parameters = values.map(|own| tensor1(own, device)).collect();
     }
@@ -125,7 +125,7 @@ fn leaves(
             device,
         ),
         maps: taps.map(|tap| tensor(student, tap.value(graph).expect(CHECKED))).collect(),
-        connected,
+        projected,
         parameters,
     }
 }

@@ -68,21 +68,21 @@ pub fn check(spec: &recipe::Method, shapes: &Shapes, epochs: usize) -> Result<()
 #[derive(Debug)]
 struct Part {
     method: Box<dyn Method>,
-    connectors: usize,
+    projectors: usize,
     parameters: usize,
     memory: usize,
 }
 
 impl Part {
     fn new(method: Box<dyn Method>) -> Self {
-        Self { method, connectors: 0, parameters: 0, memory: 0 }
+        Self { method, projectors: 0, parameters: 0, memory: 0 }
     }
 
     fn prepare(&mut self, facts: Facts<'_>) {
         self.method.prepare(facts);
         if let Facts::Shapes(shapes) = facts {
-            let Parts { connectors, parameters, memory, .. } = self.method.parts(shapes);
-            self.connectors = connectors.len();
+            let Parts { projectors, parameters, memory, .. } = self.method.parts(shapes);
+            self.projectors = projectors.len();
             self.parameters = parameters.len();
             self.memory = memory.len();
         }
@@ -150,19 +150,19 @@ impl Combination {
     fn own_step(&self, at: usize, own: &Needs, step: &Step) -> Step {
         let all = self.needs(step.epoch);
         let mut parts = self.parts();
-        let (mut connectors, mut parameters, mut memory) = (0, 0, 0);
+        let (mut projectors, mut parameters, mut memory) = (0, 0, 0);
         for part in parts.by_ref().take(at) {
-            connectors += part.connectors;
+            projectors += part.projectors;
             parameters += part.parameters;
             memory += part.memory;
         }
         let part = parts.next().expect("a part of this combination");
         // Parts that rest in this epoch have none.
-        let connected = connectors..connectors + part.connectors;
+        let projected = projectors..projectors + part.projectors;
         let parameters = parameters..parameters + part.parameters;
         Step {
             student_maps: picked(&step.student_maps, &all.student_taps, &own.student_taps),
-            connected_maps: step.connected_maps.get(connected).unwrap_or_default().to_vec(),
+            projected_maps: step.projected_maps.get(projected).unwrap_or_default().to_vec(),
             parameters: step.parameters.get(parameters).unwrap_or_default().to_vec(),
             memory: step.memory[memory..memory + part.memory].to_vec(),
             teacher_maps: step
@@ -247,7 +247,7 @@ impl Method for Combination {
         let (all, own) = (self.needs(step.epoch), self.base.method.needs(step.epoch));
         let teachers = step.teachers.iter();
         let own = MapStep {
-            connected: step.connected.iter().take(self.base.connectors).copied().collect(),
+            projected: step.projected.iter().take(self.base.projectors).copied().collect(),
             teachers: teachers
                 .map(|maps| picked(maps, &all.teacher_taps, &own.teacher_taps))
                 .collect(),

@@ -19,8 +19,8 @@ pub use combination::build;
 pub use combination::check as check_combination;
 pub use error::MethodError;
 pub use faculty_contract::{
-    AfterStep, ClassCost, ClassifierTensors, Connector, Facts, LearnerBatch, Loss, MapStep,
-    MapTerm, MeanLogits, Method, Needs, Parts, Point, Sandbox, Scale, Setup, Shapes, Step,
+    AfterStep, ClassCost, ClassifierTensors, Facts, LearnerBatch, Loss, MapStep, MapTerm,
+    MeanLogits, Method, Needs, Parts, Point, Projector, Sandbox, Scale, Setup, Shapes, Step,
     TapShapes, TeacherProfile, TeacherTraits, TeacherWeights, Term, TrainingSamples, Write,
 };
 pub use info::{MethodInfo, Status};

@@ -42,7 +42,7 @@ pub struct Conv2dConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConvInit {
     /// Weight and bias uniform in `±1/sqrt(fan_in)`: what `nn.Conv2d` does where a release says
-    /// nothing else, as in every connector, regressor and projector.
+    /// nothing else, as in every projector and regressor.
     PyTorchDefault,
     /// Normal weights of variance `2/fan_out`, by the fan-out of the whole layer, and bias 0: what
     /// most networks for CIFAR and ImageNet ask for.

@@ -408,7 +408,7 @@ section! {
         /// CPU, slow, to check against).
         #[within(Range::Words(Device::NAMES))]
         device: Device = Device::Cpu, "faculty's choice";
-        /// Precision of the steps of student, connectors and heads: `f32`, or `bf16`: factors of
+        /// Precision of the steps of student, projectors and heads: `f32`, or `bf16`: factors of
         /// convolutions and matrix products rounded to bfloat16, which is faster where the CPU has
         /// instructions for it. Weights, sums, losses, optimiser and measurements are f32.
         #[within(Range::Words(Precision::NAMES))]

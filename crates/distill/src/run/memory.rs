@@ -17,7 +17,7 @@ const TAPE_COPIES: usize = 3;
 /// Memory that a run takes from its first step on, beside data and teachers, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryNeed {
-    /// Values and gradients of student and connectors for one batch; batches that wait.
+    /// Values and gradients of student and projectors for one batch; batches that wait.
     pub batch: u64,
     /// Parameters, their gradients, the optimiser's memory, the best student, a checkpoint.
     pub parameters: u64,

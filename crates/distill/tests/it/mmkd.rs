@@ -45,7 +45,7 @@ fn a_meta_step_changes_the_weight_networks_and_nothing_else() {
                 let stays = name != "method" || readings.is_empty();
                 assert_eq!(own == &after[name], stays, "{name}, {readings:?}");
             }
-            assert_eq!(before.len(), 4, "student, two connectors and the weight networks");
+            assert_eq!(before.len(), 4, "student, two projectors and the weight networks");
             stepped += usize::from(!readings.is_empty());
         }
         assert!(stepped > 0, "the student missed something");

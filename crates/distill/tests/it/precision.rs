@@ -48,7 +48,7 @@ fn last(folder: &Path) -> PathBuf {
 
 #[test]
 fn a_run_in_bf16_stopped_in_the_middle_equals_an_undisturbed_one() {
-    // With connectors, with a bank, and with what is tried on the student between its steps.
+    // With projectors, with a bank, and with what is tried on the student between its steps.
     for (method, teachers) in [("ce", 0), ("ca-mkd", 2), ("crd", 1), ("mmkd", 2), ("ikd", 1)] {
         let folder = tempfile::tempdir().unwrap();
         let sets = [&[STEPS, "data.views=2"], &TEACHERS[..teachers]].concat();

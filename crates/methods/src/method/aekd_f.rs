@@ -4,7 +4,7 @@
 //! gradient space", NeurIPS 2020.
 //!
 //! ```text
-//! e_k = mean (G_k(F_S) - F_k)²,  G_k = ReLU(BN(Conv1×1(resize(F_S))))   one trained connector a teacher
+//! e_k = mean (G_k(F_S) - F_k)²,  G_k = ReLU(BN(Conv1×1(resize(F_S))))   one trained projector a teacher
 //! v_k = mean_b ∂e_k/∂F_S[b], divided by its length                     [channels · height · width]
 //! a   = argmin ‖Σ_k a_k v_k‖²   with Σ a = 1,  0 ≤ a_k ≤ max(cap, 1/K)
 //! L   = mean_b CE_b(z_S) + α Σ_k a'_k mean_b τ² KL_k + β Σ_k a_k e_k    a': the weights of `aekd`
@@ -13,9 +13,9 @@
 //! student logits `[batch, classes]`, teacher logits `[teachers, batch, classes]`, maps
 //! `[batch, channels_k, height_k, width_k]`, labels `[batch]`.
 //! # Gradient
-//! through the student and the connectors; both weights are constants.
+//! through the student and the projectors; both weights are constants.
 //! # Paper and code
-//! ours: the connectors (those of CA-MKD, with their start), the output term beside the maps (`alpha = 0` leaves it
+//! ours: the projectors (those of CA-MKD, with their start), the output term beside the maps (`alpha = 0` leaves it
 //! out), β = 100 as for hints. The directions alone decide the weights, since the vectors are
 //! normalised, as in the released solver.
 //! # Limits
@@ -161,9 +161,9 @@ fn errors(student: &Tensor<4>, maps: &[Tensor<4>], parameters: &[Tensor<1>]) -> 
             let [_, to, height, width] = map.dims();
             let (weight, bias) = (parameters.next([to, from]), parameters.next([to]));
             let projected = conv1x1(resize(student.clone(), height, width), weight, Some(bias));
-            let connected =
+            let projected =
                 batch_norm_relu(projected, parameters.next([to]), parameters.next([to]));
-            (connected - map.clone()).square().mean()
+            (projected - map.clone()).square().mean()
         })
         .collect()
 }

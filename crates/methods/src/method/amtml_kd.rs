@@ -43,7 +43,7 @@ use crate::shared::features::rows;
 use crate::shared::layers::{Parameters, parameter};
 use crate::shared::options::{OURS, count, number, option, temperature};
 use crate::shared::output_layer::task;
-use crate::{Connector, Loss, Method, MethodInfo, Needs, Parts, Shapes, Status, Step, Term};
+use crate::{Loss, Method, MethodInfo, Needs, Parts, Projector, Shapes, Status, Step, Term};
 use faculty_contract::Setup;
 use faculty_contract::losses::{kl_from_log_target, log_mixture};
 use faculty_nets::Tap;
@@ -186,7 +186,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
 };
 
 impl AmtmlKd {
-    fn connectors(&self, shapes: &Shapes) -> Vec<Connector> {
+    fn projectors(&self, shapes: &Shapes) -> Vec<Projector> {
         self.levels()
             .iter()
             .zip(&shapes.teachers)
@@ -195,7 +195,7 @@ impl AmtmlKd {
                 let config = Conv2dConfig::new(teacher[&Tap::Pooled].channels, 1, 1);
                 graph.conv2d("conv", input, config).expect("a 1×1 kernel fits every map");
                 let initial = Init::Uniform { bound: HINT_START };
-                Connector { tap, graph: graph.finish().starting("conv.weight", initial) }
+                Projector { tap, graph: graph.finish().starting("conv.weight", initial) }
             })
             .collect()
     }
@@ -225,7 +225,7 @@ impl Method for AmtmlKd {
             teacher_logits: true,
             teacher_taps: if levels.is_empty() { Vec::new() } else { vec![Tap::Pooled] },
             student_taps: levels.to_vec(),
-            connector_taps: levels.to_vec(),
+            projector_taps: levels.to_vec(),
             trained_parts: true,
             min_batch: 2,
             frozen_parameters: !self.learns(epoch),
@@ -236,7 +236,7 @@ impl Method for AmtmlKd {
 
     fn parts(&self, shapes: &Shapes) -> Parts {
         Parts {
-            connectors: self.connectors(shapes),
+            projectors: self.projectors(shapes),
             parameters: self.parameters(shapes),
             temporaries: relation_temporaries(shapes, [&shapes.student, &shapes.student], COPIES),
             ..Parts::default()
@@ -271,9 +271,9 @@ impl Method for AmtmlKd {
             },
         ];
         // The levels are the first of the student's taps.
-        let hints = step.connected_maps.iter().zip(&step.student_maps).zip(&step.teacher_maps);
-        let hints = hints.map(|((connected, own), teacher)| {
-            hint_error(own.clone(), connected.clone(), teacher[0].clone())
+        let hints = step.projected_maps.iter().zip(&step.student_maps).zip(&step.teacher_maps);
+        let hints = hints.map(|((projected, own), teacher)| {
+            hint_error(own.clone(), projected.clone(), teacher[0].clone())
         });
         if let Some(value) = hints.reduce(|sum, hint| sum + hint) {
             terms.push(Term { name: "hint", weight: gamma, value });
@@ -315,12 +315,12 @@ pub(crate) fn learnt_log_weights(
     log_softmax(scored.matmul(pooled.transpose()), 0)
 }
 
-/// `mean (R(n(F_S)) - n(f))²`, the pooled vector f at every position; `connected` is `R(F_S)`. Since R
+/// `mean (R(n(F_S)) - n(f))²`, the pooled vector f at every position; `projected` is `R(F_S)`. Since R
 /// mixes channels at each position and has no bias, dividing by the length before and after it is the
 /// same.
-pub(crate) fn hint_error(student: Tensor<4>, connected: Tensor<4>, pooled: Tensor<4>) -> Tensor<1> {
+pub(crate) fn hint_error(student: Tensor<4>, projected: Tensor<4>, pooled: Tensor<4>) -> Tensor<1> {
     let length = |map: Tensor<4>| (map.square().sum_dim(1) + 1e-12).sqrt();
-    let own = connected / length(student);
+    let own = projected / length(student);
     let other = pooled.clone() / length(pooled);
     (own - other).square().mean()
 }

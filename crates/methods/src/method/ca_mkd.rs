@@ -5,16 +5,16 @@
 //! ```text
 //! w_kd[k,b]  = (1 - softmax_k(CE_b(z_k))) / (K - 1)
 //! L_kd       = mean_b Σ_k w_kd[k,b] τ² KL(σ(z_k/τ) ‖ σ(z_S/τ))
-//! G_k        = ReLU(BN(Conv1×1(resize(F_S))))              one trained connector a teacher
+//! G_k        = ReLU(BN(Conv1×1(resize(F_S))))              one trained projector a teacher
 //! w_int[k,b] = (1 - softmax_k(CE_b(head_k(G_k)))) / (K - 1)  head_k: teacher k's pooling + classifier
 //! L_inter    = mean_b Σ_k w_int[k,b] mean_chw (G_k - F_k)²
 //! L          = mean_b CE_b(z_S) + α L_kd + β L_inter
 //! ```
 //! # Shapes
 //! student logits `[batch, classes]`, teacher logits `[teachers, batch, classes]`, teacher maps and
-//! connected maps `[batch, channels_k, height_k, width_k]`, labels `[batch]`.
+//! projected maps `[batch, channels_k, height_k, width_k]`, labels `[batch]`.
 //! # Gradient
-//! through the student and the connectors. `w_kd` is a constant; `w_int` is one unless
+//! through the student and the projectors. `w_kd` is a constant; `w_int` is one unless
 //! `detach_inter_weight = false`. Teachers are constants.
 //! # Paper and code
 //! the released code divides both distillation terms by K once more (`scale = "official"`), lets
@@ -23,14 +23,14 @@
 //! ours always resizes the student's own map. F_S and F_k are the maps in front of global pooling, but
 //! of a MobileNetV2 student the release reads the one of 160 channels in front of its last convolution
 //! (`student_map = "last-feature"`, the default there with `scale = "official"`). Weight and bias of a
-//! connector's convolution start as there: uniform in ±1/√channels, PyTorch's default. Like the
+//! projector's convolution start as there: uniform in ±1/√channels, PyTorch's default. Like the
 //! released loop, the intermediate term starts after the first epoch (`warmup_epochs = 1`). The
 //! paper's ablations are options: `weights = "uniform"`, `inter_weight = "teacher-confidence"` (the
 //! weights of the output layer on the maps too) or `"uniform"`, and `intermediate = false`.
 //! The maps' scale is the teacher's own: with teachers whose maps are large (torchvision's ResNet-18 at
 //! 224², say) β = 50 makes the intermediate term nearly all of the loss. `map_scale = "second-moment"`
 //! is ours: each squared error over the mean square of that teacher's maps in the batch,
-//! `mean_chw (G_k - F_k)² / mean_bchw F_k²`, 1 for a connected map of zeros whatever the teacher.
+//! `mean_chw (G_k - F_k)² / mean_bchw F_k²`, 1 for a projected map of zeros whatever the teacher.
 //! A sample without a label has the weights that the formula gives for each teacher's mean
 //! cross-entropy on the validation split, at both levels; 1/K without a validation split.
 //! # Limits
@@ -51,7 +51,7 @@ use crate::weighting::{
     complement_of_softmax_values, confidence_values,
 };
 use crate::{
-    ClassifierTensors, Connector, Facts, Loss, MapStep, MapTerm, Method, MethodInfo, Needs, Parts,
+    ClassifierTensors, Facts, Loss, MapStep, MapTerm, Method, MethodInfo, Needs, Parts, Projector,
     Scale, Shapes, Status, Step, Term,
 };
 use faculty_contract::Setup;
@@ -75,7 +75,7 @@ pub enum OutputWeight {
 /// How CA-MKD weighs its teachers at the last map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InterWeight {
-    /// By the cross-entropy of the student's connected map under each teacher's classifier.
+    /// By the cross-entropy of the student's projected map under each teacher's classifier.
     #[default]
     StudentFeatures,
     /// By each teacher's own cross-entropy, as at the output.
@@ -84,7 +84,7 @@ pub enum InterWeight {
     Uniform,
 }
 
-/// Which map of the student's CA-MKD's connectors read.
+/// Which map of the student's CA-MKD's projectors read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StudentMap {
     /// The last one, in front of global pooling.
@@ -103,7 +103,7 @@ impl StudentMap {
     }
 }
 
-/// In which unit CA-MKD measures how far a connected map is from the teacher's.
+/// In which unit CA-MKD measures how far a projected map is from the teacher's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MapScale {
     /// In that of the maps, which is the teacher's own.
@@ -147,7 +147,7 @@ pub struct CaMkdConfig {
     pub detach_inter_weight: bool,
     /// First epochs without the intermediate term. Default 1 (released loop).
     pub warmup_epochs: usize,
-    /// The student's map that connectors read. Default [`StudentMap::Map`].
+    /// The student's map that projectors read. Default [`StudentMap::Map`].
     pub student_map: StudentMap,
     /// Unit of the intermediate term. Default [`MapScale::Raw`] (paper).
     pub map_scale: MapScale,
@@ -242,7 +242,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
                 OptionValue::Flag(true),
                 Range::Any,
                 CA_MKD_PAPER,
-                "also match each teacher's last feature map through a trained connector",
+                "also match each teacher's last feature map through a trained projector",
             ),
             option(
                 "weights",
@@ -353,7 +353,7 @@ impl Method for CaMkd {
             teacher_classifiers: intermediate
                 && self.config.inter_weight == InterWeight::StudentFeatures,
             teacher_taps: maps(Tap::Map),
-            connector_taps: maps(self.config.student_map.tap()),
+            projector_taps: maps(self.config.student_map.tap()),
             trained_parts: intermediate,
             // Weights that carry a gradient need the tape.
             map_terms: intermediate && !self.weights_on_tape(),
@@ -373,10 +373,10 @@ impl Method for CaMkd {
         }
         let tap = self.config.student_map.tap();
         let student = shapes.student[&tap];
-        // A run that ends before the intermediate term begins has no maps, and needs no connectors.
+        // A run that ends before the intermediate term begins has no maps, and needs no projectors.
         let teachers = shapes.teachers.iter().filter_map(|taps| taps.get(&Tap::Map));
-        let of_teacher = |&teacher| Connector { tap, graph: connector(student, teacher) };
-        Parts { connectors: teachers.map(of_teacher).collect(), ..Parts::default() }
+        let of_teacher = |&teacher| Projector { tap, graph: projector(student, teacher) };
+        Parts { projectors: teachers.map(of_teacher).collect(), ..Parts::default() }
     }
 
     fn loss(&self, step: &Step) -> Loss {
@@ -397,11 +397,11 @@ impl Method for CaMkd {
             let maps: Vec<Tensor<4>> = step.teacher_maps.iter().map(|m| m[0].clone()).collect();
             let classifiers = &step.teacher_classifiers;
             let weights = self.unlabelled.or_of(&step.labels, |labels| {
-                feature_weights(&step.connected_maps, classifiers, |logits| {
+                feature_weights(&step.projected_maps, classifiers, |logits| {
                     step.cross_entropy(logits, labels)
                 })
             });
-            let errors = map_errors(&step.connected_maps, &maps);
+            let errors = map_errors(&step.projected_maps, &maps);
             let value = weighted_sum(&weights, &self.in_units(errors, &maps));
             loss.terms.push(Term { name: INTERMEDIATE, weight: beta * factor, value });
             loss = loss.with_teacher_weights(INTERMEDIATE, weights);
@@ -413,7 +413,7 @@ impl Method for CaMkd {
         let targets: Vec<&[f32]> = step.teachers.iter().map(|maps| maps[0]).collect();
         let weights = match self.config.inter_weight {
             InterWeight::StudentFeatures => self.unlabelled.or_values(step.labels, |labels| {
-                inter_weights(&step.connected, step.classifiers, labels, step.mixed)
+                inter_weights(&step.projected, step.classifiers, labels, step.mixed)
             }),
             InterWeight::TeacherConfidence => self.unlabelled.or_values(step.labels, |labels| {
                 confidence_values(&step.teacher_logits, labels, step.mixed)
@@ -427,7 +427,7 @@ impl Method for CaMkd {
         let batch = step.labels.len().max(1);
         let scaled: Vec<f64> =
             weights.iter().enumerate().map(|(i, weight)| weight / units[i / batch]).collect();
-        let errors = weighted_errors(&step.connected, &targets, &scaled, weight, buffers);
+        let errors = weighted_errors(&step.projected, &targets, &scaled, weight, buffers);
         vec![MapTerm {
             name: INTERMEDIATE,
             weight,
@@ -470,7 +470,7 @@ fn tensor_values(tensor: Tensor<4>) -> Vec<f32> {
 }
 
 /// `ReLU(BN(Conv1×1(resize(F_S))))`, from the student's map shape to the teacher's.
-pub(crate) fn connector(student: MapShape, teacher: MapShape) -> Graph {
+pub(crate) fn projector(student: MapShape, teacher: MapShape) -> Graph {
     let (mut graph, input) = GraphBuilder::new(student);
     let resized = graph.resize(input, teacher.height, teacher.width);
     let config = Conv2dConfig::new(teacher.channels, 1, 1).with_bias();
@@ -484,32 +484,32 @@ pub(crate) fn connector(student: MapShape, teacher: MapShape) -> Graph {
 const INTERMEDIATE: &str = "intermediate";
 
 /// `w_int`, `[teachers, batch]`: each teacher by how well its frozen classifier does on the
-/// student's connected map. Constants.
+/// student's projected map. Constants.
 pub(crate) fn inter_weights(
-    connected: &[MapValues<'_>],
+    projected: &[MapValues<'_>],
     classifiers: &[FrozenClassifier],
     labels: &[u32],
     mixed: Option<&MixedLabels>,
 ) -> Vec<f64> {
     let costs = costs_by_label(labels, mixed, |labels| {
-        let heads = connected.iter().zip(classifiers);
+        let heads = projected.iter().zip(classifiers);
         heads.flat_map(|(&map, head)| head_costs(map, head, labels)).collect()
     });
-    complement_of_softmax_values(&costs, connected.len())
+    complement_of_softmax_values(&costs, projected.len())
 }
 
 /// The same with a gradient through the weights.
 pub(crate) fn feature_weights(
-    connected: &[Tensor<4>],
+    projected: &[Tensor<4>],
     classifiers: &[ClassifierTensors],
     cross_entropy: impl Fn(Tensor<2>) -> Tensor<1>,
 ) -> Tensor<2> {
-    let costs = connected
+    let costs = projected
         .iter()
         .zip(classifiers)
-        .map(|(connected, classifier)| {
-            let [batch, channels, height, width] = connected.dims();
-            let pooled = connected.clone().reshape([batch, channels, height * width]).mean_dim(2);
+        .map(|(projected, classifier)| {
+            let [batch, channels, height, width] = projected.dims();
+            let pooled = projected.clone().reshape([batch, channels, height * width]).mean_dim(2);
             let logits =
                 pooled.reshape([batch, channels]).matmul(classifier.weight.clone().transpose())
                     + classifier.bias.clone().unsqueeze::<2>();
@@ -519,15 +519,15 @@ pub(crate) fn feature_weights(
     complement_of_softmax(Tensor::cat(costs, 0))
 }
 
-/// Mean squared difference over channels and positions of each connected map and its teacher's,
+/// Mean squared difference over channels and positions of each projected map and its teacher's,
 /// `[teachers, batch]`.
-pub(crate) fn map_errors(connected: &[Tensor<4>], maps: &[Tensor<4>]) -> Tensor<2> {
-    let errors = connected
+pub(crate) fn map_errors(projected: &[Tensor<4>], maps: &[Tensor<4>]) -> Tensor<2> {
+    let errors = projected
         .iter()
         .zip(maps)
-        .map(|(connected, map)| {
-            let [batch, channels, height, width] = connected.dims();
-            let difference = connected.clone() - map.clone();
+        .map(|(projected, map)| {
+            let [batch, channels, height, width] = projected.dims();
+            let difference = projected.clone() - map.clone();
             let difference = difference.reshape([batch, channels * height * width]);
             difference.powi_scalar(2).mean_dim(1).reshape([1, batch])
         })

@@ -11,32 +11,32 @@
 //! L        = mean_b CE_b(z_S) + L_match
 //! ```
 //! After every fifth batch a meta step on a batch drawn from a buffer of hard samples, with θ student and
-//! connectors:
+//! projectors:
 //! ```text
 //! θ_1, θ_2 = two steps of the run's optimiser on L_match from θ_0 = θ,   θ_3 = one more on mean CE
 //! L_meta   = mean CE(θ_3)
 //! ∂L_meta/∂w_j[k,b] = 1/B ⟨∇ℓ_k,b(θ_j), d_j⟩,   d_j = ∂L_meta/∂g_j,   g_j the gradient of step j at θ_j
 //! ```
 //! ℓ being what w multiplies in L, and from there back into both networks, which take a step of Adam.
-//! Student, connectors, the optimiser's memory and running statistics are put back.
+//! Student, projectors, the optimiser's memory and running statistics are put back.
 //! # Shapes
 //! student logits `[batch, classes]`, teacher logits `[teachers, batch, classes]`, last maps
 //! `[batch, channels, height, width]`, labels `[batch]`.
 //! # Gradient
-//! through student and connectors; the weights are constants there. The networks N get theirs from meta
+//! through student and projectors; the weights are constants there. The networks N get theirs from meta
 //! steps only: through all inner steps, with momentum, weight decay and clipping as the run has them,
 //! each at the point where it began: two passes of the student stand for a second derivative, with the
 //! activation pattern of that point held ([`faculty_nets::ActivationPattern`]), so that they converge to
 //! automatic differentiation's. What the weights themselves read of the student is constant, as released.
 //! # Paper and code
 //! as released (Rorozhl/MMKD): the buffer takes whole batches until it is full, then each sample that the
-//! student missed takes the place of another at random; inner steps move the connectors too and go on
-//! from the optimiser's memory; all of a meta step runs on the same samples; networks and connectors
+//! student missed takes the place of another at random; inner steps move the projectors too and go on
+//! from the optimiser's memory; all of a meta step runs on the same samples; networks and projectors
 //! start as PyTorch's `Linear` and `Conv2d` do, uniform up to 1/√fan-in. Different: rows of X have length 1,
 //! so that maps of different scale compare (`products = "official"`: X as it is); the released backward
 //! pass takes Nesterov steps for plain momentum, here they are what they are, as are AdamW's; a meta step
 //! comes with every fifth batch of the run, the first included, in the released loop with every fifth of an epoch
-//! and its last; its last forward pass leaves its mark in the running statistics there. Connectors are
+//! and its last; its last forward pass leaves its mark in the running statistics there. Projectors are
 //! the released default; its example (`--convs`) has three convolutions. Adam has PyTorch's weight decay
 //! (added to the gradient).
 //! # Limits
@@ -56,7 +56,7 @@ use crate::shared::layers::parameter;
 use crate::shared::options::{ALPHA, OURS, TEMPERATURE, count, number, option, temperature, word};
 use crate::shared::output_layer::{OutputConfig, task_and_weighted_kd};
 use crate::{
-    Connector, Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step, TapShapes, Term,
+    Loss, Method, MethodInfo, Needs, Parts, Projector, Setup, Shapes, Status, Step, TapShapes, Term,
 };
 use faculty_nets::Tap;
 use faculty_recipe::{MethodSpec, OptionSpec, OptionValue, Range};
@@ -166,7 +166,7 @@ impl Method for Mmkd {
             teacher_logits: true,
             teacher_taps: vec![Tap::Map],
             student_taps: vec![Tap::Map],
-            connector_taps: vec![Tap::Map],
+            projector_taps: vec![Tap::Map],
             trained_parts: true,
             frozen_parameters: true,
             full_batches: true,
@@ -177,13 +177,13 @@ impl Method for Mmkd {
 
     fn parts(&self, shapes: &Shapes) -> Parts {
         let student = shapes.student[&Tap::Map];
-        let of_teacher = |taps: &TapShapes| Connector {
+        let of_teacher = |taps: &TapShapes| Projector {
             tap: Tap::Map,
-            graph: connector(student, taps[&Tap::Map]),
+            graph: projector(student, taps[&Tap::Map]),
         };
         let parameters = self.parameters(shapes);
         Parts {
-            connectors: shapes.teachers.iter().map(of_teacher).collect(),
+            projectors: shapes.teachers.iter().map(of_teacher).collect(),
             after_step: Some(Box::new(MetaSteps::new(*self, parameters.clone(), shapes))),
             parameters,
             ..Parts::default()
@@ -210,7 +210,7 @@ impl Method for Mmkd {
 }
 
 /// `ReLU(BN(Conv1×1))` at the smaller of both sizes.
-fn connector(student: MapShape, teacher: MapShape) -> Graph {
+fn projector(student: MapShape, teacher: MapShape) -> Graph {
     let (mut graph, input) = GraphBuilder::new(student);
     let (height, width) = (student.height.min(teacher.height), student.width.min(teacher.width));
     let resized = graph.resize(input, height, width);

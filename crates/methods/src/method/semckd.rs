@@ -39,7 +39,7 @@ use crate::shared::layers::{Parameters, resize};
 use crate::shared::options::{BENCHMARKS, number, option};
 use crate::shared::transformer::linear_parameters;
 use crate::{
-    Connector, Facts, Loss, Method, MethodInfo, Needs, Parts, Setup, Shapes, Status, Step,
+    Facts, Loss, Method, MethodInfo, Needs, Parts, Projector, Setup, Shapes, Status, Step,
 };
 use faculty_nets::Tap;
 use faculty_recipe::{MethodSpec, OptionValue, Range};
@@ -120,18 +120,18 @@ fn embedding_width(batch: usize) -> usize {
 }
 
 impl SemCkd {
-    fn connectors(&self, shapes: &Shapes) -> Vec<Connector> {
+    fn projectors(&self, shapes: &Shapes) -> Vec<Projector> {
         let taps = self.config.stages.taps();
-        let mut connectors = Vec::new();
+        let mut projectors = Vec::new();
         for teacher in &shapes.teachers {
             for &own in &taps {
                 for other in &taps {
                     let graph = regressor(shapes.student[&own], teacher[other]);
-                    connectors.push(Connector { tap: own, graph });
+                    projectors.push(Projector { tap: own, graph });
                 }
             }
         }
-        connectors
+        projectors
     }
 
     fn parameters(&self, shapes: &Shapes) -> Vec<ParameterSpec> {
@@ -161,7 +161,7 @@ impl Method for SemCkd {
     fn needs(&self, _epoch: usize) -> Needs {
         let needs = self.config.stages.needs().union(self.config.beside.needs());
         Needs {
-            connector_taps: self.config.stages.taps(),
+            projector_taps: self.config.stages.taps(),
             trained_parts: true,
             full_batches: true,
             ..needs
@@ -176,7 +176,7 @@ impl Method for SemCkd {
 
     fn parts(&self, shapes: &Shapes) -> Parts {
         Parts {
-            connectors: self.connectors(shapes),
+            projectors: self.projectors(shapes),
             parameters: self.parameters(shapes),
             ..Parts::default()
         }
@@ -186,7 +186,7 @@ impl Method for SemCkd {
         let SemCkdConfig { beta, stages, beside } = self.config;
         let count = stages.numbers().len();
         let mut parameters = Parameters::new(&step.parameters);
-        let mut connected = step.connected_maps.iter();
+        let mut projected = step.projected_maps.iter();
         let mut values = Vec::new();
         for maps in &step.teacher_maps {
             let embedded = |own: &[Tensor<4>], parameters: &mut Parameters<'_>| {
@@ -200,7 +200,7 @@ impl Method for SemCkd {
             let mut errors = Vec::new();
             for _ in 0..count {
                 for map in maps {
-                    let own = connected.next().expect("one connector for each pair of stages");
+                    let own = projected.next().expect("one projector for each pair of stages");
                     errors.push(error(own.clone(), map.clone()));
                 }
             }
@@ -253,7 +253,7 @@ fn embedding(map: Tensor<4>, parameters: &mut Parameters<'_>) -> Tensor<2> {
 }
 
 /// `e[·,i,j]`, `[batch, 1]`.
-fn error(connected: Tensor<4>, teacher: Tensor<4>) -> Tensor<2> {
-    let [_, _, height, width] = connected.dims();
-    rows(connected - resize(teacher, height, width)).square().mean_dim(1)
+fn error(projected: Tensor<4>, teacher: Tensor<4>) -> Tensor<2> {
+    let [_, _, height, width] = projected.dims();
+    rows(projected - resize(teacher, height, width)).square().mean_dim(1)
 }

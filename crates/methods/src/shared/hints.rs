@@ -15,7 +15,7 @@ use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, Init, MapShape, ParameterS
 
 use crate::shared::features::sample_means;
 use crate::shared::layers::{Parameters, batch_norm_relu, doubling_convolution, parameter, resize};
-use crate::{Connector, Needs, Parts, Shapes, Step};
+use crate::{Needs, Parts, Projector, Shapes, Step};
 use faculty_nets::Tap;
 
 /// Hints at one feature map.
@@ -34,7 +34,7 @@ impl Hints {
         Needs {
             teacher_taps: vec![self.tap()],
             student_taps: vec![self.tap()],
-            connector_taps: vec![self.tap()],
+            projector_taps: vec![self.tap()],
             trained_parts: true,
             ..Needs::default()
         }
@@ -43,7 +43,7 @@ impl Hints {
     pub(crate) fn parts(self, shapes: &Shapes) -> Parts {
         let parameters = self.parameters(shapes);
         Parts {
-            connectors: self.connectors(shapes),
+            projectors: self.projectors(shapes),
             // Batch norm of a transposed convolution is computed on the tape.
             batch_statistics: !parameters.is_empty(),
             parameters,
@@ -51,12 +51,12 @@ impl Hints {
         }
     }
 
-    fn connectors(self, shapes: &Shapes) -> Vec<Connector> {
+    fn projectors(self, shapes: &Shapes) -> Vec<Projector> {
         let student = shapes.student[&self.tap()];
         let teachers = shapes.teachers.iter().map(|taps| taps[&self.tap()]);
         teachers
             .filter(|teacher| !is_double(student, *teacher))
-            .map(|teacher| Connector { tap: self.tap(), graph: regressor(student, teacher) })
+            .map(|teacher| Projector { tap: self.tap(), graph: regressor(student, teacher) })
             .collect()
     }
 
@@ -80,10 +80,10 @@ impl Hints {
     }
 
     /// For each teacher and sample the mean squared difference of the teacher's map and the
-    /// regressed map, `[batch]`. The hint's taps are the first of each list, its connectors and parameters the only ones.
+    /// regressed map, `[batch]`. The hint's taps are the first of each list, its projectors and parameters the only ones.
     pub(crate) fn errors(self, step: &Step) -> Vec<Tensor<1>> {
         let student = &step.student_maps[0];
-        let mut connected = step.connected_maps.iter();
+        let mut projected = step.projected_maps.iter();
         let mut parameters = Parameters::new(&step.parameters);
         step.teacher_maps
             .iter()
@@ -96,7 +96,7 @@ impl Hints {
                     let doubled = doubling_convolution(student.clone(), weight, bias);
                     batch_norm_relu(doubled, parameters.next([out]), parameters.next([out]))
                 } else {
-                    connected.next().expect("one connector for every other teacher").clone()
+                    projected.next().expect("one projector for every other teacher").clone()
                 };
                 let [_, _, height, width] = regressed.dims();
                 sample_means((regressed - resize(teacher, height, width)).square())
@@ -170,7 +170,7 @@ mod tests {
             teachers: vec![shape(5, 4), shape(4, 2)],
         };
         let hints = Hints { stage: 2 };
-        assert_eq!(hints.connectors(&shapes).len(), 1);
+        assert_eq!(hints.projectors(&shapes).len(), 1);
         let device = Device::flex().autodiff();
         let numbers = |len: usize| -> Vec<f32> {
             (0..len).map(|i| ((i * 31 + 7) % 17) as f32 / 8.0 - 1.0).collect()
@@ -191,7 +191,7 @@ mod tests {
         let student = map(3, 2).require_grad();
         let step = Step {
             student_maps: vec![student.clone()],
-            connected_maps: vec![map(4, 2)],
+            projected_maps: vec![map(4, 2)],
             parameters: parameters.clone(),
             teacher_maps: vec![vec![map(5, 4)], vec![map(4, 2)]],
             ..Step::of_logits(
@@ -207,7 +207,7 @@ mod tests {
             assert!(gradient > 1e-4, "{gradient}");
         }
         assert!(student.grad(&gradients).is_some());
-        // The second teacher's map is the connected one.
+        // The second teacher's map is the projected one.
         assert_eq!(errors[1].clone().sum().into_scalar::<f32>(), 0.0);
     }
 }

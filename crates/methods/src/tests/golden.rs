@@ -11,7 +11,7 @@ use faculty_testkit::{Case, Reference, Tolerance, files, reference_folder};
 
 use crate::method::amtml_kd::learnt_log_weights;
 use crate::method::at::attention_difference;
-use crate::method::ca_mkd::{connector, feature_weights, inter_weights, map_errors, weighted_sum};
+use crate::method::ca_mkd::{feature_weights, inter_weights, map_errors, projector, weighted_sum};
 use crate::method::ckd::{all_pairs_difference, one_hot, tuple_coefficients, tuple_difference};
 use crate::method::dkd::decoupled;
 use crate::method::rkd::{angle_difference, distance_difference};
@@ -386,10 +386,10 @@ fn ca_mkd_inter_with(case: &Case, detach: bool) -> Result<(), String> {
     let student = case.tensor("in.student_map");
     let batch = student.shape[0];
     let teachers = case.param("teachers") as usize;
-    let mut connectors: Vec<(Network, TrainingRun)> = (0..teachers)
+    let mut projectors: Vec<(Network, TrainingRun)> = (0..teachers)
         .map(|k| {
             let teacher = map_shape(&format!("in.teacher_map.{k}"));
-            let graph = connector(map_shape("in.student_map"), teacher);
+            let graph = projector(map_shape("in.student_map"), teacher);
             let mut network = Network::from_graph("connector", graph, 1);
             let own = ["weight", "bias", "gamma", "beta"];
             for (parameter, name) in network.parameters_mut().iter_mut().zip(own) {
@@ -401,9 +401,9 @@ fn ca_mkd_inter_with(case: &Case, detach: bool) -> Result<(), String> {
         })
         .collect();
     let (loss, weights, mse, gradients) = if detach {
-        inter_off_tape(case, &connectors)
+        inter_off_tape(case, &projectors)
     } else {
-        inter_on_tape(case, &connectors, batch)
+        inter_on_tape(case, &projectors, batch)
     };
     case.compare("out.loss", &[loss], TOLERANCE)?;
     case.compare("out.loss_official", &[loss / teachers as f32], TOLERANCE)?;
@@ -412,7 +412,7 @@ fn ca_mkd_inter_with(case: &Case, detach: bool) -> Result<(), String> {
 
     let mut by_map = vec![0.0_f32; student.values.len()];
     let suffix = if detach { "_detached" } else { "" };
-    for (k, ((network, run), gradient)) in connectors.iter_mut().zip(gradients).enumerate() {
+    for (k, ((network, run), gradient)) in projectors.iter_mut().zip(gradients).enumerate() {
         let output = network.graph().output();
         let own = run.backward(network, [(output, gradient)], true).expect("asked for");
         by_map.iter_mut().zip(own).for_each(|(sum, g)| *sum += g);
@@ -424,11 +424,11 @@ fn ca_mkd_inter_with(case: &Case, detach: bool) -> Result<(), String> {
     case.compare(&format!("out.grad_student_map{suffix}"), &by_map, TOLERANCE)
 }
 
-/// Loss, weights, errors, and gradients by the connected maps.
+/// Loss, weights, errors, and gradients by the projected maps.
 type Inter = (f32, Vec<f32>, Vec<f32>, Vec<Vec<f32>>);
 
-fn inter_off_tape(case: &Case, connectors: &[(Network, TrainingRun)]) -> Inter {
-    let maps: Vec<MapValues<'_>> = connectors
+fn inter_off_tape(case: &Case, projectors: &[(Network, TrainingRun)]) -> Inter {
+    let maps: Vec<MapValues<'_>> = projectors
         .iter()
         .map(|(network, run)| {
             let output = network.graph().output();
@@ -452,8 +452,8 @@ fn inter_off_tape(case: &Case, connectors: &[(Network, TrainingRun)]) -> Inter {
     (errors.value as f32, narrow(&weights), narrow(&errors.errors), errors.gradients)
 }
 
-fn inter_on_tape(case: &Case, connectors: &[(Network, TrainingRun)], batch: usize) -> Inter {
-    let leaves: Vec<Tensor<4>> = connectors
+fn inter_on_tape(case: &Case, projectors: &[(Network, TrainingRun)], batch: usize) -> Inter {
+    let leaves: Vec<Tensor<4>> = projectors
         .iter()
         .map(|(network, run)| {
             let output = network.graph().output();
@@ -480,7 +480,7 @@ fn inter_on_tape(case: &Case, connectors: &[(Network, TrainingRun)], batch: usiz
     let gradients = loss.backward();
     let gradients = leaves
         .iter()
-        .map(|leaf| values(leaf.grad(&gradients).expect("every connector has a gradient")))
+        .map(|leaf| values(leaf.grad(&gradients).expect("every projector has a gradient")))
         .collect();
     (value, values(weights), values(errors), gradients)
 }

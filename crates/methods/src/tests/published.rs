@@ -32,7 +32,7 @@ fn taps(options: &recipe::Method, student: &str, teachers: &[&str]) -> [String; 
     let _ = method.parts(&shapes);
     let needs = needs_of_run(method.as_ref(), 3);
     let mut own = needs.student_taps.clone();
-    own.extend(&needs.connector_taps);
+    own.extend(&needs.projector_taps);
     own.dedup();
     [own, needs.teacher_taps].map(|taps| {
         let names: Vec<String> = taps.iter().map(ToString::to_string).collect();
@@ -136,8 +136,8 @@ fn ca_mkd_as_released_reads_the_map_before_the_last_convolution_of_mobile_net_v2
         assert_eq!(taps(&options, student, &["wrn_16_2"]), [tap, "map"], "{student}, {method}");
         let built = build(&options).unwrap();
         let shapes = shapes_of(built.as_ref(), student, &["wrn_16_2"]);
-        let connector = &built.parts(&shapes).connectors[0];
-        assert_eq!(connector.graph.input_shape().channels, channels, "{student}, {method}");
+        let projector = &built.parts(&shapes).projectors[0];
+        assert_eq!(projector.graph.input_shape().channels, channels, "{student}, {method}");
     }
 }
 
@@ -147,9 +147,9 @@ fn largest(name: &str, student: &str, teacher: &str) -> Vec<(String, f32, Vec<us
     let shapes = shapes_of(method.as_ref(), student, &[teacher]);
     method.prepare(Facts::Maps(&shapes));
     let parts = method.parts(&shapes);
-    let connectors = parts.connectors.into_iter().map(|own| own.graph);
+    let projectors = parts.projectors.into_iter().map(|own| own.graph);
     let parameters = faculty_nets::Graph::of_parameters(parts.parameters);
-    let graphs = connectors.chain([parameters]);
+    let graphs = projectors.chain([parameters]);
     let all = graphs.flat_map(|graph| {
         let network = Network::from_graph("parts", graph, 1);
         let specs = network.graph().parameters().to_vec();
@@ -197,11 +197,11 @@ fn a_hint_compares_directions_at_every_position_with_the_pooled_vector() {
     };
     // Two channels at two positions, (3, 4) and (0, 2), through R = (channels swapped) · 0.5.
     let student = tensor(&[3.0, 0.0, 4.0, 2.0], [1, 2, 1, 2]);
-    let connected = tensor(&[2.0, 1.0, 1.5, 0.0], [1, 2, 1, 2]);
+    let projected = tensor(&[2.0, 1.0, 1.5, 0.0], [1, 2, 1, 2]);
     let pooled = tensor(&[0.0, 7.0], [1, 2, 1, 1]);
     // Directions (0.4, 0.3) and (0.5, 0) against (0, 1).
     let want = (0.4_f32.powi(2) + 0.7_f32.powi(2) + 0.5_f32.powi(2) + 1.0) / 4.0;
-    let got = hint_error(student, connected, pooled).into_scalar::<f32>();
+    let got = hint_error(student, projected, pooled).into_scalar::<f32>();
     assert!((got - want).abs() < 1e-6, "{got} and {want}");
 }
 

@@ -2,7 +2,7 @@
 //! every parameter.
 //!
 //! Losses live elsewhere. They read values ([`TrainingRun::value`]) and hand back their gradients by
-//! any of them ([`TrainingRun::backward`]): logits, feature taps, or the output of a connector whose
+//! any of them ([`TrainingRun::backward`]): logits, feature taps, or the output of a projector whose
 //! input gradient then goes into another run.
 
 mod backward;

@@ -168,14 +168,14 @@ fn gradients_of_families_match_finite_differences() {
 }
 
 #[test]
-fn gradients_of_connectors_match_finite_differences() {
+fn gradients_of_projectors_match_finite_differences() {
     for (from, to) in [((8, 8), (4, 4)), ((4, 4), (8, 8)), ((5, 7), (3, 3)), ((4, 4), (4, 4))] {
         let (mut graph, input) = GraphBuilder::new(MapShape::new(3, from.0, from.1));
         let resized = graph.resize(input, to.0, to.1);
         let config = Conv2dConfig::new(5, 1, 1).with_bias();
         let projected = graph.conv2d("conv", resized, config).unwrap();
         graph.batch_norm("bn", projected, None, true);
-        let network = Network::from_graph("connector", graph.finish(), 4);
+        let network = Network::from_graph("projector", graph.finish(), 4);
         check_gradients(&network, &[network.graph().output()]);
     }
 }

@@ -96,7 +96,7 @@ fn log_softmax(logits: &[f64], temperature: f64) -> Vec<f64> {
     logits.iter().map(|z| z / temperature - sum.ln()).collect()
 }
 
-/// Student, connectors, teachers and samples in f64.
+/// Student, projectors, teachers and samples in f64.
 struct Exact {
     config: MmkdConfig,
     images: Map,
@@ -145,14 +145,14 @@ impl Exact {
                 outputs.push(self.config.output.alpha * tau * tau * kl);
             }
             let own = &w[8 + 4 * k..];
-            let connected = map.convolved(&own[0], Some(&own[1]), 1, 1);
-            let connected = connected.normalised(&own[2], &own[3], held(2 + k));
+            let projected = map.convolved(&own[0], Some(&own[1]), 1, 1);
+            let projected = projected.normalised(&own[2], &own[3], held(2 + k));
             let size = target.len() / BATCH;
-            for (own, target) in connected.values.chunks(size).zip(target.chunks(size)) {
+            for (own, target) in projected.values.chunks(size).zip(target.chunks(size)) {
                 let squares: f64 = own.iter().zip(target).map(|(a, b)| (a - b).powi(2)).sum();
                 maps.push(self.config.beta * squares / size as f64);
             }
-            activated.push(connected);
+            activated.push(projected);
         }
         Values { logits, errors: [outputs, maps], activated }
     }

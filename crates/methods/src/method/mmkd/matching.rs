@@ -104,8 +104,8 @@ impl Mmkd {
             resize(maps[0].clone(), height, width)
         };
         let targets: Vec<Tensor<4>> =
-            step.connected_maps.iter().zip(&step.teacher_maps).map(sized).collect();
-        map_errors(&step.connected_maps, &targets)
+            step.projected_maps.iter().zip(&step.teacher_maps).map(sized).collect();
+        map_errors(&step.projected_maps, &targets)
     }
 
     /// `L_match`; the weights are constants.

@@ -183,7 +183,7 @@ fn curvature(
     (probe, above)
 }
 
-/// Adds a gradient by student and connectors, where there is one.
+/// Adds a gradient by student and projectors, where there is one.
 fn add(adjoint: &mut [Adjoint], gradient: Vec<Vec<f32>>) {
     let sums = adjoint.iter_mut().flat_map(|own| &mut own.parameters).flatten();
     sums.zip(gradient.into_iter().flatten()).for_each(|(sum, g)| *sum += g);
