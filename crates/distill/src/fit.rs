@@ -69,7 +69,7 @@ pub(crate) fn check_updates(
     learner: &Learner,
     settings: &Settings,
 ) -> Result<()> {
-    if settings.accumulate == 1 || learner.between().is_none() {
+    if settings.accumulate == 1 || learner.method_after_step().is_none() {
         return Ok(());
     }
     let what = "an update after each batch, since it then tries steps on that batch".to_owned();

@@ -34,8 +34,8 @@ pub struct Learner {
     pub(super) teachers: Vec<LearningTeacher>,
     pub(super) exam: Option<Exam>,
     pub(super) method: Box<dyn Method>,
-    pub(super) between: Option<Box<dyn AfterStep>>,
-    /// Student and projectors before the last update, if `between` reads them.
+    pub(super) after_step: Option<Box<dyn AfterStep>>,
+    /// Student and projectors before the last update, if `after_step` reads them.
     pub(super) earlier: Option<Point>,
     pub(super) memory: Memory,
     mean_logits: Option<MeanLogits>,
@@ -102,7 +102,7 @@ impl Learner {
             teachers: Vec::new(),
             exam: None,
             method,
-            between: parts.after_step,
+            after_step: parts.after_step,
             earlier: None,
             memory,
             mean_logits: parts.mean_logits,
@@ -157,7 +157,7 @@ impl Learner {
     pub fn averages_samples(&self) -> bool {
         self.method.setup().averages_samples
             && !self.batch_statistics
-            && self.between.is_none()
+            && self.after_step.is_none()
             && self.teachers.is_empty()
             && self.memory().is_empty()
     }
@@ -297,13 +297,13 @@ impl Learner {
 
     /// What the method does between steps, for checkpoints.
     #[must_use]
-    pub fn between(&self) -> Option<&dyn AfterStep> {
-        self.between.as_deref()
+    pub fn method_after_step(&self) -> Option<&dyn AfterStep> {
+        self.after_step.as_deref()
     }
 
     /// The same, for loading a checkpoint.
-    pub fn between_mut(&mut self) -> Option<&mut (dyn AfterStep + 'static)> {
-        self.between.as_deref_mut()
+    pub fn method_after_step_mut(&mut self) -> Option<&mut (dyn AfterStep + 'static)> {
+        self.after_step.as_deref_mut()
     }
 
     /// What the method remembers from step to step, for checkpoints.

@@ -3,13 +3,14 @@
 
 mod accumulated;
 mod average;
-mod between;
+
 mod compute;
 mod error;
 mod learner;
 mod memory;
 mod ranks;
 mod record;
+mod sandbox;
 mod step;
 mod tape;
 mod teachers;
@@ -18,12 +19,12 @@ mod trained_parts;
 mod update;
 mod weights;
 
-pub use between::Between;
 pub use compute::Compute;
 pub use error::LearnerError;
 pub use faculty_contract::{AfterStep, LearnerBatch, Point, TeacherTraits, TrainingSamples, Write};
 pub use learner::Learner;
 pub use record::{StepRecord, TermValue};
+pub use sandbox::LearnerSandbox;
 pub use teachers::{Exam, LearningTeacher};
 pub use trained::Trained;
 pub use weights::WeightProbe;

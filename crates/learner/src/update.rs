@@ -12,7 +12,7 @@ impl Learner {
     /// Updates everything that the last [`Learner::gradients`] reached, at learning rate `rate`;
     /// `clip` scales the gradients of all trained parts to that joint norm first.
     pub fn update(&mut self, config: &OptimizerConfig, rate: f32, clip: Option<f64>, epoch: usize) {
-        let kept = self.between.as_ref().is_some_and(|between| between.reads_earlier());
+        let kept = self.after_step.as_ref().is_some_and(|own| own.reads_earlier());
         self.earlier = kept.then(|| self.point(epoch));
         in_pool(|| self.take_step(config, rate, clip, epoch));
         self.memory.commit();

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::optimizer::OptimizerConfig;
 
-const BETWEEN: &str = "between/";
+const AFTER_STEP: &str = "between/";
 const MEMORY: &str = "memory/";
 const BEST: &str = "best/";
 const AVERAGE: &str = "average/";
@@ -67,11 +67,11 @@ pub(super) fn collect_state(
     if learner.waiting_samples() > 0 {
         steps.insert(format!("{prefix}{ACCUMULATED}"), learner.waiting_samples() as u64);
     }
-    let between = learner.between().map(|between| between.state()).unwrap_or_default();
+    let after_step = learner.method_after_step().map(|own| own.state()).unwrap_or_default();
     let best = best.map(Network::state_dict).unwrap_or_default();
     let average = learner.average().map(Network::state_dict).unwrap_or_default();
     for (kind, state) in
-        [(BETWEEN, between), (MEMORY, learner.memory()), (BEST, best), (AVERAGE, average)]
+        [(AFTER_STEP, after_step), (MEMORY, learner.memory()), (BEST, best), (AVERAGE, average)]
     {
         let own = state.into_iter();
         tensors.extend(own.map(|(key, array)| (format!("{prefix}{kind}{key}"), array)));
@@ -120,8 +120,8 @@ pub(super) fn restore_state(
     learner.set_waiting_samples(usize::try_from(waiting).unwrap_or(usize::MAX));
     let of = |kind: &str| below(tensors, &format!("{prefix}{kind}"));
     learner.set_memory(of(MEMORY)).map_err(|reason| damaged(path, reason))?;
-    if let Some(between) = learner.between_mut() {
-        between.set_state(of(BETWEEN)).map_err(|reason| damaged(path, reason))?;
+    if let Some(after_step) = learner.method_after_step_mut() {
+        after_step.set_state(of(AFTER_STEP)).map_err(|reason| damaged(path, reason))?;
     }
     let student = learner.student.network.clone();
     if let Some(network) = learner.average_mut() {

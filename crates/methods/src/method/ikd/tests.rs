@@ -4,7 +4,7 @@ use faculty_nets::{MapShape, Network};
 use super::*;
 use faculty_contract::{LearnerBatch, TeacherTraits};
 use faculty_learner::Compute;
-use faculty_learner::{Between, Learner, LearningTeacher};
+use faculty_learner::{Learner, LearnerSandbox, LearningTeacher};
 use faculty_nets::OptimizerConfig;
 use faculty_nets::{TeacherInput, TeacherOutputs};
 
@@ -61,10 +61,10 @@ fn exam(method: Ikd, student: u64, teacher: &mut LearningTeacher) -> (f64, Vec<V
     };
     learner.gradients(&batch);
     learner.update(&PLAIN, RATE, None, 1);
-    let mut between = Between::new(&mut learner, batch, &PLAIN, RATE, None);
-    let (loss, direction) = between.cross_entropy((&numbers_of(student + 100)).into(), &labels(1));
-    between.restore();
-    let by_logits = method.by_teacher_logits(&mut between, &direction).unwrap();
+    let mut sandbox = LearnerSandbox::new(&mut learner, batch, &PLAIN, RATE, None);
+    let (loss, direction) = sandbox.cross_entropy((&numbers_of(student + 100)).into(), &labels(1));
+    sandbox.restore();
+    let by_logits = method.by_teacher_logits(&mut sandbox, &direction).unwrap();
     let gradients = teacher.gradient(&by_logits).to_vec();
     (loss, gradients)
 }

@@ -10,7 +10,7 @@ use super::*;
 use faculty_contract::losses::numbers;
 use faculty_contract::{LearnerBatch, Sandbox, TeacherTraits};
 use faculty_learner::Compute;
-use faculty_learner::{Between, Learner};
+use faculty_learner::{Learner, LearnerSandbox};
 use faculty_nets::OptimizerConfig;
 use faculty_nets::TeacherOutputs;
 
@@ -293,15 +293,15 @@ fn compared(rate: f32, clip: Option<f64>, seed: u64) -> Vec<[Vec<f64>; 2]> {
         start.extend(own.network.parameters().iter().map(|p| wide(p)));
         velocity.extend(own.optimizer.slots[0].iter().map(|v| wide(v)));
     }
-    let mut between = Between::new(&mut learner, batch, &OPTIMIZER, rate, clip);
+    let mut sandbox = LearnerSandbox::new(&mut learner, batch, &OPTIMIZER, rate, clip);
     let weights: Vec<StepWeights> = (0..config.meta_steps)
         .map(|_| {
-            let weights = method.matching_step(&mut between, &batch).weights;
+            let weights = method.matching_step(&mut sandbox, &batch).weights;
             [&weights.logits, &weights.maps].map(|own| wide(&numbers(own)))
         })
         .collect();
-    between.restore();
-    let got = method.meta_gradient(&mut between, &batch);
+    sandbox.restore();
+    let got = method.meta_gradient(&mut sandbox, &batch);
 
     let exact = Exact {
         config,

@@ -10,7 +10,7 @@ use faculty_contract::Sandbox;
 use faculty_contract::losses::{kl_divergence, numbers};
 use faculty_contract::{LearnerBatch, TeacherTraits};
 use faculty_learner::Compute;
-use faculty_learner::{Between, Learner};
+use faculty_learner::{Learner, LearnerSandbox};
 use faculty_nets::OptimizerConfig;
 use faculty_nets::{Inference, TeacherOutputs};
 
@@ -90,8 +90,8 @@ fn meta(setup: &mut Setup, method: &Mmkd, rate: f32) -> MetaGradient {
         teachers: outputs,
     };
     learner.gradients(&batch);
-    let mut between = Between::new(learner, batch, &OPTIMIZER, rate, Some(5.0));
-    method.meta_gradient(&mut between, &batch)
+    let mut sandbox = LearnerSandbox::new(learner, batch, &OPTIMIZER, rate, Some(5.0));
+    method.meta_gradient(&mut sandbox, &batch)
 }
 
 #[test]
@@ -147,11 +147,11 @@ fn probes_give_each_weight_the_gradient_of_a_backward_pass_of_its_own() {
             teachers: outputs,
         };
         learner.gradients(&batch);
-        let mut between = Between::new(learner, batch, &OPTIMIZER, 1e-3, None);
-        let direction = between.gradient(&batch, &mut |step| {
+        let mut sandbox = LearnerSandbox::new(learner, batch, &OPTIMIZER, 1e-3, None);
+        let direction = sandbox.gradient(&batch, &mut |step| {
             faculty_contract::losses::mean_cross_entropy(&step.student_logits, &step.labels)
         });
-        between.restore();
+        sandbox.restore();
         let value = |step: &Step, k: usize, b: usize| {
             if kind == 1 {
                 return Mmkd::map_errors(step).slice([k..k + 1, b..b + 1]).sum();
@@ -163,28 +163,28 @@ fn probes_give_each_weight_the_gradient_of_a_backward_pass_of_its_own() {
             all.narrow(0, b, 1).sum()
         };
         let samples = 8;
-        let along = |k: usize, b: usize, between: &mut Between<'_>| -> f64 {
-            let gradient = between.gradient(&batch, &mut |step| value(step, k, b));
-            between.restore();
+        let along = |k: usize, b: usize, sandbox: &mut LearnerSandbox<'_>| -> f64 {
+            let gradient = sandbox.gradient(&batch, &mut |step| value(step, k, b));
+            sandbox.restore();
             let pairs = gradient.iter().flatten().zip(direction.iter().flatten());
             pairs.map(|(g, v)| f64::from(*g) * f64::from(*v)).sum()
         };
-        let point = between.point();
+        let point = sandbox.point();
         let parameters = point.0.iter().flat_map(|(network, _)| network.parameters()).flatten();
         let probe = held_probe_step(parameters, direction.iter().flatten());
         assert_eq!(held_probe_step([1.0].iter(), [0.0].iter()), 0.0, "a direction of no length");
-        between.hold_pattern(&batch);
+        sandbox.hold_pattern(&batch);
         let mut at = |step: f64| {
-            between.shift(&direction, step as f32);
-            let [outputs, maps] = method.weighted_values(&between.step(&batch));
-            between.go_to(&point);
+            sandbox.shift(&direction, step as f32);
+            let [outputs, maps] = method.weighted_values(&sandbox.step(&batch));
+            sandbox.go_to(&point);
             [outputs, maps].into_iter().nth(kind).unwrap()
         };
         let (above, below) = (at(probe), at(-probe));
         // Behind the softmax over teachers only their difference counts.
         let (mut error, mut length) = (0.0, 0.0);
         for b in 0..samples {
-            let want = along(0, b, &mut between) - along(1, b, &mut between);
+            let want = along(0, b, &mut sandbox) - along(1, b, &mut sandbox);
             let change = |k: usize| (above[k * BATCH + b] - below[k * BATCH + b]) / (2.0 * probe);
             error += (change(0) - change(1) - want).powi(2);
             length += want.powi(2);
@@ -223,8 +223,8 @@ fn weights_sum_to_one_and_stay_finite_at_huge_outputs() {
             assert!(gradients.copied().all(f32::is_finite), "{name}");
         }
         // Weights are at the networks' parameters what they are at the next step.
-        let mut between = Between::new(&mut learner, batch, &OPTIMIZER, 1e-3, None);
-        let step = between.step(&batch);
+        let mut sandbox = LearnerSandbox::new(&mut learner, batch, &OPTIMIZER, 1e-3, None);
+        let step = sandbox.step(&batch);
         let weights = method.weights(&step);
         for weights in [weights.logits, weights.maps] {
             assert!(numbers(&weights).iter().all(|w| (0.0..=1.0).contains(w)));
@@ -315,12 +315,12 @@ fn meta_steps_come_with_every_fifth_batch_from_the_first_on_and_go_through_their
         due.push(!learner.after_step(&batch, &OPTIMIZER, 0.01, None).is_empty());
     }
     assert_eq!(due, [true, false, false, false, false, true, false]);
-    let state = learner.between().unwrap().state();
+    let state = learner.method_after_step().unwrap().state();
     assert_eq!(state["batches"].values, [0.0, 7.0]);
     assert_eq!(state["adam.steps"].values, [0.0, 2.0]);
     assert_eq!(state["buffer.0.map"].shape[0], 40);
     let mut other = setup(method).learner;
-    let other = other.between_mut().unwrap();
+    let other = other.method_after_step_mut().unwrap();
     other.set_state(state.clone()).unwrap();
     assert!(other.state() == state);
     let mut broken = state.clone();

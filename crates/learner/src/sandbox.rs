@@ -20,7 +20,7 @@ use super::trained::{clip_factor, norm};
 /// Gradients and directions have one vector for each parameter of the student, then of each projector
 /// that takes part.
 #[derive(Debug)]
-pub struct Between<'a> {
+pub struct LearnerSandbox<'a> {
     learner: &'a mut Learner,
     batch: LearnerBatch<'a>,
     optimizer: OptimizerConfig,
@@ -47,13 +47,13 @@ impl Learner {
         rate: f32,
         clip: Option<f64>,
     ) -> Vec<(&'static str, f64)> {
-        let Some(mut own) = self.between.take() else { return Vec::new() };
+        let Some(mut method) = self.after_step.take() else { return Vec::new() };
         self.set_student_precision(Precision::F32);
-        let mut between = Between::new(self, *batch, config, rate, clip);
-        let numbers = own.after_step(&mut between);
-        between.restore();
+        let mut sandbox = LearnerSandbox::new(self, *batch, config, rate, clip);
+        let numbers = method.after_step(&mut sandbox);
+        sandbox.restore();
         self.set_student_precision(self.precision);
-        self.between = Some(own);
+        self.after_step = Some(method);
         numbers
     }
 
@@ -63,7 +63,7 @@ impl Learner {
     }
 }
 
-impl<'a> Between<'a> {
+impl<'a> LearnerSandbox<'a> {
     /// After an update with these constants.
     #[must_use]
     pub fn new(
@@ -100,7 +100,7 @@ impl<'a> Between<'a> {
     }
 }
 
-impl<'a> Sandbox<'a> for Between<'a> {
+impl<'a> Sandbox<'a> for LearnerSandbox<'a> {
     fn batch(&self) -> LearnerBatch<'a> {
         self.batch
     }
