@@ -135,7 +135,7 @@ impl ClassCost {
 
     /// Classes of the teacher.
     #[must_use]
-    pub fn own_classes(&self) -> usize {
+    pub fn teacher_classes(&self) -> usize {
         self.own
     }
 
@@ -188,7 +188,7 @@ mod tests {
             assert!((got - want).abs() < 1e-12, "{raw:?}");
         }
         let cost = ClassCost::new(2, raw, &[vec![], vec![1]]);
-        assert_eq!((cost.own_classes(), cost.classes()), (2, 3));
+        assert_eq!((cost.teacher_classes(), cost.classes()), (2, 3));
         for (got, want) in cost.values().iter().zip([0.0, 1.0, near / 2.0, 0.5, 0.0, near / 2.0]) {
             assert!((got - want).abs() < 1e-12, "{cost:?}");
         }

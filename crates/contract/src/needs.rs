@@ -8,7 +8,7 @@ pub struct Needs {
     /// Teacher logits.
     pub teacher_logits: bool,
     /// Teacher logits over each teacher's own classes, see [`Setup::class_space`](crate::Setup::class_space).
-    pub own_logits: bool,
+    pub native_logits: bool,
     /// Each teacher's classifier.
     pub teacher_classifiers: bool,
     /// Each teacher's values at these places.
@@ -55,7 +55,7 @@ impl Needs {
         };
         Self {
             teacher_logits: self.teacher_logits || other.teacher_logits,
-            own_logits: self.own_logits || other.own_logits,
+            native_logits: self.native_logits || other.native_logits,
             teacher_classifiers: self.teacher_classifiers || other.teacher_classifiers,
             teacher_taps: both(self.teacher_taps, other.teacher_taps),
             student_taps: both(self.student_taps, other.student_taps),
@@ -74,6 +74,6 @@ impl Needs {
     /// Whether teachers are run at all.
     #[must_use]
     pub fn teachers(&self) -> bool {
-        self.teacher_logits || self.own_logits || !self.teacher_taps.is_empty()
+        self.teacher_logits || self.native_logits || !self.teacher_taps.is_empty()
     }
 }

@@ -19,7 +19,7 @@ pub struct Setup {
     /// Whether it needs [`Facts::Profiles`](crate::Facts::Profiles), and so a validation split.
     pub needs_profiles: bool,
     /// Which classes the teachers' logits are over. With [`ClassSpace::Teacher`] nothing is matched
-    /// to the data's classes, logits come as [`Step::own_logits`](crate::Step::own_logits), and the
+    /// to the data's classes, logits come as [`Step::native_logits`](crate::Step::native_logits), and the
     /// method is told [`Facts::ClassCosts`](crate::Facts::ClassCosts).
     pub class_space: ClassSpace,
     /// Whether teacher weights depend on the teachers' maps. If not, they can be looked at on

@@ -56,7 +56,7 @@ pub struct Step {
     /// `[teachers, batch]`: how the terms of a combination weigh the teachers; `None` for 1/K.
     pub term_weights: Option<Tensor<2>>,
     /// For each teacher `[batch, its own classes]`; empty unless asked for.
-    pub own_logits: Vec<Tensor<2>>,
+    pub native_logits: Vec<Tensor<2>>,
     /// For each teacher its values at each of [`Needs::teacher_taps`](crate::Needs::teacher_taps),
     /// `[batch, channels, height, width]`.
     pub teacher_maps: Vec<Vec<Tensor<4>>>,
@@ -83,7 +83,7 @@ impl Step {
             parameters: Vec::new(),
             teacher_logits: Some(teachers),
             term_weights: None,
-            own_logits: Vec::new(),
+            native_logits: Vec::new(),
             teacher_maps: Vec::new(),
             teacher_classifiers: Vec::new(),
         }

@@ -19,7 +19,7 @@ use crate::heads;
 use faculty_comm::Group;
 use faculty_contract::{ClassSpace, Facts, Shapes, TeacherProfile, needs_of_run};
 use faculty_teachers::{
-    RunData, Teacher, TeacherError, TeacherPool, check_own_classes, hold_out, load_teacher,
+    RunData, Teacher, TeacherError, TeacherPool, check_native_classes, hold_out, load_teacher,
     measure_teachers, prepare_data, traits_of,
 };
 
@@ -152,7 +152,7 @@ impl CheckedRun {
                 measure_teachers(recipe, dataset.classes(), &data, &mut teachers)
             })?,
             ClassSpace::Teacher => {
-                check_own_classes(&data, &mut teachers)?;
+                check_native_classes(&data, &mut teachers)?;
                 None
             }
         };
@@ -165,7 +165,7 @@ impl CheckedRun {
         if class_space == ClassSpace::Teacher {
             let costs = class_costs(recipe, dataset.classes(), &data, &mut teachers)?;
             for (card, cost) in cards.iter_mut().zip(&costs) {
-                card.classes = format!("{} classes of its own", cost.own_classes());
+                card.classes = format!("{} classes of its own", cost.teacher_classes());
             }
             method.prepare(Facts::ClassCosts(&costs));
         }

@@ -206,7 +206,8 @@ impl Learner {
         let own = |teacher: &TeacherOutputs| {
             tensor2(&teacher.logits, [size, teacher.logits.len() / size], &self.device)
         };
-        let own_logits = batch.teachers.iter().filter(|_| needs.own_logits).map(own).collect();
+        let native_logits =
+            batch.teachers.iter().filter(|_| needs.native_logits).map(own).collect();
         let maps_of = |(teacher, shapes): (&TeacherOutputs, &TapShapes)| {
             let maps = needs.teacher_taps.iter().zip(&teacher.maps);
             maps.map(|(tap, map)| tensor4(map, size, shapes[tap], &self.device)).collect()
@@ -225,7 +226,7 @@ impl Learner {
             projected_maps: leaves.projected.clone(),
             parameters: leaves.parameters.clone(),
             teacher_logits,
-            own_logits,
+            native_logits,
             term_weights: None,
             teacher_maps: if needs.on_tape() {
                 batch.teachers.iter().zip(&self.shapes.teachers).map(maps_of).collect()

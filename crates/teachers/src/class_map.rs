@@ -153,7 +153,7 @@ impl Declared {
         own: usize,
         data: &[String],
     ) -> Result<Vec<Vec<usize>>, ClassProblem> {
-        if let Some(found) = self.own_classes().filter(|&found| found != own) {
+        if let Some(found) = self.teacher_classes().filter(|&found| found != own) {
             return Err(ClassProblem::ListLength { found, expected: own });
         }
         if let Some(map) = &self.map {
@@ -172,7 +172,7 @@ impl Declared {
 
     /// Number of the teacher's classes, if the declaration gives it.
     #[must_use]
-    pub fn own_classes(&self) -> Option<usize> {
+    pub fn teacher_classes(&self) -> Option<usize> {
         self.list.as_ref().map(Vec::len).or(self.names.as_ref().map(Vec::len))
     }
 }
@@ -232,7 +232,7 @@ impl ClassMap {
 
     /// Classes of the teacher.
     #[must_use]
-    pub fn own_classes(&self) -> usize {
+    pub fn teacher_classes(&self) -> usize {
         self.own
     }
 

@@ -23,7 +23,7 @@ impl<T: TeacherSource> ClassMappedTeacher<T> {
     /// If the map is for another number of classes.
     #[must_use]
     pub fn new(inner: T, map: ClassMap) -> Self {
-        assert_eq!(inner.classes(), map.own_classes(), "classes of the teacher");
+        assert_eq!(inner.classes(), map.teacher_classes(), "classes of the teacher");
         Self { inner, map }
     }
 }

@@ -50,7 +50,7 @@ pub use faculty_contract::ClassSpace;
 pub use faculty_nets::{FrozenClassifier, Renormalise, TeacherInput, TeacherOutputs};
 pub use head::Head;
 pub use identity::TeacherIdentity;
-pub use measure::{PROBE_SAMPLES, check_own_classes, inspect_teachers, measure_teachers};
+pub use measure::{PROBE_SAMPLES, check_native_classes, inspect_teachers, measure_teachers};
 pub use memory_cached::{MemoryCachedTeacher, bytes_needed};
 pub use network::NetworkTeacher;
 pub use onnx::{Activation, OnnxChoice, OnnxDescription, OnnxTeacher};

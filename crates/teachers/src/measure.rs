@@ -129,7 +129,7 @@ fn measure(
 ///
 /// # Errors
 /// When a teacher does, or cannot be run.
-pub fn check_own_classes(data: &RunData, teachers: &mut [Teacher]) -> Result<()> {
+pub fn check_native_classes(data: &RunData, teachers: &mut [Teacher]) -> Result<()> {
     let Some((part, name)) = part(data) else { return Ok(()) };
     for teacher in teachers {
         let mut soundness = Soundness::default();

@@ -18,7 +18,7 @@ use crate::recipe::Recipe;
 use crate::tap::Tap;
 use faculty_contract::ClassSpace;
 use faculty_teachers::{
-    RunData, Teacher, TeacherBatch, check_own_classes, for_each_batch, limited, load_teacher,
+    RunData, Teacher, TeacherBatch, check_native_classes, for_each_batch, limited, load_teacher,
     prepare_data, same_classes, shown_name,
 };
 
@@ -70,7 +70,7 @@ pub fn rank_teachers(
         .iter()
         .map(|spec| Ok(load_teacher(spec, &data, classes, &[Tap::Pooled], ClassSpace::Teacher)?.0))
         .collect::<Result<_>>()?;
-    check_own_classes(&data, &mut teachers)?;
+    check_native_classes(&data, &mut teachers)?;
     let costs = class_costs(recipe, classes, &data, &mut teachers)?;
     let (part, name) = match &data.validation {
         Some(part) => (part.clone(), "validation"),
@@ -79,7 +79,7 @@ pub fn rank_teachers(
     let part = limited(&part, samples)?;
     let mut ranked = Vec::new();
     for ((spec, teacher), cost) in recipe.teachers.iter().zip(&mut teachers).zip(&costs) {
-        let own = cost.own_classes();
+        let own = cost.teacher_classes();
         let same = same_classes(spec, &data, classes, own)?;
         let (score, guessing) = score(teacher, cost, &part, &data)?;
         ranked.push(Ranked {
@@ -102,7 +102,7 @@ fn score(
     part: &Split,
     data: &RunData,
 ) -> Result<(f64, f64)> {
-    let own = cost.own_classes();
+    let own = cost.teacher_classes();
     let equal = vec![1.0 / own as f64; own];
     let (mut score, mut guessing) = (0.0, 0.0);
     for_each_batch(part, &data.views, |batch| {

@@ -124,7 +124,7 @@ impl Method for Ot {
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
-        Needs { own_logits: true, ..Needs::default() }
+        Needs { native_logits: true, ..Needs::default() }
     }
 
     fn prepare(&mut self, facts: Facts<'_>) {
@@ -135,17 +135,17 @@ impl Method for Ot {
 
     fn loss(&self, step: &Step) -> Loss {
         let OtConfig { lambda, epsilon, iterations } = self.config;
-        assert_eq!(self.costs.len(), step.own_logits.len(), "{PREPARED}");
+        assert_eq!(self.costs.len(), step.native_logits.len(), "{PREPARED}");
         let student = softmax(step.student_logits.clone(), 1);
         let [batch, classes] = student.dims();
         let rows: Vec<f64> = numbers(&student).into_iter().map(f64::from).collect();
         let share = 1.0 / (batch * self.costs.len()) as f64;
         let mut value = 0.0;
         let mut gradient = vec![0.0_f32; batch * classes];
-        for (logits, cost) in step.own_logits.iter().zip(&self.costs) {
+        for (logits, cost) in step.native_logits.iter().zip(&self.costs) {
             let logits = numbers(logits);
             let transports: Vec<(f64, Vec<f64>)> = logits
-                .par_chunks_exact(cost.own_classes())
+                .par_chunks_exact(cost.teacher_classes())
                 .zip(rows.par_chunks_exact(classes))
                 .map(|(logits, q)| {
                     let p = probabilities(logits);
@@ -204,7 +204,7 @@ mod tests {
         let labels = Tensor::<1, Int>::zeros([batch], &student.device());
         let none = Tensor::zeros([1, batch, CLASSES], &student.device());
         let step = Step {
-            own_logits: vec![tensor(teacher, OWN)],
+            native_logits: vec![tensor(teacher, OWN)],
             ..Step::of_logits(labels, student.clone(), none)
         };
         let term = method.loss(&step).terms.remove(1);
