@@ -45,7 +45,7 @@ pub trait Sandbox<'a> {
 
     /// Positions of the samples that the student got wrong in the step, before its update.
     #[must_use]
-    fn missed(&self) -> &[usize];
+    fn misclassified(&self) -> &[usize];
 
     /// Samples as the method's loss would see them with the student as it is now. Parameters of
     /// the method carry gradients even if they are frozen.

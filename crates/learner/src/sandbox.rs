@@ -9,7 +9,7 @@ use faculty_kernels::softmax_kl::cross_entropy_rows;
 use faculty_nets::{ActivationPattern, Adjoint, OptimizerConfig, Precision};
 
 use super::Learner;
-use super::step::missed;
+use super::step::misclassified;
 use super::tape::{Leaves, labels, tensor2, values};
 use super::trained::{clip_factor, norm};
 
@@ -26,7 +26,7 @@ pub struct LearnerSandbox<'a> {
     optimizer: OptimizerConfig,
     rate: f32,
     clip: Option<f64>,
-    missed: Vec<usize>,
+    misclassified: Vec<usize>,
     /// Where everything was, once anything has been tried.
     saved: Option<Point>,
 }
@@ -75,8 +75,8 @@ impl<'a> LearnerSandbox<'a> {
     ) -> Self {
         // The values of the step's own forward pass are still there.
         let output = learner.student.network.graph().output();
-        let missed = missed(learner.student.run.value(output), batch.labels);
-        Self { learner, batch, optimizer: *optimizer, rate, clip, missed, saved: None }
+        let misclassified = misclassified(learner.student.run.value(output), batch.labels);
+        Self { learner, batch, optimizer: *optimizer, rate, clip, misclassified, saved: None }
     }
 
     fn leaves(&mut self, batch: &LearnerBatch<'_>) -> (Needs, Leaves) {
@@ -105,8 +105,8 @@ impl<'a> Sandbox<'a> for LearnerSandbox<'a> {
         self.batch
     }
 
-    fn missed(&self) -> &[usize] {
-        &self.missed
+    fn misclassified(&self) -> &[usize] {
+        &self.misclassified
     }
 
     fn step(&mut self, batch: &LearnerBatch<'_>) -> Step {

@@ -287,7 +287,7 @@ pub(super) const CHECKED: &str =
 
 /// Samples whose label has the highest logit; NaN is never right.
 fn count_correct(logits: &[f32], labels: &[u32]) -> usize {
-    labels.len() - count_unlabelled(labels) - missed(logits, labels).len()
+    labels.len() - count_unlabelled(labels) - misclassified(logits, labels).len()
 }
 
 fn count_unlabelled(labels: &[u32]) -> usize {
@@ -295,7 +295,7 @@ fn count_unlabelled(labels: &[u32]) -> usize {
 }
 
 /// Positions of those whose label has not.
-pub(super) fn missed(logits: &[f32], labels: &[u32]) -> Vec<usize> {
+pub(super) fn misclassified(logits: &[f32], labels: &[u32]) -> Vec<usize> {
     let classes = logits.len() / labels.len();
     let rows = logits.chunks_exact(classes).zip(labels).enumerate();
     rows.filter(|(_, (_, label))| **label != UNLABELLED)

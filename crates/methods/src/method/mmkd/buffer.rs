@@ -23,8 +23,8 @@ impl Rows {
     }
 }
 
-/// Samples of earlier batches: at first whole batches, then those that the student missed, each in
-/// the place of another.
+/// Samples of earlier batches: at first whole batches, then those that the student misclassified, each
+/// in the place of another.
 #[derive(Clone, Debug)]
 pub(super) struct Buffer {
     capacity: usize,
@@ -69,8 +69,8 @@ impl Buffer {
         Self { capacity, labels: Vec::new(), rows: vec![Rows::default(); 1 + 2 * teachers] }
     }
 
-    /// Takes samples of a batch: while there is room the first ones, then the missed ones.
-    pub(super) fn keep(&mut self, batch: &LearnerBatch<'_>, missed: &[usize]) {
+    /// Takes samples of a batch: while there is room the first ones, then the misclassified ones.
+    pub(super) fn keep(&mut self, batch: &LearnerBatch<'_>, misclassified: &[usize]) {
         let images = batch.inputs.images().expect("a buffer of images");
         let outputs = batch.teachers.iter().flat_map(|t| [t.logits.as_slice(), &t.maps[0]]);
         let arrays: Vec<&[f32]> = std::iter::once(images).chain(outputs).collect();
@@ -85,8 +85,8 @@ impl Buffer {
             }
             return;
         }
-        let places = self.places(batch.draw, REPLACED, missed.len());
-        for (&sample, place) in missed.iter().zip(places) {
+        let places = self.places(batch.draw, REPLACED, misclassified.len());
+        for (&sample, place) in misclassified.iter().zip(places) {
             self.labels[place] = batch.labels[sample];
             for (rows, array) in self.rows.iter_mut().zip(&arrays) {
                 let width = rows.width;

@@ -192,7 +192,7 @@ fn add(adjoint: &mut [Adjoint], gradient: Vec<Vec<f32>>) {
 impl AfterStep for MetaSteps {
     fn after_step(&mut self, sandbox: &mut dyn Sandbox<'_>) -> Vec<(&'static str, f64)> {
         let batch = sandbox.batch();
-        self.buffer.keep(&batch, sandbox.missed());
+        self.buffer.keep(&batch, sandbox.misclassified());
         let due = self.batches.is_multiple_of(self.config().meta_every as u64);
         self.batches += 1;
         if !due {

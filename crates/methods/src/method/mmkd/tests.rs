@@ -246,16 +246,16 @@ fn numbered(first: u32, count: u32) -> Samples {
 fn the_buffer_takes_whole_batches_and_then_each_missed_sample_in_the_place_of_another() {
     let setup = setup(Mmkd::default());
     let other = setup.batch();
-    let keep = |buffer: &mut Buffer, number: u32, missed: &[usize]| {
+    let keep = |buffer: &mut Buffer, number: u32, misclassified: &[usize]| {
         let samples = numbered(4 * number, 4);
-        buffer.keep(&LearnerBatch { draw: number.into(), ..samples.batch(&other) }, missed);
+        buffer.keep(&LearnerBatch { draw: number.into(), ..samples.batch(&other) }, misclassified);
     };
     let mut buffer = Buffer::new(8, 2);
     keep(&mut buffer, 0, &[]);
     keep(&mut buffer, 1, &[2]);
     assert_eq!(buffer.labels(), [0, 1, 2, 3, 4, 5, 6, 7], "hard or not");
     keep(&mut buffer, 2, &[]);
-    assert_eq!(buffer.labels(), [0, 1, 2, 3, 4, 5, 6, 7], "nothing was missed");
+    assert_eq!(buffer.labels(), [0, 1, 2, 3, 4, 5, 6, 7], "nothing was misclassified");
     for number in 3..40 {
         let before = buffer.labels().to_vec();
         keep(&mut buffer, number, &[0, 1, 3]);
