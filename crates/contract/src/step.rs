@@ -26,7 +26,7 @@ pub struct Step {
     /// Current epoch, from 1.
     pub epoch: usize,
     /// Another number for every batch of a run; the start of whatever a method draws at random.
-    pub draw: u64,
+    pub step_seed: u64,
     /// `[batch]`, in `0..classes`; -1 where a sample has none, which only methods that say
     /// [`Setup::needs_labels`](crate::Setup::needs_labels) `= false` get to see.
     pub labels: Tensor<1, Int>,
@@ -70,7 +70,7 @@ impl Step {
     pub fn of_logits(labels: Tensor<1, Int>, student: Tensor<2>, teachers: Tensor<3>) -> Self {
         Self {
             epoch: 1,
-            draw: 0,
+            step_seed: 0,
             labels,
             mixed: None,
             task: TaskLoss::default(),
@@ -129,7 +129,7 @@ pub struct LearnerBatch<'a> {
     /// Current epoch, from 1.
     pub epoch: usize,
     /// Another number for every batch of a run.
-    pub draw: u64,
+    pub step_seed: u64,
     /// `[batch]`; read by methods that number the samples.
     pub ids: &'a [SampleId],
     /// What the student gets.

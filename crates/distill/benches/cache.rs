@@ -166,7 +166,7 @@ fn steps(folder: &Path, dataset: &Dataset) -> Result<(), Box<dyn std::error::Err
             // The second epoch, so that the intermediate part is on.
             work.learner.gradients(&LearnerBatch {
                 epoch: 2,
-                draw: 0,
+                step_seed: 0,
                 ids: &[],
                 inputs: (&images).into(),
                 labels: &labels,

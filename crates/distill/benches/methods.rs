@@ -109,7 +109,7 @@ fn measure(work: &mut Work, images: &[f32], labels: &[u32], steps: usize) -> f64
     for step in 0..steps {
         let batch = LearnerBatch {
             epoch: EPOCH,
-            draw: step as u64,
+            step_seed: step as u64,
             ids: &ids,
             inputs: images.into(),
             labels,

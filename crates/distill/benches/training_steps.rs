@@ -162,7 +162,7 @@ fn prepare(
         // The second epoch, so that the intermediate part is on.
         learner.gradients(&LearnerBatch {
             epoch: 2,
-            draw: 0,
+            step_seed: 0,
             ids: &[],
             inputs: (&images).into(),
             labels: &labels,

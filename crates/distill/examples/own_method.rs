@@ -104,7 +104,7 @@ fn train(
                 .collect::<Result<Vec<_>, _>>()?;
             let record = learner.gradients(&LearnerBatch {
                 epoch,
-                draw: 0,
+                step_seed: 0,
                 ids: &batch.ids,
                 inputs: batch.inputs.view(),
                 labels: &batch.labels,

@@ -137,7 +137,7 @@ fn teachers_detail(subject: ReportInputs<'_>, part: &Split, name: &str) -> Resul
         if let Some(probe) = &mut probe {
             let learner_batch = LearnerBatch {
                 epoch: epochs,
-                draw: 0,
+                step_seed: 0,
                 ids: &batch.ids,
                 inputs: batch.inputs.view(),
                 labels: &batch.labels,

@@ -247,7 +247,7 @@ impl<'a> Sandbox<'a> for LearnerSandbox<'a> {
 
     fn exam(&self) -> Option<(Inputs, Vec<u32>)> {
         let exam = self.learner.exam.as_ref()?;
-        exam.drawn(self.batch.draw, self.batch.labels.len())
+        exam.drawn(self.batch.step_seed, self.batch.labels.len())
     }
 
     fn teacher_gradient(&mut self, k: usize, by_logits: &[f32]) -> &[Vec<f32>] {

@@ -214,7 +214,7 @@ impl Learner {
         };
         Step {
             epoch: batch.epoch,
-            draw: batch.draw,
+            step_seed: batch.step_seed,
             labels: labels(batch.labels, &self.device),
             mixed: batch.mixed.cloned().map(Arc::new),
             task: self.task.clone(),
@@ -336,5 +336,5 @@ fn row_means<T: Copy + Into<f64>>(all: &[T], columns: usize) -> Vec<f64> {
 /// What decides which values a step drops: for each sample, the step and the sample's id.
 fn dropout_keys(batch: &LearnerBatch<'_>) -> Vec<u64> {
     assert_eq!(batch.ids.len(), batch.labels.len(), "dropout is by the ids of the samples");
-    batch.ids.iter().map(|id| splitmix64(batch.draw, id.0)).collect()
+    batch.ids.iter().map(|id| splitmix64(batch.step_seed, id.0)).collect()
 }

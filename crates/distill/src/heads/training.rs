@@ -224,7 +224,7 @@ fn step(
 ) -> f64 {
     let own = LearnerBatch {
         epoch,
-        draw: 0,
+        step_seed: 0,
         ids: &batch.ids,
         inputs: map.into(),
         labels: &batch.labels,

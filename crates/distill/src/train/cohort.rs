@@ -270,7 +270,7 @@ impl<'a> Cohort<'a> {
         let number = members[0].part().batches + 1;
         let inputs = LearnerBatch {
             epoch,
-            draw: draw(Purpose::Method, settings.seed, epoch as u64, number as u64, 0),
+            step_seed: draw(Purpose::Method, settings.seed, epoch as u64, number as u64, 0),
             ids: &batch.ids,
             inputs: batch.inputs.view(),
             labels: &batch.labels,

@@ -108,7 +108,7 @@ impl Setup {
     pub(crate) fn batch(&self) -> LearnerBatch<'_> {
         LearnerBatch {
             epoch: 2,
-            draw: 0,
+            step_seed: 0,
             ids: &self.ids,
             inputs: (&self.images).into(),
             labels: &self.labels,

@@ -174,7 +174,7 @@ fn step_of_rank(
         sources.iter_mut().map(|source| source.outputs(&view, &asked).unwrap()).collect();
     let record = learner.gradients(&LearnerBatch {
         epoch: EPOCH,
-        draw: DRAW,
+        step_seed: DRAW,
         ids: &ids,
         inputs: (&images).into(),
         labels: &labels,

@@ -42,7 +42,8 @@ fn trains(info: &MethodInfo, classes: usize, count: usize) {
     for epoch in 1..=3 {
         let own = learner.method().needs(epoch).teacher_taps;
         let outputs = setup.outputs_at(count as u64, &own);
-        let batch = LearnerBatch { epoch, draw: epoch as u64, teachers: &outputs, ..setup.batch() };
+        let batch =
+            LearnerBatch { epoch, step_seed: epoch as u64, teachers: &outputs, ..setup.batch() };
         let record = learner.gradients(&batch);
         assert!(record.loss.is_finite(), "{name}, {classes} classes: {record:?}");
         for (part, trained) in learner.trained() {
@@ -130,7 +131,8 @@ fn record(info: &MethodInfo, count: usize, labels: &[u32]) -> StepRecord {
     let mut learner = setup.learner(method);
     let own = learner.method().needs(2).teacher_taps;
     let outputs = setup.outputs_at(count as u64, &own);
-    let batch = LearnerBatch { epoch: 2, draw: 2, teachers: &outputs, labels, ..setup.batch() };
+    let batch =
+        LearnerBatch { epoch: 2, step_seed: 2, teachers: &outputs, labels, ..setup.batch() };
     let record = learner.gradients(&batch);
     for (part, trained) in learner.trained() {
         let finite = trained.gradients().iter().flatten().all(|g| g.is_finite());

@@ -93,7 +93,7 @@ fn weights_of_outputs_move_toward_the_useful_teacher() {
             other.maps[0].rotate_left(map);
             let batch = LearnerBatch {
                 epoch: 1,
-                draw: useful.len() as u64,
+                step_seed: useful.len() as u64,
                 ids: &batch.ids,
                 inputs: batch.inputs.view(),
                 labels: &batch.labels,

@@ -183,7 +183,7 @@ fn accumulated_gradients_are_the_mean_over_all_samples() {
         let whole = setup.batch();
         let outputs = setup.first_outputs(4);
         let part = LearnerBatch {
-            draw: 9,
+            step_seed: 9,
             ids: &whole.ids[..4],
             labels: &whole.labels[..4],
             inputs: setup.first_inputs(4),

@@ -194,7 +194,7 @@ impl Method for Ckd {
         let difference: Box<dyn Fn(Tensor<2>) -> Tensor<1>> = match tuples {
             Tuples::AllPairs => Box::new(all_pairs_difference),
             Tuples::Pairs | Tuples::Groups => {
-                let drawn = drawn_tuples(step.draw, batch, self.tuple_size(), per_batch);
+                let drawn = drawn_tuples(step.step_seed, batch, self.tuple_size(), per_batch);
                 let group = tuples == Tuples::Groups;
                 let coefficients = tuple_coefficients(&drawn, batch, group);
                 let shape = [per_batch, batch];

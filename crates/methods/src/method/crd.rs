@@ -229,7 +229,7 @@ impl Method for Crd {
     fn loss(&self, step: &Step) -> Loss {
         let CrdConfig { beta, width, beside, contrast_temperature, negatives, .. } = self.config;
         let mut parameters = Parameters::new(&step.parameters);
-        let drawn = drawn_negatives(step.draw, &step.samples, &step.sample_numbers, negatives);
+        let drawn = drawn_negatives(step.step_seed, &step.samples, &step.sample_numbers, negatives);
         let (mut values, mut writes) = (Vec::new(), Vec::new());
         for (k, maps) in step.teacher_maps.iter().enumerate() {
             let mut embedded = |map: &Tensor<4>| {

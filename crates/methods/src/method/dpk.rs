@@ -148,7 +148,7 @@ impl Dpk {
         let other = encoder_block(other + places, HEADS, parameters);
 
         let taken = (ratio * positions as f64).round() as usize;
-        let drawn = drawn_positions(step.draw, k, batch, positions, taken);
+        let drawn = drawn_positions(step.step_seed, k, batch, positions, taken);
         let data = TensorData::new(drawn, [batch, positions, 1]);
         let drawn = Tensor::<3>::from_data(data, &target.device());
         let mixed = own * (1.0 - drawn.clone()) + other * drawn;

@@ -80,7 +80,7 @@ impl Method for RandomTeacher {
     }
 
     fn loss(&self, step: &Step) -> Loss {
-        let rule = OneAtRandom { draw: step.draw, per: self.per };
+        let rule = OneAtRandom { step_seed: step.step_seed, per: self.per };
         let weights = rule.weights(step.given_logits(), &step.labels);
         task_and_weighted_kd(step, weights, self.config.alpha, self.config.temperature)
     }

@@ -95,7 +95,7 @@ fn rules() -> Vec<Box<dyn Weighting>> {
         Box::new(Confidence),
         Box::new(Entropy),
         Box::new(weighting::MaxProbability),
-        Box::new(OneAtRandom { draw: 5, per: DrawPer::Sample }),
+        Box::new(OneAtRandom { step_seed: 5, per: DrawPer::Sample }),
     ]
 }
 
@@ -156,7 +156,7 @@ fn draws_fall_on_every_teacher_and_are_the_same_again() {
     let mut drawn = [0_u32; 3];
     for draw in 0..300 {
         for per in [DrawPer::Batch, DrawPer::Sample] {
-            let rule = OneAtRandom { draw, per };
+            let rule = OneAtRandom { step_seed: draw, per };
             let weights = values(rule.weights(&all, &labels()));
             assert_eq!(weights, values(rule.weights(&all, &labels())));
             assert!(weights.iter().all(|&w| w == 0.0 || w == 1.0));

@@ -20,7 +20,7 @@ pub enum DrawPer {
 #[derive(Clone, Copy, Debug)]
 pub struct OneAtRandom {
     /// A random number, another one for every batch.
-    pub draw: u64,
+    pub step_seed: u64,
     /// Whether all samples of the batch get the same teacher.
     pub per: DrawPer,
 }
@@ -34,7 +34,7 @@ impl Weighting for OneAtRandom {
                 DrawPer::Batch => 0,
                 DrawPer::Sample => 1 + sample as u64,
             };
-            let draw = draw(Purpose::Method, self.draw, number, 0, 0);
+            let draw = draw(Purpose::Method, self.step_seed, number, 0, 0);
             weights[below(draw, teachers as u64) as usize * batch + sample] = 1.0;
         }
         Tensor::from_data(TensorData::new(weights, [teachers, batch]), &teacher_logits.device())

@@ -42,7 +42,7 @@ fn step(own: &[usize], normaliser: f32) -> Step {
         Tensor::<4>::from_data(data, &device())
     };
     Step {
-        draw: 5,
+        step_seed: 5,
         samples: Arc::new(TrainingSamples::new(samples)),
         sample_numbers: own.to_vec(),
         memory: vec![

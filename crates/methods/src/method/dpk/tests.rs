@@ -44,7 +44,7 @@ fn step(method: &Dpk, student: Tensor<4>, teachers: &[Tensor<4>]) -> Step {
     });
     let memory = start(parts.memory);
     Step {
-        draw: 9,
+        step_seed: 9,
         parameters: parameters.collect(),
         memory: memory.parameters().iter().cloned().map(Arc::new).collect(),
         student_maps: vec![student.require_grad()],

@@ -52,7 +52,7 @@ fn exam(method: Ikd, student: u64, teacher: &mut LearningTeacher) -> (f64, Vec<V
     let outputs: Vec<TeacherOutputs> = vec![teacher.outputs((&images).into(), BATCH)];
     let batch = LearnerBatch {
         epoch: 1,
-        draw: 7,
+        step_seed: 7,
         ids: &[],
         inputs: (&images).into(),
         labels: &own,

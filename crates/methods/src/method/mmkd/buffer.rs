@@ -46,7 +46,7 @@ impl Samples {
     pub(super) fn batch<'a>(&'a self, other: &LearnerBatch<'_>) -> LearnerBatch<'a> {
         LearnerBatch {
             epoch: other.epoch,
-            draw: other.draw,
+            step_seed: other.step_seed,
             ids: &[],
             inputs: (&self.images).into(),
             labels: &self.labels,
@@ -85,7 +85,7 @@ impl Buffer {
             }
             return;
         }
-        let places = self.places(batch.draw, REPLACED, misclassified.len());
+        let places = self.places(batch.step_seed, REPLACED, misclassified.len());
         for (&sample, place) in misclassified.iter().zip(places) {
             self.labels[place] = batch.labels[sample];
             for (rows, array) in self.rows.iter_mut().zip(&arrays) {

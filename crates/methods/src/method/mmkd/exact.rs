@@ -276,7 +276,7 @@ fn compared(rate: f32, clip: Option<f64>, seed: u64) -> Vec<[Vec<f64>; 2]> {
     let ids: Vec<SampleId> = (0..BATCH as u64).map(SampleId).collect();
     let batch = LearnerBatch {
         epoch: 1,
-        draw: 7,
+        step_seed: 7,
         ids: &ids,
         inputs: (&images).into(),
         labels: &labels,

@@ -198,7 +198,7 @@ impl AfterStep for MetaSteps {
         if !due {
             return Vec::new();
         }
-        let hard = self.buffer.drawn(batch.draw, self.batch_size);
+        let hard = self.buffer.drawn(batch.step_seed, self.batch_size);
         let meta = self.method.meta_gradient(sandbox, &hard.batch(&batch));
         let sum = meta.by_weights.iter().flatten().flatten().sum();
         let readings = vec![("the meta loss", meta.loss), ("the gradient of the meta loss", sum)];

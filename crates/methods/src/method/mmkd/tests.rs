@@ -36,7 +36,7 @@ impl Setup {
     fn batch(&self) -> LearnerBatch<'_> {
         LearnerBatch {
             epoch: 1,
-            draw: 7,
+            step_seed: 7,
             ids: &[],
             inputs: (&self.images).into(),
             labels: &self.labels,
@@ -82,7 +82,7 @@ fn meta(setup: &mut Setup, method: &Mmkd, rate: f32) -> MetaGradient {
     let Setup { learner, images, labels, outputs } = setup;
     let batch = LearnerBatch {
         epoch: 1,
-        draw: 7,
+        step_seed: 7,
         ids: &[],
         inputs: (&*images).into(),
         labels,
@@ -139,7 +139,7 @@ fn probes_give_each_weight_the_gradient_of_a_backward_pass_of_its_own() {
         let Setup { learner, images, labels, outputs } = &mut own;
         let batch = LearnerBatch {
             epoch: 1,
-            draw: 7,
+            step_seed: 7,
             ids: &[],
             inputs: (&*images).into(),
             labels,
@@ -206,7 +206,7 @@ fn weights_sum_to_one_and_stay_finite_at_huge_outputs() {
         let (images, labels, outputs) = (&images, &labels, &outputs);
         let batch = LearnerBatch {
             epoch: 1,
-            draw: 7,
+            step_seed: 7,
             ids: &[],
             inputs: images.into(),
             labels,
@@ -248,7 +248,10 @@ fn the_buffer_takes_whole_batches_and_then_each_missed_sample_in_the_place_of_an
     let other = setup.batch();
     let keep = |buffer: &mut Buffer, number: u32, misclassified: &[usize]| {
         let samples = numbered(4 * number, 4);
-        buffer.keep(&LearnerBatch { draw: number.into(), ..samples.batch(&other) }, misclassified);
+        buffer.keep(
+            &LearnerBatch { step_seed: number.into(), ..samples.batch(&other) },
+            misclassified,
+        );
     };
     let mut buffer = Buffer::new(8, 2);
     keep(&mut buffer, 0, &[]);
@@ -303,7 +306,7 @@ fn meta_steps_come_with_every_fifth_batch_from_the_first_on_and_go_through_their
     for draw in 0..7 {
         let batch = LearnerBatch {
             epoch: 1,
-            draw,
+            step_seed: draw,
             ids: &[],
             inputs: images.into(),
             labels,
