@@ -21,7 +21,7 @@
 use burn::Tensor;
 
 use crate::shared::features::{
-    FIRST_STAGE, KD_ALPHA, LogitTermConfig, STAGES, Stages, TEMPERATURE_BESIDE, mean_k,
+    FIRST_STAGE, KD_ALPHA, LOGIT_TERM_TEMPERATURE, LogitTermConfig, STAGES, Stages, mean_k,
     over_teachers, rows, sample_means, unit_rows,
 };
 use crate::shared::layers::resize;
@@ -38,12 +38,12 @@ pub struct AtConfig {
     /// The maps that are matched. Default f1 and all after it.
     pub stages: Stages,
     /// Output term beside it. Default none.
-    pub beside: LogitTermConfig,
+    pub logit_term: LogitTermConfig,
 }
 
 impl Default for AtConfig {
     fn default() -> Self {
-        Self { beta: 1000.0, stages: Stages::default(), beside: LogitTermConfig::default() }
+        Self { beta: 1000.0, stages: Stages::default(), logit_term: LogitTermConfig::default() }
     }
 }
 
@@ -77,7 +77,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
             FIRST_STAGE,
             STAGES,
             KD_ALPHA,
-            TEMPERATURE_BESIDE,
+            LOGIT_TERM_TEMPERATURE,
         ],
         min_teachers: 1,
         max_teachers: None,
@@ -88,7 +88,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
         Box::new(At::new(AtConfig {
             beta: number(options, "beta"),
             stages: Stages::of(options),
-            beside: LogitTermConfig::of(options),
+            logit_term: LogitTermConfig::of(options),
         }))
     },
 };
@@ -99,7 +99,7 @@ impl Method for At {
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
-        self.config.stages.needs().union(self.config.beside.needs())
+        self.config.stages.needs().union(self.config.logit_term.needs())
     }
 
     fn prepare(&mut self, facts: Facts<'_>) {
@@ -116,16 +116,16 @@ impl Method for At {
                 .reduce(|sum, stage| sum + stage)
                 .expect("at least one stage")
         };
-        let mut loss = self.config.beside.loss(step);
+        let mut loss = self.config.logit_term.loss(step);
         let values = step.teacher_maps.iter().map(of_teacher).collect();
         loss.terms.push(over_teachers(step, "attention", self.config.beta, values));
         loss
     }
 
     fn objective(&self, teachers: usize) -> String {
-        let AtConfig { beta, stages, beside } = self.config;
+        let AtConfig { beta, stages, logit_term } = self.config;
         let term = mean_k("Σ MSE of attention maps", teachers);
-        format!("{} + {beta} {term}, {stages}", beside.objective())
+        format!("{} + {beta} {term}, {stages}", logit_term.objective())
     }
 }
 

@@ -38,7 +38,8 @@ use faculty_nets::{Init, ParameterSpec};
 use rayon::prelude::*;
 
 use crate::shared::features::{
-    KD_ALPHA, LogitTermConfig, TEMPERATURE_BESIDE, matched, mean_k, over_teachers, rows, unit_rows,
+    KD_ALPHA, LOGIT_TERM_TEMPERATURE, LogitTermConfig, matched, mean_k, over_teachers, rows,
+    unit_rows,
 };
 use crate::shared::layers::{Parameters, parameter};
 use crate::shared::options::{BENCHMARKS, count, number, option};
@@ -63,7 +64,7 @@ pub struct CrdConfig {
     /// What a bank keeps of a sample's vector at an update, 0 to 1. Default 0.5.
     pub momentum: f64,
     /// Output term beside it. Default none.
-    pub beside: LogitTermConfig,
+    pub logit_term: LogitTermConfig,
 }
 
 impl Default for CrdConfig {
@@ -74,7 +75,7 @@ impl Default for CrdConfig {
             width: 128,
             contrast_temperature: 0.07,
             momentum: 0.5,
-            beside: LogitTermConfig::default(),
+            logit_term: LogitTermConfig::default(),
         }
     }
 }
@@ -152,7 +153,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
                 "what the banks keep of a sample's vector at an update",
             ),
             KD_ALPHA,
-            TEMPERATURE_BESIDE,
+            LOGIT_TERM_TEMPERATURE,
         ],
         min_teachers: 1,
         max_teachers: None,
@@ -166,7 +167,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
             width: count(options, "width"),
             contrast_temperature: number(options, "contrast_temperature"),
             momentum: number(options, "momentum"),
-            beside: LogitTermConfig::of(options),
+            logit_term: LogitTermConfig::of(options),
         }))
     },
 };
@@ -214,7 +215,7 @@ impl Method for Crd {
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
-        let needs = matched(vec![Tap::Pooled]).union(self.config.beside.needs());
+        let needs = matched(vec![Tap::Pooled]).union(self.config.logit_term.needs());
         Needs { trained_parts: true, sample_numbers: true, ..needs }
     }
 
@@ -227,7 +228,8 @@ impl Method for Crd {
     }
 
     fn loss(&self, step: &Step) -> Loss {
-        let CrdConfig { beta, width, beside, contrast_temperature, negatives, .. } = self.config;
+        let CrdConfig { beta, width, logit_term, contrast_temperature, negatives, .. } =
+            self.config;
         let mut parameters = Parameters::new(&step.parameters);
         let drawn = drawn_negatives(step.step_seed, &step.samples, &step.sample_numbers, negatives);
         let (mut values, mut writes) = (Vec::new(), Vec::new());
@@ -268,18 +270,19 @@ impl Method for Crd {
             writes.push(Write { array: NORMALISERS, rows: vec![k], values: normalisers.to_vec() });
             values.push(value.expect("there are two sides"));
         }
-        let mut loss = beside.loss(step);
+        let mut loss = logit_term.loss(step);
         loss.terms.push(over_teachers(step, "contrast", beta, values));
         loss.with_writes(writes)
     }
 
     fn objective(&self, teachers: usize) -> String {
-        let CrdConfig { beta, negatives, contrast_temperature, momentum, beside, .. } = self.config;
+        let CrdConfig { beta, negatives, contrast_temperature, momentum, logit_term, .. } =
+            self.config;
         let term = mean_k("(NCE(s) + NCE(t))", teachers);
         format!(
             "{} + {beta} {term}, {negatives} negatives, τ_c = {contrast_temperature}, banks keep \
              {momentum}",
-            beside.objective()
+            logit_term.objective()
         )
     }
 }

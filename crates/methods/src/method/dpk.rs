@@ -41,7 +41,7 @@ use faculty_data::rng::{Purpose, draw};
 use faculty_nets::{Init, MapShape, ParameterSpec};
 
 use crate::shared::features::{
-    LogitTermConfig, TEMPERATURE_BESIDE, matched, mean_k, mean_over_teachers,
+    LOGIT_TERM_TEMPERATURE, LogitTermConfig, matched, mean_k, mean_over_teachers,
 };
 use crate::shared::layers::{Parameters, parameter, resize};
 use crate::shared::options::{OURS, count, number, option, word};
@@ -81,13 +81,13 @@ pub struct DpkConfig {
     /// Values of a token for each of the four heads, ≥ 1. Default 8.
     pub head_width: usize,
     /// Output term beside it. Default weight 1.
-    pub beside: LogitTermConfig,
+    pub logit_term: LogitTermConfig,
 }
 
 impl Default for DpkConfig {
     fn default() -> Self {
-        let beside = LogitTermConfig { alpha: 1.0, ..LogitTermConfig::default() };
-        Self { lambda: 1.0, ratio: Ratio::Dynamic, head_width: 8, beside }
+        let logit_term = LogitTermConfig { alpha: 1.0, ..LogitTermConfig::default() };
+        Self { lambda: 1.0, ratio: Ratio::Dynamic, head_width: 8, logit_term }
     }
 }
 
@@ -200,7 +200,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
                 OURS,
                 "weight of a distillation term at the output beside the feature term",
             ),
-            TEMPERATURE_BESIDE,
+            LOGIT_TERM_TEMPERATURE,
         ],
         min_teachers: 1,
         max_teachers: None,
@@ -215,7 +215,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
                 _ => Ratio::Dynamic,
             },
             head_width: count(options, "head_width"),
-            beside: LogitTermConfig::of(options),
+            logit_term: LogitTermConfig::of(options),
         }))
     },
 };
@@ -272,7 +272,7 @@ impl Method for Dpk {
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
-        let needs = matched(vec![Tap::Map]).union(self.config.beside.needs());
+        let needs = matched(vec![Tap::Map]).union(self.config.logit_term.needs());
         let min_batch = if self.config.ratio == Ratio::Dynamic { FEWEST } else { 1 };
         Needs { trained_parts: true, min_batch, ..needs }
     }
@@ -298,13 +298,13 @@ impl Method for Dpk {
                 values: vec![mean, 1.0],
             }));
         }
-        let mut loss = self.config.beside.loss(step);
+        let mut loss = self.config.logit_term.loss(step);
         loss.terms.push(mean_over_teachers("prior", self.config.lambda, values));
         loss.with_writes(writes)
     }
 
     fn objective(&self, teachers: usize) -> String {
-        let DpkConfig { lambda, ratio, beside, .. } = self.config;
+        let DpkConfig { lambda, ratio, logit_term, .. } = self.config;
         let share = match ratio {
             Ratio::Dynamic => "1 - CKA".to_owned(),
             Ratio::Fixed(ratio) => ratio.to_string(),
@@ -312,7 +312,7 @@ impl Method for Dpk {
         let term = mean_k("MSE(R, F_T)", teachers);
         format!(
             "{} + {lambda} {term}, teacher's share of positions π = {share}",
-            beside.objective()
+            logit_term.objective()
         )
     }
 }

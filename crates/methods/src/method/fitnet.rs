@@ -18,7 +18,7 @@
 //! with several teachers, the mean over them; `fitnet-mkd` is the form of the multi-teacher papers.
 
 use crate::shared::features::{
-    KD_ALPHA, LogitTermConfig, TEMPERATURE_BESIDE, mean_k, over_teachers,
+    KD_ALPHA, LOGIT_TERM_TEMPERATURE, LogitTermConfig, mean_k, over_teachers,
 };
 use crate::shared::hints::Hints;
 use crate::shared::options::{BENCHMARKS, count, number, option};
@@ -33,12 +33,12 @@ pub struct FitnetConfig {
     /// Feature tap of the hint. Default 2, the second stage.
     pub stage: usize,
     /// Output term beside it. Default none.
-    pub beside: LogitTermConfig,
+    pub logit_term: LogitTermConfig,
 }
 
 impl Default for FitnetConfig {
     fn default() -> Self {
-        Self { beta: 100.0, stage: 2, beside: LogitTermConfig::default() }
+        Self { beta: 100.0, stage: 2, logit_term: LogitTermConfig::default() }
     }
 }
 
@@ -83,7 +83,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
     spec: MethodSpec {
         name: "fitnet",
         help: "a middle feature map through a trained regressor",
-        options: &[HINT_BETA, HINT_STAGE, KD_ALPHA, TEMPERATURE_BESIDE],
+        options: &[HINT_BETA, HINT_STAGE, KD_ALPHA, LOGIT_TERM_TEMPERATURE],
         min_teachers: 1,
         max_teachers: None,
     },
@@ -93,7 +93,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
         Box::new(Fitnet::new(FitnetConfig {
             beta: number(options, "beta"),
             stage: count(options, "stage"),
-            beside: LogitTermConfig::of(options),
+            logit_term: LogitTermConfig::of(options),
         }))
     },
 };
@@ -104,7 +104,7 @@ impl Method for Fitnet {
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
-        self.hints().needs().union(self.config.beside.needs())
+        self.hints().needs().union(self.config.logit_term.needs())
     }
 
     fn parts(&self, shapes: &Shapes) -> Parts {
@@ -112,15 +112,15 @@ impl Method for Fitnet {
     }
 
     fn loss(&self, step: &Step) -> Loss {
-        let mut loss = self.config.beside.loss(step);
+        let mut loss = self.config.logit_term.loss(step);
         let errors = self.hints().errors(step);
         loss.terms.push(over_teachers(step, "hint", self.config.beta, errors));
         loss
     }
 
     fn objective(&self, teachers: usize) -> String {
-        let FitnetConfig { beta, stage, beside } = self.config;
+        let FitnetConfig { beta, stage, logit_term } = self.config;
         let hint = mean_k("MSE", teachers);
-        format!("{} + {beta} {hint} at f{stage}", beside.objective())
+        format!("{} + {beta} {hint} at f{stage}", logit_term.objective())
     }
 }

@@ -19,7 +19,7 @@
 use burn::Tensor;
 
 use crate::shared::features::{
-    KD_ALPHA, LogitTermConfig, TEMPERATURE_BESIDE, matched, mean_k, over_teachers, rows,
+    KD_ALPHA, LOGIT_TERM_TEMPERATURE, LogitTermConfig, matched, mean_k, over_teachers, rows,
     sample_means, unit_rows,
 };
 use crate::shared::options::{BENCHMARKS, number, option};
@@ -36,12 +36,12 @@ pub struct PktConfig {
     /// Weight of the term, ≥ 0. Default 30000.
     pub beta: f64,
     /// Output term beside it. Default none.
-    pub beside: LogitTermConfig,
+    pub logit_term: LogitTermConfig,
 }
 
 impl Default for PktConfig {
     fn default() -> Self {
-        Self { beta: 30000.0, beside: LogitTermConfig::default() }
+        Self { beta: 30000.0, logit_term: LogitTermConfig::default() }
     }
 }
 
@@ -73,7 +73,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
                 "weight of the term",
             ),
             KD_ALPHA,
-            TEMPERATURE_BESIDE,
+            LOGIT_TERM_TEMPERATURE,
         ],
         min_teachers: 1,
         max_teachers: None,
@@ -83,7 +83,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
     build: |options| {
         Box::new(Pkt::new(PktConfig {
             beta: number(options, "beta"),
-            beside: LogitTermConfig::of(options),
+            logit_term: LogitTermConfig::of(options),
         }))
     },
 };
@@ -94,7 +94,7 @@ impl Method for Pkt {
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
-        let needs = matched(vec![Tap::Pooled]).union(self.config.beside.needs());
+        let needs = matched(vec![Tap::Pooled]).union(self.config.logit_term.needs());
         Needs { min_batch: 2, ..needs }
     }
 
@@ -102,16 +102,16 @@ impl Method for Pkt {
         let student = rows(step.student_maps[0].clone());
         let of_teacher =
             |maps: &Vec<Tensor<4>>| likeness_divergence(student.clone(), rows(maps[0].clone()));
-        let mut loss = self.config.beside.loss(step);
+        let mut loss = self.config.logit_term.loss(step);
         let values = step.teacher_maps.iter().map(of_teacher).collect();
         loss.terms.push(over_teachers(step, "likeness", self.config.beta, values));
         loss
     }
 
     fn objective(&self, teachers: usize) -> String {
-        let PktConfig { beta, beside } = self.config;
+        let PktConfig { beta, logit_term } = self.config;
         let term = mean_k("P log P/P", teachers);
-        format!("{} + {beta} {term}", beside.objective())
+        format!("{} + {beta} {term}", logit_term.objective())
     }
 }
 

@@ -37,7 +37,7 @@ use burn::tensor::activation::sigmoid;
 use faculty_nets::{Init, ParameterSpec};
 
 use crate::shared::features::{
-    FIRST_STAGE, KD_ALPHA, LogitTermConfig, STAGES, Stages, TEMPERATURE_BESIDE, mean_k,
+    FIRST_STAGE, KD_ALPHA, LOGIT_TERM_TEMPERATURE, LogitTermConfig, STAGES, Stages, mean_k,
     over_teachers, sample_means,
 };
 use crate::shared::layers::{
@@ -60,13 +60,13 @@ pub struct ReviewKdConfig {
     /// The maps that are matched, beside the pooled vector. Default f1 and all after it.
     pub stages: Stages,
     /// Output term beside it. Default none.
-    pub beside: LogitTermConfig,
+    pub logit_term: LogitTermConfig,
 }
 
 impl Default for ReviewKdConfig {
     fn default() -> Self {
-        let (stages, beside) = (Stages::default(), LogitTermConfig::default());
-        Self { beta: 5.0, warmup_epochs: 20, stages, beside }
+        let (stages, logit_term) = (Stages::default(), LogitTermConfig::default());
+        Self { beta: 5.0, warmup_epochs: 20, stages, logit_term }
     }
 }
 
@@ -133,7 +133,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
             FIRST_STAGE,
             STAGES,
             KD_ALPHA,
-            TEMPERATURE_BESIDE,
+            LOGIT_TERM_TEMPERATURE,
         ],
         min_teachers: 1,
         max_teachers: None,
@@ -145,7 +145,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
             beta: number(options, "beta"),
             warmup_epochs: count(options, "warmup_epochs"),
             stages: Stages::of(options),
-            beside: LogitTermConfig::of(options),
+            logit_term: LogitTermConfig::of(options),
         }))
     },
 };
@@ -211,7 +211,7 @@ impl Method for ReviewKd {
     fn needs(&self, _epoch: usize) -> Needs {
         let (student_taps, teacher_taps) = self.levels().into_iter().unzip();
         let needs = Needs { student_taps, teacher_taps, trained_parts: true, ..Needs::default() };
-        needs.union(self.config.beside.needs())
+        needs.union(self.config.logit_term.needs())
     }
 
     fn prepare(&mut self, facts: Facts<'_>) {
@@ -229,23 +229,23 @@ impl Method for ReviewKd {
     }
 
     fn loss(&self, step: &Step) -> Loss {
-        let ReviewKdConfig { beta, warmup_epochs, beside, .. } = self.config;
+        let ReviewKdConfig { beta, warmup_epochs, logit_term, .. } = self.config;
         let share = (step.epoch as f64 / warmup_epochs.max(1) as f64).min(1.0);
         let mut parameters = Parameters::new(&step.parameters);
         let of_teacher =
             |maps: &Vec<Tensor<4>>| reviewed(&step.student_maps, maps, &mut parameters);
         let values = step.teacher_maps.iter().map(of_teacher).collect();
-        let mut loss = beside.loss(step);
+        let mut loss = logit_term.loss(step);
         loss.terms.push(over_teachers(step, "review", share * beta, values));
         loss
     }
 
     fn objective(&self, teachers: usize) -> String {
-        let ReviewKdConfig { beta, warmup_epochs, stages, beside } = self.config;
+        let ReviewKdConfig { beta, warmup_epochs, stages, logit_term } = self.config;
         let term = mean_k("Σ HCL", teachers);
         format!(
             "{} + {beta} {term}, {stages} and pooled, full after {warmup_epochs} epochs",
-            beside.objective()
+            logit_term.objective()
         )
     }
 }

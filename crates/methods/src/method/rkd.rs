@@ -24,7 +24,7 @@
 use burn::Tensor;
 
 use crate::shared::features::{
-    KD_ALPHA, LogitTermConfig, TEMPERATURE_BESIDE, matched, mean_k, over_teachers, rows,
+    KD_ALPHA, LOGIT_TERM_TEMPERATURE, LogitTermConfig, matched, mean_k, over_teachers, rows,
     sample_means,
 };
 use crate::shared::options::{BENCHMARKS, number, option};
@@ -43,12 +43,12 @@ pub struct RkdConfig {
     /// Weight of the angles, ≥ 0. Default 50.
     pub angle: f64,
     /// Output term beside them. Default none.
-    pub beside: LogitTermConfig,
+    pub logit_term: LogitTermConfig,
 }
 
 impl Default for RkdConfig {
     fn default() -> Self {
-        Self { distance: 25.0, angle: 50.0, beside: LogitTermConfig::default() }
+        Self { distance: 25.0, angle: 50.0, logit_term: LogitTermConfig::default() }
     }
 }
 
@@ -87,7 +87,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
                 "weight of the angles",
             ),
             KD_ALPHA,
-            TEMPERATURE_BESIDE,
+            LOGIT_TERM_TEMPERATURE,
         ],
         min_teachers: 1,
         max_teachers: None,
@@ -98,7 +98,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
         Box::new(Rkd::new(RkdConfig {
             distance: number(options, "distance"),
             angle: number(options, "angle"),
-            beside: LogitTermConfig::of(options),
+            logit_term: LogitTermConfig::of(options),
         }))
     },
 };
@@ -109,7 +109,7 @@ impl Method for Rkd {
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
-        let needs = matched(vec![Tap::Pooled]).union(self.config.beside.needs());
+        let needs = matched(vec![Tap::Pooled]).union(self.config.logit_term.needs());
         Needs { min_batch: 2, ..needs }
     }
 
@@ -125,13 +125,13 @@ impl Method for Rkd {
     }
 
     fn loss(&self, step: &Step) -> Loss {
-        let RkdConfig { distance, angle, beside } = self.config;
+        let RkdConfig { distance, angle, logit_term } = self.config;
         let student = rows(step.student_maps[0].clone());
         let of_teachers = |difference: fn(Tensor<2>, Tensor<2>) -> Tensor<1>| {
             let teachers = step.teacher_maps.iter().map(|maps| rows(maps[0].clone()));
             teachers.map(|teacher| difference(student.clone(), teacher)).collect()
         };
-        let mut loss = beside.loss(step);
+        let mut loss = logit_term.loss(step);
         let distances = of_teachers(distance_difference);
         loss.terms.push(over_teachers(step, "distance", distance, distances));
         loss.terms.push(over_teachers(step, "angle", angle, of_teachers(angle_difference)));
@@ -139,9 +139,9 @@ impl Method for Rkd {
     }
 
     fn objective(&self, teachers: usize) -> String {
-        let RkdConfig { distance, angle, beside } = self.config;
+        let RkdConfig { distance, angle, logit_term } = self.config;
         let (d, a) = (mean_k("distances", teachers), mean_k("angles", teachers));
-        format!("{} + {distance} {d} + {angle} {a}", beside.objective())
+        format!("{} + {distance} {d} + {angle} {a}", logit_term.objective())
     }
 }
 

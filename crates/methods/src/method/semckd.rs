@@ -32,8 +32,8 @@ use burn::tensor::activation::{relu, softmax};
 use faculty_nets::{Conv2dConfig, Graph, GraphBuilder, MapShape, ParameterSpec};
 
 use crate::shared::features::{
-    FIRST_STAGE, LogitTermConfig, STAGES, Stages, TEMPERATURE_BESIDE, mean_k, over_teachers, rows,
-    sample_means, unit_rows,
+    FIRST_STAGE, LOGIT_TERM_TEMPERATURE, LogitTermConfig, STAGES, Stages, mean_k, over_teachers,
+    rows, sample_means, unit_rows,
 };
 use crate::shared::layers::{Parameters, resize};
 use crate::shared::options::{BENCHMARKS, number, option};
@@ -52,13 +52,13 @@ pub struct SemCkdConfig {
     /// The maps that are matched. Default f1 and all after it.
     pub stages: Stages,
     /// Output term beside it. Default weight 1.
-    pub beside: LogitTermConfig,
+    pub logit_term: LogitTermConfig,
 }
 
 impl Default for SemCkdConfig {
     fn default() -> Self {
-        let beside = LogitTermConfig { alpha: 1.0, ..LogitTermConfig::default() };
-        Self { beta: 400.0, stages: Stages::default(), beside }
+        let logit_term = LogitTermConfig { alpha: 1.0, ..LogitTermConfig::default() };
+        Self { beta: 400.0, stages: Stages::default(), logit_term }
     }
 }
 
@@ -98,7 +98,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
                 "released code",
                 "weight of a distillation term at the output beside the feature term",
             ),
-            TEMPERATURE_BESIDE,
+            LOGIT_TERM_TEMPERATURE,
         ],
         min_teachers: 1,
         max_teachers: None,
@@ -109,7 +109,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
         Box::new(SemCkd::new(SemCkdConfig {
             beta: number(options, "beta"),
             stages: Stages::of(options),
-            beside: LogitTermConfig::of(options),
+            logit_term: LogitTermConfig::of(options),
         }))
     },
 };
@@ -159,7 +159,7 @@ impl Method for SemCkd {
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
-        let needs = self.config.stages.needs().union(self.config.beside.needs());
+        let needs = self.config.stages.needs().union(self.config.logit_term.needs());
         Needs {
             projector_taps: self.config.stages.taps(),
             trained_parts: true,
@@ -183,7 +183,7 @@ impl Method for SemCkd {
     }
 
     fn loss(&self, step: &Step) -> Loss {
-        let SemCkdConfig { beta, stages, beside } = self.config;
+        let SemCkdConfig { beta, stages, logit_term } = self.config;
         let count = stages.numbers().len();
         let mut parameters = Parameters::new(&step.parameters);
         let mut projected = step.projected_maps.iter();
@@ -208,15 +208,15 @@ impl Method for SemCkd {
             let errors = Tensor::cat(errors, 1).reshape([batch, count, count]);
             values.push(sample_means(attention * errors) * count as f32);
         }
-        let mut loss = beside.loss(step);
+        let mut loss = logit_term.loss(step);
         loss.terms.push(over_teachers(step, "semantic", beta, values));
         loss
     }
 
     fn objective(&self, teachers: usize) -> String {
-        let SemCkdConfig { beta, stages, beside } = self.config;
+        let SemCkdConfig { beta, stages, logit_term } = self.config;
         let term = mean_k("Σ a MSE", teachers);
-        format!("{} + {beta} {term}, a by attention, {stages}", beside.objective())
+        format!("{} + {beta} {term}, a by attention, {stages}", logit_term.objective())
     }
 }
 

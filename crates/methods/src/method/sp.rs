@@ -21,7 +21,7 @@
 use burn::Tensor;
 
 use crate::shared::features::{
-    KD_ALPHA, LogitTermConfig, TEMPERATURE_BESIDE, matched, mean_k, over_teachers, rows,
+    KD_ALPHA, LOGIT_TERM_TEMPERATURE, LogitTermConfig, matched, mean_k, over_teachers, rows,
     sample_means, unit_rows,
 };
 use crate::shared::options::{BENCHMARKS, number, option};
@@ -35,12 +35,12 @@ pub struct SpConfig {
     /// Weight of the similarity term, ≥ 0. Default 3000.
     pub beta: f64,
     /// Output term beside it. Default none.
-    pub beside: LogitTermConfig,
+    pub logit_term: LogitTermConfig,
 }
 
 impl Default for SpConfig {
     fn default() -> Self {
-        Self { beta: 3000.0, beside: LogitTermConfig::default() }
+        Self { beta: 3000.0, logit_term: LogitTermConfig::default() }
     }
 }
 
@@ -72,7 +72,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
                 "weight of the similarity term",
             ),
             KD_ALPHA,
-            TEMPERATURE_BESIDE,
+            LOGIT_TERM_TEMPERATURE,
         ],
         min_teachers: 1,
         max_teachers: None,
@@ -82,7 +82,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
     build: |options| {
         Box::new(Sp::new(SpConfig {
             beta: number(options, "beta"),
-            beside: LogitTermConfig::of(options),
+            logit_term: LogitTermConfig::of(options),
         }))
     },
 };
@@ -93,7 +93,7 @@ impl Method for Sp {
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
-        let needs = matched(vec![Tap::LastFeature]).union(self.config.beside.needs());
+        let needs = matched(vec![Tap::LastFeature]).union(self.config.logit_term.needs());
         Needs { min_batch: 2, ..needs }
     }
 
@@ -101,16 +101,16 @@ impl Method for Sp {
         let student = &step.student_maps[0];
         let of_teacher =
             |maps: &Vec<Tensor<4>>| similarity_difference(student.clone(), maps[0].clone());
-        let mut loss = self.config.beside.loss(step);
+        let mut loss = self.config.logit_term.loss(step);
         let values = step.teacher_maps.iter().map(of_teacher).collect();
         loss.terms.push(over_teachers(step, "similarity", self.config.beta, values));
         loss
     }
 
     fn objective(&self, teachers: usize) -> String {
-        let SpConfig { beta, beside } = self.config;
+        let SpConfig { beta, logit_term } = self.config;
         let term = mean_k("MSE of similarities", teachers);
-        format!("{} + {beta} {term}", beside.objective())
+        format!("{} + {beta} {term}", logit_term.objective())
     }
 }
 

@@ -28,7 +28,7 @@ use burn::tensor::activation::{relu, softplus};
 use faculty_nets::Init;
 
 use crate::shared::features::{
-    FIRST_STAGE, KD_ALPHA, LogitTermConfig, STAGES, Stages, TEMPERATURE_BESIDE, mean_k,
+    FIRST_STAGE, KD_ALPHA, LOGIT_TERM_TEMPERATURE, LogitTermConfig, STAGES, Stages, mean_k,
     over_teachers, sample_means,
 };
 use crate::shared::layers::{Parameters, conv1x1, parameter, resize};
@@ -50,12 +50,12 @@ pub struct VidConfig {
     /// The maps that are matched. Default f1 and all after it.
     pub stages: Stages,
     /// Output term beside it. Default none.
-    pub beside: LogitTermConfig,
+    pub logit_term: LogitTermConfig,
 }
 
 impl Default for VidConfig {
     fn default() -> Self {
-        Self { beta: 1.0, stages: Stages::default(), beside: LogitTermConfig::default() }
+        Self { beta: 1.0, stages: Stages::default(), logit_term: LogitTermConfig::default() }
     }
 }
 
@@ -89,7 +89,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
             FIRST_STAGE,
             STAGES,
             KD_ALPHA,
-            TEMPERATURE_BESIDE,
+            LOGIT_TERM_TEMPERATURE,
         ],
         min_teachers: 1,
         max_teachers: None,
@@ -100,7 +100,7 @@ pub(crate) const ROW: MethodInfo = MethodInfo {
         Box::new(Vid::new(VidConfig {
             beta: number(options, "beta"),
             stages: Stages::of(options),
-            beside: LogitTermConfig::of(options),
+            logit_term: LogitTermConfig::of(options),
         }))
     },
 };
@@ -111,7 +111,7 @@ impl Method for Vid {
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
-        let needs = self.config.stages.needs().union(self.config.beside.needs());
+        let needs = self.config.stages.needs().union(self.config.logit_term.needs());
         Needs { trained_parts: true, ..needs }
     }
 
@@ -157,15 +157,15 @@ impl Method for Vid {
             }
             values.push(sum.expect("at least one stage"));
         }
-        let mut loss = self.config.beside.loss(step);
+        let mut loss = self.config.logit_term.loss(step);
         loss.terms.push(over_teachers(step, "information", self.config.beta, values));
         loss
     }
 
     fn objective(&self, teachers: usize) -> String {
-        let VidConfig { beta, stages, beside } = self.config;
+        let VidConfig { beta, stages, logit_term } = self.config;
         let term = mean_k("Σ ½ (MSE/σ² + log σ²)", teachers);
-        format!("{} + {beta} {term}, {stages}", beside.objective())
+        format!("{} + {beta} {term}, {stages}", logit_term.objective())
     }
 }
 

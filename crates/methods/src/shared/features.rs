@@ -35,7 +35,7 @@ pub(crate) const KD_ALPHA: OptionSpec = option(
 );
 
 /// `temperature` of [`LogitTermConfig`].
-pub(crate) const TEMPERATURE_BESIDE: OptionSpec = TEMPERATURE;
+pub(crate) const LOGIT_TERM_TEMPERATURE: OptionSpec = TEMPERATURE;
 
 impl LogitTermConfig {
     pub(crate) fn of(options: &recipe::Method) -> Self {
