@@ -9,6 +9,7 @@ use crate::error::{LearnerError, Result};
 
 /// Where student and projectors run. Teachers, losses and the optimiser are always on the CPU.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Compute {
     /// Our kernels on the CPU.
     Kernels,

@@ -2,6 +2,7 @@
 
 /// A term of the loss at one batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct TermValue {
     /// Name of the term.
     pub name: &'static str,
@@ -13,6 +14,7 @@ pub struct TermValue {
 
 /// What one batch showed.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct StepRecord {
     /// `Σ weight · value`.
     pub loss: f64,

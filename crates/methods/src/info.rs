@@ -11,6 +11,7 @@ const EARLY: usize = 3;
 
 /// How close a method is to its paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Status {
     /// From the authors' code or the paper's own formulas.
     Exact,

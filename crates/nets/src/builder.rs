@@ -40,6 +40,7 @@ pub struct Conv2dConfig {
 
 /// How a convolution starts out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConvInit {
     /// Weight and bias uniform in `±1/sqrt(fan_in)`: what `nn.Conv2d` does where a release says
     /// nothing else, as in every projector and regressor.

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 
 /// Whose layout a decoder has. They differ in what their files may say, and in biases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DecoderFamily {
     /// Llama 1 and 2, SmolLM, TinyLlama.
     Llama,

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 
 /// Whose layout and names a network has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EncoderFamily {
     /// BERT, MiniLM.
     Bert,
@@ -56,6 +57,7 @@ impl EncoderFamily {
 
 /// How a text's token vectors become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Pooling {
     /// The family's own head: the first token through a layer (BERT's pooler, RoBERTa's
     /// `classifier.dense`, …).

@@ -14,6 +14,7 @@ pub use rule::{ParameterRule, RuleConfig};
 
 /// Which optimiser, with its constants.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum OptimizerConfig {
     /// `g += λ w; v = μ v + g; w -= η (nesterov ? g + μ v : v)`, the first `v` being `g`.
     Sgd {

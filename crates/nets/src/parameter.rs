@@ -22,6 +22,7 @@ pub struct BufferId(pub(crate) usize);
 
 /// How a parameter starts out.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Init {
     /// Normal with standard deviation `sqrt(2 / fan_out)`.
     KaimingNormalFanOut {

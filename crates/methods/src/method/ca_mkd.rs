@@ -64,6 +64,7 @@ use faculty_recipe::{Exception, MethodSpec, OptionSpec, OptionValue, Range};
 
 /// How CA-MKD weighs its teachers at the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OutputWeight {
     /// By each teacher's cross-entropy against the label.
     #[default]
@@ -74,6 +75,7 @@ pub enum OutputWeight {
 
 /// How CA-MKD weighs its teachers at the last map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum InterWeight {
     /// By the cross-entropy of the student's projected map under each teacher's classifier.
     #[default]
@@ -86,6 +88,7 @@ pub enum InterWeight {
 
 /// Which map of the student's CA-MKD's projectors read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StudentMap {
     /// The last one, in front of global pooling.
     #[default]
@@ -105,6 +108,7 @@ impl StudentMap {
 
 /// In which unit CA-MKD measures how far a projected map is from the teacher's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MapScale {
     /// In that of the maps, which is the teacher's own.
     #[default]

@@ -46,6 +46,7 @@ use faculty_recipe::{MethodSpec, OptionValue, Range};
 
 /// Which tuples are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Tuples {
     /// One sample less another one.
     Pairs,

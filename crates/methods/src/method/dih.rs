@@ -31,6 +31,7 @@ const CODE: &str = "DIH released code";
 
 /// How the losses of the heads become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reduce {
     /// Their mean.
     #[default]

@@ -64,6 +64,7 @@ const FEWEST: usize = 4;
 
 /// The teacher's share of the positions.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Ratio {
     /// 1 - CKA.
     Dynamic,

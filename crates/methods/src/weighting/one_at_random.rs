@@ -8,6 +8,7 @@ use super::Weighting;
 
 /// What one draw decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DrawPer {
     /// The teacher of a whole batch.
     #[default]
