@@ -49,21 +49,24 @@ type Result<T> = std::result::Result<T, ClassCostError>;
 /// One teacher's costs, 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClassCost {
-    own: usize,
+    teacher_classes: usize,
     values: Vec<f64>,
 }
 
 impl ClassCost {
-    /// From costs of at least 0, row-major `[own, classes]`. `same` names for each of the teacher's
-    /// classes those of the data that it is; they cost nothing. The largest cost becomes 1.
+    /// From costs of at least 0, row-major `[teacher_classes, classes]`. `same` names for each of the
+    /// teacher's classes those of the data that it is; they cost nothing. The largest cost becomes 1.
     ///
     /// # Panics
-    /// If there is not one value for each pair of classes, or not one list for each own class.
+    /// If there is not one value for each pair of classes, or not one list for each class of the teacher.
     #[must_use]
-    pub fn new(own: usize, mut values: Vec<f64>, same: &[Vec<usize>]) -> Self {
-        assert!(own > 0 && values.len().is_multiple_of(own), "whole rows of costs");
-        assert_eq!(same.len(), own, "one list for each of the teacher's classes");
-        let classes = values.len() / own;
+    pub fn new(teacher_classes: usize, mut values: Vec<f64>, same: &[Vec<usize>]) -> Self {
+        assert!(
+            teacher_classes > 0 && values.len().is_multiple_of(teacher_classes),
+            "whole rows of costs"
+        );
+        assert_eq!(same.len(), teacher_classes, "one list for each of the teacher's classes");
+        let classes = values.len() / teacher_classes;
         for (row, same) in values.chunks_exact_mut(classes.max(1)).zip(same) {
             same.iter().for_each(|&class| row[class] = 0.0);
         }
@@ -71,33 +74,35 @@ impl ClassCost {
         if largest > 0.0 {
             values.iter_mut().for_each(|value| *value /= largest);
         }
-        Self { own, values }
+        Self { teacher_classes, values }
     }
 
-    /// `1 - cos` between rows of `own` and of `data`, both of vectors of length `width`, as the
+    /// `1 - cos` between rows of `teacher` and of `data`, both of vectors of length `width`, as the
     /// values of [`ClassCost::new`]. A vector of zeros is at right angles to all others.
     ///
     /// # Panics
     /// If `width` is 0.
     #[must_use]
-    pub fn cosines(own: &[f64], data: &[f64], width: usize) -> Vec<f64> {
+    pub fn cosines(teacher: &[f64], data: &[f64], width: usize) -> Vec<f64> {
         let dot = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
         let cost = |a: &[f64], b: &[f64]| {
             let norms = (dot(a, a) * dot(b, b)).sqrt();
             // Rounding must not make a cost negative.
             if norms > 0.0 { (1.0 - dot(a, b) / norms).max(0.0) } else { 1.0 }
         };
-        own.chunks_exact(width)
+        teacher
+            .chunks_exact(width)
             .flat_map(|a| data.chunks_exact(width).map(move |b| cost(a, b)))
             .collect()
     }
 
-    /// Costs between `own` classes of a teacher and `classes` of the data from a safetensors file:
-    /// `cost` `[own, classes]`, or embeddings `teacher` `[own, n]` and `data` `[classes, n]`.
+    /// Costs between the classes of a teacher and those of the data from a safetensors file: `cost`
+    /// `[teacher_classes, classes]`, or embeddings `teacher` `[teacher_classes, n]` and `data`
+    /// `[classes, n]`.
     ///
     /// # Errors
     /// When it cannot be read, or holds neither for these numbers of classes.
-    pub fn read(path: &Path, own: usize, classes: usize) -> Result<Vec<f64>> {
+    pub fn read(path: &Path, teacher_classes: usize, classes: usize) -> Result<Vec<f64>> {
         let wrong = |reason: String| ClassCostError::Content { path: path.to_owned(), reason };
         let (state, _) = match weights::read_safetensors(path) {
             Ok(read) => read,
@@ -117,7 +122,7 @@ impl ClassCost {
         };
         match (state.get("cost"), state.get("teacher"), state.get("data")) {
             (Some(cost), ..) => {
-                shaped("cost", cost, own, classes)?;
+                shaped("cost", cost, teacher_classes, classes)?;
                 if let Some(value) = cost.values.iter().find(|value| **value < 0.0) {
                     return Err(wrong(format!("`cost` holds {value}, which is below 0")));
                 }
@@ -125,7 +130,7 @@ impl ClassCost {
             }
             (None, Some(teacher), Some(data)) => {
                 let width = data.shape.last().copied().unwrap_or(0).max(1);
-                shaped("teacher", teacher, own, width)?;
+                shaped("teacher", teacher, teacher_classes, width)?;
                 shaped("data", data, classes, width)?;
                 Ok(Self::cosines(&wide(teacher), &wide(data), width))
             }
@@ -136,16 +141,16 @@ impl ClassCost {
     /// Classes of the teacher.
     #[must_use]
     pub fn teacher_classes(&self) -> usize {
-        self.own
+        self.teacher_classes
     }
 
     /// Classes of the data.
     #[must_use]
     pub fn classes(&self) -> usize {
-        self.values.len() / self.own
+        self.values.len() / self.teacher_classes
     }
 
-    /// Row-major `[own, classes]`.
+    /// Row-major `[teacher_classes, classes]`.
     #[must_use]
     pub fn values(&self) -> &[f64] {
         &self.values
@@ -180,9 +185,9 @@ mod tests {
 
     #[test]
     fn costs_are_cosine_distances_scaled_with_named_pairs_at_nothing() {
-        let own = [1.0, 0.0, 0.0, 2.0];
+        let teacher = [1.0, 0.0, 0.0, 2.0];
         let data = [3.0, 0.0, -1.0, 0.0, 1.0, 1.0];
-        let raw = ClassCost::cosines(&own, &data, 2);
+        let raw = ClassCost::cosines(&teacher, &data, 2);
         let near = 1.0 - 0.5_f64.sqrt();
         for (got, want) in raw.iter().zip([0.0, 2.0, near, 1.0, 1.0, near]) {
             assert!((got - want).abs() < 1e-12, "{raw:?}");

@@ -85,9 +85,9 @@ impl TeacherTraits {
         let classifier = network.classifier();
         Self {
             taps: taps.iter().filter_map(|&tap| shape(tap)).collect(),
-            classifier: classifier.map(|own| FrozenClassifier {
-                weight: own.weight.to_vec(),
-                bias: own.bias.to_vec(),
+            classifier: classifier.map(|classifier| FrozenClassifier {
+                weight: classifier.weight.to_vec(),
+                bias: classifier.bias.to_vec(),
             }),
         }
     }

@@ -52,8 +52,8 @@ pub fn mean_cross_entropy(logits: &Tensor<2>, labels: &Tensor<1, Int>) -> Tensor
     let shape =
         SoftmaxKl { batch, classes, teachers: 0, temperature: 1.0, ce_weight: 1.0, kd_weight: 0.0 };
     let mut gradient = vec![0.0; batch * classes];
-    let own = numbers(logits);
-    let loss = softmax_kl(&shape, &own, &class_numbers(labels), &[], &[], &mut gradient);
+    let values = numbers(logits);
+    let loss = softmax_kl(&shape, &values, &class_numbers(labels), &[], &[], &mut gradient);
     with_gradient(loss.ce, logits, gradient)
 }
 

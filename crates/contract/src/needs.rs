@@ -47,11 +47,11 @@ impl Needs {
     /// Both together.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
-        let both = |mut own: Vec<Tap>, other: Vec<Tap>| {
-            own.extend(other);
-            own.sort_unstable();
-            own.dedup();
-            own
+        let both = |mut taps: Vec<Tap>, other: Vec<Tap>| {
+            taps.extend(other);
+            taps.sort_unstable();
+            taps.dedup();
+            taps
         };
         Self {
             teacher_logits: self.teacher_logits || other.teacher_logits,

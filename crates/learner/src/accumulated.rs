@@ -10,10 +10,10 @@ pub(super) struct Accumulated {
 impl Accumulated {
     pub(super) fn add(&mut self, gradients: &[Vec<f32>], samples: usize) {
         if self.sums.is_empty() {
-            self.sums = gradients.iter().map(|own| vec![0.0; own.len()]).collect();
+            self.sums = gradients.iter().map(|values| vec![0.0; values.len()]).collect();
         }
-        for (sum, own) in self.sums.iter_mut().flatten().zip(gradients.iter().flatten()) {
-            *sum += samples as f32 * own;
+        for (sum, gradient) in self.sums.iter_mut().flatten().zip(gradients.iter().flatten()) {
+            *sum += samples as f32 * gradient;
         }
     }
 
@@ -21,11 +21,11 @@ impl Accumulated {
     pub(super) fn take_mean(&mut self, samples: usize, gradients: &mut [Vec<f32>]) {
         let sums = std::mem::take(&mut self.sums);
         if sums.is_empty() {
-            gradients.iter_mut().for_each(|own| own.fill(0.0));
+            gradients.iter_mut().for_each(|gradient| gradient.fill(0.0));
             return;
         }
-        for (own, sum) in gradients.iter_mut().flatten().zip(sums.iter().flatten()) {
-            *own = sum / samples as f32;
+        for (gradient, sum) in gradients.iter_mut().flatten().zip(sums.iter().flatten()) {
+            *gradient = sum / samples as f32;
         }
     }
 }

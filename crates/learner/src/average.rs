@@ -48,10 +48,10 @@ mod tests {
     #[test]
     fn the_average_follows_the_formula_for_weights_and_statistics() {
         let network = |value: f32| {
-            let mut own = Network::new("resnet8x0.5", MapShape::new(1, 8, 8), 2, 1).unwrap();
-            own.parameters_mut().iter_mut().for_each(|values| values.fill(value));
-            own.buffers_mut().iter_mut().for_each(|values| values.fill(10.0 * value));
-            own
+            let mut network = Network::new("resnet8x0.5", MapShape::new(1, 8, 8), 2, 1).unwrap();
+            network.parameters_mut().iter_mut().for_each(|values| values.fill(value));
+            network.buffers_mut().iter_mut().for_each(|values| values.fill(10.0 * value));
+            network
         };
         let mut average = WeightAverage::new(0.4, &network(1.0));
         // (1 + t) / (10 + t) is 2/11, 3/12, 4/13, 5/14, 6/15, 7/16: from t = 5 on d itself.

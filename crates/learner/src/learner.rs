@@ -346,8 +346,8 @@ impl Learner {
             }
         }
         let projectors = projectors(self.method.parts(&self.shapes).projectors, self.seed);
-        for ((_, own), (_, network)) in self.projectors.iter_mut().zip(projectors) {
-            own.begin(network);
+        for ((_, projector), (_, network)) in self.projectors.iter_mut().zip(projectors) {
+            projector.begin(network);
         }
     }
 
@@ -358,8 +358,8 @@ impl Learner {
 
     /// Puts them back.
     pub fn set_running_statistics(&mut self, statistics: Vec<Vec<Vec<f32>>>) {
-        for ((_, trained), own) in self.trained_mut().zip(statistics) {
-            trained.network.buffers_mut().clone_from_slice(&own);
+        for ((_, trained), buffers) in self.trained_mut().zip(statistics) {
+            trained.network.buffers_mut().clone_from_slice(&buffers);
         }
     }
 

@@ -37,9 +37,9 @@ impl Memory {
         for Write { array, rows, values } in std::mem::take(&mut self.pending) {
             let width: usize = self.specs[array].shape[1..].iter().product();
             // Nobody else holds the array any more, so nothing is copied.
-            let own = Arc::make_mut(&mut self.arrays[array]);
+            let stored = Arc::make_mut(&mut self.arrays[array]);
             for (row, values) in rows.into_iter().zip(values.chunks_exact(width)) {
-                own[row * width..][..width].copy_from_slice(values);
+                stored[row * width..][..width].copy_from_slice(values);
             }
         }
     }
@@ -79,21 +79,21 @@ mod tests {
 
     #[test]
     fn rows_are_written_at_the_update_and_only_those_of_the_last_step() {
-        let mut own = memory();
+        let mut bank = memory();
         let write = |row: usize, value: f32| Write {
             array: 0,
             rows: vec![row],
             values: vec![value, value + 1.0],
         };
-        own.prepare(vec![write(0, 5.0)]);
-        own.prepare(vec![write(2, 8.0)]);
-        assert_eq!(*own.read()[0], [1.0; 6]);
-        own.commit();
-        assert_eq!(*own.read()[0], [1.0, 1.0, 1.0, 1.0, 8.0, 9.0]);
-        own.commit();
+        bank.prepare(vec![write(0, 5.0)]);
+        bank.prepare(vec![write(2, 8.0)]);
+        assert_eq!(*bank.read()[0], [1.0; 6]);
+        bank.commit();
+        assert_eq!(*bank.read()[0], [1.0, 1.0, 1.0, 1.0, 8.0, 9.0]);
+        bank.commit();
         let mut again = memory();
-        again.set_state(own.state()).unwrap();
-        assert_eq!(own.read(), again.read());
+        again.set_state(bank.state()).unwrap();
+        assert_eq!(bank.read(), again.read());
     }
 
     #[test]

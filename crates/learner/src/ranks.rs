@@ -29,14 +29,14 @@ impl Learner {
             .chain(&mut gradients.projected)
             .chain(&mut gradients.parameters)
             .collect();
-        let mut there: Vec<f64> = leaves.iter().map(|own| f64::from(own.is_some())).collect();
-        self.together.group.sum(&mut there);
+        let mut has_grad: Vec<f64> = leaves.iter().map(|leaf| f64::from(leaf.is_some())).collect();
+        self.together.group.sum(&mut has_grad);
         let lengths = self.leaf_lengths(needs, maps, projected);
-        for ((own, there), length) in leaves.iter_mut().zip(there).zip(lengths) {
-            match own {
+        for ((leaf, has_grad), length) in leaves.iter_mut().zip(has_grad).zip(lengths) {
+            match leaf {
                 Some(values) if factor == 0.0 => values.fill(0.0),
                 Some(values) => values.iter_mut().for_each(|g| *g *= factor),
-                None if there > 0.0 => **own = Some(vec![0.0; length]),
+                None if has_grad > 0.0 => **leaf = Some(vec![0.0; length]),
                 None => {}
             }
         }
@@ -47,10 +47,13 @@ impl Learner {
         let (run, graph) = (&self.student.run, self.student.network.graph());
         let taps = needs.student_taps.iter().take(maps);
         let projectors = self.projectors.iter().take(projected);
-        let parameters = self.parameters.iter().flat_map(|own| own.network.parameters());
+        let parameters = self.parameters.iter().flat_map(|trained| trained.network.parameters());
         std::iter::once(run.value(graph.output()).len())
             .chain(taps.map(|tap| run.value(tap.value(graph).expect(CHECKED)).len()))
-            .chain(projectors.map(|(_, own)| own.run.value(own.network.graph().output()).len()))
+            .chain(
+                projectors
+                    .map(|(_, trained)| trained.run.value(trained.network.graph().output()).len()),
+            )
             .chain(parameters.map(Vec::len))
             .collect()
     }
@@ -70,7 +73,7 @@ impl Learner {
         let mut sums = all.iter();
         for trained in self.stepped_mut(epoch) {
             let gradients = trained.gradients_mut().iter_mut().flatten();
-            gradients.zip(&mut sums).for_each(|(own, sum)| *own = sum / whole);
+            gradients.zip(&mut sums).for_each(|(gradient, sum)| *gradient = sum / whole);
         }
     }
 
@@ -86,7 +89,7 @@ impl Learner {
         let sum = |mean: f64| if counted == 0.0 { 0.0 } else { counted * mean };
         let mut sums: Vec<f64> = means.iter().map(|mean| sum(**mean)).collect();
         let counts = [correct, unlabelled];
-        sums.extend(counts.iter().map(|own| if counted == 0.0 { 0.0 } else { **own as f64 }));
+        sums.extend(counts.iter().map(|count| if counted == 0.0 { 0.0 } else { **count as f64 }));
         self.together.group.sum(&mut sums);
         let (of_means, of_counts) = sums.split_at(means.len());
         means.iter_mut().zip(of_means).for_each(|(mean, sum)| **mean = sum / whole);

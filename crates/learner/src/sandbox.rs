@@ -59,7 +59,9 @@ impl Learner {
 
     fn set_student_precision(&mut self, precision: Precision) {
         self.student.run.set_precision(precision);
-        self.projectors.iter_mut().for_each(|(_, own)| own.run.set_precision(precision));
+        self.projectors
+            .iter_mut()
+            .for_each(|(_, projector)| projector.run.set_precision(precision));
     }
 }
 
@@ -124,22 +126,22 @@ impl<'a> Sandbox<'a> for LearnerSandbox<'a> {
         let gradients = leaves.gradients(loss(&step));
         self.learner.backward(gradients, &needs, &mut Vec::new());
         let epoch = self.batch.epoch;
-        self.learner.stepped_mut(epoch).flat_map(|own| own.gradients().to_vec()).collect()
+        self.learner.stepped_mut(epoch).flat_map(|trained| trained.gradients().to_vec()).collect()
     }
 
-    fn cross_entropy(&mut self, inputs: Input<'_>, own: &[u32]) -> (f64, Vec<Vec<f32>>) {
+    fn cross_entropy(&mut self, inputs: Input<'_>, classes: &[u32]) -> (f64, Vec<Vec<f32>>) {
         self.save();
         let device = self.learner.device.clone();
         let student = &mut self.learner.student;
         let output = student.network.graph().output();
         // An exam is taken whole.
         student.run.set_dropout(Vec::new());
-        student.run.forward(&mut student.network, inputs, own.len());
-        let shape = [own.len(), student.network.classes()];
+        student.run.forward(&mut student.network, inputs, classes.len());
+        let shape = [classes.len(), student.network.classes()];
         let logits = tensor2(student.run.value(output), shape, &device).require_grad();
-        let loss = mean_cross_entropy(&logits, &labels(own, &device));
-        let costs = cross_entropy_rows(shape[1], student.run.value(output), own);
-        let value = costs.iter().sum::<f64>() / own.len() as f64;
+        let loss = mean_cross_entropy(&logits, &labels(classes, &device));
+        let costs = cross_entropy_rows(shape[1], student.run.value(output), classes);
+        let value = costs.iter().sum::<f64>() / classes.len() as f64;
         let gradient = logits.grad(&loss.backward()).map(values);
         let by_value = gradient.map(|gradient| (output, gradient));
         student.run.backward(&student.network, by_value, false);
@@ -150,7 +152,7 @@ impl<'a> Sandbox<'a> for LearnerSandbox<'a> {
     fn shift(&mut self, direction: &[Vec<f32>], factor: f32) {
         self.save();
         let all = self.learner.stepped_mut(self.batch.epoch);
-        let parameters = all.flat_map(|own| own.network.parameters_mut()).flatten();
+        let parameters = all.flat_map(|trained| trained.network.parameters_mut()).flatten();
         parameters.zip(direction.iter().flatten()).for_each(|(w, d)| *w += factor * d);
     }
 
@@ -174,8 +176,8 @@ impl<'a> Sandbox<'a> for LearnerSandbox<'a> {
     fn adjoint(&mut self, by_parameters: Vec<Vec<f32>>) -> Vec<Adjoint> {
         let mut rest = by_parameters.into_iter();
         let all = self.learner.stepped_mut(self.batch.epoch);
-        all.map(|own| {
-            let count = own.network.parameters().len();
+        all.map(|trained| {
+            let count = trained.network.parameters().len();
             Adjoint::new(&self.optimizer, rest.by_ref().take(count).collect())
         })
         .collect()
@@ -195,10 +197,10 @@ impl<'a> Sandbox<'a> for LearnerSandbox<'a> {
             if factor < 1.0 { gradient.iter().map(used).collect() } else { gradient.to_vec() };
         let mut result = Vec::new();
         let all = self.learner.stepped_mut(self.batch.epoch).zip(&before.0).zip(adjoint);
-        for ((own, (_, state)), adjoint) in all {
-            let rest = used.split_off(own.network.parameters().len());
+        for ((trained, (_, state)), adjoint) in all {
+            let rest = used.split_off(trained.network.parameters().len());
             let used = std::mem::replace(&mut used, rest);
-            let rule = own.rule();
+            let rule = trained.rule();
             result.extend(adjoint.pull_back(rule, &self.optimizer, self.rate, state, &used));
         }
         if factor < 1.0 {
@@ -217,9 +219,9 @@ impl<'a> Sandbox<'a> for LearnerSandbox<'a> {
 
     fn go_to(&mut self, point: &Point) {
         let all = self.learner.stepped_mut(self.batch.epoch).zip(&point.0);
-        for (own, (network, optimizer)) in all {
-            own.network.clone_from(network);
-            own.optimizer.clone_from(optimizer);
+        for (trained, (network, optimizer)) in all {
+            trained.network.clone_from(network);
+            trained.optimizer.clone_from(optimizer);
         }
     }
 

@@ -186,8 +186,8 @@ impl Learner {
         let (mut projected, mut parameters) = (Vec::new(), Vec::new());
         if needs.trained_parts {
             for (_, projector) in self.projectors.iter().filter(|_| needs.on_tape()) {
-                let own = projector.network.graph();
-                projected.push(leaf(&projector.run, own, own.output()));
+                let of_projector = projector.network.graph();
+                projected.push(leaf(&projector.run, of_projector, of_projector.output()));
             }
             let values = self.parameters.iter().flat_map(|p| p.network.parameters());
             parameters = values
@@ -203,11 +203,11 @@ impl Learner {
         let classes = self.student.network.classes();
         let teacher_logits =
             needs.teacher_logits.then(|| stack_logits(batch.teachers, size, classes, &self.device));
-        let own = |teacher: &TeacherOutputs| {
+        let native = |teacher: &TeacherOutputs| {
             tensor2(&teacher.logits, [size, teacher.logits.len() / size], &self.device)
         };
         let native_logits =
-            batch.teachers.iter().filter(|_| needs.native_logits).map(own).collect();
+            batch.teachers.iter().filter(|_| needs.native_logits).map(native).collect();
         let maps_of = |(teacher, shapes): (&TeacherOutputs, &TapShapes)| {
             let maps = needs.teacher_taps.iter().zip(&teacher.maps);
             maps.map(|(tap, map)| tensor4(map, size, shapes[tap], &self.device)).collect()
@@ -274,8 +274,9 @@ impl Learner {
         if let Some(parameters) = &mut self.parameters {
             // A parameter that this batch's loss does not read has the gradient 0.
             let all = parameters.network.parameters().iter().zip(gradients.parameters);
-            parameters.off_tape =
-                all.map(|(values, own)| own.unwrap_or_else(|| vec![0.0; values.len()])).collect();
+            parameters.off_tape = all
+                .map(|(values, gradient)| gradient.unwrap_or_else(|| vec![0.0; values.len()]))
+                .collect();
         }
         self.student.run.backward(&self.student.network, by_value, false);
         self.student.clear_frozen_gradients();
@@ -300,8 +301,8 @@ pub(super) fn misclassified(logits: &[f32], labels: &[u32]) -> Vec<usize> {
     let rows = logits.chunks_exact(classes).zip(labels).enumerate();
     rows.filter(|(_, (_, label))| **label != UNLABELLED)
         .filter(|(_, (row, label))| {
-            let own = row[**label as usize];
-            !row.iter().all(|&z| z <= own)
+            let of_label = row[**label as usize];
+            !row.iter().all(|&z| z <= of_label)
         })
         .map(|(position, _)| position)
         .collect()

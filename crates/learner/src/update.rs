@@ -12,7 +12,7 @@ impl Learner {
     /// Updates everything that the last [`Learner::gradients`] reached, at learning rate `rate`;
     /// `clip` scales the gradients of all trained parts to that joint norm first.
     pub fn update(&mut self, config: &OptimizerConfig, rate: f32, clip: Option<f64>, epoch: usize) {
-        let kept = self.after_step.as_ref().is_some_and(|own| own.reads_earlier());
+        let kept = self.after_step.as_ref().is_some_and(|method| method.reads_earlier());
         self.earlier = kept.then(|| self.point(epoch));
         in_pool(|| self.take_step(config, rate, clip, epoch));
         self.memory.commit();
@@ -84,7 +84,7 @@ impl Learner {
     /// Where student and projectors are now.
     pub(super) fn point(&mut self, epoch: usize) -> Point {
         let all = self.stepped_mut(epoch);
-        Point(all.map(|own| (own.network.clone(), own.optimizer.clone())).collect())
+        Point(all.map(|trained| (trained.network.clone(), trained.optimizer.clone())).collect())
     }
 
     /// What a step of this epoch moves.

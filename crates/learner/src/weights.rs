@@ -40,7 +40,9 @@ impl Learner {
         Some(WeightProbe {
             learner: self,
             student: Inference::new(network, &values),
-            projectors: projectors.map(|(_, own)| Inference::new(&own.network, &[])).collect(),
+            projectors: projectors
+                .map(|(_, trained)| Inference::new(&trained.network, &[]))
+                .collect(),
             needs,
         })
     }
@@ -81,7 +83,7 @@ impl WeightProbe<'_> {
         let mut weights: Vec<(&'static str, Vec<f64>)> = loss
             .teacher_weights
             .into_iter()
-            .map(|own| (own.level, values(own.weights).into_iter().map(f64::from).collect()))
+            .map(|shown| (shown.level, values(shown.weights).into_iter().map(f64::from).collect()))
             .collect();
         if needs.map_terms {
             let projected = projectors.iter().map(|plan| MapValues {
@@ -112,10 +114,10 @@ fn leaves(
     };
     let (mut projected, mut parameters) = (Vec::new(), Vec::new());
     if needs.trained_parts {
-        let own = projectors.iter().filter(|_| needs.on_tape());
-        projected = own.map(|plan| tensor(plan, plan.graph().output())).collect();
-        let values = learner.parameters.iter().flat_map(|own| own.network.parameters());
-        parameters = values.map(|own| tensor1(own, device)).collect();
+        let plans = projectors.iter().filter(|_| needs.on_tape());
+        projected = plans.map(|plan| tensor(plan, plan.graph().output())).collect();
+        let values = learner.parameters.iter().flat_map(|trained| trained.network.parameters());
+        parameters = values.map(|array| tensor1(array, device)).collect();
     }
     let taps = needs.student_taps.iter();
     Leaves {

@@ -30,8 +30,8 @@ pub fn build(spec: &recipe::Method) -> Result<Box<dyn Method>> {
     if spec.terms.is_empty() {
         return Ok(base);
     }
-    let terms = spec.terms.iter().map(TermPart::new).collect::<Result<_>>()?;
-    Ok(Box::new(Combination { base: Part::new(base), terms }))
+    let terms = spec.terms.iter().map(TermMember::new).collect::<Result<_>>()?;
+    Ok(Box::new(Combination { base: Member::new(base), terms }))
 }
 
 /// Refuses terms that cannot stand beside this method.
@@ -44,9 +44,9 @@ pub fn check(spec: &recipe::Method, shapes: &Shapes, epochs: usize) -> Result<()
     base.prepare(Facts::Maps(shapes));
     let holds = (1..=epochs).any(|epoch| base.needs(epoch).frozen_parameters);
     for term in &spec.terms {
-        let mut part = TermPart::new(term)?;
-        part.part.prepare(Facts::Maps(shapes));
-        let of_term = part.part.method.parts(shapes);
+        let mut other = TermMember::new(term)?;
+        other.member.prepare(Facts::Maps(shapes));
+        let of_term = other.member.method.parts(shapes);
         let trains = !of_term.parameters.is_empty();
         let why = if base.parts(shapes).after_step.is_some() {
             "it tries steps of its own, which leave no room for other terms"
@@ -54,26 +54,26 @@ pub fn check(spec: &recipe::Method, shapes: &Shapes, epochs: usize) -> Result<()
             "the term comes with steps of its own"
         } else if holds && trains {
             "it holds its trained values in some epochs, and the term trains some too"
-        } else if base.setup().class_space == ClassSpace::Teacher && part.rule.is_some() {
+        } else if base.setup().class_space == ClassSpace::Teacher && other.rule.is_some() {
             "its teachers answer over classes of their own, so nobody can say how right they are"
         } else {
             continue;
         };
-        return Err(MethodError::Combination { method: info.spec.name, term: part.name, why });
+        return Err(MethodError::Combination { method: info.spec.name, term: other.name, why });
     }
     Ok(())
 }
 
 /// One method among others, and which trained parts are its own.
 #[derive(Debug)]
-struct Part {
+struct Member {
     method: Box<dyn Method>,
     projectors: usize,
     parameters: usize,
     memory: usize,
 }
 
-impl Part {
+impl Member {
     fn new(method: Box<dyn Method>) -> Self {
         Self { method, projectors: 0, parameters: 0, memory: 0 }
     }
@@ -90,9 +90,9 @@ impl Part {
 }
 
 #[derive(Debug)]
-struct TermPart {
+struct TermMember {
     name: &'static str,
-    part: Part,
+    member: Member,
     /// `None`: all teachers count the same.
     rule: Option<Box<dyn Weighting>>,
     rule_name: &'static str,
@@ -101,7 +101,7 @@ struct TermPart {
 /// The rule that reads labels.
 const CONFIDENCE: &str = "confidence";
 
-impl TermPart {
+impl TermMember {
     fn new(term: &recipe::MethodTerm) -> Result<Self> {
         let info = known(&term.method.name)?;
         // Without the output term, which the term's options leave out.
@@ -116,7 +116,7 @@ impl TermPart {
         };
         Ok(Self {
             name: info.spec.name,
-            part: Part::new((info.build)(&options)),
+            member: Member::new((info.build)(&options)),
             rule,
             rule_name: term.teacher_weights,
         })
@@ -124,12 +124,12 @@ impl TermPart {
 
     /// All rules of terms weigh teachers by one sample.
     fn setup(&self) -> Setup {
-        let setup = self.part.method.setup();
+        let setup = self.member.method.setup();
         Setup { needs_labels: setup.needs_labels || self.rule_name == CONFIDENCE, ..setup }
     }
 
     fn needs(&self, epoch: usize) -> Needs {
-        let needs = self.part.method.needs(epoch);
+        let needs = self.member.method.needs(epoch);
         Needs { teacher_logits: needs.teacher_logits || self.rule.is_some(), ..needs }
     }
 }
@@ -137,38 +137,38 @@ impl TermPart {
 /// A method and terms of others.
 #[derive(Debug)]
 struct Combination {
-    base: Part,
-    terms: Vec<TermPart>,
+    base: Member,
+    terms: Vec<TermMember>,
 }
 
 impl Combination {
-    fn parts(&self) -> impl Iterator<Item = &Part> {
-        std::iter::once(&self.base).chain(self.terms.iter().map(|term| &term.part))
+    fn members(&self) -> impl Iterator<Item = &Member> {
+        std::iter::once(&self.base).chain(self.terms.iter().map(|term| &term.member))
     }
 
-    /// What part number `at` sees of a step.
-    fn own_step(&self, at: usize, own: &Needs, step: &Step) -> Step {
+    /// What member number `at` sees of a step.
+    fn step_of(&self, at: usize, needs: &Needs, step: &Step) -> Step {
         let all = self.needs(step.epoch);
-        let mut parts = self.parts();
+        let mut members = self.members();
         let (mut projectors, mut parameters, mut memory) = (0, 0, 0);
-        for part in parts.by_ref().take(at) {
-            projectors += part.projectors;
-            parameters += part.parameters;
-            memory += part.memory;
+        for member in members.by_ref().take(at) {
+            projectors += member.projectors;
+            parameters += member.parameters;
+            memory += member.memory;
         }
-        let part = parts.next().expect("a part of this combination");
-        // Parts that rest in this epoch have none.
-        let projected = projectors..projectors + part.projectors;
-        let parameters = parameters..parameters + part.parameters;
+        let member = members.next().expect("a member of this combination");
+        // Members that rest in this epoch have none.
+        let projected = projectors..projectors + member.projectors;
+        let parameters = parameters..parameters + member.parameters;
         Step {
-            student_maps: picked(&step.student_maps, &all.student_taps, &own.student_taps),
+            student_maps: picked(&step.student_maps, &all.student_taps, &needs.student_taps),
             projected_maps: step.projected_maps.get(projected).unwrap_or_default().to_vec(),
             parameters: step.parameters.get(parameters).unwrap_or_default().to_vec(),
-            memory: step.memory[memory..memory + part.memory].to_vec(),
+            memory: step.memory[memory..memory + member.memory].to_vec(),
             teacher_maps: step
                 .teacher_maps
                 .iter()
-                .map(|maps| picked(maps, &all.teacher_taps, &own.teacher_taps))
+                .map(|maps| picked(maps, &all.teacher_taps, &needs.teacher_taps))
                 .collect(),
             ..step.clone()
         }
@@ -176,9 +176,9 @@ impl Combination {
 }
 
 /// Of the values at the taps `all` those at `own`.
-fn picked<T: Clone>(values: &[T], all: &[Tap], own: &[Tap]) -> Vec<T> {
+fn picked<T: Clone>(values: &[T], all: &[Tap], chosen: &[Tap]) -> Vec<T> {
     let at = |tap: &Tap| all.iter().position(|other| other == tap);
-    own.iter().filter_map(at).filter_map(|at| values.get(at).cloned()).collect()
+    chosen.iter().filter_map(at).filter_map(|at| values.get(at).cloned()).collect()
 }
 
 // Nothing is left to a default here, so that a new call of the contract cannot be lost.
@@ -198,14 +198,14 @@ impl Method for Combination {
     }
 
     fn parts(&self, shapes: &Shapes) -> Parts {
-        let terms = self.terms.iter().map(|term| (term.name, term.part.method.parts(shapes)));
+        let terms = self.terms.iter().map(|term| (term.name, term.member.method.parts(shapes)));
         let base = self.base.method.parts(shapes);
         terms.fold(base, |all, (name, term)| all.with_term(name, term))
     }
 
     fn prepare(&mut self, facts: Facts<'_>) {
         self.base.prepare(facts);
-        self.terms.iter_mut().for_each(|term| term.part.prepare(facts));
+        self.terms.iter_mut().for_each(|term| term.member.prepare(facts));
     }
 
     fn student(
@@ -219,18 +219,18 @@ impl Method for Combination {
 
     fn loss(&self, step: &Step) -> Loss {
         let needs = self.base.method.needs(step.epoch);
-        let mut loss = self.base.method.loss(&self.own_step(0, &needs, step));
+        let mut loss = self.base.method.loss(&self.step_of(0, &needs, step));
         let mut arrays = self.base.memory;
         for (index, term) in self.terms.iter().enumerate() {
             let needs = term.needs(step.epoch);
             let weights =
                 term.rule.as_ref().map(|rule| rule.of_step(step.given_logits(), step).detach());
-            let own = self.own_step(1 + index, &needs, step);
-            let own = Step { term_weights: weights.clone(), ..own };
-            let of_term = term.part.method.loss(&own);
+            let of_member = self.step_of(1 + index, &needs, step);
+            let of_member = Step { term_weights: weights.clone(), ..of_member };
+            let of_term = term.member.method.loss(&of_member);
             let moved = |write: Write| Write { array: arrays + write.array, ..write };
             loss.writes.extend(of_term.writes.into_iter().map(moved));
-            arrays += term.part.memory;
+            arrays += term.member.memory;
             let terms = of_term.terms.into_iter();
             let mut terms: Vec<_> = terms.filter(|term| term.name != "task").collect();
             if let [single] = terms.as_mut_slice() {
@@ -244,24 +244,24 @@ impl Method for Combination {
     }
 
     fn map_terms(&self, step: &MapStep<'_>, buffers: &mut Vec<Vec<f32>>) -> Vec<MapTerm> {
-        let (all, own) = (self.needs(step.epoch), self.base.method.needs(step.epoch));
+        let (all, needs) = (self.needs(step.epoch), self.base.method.needs(step.epoch));
         let teachers = step.teachers.iter();
-        let own = MapStep {
+        let of_base = MapStep {
             projected: step.projected.iter().take(self.base.projectors).copied().collect(),
             teachers: teachers
-                .map(|maps| picked(maps, &all.teacher_taps, &own.teacher_taps))
+                .map(|maps| picked(maps, &all.teacher_taps, &needs.teacher_taps))
                 .collect(),
             ..step.clone()
         };
-        self.base.method.map_terms(&own, buffers)
+        self.base.method.map_terms(&of_base, buffers)
     }
 
     fn objective(&self, teachers: usize) -> String {
         let mut line = self.base.method.objective(teachers);
         for term in &self.terms {
-            let own = term.part.method.objective(teachers);
-            let own = own.strip_prefix("CE + ").unwrap_or(&own);
-            line += &format!("; + {own}");
+            let objective = term.member.method.objective(teachers);
+            let objective = objective.strip_prefix("CE + ").unwrap_or(&objective);
+            line += &format!("; + {objective}");
             if teachers > 1 && term.rule.is_some() {
                 line += &format!(" (mean_k by {})", term.rule_name);
             }

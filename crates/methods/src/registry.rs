@@ -187,9 +187,10 @@ mod tests {
         ];
         for info in METHODS {
             let name = info.spec.name;
-            let found = of_library.iter().find(|(own, _)| *own == name);
-            let (_, own) = found.unwrap_or_else(|| panic!("`{name}` is not in this test's list"));
-            assert_eq!(format!("{:?}", info.with_defaults()), format!("{own:?}"), "{name}");
+            let found = of_library.iter().find(|(listed, _)| *listed == name);
+            let (_, method) =
+                found.unwrap_or_else(|| panic!("`{name}` is not in this test's list"));
+            assert_eq!(format!("{:?}", info.with_defaults()), format!("{method:?}"), "{name}");
         }
     }
 }

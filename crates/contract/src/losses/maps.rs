@@ -43,24 +43,26 @@ pub struct WeightedErrors {
     pub gradients: Vec<Vec<f32>>,
 }
 
-/// Compares `own[k]` with `targets[k]` for every teacher k; `weights` is `[teachers, batch]`.
+/// Compares `students[k]` with `targets[k]` for every teacher k; `weights` is `[teachers, batch]`.
 /// Gradients are written into `buffers` as far as there are any: new memory costs more than the pass.
 #[must_use]
 pub fn weighted_errors(
-    own: &[MapValues<'_>],
+    students: &[MapValues<'_>],
     targets: &[&[f32]],
     weights: &[f64],
     factor: f64,
     buffers: &mut Vec<Vec<f32>>,
 ) -> WeightedErrors {
-    let batch = weights.len() / own.len().max(1);
+    let batch = weights.len() / students.len().max(1);
     let mut result = WeightedErrors { value: 0.0, errors: Vec::new(), gradients: Vec::new() };
-    for ((own, target), weights) in own.iter().zip(targets).zip(weights.chunks(batch.max(1))) {
+    for ((student, target), weights) in
+        students.iter().zip(targets).zip(weights.chunks(batch.max(1)))
+    {
         let factors: Vec<f32> =
             weights.iter().map(|weight| (factor * weight / batch as f64) as f32).collect();
         let mut gradient = buffers.pop().unwrap_or_default();
-        gradient.resize(own.values.len(), 0.0);
-        let errors = squared_error(own.values, target, &factors, &mut gradient);
+        gradient.resize(student.values.len(), 0.0);
+        let errors = squared_error(student.values, target, &factors, &mut gradient);
         let weighted = errors.iter().zip(weights).map(|(error, weight)| error * weight);
         result.value += weighted.sum::<f64>() / batch as f64;
         result.errors.extend(errors);

@@ -95,11 +95,11 @@ impl TaskLoss {
         // Two labels of each sample that has any, with their shares; without a mixture the second has
         // none.
         let pair = |row: usize| {
-            let own = labels[row] as usize;
-            let (other, share) = mixed.map_or((own, 1.0), |mixed| {
+            let label = labels[row] as usize;
+            let (other, share) = mixed.map_or((label, 1.0), |mixed| {
                 (mixed.partners[row] as usize, f64::from(mixed.shares[row]))
             });
-            (labels[row] != UNLABELLED).then_some([(own, share), (other, 1.0 - share)])
+            (labels[row] != UNLABELLED).then_some([(label, share), (other, 1.0 - share)])
         };
         let pairs: Vec<Option<[(usize, f64); 2]>> = (0..labels.len()).map(pair).collect();
         let known = pairs.iter().flatten().flatten();
@@ -116,8 +116,9 @@ impl TaskLoss {
             };
             let log_p = log_softmax(row);
             let target = |class: usize| {
-                let own = pair.iter().filter(|(label, _)| *label == class);
-                let share: f64 = own.map(|(_, share)| share * (1.0 - self.label_smoothing)).sum();
+                let of_class = pair.iter().filter(|(label, _)| *label == class);
+                let share: f64 =
+                    of_class.map(|(_, share)| share * (1.0 - self.label_smoothing)).sum();
                 weights[class] * (share + spread)
             };
             let sum: f64 = (0..classes).map(target).sum();
@@ -203,9 +204,9 @@ mod tests {
         };
         let weighted =
             TaskLoss::default().with_label_smoothing(0.1).with_class_weights(vec![0.5, 2.0, 1.5]);
-        let of_mixed = |task: &TaskLoss, rows: &[f32], own: &[i32], mixed: &MixedLabels| {
+        let of_mixed = |task: &TaskLoss, rows: &[f32], first: &[i32], mixed: &MixedLabels| {
             let z = logits(rows, 3);
-            let loss = task.mean_of_mixed(&z, &labels(own), Some(mixed));
+            let loss = task.mean_of_mixed(&z, &labels(first), Some(mixed));
             let value = f64::from(numbers(&loss)[0]);
             (value, numbers(&z.grad(&loss.backward()).unwrap()))
         };

@@ -177,8 +177,8 @@ impl std::fmt::Display for Stages {
 /// The mean over each sample's own values, `[batch]`.
 pub(crate) fn sample_means<const D: usize>(values: Tensor<D>) -> Tensor<1> {
     let shape = values.dims();
-    let own = shape[1..].iter().product::<usize>();
-    values.reshape([shape[0], own]).mean_dim(1).reshape([shape[0]])
+    let each = shape[1..].iter().product::<usize>();
+    values.reshape([shape[0], each]).mean_dim(1).reshape([shape[0]])
 }
 
 /// The same taps of student and teachers.

@@ -141,10 +141,15 @@ mod tests {
             run.forward(&mut network, &images, batch);
             let want = run.value(network.graph().output());
 
-            let own = network.parameters();
+            let parameters = network.parameters();
             let map = resize(tensor(&images, [batch, 4, 6, 4]), height, width);
-            let map = conv1x1(map, tensor(&own[0], [5, 4]), Some(tensor(&own[1], [5])));
-            let got = values(batch_norm_relu(map, tensor(&own[2], [5]), tensor(&own[3], [5])));
+            let map =
+                conv1x1(map, tensor(&parameters[0], [5, 4]), Some(tensor(&parameters[1], [5])));
+            let got = values(batch_norm_relu(
+                map,
+                tensor(&parameters[2], [5]),
+                tensor(&parameters[3], [5]),
+            ));
             for (got, want) in got.iter().zip(want) {
                 assert!((got - want).abs() < 1e-4, "{height}×{width}: {got} and {want}");
             }

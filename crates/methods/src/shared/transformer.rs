@@ -71,8 +71,8 @@ pub(crate) fn encoder_block(
     let each = width / heads;
     let all = linear(layer_norm(tokens.clone(), parameters), 3 * width, parameters);
     let [query, key, value]: [Tensor<4>; 3] = std::array::from_fn(|part| {
-        let own = all.clone().narrow(2, part * width, width);
-        own.reshape([batch, positions, heads, each]).swap_dims(1, 2)
+        let columns = all.clone().narrow(2, part * width, width);
+        columns.reshape([batch, positions, heads, each]).swap_dims(1, 2)
     });
     let scores = query.matmul(key.transpose()) / (each as f32).sqrt();
     let mixed = softmax(scores, 3).matmul(value).swap_dims(1, 2);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     fn on_tape(values: &[Vec<f32>]) -> Vec<Tensor<1>> {
-        values.iter().map(|own| tensor(own, [own.len()])).collect()
+        values.iter().map(|array| tensor(array, [array.len()])).collect()
     }
 
     /// The block on one sample, written out with loops.
@@ -137,7 +137,7 @@ mod tests {
         tokens
             .iter()
             .zip(&all)
-            .map(|(x, own)| {
+            .map(|(x, token)| {
                 let mut mixed = vec![0.0; WIDTH];
                 for head in 0..HEADS {
                     let part = |of: &[f64], which: usize| {
@@ -146,7 +146,7 @@ mod tests {
                     let scores: Vec<f64> = all
                         .iter()
                         .map(|other| {
-                            let (q, k) = (part(own, 0), part(other, 1));
+                            let (q, k) = (part(token, 0), part(other, 1));
                             let dot = q.iter().zip(&k).map(|(a, b)| a * b).sum::<f64>();
                             (dot / (each as f64).sqrt()).exp()
                         })

@@ -44,13 +44,17 @@ pub fn logit_gradients(
         }
         sum
     };
-    let own = summed(&student);
+    let of_student = summed(&student);
     let factor = temperature / (batch * batch) as f64;
     teachers
         .chunks_exact(batch * classes)
         .take(count)
         .map(|teacher| {
-            own.iter().zip(summed(teacher)).map(|(own, other)| factor * (own - other)).collect()
+            of_student
+                .iter()
+                .zip(summed(teacher))
+                .map(|(student, other)| factor * (student - other))
+                .collect()
         })
         .collect()
 }

@@ -20,13 +20,16 @@ impl ClassReliability {
     pub fn new(reliabilities: &[Vec<f64>]) -> Self {
         let count = reliabilities.len() as f64;
         let classes = reliabilities.first().map_or(0, Vec::len);
-        let whole: Vec<f64> =
-            (0..classes).map(|class| reliabilities.iter().map(|own| own[class]).sum()).collect();
-        let share = |(own, whole): (&f64, &f64)| {
-            (if *whole > 0.0 { own / whole } else { 1.0 / count }) as f32
+        let whole: Vec<f64> = (0..classes)
+            .map(|class| reliabilities.iter().map(|teacher| teacher[class]).sum())
+            .collect();
+        let share = |(teacher, whole): (&f64, &f64)| {
+            (if *whole > 0.0 { teacher / whole } else { 1.0 / count }) as f32
         };
-        let shares =
-            reliabilities.iter().map(|own| own.iter().zip(&whole).map(share).collect()).collect();
+        let shares = reliabilities
+            .iter()
+            .map(|teacher| teacher.iter().zip(&whole).map(share).collect())
+            .collect();
         Self { shares }
     }
 }

@@ -18,7 +18,7 @@ impl Weighting for Entropy {
         let [teachers, batch, classes] = teacher_logits.dims();
         let rows = teacher_logits.clone().reshape([teachers * batch, classes]);
         // Rounding may leave an entropy a little below 0.
-        let entropy = numbers(&entropy(rows)).into_iter().map(|own| f64::from(own).max(0.0));
+        let entropy = numbers(&entropy(rows)).into_iter().map(|value| f64::from(value).max(0.0));
         let weights = complement_of_shares(&entropy.collect::<Vec<_>>(), teachers);
         constant(&weights, [teachers, batch], &teacher_logits.device())
     }
