@@ -19,7 +19,7 @@ use faculty_distill::compute::Compute;
 use faculty_distill::evaluate::network_quality;
 use faculty_distill::learner::{Learner, LearnerBatch, TeacherTraits};
 use faculty_distill::losses::weighted_kl;
-use faculty_distill::methods::{Loss, Method, Needs, Step, Term};
+use faculty_distill::methods::{Loss, Method, Needs, Setup, Step, Term};
 use faculty_distill::optimizer::OptimizerConfig;
 use faculty_nets::{MapShape, Network};
 use faculty_teachers::traits_of;
@@ -44,6 +44,11 @@ impl OnlyRight {
 }
 
 impl Method for OnlyRight {
+    fn setup(&self) -> Setup {
+        // A mean over samples; of a mixture of two, no teacher is simply right.
+        Setup { averages_samples: true, needs_one_label: true, ..Setup::default() }
+    }
+
     fn needs(&self, _epoch: usize) -> Needs {
         Needs { teacher_logits: true, ..Needs::default() }
     }

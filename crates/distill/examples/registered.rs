@@ -56,8 +56,13 @@ const ONLY_RIGHT: MethodInfo = MethodInfo {
 
 impl Method for OnlyRight {
     fn setup(&self) -> Setup {
-        // Of a sample that is mixed from two nobody is simply right.
-        Setup { weights_read_maps: false, needs_one_label: true, ..Setup::default() }
+        // A mean over samples; of a mixture of two, no teacher is simply right.
+        Setup {
+            weights_read_maps: false,
+            needs_one_label: true,
+            averages_samples: true,
+            ..Setup::default()
+        }
     }
 
     fn needs(&self, _epoch: usize) -> Needs {
