@@ -194,11 +194,8 @@ mod tests {
     /// The transport term and its gradient by the student's logits.
     fn transport(cost: &[f64], teacher: &[f32], student: &[f32]) -> (f32, Vec<f32>) {
         let mut method = Ot::default();
-        method.prepare(Facts::ClassCosts(&vec![ClassCost::new(
-            OWN,
-            cost.to_vec(),
-            &[vec![], vec![]],
-        )]));
+        let cost = ClassCost::new(OWN, cost.to_vec(), &[vec![], vec![]]);
+        method.prepare(Facts::ClassCosts(&[cost]));
         let student = tensor(student, CLASSES).require_grad();
         let batch = student.dims()[0];
         let labels = Tensor::<1, Int>::zeros([batch], &student.device());
