@@ -129,9 +129,9 @@ impl Method for AekdF {
             loss = loss.with_teacher_weights("kd", weights);
         }
         let maps: Vec<Tensor<4>> = step.teacher_maps.iter().map(|maps| maps[0].clone()).collect();
-        let own = &step.student_maps[0];
-        let weights = agreement_weights(&map_directions(own, &maps, &step.parameters), cap);
-        let value = errors(own, &maps, &step.parameters)
+        let student_map = &step.student_maps[0];
+        let weights = agreement_weights(&map_directions(student_map, &maps, &step.parameters), cap);
+        let value = errors(student_map, &maps, &step.parameters)
             .into_iter()
             .zip(&weights)
             .map(|(error, &weight)| error * weight)

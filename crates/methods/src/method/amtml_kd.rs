@@ -272,8 +272,8 @@ impl Method for AmtmlKd {
         ];
         // The levels are the first of the student's taps.
         let hints = step.projected_maps.iter().zip(&step.student_maps).zip(&step.teacher_maps);
-        let hints = hints.map(|((projected, own), teacher)| {
-            hint_error(own.clone(), projected.clone(), teacher[0].clone())
+        let hints = hints.map(|((projected, level), teacher)| {
+            hint_error(level.clone(), projected.clone(), teacher[0].clone())
         });
         if let Some(value) = hints.reduce(|sum, hint| sum + hint) {
             terms.push(Term { name: "hint", weight: gamma, value });
@@ -320,7 +320,7 @@ pub(crate) fn learnt_log_weights(
 /// same.
 pub(crate) fn hint_error(student: Tensor<4>, projected: Tensor<4>, pooled: Tensor<4>) -> Tensor<1> {
     let length = |map: Tensor<4>| (map.square().sum_dim(1) + 1e-12).sqrt();
-    let own = projected / length(student);
+    let direction = projected / length(student);
     let other = pooled.clone() / length(pooled);
-    (own - other).square().mean()
+    (direction - other).square().mean()
 }

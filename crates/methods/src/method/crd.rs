@@ -248,23 +248,23 @@ impl Method for Crd {
                 let contrast = Contrast {
                     bank: &banks[1 - side],
                     width,
-                    own: &step.sample_numbers,
+                    positives: &step.sample_numbers,
                     drawn: &drawn,
                     samples: step.samples.len(),
                     temperature: contrast_temperature,
                 };
-                let own = numbers(vectors);
+                let flat = numbers(vectors);
                 let normaliser = &mut normalisers[side];
                 if *normaliser == 0.0 {
-                    *normaliser = contrast.normaliser(&own);
+                    *normaliser = contrast.normaliser(&flat);
                 }
-                let (nce, gradient) = contrast.loss(&own, f64::from(*normaliser));
+                let (nce, gradient) = contrast.loss(&flat, f64::from(*normaliser));
                 let nce = with_gradient(nce, vectors, gradient);
                 value = Some(value.map_or(nce.clone(), |sum| sum + nce));
                 writes.push(Write {
                     array: 1 + 2 * k + side,
                     rows: step.sample_numbers.clone(),
-                    values: self.moved(&banks[side], &step.sample_numbers, &own),
+                    values: self.moved(&banks[side], &step.sample_numbers, &flat),
                 });
             }
             writes.push(Write { array: NORMALISERS, rows: vec![k], values: normalisers.to_vec() });
@@ -292,7 +292,7 @@ impl Method for Crd {
 fn drawn_negatives(
     number: u64,
     samples: &TrainingSamples,
-    own: &[usize],
+    positives: &[usize],
     count: usize,
 ) -> Vec<Vec<u32>> {
     let labels = samples.labels();
@@ -309,7 +309,7 @@ fn drawn_negatives(
         }
         others
     };
-    own.par_iter().map(of).collect()
+    positives.par_iter().map(of).collect()
 }
 
 /// Sets these draws apart from other uses of a batch's number.
@@ -320,8 +320,8 @@ struct Contrast<'a> {
     /// `[samples, width]`.
     bank: &'a [f32],
     width: usize,
-    /// Place of each sample of the batch.
-    own: &'a [usize],
+    /// Place of each sample of the batch, which its vector should be told by.
+    positives: &'a [usize],
     /// Places that it is told from.
     drawn: &'a [Vec<u32>],
     samples: usize,
@@ -340,31 +340,31 @@ impl Contrast<'_> {
 
     /// Z from a first batch of vectors.
     fn normaliser(&self, vectors: &[f32]) -> f32 {
-        let of = |((vector, &own), drawn): ((&[f32], &usize), &Vec<u32>)| {
+        let of = |((vector, &positive), drawn): ((&[f32], &usize), &Vec<u32>)| {
             let others = drawn.iter().map(|&place| self.exponential(vector, place as usize));
-            (self.exponential(vector, own) + others.sum::<f64>(), 1 + drawn.len())
+            (self.exponential(vector, positive) + others.sum::<f64>(), 1 + drawn.len())
         };
-        let all = vectors.chunks_exact(self.width).zip(self.own).zip(self.drawn);
-        let (sum, count) = all.map(of).fold((0.0, 0), |(s, n), (own, m)| (s + own, n + m));
+        let all = vectors.chunks_exact(self.width).zip(self.positives).zip(self.drawn);
+        let (sum, count) = all.map(of).fold((0.0, 0), |(s, n), (v, m)| (s + v, n + m));
         // Kept in the range of f32, whatever vectors come.
         (sum / count as f64 * self.samples as f64).clamp(1e-30, 1e30) as f32
     }
 
     /// `NCE` and its gradient by the vectors `[batch, width]`.
     fn loss(&self, vectors: &[f32], normaliser: f64) -> (f64, Vec<f32>) {
-        let batch = self.own.len() as f64;
+        let batch = self.positives.len() as f64;
         let mut gradient = vec![0.0; vectors.len()];
         let all =
             vectors.par_chunks_exact(self.width).zip(gradient.par_chunks_exact_mut(self.width));
         let losses: Vec<f64> = all
-            .zip(self.own)
+            .zip(self.positives)
             .zip(self.drawn)
-            .map(|(((vector, gradient), &own), drawn)| {
+            .map(|(((vector, gradient), &positive), drawn)| {
                 let c = drawn.len() as f64 / self.samples as f64;
                 let scale = 1.0 / (self.temperature * batch);
-                let p = self.exponential(vector, own) / normaliser;
+                let p = self.exponential(vector, positive) / normaliser;
                 let mut loss = -(p / (p + c)).ln();
-                add_scaled(gradient, (-c / (p + c) * scale) as f32, self.row(own));
+                add_scaled(gradient, (-c / (p + c) * scale) as f32, self.row(positive));
                 for place in drawn.iter().map(|&place| place as usize) {
                     let p = self.exponential(vector, place) / normaliser;
                     loss -= (c / (p + c)).ln();

@@ -123,8 +123,8 @@ impl Method for Dkd {
         let (mut of_target, mut of_others) = (Vec::new(), Vec::new());
         for teacher in step.given_logits().clone().iter_dim(0) {
             let teacher = teacher.squeeze_dim::<2>(0);
-            let own = step.student_logits.clone();
-            let (target, others) = decoupled(teacher, own, &step.labels, temperature);
+            let student = step.student_logits.clone();
+            let (target, others) = decoupled(teacher, student, &step.labels, temperature);
             of_target.push(target.mean());
             of_others.push(others.mean());
         }

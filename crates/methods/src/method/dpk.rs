@@ -120,8 +120,9 @@ impl Dpk {
         if batch < FEWEST {
             return (share(mean.into()), None);
         }
-        let (own, other) = (numbers(&step.student_maps[0]), numbers(&step.teacher_maps[k][0]));
-        let cka = minibatch_cka(&own, &other, batch) as f32;
+        let (student, teacher) =
+            (numbers(&step.student_maps[0]), numbers(&step.teacher_maps[k][0]));
+        let cka = minibatch_cka(&student, &teacher, batch) as f32;
         let mean = if known == 0.0 { cka } else { KEPT * mean + (1.0 - KEPT) * cka };
         (share(mean.into()), Some(mean))
     }
@@ -140,19 +141,19 @@ impl Dpk {
         let (height, width) = (rows.min(other_rows), columns.min(other_columns));
         let positions = height * width;
         let as_tokens = |map: &Tensor<4>| tokens(resize(map.clone(), height, width));
-        let (own, target) = (as_tokens(student), as_tokens(teacher));
+        let (tokens, target) = (as_tokens(student), as_tokens(teacher));
 
-        let own = linear(own, self.width(), parameters);
+        let tokens = linear(tokens, self.width(), parameters);
         let other = linear(target.clone(), self.width(), parameters);
         let places = parameters.next([1, positions, self.width()]);
-        let own = encoder_block(own + places.clone(), HEADS, parameters);
+        let tokens = encoder_block(tokens + places.clone(), HEADS, parameters);
         let other = encoder_block(other + places, HEADS, parameters);
 
         let taken = (ratio * positions as f64).round() as usize;
         let drawn = drawn_positions(step.step_seed, k, batch, positions, taken);
         let data = TensorData::new(drawn, [batch, positions, 1]);
         let drawn = Tensor::<3>::from_data(data, &target.device());
-        let mixed = own * (1.0 - drawn.clone()) + other * drawn;
+        let mixed = tokens * (1.0 - drawn.clone()) + other * drawn;
 
         let decoded = encoder_block(mixed, HEADS, parameters);
         let decoded = linear(layer_norm(decoded, parameters), channels, parameters);
@@ -364,8 +365,8 @@ pub fn minibatch_cka(a: &[f32], b: &[f32], batch: usize) -> f64 {
         return 0.0;
     }
     let (a, b) = (gram_without_diagonal(a, batch), gram_without_diagonal(b, batch));
-    let own = hsic(&a, &a, batch) * hsic(&b, &b, batch);
-    if own > 0.0 { hsic(&a, &b, batch) / own.sqrt() } else { 0.0 }
+    let norms = hsic(&a, &a, batch) * hsic(&b, &b, batch);
+    if norms > 0.0 { hsic(&a, &b, batch) / norms.sqrt() } else { 0.0 }
 }
 
 /// The teacher's share, 0 to 1: the less alike the two are, the larger.

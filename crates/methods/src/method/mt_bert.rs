@@ -130,12 +130,12 @@ impl MtBert {
         let count = |has: &dyn Fn(Tap) -> bool| {
             (1..=Tap::MOST).take_while(|&index| has(Tap::Feature(index))).count()
         };
-        let own = count(&|tap| shapes.student.contains_key(&tap));
+        let depth = count(&|tap| shapes.student.contains_key(&tap));
         let of_teachers = shapes.teachers.iter().map(|taps| count(&|tap| taps.contains_key(&tap)));
-        let least = of_teachers.min().unwrap_or(own).max(1);
+        let least = of_teachers.min().unwrap_or(depth).max(1);
         // A student of more layers than a teacher: some follow the same one.
-        let layer = |j: usize| (Tap::Feature(j), Tap::Feature((j * least).div_ceil(own.max(1))));
-        self.layers.get_or_insert_with(|| (1..=own.max(1)).map(layer).collect());
+        let layer = |j: usize| (Tap::Feature(j), Tap::Feature((j * least).div_ceil(depth.max(1))));
+        self.layers.get_or_insert_with(|| (1..=depth.max(1)).map(layer).collect());
     }
 }
 
@@ -144,8 +144,8 @@ impl Method for MtBert {
         let mut needs = Needs { teacher_logits: true, ..Needs::default() };
         if self.config.beta > 0.0 {
             let (student, teacher): (Vec<Tap>, Vec<Tap>) = self.layers().into_iter().unzip();
-            let own = Needs { student_taps: student, teacher_taps: teacher, ..Needs::default() };
-            needs = Needs { trained_parts: true, ..needs.union(own) };
+            let taps = Needs { student_taps: student, teacher_taps: teacher, ..Needs::default() };
+            needs = Needs { trained_parts: true, ..needs.union(taps) };
         }
         needs
     }
@@ -226,15 +226,16 @@ impl MtBert {
     /// Sum over teachers and layers, `[1]`.
     fn between_layers(&self, step: &Step) -> Tensor<1> {
         let needs = self.needs(step.epoch);
-        let place = |taps: &[Tap], tap| taps.iter().position(|own| *own == tap).expect(ASKED_FOR);
+        let place =
+            |taps: &[Tap], tap| taps.iter().position(|asked| *asked == tap).expect(ASKED_FOR);
         let mut parameters = Parameters::new(&step.parameters);
         let mut sum: Option<Tensor<1>> = None;
         for maps in &step.teacher_maps {
             for (student_tap, teacher_tap) in self.layers() {
-                let own = vectors(&step.student_maps[place(&needs.student_taps, student_tap)]);
+                let student = vectors(&step.student_maps[place(&needs.student_taps, student_tap)]);
                 let teacher = vectors(&maps[place(&needs.teacher_taps, teacher_tap)]);
-                let weight: Tensor<2> = parameters.next([own.dims()[1], teacher.dims()[1]]);
-                let term = (own - teacher.matmul(weight.transpose())).square().mean();
+                let weight: Tensor<2> = parameters.next([student.dims()[1], teacher.dims()[1]]);
+                let term = (student - teacher.matmul(weight.transpose())).square().mean();
                 sum = Some(match sum {
                     Some(sum) => sum + term,
                     None => term,

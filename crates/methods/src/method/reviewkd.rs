@@ -197,8 +197,10 @@ impl ReviewKd {
             COPIES[0].saturating_mul(inner).saturating_add(COPIES[1].saturating_mul(outer))
         };
         let levels = || self.levels().into_iter();
-        let each =
-            shapes.teachers.iter().flat_map(|own| levels().map(move |level| of_level(own, level)));
+        let each = shapes
+            .teachers
+            .iter()
+            .flat_map(|teacher| levels().map(move |level| of_level(teacher, level)));
         each.fold(0, usize::saturating_add).saturating_mul(shapes.batch_size)
     }
 }
@@ -260,9 +262,9 @@ fn reviewed(
     let inner = inner_width(pooled.dims()[1]);
     let mut fused: Option<Tensor<4>> = None;
     let mut sum: Option<Tensor<1>> = None;
-    for (own, other) in student.iter().zip(teacher).rev() {
-        let ([_, from, height, width], [_, to, rows, columns]) = (own.dims(), other.dims());
-        let mixed = conv1x1(own.clone(), parameters.next([inner, from]), None);
+    for (map, other) in student.iter().zip(teacher).rev() {
+        let ([_, from, height, width], [_, to, rows, columns]) = (map.dims(), other.dims());
+        let mixed = conv1x1(map.clone(), parameters.next([inner, from]), None);
         let mut x = batch_norm(mixed, parameters.next([inner]), parameters.next([inner]));
         if let Some(above) = fused {
             let y = if height >= above.dims()[2] && width >= above.dims()[3] {

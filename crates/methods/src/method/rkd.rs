@@ -115,9 +115,9 @@ impl Method for Rkd {
 
     fn parts(&self, shapes: &Shapes) -> Parts {
         let Shapes { student, teachers, .. } = shapes;
-        let of_teacher = |(at, own)| {
+        let of_teacher = |(at, teacher)| {
             let copies = if at == 0 { COPIES } else { COPIES_OF_MORE };
-            relation_temporaries(shapes, [student, own], copies)
+            relation_temporaries(shapes, [student, teacher], copies)
         };
         let temporaries =
             teachers.iter().enumerate().map(of_teacher).fold(0, usize::saturating_add);
@@ -210,11 +210,11 @@ fn angle_difference_in_parts(student: Tensor<2>, teacher: &Tensor<2>, anchors: u
         // Each sample has rows of its own, so that its gradient is apart from those of the others.
         let copies =
             |rows: &Tensor<2>| rows.clone().unsqueeze_dim::<3>(0).repeat_dim(0, count).detach();
-        let own = copies(&fixed).require_grad();
-        let difference = angles_at(own.clone(), first) - angles_at(copies(teacher), first);
+        let rows = copies(&fixed).require_grad();
+        let difference = angles_at(rows.clone(), first) - angles_at(copies(teacher), first);
         let value = sample_means(smooth(difference));
         let gradient = value.clone().sum().backward();
-        let gradient = own.grad(&gradient).expect("the angles read the rows");
+        let gradient = rows.grad(&gradient).expect("the angles read the rows");
         gradients.push(Tensor::<3>::from_data(gradient.into_data(), &fixed.device()));
         values.push(value.detach());
     }

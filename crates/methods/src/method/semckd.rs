@@ -124,10 +124,10 @@ impl SemCkd {
         let taps = self.config.stages.taps();
         let mut projectors = Vec::new();
         for teacher in &shapes.teachers {
-            for &own in &taps {
+            for &student_tap in &taps {
                 for other in &taps {
-                    let graph = regressor(shapes.student[&own], teacher[other]);
-                    projectors.push(Projector { tap: own, graph });
+                    let graph = regressor(shapes.student[&student_tap], teacher[other]);
+                    projectors.push(Projector { tap: student_tap, graph });
                 }
             }
         }
@@ -189,8 +189,8 @@ impl Method for SemCkd {
         let mut projected = step.projected_maps.iter();
         let mut values = Vec::new();
         for maps in &step.teacher_maps {
-            let embedded = |own: &[Tensor<4>], parameters: &mut Parameters<'_>| {
-                let all = own.iter().map(|map| embedding(map.clone(), parameters)).collect();
+            let embedded = |maps: &[Tensor<4>], parameters: &mut Parameters<'_>| {
+                let all = maps.iter().map(|map| embedding(map.clone(), parameters)).collect();
                 Tensor::stack::<3>(all, 1)
             };
             // [batch, stages, width] each.
@@ -200,8 +200,9 @@ impl Method for SemCkd {
             let mut errors = Vec::new();
             for _ in 0..count {
                 for map in maps {
-                    let own = projected.next().expect("one projector for each pair of stages");
-                    errors.push(error(own.clone(), map.clone()));
+                    let regressed =
+                        projected.next().expect("one projector for each pair of stages");
+                    errors.push(error(regressed.clone(), map.clone()));
                 }
             }
             let batch = step.student_logits.dims()[0];

@@ -99,10 +99,11 @@ impl Method for SimKd {
         seed: u64,
     ) -> faculty_nets::Result<Network> {
         let (graph, teacher) = (student.graph(), &teachers[0]);
-        let own = Tap::Map.value(graph).map(|map| graph.shape(map));
-        let parts = own.zip(teacher.classifier.as_ref());
-        let (own, classifier) = parts.expect("the run checks that both have what `needs` asks for");
-        let projection = Projection::between(own, teacher.taps[&Tap::Map]);
+        let shape = Tap::Map.value(graph).map(|map| graph.shape(map));
+        let parts = shape.zip(teacher.classifier.as_ref());
+        let (shape, classifier) =
+            parts.expect("the run checks that both have what `needs` asks for");
+        let projection = Projection::between(shape, teacher.taps[&Tap::Map]);
         let classifier = Classifier { weight: &classifier.weight, bias: &classifier.bias };
         student.reusing(classifier, projection, seed)
     }
