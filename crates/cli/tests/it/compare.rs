@@ -75,9 +75,7 @@ fn killed_twice_and_started_again_it_gives_the_table_of_an_undisturbed_compariso
     let methods = "aver,ca-mkd,ebkd,mean-of-logits";
     let to =
         |output| ["compare", "demo.toml", "--methods", methods, "--seeds", "3", "--output", output];
-    let started = Instant::now();
     let undisturbed = project.run(&to("calm")).expect(0);
-    let whole = started.elapsed();
     for part in ["teacher ada (resnet14)", "ensemble", "\nce ", "\nca-mkd ", "reference"] {
         assert!(undisturbed.stdout.contains(part), "no `{part}` in:\n{}", undisturbed.stdout);
     }
@@ -89,20 +87,22 @@ fn killed_twice_and_started_again_it_gives_the_table_of_an_undisturbed_compariso
     assert!(table.contains("mean-of-logits") && table.contains("NLL"), "{table}");
     assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
 
-    let cards = || {
+    let count = |name: &str| {
         let names = project.files();
-        let own = |path: &&std::path::PathBuf| {
-            path.starts_with(project.path("killed")) && path.ends_with("card.json")
+        let of_killed = |path: &&std::path::PathBuf| {
+            path.starts_with(project.path("killed")) && path.ends_with(name)
         };
-        names.iter().filter(own).count()
+        names.iter().filter(of_killed).count()
     };
-    // Somewhere in its first and in its second third; elsewhere in every run of the test.
-    let clock = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos();
+    let cards = || count("card.json");
+    // In the first run, and when some are finished: by what has appeared, however fast that is.
     let mut finished = Vec::new();
-    for kill in 0..2 {
+    for (name, enough) in [("metrics.jsonl", 1), ("card.json", 3)] {
         let mut child = spawn(&project, &to("killed"));
-        let share = 0.2 + 0.25 * f64::from((clock >> (8 * kill)) & 255) / 255.0;
-        std::thread::sleep(whole.mul_f64(share).max(Duration::from_millis(100)));
+        while count(name) < enough {
+            assert_eq!(child.try_wait().unwrap(), None, "it ended before it was killed");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         finished.push(cards());
