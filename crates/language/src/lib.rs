@@ -13,6 +13,7 @@
 //! ```
 
 mod batch_source;
+mod comparison;
 mod corpus;
 mod error;
 mod export;
@@ -31,8 +32,13 @@ mod token_batch;
 mod token_weights;
 mod tokenizer;
 mod training;
+mod vocabulary;
 
 pub use batch_source::{BatchSource, StreamSource};
+pub use comparison::{
+    CheckedLanguageComparison, ComparedRecipes, LanguageComparisonPlan, MissingLanguageRun,
+    ShareOfLanguageRuns,
+};
 pub use corpus::{Corpus, Document};
 pub use error::{LanguageError, Result};
 pub use export::{export_folder, export_gguf};
@@ -50,7 +56,8 @@ pub use policy::{
     SequenceLevel, Speculative, StreamExamples, Written, WrittenBatch,
 };
 pub use run::{
-    CheckedLanguageRun, LanguageEvent, LanguageStart, RunError, STUDENT_FOLDER, train_language,
+    CheckedLanguageRun, LanguageEvent, LanguageStart, Measurements, RunError, STUDENT_FOLDER,
+    train_language,
 };
 pub use sampling::Sampling;
 pub use speculative::{
@@ -62,3 +69,4 @@ pub use token_batch::TokenBatch;
 pub use token_weights::TokenRule;
 pub use tokenizer::TextTokenizer;
 pub use training::{StreamConfig, StreamStep, StreamTrainer};
+pub use vocabulary::check_same_tokens;

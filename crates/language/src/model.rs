@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::error::{LanguageError, Result};
 use crate::tokenizer::{TextTokenizer, from_folder, from_gguf, read};
+use crate::vocabulary::other_tokens;
 
 /// A language model, opened.
 #[derive(Debug)]
@@ -78,12 +79,7 @@ impl LanguageModel {
         if own != other {
             return Err(LanguageError::Vocabularies { student: own, teacher: other });
         }
-        // Rows without a token fill tables up.
-        let differs = |&id: &u32| {
-            let [own, other] = [self, teacher].map(|model| model.tokenizer.token(id));
-            own.zip(other).is_some_and(|(own, other)| own != other)
-        };
-        let ids: Vec<u32> = (0..own as u32).filter(differs).collect();
+        let ids = other_tokens((&self.tokenizer, own), (&teacher.tokenizer, other));
         let Some(&first) = ids.first() else { return Ok(()) };
         let name = |model: &Self| model.tokenizer.token(first).unwrap_or_default();
         Err(LanguageError::OtherTokens {

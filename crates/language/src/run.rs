@@ -9,15 +9,18 @@
 //! from one is the same run, bit for bit.
 
 mod checkpoint;
+mod earlier;
 mod folder;
+mod measurements;
 mod prepare;
 mod split;
 mod teacher;
 mod train;
-mod vocabulary;
 mod written_source;
 
+pub(crate) use self::earlier::{FoundRun, clear_run, find_run, is_written};
 pub use self::folder::{LanguageStart, STUDENT_FOLDER};
+pub use self::measurements::Measurements;
 pub use self::prepare::CheckedLanguageRun;
 pub use self::train::{LanguageEvent, train_language};
 pub use crate::run_error::RunError;

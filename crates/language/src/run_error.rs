@@ -98,6 +98,46 @@ pub enum RunError {
         /// What differs.
         what: String,
     },
+    /// A comparison with one that is not in it.
+    #[error("`{name}` does not take part, so nothing can be compared with it")]
+    UnknownReference {
+        /// What was named.
+        name: String,
+        /// What takes part.
+        known: String,
+    },
+    /// A method that no recipe of language models can have.
+    #[error("no method of language models is named `{name}`")]
+    UnknownMethod {
+        /// What was named.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// A comparison of one.
+    #[error("nothing else takes part than `{reference}`")]
+    NothingToCompare {
+        /// What takes part.
+        reference: String,
+    },
+    /// A run of a comparison that broke down.
+    #[error("run `{run}` of the comparison: {source}")]
+    OfComparison {
+        /// Which.
+        run: String,
+        /// Why.
+        source: Box<RunError>,
+    },
+    /// A comparison that was stopped from outside.
+    #[error("the comparison in `{}` was stopped: {done} of {runs} runs are finished", path.display())]
+    ComparisonStopped {
+        /// Its folder.
+        path: PathBuf,
+        /// Finished runs.
+        done: usize,
+        /// All runs.
+        runs: usize,
+    },
     /// Stopped from outside.
     #[error("stopped after step {step}")]
     Interrupted {
@@ -146,6 +186,15 @@ impl RunError {
             Self::Checkpoint { .. } => "start anew with `--overwrite`".to_owned(),
             Self::Changed { .. } => {
                 "restore it, or start anew with `--overwrite` or another `--output`".to_owned()
+            }
+            Self::UnknownReference { known, .. } => format!("give one of {known}"),
+            Self::UnknownMethod { known, .. } => format!("give some of {known}, or `all`"),
+            Self::NothingToCompare { .. } => "name another method or setting".to_owned(),
+            Self::OfComparison { source, .. } => {
+                format!("{}; finished runs are kept", source.hint())
+            }
+            Self::ComparisonStopped { .. } => {
+                "give the same command again to go on from there".to_owned()
             }
             Self::Interrupted { .. } => "go on with `--resume`".to_owned(),
         }

@@ -12,6 +12,7 @@ use faculty_files::open_regular;
 
 pub use self::save::save_decoder;
 pub use self::save_gguf::decoder_gguf;
+use crate::decoder_config::DecoderConfig;
 use crate::error::Result;
 use crate::network::Network;
 
@@ -25,6 +26,15 @@ use crate::network::Network;
 /// When it cannot be read, is no decoder that is known, or lacks a tensor or has one too many.
 pub fn load_decoder(path: &Path) -> Result<Network> {
     if is_gguf(path) { gguf::load(path) } else { folder::load(path) }
+}
+
+/// The settings of the decoder that [`load_decoder`] reads, without its weights. Whether a head that is
+/// written out is that of the words is not looked at.
+///
+/// # Errors
+/// When they cannot be read, or are of no decoder that is known.
+pub fn decoder_config(path: &Path) -> Result<DecoderConfig> {
+    if is_gguf(path) { gguf::config(path) } else { folder::config(path) }
 }
 
 /// Whether there is a decoder: a GGUF file, or a folder or a file of weights whose `config.json` names

@@ -49,7 +49,9 @@ pub mod weights;
 pub use builder::{Conv2dConfig, ConvInit, GraphBuilder};
 pub use decoder::Decoder;
 pub use decoder_config::{DecoderConfig, DecoderFamily, RotaryLayout};
-pub use decoder_files::{decoder_gguf, is_decoder, is_gguf, load_decoder, save_decoder};
+pub use decoder_files::{
+    decoder_config, decoder_gguf, is_decoder, is_gguf, load_decoder, save_decoder,
+};
 pub use description::{DescribedNetwork, described};
 pub use encoder_config::{EncoderConfig, EncoderFamily, Pooling};
 pub use encoder_files::{EncoderFolder, LoadedEncoder};

@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::explain::Entry;
-use super::problems::{Location, Problem, RecipeError};
+use super::problems::{Location, Problem, Problems, RecipeError};
 use super::range::quoted;
 use super::schema::Recipe;
 use super::section::Section;
 use super::setting::Setting as _;
+use super::tree::{Content, Node};
+use super::{overrides, tree};
 
 /// A recipe that was read without a problem, and where each of its values is from.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +69,31 @@ pub(super) fn default_output(name: &Path) -> PathBuf {
     Path::new("runs").join(stem).rebased(Path::new("."))
 }
 
+/// The tree of a recipe's text with what `sets` say in it, and what is wrong with these.
+///
+/// # Errors
+/// When the text is no TOML.
+pub(super) fn parse(
+    text: &str,
+    name: &Path,
+    sets: &[String],
+) -> Result<(Node, Problems), RecipeError> {
+    let mut problems = Problems::new(whole(name));
+    let mut tree = tree::parse(text, &name.display().to_string())
+        .map_err(|problems| RecipeError { problems, source: None })?;
+    for argument in sets {
+        problems.list.extend(overrides::apply(&mut tree, argument));
+    }
+    Ok((tree, problems))
+}
+
+/// Tells where nothing at all stands in a recipe; `empty` is one of its kind.
+pub(super) fn refuse_empty(tree: &Node, empty: &impl Section, problems: &mut Problems) {
+    if matches!(&tree.content, Content::Table(table) if table.is_empty()) {
+        problems.add("", "the recipe is empty".to_owned(), what_is_needed(empty));
+    }
+}
+
 pub(super) fn whole(path: &Path) -> Location {
     Location::File { file: path.display().to_string(), line: None, column: None }
 }
@@ -80,7 +107,7 @@ pub(super) fn folder_of(name: &Path) -> PathBuf {
 }
 
 /// The keys that have no default.
-pub(super) fn what_is_needed(empty: &impl Section) -> String {
+fn what_is_needed(empty: &impl Section) -> String {
     let mut required = Vec::new();
     empty.visit("", &[], &mut |key, spec, _| {
         if spec.source.is_none() {

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::explain::entries;
-use super::file::{LoadedRecipe, read_text, to_toml, what_is_needed, whole};
+use super::file::{LoadedRecipe, parse, read_text, refuse_empty, to_toml};
 use super::key_path::join;
 use super::problems::{Problems, RecipeError};
 use super::range::Range;
@@ -15,7 +15,6 @@ use super::section::{Section as _, section};
 use super::setting::words;
 use super::tree::{Content, Node};
 use super::validation::Validation;
-use super::{overrides, tree};
 
 /// Every count: far above any use, far below what a float holds exactly.
 const COUNT: Range = Range::between(1.0, 1e12);
@@ -270,12 +269,13 @@ impl LanguageRecipe {
     /// The same of a recipe's text.
     #[must_use]
     pub fn is_text_of_one(text: &str, sets: &[String]) -> bool {
-        let Ok(mut tree) = tree::parse(text, "") else { return false };
-        for argument in sets {
-            let _ = overrides::apply(&mut tree, argument);
-        }
+        parse(text, Path::new(""), sets).is_ok_and(|(tree, _)| Self::is_tree_of_one(&tree))
+    }
+
+    /// The same of what was read of it.
+    pub(super) fn is_tree_of_one(tree: &Node) -> bool {
         let format =
-            ["data", "format"].iter().try_fold(&tree, |node: &Node, key| match &node.content {
+            ["data", "format"].iter().try_fold(tree, |node: &Node, key| match &node.content {
                 Content::Table(table) => table.get(*key),
                 _ => None,
             });
@@ -308,15 +308,8 @@ impl LanguageRecipe {
         sets: &[String],
     ) -> Result<LoadedRecipe<Self>, RecipeError> {
         let name = name.as_ref();
-        let mut problems = Problems::new(whole(name));
-        let mut tree = tree::parse(text, &name.display().to_string())
-            .map_err(|problems| RecipeError { problems, source: None })?;
-        for argument in sets {
-            problems.list.extend(overrides::apply(&mut tree, argument));
-        }
-        if matches!(&tree.content, Content::Table(table) if table.is_empty()) {
-            problems.add("", "the recipe is empty".to_owned(), what_is_needed(&Self::default()));
-        }
+        let (tree, mut problems) = parse(text, name, sets)?;
+        refuse_empty(&tree, &Self::default(), &mut problems);
         let folder = super::file::folder_of(name);
         let mut reader =
             Reader { methods: &[], problems, folder, keys: paths(), student: String::new() };

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use toml::Value;
 
+use super::check;
 use super::explain::entries;
 use super::file::{
-    LoadedRecipe, default_output, folder_of, read_text, to_toml, what_is_needed, whole,
+    LoadedRecipe, default_output, folder_of, parse, read_text, refuse_empty, to_toml, whole,
 };
 use super::language::LanguageRecipe;
-use super::problems::{Problem, Problems, RecipeError};
+use super::problems::{Problem, RecipeError};
 use super::reader::Reader;
 use super::schema::{
     Cache, ColorJitter, Data, HeadTraining, Plan, RandAugment, Recipe, Student, Teacher,
@@ -18,7 +19,6 @@ use super::section::Section;
 use super::setting::Setting as _;
 use super::spec::MethodSpec;
 use super::tree::{Content, Node};
-use super::{check, overrides, tree};
 
 impl Recipe {
     /// Every key that a recipe can have except the options of methods, without the places in lists:
@@ -85,19 +85,11 @@ impl Recipe {
         methods: &[MethodSpec],
     ) -> Result<LoadedRecipe, RecipeError> {
         let name = name.as_ref();
-        if LanguageRecipe::is_text_of_one(text, sets) {
+        let (mut tree, mut problems) = parse(text, name, sets)?;
+        if LanguageRecipe::is_tree_of_one(&tree) {
             return Err(RecipeError { problems: vec![of_language_models(name)], source: None });
         }
-        let mut problems = Problems::new(whole(name));
-        let file = name.display().to_string();
-        let mut tree =
-            tree::parse(text, &file).map_err(|problems| RecipeError { problems, source: None })?;
-        for argument in sets {
-            problems.list.extend(overrides::apply(&mut tree, argument));
-        }
-        if matches!(&tree.content, Content::Table(table) if table.is_empty()) {
-            problems.add("", "the recipe is empty".to_owned(), what_is_needed(&Self::default()));
-        }
+        refuse_empty(&tree, &Self::default(), &mut problems);
         name_student(&mut tree);
         let student = student_of(&tree);
         let (folder, keys) = (folder_of(name), paths_of_all_keys());
@@ -189,7 +181,8 @@ fn of_language_models(name: &Path) -> Problem {
         what: "the recipe is one of language models (`data.format` is `running-text`)".to_owned(),
         location: whole(name),
         key: "data.format".to_owned(),
-        hint: "`faculty distill`, `train` and `explain` take it, `report` its run".to_owned(),
+        hint: "`faculty distill`, `train`, `compare` and `explain` take it, `report` its run"
+            .to_owned(),
     }
 }
 

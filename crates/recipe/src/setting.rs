@@ -197,6 +197,9 @@ macro_rules! words {
             /// All names, as a recipe writes them.
             pub const NAMES: &'static [&'static str] = &[$($word),+];
 
+            /// All of them, in that order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
             /// The name, as a recipe writes it.
             #[must_use]
             pub const fn name(self) -> &'static str {

@@ -2,12 +2,13 @@
 //!
 //! Plain data with serde on both sides: [`run`] holds `metrics.jsonl` and `card.json`,
 //! [`report_data`] `report.json`, [`comparison`] `comparison.json`, [`plan`] `plan.json`, [`mod@bench`]
-//! `bench.json`, [`language_run`] the files of language models' runs. Nothing here knows networks, tensors or methods.
+//! `bench.json`, [`language_run`] and [`language_comparison`] the files of language models. Nothing here knows networks, tensors or methods.
 
 pub mod bench;
 pub mod class_accuracy;
 pub mod comparison;
 pub mod diversity;
+pub mod language_comparison;
 pub mod language_run;
 pub mod number;
 pub mod plan;

@@ -13,15 +13,53 @@ impl Comparison {
     /// worse; of 2 others the seeds do not tell`
     #[must_use]
     pub fn verdict(&self) -> String {
-        let (reference, seeds) = (&self.reference, self.seeds.len());
+        self.verdicts().sentence()
+    }
+
+    /// What the largest gap without a verdict would take: `a gap of 0.80 points, as of dist, needs about 7
+    /// seeds here`.
+    #[must_use]
+    pub fn seeds_needed(&self) -> Option<String> {
+        self.verdicts().seeds_needed()
+    }
+
+    fn verdicts(&self) -> Verdicts<'_> {
+        Verdicts {
+            reference: &self.reference,
+            seeds: self.seeds.len(),
+            compared: self.compared().collect(),
+            unit: "points",
+            digits: 2,
+        }
+    }
+}
+
+/// What the seeds say of everything that was compared with one reference.
+pub(crate) struct Verdicts<'a> {
+    pub(crate) reference: &'a str,
+    /// How many.
+    pub(crate) seeds: usize,
+    /// All but the reference.
+    pub(crate) compared: Vec<(&'a str, &'a Paired)>,
+    /// What differences are in.
+    pub(crate) unit: &'static str,
+    /// Decimals of them.
+    pub(crate) digits: usize,
+}
+
+impl Verdicts<'_> {
+    /// The verdict in one sentence.
+    pub(crate) fn sentence(&self) -> String {
+        let Self { reference, seeds, unit, digits, .. } = *self;
         if seeds < 2 {
             return format!(
                 "one seed cannot tell whether a method is better than {reference}: use `--seeds 3` or more"
             );
         }
         let named = |verdict: Verdict| {
+            let own = self.compared.iter().copied();
             let mut own: Vec<(&str, &Paired)> =
-                self.compared().filter(|(_, own)| own.verdict == verdict).collect();
+                own.filter(|(_, own)| own.verdict == verdict).collect();
             own.sort_by(|a, b| b.1.mean.abs().total_cmp(&a.1.mean.abs()));
             own
         };
@@ -32,20 +70,21 @@ impl Comparison {
             [(name, own), rest @ ..] => {
                 let margin = own.margin.unwrap_or(0.0);
                 let first = format!(
-                    "{name} is better than {reference} by {:.2} ± {margin:.2} points on {seeds} seeds",
+                    "{name} is better than {reference} by {:.digits$} ± {margin:.digits$} {unit} on {seeds} \
+                     seeds",
                     own.mean
                 );
                 match rest {
                     [] => first,
-                    [_] => format!("{first}, so is {}", list(rest)),
-                    _ => format!("{first}, so are {}", list(rest)),
+                    [_] => format!("{first}, so is {}", list(rest, digits)),
+                    _ => format!("{first}, so are {}", list(rest, digits)),
                 }
             }
         }];
         match &hurts[..] {
             [] => {}
-            [_] => parts.push(format!("{} is worse", list(&hurts))),
-            _ => parts.push(format!("{} are worse", list(&hurts))),
+            [_] => parts.push(format!("{} is worse", list(&hurts, digits))),
+            _ => parts.push(format!("{} are worse", list(&hurts, digits))),
         }
         let decided = !helps.is_empty() || !hurts.is_empty();
         match open {
@@ -57,11 +96,10 @@ impl Comparison {
         parts.join("; ")
     }
 
-    /// What the largest gap without a verdict would take: `a gap of 0.80 points, as of dist, needs about 7
-    /// seeds here`.
-    #[must_use]
-    pub fn seeds_needed(&self) -> Option<String> {
-        let open = self.compared().filter(|(_, own)| own.verdict == Verdict::NoEvidence);
+    /// What the largest gap without a verdict would take.
+    pub(crate) fn seeds_needed(&self) -> Option<String> {
+        let Self { unit, digits, .. } = *self;
+        let open = self.compared.iter().filter(|(_, own)| own.verdict == Verdict::NoEvidence);
         let gaps = open.filter_map(|(name, own)| Some((name, own.needed?)));
         // The one that is nearest to a verdict.
         let (name, needed) = gaps.min_by(|a, b| {
@@ -71,26 +109,26 @@ impl Comparison {
         let gap = needed.gap;
         Some(match needed.seeds {
             // Four times in five, so that bad luck with as many is possible.
-            Some(seeds) if seeds <= self.seeds.len() => format!(
-                "a gap of {gap:.2} points, as of {name}, is found with {seeds} seeds four times in five: \
-                 these were the fifth"
+            Some(seeds) if seeds <= self.seeds => format!(
+                "a gap of {gap:.digits$} {unit}, as of {name}, is found with {seeds} seeds four times in \
+                 five: these were the fifth"
             ),
-            Some(seeds) => {
-                format!("a gap of {gap:.2} points, as of {name}, needs about {seeds} seeds here")
-            }
-            None => {
-                format!("a gap of {gap:.2} points, as of {name}, needs over a thousand seeds here")
-            }
+            Some(seeds) => format!(
+                "a gap of {gap:.digits$} {unit}, as of {name}, needs about {seeds} seeds here"
+            ),
+            None => format!(
+                "a gap of {gap:.digits$} {unit}, as of {name}, needs over a thousand seeds here"
+            ),
         })
     }
 }
 
 /// `dist (+1.18), ebkd (+0.90) and 4 others`
-fn list(own: &[(&str, &Paired)]) -> String {
+fn list(own: &[(&str, &Paired)], digits: usize) -> String {
     // Not "and 1 other", which is longer than its name.
     let shown = if own.len() == MOST_NAMES + 1 { own.len() } else { own.len().min(MOST_NAMES) };
-    let mut parts: Vec<String> =
-        own[..shown].iter().map(|(name, own)| format!("{name} ({:+.2})", own.mean)).collect();
+    let own_words = |(name, own): &(&str, &Paired)| format!("{name} ({:+.digits$})", own.mean);
+    let mut parts: Vec<String> = own[..shown].iter().map(own_words).collect();
     if shown < own.len() {
         parts.push(format!("{} others", own.len() - shown));
     }

@@ -6,10 +6,11 @@
 //! checkpoints/last.safetensors      everything, and previous.safetensors, the one before
 //! checkpoints/best.safetensors      the student at its best validation
 //! student/                          the result, a folder of Hugging Face's kind
+//! measurements.json                 what models were measured to be, so that it is not measured again
 //! language-card.json                what was trained, on what, and how well; written last
 //! ```
 
-use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use faculty_files::{
@@ -17,16 +18,32 @@ use faculty_files::{
     write_atomically,
 };
 use faculty_records::language_run::{LANGUAGE_CARD, LanguageCard, LanguageRecord};
+use faculty_records::run::EVENTS;
 
+use super::measurements::MEASUREMENTS;
+use crate::error::LanguageError;
 use crate::run_error::RunError;
+use crate::tokenizer::read;
 
 /// What the owner of the lock does here.
-const WHAT: &str = "trains in";
+pub(super) const WHAT: &str = "trains in";
 /// The delivered student.
 pub const STUDENT_FOLDER: &str = "student";
+/// Where checkpoints lie.
+const CHECKPOINTS: &str = "checkpoints";
 /// Files of it.
 const STUDENT_FILES: [&str; 4] =
     ["config.json", "model.safetensors", "tokenizer.json", "generation_config.json"];
+
+/// The card of the run in a folder, if it is finished.
+pub(super) fn card_in(path: &Path) -> Option<LanguageCard> {
+    serde_json::from_slice(&read(&path.join(LANGUAGE_CARD)).ok()?).ok()
+}
+
+/// A checkpoint of the run in a folder.
+pub(super) fn checkpoint_in(path: &Path, name: &str) -> PathBuf {
+    path.join(CHECKPOINTS).join(format!("{name}.safetensors"))
+}
 
 /// How a run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,11 +98,13 @@ impl LanguageFolder {
         let student = self.student();
         let of_student = STUDENT_FILES.map(|name| student.join(name));
         let checkpoints = ["last", "previous", "best"].map(|name| self.checkpoint(name));
-        let first = [self.card(), self.path.join("report.html")];
+        let beside = ["report.html", MEASUREMENTS, EVENTS].map(|name| self.path.join(name));
+        let first = [self.card()];
         // The card first, the recipe last: without the one the run is not finished, with the other the
         // folder is in use.
         for file in first
             .iter()
+            .chain(&beside)
             .chain(&of_student)
             .chain(&checkpoints)
             .chain([&self.metrics(), &self.recipe()])
@@ -93,6 +112,10 @@ impl LanguageFolder {
             remove(file).map_err(failed("remove", file))?;
         }
         Ok(())
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn recipe(&self) -> PathBuf {
@@ -112,11 +135,11 @@ impl LanguageFolder {
     }
 
     fn checkpoints(&self) -> PathBuf {
-        self.path.join("checkpoints")
+        self.path.join(CHECKPOINTS)
     }
 
     pub(super) fn checkpoint(&self, name: &str) -> PathBuf {
-        self.checkpoints().join(format!("{name}.safetensors"))
+        checkpoint_in(&self.path, name)
     }
 
     pub(super) fn write_recipe(&self, text: &str) -> Result<(), RunError> {
@@ -132,7 +155,7 @@ impl LanguageFolder {
 
     /// The card of a finished run.
     pub(super) fn read_card(&self) -> Option<LanguageCard> {
-        serde_json::from_slice(&fs::read(self.card()).ok()?).ok()
+        card_in(&self.path)
     }
 
     /// Appends a line; gives the file's new length.
@@ -147,10 +170,12 @@ impl LanguageFolder {
     /// Cuts off what was written after a checkpoint: those steps are made again.
     pub(super) fn cut_metrics(&self, length: u64) -> Result<(), RunError> {
         let path = self.metrics();
-        let text = match fs::read(&path) {
+        let text = match read(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(failed("read", path)(error).into()),
+            Err(LanguageError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                Vec::new()
+            }
+            Err(error) => return Err(error.into()),
         };
         let kept = usize::try_from(length).unwrap_or(usize::MAX).min(text.len());
         if kept < text.len() {

@@ -3,21 +3,24 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use faculty_nets::{Decoder, Network};
+use faculty_nets::{Decoder, Network, decoder_config};
 use faculty_recipe::{LanguageMethodName, LanguageRecipe};
 use faculty_records::language_run::{LanguageCard, LanguageModelEntry};
 
+use super::measurements::Measurements;
 use super::split::{MeasuredSplit, stream};
 use super::teacher::{OpenTeacher, entry};
-use super::vocabulary::check_same;
 use crate::corpus::Corpus;
 use crate::model::LanguageModel;
 use crate::run_error::RunError;
 use crate::student::{at_random, from_trained};
 use crate::tokenizer::TextTokenizer;
+use crate::vocabulary::check_same;
 
 /// Layout of the card.
 const FORMAT: u32 = 1;
+/// Tokens that a student reads at once whose tokenizer is of no model.
+const LONGEST: usize = 2048;
 
 /// A run that can be trained: only this can.
 #[derive(Debug)]
@@ -34,6 +37,7 @@ pub struct CheckedLanguageRun {
     pub(super) window: usize,
     pub(super) corpus_id: u64,
     pub(super) card: LanguageCard,
+    pub(super) measurements: Measurements,
     notes: Vec<String>,
 }
 
@@ -44,6 +48,18 @@ impl CheckedLanguageRun {
     /// When something cannot be read or does not fit; a teacher with other tokens, or that gives values
     /// that are no numbers, by its name.
     pub fn new(recipe: &LanguageRecipe) -> Result<Self, RunError> {
+        Self::with_measurements(recipe, &Measurements::default())
+    }
+
+    /// The same where some of the models may have been measured already, as by the run that this one goes
+    /// on with.
+    ///
+    /// # Errors
+    /// As [`CheckedLanguageRun::new`].
+    pub fn with_measurements(
+        recipe: &LanguageRecipe,
+        measurements: &Measurements,
+    ) -> Result<Self, RunError> {
         if let Err(error) = recipe.check() {
             return Err(RunError::Recipe {
                 what: error.to_string(),
@@ -88,8 +104,13 @@ impl CheckedLanguageRun {
         let network = match network.take() {
             Some(network) => network,
             None => {
-                let rows = vocabulary.unwrap_or_else(|| tokenizer.size());
-                let longest = limits.iter().copied().min().unwrap_or(2048);
+                // Plain training starts as the methods do that have a teacher of these tokens.
+                let of_source = decoder_config(source).ok().filter(|_| vocabulary.is_none());
+                let of_source = of_source.map(|own| (own.vocabulary, own.longest));
+                let rows = vocabulary.or(of_source.map(|own| own.0));
+                let rows = rows.unwrap_or_else(|| tokenizer.size());
+                let longest = limits.iter().copied().min().or(of_source.map(|own| own.1));
+                let longest = longest.unwrap_or(LONGEST);
                 at_random(&recipe.student, rows, longest, recipe.seed)?
             }
         };
@@ -115,10 +136,11 @@ impl CheckedLanguageRun {
             MeasuredSplit::new(&tokenizer, &corpus.validation, recipe.data.validation_tokens)?;
         let test = MeasuredSplit::new(&tokenizer, &corpus.test, usize::MAX)?;
         for teacher in &mut teachers {
-            notes.extend(measure_teacher(teacher, &validation)?);
+            notes.extend(measure_teacher(teacher, &validation, measurements)?);
         }
         let mut student = entry("student", &network);
-        student.validation = validation.measure(&mut Decoder::new(&network))?;
+        let mut decoder = Decoder::new(&network);
+        student.validation = measurements.of(&student.hash, &mut decoder, &validation)?;
         let card = LanguageCard {
             format: FORMAT,
             program: format!("faculty {}", env!("CARGO_PKG_VERSION")),
@@ -148,6 +170,7 @@ impl CheckedLanguageRun {
             window,
             corpus_id,
             card,
+            measurements: measurements.clone(),
             notes,
         })
     }
@@ -165,30 +188,40 @@ impl CheckedLanguageRun {
     }
 
     /// All that the run depends on, to compare with that of a checkpoint.
-    pub(super) fn identity(&self) -> Result<BTreeMap<String, String>, RunError> {
-        let mut recipe = self.recipe.clone();
-        // What changes no result; of paths what lies there is compared.
-        recipe.name = None;
-        recipe.output = None;
-        recipe.train.threads = None;
-        recipe.train.checkpoint_minutes = 0.0;
-        recipe.data.path = Path::new(".").to_owned();
-        recipe.student.weights = None;
-        recipe.student.tokenizer = None;
-        recipe.teachers.iter_mut().for_each(|own| own.weights = Path::new(".").to_owned());
-        let text = recipe.to_toml().map_err(|error| RunError::Recipe {
-            what: error.to_string(),
-            hint: "use names that are UTF-8 text",
-        })?;
+    pub(crate) fn identity(&self) -> Result<BTreeMap<String, String>, RunError> {
         let mut identity = BTreeMap::from([
-            ("recipe".to_owned(), text),
+            ("recipe".to_owned(), recipe_text(&self.recipe)?),
             ("text in `data.path`".to_owned(), format!("{:016x}", self.corpus_id)),
-            ("student".to_owned(), self.card.student.hash.clone()),
+            (STUDENT.to_owned(), self.card.student.hash.clone()),
         ]);
         for own in &self.card.teachers {
             identity.insert(format!("teacher `{}`", own.name), own.hash.clone());
         }
         Ok(identity)
+    }
+
+    /// Makes the identity of a run that of one with another seed.
+    pub(crate) fn identify(
+        identity: &mut BTreeMap<String, String>,
+        recipe: &LanguageRecipe,
+    ) -> Result<(), RunError> {
+        identity.insert("recipe".to_owned(), recipe_text(recipe)?);
+        if recipe.student.weights.is_none() {
+            // What it starts from is a function of the seed.
+            identity.remove(STUDENT);
+        }
+        Ok(())
+    }
+
+    /// The teachers, measured on the test split too.
+    pub(crate) fn teachers_on_all_splits(mut self) -> Result<Vec<LanguageModelEntry>, RunError> {
+        let mut entries = Vec::new();
+        for teacher in &mut self.teachers {
+            let hash = &teacher.entry.hash;
+            let test = self.measurements.of(hash, &mut teacher.decoder, &self.test)?;
+            entries.push(LanguageModelEntry { test, ..teacher.entry.clone() });
+        }
+        Ok(entries)
     }
 
     /// Number of the teacher that predicts the validation split best.
@@ -204,8 +237,9 @@ impl CheckedLanguageRun {
 fn measure_teacher(
     teacher: &mut OpenTeacher,
     validation: &MeasuredSplit,
+    measurements: &Measurements,
 ) -> Result<Option<String>, RunError> {
-    let quality = validation.measure(&mut teacher.decoder)?;
+    let quality = measurements.of(&teacher.entry.hash, &mut teacher.decoder, validation)?;
     teacher.entry.validation = quality;
     let Some(quality) = quality else { return Ok(None) };
     let name = &teacher.entry.name;
@@ -223,4 +257,24 @@ fn measure_teacher(
             quality.nll
         )
     }))
+}
+
+/// The word for the student in what a run depends on.
+const STUDENT: &str = "student";
+
+/// A recipe without what changes no result; of paths what lies there is compared.
+fn recipe_text(recipe: &LanguageRecipe) -> Result<String, RunError> {
+    let mut recipe = recipe.clone();
+    recipe.name = None;
+    recipe.output = None;
+    recipe.train.threads = None;
+    recipe.train.checkpoint_minutes = 0.0;
+    recipe.data.path = Path::new(".").to_owned();
+    recipe.student.weights = None;
+    recipe.student.tokenizer = None;
+    recipe.teachers.iter_mut().for_each(|own| own.weights = Path::new(".").to_owned());
+    recipe.to_toml().map_err(|error| RunError::Recipe {
+        what: error.to_string(),
+        hint: "use names that are UTF-8 text",
+    })
 }

@@ -7,6 +7,7 @@ use crate::corpus::Document;
 use crate::error::{LanguageError, Result};
 use crate::measurement::{WindowConfig, nats_of};
 use crate::tokenizer::TextTokenizer;
+use xxhash_rust::xxh3::Xxh3;
 
 /// A document that is measured.
 #[derive(Debug)]
@@ -47,6 +48,16 @@ impl MeasuredSplit {
             texts.push(Text { characters: characters.saturating_sub(first).max(1), ids });
         }
         Ok(Self { texts })
+    }
+
+    /// A hash of what is measured: the same for the same tokens, whatever is left out behind them.
+    pub(super) fn id(&self) -> u64 {
+        let mut hash = Xxh3::new();
+        for Text { ids, characters } in &self.texts {
+            hash.update(&[ids.len() as u64, *characters as u64].map(u64::to_le_bytes).concat());
+            ids.iter().for_each(|id| hash.update(&id.to_le_bytes()));
+        }
+        hash.digest()
     }
 
     /// Tokens of all texts.

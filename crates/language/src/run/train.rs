@@ -25,6 +25,15 @@ use crate::training::{StreamConfig, StreamStep, StreamTrainer};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LanguageEvent<'a> {
+    /// The first step is next, or the one behind a checkpoint.
+    Started {
+        /// Updates made.
+        step: u64,
+        /// Of the whole run.
+        steps: usize,
+        /// Names of the teachers.
+        teachers: &'a [String],
+    },
     /// It goes on from a checkpoint.
     Resumed {
         /// Updates made.
@@ -115,8 +124,9 @@ pub fn train_language(
     let folder = LanguageFolder::open(output, start)?;
     let mut run = run;
     let identity = run.identity()?;
+    run.measurements.write(output)?;
     let restored = restore(&folder, &mut run.network)?;
-    let (progress, state) = match restored {
+    let (progress, state, resumed) = match restored {
         Some((progress, state, warning)) => {
             let differs =
                 identity.iter().find(|(key, value)| progress.identity.get(*key) != Some(value));
@@ -124,10 +134,9 @@ pub fn train_language(
                 let path = output.to_owned();
                 return Err(RunError::Changed { path, what: what.clone() });
             }
-            on_event(LanguageEvent::Resumed { step: progress.steps, warning: warning.as_deref() });
-            (progress, state)
+            (progress, state, Some(warning))
         }
-        None => (Progress { identity, ..Progress::default() }, OptimizerState::default()),
+        None => (Progress { identity, ..Progress::default() }, OptimizerState::default(), None),
     };
     if let Some(card) = folder.read_card().filter(|card| card.steps == progress.steps) {
         return Ok(card);
@@ -140,6 +149,12 @@ pub fn train_language(
         folder.write_recipe(&text)?;
     }
     folder.cut_metrics(progress.metrics)?;
+    let names: Vec<String> = run.teachers.iter().map(|own| own.entry.name.clone()).collect();
+    let (step, steps) = (progress.steps, run.recipe.train.steps);
+    on_event(LanguageEvent::Started { step, steps, teachers: &names });
+    if let Some(warning) = resumed {
+        on_event(LanguageEvent::Resumed { step, warning: warning.as_deref() });
+    }
     let train = &run.recipe.train;
     let config = StreamConfig {
         window: run.window,
@@ -305,9 +320,11 @@ impl Loop<'_> {
         card.student.validation = run.validation.measure(&mut decoder)?;
         card.student.test = run.test.measure(&mut decoder)?;
         for (entry, teacher) in card.teachers.iter_mut().zip(&mut run.teachers) {
-            entry.test = run.test.measure(&mut teacher.decoder)?;
+            let own = run.measurements.of(&entry.hash, &mut teacher.decoder, &run.test)?;
+            entry.test = own;
         }
         refuse_nan(&card.student.test, self.progress.steps)?;
+        run.measurements.write(self.folder.path())?;
         self.folder.write_tokenizer(&run.tokenizer.to_json()?, &run.ends)?;
         save_decoder(&run.network, &self.folder.student())?;
         card.trained_tokens = self.progress.trained_tokens;

@@ -1,6 +1,7 @@
 //! Language models at work: tokenizers, generation, texts of two models, measurement.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod comparison;
 mod export;
 mod generation;
 mod judgement;

@@ -21,7 +21,7 @@ fn text() -> String {
 }
 
 /// A folder with a text, two teachers `a` and `b`, and a recipe.
-fn project(method: &str, more: &str) -> (tempfile::TempDir, LanguageRecipe) {
+pub(crate) fn project(method: &str, more: &str) -> (tempfile::TempDir, LanguageRecipe) {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     fs::write(root.join("book.txt"), text()).unwrap();
@@ -75,7 +75,8 @@ fn records(folder: &Path) -> Vec<LanguageRecord> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-const RANDOM: &str = "tokenizer = \"a\"\nlayers = 1\nwidth = 16\nheads = 2\nfeed_forward = 24";
+pub(crate) const RANDOM: &str =
+    "tokenizer = \"a\"\nlayers = 1\nwidth = 16\nheads = 2\nfeed_forward = 24";
 
 #[test]
 fn a_run_leaves_a_student_that_opens_and_says_what_it_did() {

@@ -20,20 +20,26 @@ const INDEX: &str = "model.safetensors.index.json";
 /// The largest JSON file.
 const MOST_BYTES: u64 = 64 << 20;
 
+/// Its settings.
+pub(super) fn config(path: &Path) -> Result<DecoderConfig> {
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+    let file = folder.join("config.json");
+    DecoderConfig::from_json(&read(&file)?).map_err(|error| match error {
+        Error::DecoderConfig { problem } => refuse(format!("{problem} (`{}`)", file.display())),
+        other => other,
+    })
+}
+
 /// The decoder in a folder, or in a file with its `config.json` beside it.
 pub(super) fn load(path: &Path) -> Result<Network> {
     if let Err(source) = std::fs::metadata(path) {
         return Err(Error::Read { path: path.to_owned(), source });
     }
-    let (folder, files) = match path.is_dir() {
-        true => (path, weights_in(path)?),
-        false => (path.parent().unwrap_or(Path::new("")), vec![path.to_owned()]),
+    let files = match path.is_dir() {
+        true => weights_in(path)?,
+        false => vec![path.to_owned()],
     };
-    let file = folder.join("config.json");
-    let mut config = DecoderConfig::from_json(&read(&file)?).map_err(|error| match error {
-        Error::DecoderConfig { problem } => refuse(format!("{problem} (`{}`)", file.display())),
-        other => other,
-    })?;
+    let mut config = config(path)?;
     let mut state = StateDict::new();
     for file in &files {
         state.append(&mut WeightFile::open(file, None)?.read_all()?);

@@ -44,6 +44,11 @@ pub(super) fn name_there(name: &str) -> Option<String> {
     Some(format!("blk.{layer}.{other}"))
 }
 
+/// Its settings.
+pub(super) fn config(path: &Path) -> Result<DecoderConfig> {
+    config_of(&GgufFile::open(path)?)
+}
+
 /// The decoder in a GGUF file.
 pub(super) fn load(path: &Path) -> Result<Network> {
     let mut file = GgufFile::open(path)?;

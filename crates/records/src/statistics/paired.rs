@@ -89,14 +89,21 @@ impl Paired {
     /// `helps: +0.80 ± 0.20 over aver`, `no evidence (+0.10 ± 0.50)`
     #[must_use]
     pub fn words(&self, reference: &str) -> String {
-        let mean = self.mean;
+        self.words_to(reference, 2)
+    }
+
+    /// The same with so many decimals.
+    #[must_use]
+    pub fn words_to(&self, reference: &str, digits: usize) -> String {
+        let mean = format!("{:+.digits$}", self.mean);
         let Some(margin) = self.margin else {
-            return format!("no evidence ({mean:+.2} on one seed)");
+            return format!("no evidence ({mean} on one seed)");
         };
+        let margin = format!("{margin:.digits$}");
         match self.verdict {
-            Verdict::Helps => format!("helps: {mean:+.2} ± {margin:.2} over {reference}"),
-            Verdict::Hurts => format!("hurts: {mean:+.2} ± {margin:.2} under {reference}"),
-            Verdict::NoEvidence => format!("no evidence ({mean:+.2} ± {margin:.2})"),
+            Verdict::Helps => format!("helps: {mean} ± {margin} over {reference}"),
+            Verdict::Hurts => format!("hurts: {mean} ± {margin} under {reference}"),
+            Verdict::NoEvidence => format!("no evidence ({mean} ± {margin})"),
         }
     }
 
