@@ -1,23 +1,22 @@
 //! Which charts a report has.
 
-use std::collections::BTreeMap;
-
 use faculty_records::report_data::{LevelWeights, TeachersDetail, WeightSpread};
 use faculty_records::run::EpochRecord;
 use faculty_records::statistics::mean;
 
 pub(crate) use self::answer::answer;
+pub(crate) use self::grouped::{Points, grouped};
 use self::ink::{BESIDE, STUDENT, teacher_ink};
 pub(crate) use self::trade_off::trade_off;
 use crate::load::{Report, Run};
 use crate::results::teachers_part;
 pub use crate::svg::Chart;
 use crate::svg::{
-    Bar, Line, LineChart, Reliability, Scale, Stack, areas, calibration, dots, matrix, run_mark,
-    shares,
+    Bar, Line, LineChart, Reliability, Scale, Stack, areas, calibration, dots, matrix, shares,
 };
 
 mod answer;
+mod grouped;
 mod ink;
 mod trade_off;
 
@@ -49,30 +48,12 @@ pub fn all(report: &Report) -> Vec<Chart> {
 
 /// One curve a group: the mean over its runs, and what lies between them.
 fn group_lines(report: &Report, value: impl Fn(&EpochRecord) -> Option<f64>) -> Vec<Line> {
+    let points = |run: &&Run| -> Points {
+        run.epochs.iter().filter_map(|own| Some((own.epoch as u64, value(own)?))).collect()
+    };
     let groups = report.groups();
-    let lines = groups.iter().enumerate().map(|(at, (name, runs))| {
-        let mut epochs: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
-        for record in runs.iter().flat_map(|run| &run.epochs) {
-            if let Some(own) = value(record).filter(|own| own.is_finite()) {
-                epochs.entry(record.epoch).or_default().push(own);
-            }
-        }
-        // Where a seed is missing the mean would jump.
-        let most = epochs.values().map(Vec::len).max().unwrap_or(0);
-        epochs.retain(|_, own| own.len() == most);
-        let low = |own: &[f64]| own.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = |own: &[f64]| own.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let band = epochs.iter().map(|(&x, own)| (x as f64, low(own), high(own)));
-        Line {
-            name: (*name).to_owned(),
-            points: epochs.iter().map(|(&x, own)| (x as f64, mean(own))).collect(),
-            band: if most > 1 { band.collect() } else { Vec::new() },
-            colour: at % 8,
-            mark: if groups.len() > 1 { run_mark(at) } else { String::new() },
-            ..Line::default()
-        }
-    });
-    lines.filter(|line| !line.points.is_empty()).collect()
+    let groups = groups.iter().map(|(name, runs)| (*name, runs.iter().map(points).collect()));
+    grouped(groups.collect())
 }
 
 /// Curves over the epochs.

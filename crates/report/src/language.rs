@@ -1,17 +1,42 @@
 //! The page of a language model's run: curves of loss and bits a character, how much each teacher
 //! counted, and a table of all models on the test split.
 
-use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 
+use faculty_files::{NotReadable, open_regular};
 use faculty_records::language_run::{
     LANGUAGE_CARD, LanguageCard, LanguageModelEntry, LanguageQuality, LanguageRecord,
 };
 
 use crate::error::{Error, Result};
 use crate::html::{figures, frame};
-use crate::svg::{Chart, Line, LineChart, escape};
+use crate::svg::{Chart, escape};
 use crate::table::Table;
+
+pub(crate) mod curves;
+mod runs;
+mod tables;
+
+pub use self::runs::{LanguageRun, LanguageRuns};
+
+/// Bytes of a file: a line of metrics has a few hundred.
+const LONGEST_FILE: u64 = 256 << 20;
+
+/// The text of a file of a run, which nothing but a file can stand for.
+fn read(path: &Path) -> Result<String> {
+    let failed = Error::io("read", path);
+    let (file, _) = match open_regular(path) {
+        Ok(opened) => opened,
+        Err(NotReadable::Io(error)) => return Err(failed(error)),
+        Err(other) => return Err(failed(std::io::Error::other(other.to_string()))),
+    };
+    let mut text = String::new();
+    match file.take(LONGEST_FILE).read_to_string(&mut text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(failed(error)),
+    }
+}
 
 /// What a language model's run left behind.
 #[derive(Clone, Debug)]
@@ -34,20 +59,27 @@ impl LanguageReport {
     /// # Errors
     /// When a file cannot be read or understood.
     pub fn load(folder: &Path) -> Result<Self> {
-        let read = |name: &str| {
-            let path = folder.join(name);
-            fs::read_to_string(&path).map_err(Error::io("read", path))
-        };
         let damaged = |name: &str| {
             let path = folder.join(name);
             move |error: serde_json::Error| Error::Damaged { path, reason: error.to_string() }
         };
-        let card = serde_json::from_str(&read(LANGUAGE_CARD)?).map_err(damaged(LANGUAGE_CARD))?;
+        let card = read(&folder.join(LANGUAGE_CARD))?;
+        let card = serde_json::from_str(&card).map_err(damaged(LANGUAGE_CARD))?;
         let metrics = "metrics.jsonl";
-        let text = read(metrics)?;
+        let text = read(&folder.join(metrics))?;
         let records = text.lines().map(serde_json::from_str);
         let records = records.collect::<std::result::Result<_, _>>().map_err(damaged(metrics))?;
         Ok(Self { card, records })
+    }
+
+    /// Whether how much its teachers count was not the same from line to line.
+    fn weighs(&self) -> bool {
+        let mut weights = self.records.iter().map(|own| &own.teacher_weights);
+        let first = weights.next();
+        let Some(first) = first.filter(|own| own.len() > 1) else { return false };
+        let differ = |a: f64, b: f64| (a - b).abs() > 1e-6;
+        weights.any(|own| own.iter().zip(first).any(|(&a, &b)| differ(a, b)))
+            || first.iter().any(|&own| differ(own, first[0]))
     }
 
     /// Teachers and student with their quality on the test split, else on the validation split.
@@ -84,64 +116,16 @@ impl LanguageReport {
     }
 
     fn charts(&self) -> Vec<Chart> {
-        let line = |name: &str, colour: usize, of: &dyn Fn(&LanguageRecord) -> Option<f64>| Line {
-            name: name.to_owned(),
-            points: self
-                .records
-                .iter()
-                .filter_map(|own| Some((own.step as f64, of(own)?)))
-                .collect(),
-            colour,
-            ..Line::default()
-        };
-        let chart = |y_title: &str, lines: Vec<Line>, digits: usize| LineChart {
-            y_title: y_title.to_owned(),
-            x_title: "step".to_owned(),
-            lines,
-            digits,
-            ..LineChart::default()
-        };
         let teachers = &self.card.teachers;
-        let mut losses = vec![line("text", 0, &|own| Some(own.ce))];
-        if !teachers.is_empty() {
-            losses.push(line("teachers", 1, &|own| Some(own.kd)));
-        }
-        let bits = |own: &LanguageRecord| Some(own.validation?.bits_per_character);
-        let mut of_validation = vec![line("student", 0, &bits)];
-        let weights = (0..teachers.len())
-            .map(|k| line(&teachers[k].name, k + 1, &|own| own.teacher_weights.get(k).copied()))
-            .collect();
-        for (k, teacher) in teachers.iter().enumerate() {
-            if let Some(own) = teacher.validation {
-                let level = |_: &LanguageRecord| Some(own.bits_per_character);
-                of_validation.push(Line { faint: true, ..line(&teacher.name, k + 1, &level) });
-            }
-        }
-        let drawn = [
-            Chart::drawn(
-                "loss",
-                "Loss on the training text",
-                "Nats a token, means over the steps since the point before: cross-entropy with the text, \
-                 and the distillation term.",
-                |words| chart("nats a token", losses, 3).draw(words),
-            ),
-            Chart::drawn(
-                "bits",
-                "Bits a character on the validation split",
-                "Lower is better. Teachers stay where they are.",
-                |words| chart("bits a character", of_validation, 3).draw(words),
-            ),
-            Chart::drawn(
-                "weights",
-                "How much each teacher counted",
-                "Mean weight over the tokens since the point before; they sum to 1.",
-                |words| match teachers.len() {
-                    0 | 1 => None,
-                    _ => chart("weight", weights, 3).draw(words),
-                },
-            ),
-        ];
-        drawn.into_iter().flatten().collect()
+        let names: Vec<&str> = teachers.iter().map(|own| own.name.as_str()).collect();
+        [
+            curves::losses(&self.records, !names.is_empty()),
+            curves::bits(vec![("student", vec![&self.records])], &curves::levels(teachers)),
+            curves::weights(&self.records, &names, ""),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     /// What came out, in a sentence.
@@ -175,6 +159,8 @@ impl LanguageReport {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn quality(nll: f64) -> LanguageQuality {

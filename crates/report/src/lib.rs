@@ -3,7 +3,7 @@
 //! ```text
 //! run folder, several, or a comparison -> Report::load -> Report
 //! Report -> html::page | charts (SVG) | tables (Markdown, LaTeX, CSV) | text::view
-//! folder of a language model's run -> LanguageReport -> page
+//! folder of a language model's run -> LanguageReport -> page; several, or a comparison -> LanguageRuns -> page
 //! EpochRecord -> tensorboard::EventFile
 //! folder of runs at work -> watch::Watch -> JSON and SVG for a local page
 //! ```
@@ -25,7 +25,7 @@ pub mod text;
 pub mod watch;
 
 pub use error::{Error, Result};
-pub use language::LanguageReport;
+pub use language::{LanguageReport, LanguageRun, LanguageRuns};
 pub use load::{Report, Run};
 pub use results::{Entry, Kind};
 pub use table::Table;

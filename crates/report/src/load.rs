@@ -254,13 +254,13 @@ fn nothing(path: &Path) -> Error {
     Error::NothingThere { path: path.to_owned() }
 }
 
-fn folder_name(path: &Path) -> String {
+pub(crate) fn folder_name(path: &Path) -> String {
     let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     whole.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// The last part of each path; with as many parts before it as it takes to tell them apart.
-fn names(paths: &[PathBuf]) -> Vec<String> {
+pub(crate) fn names(paths: &[PathBuf]) -> Vec<String> {
     let parts = |path: &PathBuf, count: usize| {
         let all: Vec<String> =
             path.components().map(|c| c.as_os_str().to_string_lossy().into_owned()).collect();

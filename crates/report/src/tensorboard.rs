@@ -17,9 +17,11 @@ use faculty_records::run::{EVENTS, EpochRecord};
 use crate::error::{Error, Result};
 use crate::load::epochs_before;
 
+mod language;
 mod record;
 mod steps;
 
+pub use self::language::{LanguageEventFile, language_scalars};
 use self::record::{bytes_field, double, event_of, framed};
 pub use self::steps::StepRecord;
 

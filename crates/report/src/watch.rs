@@ -23,6 +23,7 @@ use crate::load::Report;
 use crate::svg::Chart;
 
 mod folder;
+mod language;
 
 /// The page, which asks for the rest: `watch.css`, `watch.js`, `runs.json`, `curves.json?run=ID`.
 pub const PAGE: &str = include_str!("watch/page.html");
@@ -64,7 +65,9 @@ impl Watch {
     /// `state` (`running`, `finished`, `stopped`; `unfinished` where it cannot be told), `version` (changes
     /// with its files), `method`, `student`, `epoch` and `epochs` (done and wanted), `loss`, `validation`,
     /// `best` (`{epoch, top1}`; percent), `test` (percent), `eta_seconds`, `age_seconds` (since it last
-    /// wrote), `resumable` and `notes`. What is not known, or no finite number, is `null`.
+    /// wrote), `resumable`, `notes`, `unit` (`epoch`) and `measure` (`top1`). Runs of language models have
+    /// steps in place of epochs (`unit` is `step`) and bits a character in place of accuracies (`measure` is
+    /// `bits`, and `best` `{epoch, bits}`). What is not known, or no finite number, is `null`.
     #[must_use]
     pub fn overview(&mut self, now: SystemTime) -> Value {
         let (places, notes) = self.look();
@@ -80,8 +83,15 @@ impl Watch {
         let (places, _) = self.look();
         let chosen = places.iter().filter(|place| ids.contains(&place.id().as_str()));
         let chosen: Vec<&Place> = chosen.take(MOST_CURVES).collect();
-        let runs: Vec<_> =
-            chosen.iter().map(|place| self.read[&place.metrics].run.clone()).collect();
+        let (language, others): (Vec<&Found>, Vec<&Found>) = chosen
+            .iter()
+            .map(|place| &self.read[&place.metrics])
+            .partition(|own| own.language.is_some());
+        let of_language: Vec<_> = language
+            .iter()
+            .filter_map(|own| Some((own.run.name.as_str(), own.language.as_ref()?)))
+            .collect();
+        let runs: Vec<_> = others.iter().map(|own| own.run.clone()).collect();
         let report = Report { title: self.title(), runs, comparison: None, notes: Vec::new() };
         let mut all = charts::learning(&report);
         for run in &report.runs {
@@ -91,6 +101,7 @@ impl Watch {
                 _ => Chart { title: format!("{}: {}", run.name, chart.title), ..chart },
             }));
         }
+        all.extend(language::curves(&of_language));
         let charts: Vec<Value> = all
             .iter()
             .map(|own| json!({"title": own.title, "caption": own.caption, "svg": own.svg}))
@@ -119,7 +130,9 @@ fn summary(place: &Place, found: &Found, now: SystemTime) -> Value {
     let run = &found.run;
     let last = run.epochs.last();
     let age = found.written.and_then(|at| now.duration_since(at).ok()).map(|own| own.as_secs_f64());
-    let state = match (run.card.is_some() || place.is_done, is_held(place)) {
+    let language_card = found.language.as_ref().and_then(|own| own.card.as_ref());
+    let is_finished = run.card.is_some() || language_card.is_some() || place.is_done;
+    let state = match (is_finished, is_held(place)) {
         (true, _) => "finished",
         (false, Some(true)) => "running",
         (false, Some(false)) => "stopped",
@@ -128,7 +141,7 @@ fn summary(place: &Place, found: &Found, now: SystemTime) -> Value {
     let eta = (state == "running").then(|| left(&run.epochs, found.epochs?, age?)).flatten();
     let best = best(&run.epochs).map(|(epoch, top1)| json!({"epoch": epoch, "top1": number(top1)}));
     let card = run.card.as_ref();
-    json!({
+    let mut summary = json!({
         "id": place.id(),
         "name": run.name,
         "state": state,
@@ -143,9 +156,16 @@ fn summary(place: &Place, found: &Found, now: SystemTime) -> Value {
         "test": card.and_then(|own| number(own.best.test?.top1)),
         "eta_seconds": eta,
         "age_seconds": age,
-        "resumable": card.is_none() && place.has_checkpoint(),
+        "resumable": !is_finished && place.has_checkpoint(),
         "notes": found.notes,
-    })
+        "unit": "epoch",
+        "measure": "top1",
+    });
+    let own = found.language.as_ref().map(|own| own.summary());
+    for (key, value) in own.iter().flat_map(|own| own.as_object()).flatten() {
+        summary[key] = value.clone();
+    }
+    summary
 }
 
 /// Whether a process writes the run: it holds its folder, or for a stage of a plan the plan's.

@@ -60,6 +60,19 @@ pub(super) fn kept(file: &[u8], epoch: usize, batch: usize) -> Vec<u8> {
     kept
 }
 
+/// The events of a file that have a step up to this one, whole records; those of no step, as the first,
+/// are left out.
+pub(super) fn events_until(file: &[u8], last: u64) -> Vec<u8> {
+    let step = |event: &[u8]| {
+        fields(event).find_map(|(number, content)| match (number, content) {
+            (2, Content::Number(step)) => Some(step),
+            _ => None,
+        })
+    };
+    let kept = events(file).filter(|event| step(event).is_some_and(|own| own <= last));
+    kept.flat_map(framed).collect()
+}
+
 /// The events of a file, as far as their lengths are those of records.
 fn events(file: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = file;

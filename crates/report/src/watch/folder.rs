@@ -9,8 +9,11 @@ use std::time::SystemTime;
 
 use faculty_escape as escape;
 use faculty_files::{NotReadable, open_no_follow};
-use faculty_records::run::{EpochRecord, RunCard};
+use faculty_records::language_run::{LANGUAGE_CARD, LanguageRecord};
+use faculty_records::run::RunCard;
+use serde::de::DeserializeOwned;
 
+use super::language::{self, LanguageFound};
 use crate::load::Run;
 
 /// Folders below the watched one: a comparison in a folder of such is two deep, a stage of a plan two
@@ -57,9 +60,14 @@ impl Place {
         self.folder.join("recipe.toml")
     }
 
-    fn stamps(&self) -> [Stamp; 3] {
+    fn language_card(&self) -> PathBuf {
+        self.folder.join(LANGUAGE_CARD)
+    }
+
+    fn stamps(&self) -> [Stamp; 4] {
         let card = self.card();
-        [Some(self.metrics.as_path()), card.as_deref(), Some(&self.recipe())]
+        let (recipe, language) = (self.recipe(), self.language_card());
+        [Some(self.metrics.as_path()), card.as_deref(), Some(&recipe), Some(&language)]
             .map(|path: Option<&Path>| path.and_then(stamp))
     }
 }
@@ -80,7 +88,9 @@ fn is_file(path: &Path) -> bool {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) run: Run,
-    /// Of its recipe: how many it will have.
+    /// What only the run of a language model has.
+    pub(super) language: Option<LanguageFound>,
+    /// Of its recipe: how many it will have; steps of a language model.
     pub(super) epochs: Option<usize>,
     pub(super) method: Option<String>,
     pub(super) student: Option<String>,
@@ -88,7 +98,7 @@ pub(super) struct Found {
     pub(super) notes: Vec<String>,
     /// When it last wrote down something.
     pub(super) written: Option<SystemTime>,
-    stamps: [Stamp; 3],
+    stamps: [Stamp; 4],
 }
 
 impl Found {
@@ -105,9 +115,27 @@ impl Found {
             })
         };
         let metrics = text(&place.metrics).unwrap_or_default();
-        let card = place.card().and_then(|path| text(&path));
         let recipe = text(&place.recipe());
-        let epochs = epochs(&metrics, &mut notes);
+        let table: toml::Table =
+            recipe.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default();
+        let is_language = language::is_one(&table);
+        let card = place.card().filter(|_| !is_language).and_then(|path| text(&path));
+        let language_card = is_language.then(|| place.language_card()).and_then(|path| text(&path));
+        let language = is_language.then(|| {
+            let records: Vec<LanguageRecord> = whole_lines(&metrics, &mut notes);
+            let card = language_card.and_then(|text| match serde_json::from_str(&text) {
+                Ok(card) => Some(card),
+                Err(error) => {
+                    notes.push(format!("`{LANGUAGE_CARD}` cannot be understood ({error})"));
+                    None
+                }
+            });
+            LanguageFound::new(&table, records, card)
+        });
+        let epochs = match is_language {
+            true => Vec::new(),
+            false => whole_lines(&metrics, &mut notes),
+        };
         let card = card.and_then(|text| match serde_json::from_str::<RunCard>(&text) {
             Ok(card) => Some(card),
             Err(error) => {
@@ -115,11 +143,10 @@ impl Found {
                 None
             }
         });
-        let table: toml::Table =
-            recipe.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default();
         let value = |section: &str, key: &str| table.get(section)?.get(key).cloned();
         let word = |section, key| value(section, key)?.as_str().map(str::to_owned);
-        let planned = value("train", "epochs").and_then(|own| own.as_integer());
+        let planned = value("train", if is_language { "steps" } else { "epochs" })
+            .and_then(|own| own.as_integer());
         let (method, student) = (word("method", "name"), word("student", "network"));
         let run = Run {
             name: place.name.clone(),
@@ -133,7 +160,7 @@ impl Found {
         };
         let written = stamps.iter().filter_map(|own| own.as_ref()?.1).max();
         let epochs = planned.and_then(|own| usize::try_from(own).ok());
-        Self { run, epochs, method, student, notes, written, stamps }
+        Self { run, language, epochs, method, student, notes, written, stamps }
     }
 
     /// Whether its files are as they were.
@@ -151,7 +178,7 @@ impl Found {
 
 /// The lines that are whole. One that is not whole at the end is being written, or its writer was
 /// killed; one before it is damage.
-fn epochs(text: &str, notes: &mut Vec<String>) -> Vec<EpochRecord> {
+fn whole_lines<T: DeserializeOwned>(text: &str, notes: &mut Vec<String>) -> Vec<T> {
     let mut records = Vec::new();
     let lines: Vec<&str> = text.lines().collect();
     for (at, line) in lines.iter().enumerate() {

@@ -17,6 +17,10 @@
     if (s >= 3600) { return Math.floor(s / 3600) + " h " + Math.floor(s % 3600 / 60) + " min"; }
     return s >= 60 ? Math.floor(s / 60) + " min " + s % 60 + " s" : s + " s";
   }
+  // Accuracies in percent, of language models bits a character.
+  function measured(run, value) { return value === null ? "–" : run.measure === "bits" ? value.toFixed(4) + " bits" : value.toFixed(2); }
+  function unit(run) { return run.measure === "bits" ? " bits a character" : " %"; }
+  function number(run, value) { return value.toFixed(run.measure === "bits" ? 4 : 2) + unit(run); }
   function epochs(run) { return run.epochs === null ? String(run.epoch) : run.epoch + " of " + run.epochs; }
 
   function choose(id, on) {
@@ -60,9 +64,9 @@
     own.bar.value = run.epoch;
     say(cells[2], duration(run.eta_seconds));
     say(cells[3], fixed(run.loss, 3));
-    say(cells[4], fixed(run.validation, 2));
-    say(cells[5], run.best === null ? "–" : fixed(run.best.top1, 2) + " (epoch " + run.best.epoch + ")");
-    say(cells[6], fixed(run.test, 2));
+    say(cells[4], measured(run, run.validation));
+    say(cells[5], run.best === null ? "–" : measured(run, run.best[run.measure]) + " (" + run.unit + " " + run.best.epoch + ")");
+    say(cells[6], measured(run, run.test));
     say(cells[7], run.method === null ? "–" : run.method);
     say(cells[8], run.student === null ? "–" : run.student);
     say(cells[9], run.age_seconds === null ? "–" : duration(run.age_seconds) + " ago");
@@ -71,12 +75,12 @@
   function lead() {
     const run = runs.find(function (own) { return own.id === chosen[chosen.length - 1]; });
     if (!run) { say(at("lead"), ""); say(at("more"), ""); return; }
-    let words = run.state + ", epoch " + epochs(run);
+    let words = run.state + ", " + run.unit + " " + epochs(run);
     if (run.eta_seconds !== null) { words += ", " + duration(run.eta_seconds) + " left"; }
     if (run.best !== null) {
-      words += (run.state === "finished" ? ", best " : ", best so far ") + fixed(run.best.top1, 2) + " % on the validation split (epoch " + run.best.epoch + ")";
+      words += (run.state === "finished" ? ", best " : ", best so far ") + number(run, run.best[run.measure]) + " on the validation split (" + run.unit + " " + run.best.epoch + ")";
     }
-    if (run.test !== null) { words += ", test " + fixed(run.test, 2) + " %"; }
+    if (run.test !== null) { words += ", test " + number(run, run.test); }
     say(at("lead"), words);
     say(at("more"), [run.name, run.method, run.student].filter(Boolean).join(" · "));
   }

@@ -203,3 +203,62 @@ fn curves_are_those_of_a_report_with_shares_and_weights() {
     }
     assert_eq!(watch.curves(&[])["charts"], json!([]));
 }
+
+#[test]
+fn a_language_models_run_shows_steps_and_bits_as_they_grow() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("lm");
+    fs::create_dir_all(run.join("checkpoints")).unwrap();
+    let recipe = "[data]\nformat = \"running-text\"\n[student]\nlayers = 2\nwidth = 64\n[[teachers]]\n\
+                  name = \"ada\"\n[[teachers]]\nname = \"<b>\"\n[method]\nname = \"ca-mkd\"\n\
+                  [train]\nsteps = 400\n";
+    fs::write(run.join("recipe.toml"), recipe).unwrap();
+    let quality =
+        |bits: f64| json!({"tokens": 9, "nll": 2.0, "perplexity": 7.4, "bits_per_character": bits});
+    let line = |step: u64, bits: f64| {
+        let record = json!({
+            "step": step, "ce": 3.5, "kd": 0.5, "gradient_norm": 1.0, "learning_rate": 0.001,
+            "teacher_weights": [0.75, 0.25], "teacher_ce": [2.0, 4.0], "validation": quality(bits)
+        });
+        format!("{record}\n")
+    };
+    let lines = [line(100, 2.5), line(200, 2.25), line(300, 2.25)];
+    fs::write(run.join("metrics.jsonl"), lines.concat() + "{\"step\":400,").unwrap();
+    let mut watch = Watch::open(folder.path()).unwrap();
+    let seen = overview(&mut watch);
+    let own = &seen["runs"][0];
+    assert_eq!(
+        (&own["epoch"], &own["epochs"], &own["unit"]),
+        (&json!(300), &json!(400), &json!("step"))
+    );
+    assert_eq!(own["best"], json!({"epoch": 200, "bits": 2.25}));
+    assert_eq!((&own["loss"], &own["validation"]), (&json!(3.5), &json!(2.25)));
+    assert_eq!((&own["method"], &own["student"]), (&json!("ca-mkd"), &json!("2×64")));
+    assert_eq!(own["notes"], json!([]), "a line that is being written is no damage");
+    let charts = watch.curves(&[&id(&seen, 0)])["charts"].clone();
+    let titles: Vec<&str> =
+        charts.as_array().unwrap().iter().map(|own| own["title"].as_str().unwrap()).collect();
+    assert_eq!(titles.len(), 3, "{titles:?}");
+    assert!(titles[0].starts_with("Bits a character"), "{titles:?}");
+    let all = charts.to_string();
+    assert!(all.contains("ada") && !all.contains("<b>"), "names are text");
+
+    let model = |name: &str| {
+        json!({
+            "name": name, "parameters": 9, "layers": 3, "width": 48, "hash": "0",
+            "validation": quality(2.0), "test": quality(2.125)
+        })
+    };
+    let card = json!({
+        "format": 1, "program": "", "name": null, "method": "ca-mkd", "seed": 1, "steps": 400,
+        "best_step": 400, "tokens": [9, 9, 9], "trained_tokens": 9, "seconds": 1.0,
+        "student": model("student"), "teachers": [model("ada"), model("<b>")]
+    });
+    fs::write(run.join("language-card.json"), card.to_string()).unwrap();
+    let own = overview(&mut watch)["runs"][0].clone();
+    assert_eq!((&own["state"], &own["test"]), (&json!("finished"), &json!(2.125)));
+    assert_eq!((&own["student"], &own["resumable"]), (&json!("3×48"), &json!(false)));
+    fs::write(run.join("language-card.json"), "{").unwrap();
+    let own = overview(&mut watch)["runs"][0].clone();
+    assert!(own["notes"][0].as_str().unwrap().contains("language-card.json"), "{own}");
+}
