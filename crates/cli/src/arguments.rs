@@ -111,14 +111,20 @@ pub(crate) struct DemoOptions {
     /// Texts instead of images: which novel is a passage from? Trains the teachers first
     #[arg(long)]
     pub(crate) text: bool,
-    /// Train the three teachers of images too, instead of using the shipped ones
+    /// Language models instead: which token comes next? Trains the teachers first
     #[arg(long, conflicts_with = "text")]
+    pub(crate) lm: bool,
+    /// Train the three teachers of images too, instead of using the shipped ones
+    #[arg(long, conflicts_with_all = ["text", "lm"])]
     pub(crate) retrain: bool,
+    /// Of `--lm`: steps of each training on a twentieth of the text, to see whether all works
+    #[arg(long, hide = true, requires = "lm", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) steps: Option<u32>,
     /// Random seed
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// Folder for the demo's data, recipes and runs; an earlier demo there is replaced [default:
-    /// runs/demo, of texts runs/demo-text]
+    /// runs/demo, of texts runs/demo-text, of language models runs/demo-lm]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) output: Option<PathBuf>,
     /// Threads to work on; the result does not depend on it [default: all cores]
@@ -131,10 +137,10 @@ pub(crate) struct DemoOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct InitOptions {
-    /// The data set: a file or folder of a format of `faculty datasets`
+    /// The data set: a file or folder of a format of `faculty datasets`, or of language models the text
     pub(crate) data: PathBuf,
     /// The teachers: weights (.pth, .pt, .safetensors), ONNX files, folders of text encoders, tables
-    /// of logits (.parquet, .npy, .safetensors)
+    /// of logits (.parquet, .npy, .safetensors); or language models, in GGUF files or folders
     pub(crate) weights: Vec<PathBuf>,
     /// Which set of weights to take where a file holds several: `state_dict_ema`
     #[arg(long, value_name = "KEY")]
@@ -143,7 +149,7 @@ pub(crate) struct InitOptions {
     #[arg(long, value_name = "FILE", default_value = "recipe.toml")]
     pub(crate) output: PathBuf,
     /// Network of the student, or its ONNX file; of texts also the folder of a trained encoder to start
-    /// from [default: one clearly smaller than the smallest teacher]
+    /// from, of language models the one to train on [default: one clearly smaller than the smallest teacher]
     #[arg(long, value_name = "NETWORK")]
     pub(crate) student: Option<String>,
     /// Tokenizer of a student of texts: `tokenizer.json`, `vocab.txt`, or a folder with one [default:

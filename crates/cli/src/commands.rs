@@ -10,6 +10,7 @@ pub(crate) mod export;
 pub(crate) mod generate;
 mod heads;
 pub(crate) mod init;
+mod language_events;
 mod language_export;
 mod language_quality;
 mod language_run;
@@ -74,7 +75,12 @@ fn show_findings(dataset: &Dataset) {
 
 /// The recipe's run folder with `-what` behind its name: where several runs of it lie.
 fn beside(recipe: &Recipe, what: &str) -> std::path::PathBuf {
-    let output = recipe.output.clone().unwrap_or_else(|| "runs/run".into());
+    beside_run(recipe.output.as_deref(), what)
+}
+
+/// The same of a run folder.
+fn beside_run(output: Option<&std::path::Path>, what: &str) -> std::path::PathBuf {
+    let output = output.unwrap_or(std::path::Path::new("runs/run"));
     let mut name = output.file_name().unwrap_or_default().to_owned();
     name.push(format!("-{what}"));
     output.with_file_name(name)

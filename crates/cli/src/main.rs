@@ -13,6 +13,7 @@ mod commands;
 mod exit;
 mod failure;
 mod interrupt;
+mod language_progress;
 mod progress;
 mod ranks;
 mod table;

@@ -67,7 +67,8 @@ impl RunsProgress {
 /// Shows how far runs in programs of their own are, all together.
 pub(crate) struct JobsProgress {
     runs: usize,
-    epochs: usize,
+    all: usize,
+    unit: &'static str,
     bar: Bar,
     started: Instant,
     looked: Instant,
@@ -77,21 +78,20 @@ pub(crate) struct JobsProgress {
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 impl JobsProgress {
-    /// For `runs` runs of so many epochs each.
-    pub(crate) fn new(runs: usize, epochs: impl Iterator<Item = usize>) -> Self {
-        let epochs = epochs.sum();
+    /// For `runs` runs of so many `unit`s each, epochs or steps.
+    pub(crate) fn new(runs: usize, all: impl Iterator<Item = usize>, unit: &'static str) -> Self {
+        let all = all.sum();
         let now = Instant::now();
-        Self { runs, epochs, bar: Bar::new("runs", false), started: now, looked: now }
+        Self { runs, all, unit, bar: Bar::new("runs", false), started: now, looked: now }
     }
 
-    /// `finished` runs are done; `epochs` counts the epochs of all runs, `before` of them from an
-    /// earlier start.
-    pub(crate) fn show(&mut self, finished: usize, epochs: impl Fn() -> usize, before: usize) {
+    /// `finished` runs are done; `done` counts the units of all runs, `before` of them from an earlier start.
+    pub(crate) fn show(&mut self, finished: usize, done: impl Fn() -> usize, before: usize) {
         if self.looked.elapsed() < LOOK_EVERY {
             return;
         }
         self.looked = Instant::now();
-        let (done, all) = (epochs(), self.epochs);
+        let (done, all, unit) = (done(), self.all, self.unit);
         let eta = match done.saturating_sub(before) {
             0 => String::new(),
             new => {
@@ -99,7 +99,7 @@ impl JobsProgress {
                 format!("  ETA {}", duration(each * all.saturating_sub(done) as f64))
             }
         };
-        let message = format!("{finished} of {} finished  epochs {done}/{all}{eta}", self.runs);
+        let message = format!("{finished} of {} finished  {unit} {done}/{all}{eta}", self.runs);
         self.bar.show(done as u64, all as u64, &message, false);
     }
 

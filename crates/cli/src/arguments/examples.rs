@@ -11,6 +11,7 @@ pub(super) const DEMO_EXAMPLES: &str = "\
 Examples:
   faculty demo
   faculty demo --text
+  faculty demo --lm
   faculty demo --seed 2 --output runs/demo2
   faculty demo --retrain";
 

@@ -13,9 +13,9 @@ use faculty_distill::comparison::{
     CheckedComparison, Comparison, ComparisonPlan, SIGNIFICANCE, Sequential, ShareOfRuns,
     mount_heads,
 };
-use faculty_distill::recipe::Recipe;
+use faculty_distill::recipe::{LanguageRecipe, Recipe};
 use faculty_distill::statistics::Look;
-use faculty_distill::{Error, Event};
+use faculty_distill::{Error, Event, RunFolder};
 use faculty_files::{failed, write_atomically};
 use serde_json::json;
 
@@ -30,9 +30,16 @@ use crate::progress::{RunsProgress, print_json};
 use crate::table;
 
 mod jobs;
+mod language;
+mod language_words;
 mod words;
 
+use self::jobs::{Ended, Planned, Unit};
+
 pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
+    if LanguageRecipe::is_at(&options.recipe, &options.sets) {
+        return language::run(options);
+    }
     if let Some(axes_text) = &options.sweep {
         return sweep::run(options, axes_text);
     }
@@ -45,37 +52,29 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
             let task = Task::new(options, &recipe, &folder)?;
             return task.share(count as usize, share);
         }
-        (Seeds::Auto, _) if !share.is_whole() => {
-            return Err(Failure::Usage {
-                what:
-                    "`--seeds auto` looks at all runs before it goes on, and a share has some of \
-                       them"
-                        .to_owned(),
-                hint: "give a number of seeds with `--shard`".to_owned(),
-            });
-        }
-        (Seeds::Count(_), Some(_)) => {
-            return Err(Failure::Usage {
-                what: "`--width` says when `--seeds auto` is to stop".to_owned(),
-                hint: "add `--seeds auto`, or leave `--width` out".to_owned(),
-            });
-        }
+        (Seeds::Auto, Some(_)) if !share.is_whole() => return Err(refused_seeds(options, WIDTH)),
+        (Seeds::Count(_), Some(_)) => return Err(refused_seeds(options, WIDTH)),
         (Seeds::Auto, Some(width)) => {
             let task = Task::new(options, &recipe, &folder)?;
-            task.until_narrow(width, options.max_seeds as usize)?
+            let (mut comparison, sequential) = until_narrow(
+                width,
+                options.max_seeds as usize,
+                "points",
+                |look: &Look| {
+                    task.once(look.seeds, look.level, options.overwrite && look.number == 1)
+                },
+                |own: &Comparison| {
+                    own.widest_interval().map(|(name, widest)| (name.to_owned(), widest))
+                },
+            )?;
+            comparison.sequential = sequential;
+            comparison
         }
         (Seeds::Count(count), None) => {
             let task = Task::new(options, &recipe, &folder)?;
             task.once(count as usize, SIGNIFICANCE, options.overwrite)?
         }
-        (Seeds::Auto, None) => {
-            return Err(Failure::Usage {
-                what: "`--seeds auto` needs a width to reach".to_owned(),
-                hint:
-                    "add for example `--width 1`: points of top-1 from end to end of every interval"
-                        .to_owned(),
-            });
-        }
+        (Seeds::Auto, None) => return Err(refused_seeds(options, WIDTH)),
     };
     write_files(&comparison, &folder)?;
     if !options.no_report {
@@ -104,6 +103,57 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What a width of images' comparisons is, with an example.
+const WIDTH: &str = "`--width 1`: points of top-1";
+
+/// Why these seeds and this width do not go together.
+fn refused_seeds(options: &CompareOptions, width: &str) -> Failure {
+    let (what, hint) = match (options.seeds, options.width) {
+        (Seeds::Auto, _) if !options.shard.is_whole() => (
+            "`--seeds auto` looks at all runs before it goes on, and a share has some of them",
+            "give a number of seeds with `--shard`".to_owned(),
+        ),
+        (Seeds::Count(_), _) => (
+            "`--width` says when `--seeds auto` is to stop",
+            "add `--seeds auto`, or leave `--width` out".to_owned(),
+        ),
+        (Seeds::Auto, _) => (
+            "`--seeds auto` needs a width to reach",
+            format!("add for example {width} from end to end of every interval"),
+        ),
+    };
+    Failure::Usage { what: what.to_owned(), hint }
+}
+
+/// Goes on, look by look, until every interval is narrower than `width` or the next look takes more than
+/// `most` seeds. `unit` is what widths are in, `once` compares, `widest` names the widest interval.
+fn until_narrow<C>(
+    width: f64,
+    most: usize,
+    unit: &str,
+    once: impl Fn(&Look) -> Result<C, Failure>,
+    widest: impl Fn(&C) -> Option<(String, f64)>,
+) -> Result<(C, Option<Sequential>), Failure> {
+    let mut looks = Look::all(SIGNIFICANCE).take_while(|look| look.seeds <= most).peekable();
+    loop {
+        let look = looks.next().expect("the first look takes the least number of seeds allowed");
+        let comparison = once(&look)?;
+        let Some((name, widest)) = widest(&comparison) else { return Ok((comparison, None)) };
+        if widest >= width
+            && let Some(next) = looks.peek()
+        {
+            let digits = if widest < 1.0 { 4 } else { 2 };
+            eprintln!(
+                "{} seeds: the interval of {name} is {widest:.digits$} {unit} wide, {width} are wanted: \
+                 going on to {} seeds",
+                look.seeds, next.seeds
+            );
+            continue;
+        }
+        return Ok((comparison, Some(Sequential { looks: look.number, width, widest })));
+    }
+}
+
 /// What is compared, and where.
 struct Task<'a> {
     options: &'a CompareOptions,
@@ -123,31 +173,6 @@ impl<'a> Task<'a> {
         Ok(Self { options, recipe, folder, dataset: open_data(recipe)?, stop })
     }
 
-    /// Goes on, look by look, until every interval is narrower than `width` points or the next look
-    /// takes more than `most` seeds.
-    fn until_narrow(&self, width: f64, most: usize) -> Result<Comparison, Failure> {
-        let mut looks = Look::all(SIGNIFICANCE).take_while(|look| look.seeds <= most).peekable();
-        loop {
-            let look =
-                looks.next().expect("the first look takes the least number of seeds allowed");
-            let overwrite = self.options.overwrite && look.number == 1;
-            let mut comparison = self.once(look.seeds, look.level, overwrite)?;
-            let Some((name, widest)) = comparison.widest_interval() else { return Ok(comparison) };
-            if widest >= width
-                && let Some(next) = looks.peek()
-            {
-                eprintln!(
-                    "{} seeds: the interval of {name} is {widest:.2} points wide, {width} are wanted: going \
-                     on to {} seeds",
-                    look.seeds, next.seeds
-                );
-                continue;
-            }
-            comparison.sequential = Some(Sequential { looks: look.number, width, widest });
-            return Ok(comparison);
-        }
-    }
-
     /// Trains what is missing of `seeds` seeds and compares.
     fn once(&self, seeds: usize, level: f64, overwrite: bool) -> Result<Comparison, Failure> {
         let checked = self.ready(seeds, level, overwrite, Share::WHOLE)?;
@@ -160,21 +185,7 @@ impl<'a> Task<'a> {
         let checked = self.ready(seeds, SIGNIFICANCE, options.overwrite, share)?;
         let ShareOfRuns { own, missing, missing_shares } =
             self.train(checked, CheckedComparison::run_share)?;
-        if options.json {
-            let folder = self.folder;
-            print_json(&json!({
-                "event": "result", "folder": folder, "runs": own, "missing": missing,
-                "missing_shares": missing_shares.iter().map(Share::to_string).collect::<Vec<_>>(),
-            }));
-            return Ok(());
-        }
-        let mut out = crate::terminal::stdout();
-        let text = shard::left_to_do(&missing_shares);
-        writeln!(out, "share {share} is trained, {own} runs in {}; {text}", shown(self.folder))?;
-        if missing.is_empty() {
-            writeln!(out, "the same command without `--shard` compares")?;
-        }
-        Ok(())
+        shard::tell(share, self.folder, own, &missing, &missing_shares, options.json)
     }
 
     /// What has to be there before the runs of this process: checks, locks, heads, cache.
@@ -205,7 +216,7 @@ impl<'a> Task<'a> {
         })?;
         let mut checked = CheckedComparison::new(recipe, dataset, plan)?.with_share(share);
         checked.lock()?;
-        wait_for_jobs(&checked)?;
+        wait_for_jobs(|| Ok(checked.written_by_others()?))?;
         let (runs, finished) = checked.runs()?;
         if !options.json {
             describe(&checked, recipe, dataset, folder, runs, finished);
@@ -225,7 +236,30 @@ impl<'a> Task<'a> {
         }
         if options.jobs > 1 {
             checked.clear()?;
-            jobs::run(&checked.missing()?, options.jobs as usize, recipe, folder, stop)?;
+            let planned = checked.missing()?.into_iter().map(|own| {
+                Ok(Planned {
+                    name: own.name,
+                    command: "distill",
+                    recipe: own.recipe.to_toml()?,
+                    all: own.recipe.train.epochs,
+                    done: match own.begun {
+                        true => epochs_done(&own.folder).min(own.recipe.train.epochs),
+                        false => 0,
+                    },
+                    folder: own.folder,
+                    begun: own.begun,
+                })
+            });
+            let planned = planned.collect::<Result<Vec<_>, Failure>>()?;
+            let unit = Unit { name: "epochs", done: epochs_done };
+            let jobs = options.jobs as usize;
+            match jobs::run(&planned, jobs, recipe.train.threads, unit, folder, stop)? {
+                Ended::All => {}
+                Ended::Stopped { done } => {
+                    let (path, runs) = ((*folder).to_owned(), planned.len());
+                    return Err(Error::ComparisonStopped { path, done, runs }.into());
+                }
+            }
         }
         Ok(checked)
     }
@@ -253,13 +287,21 @@ impl<'a> Task<'a> {
     }
 }
 
+/// Epochs of a run that are done, by the lines of its metrics.
+fn epochs_done(folder: &Path) -> usize {
+    let text = std::fs::read_to_string(RunFolder::at(folder).metrics()).unwrap_or_default();
+    text.lines().count()
+}
+
 /// Programs of a comparison that was killed save and end by themselves; until then their folders are
 /// theirs.
-fn wait_for_jobs(checked: &CheckedComparison<'_>) -> Result<(), Failure> {
+fn wait_for_jobs(
+    written_by_others: impl Fn() -> Result<Vec<String>, Failure>,
+) -> Result<(), Failure> {
     let since = Instant::now();
     let mut reported = false;
     loop {
-        let busy = checked.written_by_others()?;
+        let busy = written_by_others()?;
         if busy.is_empty() || since.elapsed() > PATIENCE {
             // Whoever wants to write there reports what is still running then.
             return Ok(());

@@ -1,10 +1,11 @@
-//! `faculty demo`: teachers of unequal quality, one student, three ways to train it; of images, or of
-//! texts, where the teachers are trained first.
+//! `faculty demo`: teachers of unequal quality, one student, three ways to train it; of images, of
+//! texts, or language models, where the teachers are trained first.
 //!
 //! Everything the demo uses is written to its folder first, so that its recipes can be looked at,
 //! changed and run again with `faculty distill`.
 
 mod kit;
+mod language;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ use faculty_teachers::{
 use flate2::read::GzDecoder;
 use serde_json::json;
 
-use self::kit::{IMAGES, Kit, TEXTS};
+use self::kit::{IMAGES, Kit, LANGUAGE, TEXTS};
 use super::{load_recipe, report, shown, stop_on_interrupt, use_threads};
 use crate::arguments::DemoOptions;
 use crate::failure::Failure;
@@ -53,8 +54,15 @@ pub(crate) fn run(options: &DemoOptions) -> Result<(), Failure> {
     let started = Instant::now();
     use_threads(options.threads)?;
     let stop = stop_on_interrupt();
-    let kit = if options.text { &TEXTS } else { &IMAGES };
+    let kit = match (options.text, options.lm) {
+        (_, true) => &LANGUAGE,
+        (true, _) => &TEXTS,
+        _ => &IMAGES,
+    };
     let folder = options.output.as_deref().unwrap_or(Path::new(kit.output));
+    if options.lm {
+        return language::run(kit, options, folder, &stop);
+    }
     unpack(kit, folder)?;
     if !options.json {
         eprintln!("the demo's data, teachers and recipes are in `{}`", folder.display());

@@ -1,27 +1,21 @@
 //! `faculty train` and `faculty distill` of a recipe of language models.
 
 use std::io::Write as _;
-use std::path::Path;
 
 use faculty_distill::recipe::{LanguageMethodName, LanguageRecipe};
-use faculty_files::write_atomically;
 use faculty_language::{
-    CheckedLanguageRun, LanguageEvent, LanguageStart, RunError, STUDENT_FOLDER, train_language,
+    CheckedLanguageRun, LanguageStart, Measurements, RunError, STUDENT_FOLDER, train_language,
 };
-use faculty_records::language_run::{LanguageCard, LanguageModelEntry, LanguageRecord};
-use faculty_report::LanguageReport;
+use faculty_records::language_run::{LanguageCard, LanguageModelEntry};
 use serde_json::json;
 
-use super::Kind;
-use super::{show_warnings, shown, stop_on_interrupt, use_threads};
+use super::language_events::LanguageEvents;
+use super::{Kind, report, show_warnings, shown, stop_on_interrupt, use_threads};
 use crate::arguments::RunOptions;
-use crate::bar::Bar;
 use crate::failure::Failure;
+use crate::language_progress::LanguageProgress;
 use crate::progress::print_json;
 use crate::table::{self, Align};
-
-/// The page's name in a folder.
-const PAGE: &str = "report.html";
 
 pub(super) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     let refuse = |what: &str, hint: &str| {
@@ -63,45 +57,26 @@ pub(super) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
     };
     let output = recipe.output.clone().unwrap_or_else(|| "runs/run".into());
     let stop = stop_on_interrupt();
-    let run = CheckedLanguageRun::new(&recipe)?;
+    // What the run that this one goes on with measured.
+    let run = CheckedLanguageRun::with_measurements(&recipe, &Measurements::read(&output))?;
     if options.json {
         print_json(&json!({"event": "start", "folder": output, "card": run.card()}));
     } else {
         describe(run.card());
     }
     run.notes().iter().for_each(|note| eprintln!("note: {note}"));
-    let mut bar = Bar::new(recipe.method.name.name(), options.json);
-    let steps = recipe.train.steps as u64;
-    let mut last = String::new();
-    let card = train_language(run, &output, start, &stop, &mut |event| match event {
-        LanguageEvent::Resumed { step, warning } => {
-            if let Some(warning) = warning {
-                eprintln!("warning: {warning}");
-            }
-            match options.json {
-                true => print_json(&json!({"event": "resumed", "step": step})),
-                false => eprintln!("goes on behind step {step}"),
-            }
-        }
-        LanguageEvent::Step { step, result } => {
-            let loss =
-                format!("step {step}/{steps}  CE {:.3}  KD {:.3}", result.loss.ce, result.loss.kd);
-            if !options.json {
-                bar.show(step, steps, &format!("{loss}{last}"), false);
-            }
-        }
-        LanguageEvent::Record(record) => {
-            last = validation(record);
-            match options.json {
-                true => print_json(&json!({"event": "record", "record": record})),
-                false => bar.show(record.step, steps, &line(record, steps), true),
-            }
-        }
-        _ => {}
+    let mut progress =
+        LanguageProgress::new(recipe.method.name.name(), recipe.train.steps, options.json);
+    let mut events = LanguageEvents::new(!options.no_report);
+    let card = train_language(run, &output, start, &stop, &mut |event| {
+        events.take(&output, &event);
+        progress.show(&event);
     });
-    bar.finish();
+    progress.finish();
     let card = card?;
-    let page = (!options.no_report).then(|| page(&output)).flatten();
+    let page = (!options.no_report)
+        .then(|| report::or_warning(report::write_language(std::slice::from_ref(&output), None)))
+        .flatten();
     if options.json {
         print_json(&json!({"event": "result", "folder": output, "card": card}));
         return Ok(());
@@ -113,25 +88,6 @@ pub(super) fn run(options: &RunOptions, kind: Kind) -> Result<(), Failure> {
         writeln!(out, "report: {}", shown(&page))?;
     }
     Ok(())
-}
-
-/// The page at the end; that it cannot be made is no failure of the run.
-fn page(output: &Path) -> Option<std::path::PathBuf> {
-    let path = output.join(PAGE);
-    let text = match LanguageReport::load(output) {
-        Ok(report) => report.page(),
-        Err(error) => {
-            eprintln!("warning: no report: {error}");
-            return None;
-        }
-    };
-    match write_atomically(&path, text.as_bytes()) {
-        Ok(()) => Some(path),
-        Err(error) => {
-            eprintln!("warning: no report: cannot write `{}`: {error}", path.display());
-            None
-        }
-    }
 }
 
 fn describe(card: &LanguageCard) {
@@ -150,33 +106,6 @@ fn describe(card: &LanguageCard) {
             own.name, own.parameters, own.layers, own.width
         );
     }
-}
-
-fn validation(record: &LanguageRecord) -> String {
-    record.validation.map_or(String::new(), |own| {
-        format!("  validation {:.3} nats, {:.3} bits/char", own.nll, own.bits_per_character)
-    })
-}
-
-fn line(record: &LanguageRecord, steps: u64) -> String {
-    let weights = match record.teacher_weights.len() {
-        0 | 1 => String::new(),
-        _ => {
-            let own: Vec<String> =
-                record.teacher_weights.iter().map(|own| format!("{own:.2}")).collect();
-            format!("  weights {}", own.join(" "))
-        }
-    };
-    let accepted = record
-        .accepted
-        .map_or_else(String::new, |kept| format!("  drafts kept {:.1} %", 100.0 * kept));
-    format!(
-        "step {}/{steps}  CE {:.3}  KD {:.3}{weights}{accepted}{}",
-        record.step,
-        record.ce,
-        record.kd,
-        validation(record)
-    )
 }
 
 /// All models on the test split, else on the validation split.
@@ -210,8 +139,18 @@ impl From<RunError> for Failure {
         let (what, hint) = (error.to_string(), error.hint());
         match error {
             RunError::Language(error) => error.into(),
-            RunError::Interrupted { .. } => Self::Interrupted { what, hint },
+            RunError::Interrupted { .. } | RunError::ComparisonStopped { .. } => {
+                Self::Interrupted { what, hint }
+            }
             RunError::NotFinite { .. } | RunError::TeacherBroke { .. } => {
+                Self::Answer { what, hint }
+            }
+            RunError::OfComparison { source, .. }
+                if matches!(
+                    *source,
+                    RunError::NotFinite { .. } | RunError::TeacherBroke { .. }
+                ) =>
+            {
                 Self::Answer { what, hint }
             }
             _ => Self::Usage { what, hint },

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use faculty_distill::Event;
 use faculty_files::write_atomically;
 use faculty_report::tensorboard::{EventFile, StepRecord};
-use faculty_report::{Error, LanguageReport, Report, charts, html, tables, text};
+use faculty_report::{
+    Error, LanguageReport, LanguageRuns, Report, Table, charts, html, tables, text,
+};
 use serde_json::json;
 
 use super::{refuse_recipe, shown};
@@ -19,8 +21,10 @@ const PAGE: &str = "report.html";
 
 pub(crate) fn run(options: &ReportOptions) -> Result<(), Failure> {
     options.runs.iter().try_for_each(|run| refuse_recipe(run))?;
-    if let Some(folder) = options.runs.iter().find(|own| LanguageReport::is_at(own)) {
-        return of_language_model(options, folder);
+    let of_language =
+        |own: &PathBuf| LanguageReport::is_at(own) || LanguageRuns::is_comparison(own);
+    if options.runs.iter().any(of_language) {
+        return of_language_models(options);
     }
     let report = Report::load(&options.runs)?;
     let ReportOptions { text, markdown, latex, csv, .. } = *options;
@@ -62,39 +66,34 @@ pub(crate) fn run(options: &ReportOptions) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The report of a language model's run.
-fn of_language_model(options: &ReportOptions, folder: &Path) -> Result<(), Failure> {
-    if options.runs.len() > 1 || options.svg.is_some() {
+/// The report of language models: of one run, of several, or of a comparison.
+fn of_language_models(options: &ReportOptions) -> Result<(), Failure> {
+    if options.svg.is_some() {
         return Err(Failure::Usage {
-            what: format!("`{}` is the run of a language model", shown(folder)),
-            hint: "give it alone, and without `--svg`".to_owned(),
+            what: "`--svg` is not for language models".to_owned(),
+            hint: "leave it out: the page has the curves".to_owned(),
         });
     }
-    let report = LanguageReport::load(folder)?;
     let ReportOptions { text, markdown, latex, csv, .. } = *options;
+    let LanguageView { headlines, table, models, .. } = LanguageView::load(&options.runs)?;
     let mut written = Vec::new();
     if !(text || markdown || latex || csv) || options.output.is_some() {
-        let path = options.output.clone().unwrap_or_else(|| folder.join(PAGE));
-        write_file(&path, &report.page())?;
-        written.push(path);
+        written.push(write_language(&options.runs, options.output.as_deref())?);
     }
     if options.json {
-        let models = [report.card.teachers.as_slice(), std::slice::from_ref(&report.card.student)];
-        print_json(
-            &json!({"title": report.headline(), "files": written, "models": models.concat()}),
-        );
+        let title = headlines.first();
+        print_json(&json!({"title": title, "files": written, "models": models}));
         return Ok(());
     }
     let mut out = crate::terminal::stdout();
-    let models = report.models();
     if text {
-        write!(out, "{}\n\n{}", report.headline(), models.text())?;
+        write!(out, "{}\n\n{}", headlines.join("\n"), table.text())?;
     } else if markdown {
-        write!(out, "{}", models.markdown())?;
+        write!(out, "{}", table.markdown())?;
     } else if latex {
-        write!(out, "{}", models.latex())?;
+        write!(out, "{}", table.latex())?;
     } else if csv {
-        write!(out, "{}", models.csv())?;
+        write!(out, "{}", table.csv())?;
     }
     for path in &written {
         match text || markdown || latex || csv {
@@ -103,6 +102,46 @@ fn of_language_model(options: &ReportOptions, folder: &Path) -> Result<(), Failu
         }
     }
     Ok(())
+}
+
+/// What is told of runs of language models.
+struct LanguageView {
+    page: String,
+    headlines: Vec<String>,
+    table: Table,
+    models: serde_json::Value,
+}
+
+impl LanguageView {
+    fn load(runs: &[PathBuf]) -> Result<Self, Error> {
+        if let [folder] = runs
+            && LanguageReport::is_at(folder)
+        {
+            let report = LanguageReport::load(folder)?;
+            let card = &report.card;
+            return Ok(Self {
+                page: report.page(),
+                headlines: vec![report.headline()],
+                table: report.models(),
+                models: json!(card.teachers.iter().chain([&card.student]).collect::<Vec<_>>()),
+            });
+        }
+        let all = LanguageRuns::load(runs)?;
+        let students: Vec<_> = all.runs.iter().map(|own| &own.report.card.student).collect();
+        Ok(Self {
+            page: all.page(),
+            headlines: all.headlines(),
+            table: all.results(),
+            models: json!(students),
+        })
+    }
+}
+
+/// Makes the page of runs or of a comparison of language models.
+pub(crate) fn write_language(runs: &[PathBuf], path: Option<&Path>) -> Result<PathBuf, Error> {
+    let path = path.map_or_else(|| beside(runs), Path::to_owned);
+    write_file(&path, &LanguageView::load(runs)?.page)?;
+    Ok(path)
 }
 
 /// Where a page belongs.

@@ -1,5 +1,7 @@
 //! `--shard I/N`: what processes say and wait for that share a work.
 
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -7,8 +9,11 @@ use std::time::Duration;
 use faculty_comm::Share;
 use faculty_distill::Error;
 use faculty_files::LockError;
+use serde_json::json;
 
+use super::shown;
 use crate::failure::Failure;
+use crate::progress::print_json;
 
 /// How often a work is tried again that another process does.
 const POLL: Duration = Duration::from_millis(200);
@@ -38,6 +43,32 @@ pub(super) fn in_turn<T>(
 
 fn is_held(error: &Error) -> bool {
     matches!(error, Error::Folder(LockError::Held { .. }))
+}
+
+/// What a process says at its end that trained a share of a comparison.
+pub(super) fn tell(
+    share: Share,
+    folder: &Path,
+    own: usize,
+    missing: &[String],
+    missing_shares: &[Share],
+    json: bool,
+) -> Result<(), Failure> {
+    if json {
+        let shares: Vec<String> = missing_shares.iter().map(Share::to_string).collect();
+        print_json(&json!({
+            "event": "result", "folder": folder, "runs": own, "missing": missing,
+            "missing_shares": shares,
+        }));
+        return Ok(());
+    }
+    let mut out = crate::terminal::stdout();
+    let text = left_to_do(missing_shares);
+    writeln!(out, "share {share} is trained, {own} runs in {}; {text}", shown(folder))?;
+    if missing.is_empty() {
+        writeln!(out, "the same command without `--shard` compares")?;
+    }
+    Ok(())
 }
 
 /// What the other shares have to do.

@@ -31,7 +31,7 @@ pub(crate) fn run(options: &CompareOptions, settings: &[String]) -> Result<(), F
     let recipe = load_recipe(&options.recipe, &options.sets)?.recipe;
     use_threads(recipe.train.threads)?;
     let folder = options.output.clone().unwrap_or_else(|| beside(&recipe, "sweep"));
-    let axes = axes(settings, &recipe.method)?;
+    let axes = axes(settings, &["method.", "train."], Some(&recipe.method))?;
     let mut candidates = vec![Candidate { sets: Vec::new(), recipe: recipe.clone() }];
     for sets in combinations(&axes)? {
         let all: Vec<String> = options.sets.iter().chain(&sets).cloned().collect();
@@ -89,13 +89,18 @@ pub(crate) fn run(options: &CompareOptions, settings: &[String]) -> Result<(), F
     Ok(writeln!(out, "files: {}", shown(&folder.join("sweep.{json,md}")))?)
 }
 
-type Axes = Vec<(String, Vec<String>)>;
+pub(super) type Axes = Vec<(String, Vec<String>)>;
 
-/// What is to be tried: `KEY=V1,V2` each, or the usual numbers of the method.
-fn axes(settings: &[String], method: &faculty_distill::recipe::Method) -> Result<Axes, Failure> {
+/// What is to be tried: `KEY=V1,V2` each, of keys in these sections, or the usual numbers of the method
+/// where it has such.
+pub(super) fn axes(
+    settings: &[String],
+    sections: &[&str],
+    method: Option<&faculty_distill::recipe::Method>,
+) -> Result<Axes, Failure> {
     let mut axes = Axes::new();
     for text in settings {
-        if text.is_empty() {
+        if let (true, Some(method)) = (text.is_empty(), method) {
             axes.extend(usual_axes(method));
             continue;
         }
@@ -107,7 +112,7 @@ fn axes(settings: &[String], method: &faculty_distill::recipe::Method) -> Result
             return Err(refuse(format!("`--sweep {text}` has no values")));
         };
         let key = key.trim();
-        if !["method.", "train."].iter().any(|section| key.starts_with(section)) {
+        if !sections.iter().any(|section| key.starts_with(section)) {
             return Err(refuse(format!("a sweep cannot vary `{key}`")));
         }
         let values: Vec<String> = values.split(',').map(|own| own.trim().to_owned()).collect();
@@ -120,7 +125,7 @@ fn axes(settings: &[String], method: &faculty_distill::recipe::Method) -> Result
 }
 
 /// Every combination, each as `--set` takes it.
-fn combinations(axes: &Axes) -> Result<Vec<Vec<String>>, Failure> {
+pub(super) fn combinations(axes: &Axes) -> Result<Vec<Vec<String>>, Failure> {
     let count = axes.iter().fold(1_usize, |all, (_, values)| all.saturating_mul(values.len()));
     if count > MOST {
         return Err(Failure::Usage {

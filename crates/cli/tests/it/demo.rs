@@ -15,6 +15,39 @@ fn the_demo_of_texts_always_trains_its_teachers() {
     assert!(ran.stderr.contains("cannot be used with"), "{}", ran.stderr);
 }
 
+#[test]
+fn the_demo_of_language_models_ends_with_a_table_and_a_page() {
+    let project = Project::new();
+    let ran = project.run(&["demo", "--lm", "--steps", "2", "--json"]).expect(0);
+    let result: serde_json::Value =
+        serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
+    let number = |own: &serde_json::Value| own.as_f64().unwrap();
+    let teachers = result["teachers"].as_array().unwrap();
+    let names: Vec<&str> = teachers.iter().map(|own| own["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["ada", "ben", "mal"]);
+    let weights: f64 = teachers.iter().map(|own| number(&own["mean_weight"])).sum();
+    assert!((weights - 1.0).abs() < 1e-4, "{weights}");
+    let students = result["students"].as_array().unwrap();
+    let methods: Vec<&str> = students.iter().map(|own| own["method"].as_str().unwrap()).collect();
+    assert_eq!(methods, ["ce", "aver", "ca-mkd"]);
+    // Of 1,024 tokens all alike a character of these texts takes 3.5 bits, whoever learnt two steps.
+    for own in teachers.iter().chain(students) {
+        let bits = number(&own["bits_per_character"]);
+        assert!(bits > 2.0 && bits < 4.5, "{own}");
+    }
+    let folder = project.path("runs/demo-lm");
+    let texts = ["austen", "other-vowels"]
+        .map(|own| std::fs::read_to_string(folder.join(own).join("train/emma.txt")).unwrap());
+    assert!(texts[0].contains(" the ") && texts[1].contains(" thi "), "{}", texts[1]);
+    assert!(!folder.join("passages").exists());
+    let page = std::fs::read_to_string(folder.join("report.html")).unwrap();
+    assert!(page.contains("student ca-mkd") && page.contains("<svg"), "no curves");
+    // What is left is a recipe like any other.
+    let sets = ["--set", "train.steps=1", "--output", "again"];
+    let own = ["distill", "runs/demo-lm/distill.toml"];
+    project.run(&[&own[..], &sets].concat()).expect(0);
+}
+
 /// The demo's files, as it unpacks them.
 fn unpacked() -> Project {
     let project = Project::new();

@@ -37,7 +37,7 @@ evaluate_every = 5
 "#;
 
 /// A text, two teachers with the same tokens, and a recipe.
-fn project() -> Project {
+pub(crate) fn project() -> Project {
     let project = language::project();
     let line =
         |n: usize| format!("It is truth number {n}, universally acknowledged in {}.\n", n % 9);
@@ -149,4 +149,42 @@ fn a_run_killed_at_any_moment_ends_like_the_undisturbed_run() {
     let [one, other] = ["whole", "parts"].map(result);
     assert!(one[0] == other[0], "students differ");
     assert_eq!(String::from_utf8_lossy(&one[1]), String::from_utf8_lossy(&other[1]));
+}
+
+#[test]
+fn tensorboard_has_each_line_of_the_metrics_once_after_an_interruption_too() {
+    let project = project();
+    let count = |folder: &str, tag: &str| {
+        let bytes =
+            std::fs::read(project.path(folder).join("events.out.tfevents.faculty")).unwrap();
+        bytes.windows(tag.len()).filter(|own| *own == tag.as_bytes()).count()
+    };
+    project.run(&["distill", "lm.toml", "--output", "whole"]).expect(0);
+    for tag in ["loss/ce", "loss/kd", "validation/bits_per_character", "teacher_weight/a"] {
+        assert_eq!(count("whole", tag), 3, "{tag}");
+    }
+    // As a run that was killed behind its second checkpoint leaves it: an event too many.
+    let folder = project.path("whole");
+    let copy = |name: &str| {
+        std::fs::create_dir_all(project.path("again/checkpoints")).unwrap();
+        std::fs::copy(folder.join(name), project.path("again").join(name)).unwrap();
+    };
+    for name in ["recipe.toml", "metrics.jsonl", "events.out.tfevents.faculty", "measurements.json"]
+    {
+        copy(name);
+    }
+    let previous = project.path("again/checkpoints/last.safetensors");
+    std::fs::create_dir_all(project.path("again/checkpoints")).unwrap();
+    std::fs::copy(folder.join("checkpoints/previous.safetensors"), previous).unwrap();
+    std::fs::copy(
+        folder.join("checkpoints/best.safetensors"),
+        project.path("again/checkpoints/best.safetensors"),
+    )
+    .unwrap();
+    project.run(&["distill", "lm.toml", "--output", "again", "--resume"]).expect(0);
+    assert_eq!(count("again", "loss/ce"), 3);
+    project
+        .run(&["distill", "lm.toml", "--output", "again", "--overwrite", "--no-report"])
+        .expect(0);
+    assert!(!project.path("again/events.out.tfevents.faculty").exists());
 }

@@ -13,6 +13,7 @@ mod edges;
 mod export;
 mod init;
 mod language;
+mod language_compare;
 mod language_runs;
 mod old_files;
 mod plans;

@@ -7,9 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use faculty_distill::comparison::MissingRun;
-use faculty_distill::recipe::Recipe;
-use faculty_distill::{Error, RunFolder};
 use faculty_files::{self as files, write_atomically};
 
 use crate::commands::shown;
@@ -20,8 +17,46 @@ use crate::progress::JobsProgress;
 /// How often finished programs are looked for.
 const POLL: Duration = Duration::from_millis(50);
 
+/// A run that a program of its own makes.
+pub(super) struct Planned {
+    /// `METHOD/seedN`.
+    pub(super) name: String,
+    /// `distill`, or `train`.
+    pub(super) command: &'static str,
+    /// Its recipe as TOML.
+    pub(super) recipe: String,
+    /// Its run folder.
+    pub(super) folder: PathBuf,
+    /// Whether it goes on from a checkpoint.
+    pub(super) begun: bool,
+    /// How much it is, in units of progress.
+    pub(super) all: usize,
+    /// How much of it an earlier start has done.
+    pub(super) done: usize,
+}
+
+/// What progress is counted in.
+#[derive(Clone, Copy)]
+pub(super) struct Unit {
+    /// `epochs`
+    pub(super) name: &'static str,
+    /// How many of them are done in a run's folder.
+    pub(super) done: fn(&Path) -> usize,
+}
+
+/// How the programs ended.
+pub(super) enum Ended {
+    /// All are finished.
+    All,
+    /// Stopped from outside.
+    Stopped {
+        /// Finished ones.
+        done: usize,
+    },
+}
+
 struct Job<'a> {
-    run: &'a MissingRun,
+    run: &'a Planned,
     child: Child,
     log: PathBuf,
     started: Instant,
@@ -37,23 +72,24 @@ impl Drop for Job<'_> {
 
 /// Trains these runs, `jobs` at a time. What each program said is in `logs/` of the folder.
 pub(super) fn run(
-    runs: &[MissingRun],
+    runs: &[Planned],
     jobs: usize,
-    recipe: &Recipe,
+    threads: Option<usize>,
+    unit: Unit,
     folder: &Path,
     stop: &AtomicBool,
-) -> Result<(), Failure> {
+) -> Result<Ended, Failure> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let threads = (recipe.train.threads.unwrap_or(cores) / jobs).max(1);
+    let threads = (threads.unwrap_or(cores) / jobs).max(1);
     let logs = folder.join("logs");
     fs::create_dir_all(&logs).map_err(faculty_files::failed("create", &logs))?;
     let mut waiting = runs.iter();
     let mut working: Vec<Job<'_>> = Vec::new();
     let mut done = 0;
-    let mut progress =
-        JobsProgress::new(runs.len(), runs.iter().map(|run| run.recipe.train.epochs));
-    // Epochs of runs that go on are not the work of this start.
-    let before: usize = runs.iter().filter(|run| run.begun).map(epochs_done).sum();
+    let mut progress = JobsProgress::new(runs.len(), runs.iter().map(|run| run.all), unit.name);
+    // What runs that go on have done is not the work of this start.
+    let before: usize = runs.iter().map(|run| run.done).sum();
+    let done_of = |run: &Planned| (unit.done)(&run.folder).min(run.all);
     loop {
         let stopped = stop.load(Ordering::Relaxed);
         while working.len() < jobs && !stopped {
@@ -79,7 +115,7 @@ pub(super) fn run(
             }
         }
         working = still;
-        progress.show(done, || runs.iter().map(epochs_done).sum(), before);
+        progress.show(done, || runs.iter().map(done_of).sum(), before);
         if stopped {
             // Ctrl-C reaches the programs as well, a signal to this one alone does not.
             working.iter().for_each(|job| ask_to_stop(&job.child));
@@ -93,25 +129,17 @@ pub(super) fn run(
         }
     }
     progress.finish();
-    if stop.load(Ordering::Relaxed) {
-        let (path, runs) = (folder.to_owned(), runs.len());
-        return Err(Error::ComparisonStopped { path, done, runs }.into());
+    match stop.load(Ordering::Relaxed) {
+        true => Ok(Ended::Stopped { done }),
+        false => Ok(Ended::All),
     }
-    Ok(())
 }
 
-/// Epochs of a run that are done, by the lines of its metrics.
-fn epochs_done(run: &MissingRun) -> usize {
-    // What an earlier program left of a run that begins anew goes away when it starts.
-    let text = fs::read_to_string(RunFolder::at(&run.folder).metrics()).unwrap_or_default();
-    text.lines().count().min(run.recipe.train.epochs)
-}
-
-fn start<'a>(run: &'a MissingRun, logs: &Path, threads: usize) -> Result<Job<'a>, Failure> {
+fn start<'a>(run: &'a Planned, logs: &Path, threads: usize) -> Result<Job<'a>, Failure> {
     let name = run.name.replace('/', "-");
     let (recipe, log) = (logs.join(format!("{name}.toml")), logs.join(format!("{name}.log")));
-    let text = run.recipe.to_toml()?;
-    write_atomically(&recipe, text.as_bytes()).map_err(faculty_files::failed("write", &recipe))?;
+    write_atomically(&recipe, run.recipe.as_bytes())
+        .map_err(faculty_files::failed("write", &recipe))?;
     // What lies there of an earlier start may be anything.
     let create = || File::options().write(true).create_new(true).open(&log);
     let file = files::remove(&log)
@@ -123,7 +151,7 @@ fn start<'a>(run: &'a MissingRun, logs: &Path, threads: usize) -> Result<Job<'a>
         .env(JOB, "1")
         // What it says is read below.
         .env("NO_COLOR", "1")
-        .arg("distill")
+        .arg(run.command)
         .arg(&recipe)
         .arg("--output")
         .arg(&run.folder)

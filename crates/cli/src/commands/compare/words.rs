@@ -68,7 +68,7 @@ pub(super) fn narrow(comparison: &Comparison) -> (Header, Vec<Vec<String>>) {
     (header, rows)
 }
 
-fn short(verdict: Verdict) -> &'static str {
+pub(super) fn short(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Helps => "helps",
         Verdict::Hurts => "hurts",

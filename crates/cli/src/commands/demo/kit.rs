@@ -1,9 +1,12 @@
 //! What a demo is made of: the files that travel inside the program.
 
-/// A file that travels inside the program.
+/// Files of a folder that travel inside the program, with what stands before their names in the demo's.
 macro_rules! embedded {
-    ($folder:literal: $($name:literal),+ $(,)?) => {
-        &[$(($name, include_bytes!(concat!("../../../", $folder, "/", $name)))),+]
+    ($($folder:literal as $there:literal: $($name:literal),+ $(,)?);+) => {
+        &[$($((
+            concat!($there, $name),
+            include_bytes!(concat!("../../../", $folder, "/", $name)),
+        )),+),+]
     };
 }
 
@@ -26,7 +29,7 @@ pub(super) const IMAGES: Kit = Kit {
     teachers: "three",
     has_weights: true,
     files: embedded![
-        "demo":
+        "demo" as "":
         "README.md",
         "distill.toml",
         "teachers/ada.toml",
@@ -50,7 +53,7 @@ pub(super) const TEXTS: Kit = Kit {
     teachers: "four",
     has_weights: false,
     files: embedded![
-        "demo-text":
+        "demo-text" as "":
         "README.md",
         "distill.toml",
         "teachers/ada.toml",
@@ -60,5 +63,26 @@ pub(super) const TEXTS: Kit = Kit {
         "austen/train.csv.gz",
         "austen/validation.csv.gz",
         "austen/test.csv.gz",
+    ],
+};
+
+pub(super) const LANGUAGE: Kit = Kit {
+    output: "runs/demo-lm",
+    data: "Jane Austen's novels",
+    teachers: "three",
+    has_weights: false,
+    files: embedded![
+        "demo-lm" as "":
+        "README.md",
+        "distill.toml",
+        "tokenizer.json",
+        "teachers/ada.toml",
+        "teachers/ben.toml",
+        "teachers/mal.toml";
+        // The passages of the demo of texts.
+        "demo-text/austen" as "passages/":
+        "train.csv.gz",
+        "validation.csv.gz",
+        "test.csv.gz",
     ],
 };
