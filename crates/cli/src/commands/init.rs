@@ -1,6 +1,7 @@
 //! `faculty init`: a recipe from a data set and weight files.
 
 mod kind;
+mod language;
 mod plan;
 mod recipe_text;
 mod student_of_texts;
@@ -34,6 +35,9 @@ pub(crate) fn run(options: &InitOptions) -> Result<(), Failure> {
             what: format!("`{}` is there already", output.display()),
             hint: "give `--overwrite` to replace it, or another file with `--output`".to_owned(),
         });
+    }
+    if language::is_meant(options) {
+        return language::run(options);
     }
     let dataset = Dataset::open(&options.data, &options.reading.read_options()?)?;
     show_findings(&dataset);

@@ -14,6 +14,7 @@ mod export;
 mod init;
 mod language;
 mod language_compare;
+mod language_init;
 mod language_runs;
 mod old_files;
 mod plans;

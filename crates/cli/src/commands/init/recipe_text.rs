@@ -302,7 +302,7 @@ fn batch_size(text: &mut String, plan: &Plan, usual: usize, what: &str) {
 }
 
 /// `key = value  # why`; the comment of values that are long stands above them.
-fn line(text: &mut String, key: &str, value: impl std::fmt::Display, why: &str) {
+pub(super) fn line(text: &mut String, key: &str, value: impl std::fmt::Display, why: &str) {
     const COLUMN: usize = 36;
     let pair = format!("{key} = {value}");
     // Names of the user's files can hold anything; a comment ends at the end of its line.
@@ -319,12 +319,12 @@ fn list(values: &[f32]) -> String {
 }
 
 /// A string as TOML writes it.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
 /// A path as it stands in a recipe in `folder`.
-fn path(given: &Path, folder: &Path) -> Result<String, Failure> {
+pub(super) fn path(given: &Path, folder: &Path) -> Result<String, Failure> {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let here = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() };
     let (full, here) = (absolute(given), absolute(&here));

@@ -81,7 +81,7 @@ pub(super) fn look_at(
             }
             Kind::Texts => of_texts(path, key)?,
         };
-        teacher.name = unlike(&name_of(path), &found);
+        teacher.name = unlike(&name_of(path), found.iter().map(|own| own.name.as_str()));
         found.push(teacher);
     }
     match key {
@@ -235,7 +235,7 @@ fn network(
 
 /// A teacher's name from its file's. Runs of this program all have `student.safetensors`, best
 /// models elsewhere often one name: there the folder's name says more.
-fn name_of(path: &Path) -> String {
+pub(super) fn name_of(path: &Path) -> String {
     const COMMON: [&str; 8] =
         ["student", "model", "best", "last", "checkpoint", "weights", "state_dict", "logits"];
     let text = |part: Option<&std::ffi::OsStr>| part.map(|p| p.to_string_lossy().into_owned());
@@ -255,9 +255,9 @@ fn name_of(path: &Path) -> String {
 }
 
 /// The name, with a number behind it if another teacher has it.
-fn unlike(name: &str, others: &[Found]) -> String {
+pub(super) fn unlike<'n>(name: &str, others: impl Iterator<Item = &'n str> + Clone) -> String {
     // Some file systems know no difference of case.
-    let taken = |name: &str| others.iter().any(|other| other.name.eq_ignore_ascii_case(name));
+    let taken = |name: &str| others.clone().any(|other| other.eq_ignore_ascii_case(name));
     if !taken(name) {
         return name.to_owned();
     }
