@@ -136,3 +136,48 @@ impl LanguageComparison {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statistics::{SIGNIFICANCE, compare_paired};
+
+    #[test]
+    fn what_is_saved_is_told_in_bits_with_four_decimals() {
+        let reference = [-2.31, -2.30, -2.32, -2.315];
+        let others = [[-2.29, -2.281, -2.30, -2.296], [-2.309, -2.3005, -2.3205, -2.315]];
+        let others = others.map(|own| own.to_vec());
+        let mut paired = compare_paired(&reference, &others, 1e-4, SIGNIFICANCE).into_iter();
+        let spread = Spread::of([2.3].into_iter());
+        let row = |name: &str, against_reference| LanguageComparisonRow {
+            name: name.to_owned(),
+            runs: Vec::new(),
+            bits: spread,
+            nll: spread,
+            validation_bits: None,
+            seconds: 1.0,
+            against_reference,
+        };
+        let own = LanguageComparison {
+            format: 1,
+            program: String::new(),
+            name: None,
+            seeds: vec![1, 2, 3, 4],
+            part: "test".to_owned(),
+            tokens: 100,
+            teachers: Vec::new(),
+            reference: "aver".to_owned(),
+            significance: SIGNIFICANCE,
+            sequential: None,
+            rows: vec![row("aver", None), row("ca-mkd", paired.next()), row("kd", paired.next())],
+            single: None,
+            left_out: Vec::new(),
+        };
+        let words = own.verdict();
+        assert!(words.starts_with("ca-mkd is better than aver by 0.0195 ± 0.00"), "{words}");
+        let end = " bits a character on 4 seeds; of one other the seeds do not tell";
+        assert!(words.ends_with(end), "{words}");
+        assert!(own.seeds_needed().unwrap().contains("bits a character, as of kd"));
+        assert!(own.widest_interval().unwrap().1 > 0.0);
+    }
+}

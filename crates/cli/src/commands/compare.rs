@@ -1,6 +1,6 @@
 //! `faculty compare`: several methods on the same seeds, with a verdict in words.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -289,8 +289,17 @@ impl<'a> Task<'a> {
 
 /// Epochs of a run that are done, by the lines of its metrics.
 fn epochs_done(folder: &Path) -> usize {
-    let text = std::fs::read_to_string(RunFolder::at(folder).metrics()).unwrap_or_default();
-    text.lines().count()
+    metrics_text(&RunFolder::at(folder).metrics()).lines().count()
+}
+
+/// The metrics of a run that may be at work; nothing where they cannot be read.
+fn metrics_text(path: &Path) -> String {
+    let mut text = String::new();
+    // Anything but a file may keep its reader waiting.
+    if let Ok((mut file, _)) = faculty_files::open_regular(path) {
+        let _ = file.read_to_string(&mut text);
+    }
+    text
 }
 
 /// Programs of a comparison that was killed save and end by themselves; until then their folders are

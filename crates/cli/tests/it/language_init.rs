@@ -10,7 +10,7 @@ fn a_text_and_decoders_give_a_recipe_that_trains() {
     let ran =
         project.run(&["init", "book.txt", "model", "other", "--output", "first.toml"]).expect(0);
     for part in [
-        "data: running text, 1 document(s) to train on, about ",
+        "data: running text, about ",
         "teacher: model, ",
         "teacher: other, 1 layers of 16",
         "student: 1 of the ",

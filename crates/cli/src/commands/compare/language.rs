@@ -18,7 +18,7 @@ use faculty_report::LanguageRuns;
 use serde_json::json;
 
 use super::jobs::{self, Ended, Planned};
-use super::{language_words as words, shard, until_narrow, wait_for_jobs};
+use super::{language_words as words, metrics_text, shard, until_narrow, wait_for_jobs};
 use crate::arguments::{CompareOptions, Seeds};
 use crate::commands::{
     language_events::LanguageEvents, report, show_warnings, shown, stop_on_interrupt, sweep,
@@ -236,7 +236,7 @@ impl Task<'_> {
 
 /// Steps of a run that are done, by the last line of its metrics.
 fn steps_done(folder: &Path) -> usize {
-    let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
+    let text = metrics_text(&folder.join("metrics.jsonl"));
     let last = text.lines().rev().find_map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
         line["step"].as_u64()

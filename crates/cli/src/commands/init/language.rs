@@ -81,7 +81,7 @@ pub(super) fn run(options: &InitOptions) -> Result<(), Failure> {
     longest.extend(student.iter().map(|(_, own)| own.longest));
     let window = longest.into_iter().fold(WINDOW, usize::min);
     let plan = Plan { options, teachers: &teachers, student: &student, method, tokens, window };
-    let text = plan.recipe(&corpus)?;
+    let text = plan.recipe()?;
     let output = &options.output;
     // What does not read back is a mistake here, or a method that does not fit the teachers.
     let loaded = LanguageRecipe::from_str(&text, output, &[])?;
@@ -200,14 +200,14 @@ impl Plan<'_> {
         (PASSES * self.tokens / (BATCH * self.window).max(1)).clamp(least, most)
     }
 
-    fn recipe(&self, corpus: &Corpus) -> Result<String, Failure> {
+    fn recipe(&self) -> Result<String, Failure> {
         let folder = folder_of(&self.options.output);
         let mut text = "# Written by `faculty init`; `faculty explain` shows all other keys with \
                         their defaults.\n"
             .to_owned();
         line(&mut text, "seed", 1, "one seed, one result");
         text.push_str("\n[data]\n");
-        let words = format!("{} document(s), about {} tokens", corpus.train.len(), self.tokens);
+        let words = format!("about {} tokens to train on", self.tokens);
         line(&mut text, "path", path(&self.options.data, folder)?, &words);
         let format = quoted(FORMAT);
         line(&mut text, "format", format, "makes this a recipe of language models");
@@ -270,13 +270,12 @@ impl Plan<'_> {
                 .collect();
             let splits = [&corpus.train, &corpus.validation, &corpus.test].map(Vec::len);
             print_json(&json!({
-                "recipe": output, "documents": splits, "tokens": self.tokens, "teachers": teachers,
+                "recipe": output, "texts": splits, "tokens": self.tokens, "teachers": teachers,
                 "student": student, "method": method.name(), "steps": self.steps(),
             }));
             return;
         }
-        let (documents, tokens) = (corpus.train.len(), self.tokens);
-        eprintln!("data: running text, {documents} document(s) to train on, about {tokens} tokens");
+        eprintln!("data: running text, about {} tokens to train on", self.tokens);
         for own in self.teachers {
             eprintln!("teacher: {}, {}", own.name, own.size());
         }
