@@ -57,14 +57,17 @@ impl Measurements {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, folder: &Path) -> std::result::Result<(), RunError> {
-        let known = self.known().clone();
-        if known.is_empty() {
-            return Ok(());
-        }
-        let written = Written { format: FORMAT, made_by: made_by(), known };
-        let text = serde_json::to_string_pretty(&written).expect("plain data always serialises");
+        let Some(text) = self.text() else { return Ok(()) };
         let path = folder.join(MEASUREMENTS);
         Ok(write_atomically(&path, text.as_bytes()).map_err(failed("write", path))?)
+    }
+
+    /// As they are written down, if there are any.
+    fn text(&self) -> Option<String> {
+        let known = self.known().clone();
+        let written = Written { format: FORMAT, made_by: made_by(), known };
+        let text = || serde_json::to_string_pretty(&written).expect("plain data always serialises");
+        (!written.known.is_empty()).then(text)
     }
 
     /// How well the model with this hash predicts a split; nothing without texts.
