@@ -2,14 +2,18 @@
 
     python bench/onnx_networks.py OUT small          the small networks of crates/nets/tests/onnx_networks
     python bench/onnx_networks.py OUT torchvision    torchvision's networks at full size, random weights
+    python bench/onnx_networks.py OUT timm           the same of timm
+    python bench/onnx_networks.py OUT keras          the same of Keras (with KERAS_BACKEND=torch)
     python bench/onnx_networks.py OUT student        the student of crates/distill/tests/onnx_student
+
+Names of networks behind these words choose among them.
 
 Each network becomes NAME.onnx, exported so that batch norm stays (as docs/guide-pytorch.md shows), and
 NAME.safetensors: `input`, the `logits` of onnxruntime in inference mode, and for the loss
 `sum(logits * direction)` the gradient `grad.PARAMETER` of PyTorch in training mode, without dropout.
 Full-size networks are exported by both of PyTorch's exporters; the newer one folds batch norm.
 
-Needs torch, torchvision, onnx, onnxruntime, onnxscript, safetensors.
+Needs torch, torchvision, onnx, onnxruntime, onnxscript, safetensors; timm and keras for theirs.
 """
 
 import inspect
@@ -118,6 +122,28 @@ class Dense(nn.Module):
         return torch.cat(values, 1)
 
 
+class ChannelsLast(nn.Module):
+    """As Keras exports: images [batch, rows, columns, channels], norms written out, casts, a softmax."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3, stride=2), nn.Conv2d(16, 6, 1)
+        self.mean, self.scale, self.shift = (nn.Parameter(torch.rand(1, 1, 1, 8) + 0.5) for _ in range(3))
+        self.mean.requires_grad = False
+        self.squeeze, self.excite = nn.Conv2d(8, 4, 1), nn.Conv2d(4, 8, 1)
+        self.weight, self.bias = nn.Parameter(torch.randn(6, 5)), nn.Parameter(torch.randn(5))
+
+    def forward(self, x):
+        last = lambda conv, y: conv(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        x = last(self.first, F.pad(x, (0, 0, 0, 1, 0, 1)))
+        x = F.relu6((x - self.mean) * self.scale + self.shift).to(torch.float32)
+        gate = x.mean((1, 2)).reshape(-1, 1, 1, 8)
+        gate = torch.sigmoid(last(self.excite, F.relu(last(self.squeeze, gate))))
+        x = torch.cat([x, x * gate], 3)
+        pooled = F.relu(last(self.second, x)).mean((1, 2))
+        return pooled @ self.weight + self.bias
+
+
 def operations():
     """One small network for each pattern that is read."""
     activations = {
@@ -143,6 +169,12 @@ def operations():
                                    nn.BatchNorm1d(7), nn.ReLU(), nn.Linear(7, 5)),
         "affine": block(Lambda(lambda self, x: (x + 3.0) * (2.0 - x) / 6.0)),
         "twice": block(Lambda(lambda self, x: x * x + torch.cat([x, x], 1)[:, 4:12])),
+        # Paddings that the older exporter writes as a computation, as TensorFlow's `SAME` has them.
+        "same_padding": block(Lambda(
+            lambda self, x: self.conv(F.pad(x, (1 - x.size(3) % 2, 1, 1 - x.size(2) % 2, 1))),
+            conv=nn.Conv2d(8, 8, 3, stride=2, groups=8),
+        )),
+        "channels_last": ChannelsLast(),
         "without_classifier": nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
     }
     return nets
@@ -183,8 +215,57 @@ FULL = (
     "alexnet vgg11_bn vit_b_16 swin_t"
 ).split()
 
+TIMM = (
+    "resnet18 resnext50_32x4d seresnet50 regnetx_004 regnety_004 densenet121 vgg11_bn mobilenetv3_small_100 "
+    "mobilenetv4_conv_small efficientnet_b0 efficientnet_lite0 convnext_atto convnextv2_atto ghostnet_100 "
+    "dla34 hardcorenas_a rexnet_100 repvgg_a0 tf_efficientnet_b0 mixnet_s cspresnet50 darknet53 hgnetv2_b0 "
+    "nfnet_l0 edgenext_xx_small starnet_s1 fasternet_t0 mobileone_s0 inception_v3 xception41 dpn68 res2net50_26w_4s "
+    "tinynet_e lcnet_050 mnasnet_100 fbnetc_100 spnasnet_100 semnasnet_100 selecsls42b vovnet39a inception_next_atto "
+    "poolformerv2_s12"
+).split()
 
-def full(name):
+
+KERAS = (
+    "MobileNet MobileNetV2 MobileNetV3Small EfficientNetB0 EfficientNetV2B0 ResNet50 ResNet50V2 DenseNet121 "
+    "Xception InceptionV3 ConvNeXtTiny NASNetMobile VGG16"
+).split()
+
+
+def keras_network(folder, name):
+    """A network of keras.applications at 96 x 96 (Inception 160 x 160), images with channels last."""
+    os.environ["KERAS_BACKEND"] = "torch"
+    import keras
+
+    keras.utils.set_random_seed(1)
+    side = 160 if name == "InceptionV3" else 96
+    net = getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3), classes=10)
+    generator = np.random.default_rng(3)
+    for variable in net.variables:
+        noise, kind = generator.random(variable.shape), variable.path.rsplit("/", 1)[-1]
+        if kind == "moving_mean":
+            variable.assign(0.2 * noise - 0.1)
+        elif kind in ("moving_variance", "gamma"):
+            variable.assign(0.8 + 0.4 * noise)
+        elif kind in ("beta", "bias"):
+            variable.assign(0.2 * noise - 0.1)
+    images = torch.randn(BATCH, 3, side, side, generator=torch.Generator().manual_seed(2)).numpy()
+    last = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+    net(last)
+    path = os.path.join(folder, f"{name}.onnx")
+    net.export(path, format="onnx", verbose=False)
+    run = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    # The last softmax is left out when the file is read; logarithms are logits but for a constant.
+    logits = np.log(run.run(None, {run.get_inputs()[0].name: last})[0])
+    logits -= logits.mean(1, keepdims=True)
+    save_file({"input": images, "centred": logits}, path.removesuffix(".onnx") + ".safetensors")
+    print(name, os.path.getsize(path), flush=True)
+
+
+def full(library, name):
+    if library == "timm":
+        import timm
+
+        return timm.create_model(name)
     options = {"weights": None}
     if name in ("googlenet", "inception_v3"):
         options |= {"aux_logits": False, "init_weights": False}
@@ -196,7 +277,8 @@ def settle(net, size):
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         net.eval()
-        net(torch.randn(2, 3, *size, generator=generator))  # lazy layers
+        images = torch.randn(2, 3, *size, generator=generator)
+        net(images.permute(0, 2, 3, 1) if isinstance(net, ChannelsLast) else images)  # lazy layers
         for name, value in list(net.named_parameters()) + list(net.named_buffers()):
             noise = torch.rand(value.shape, generator=generator) if value.is_floating_point() else None
             if name.endswith("running_mean"):
@@ -249,7 +331,13 @@ def reference(net, images, path, gradients=True):
         (logits * direction).sum().backward()
         tensors["direction"] = direction.numpy()
         for name, parameter in net.named_parameters():
-            tensors[f"grad.{name}"] = parameter.grad.numpy()
+            if parameter.grad is None:
+                continue
+            # A matrix behind which `MatMul` stands is [inputs, outputs] in the file, a layer's turned round.
+            turned = isinstance(net, ChannelsLast) and name == "weight"
+            tensors[f"grad.{name}"] = (parameter.grad.T if turned else parameter.grad).numpy()
+    if isinstance(net, ChannelsLast):
+        tensors["input"] = tensors["input"].transpose(0, 3, 1, 2)
     save_file({name: np.ascontiguousarray(x, dtype=np.float32) for name, x in tensors.items()},
               path.removesuffix(".onnx") + ".safetensors")
 
@@ -260,20 +348,29 @@ def main():
     os.makedirs(folder, exist_ok=True)
     if what == "student":
         return student(folder)
+    if what == "keras":
+        for name in only or KERAS:
+            try:
+                keras_network(folder, name)
+            except Exception as error:
+                print(name, "cannot be exported:", type(error).__name__, str(error)[:200], flush=True)
+        return None
     if what == "small":
         nets = [(name, (11, 10), net) for name, net in operations().items()]
         nets += [(name, (32, 32), net) for name, net in reduced().items()]
     else:
-        nets = [(name, None, None) for name in FULL]
+        nets = [(name, None, None) for name in {"torchvision": FULL, "timm": TIMM}[what]]
     for name, size, net in nets:
         if only and name not in only:
             continue
         torch.manual_seed(1)
         size = size or ((299, 299) if name == "inception_v3" else (224, 224))
-        net = net or full(name)
+        net = net or full(what, name)
         settle(net, size)
         images = torch.randn(BATCH, 3, *size, generator=torch.Generator().manual_seed(2))
         # Of the older exporter a padding is a computation that only constant folding ends.
+        if isinstance(net, ChannelsLast):
+            images = images.permute(0, 2, 3, 1).contiguous()
         kinds = [("", name == "asymmetric")] if what == "small" else [(".kept", False), (".folded", True)]
         for suffix, new in kinds:
             path = os.path.join(folder, f"{name}{suffix}.onnx")

@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run --release -p faculty-nets --example check_onnx -- NET.onnx NET.safetensors
 //! ```
-//! The reference holds `input`, the `logits` of another runtime for it, and perhaps `direction` with
+//! The reference holds `input`, the `logits` of another runtime for it (or `centred`), and perhaps `direction` with
 //! the gradients `grad.NAME` of PyTorch in training mode for the loss `Σ logits · direction`.
 #![expect(clippy::print_stdout, reason = "an example shows its results")]
 
@@ -26,7 +26,12 @@ fn main() -> Result<(), Failure> {
     };
     let mut reference = weights::read(Path::new(&reference))?;
     let mut take = |name: &str| reference.remove(name).ok_or(format!("no `{name}`"));
-    let (input, logits) = (take("input")?, take("logits")?);
+    let input = take("input")?;
+    // Of a file that ends in softmax, the logarithms of its output less their mean over the classes.
+    let (logits, centred) = match take("centred") {
+        Ok(logits) => (logits, true),
+        Err(_) => (take("logits")?, false),
+    };
     let &[batch, channels, height, width] = input.shape.as_slice() else {
         return Err("`input` is no batch of images".into());
     };
@@ -40,7 +45,14 @@ fn main() -> Result<(), Failure> {
         println!("  tap {tap}: {}", graph.shape(value));
     }
     println!("  classifier on the pooled map: {}", graph.classifier().is_some());
-    let got = Inference::new(&network, &[]).run(&input.values, batch).to_vec();
+    let mut got = Inference::new(&network, &[]).run(&input.values, batch).to_vec();
+    if centred {
+        let classes = got.len() / batch;
+        for row in got.chunks_mut(classes) {
+            let mean = row.iter().sum::<f32>() / classes as f32;
+            row.iter_mut().for_each(|logit| *logit -= mean);
+        }
+    }
     println!("  logits differ by {:.1e}", difference(&got, &logits.values));
     let Some(direction) = reference.remove("direction") else { return Ok(()) };
     let mut run = TrainingRun::new();

@@ -26,6 +26,7 @@ use crate::weights::file_hash;
 mod axes;
 mod convolution;
 mod elementwise;
+mod fold;
 mod fused;
 mod linear;
 mod model;

@@ -43,6 +43,11 @@ impl Axes {
         Self::plain(&[shape.channels, shape.height, shape.width])
     }
 
+    /// A map's axes as `[height, width, channels]`.
+    pub(super) fn channels_last(&self) -> Self {
+        self.transposed(&[1, 2, 0]).expect("a map has three axes")
+    }
+
     /// Sizes of the axes.
     pub(super) fn sizes(&self) -> Vec<usize> {
         self.axes

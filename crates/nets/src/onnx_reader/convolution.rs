@@ -1,7 +1,8 @@
 //! `Conv` and `Pad`.
 
+use super::axes::Axes;
 use super::model::OnnxNode;
-use super::symbol::Read;
+use super::symbol::{Read, Symbol};
 use super::translator::Translator;
 use crate::op::conv2d::Conv2d;
 use crate::op::pad::Pad;
@@ -151,7 +152,10 @@ pub(super) fn conv(t: &mut Translator<'_>, node: &OnnxNode) -> Read<()> {
 }
 
 pub(super) fn pad(t: &mut Translator<'_>, node: &OnnxNode) -> Read<()> {
-    let id = t.map(t.input(node, 0)?)?;
+    let (id, axes) = t.value(t.input(node, 0)?)?;
+    let shape = t.builder.shape(id);
+    let is_last = axes.rank() == 3 && !axes.is_plain() && axes == Axes::map(shape).channels_last();
+    let id = if is_last { id } else { t.map(t.input(node, 0)?)? };
     if let Some(mode) = node.text("mode").filter(|&mode| mode != "constant") {
         return Err(format!("its mode is `{mode}`, `constant` is read").into());
     }
@@ -163,12 +167,16 @@ pub(super) fn pad(t: &mut Translator<'_>, node: &OnnxNode) -> Read<()> {
     let widths = t.known(t.input(node, 1)?)?;
     let widths: Vec<usize> = widths.iter().filter_map(|&n| usize::try_from(n).ok()).collect();
     let small = widths.iter().all(|&width| width <= MOST_PADDING);
-    let &[0, 0, top, left, 0, 0, bottom, right] = widths.as_slice() else {
-        return Err("it pads other sides than those of the image, or cuts".into());
+    let sides = match (widths.as_slice(), is_last) {
+        (&[0, 0, top, left, 0, 0, bottom, right], false)
+        | (&[0, top, left, 0, 0, bottom, right, 0], true) => Some([[top, left], [bottom, right]]),
+        _ => None,
     };
+    let sides = sides.ok_or("it pads other sides than those of the image, or cuts")?;
     if !small || !value.is_finite() {
         return Err(format!("it pads {widths:?} with {value}").into());
     }
-    let id = t.bordered(id, [[top, left], [bottom, right]], value)?;
-    t.set_map(node, id)
+    let id = t.bordered(id, sides, value)?;
+    let axes = Axes::map(t.builder.shape(id));
+    t.set(node, Symbol::Value(id, if is_last { axes.channels_last() } else { axes }))
 }

@@ -10,6 +10,7 @@ use rten_onnx::onnx::{
 };
 
 use crate::onnx_file::{self, DAMAGED, Outcome, list};
+use crate::shape::MapShape;
 
 /// Nodes of a graph. The largest networks for images have some thousands.
 const MOST_NODES: usize = 40_000;
@@ -178,6 +179,8 @@ pub(super) struct OnnxModel {
     /// The image.
     pub(super) input: String,
     pub(super) output: String,
+    /// The image's sizes behind the batch as far as the file fixes them.
+    input_sizes: Option<[Option<usize>; 3]>,
     /// In the order of the file, in which makers come before readers.
     pub(super) nodes: Vec<OnnxNode>,
     /// The node that makes each tensor.
@@ -217,13 +220,64 @@ impl OnnxModel {
             return Err(("it has not one input".to_owned(), ONE));
         };
         let input = input.to_owned();
-        let nodes = needed(&graph, &output);
+        let input_sizes = sizes_of(&graph, &input);
+        let nodes = without_casts(needed(&graph, &output), &input, &output);
         let outputs = nodes.iter().enumerate();
         let outputs =
             outputs.flat_map(|(at, node)| node.outputs.iter().map(move |name| (name, at)));
         let makers = outputs.map(|(name, at)| (name.clone(), at)).collect();
-        Ok(Self { input, output, nodes, makers, constants, class_names })
+        Ok(Self { input, output, input_sizes, nodes, makers, constants, class_names })
     }
+}
+
+impl OnnxModel {
+    /// Whether images of this shape are read as `[height, width, channels]`, as TensorFlow has them:
+    /// where the file's sizes fit so and not the other way.
+    pub(super) fn is_channels_last(&self, image: MapShape) -> bool {
+        let Some(sizes) = self.input_sizes else { return false };
+        let MapShape { channels, height, width } = image;
+        let fits = |own: [usize; 3]| {
+            sizes.iter().zip(own).all(|(size, own)| size.is_none_or(|size| size == own))
+        };
+        !fits([channels, height, width]) && fits([height, width, channels])
+    }
+}
+
+/// Sizes of an input of four axes, but for the batch.
+fn sizes_of(graph: &GraphProto, input: &str) -> Option<[Option<usize>; 3]> {
+    let info = graph.input.iter().find(|info| info.name.as_deref() == Some(input))?;
+    let dims = &info.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref()?.dim;
+    let size = |at: usize| usize::try_from(dims[at].dim_value?).ok().filter(|&size| size > 0);
+    (dims.len() == 4).then(|| [size(1), size(2), size(3)])
+}
+
+/// Without casts of what is computed from the image to another kind of float: everything is float32
+/// here, and patterns of nodes are found without them.
+fn without_casts(nodes: Vec<OnnxNode>, input: &str, output: &str) -> Vec<OnnxNode> {
+    const FLOATS: [i64; 4] = [1, 10, 11, 16];
+    let mut images: HashSet<String> = HashSet::from([input.to_owned()]);
+    let mut same: HashMap<String, String> = HashMap::new();
+    let mut kept = Vec::with_capacity(nodes.len());
+    for mut node in nodes {
+        for name in &mut node.inputs {
+            if let Some(own) = same.get(name.as_str()) {
+                name.clone_from(own);
+            }
+        }
+        // Of sizes nothing is a picture any more.
+        let is_image = node.kind != "Shape" && node.inputs.iter().any(|name| images.contains(name));
+        if is_image {
+            images.extend(node.outputs.iter().cloned());
+        }
+        let is_cast = node.kind == "Cast" && FLOATS.contains(&node.integer("to", 1));
+        match (node.inputs.first(), node.outputs.first()) {
+            (Some(from), Some(to)) if is_image && is_cast && to != output => {
+                same.insert(to.clone(), from.clone());
+            }
+            _ => kept.push(node),
+        }
+    }
+    kept
 }
 
 /// The initialisers; those of types that no network for images computes with are left out, and

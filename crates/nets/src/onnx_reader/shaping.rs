@@ -210,10 +210,25 @@ pub(super) fn concat(t: &mut Translator<'_>, node: &OnnxNode) -> Read<()> {
         return t.set(node, Symbol::Numbers(parts?.concat()));
     }
     let mut ids: Vec<ValueId> = Vec::with_capacity(names.len());
-    let mut rank = 0;
+    let (mut rank, mut last) = (0, None);
     for name in names {
         let (id, axes) = t.value(name)?;
         rank = axes.rank();
+        let shape = t.builder.shape(id);
+        // With channels last, as they lie first in memory.
+        if rank == 3
+            && matches!(node.integer("axis", 1), 3 | -1)
+            && axes == Axes::map(shape).channels_last()
+            && last != Some(false)
+        {
+            last = Some(true);
+            ids.push(id);
+            continue;
+        }
+        if last == Some(true) {
+            return Err("it joins maps whose axes are in different orders".into());
+        }
+        last = Some(false);
         if from_start(&[node.integer("axis", 1)], rank + 1)? != [1] || !matches!(rank, 1 | 3) {
             let (axis, sizes) = (node.integer("axis", 1), axes.sizes());
             return Err(
@@ -245,7 +260,9 @@ pub(super) fn concat(t: &mut Translator<'_>, node: &OnnxNode) -> Read<()> {
     }
     let sizes = t.builder.shape(joined);
     let sizes = [sizes.channels, sizes.height, sizes.width];
-    t.set(node, Symbol::Value(joined, Axes::plain(&sizes[..rank])))
+    let axes = Axes::plain(&sizes[..rank]);
+    let axes = if last == Some(true) { axes.channels_last() } else { axes };
+    t.set(node, Symbol::Value(joined, axes))
 }
 
 /// The channels from `start` on of a value in order, as that of another name.

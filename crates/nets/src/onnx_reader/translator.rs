@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::axes::Axes;
+use super::fold::Known;
 use super::fused::{self, Fusion};
 use super::model::{OnnxModel, OnnxNode};
 use super::symbol::{Constant, Read, Symbol, Unread};
@@ -32,6 +33,8 @@ pub(super) struct Translator<'m> {
     pub(super) model: &'m OnnxModel,
     pub(super) builder: GraphBuilder,
     pub(super) symbols: HashMap<String, Symbol>,
+    /// Small tensors of known numbers.
+    pub(super) known: HashMap<String, Known>,
     /// The nodes that read each tensor.
     readers: HashMap<&'m str, Vec<usize>>,
     /// Nodes that an earlier one was read together with.
@@ -62,7 +65,7 @@ fn logits(model: &OnnxModel) -> (&str, Option<&str>) {
             ("Softmax" | "LogSoftmax" | "Sigmoid", Some(input)) => {
                 (output, activation) = (input, Some(node.kind.as_str()));
             }
-            ("Identity", Some(input)) => output = input,
+            ("Identity" | "Cast", Some(input)) => output = input,
             _ => break,
         }
     }
@@ -125,6 +128,7 @@ impl<'m> Translator<'m> {
             model,
             builder,
             symbols: symbols.collect(),
+            known: HashMap::new(),
             readers,
             done,
             fusions,
@@ -137,7 +141,11 @@ impl<'m> Translator<'m> {
             dropouts: 0,
             joined: HashMap::new(),
         };
-        translator.symbols.insert(model.input.clone(), Symbol::Value(image, Axes::map(input)));
+        let axes = match model.is_channels_last(input) {
+            true => Axes::map(input).channels_last(),
+            false => Axes::map(input),
+        };
+        translator.symbols.insert(model.input.clone(), Symbol::Value(image, axes));
         Ok((translator, output))
     }
 
