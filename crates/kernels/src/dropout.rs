@@ -86,6 +86,30 @@ pub fn dropout(width: usize, keys: &[u64], probability: f32, values: &mut [f32])
     });
 }
 
+/// Stochastic depth (Huang et al., ECCV 2016) by samples: drops whole rows of `values`
+/// `[keys, width]` and scales the others, in place. A row's draw is the first one that [`dropout`]
+/// makes of its key.
+///
+/// # Panics
+/// As [`dropout`].
+pub fn drop_rows(width: usize, keys: &[u64], probability: f32, values: &mut [f32]) {
+    let want = crate::sizes::elements([keys.len(), width]);
+    assert!(values.len() == want, "`values` has {} elements, {want} expected", values.len());
+    let mut factors = vec![1.0; keys.len()];
+    dropout(1, keys, probability, &mut factors);
+    if width == 0 {
+        return;
+    }
+    (values.par_chunks_mut(width)).zip(&factors).for_each(|(row, &factor)| {
+        if factor == 0.0 {
+            // Not a product, as there.
+            row.fill(0.0);
+        } else {
+            row.iter_mut().for_each(|x| *x *= factor);
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +157,22 @@ mod tests {
         let mut values = [f32::NAN; 1000];
         dropout(1000, &[1], 0.5, &mut values);
         assert!(values.contains(&0.0));
+    }
+
+    #[test]
+    fn whole_rows_are_dropped_as_their_keys_say() {
+        let keys: Vec<u64> = (0..1000).collect();
+        let mut values: Vec<f32> = (0..3000).map(|i| 1.0 + (i % 3) as f32).collect();
+        values[..3].fill(f32::NAN);
+        drop_rows(3, &keys, 0.25, &mut values);
+        let mut factors = vec![1.0; 1000];
+        dropout(1, &keys, 0.25, &mut factors);
+        let dropped = factors.iter().filter(|&&factor| factor == 0.0).count();
+        assert!((150..350).contains(&dropped), "{dropped}");
+        for (row, &factor) in values.chunks(3).zip(&factors).skip(1) {
+            assert_eq!(row, [factor, 2.0 * factor, 3.0 * factor]);
+        }
+        assert!(values[..3].iter().all(|x| if factors[0] == 0.0 { *x == 0.0 } else { x.is_nan() }));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Building a [`Graph`] operation by operation.
 
+mod parts;
 mod tokens;
 
 use std::ops::Range;
@@ -12,7 +13,6 @@ use crate::op::Op;
 use crate::op::batch_norm::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, BatchNorm};
 use crate::op::channels::Channels;
 use crate::op::conv2d::Conv2d;
-use crate::op::global_avg_pool::GlobalAvgPool;
 use crate::op::linear::Linear;
 use crate::op::pool::{Pool, PoolKind};
 use crate::op::resize::Resize;
@@ -36,6 +36,22 @@ pub struct Conv2dConfig {
     pub bias: bool,
     /// First values of weight and bias.
     pub start: ConvInit,
+}
+
+/// Constants of a batch norm for [`GraphBuilder::batch_norm_with`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNormConfig {
+    /// What is added to the variance; PyTorch's own is [`BATCH_NORM_EPSILON`].
+    pub epsilon: f32,
+    /// Weight of the newest batch in the running statistics, in `0..=1`; PyTorch's own is
+    /// [`BATCH_NORM_MOMENTUM`].
+    pub momentum: f32,
+}
+
+impl Default for BatchNormConfig {
+    fn default() -> Self {
+        Self { epsilon: BATCH_NORM_EPSILON, momentum: BATCH_NORM_MOMENTUM }
+    }
 }
 
 /// How a convolution starts out.
@@ -111,23 +127,35 @@ impl GraphBuilder {
         Self { graph }
     }
 
-    /// Goes on from the last map of a network that ends in global average pooling and a linear
-    /// classifier, which are taken off; gives that map too. `None` for other networks.
+    /// Goes on from the last map of a network that ends in global average pooling and linear layers,
+    /// which are taken off; gives that map too. `None` for other networks.
     #[must_use]
     pub fn body(mut graph: Graph) -> Option<(Self, ValueId)> {
-        let (map, ids) = (graph.map.take()?, graph.classifier.take()?);
-        // As `pooled_classifier` adds them.
-        let body = graph.nodes.len().checked_sub(2)?;
-        let head = [&graph.nodes[body], &graph.nodes[body + 1]];
-        let pooled = head.map(|node| node.op.kind()) == ["GlobalAvgPool", "Linear"]
-            && head[0].inputs == [map];
-        if !pooled || ids.bias.0 + 1 != graph.parameters.len() {
+        let map = graph.map.take()?;
+        graph.classifier = None;
+        let body = map.0 + 1;
+        let (before, head) = graph.nodes.split_at(body);
+        // Nothing but vectors of the pooled map behind it, and no statistics.
+        let is_head = head
+            .first()
+            .is_some_and(|node| node.op.kind() == "GlobalAvgPool" && node.inputs == [map])
+            && head.iter().skip(1).all(|node| {
+                node.inputs.iter().all(|input| input.0 >= body) && node.op.kind() != "BatchNorm"
+            });
+        let ids = |nodes: &[Node]| -> Vec<usize> {
+            nodes.iter().flat_map(|node| node.op.parameters()).map(|id| id.0).collect()
+        };
+        let first = ids(head).into_iter().min()?;
+        if !is_head
+            || head.last()?.op.kind() != "Linear"
+            || ids(before).iter().any(|&id| id >= first)
+        {
             return None;
         }
         graph.nodes.truncate(body);
-        graph.parameters.truncate(ids.weight.0);
+        graph.parameters.truncate(first);
         graph.features.retain(|value| value.0 < body);
-        graph.frozen.retain(|id| id.0 < ids.weight.0);
+        graph.frozen.retain(|id| id.0 < first);
         Some((Self { graph }, map))
     }
 
@@ -251,6 +279,18 @@ impl GraphBuilder {
         residual: Option<ValueId>,
         relu: bool,
     ) -> ValueId {
+        self.batch_norm_with(name, input, residual, relu, BatchNormConfig::default())
+    }
+
+    /// The same with other constants than PyTorch's own.
+    pub fn batch_norm_with(
+        &mut self,
+        name: &str,
+        input: ValueId,
+        residual: Option<ValueId>,
+        relu: bool,
+        BatchNormConfig { epsilon, momentum }: BatchNormConfig,
+    ) -> ValueId {
         let shape = self.shape(input);
         debug_assert!(residual.is_none_or(|r| self.shape(r) == shape), "{name}: residual shape");
         debug_assert!(residual != Some(input), "{name}: a residual that is the input");
@@ -264,8 +304,8 @@ impl GraphBuilder {
             beta,
             running_mean,
             running_variance,
-            epsilon: BATCH_NORM_EPSILON,
-            momentum: BATCH_NORM_MOMENTUM,
+            epsilon,
+            momentum,
             residual: residual.is_some(),
             relu,
         };
@@ -284,13 +324,8 @@ impl GraphBuilder {
     /// Global average pooling and the linear classifier `name`; sets [`Graph::map`],
     /// [`Graph::classifier`] and the last feature tap.
     pub fn pooled_classifier(&mut self, name: &str, map: ValueId, classes: usize) -> ValueId {
-        let channels = self.shape(map).channels;
-        let pooled = self.push(GlobalAvgPool, [map], MapShape::new(channels, 1, 1));
-        let ids = self.linear_ids(name, channels, classes);
-        self.graph.map = Some(map);
-        self.graph.classifier = Some(ids);
-        self.feature(pooled);
-        self.linear_of(pooled, ids, classes)
+        let pooled = self.global_avg_pool(map);
+        self.vector_classifier(name, map, pooled, classes)
     }
 
     /// The linear layer `name` on a map, flattened as `[channels, height, width]`.
@@ -313,9 +348,16 @@ impl GraphBuilder {
 
     /// Other first values for the linear classifier added by [`GraphBuilder::pooled_classifier`].
     pub fn start_classifier(&mut self, weight: Init, bias: Init) {
-        if let Some(ids) = self.graph.classifier {
-            self.graph.parameters[ids.weight.0].initial = weight;
-            self.graph.parameters[ids.bias.0].initial = bias;
+        if self.graph.classifier.is_some() {
+            self.start_linear(weight, bias);
+        }
+    }
+
+    /// Other first values for the linear layer that was added last.
+    pub fn start_linear(&mut self, weight: Init, bias: Init) {
+        if let [id, other] = self.graph.output_layer()[..] {
+            self.graph.parameters[id.0].initial = weight;
+            self.graph.parameters[other.0].initial = bias;
         }
     }
 

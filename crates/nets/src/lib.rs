@@ -5,6 +5,7 @@
 //! operations on any device; [`Inference`] is the compiled plan of a frozen
 //! network. Losses and optimisers live in `faculty-distill`.
 
+mod activation_kind;
 mod builder;
 mod decoder;
 mod decoder_config;
@@ -46,7 +47,8 @@ mod teacher_input;
 mod together;
 pub mod weights;
 
-pub use builder::{Conv2dConfig, ConvInit, GraphBuilder};
+pub use activation_kind::ActivationKind;
+pub use builder::{BatchNormConfig, Conv2dConfig, ConvInit, GraphBuilder};
 pub use decoder::Decoder;
 pub use decoder_config::{DecoderConfig, DecoderFamily, RotaryLayout};
 pub use decoder_files::{

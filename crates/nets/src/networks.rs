@@ -5,7 +5,8 @@ use std::sync::{PoisonError, RwLock};
 
 use crate::error::{Error, Result};
 use crate::family::deep_resnet::{self, Block, Stem};
-use crate::family::{mobilenet_v2, resnet, shuffle_v1, shuffle_v2, vgg, wrn};
+use crate::family::mobilenet_v3::{self, Variant};
+use crate::family::{efficientnet, mobilenet_v2, resnet, shuffle_v1, shuffle_v2, vgg, wrn};
 use crate::graph::Graph;
 use crate::shape::MapShape;
 
@@ -29,6 +30,8 @@ pub(crate) enum Family {
     /// Convolutions of each block.
     Vgg([usize; 5]),
     MobileNetV2,
+    MobileNetV3(&'static Variant),
+    EfficientNetB0,
     ShuffleV1,
     ShuffleV2,
     /// Blocks of each stage.
@@ -67,6 +70,8 @@ impl NetworkInfo {
             Family::WideResnet(depth, width) => wrn::build(depth, width, input, classes),
             Family::Vgg(layers) => vgg::build(layers, input, classes),
             Family::MobileNetV2 => mobilenet_v2::build(input, classes),
+            Family::MobileNetV3(variant) => mobilenet_v3::build(variant, input, classes),
+            Family::EfficientNetB0 => efficientnet::build(input, classes),
             Family::ShuffleV1 => shuffle_v1::build(input, classes),
             Family::ShuffleV2 => shuffle_v2::build(input, classes),
             Family::DeepResnet(block, blocks, stem) => {
@@ -89,8 +94,20 @@ impl NetworkInfo {
                 1 + u8::from(own == stem)
             }
             (Family::Vgg(_), Family::Vgg(_)) => 2,
+            (Family::MobileNetV3(_), Family::MobileNetV3(_)) => 1,
             _ => 0,
         }
+    }
+
+    /// Whether its maps are a 32nd of the image, as networks for ImageNet have them: of a small image
+    /// nothing is left there.
+    pub(crate) fn is_for_large_images(&self) -> bool {
+        matches!(
+            self.family,
+            Family::DeepResnet(_, _, Stem::ImageNet)
+                | Family::MobileNetV3(_)
+                | Family::EfficientNetB0
+        )
     }
 }
 
@@ -171,6 +188,21 @@ pub const NETWORKS: &[NetworkInfo] = &[
     large("resnet18_imagenet", Block::Basic, [2, 2, 2, 2]),
     large("resnet34_imagenet", Block::Basic, [3, 4, 6, 3]),
     large("resnet50_imagenet", Block::Bottleneck, [3, 4, 6, 3]),
+    other(
+        "mobilenet_v3_small",
+        "torchvision's MobileNetV3 for ImageNet, small (16 to 576, 1024)",
+        Family::MobileNetV3(&mobilenet_v3::SMALL),
+    ),
+    other(
+        "mobilenet_v3_large",
+        "torchvision's MobileNetV3 for ImageNet, large (16 to 960, 1280)",
+        Family::MobileNetV3(&mobilenet_v3::LARGE),
+    ),
+    other(
+        "efficientnet_b0",
+        "torchvision's EfficientNet-B0 for ImageNet (16 to 1280)",
+        Family::EfficientNetB0,
+    ),
 ];
 
 /// Those that [`register`] added.
@@ -263,6 +295,9 @@ mod tests {
             ("resnet18_imagenet", 11_689_512),
             ("resnet34_imagenet", 21_797_672),
             ("resnet50_imagenet", 25_557_032),
+            ("mobilenet_v3_small", 2_542_856),
+            ("mobilenet_v3_large", 5_483_032),
+            ("efficientnet_b0", 5_288_548),
         ];
         for (name, expected) in counts {
             let graph = find(name).and_then(|info| info.graph(image, 1000)).unwrap();

@@ -51,6 +51,7 @@ pub(crate) mod reshape;
 pub(crate) mod resize;
 pub(crate) mod rms_norm;
 pub(crate) mod self_attention;
+pub(crate) mod stochastic_depth;
 pub(crate) mod sum;
 pub(crate) mod token_pool;
 

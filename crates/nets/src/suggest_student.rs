@@ -9,6 +9,10 @@ use crate::shape::MapShape;
 /// the literature's usual pairs (resnet56 and resnet20, vgg13 and vgg8, ResNet34 and ResNet18).
 const SHARE: f64 = 0.53;
 
+/// Shortest side of images for which networks for ImageNet are suggested: their last map has 3×3
+/// positions there.
+const LARGE_IMAGES: usize = 96;
+
 /// The largest network with at most about half of the parameters and multiply-adds of the network
 /// `teacher`: of its family and widths if there is one, else of its family, else of all; `None` when
 /// no network is so small.
@@ -23,7 +27,8 @@ pub fn suggest_student(
     let large = graph_of(teacher, input, classes)?;
     let at_most = |cost: usize, of: usize| cost as f64 <= SHARE * of as f64;
     let mut found: Vec<(usize, &NetworkInfo)> = Vec::new();
-    for network in NETWORKS {
+    let is_small = input.height.min(input.width) < LARGE_IMAGES;
+    for network in NETWORKS.iter().filter(|network| !(is_small && network.is_for_large_images())) {
         let Ok(graph) = network.graph(input, classes) else { continue };
         let parameters = graph.parameter_count();
         if at_most(parameters, large.parameter_count())
@@ -61,6 +66,10 @@ mod tests {
             let found = suggest_student(teacher, MapShape::new(3, 32, 32), 100).unwrap();
             assert_eq!(found.map(|network| network.name), Some(student), "of {teacher}");
         }
+        // At ImageNet's size, networks made for it.
+        let image = MapShape::new(3, 224, 224);
+        let found = suggest_student("resnet18_imagenet", image, 1000).unwrap();
+        assert_eq!(found.map(|network| network.name), Some("mobilenet_v3_large"));
         let none = suggest_student("resnet8x0.5", MapShape::new(3, 32, 32), 100).unwrap();
         assert!(none.is_none());
     }

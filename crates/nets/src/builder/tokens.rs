@@ -97,8 +97,9 @@ impl GraphBuilder {
         (probability > 0.0).then_some(Dropout { probability, layer })
     }
 
-    /// Dropout in training; `input` itself where nothing is to be dropped.
-    pub(crate) fn dropout(&mut self, input: ValueId, probability: f32) -> ValueId {
+    /// Dropout in training, of a share `probability` in `0..1`; `input` itself where nothing is to be
+    /// dropped.
+    pub fn dropout(&mut self, input: ValueId, probability: f32) -> ValueId {
         match self.drops(probability) {
             Some(op) => self.push(op, [input], self.shape(input)),
             None => input,

@@ -33,6 +33,7 @@ pub(super) fn build(plan: &Plan, input: MapShape, classes: usize) -> Result<Grap
         names: BTreeSet::new(),
         parameters: 0,
         taps: 0,
+        pooled: None,
         is_over: false,
     };
     let line = match plan.network.last() {
@@ -77,6 +78,8 @@ struct Work<'a> {
     names: BTreeSet<String>,
     parameters: usize,
     taps: usize,
+    /// The map of the last `global_pool` outside blocks.
+    pooled: Option<ValueId>,
     is_over: bool,
 }
 
@@ -214,10 +217,60 @@ impl Work<'_> {
                     wrong(error.to_string(), "use larger images, or fewer strides and poolings")
                 })
             }
-            Kind::BatchNorm { name, relu, add } => {
+            Kind::BatchNorm { name, relu, add, config } => {
                 let name = self.new_name(name, line, frame, source)?;
                 let add = self.added(add, &name, source, shape, line, frame)?;
-                Ok(self.builder.batch_norm(&name, source, add, *relu))
+                Ok(self.builder.batch_norm_with(&name, source, add, *relu, *config))
+            }
+            Kind::Activation(kind) => Ok(self.builder.activation(source, *kind)),
+            Kind::GlobalPool => {
+                if frame.block.is_none() {
+                    self.pooled = Some(source);
+                }
+                Ok(self.builder.global_avg_pool(source))
+            }
+            Kind::Product(name) => {
+                let map = self.value(name, line, frame)?;
+                let of = self.builder.shape(map);
+                if map == source || (shape != of && shape != MapShape::new(of.channels, 1, 1)) {
+                    let what = format!("`product` of `{name}`, {of}, and {shape}");
+                    return Err(wrong(
+                        what,
+                        "name another value, of the same shape or with a position for each of its \
+                         channels' factors",
+                    ));
+                }
+                Ok(self.builder.product(map, source))
+            }
+            Kind::Sum(name) => {
+                let other = self.added(&Some(name.clone()), "sum", source, shape, line, frame)?;
+                Ok(other.map_or(source, |other| self.builder.sum(source, other)))
+            }
+            Kind::Dropout(share) => Ok(self.builder.dropout(source, *share as f32)),
+            Kind::StochasticDepth { share, part, of } => {
+                let (part, of) = (or(self, part, 1)?, or(self, of, 1)?);
+                if !(0 <= part && part <= of && of > 0) {
+                    let what = format!("`stochastic_depth` of part {part} of {of}");
+                    return Err(wrong(what, "give a `part` from 0 to `of`"));
+                }
+                let share = share * part as f64 / of as f64;
+                Ok(self.builder.stochastic_depth(source, share as f32))
+            }
+            Kind::Linear { name, outputs, start } => {
+                let name = self.new_name(name, line, frame, source)?;
+                let outputs = number(self, outputs)?;
+                if !(1..=MOST_CHANNELS).contains(&outputs) {
+                    let what = format!("`{name}` has outputs {outputs}");
+                    let hint = format!("give a number from 1 to {MOST_CHANNELS}");
+                    return Err(wrong(what, &hint));
+                }
+                let (inputs, outputs) = (shape.elements(), outputs as usize);
+                self.count(inputs.saturating_mul(outputs), line, frame)?;
+                let made = self.builder.linear(&name, source, outputs);
+                if let Some([weight, bias]) = start.values(inputs, outputs) {
+                    self.builder.start_linear(weight, bias);
+                }
+                Ok(made)
             }
             Kind::Pool { max, kernel, stride, padding } => {
                 let name = if *max { "max_pool" } else { "avg_pool" };
@@ -281,7 +334,7 @@ impl Work<'_> {
                 Ok(self.builder.concat_channels(left, right, groups, from as usize..to as usize))
             }
             Kind::Value(name) => self.value(name, line, frame),
-            Kind::Classifier { name, start } => {
+            Kind::Classifier { name, start, pooled } => {
                 if frame.block.is_some() {
                     return Err(wrong(
                         "a block has a classifier".to_owned(),
@@ -290,9 +343,20 @@ impl Work<'_> {
                 }
                 let name = self.new_name(name, line, frame, source)?;
                 self.count(shape.channels.saturating_mul(self.classes), line, frame)?;
-                let made = self.builder.pooled_classifier(&name, source, self.classes);
-                if let Some([weight, bias]) = start.values(shape.channels) {
-                    self.builder.start_classifier(weight, bias);
+                let made = match (*pooled, self.pooled) {
+                    (false, _) => self.builder.pooled_classifier(&name, source, self.classes),
+                    (true, Some(map)) if shape.positions() == 1 => {
+                        self.builder.vector_classifier(&name, map, source, self.classes)
+                    }
+                    (true, _) => {
+                        let what = format!("`{name}` is to read a pooled map, and reads {shape}");
+                        let hint = "write `{ global_pool = \"average\" }` into `network` in front \
+                                    of it, or leave out `pooled`";
+                        return Err(wrong(what, hint));
+                    }
+                };
+                if let Some([weight, bias]) = start.values(shape.channels, self.classes) {
+                    self.builder.start_linear(weight, bias);
                 }
                 self.is_over = true;
                 Ok(made)

@@ -7,13 +7,22 @@ use toml::de::{DeTable, DeValue};
 
 use super::expression::Expression;
 use super::fault::Fault;
-use super::plan::{Blocks, ClassifierStart, Entry, Kind, Layer, Name, Piece, Plan};
-use crate::builder::ConvInit;
+use super::plan::{Blocks, Entry, Kind, Layer, LinearStart, Name, Piece, Plan};
+use crate::activation_kind::ActivationKind;
+use crate::builder::{BatchNormConfig, ConvInit};
+use crate::op::batch_norm::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM};
 
 /// Keys that name what an entry is; one of them stands in each.
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 16] = [
     "conv",
     "batch_norm",
+    "activation",
+    "linear",
+    "global_pool",
+    "product",
+    "sum",
+    "dropout",
+    "stochastic_depth",
     "max_pool",
     "avg_pool",
     "shuffle",
@@ -183,6 +192,25 @@ fn kind_of(keys: &mut Keys<'_>, kind: &str) -> Result<Kind, Fault> {
             name: keys.name(kind)?,
             relu: keys.flag("relu")?,
             add: keys.word("add")?,
+            config: BatchNormConfig {
+                epsilon: keys.share("epsilon", f64::from(BATCH_NORM_EPSILON))? as f32,
+                momentum: keys.share("momentum", f64::from(BATCH_NORM_MOMENTUM))? as f32,
+            },
+        },
+        "activation" => Kind::Activation(keys.one_of(kind, &ActivationKind::NAMES)?),
+        "linear" => Kind::Linear {
+            name: keys.name(kind)?,
+            outputs: keys.required("outputs")?,
+            start: keys.linear_start()?,
+        },
+        "global_pool" => keys.one_of(kind, &[("average", Kind::GlobalPool)])?,
+        "product" => Kind::Product(keys.word(kind)?.unwrap_or_default()),
+        "sum" => Kind::Sum(keys.word(kind)?.unwrap_or_default()),
+        "dropout" => Kind::Dropout(keys.share(kind, 0.0)?),
+        "stochastic_depth" => Kind::StochasticDepth {
+            share: keys.share(kind, 0.0)?,
+            part: keys.expression("part")?,
+            of: keys.expression("of")?,
         },
         "max_pool" | "avg_pool" => Kind::Pool {
             max: kind == "max_pool",
@@ -198,7 +226,11 @@ fn kind_of(keys: &mut Keys<'_>, kind: &str) -> Result<Kind, Fault> {
             last: keys.expression("last")?,
         },
         "value" => Kind::Value(keys.word(kind)?.unwrap_or_default()),
-        _ => Kind::Classifier { name: keys.name(kind)?, start: keys.classifier_start()? },
+        _ => Kind::Classifier {
+            name: keys.name(kind)?,
+            start: keys.linear_start()?,
+            pooled: keys.flag("pooled")?,
+        },
     })
 }
 
@@ -361,13 +393,36 @@ impl<'a> Keys<'a> {
         Err(self.lines.fault_in(line, what, &format!("write `{key} = [\"left\", \"right\"]`")))
     }
 
-    fn classifier_start(&mut self) -> Result<ClassifierStart, Fault> {
-        let Some((text, line)) = self.text("start")? else { return Ok(ClassifierStart::PyTorch) };
-        let found = ClassifierStart::NAMES.iter().find(|(name, _)| *name == text);
-        found.map(|(_, start)| *start).ok_or_else(|| {
-            let names = ClassifierStart::NAMES.map(|(name, _)| format!("`{name}`")).join(", ");
-            let what = format!("`start` of the classifier is `{text}`");
-            self.lines.fault_in(line, what, &format!("write one of {names}"))
+    fn linear_start(&mut self) -> Result<LinearStart, Fault> {
+        if self.has("start") {
+            self.one_of("start", &LinearStart::NAMES)
+        } else {
+            Ok(LinearStart::PyTorch)
+        }
+    }
+
+    /// What a word of several stands for.
+    fn one_of<T: Clone>(&mut self, key: &str, known: &[(&str, T)]) -> Result<T, Fault> {
+        let (text, line) = self.text(key)?.unwrap_or_default();
+        let found = known.iter().find(|(name, _)| *name == text);
+        found.map(|(_, value)| value.clone()).ok_or_else(|| {
+            let names: Vec<String> = known.iter().map(|(name, _)| format!("`{name}`")).collect();
+            let what = format!("`{key}` is `{text}`");
+            self.lines.fault_in(line, what, &format!("write one of {}", names.join(", ")))
+        })
+    }
+
+    /// A number from 0 to below 1.
+    fn share(&mut self, key: &str, default: f64) -> Result<f64, Fault> {
+        let Some((value, line)) = self.take(key) else { return Ok(default) };
+        let number = match value {
+            DeValue::Float(digits) => digits.as_str().replace('_', "").parse::<f64>().ok(),
+            DeValue::Integer(digits) if digits.as_str() == "0" => Some(0.0),
+            _ => None,
+        };
+        number.filter(|number| (0.0..1.0).contains(number)).ok_or_else(|| {
+            let what = format!("`{key}` is no number from 0 to below 1");
+            self.lines.fault_in(line, what, &format!("write `{key} = 0.2`"))
         })
     }
 

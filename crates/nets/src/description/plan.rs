@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::expression::Expression;
-use crate::builder::ConvInit;
+use crate::activation_kind::ActivationKind;
+use crate::builder::{BatchNormConfig, ConvInit};
 use crate::parameter::Init;
 
 /// A whole description.
@@ -79,6 +80,26 @@ pub(super) enum Kind {
         name: Name,
         relu: bool,
         add: Option<String>,
+        config: BatchNormConfig,
+    },
+    Activation(ActivationKind),
+    /// The means of all channels.
+    GlobalPool,
+    /// A named value times the one that is read, a gate.
+    Product(String),
+    /// A named value plus the one that is read.
+    Sum(String),
+    Dropout(f64),
+    /// The share of samples, times `part` over `of`.
+    StochasticDepth {
+        share: f64,
+        part: Option<Expression>,
+        of: Option<Expression>,
+    },
+    Linear {
+        name: Name,
+        outputs: Expression,
+        start: LinearStart,
     },
     Pool {
         max: bool,
@@ -99,31 +120,42 @@ pub(super) enum Kind {
     Value(String),
     Classifier {
         name: Name,
-        start: ClassifierStart,
+        start: LinearStart,
+        /// Whether it reads a vector made of the pooled map, not the map.
+        pooled: bool,
     },
 }
 
-/// How the classifier starts out.
+/// How a linear layer starts out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ClassifierStart {
-    /// Weight and bias uniform in `±1/sqrt(channels)`.
+pub(super) enum LinearStart {
+    /// Weight and bias uniform in `±1/sqrt(inputs)`.
     PyTorch,
     /// The same weight, no bias.
     ZeroBias,
     /// Normal weights of deviation 0.01, no bias.
     Normal,
+    /// Weight uniform in `±1/sqrt(outputs)`, no bias.
+    FanOut,
 }
 
-impl ClassifierStart {
-    pub(super) const NAMES: [(&'static str, Self); 3] =
-        [("pytorch", Self::PyTorch), ("zero-bias", Self::ZeroBias), ("normal", Self::Normal)];
+impl LinearStart {
+    pub(super) const NAMES: [(&'static str, Self); 4] = [
+        ("pytorch", Self::PyTorch),
+        ("zero-bias", Self::ZeroBias),
+        ("normal", Self::Normal),
+        ("fan-out", Self::FanOut),
+    ];
 
     /// Start of weight and bias, where it is not PyTorch's.
-    pub(super) fn values(self, channels: usize) -> Option<[Init; 2]> {
+    pub(super) fn values(self, inputs: usize, outputs: usize) -> Option<[Init; 2]> {
         match self {
             Self::PyTorch => None,
-            Self::ZeroBias => Some([Init::UniformFanIn { fan_in: channels }, Init::Zeros]),
+            Self::ZeroBias => Some([Init::UniformFanIn { fan_in: inputs }, Init::Zeros]),
             Self::Normal => Some([Init::Normal { deviation: 0.01 }, Init::Zeros]),
+            Self::FanOut => {
+                Some([Init::Uniform { bound: 1.0 / (outputs as f64).sqrt() }, Init::Zeros])
+            }
         }
     }
 }

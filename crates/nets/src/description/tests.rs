@@ -32,7 +32,7 @@ fn every_built_in_network_is_its_description() {
 fn a_described_network_computes_what_the_built_in_one_computes() {
     let input = MapShape::new(3, 32, 32);
     let pixels: Vec<f32> = (0..2 * input.elements()).map(|i| (i % 29) as f32 / 29.0).collect();
-    for name in ["resnet8x4", "ShuffleV2"] {
+    for name in ["resnet8x4", "ShuffleV2", "mobilenet_v3_small", "efficientnet_b0"] {
         let own = network(&described(name).unwrap().unwrap()).unwrap();
         let run = |network: &Network| Inference::new(network, &[]).run(&pixels, 2).to_vec();
         let got = run(&Network::from_graph(name, own.graph(input, 10).unwrap(), 3));
@@ -115,6 +115,29 @@ fn what_is_wrong_is_said_with_its_line_and_block() {
             3,
             "9 channels of 8 in 2 groups",
         ),
+        (with("{ activation = \"swish\" },", PLAIN), 3, "`activation` is `swish`"),
+        (with("{ global_pool = \"max\" },", PLAIN), 3, "`global_pool` is `max`"),
+        (with("{ dropout = 1.0 },", PLAIN), 3, "`dropout` is no number from 0 to below 1"),
+        (with("{ dropout = \"a\" },", PLAIN), 3, "`dropout` is no number from 0 to below 1"),
+        (
+            with("{ batch_norm = \"a\", epsilon = -1e-3 },", PLAIN),
+            3,
+            "`epsilon` is no number from 0 to below 1",
+        ),
+        (
+            with("{ stochastic_depth = 0.2, part = 3, of = 2 },", PLAIN),
+            3,
+            "`stochastic_depth` of part 3 of 2",
+        ),
+        (with("{ product = \"input\" },", PLAIN), 3, "`product` of `input`, 3×32×32, and 8×32×32"),
+        (with("{ sum = \"input\" },", PLAIN), 3, "`input`, which it adds, is 3×32×32"),
+        (with("{ linear = \"a\", outputs = 0 },", PLAIN), 3, "`a` has outputs 0"),
+        (with("{ linear = \"a\" },", PLAIN), 3, "`outputs` is missing"),
+        (
+            with("", PLAIN).replace("\"fc\"", "\"fc\", pooled = true"),
+            5,
+            "`fc` is to read a pooled map, and reads 8×32×32",
+        ),
         (
             with("{ conv = \"a\", channels = 1048576, kernel = 99 },", PLAIN),
             3,
@@ -131,11 +154,7 @@ fn what_is_wrong_is_said_with_its_line_and_block() {
         ),
         (with("{ classifier = \"a\", tap = true },", PLAIN), 3, "has no key `tap`"),
         (with("{ classifier = \"a\" },", PLAIN), 9, "something stands behind the classifier"),
-        (
-            with("{ classifier = \"a\", start = \"zero\" },", PLAIN),
-            3,
-            "`start` of the classifier is `zero`",
-        ),
+        (with("{ classifier = \"a\", start = \"zero\" },", PLAIN), 3, "`start` is `zero`"),
         (with("", "{ classifier = \"a\" },"), 9, "block `b` as `s.0`: a block has a classifier"),
         (with("", "{ block = \"b\", name = \"a\" },"), 9, "block `b` uses another block"),
         (

@@ -57,7 +57,7 @@ impl Op for Dropout {
 
 /// Nothing is dropped outside training.
 #[derive(Debug)]
-struct FrozenDropout;
+pub(super) struct FrozenDropout;
 
 impl FrozenOp for FrozenDropout {
     fn run(&self, _site: &Site, step: FrozenStep<'_>) {

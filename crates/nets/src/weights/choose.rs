@@ -28,7 +28,7 @@ const TRANSPARENT: [&str; 5] = [
 pub struct Fit {
     /// What stands before its names in the file: `state_dict.module`, nothing at the top.
     pub prefix: String,
-    /// Length of its output, if it ends in a pooled classifier.
+    /// Length of its output, if it ends in a linear layer.
     pub classes: Option<usize>,
     /// What to know: tensors left out, a classifier found deeper than expected.
     pub notes: Vec<String>,
@@ -432,7 +432,7 @@ impl WeightFile {
 /// What a network asks of a file.
 struct Spec {
     shapes: BTreeMap<String, Vec<usize>>,
-    /// Names of weight and bias of the pooled classifier, whose first extent is free.
+    /// Names of weight and bias of the output layer, whose first extent is free.
     classifier: Option<[String; 2]>,
     /// What may differ where the network only starts from the file.
     start: Option<Start>,
@@ -452,7 +452,8 @@ impl Spec {
         let buffers = graph.buffers().iter().map(|b| (b.name.clone(), vec![b.len]));
         let shapes: BTreeMap<String, Vec<usize>> = parameters.chain(buffers).collect();
         let name = |id| graph.parameter(id).name.clone();
-        let classifier = graph.classifier().map(|ids| [name(ids.weight), name(ids.bias)]);
+        let output: Vec<String> = graph.output_layer().into_iter().map(name).collect();
+        let classifier = <[String; 2]>::try_from(output).ok();
         let first = |name: &String| stem(name.split('.').next().unwrap_or_default()).to_owned();
         let stems = shapes.keys().map(first).collect();
         let last = |name: &String| name.rsplit('.').next().unwrap_or_default().to_owned();
@@ -465,10 +466,9 @@ impl Spec {
 
     fn of_start(graph: &Graph) -> Self {
         let name = |id| graph.parameter(id).name.clone();
-        let output: Vec<String> = graph.output_layer().into_iter().map(name).collect();
-        let classifier = <[String; 2]>::try_from(output.clone()).ok();
+        let output = graph.output_layer().into_iter().map(name).collect();
         let start = Start { first: graph.first_convolution().map(name), output };
-        Self { classifier, start: Some(start), ..Self::of(graph) }
+        Self { start: Some(start), ..Self::of(graph) }
     }
 }
 

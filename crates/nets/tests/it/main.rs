@@ -14,5 +14,6 @@ mod onnx_networks;
 mod patterns;
 mod pretrained;
 mod table;
+mod torchvision;
 mod weight_files;
 mod zip_files;

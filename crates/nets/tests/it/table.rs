@@ -39,6 +39,9 @@ fn names_are_those_of_the_literature() {
         "resnet18_imagenet",
         "resnet34_imagenet",
         "resnet50_imagenet",
+        "mobilenet_v3_small",
+        "mobilenet_v3_large",
+        "efficientnet_b0",
     ];
     assert_eq!(names, expected);
     assert!(NETWORKS.iter().all(|info| !info.summary.is_empty()));
@@ -49,12 +52,20 @@ fn every_network_has_a_classifier_on_its_map_and_taps() {
     for info in NETWORKS {
         let graph = info.graph(MapShape::new(3, 32, 32), 100).unwrap();
         let map = graph.shape(graph.map().unwrap());
-        let classifier = graph.classifier().unwrap();
-        assert_eq!(graph.parameter(classifier.weight).shape, [100, map.channels], "{}", info.name);
-        assert_eq!(graph.parameter(classifier.bias).shape, [100], "{}", info.name);
+        // Of MobileNetV3 the output reads a hidden vector behind the pooled map.
+        let hidden = match info.name {
+            "mobilenet_v3_small" => Some(1024),
+            "mobilenet_v3_large" => Some(1280),
+            _ => None,
+        };
+        assert_eq!(graph.classifier().is_none(), hidden.is_some(), "{}", info.name);
+        let inputs = hidden.unwrap_or(map.channels);
+        let [weight, bias] = graph.output_layer()[..] else { panic!("{}", info.name) };
+        assert_eq!(graph.parameter(weight).shape, [100, inputs], "{}", info.name);
+        assert_eq!(graph.parameter(bias).shape, [100], "{}", info.name);
         let taps: Vec<MapShape> = graph.features().iter().map(|&id| graph.shape(id)).collect();
         assert!(taps.len() >= 5, "{}: {taps:?}", info.name);
-        assert_eq!(taps.last(), Some(&MapShape::new(map.channels, 1, 1)), "{}", info.name);
+        assert_eq!(taps.last(), Some(&MapShape::new(inputs, 1, 1)), "{}", info.name);
         assert_eq!(graph.shape(graph.output()), MapShape::new(100, 1, 1), "{}", info.name);
     }
 }
