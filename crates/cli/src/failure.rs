@@ -217,7 +217,8 @@ fn exit_code(error: &Error) -> Exit {
         | Error::TeacherBroke { .. }
         | Error::NoAnswer { .. }
         | Error::HeadNotFinite { .. }
-        | Error::ExportDiffers { .. } => Exit::No,
+        | Error::ExportDiffers { .. }
+        | Error::Int8LosesTooMuch { .. } => Exit::No,
         Error::RunOfComparison { source, .. } | Error::StudentOfPlan { source, .. } => {
             exit_code(source)
         }

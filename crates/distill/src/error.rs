@@ -82,6 +82,22 @@ pub enum Error {
         /// Largest difference as a share of the largest logit.
         relative: f64,
     },
+    /// A student in 8 bits is worse than allowed.
+    #[error(
+        "`{}` would get {int8:.2} % right in 8 bits, and {float:.2} % as floats: more than \
+         {most_loss} points are lost",
+        path.display()
+    )]
+    Int8LosesTooMuch {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// Accuracy of the float file in percent.
+        float: f64,
+        /// Accuracy in 8 bits in percent.
+        int8: f64,
+        /// Points that may be lost.
+        most_loss: f64,
+    },
     /// The second runtime fails on what was exported.
     #[error("the exported network cannot be run: {reason}")]
     SecondRuntime {

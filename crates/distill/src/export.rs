@@ -18,10 +18,12 @@ use crate::error::{Error, Result};
 use crate::student::FinishedStudent;
 
 mod card;
+mod int8;
 mod runtime;
 mod transformers;
 
 pub use card::{ModelCard, write_model_card};
+pub use int8::{Int8Accuracy, Int8Export, export_int8};
 pub use transformers::export_transformers;
 
 /// Largest difference allowed, as a share of the largest logit: about a thousand roundings of f32.
@@ -71,6 +73,21 @@ pub struct Parity {
 /// When the student cannot be written so, the two disagree by more than [`TOLERANCE`], or the file
 /// cannot be written; then there is no new file.
 pub fn export_onnx(student: &FinishedStudent, path: &Path, export: OnnxExport) -> Result<Parity> {
+    let options = onnx_options(student, export)?;
+    let plan = Inference::new(&student.network, &[]);
+    let bytes = plan.to_onnx(student.network.name(), &options)?;
+    let parity = check(student, plan, &bytes, export)?;
+    // Asked so, NaN is no agreement.
+    let agrees = parity.relative <= TOLERANCE;
+    if !agrees {
+        return Err(Error::ExportDiffers { path: path.to_owned(), relative: parity.relative });
+    }
+    write_atomically(path, &bytes).map_err(failed("write", path))?;
+    Ok(parity)
+}
+
+/// What the file says of itself, and what it does with pixels.
+fn onnx_options(student: &FinishedStudent, export: OnnxExport) -> Result<OnnxOptions> {
     let mut metadata = student.metadata();
     let normalisation = match (&student.normalisation, export.normalise) {
         (Some(Normalisation { mean, std }), true) => Some([mean.clone(), std.clone()]),
@@ -85,17 +102,7 @@ pub fn export_onnx(student: &FinishedStudent, path: &Path, export: OnnxExport) -
     };
     metadata
         .insert(INPUT.to_owned(), if export.normalise { PIXELS } else { NORMALISED }.to_owned());
-    let options = OnnxOptions { batch: export.batch, normalisation, metadata };
-    let plan = Inference::new(&student.network, &[]);
-    let bytes = plan.to_onnx(student.network.name(), &options)?;
-    let parity = check(student, plan, &bytes, export)?;
-    // Asked so, NaN is no agreement.
-    let agrees = parity.relative <= TOLERANCE;
-    if !agrees {
-        return Err(Error::ExportDiffers { path: path.to_owned(), relative: parity.relative });
-    }
-    write_atomically(path, &bytes).map_err(failed("write", path))?;
-    Ok(parity)
+    Ok(OnnxOptions { batch: export.batch, normalisation, metadata })
 }
 
 /// Writes `student` as safetensors, with everything in the metadata that is needed to use it.

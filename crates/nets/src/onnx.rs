@@ -11,7 +11,9 @@
 //!
 //! The messages and their encoding are those of `rten-onnx`; see [`Named`] for what it lacks.
 
-use std::collections::BTreeMap;
+mod int8;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use rten_onnx::onnx::{
     DataType, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
@@ -55,6 +57,42 @@ impl Inference {
     /// # Panics
     /// When a normalisation has another number of channels than the input.
     pub fn to_onnx(&self, name: &str, options: &OnnxOptions) -> Result<Vec<u8>> {
+        let (graph, opset) = self.onnx_nodes(name, options)?;
+        self.encoded(graph, opset, name, options)
+    }
+
+    /// The tensors of [`Inference::to_onnx`] whose ranges [`Inference::to_onnx_int8`] needs.
+    ///
+    /// # Errors
+    /// As [`Inference::to_onnx`].
+    ///
+    /// # Panics
+    /// As [`Inference::to_onnx`].
+    pub fn int8_tensors(&self, name: &str, options: &OnnxOptions) -> Result<BTreeSet<String>> {
+        Ok(int8::tensors(&self.onnx_nodes(name, options)?.0))
+    }
+
+    /// The same file with convolutions and linear layers in 8 bits, where their inputs have a range in
+    /// `ranges`: lowest and highest value by the tensor's name. Weights have a scale for each output
+    /// channel.
+    ///
+    /// # Errors
+    /// As [`Inference::to_onnx`].
+    ///
+    /// # Panics
+    /// As [`Inference::to_onnx`].
+    pub fn to_onnx_int8(
+        &self,
+        name: &str,
+        options: &OnnxOptions,
+        ranges: &BTreeMap<String, [f32; 2]>,
+    ) -> Result<Vec<u8>> {
+        let (graph, opset) = self.onnx_nodes(name, options)?;
+        self.encoded(int8::quantise(graph, ranges), opset, name, options)
+    }
+
+    /// Nodes and constants, and the version of the operators.
+    fn onnx_nodes(&self, name: &str, options: &OnnxOptions) -> Result<(GraphProto, i64)> {
         if self.graph.token_limits().is_some() {
             let (network, what) = (name.to_owned(), "export to ONNX");
             return Err(Error::ReadsTexts { network, what });
@@ -65,7 +103,17 @@ impl Inference {
             writer.normalise(normalisation);
         }
         self.steps.iter().for_each(|step| writer.step(step));
-        let Writer { mut to, opset, .. } = writer;
+        let Writer { to, opset, .. } = writer;
+        Ok((to, opset))
+    }
+
+    fn encoded(
+        &self,
+        mut to: GraphProto,
+        opset: i64,
+        name: &str,
+        options: &OnnxOptions,
+    ) -> Result<Vec<u8>> {
         let MapShape { channels, height, width } = self.graph.input_shape();
         to.input.push(tensor_info("input", options.batch, &[channels, height, width]));
         let output = self.graph.shape(self.graph.output());

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
+use faculty_distill::export::Int8Export;
 use faculty_distill::recipe::Precision;
 
 use super::Size;
@@ -13,12 +14,14 @@ pub(super) const EXPORT_EXAMPLES: &str = "\
 Examples:
   faculty export runs/recipe --onnx student.onnx
   faculty export runs/recipe --onnx student.onnx --batch 1 --normalise
+  faculty export runs/recipe --onnx student-int8.onnx --int8
   faculty export runs/recipe --safetensors student.safetensors --card model --licence MIT
   faculty export runs/reviews --transformers student
   faculty export model --gguf model.gguf --quantise q8_0
   faculty export --network resnet20 --weights resnet20.pth --size 32,32 --onnx resnet20.onnx
 
-Exit code 1: a second runtime does not agree with the student; no ONNX file is written then.
+Exit code 1: a second runtime does not agree with the student, or 8 bits cost more accuracy than
+allowed; no ONNX file is written then.
 See docs/export.md.";
 
 pub(super) const PREDICT_EXAMPLES: &str = "\
@@ -61,6 +64,17 @@ pub(crate) struct ExportOptions {
     /// Normalise inside the ONNX graph: its input is then pixel / 255
     #[arg(long, requires = "onnx")]
     pub(crate) normalise: bool,
+    /// Write its convolutions and linear layers in 8 bits, calibrated on the run's training images
+    #[arg(long, requires = "onnx", conflicts_with = "weights")]
+    pub(crate) int8: bool,
+    /// Images of the training part to calibrate on
+    #[arg(long, value_name = "N", requires = "int8", default_value_t = default_int8().calibration_images,
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..=100_000))]
+    pub(crate) int8_images: usize,
+    /// Percentage points of accuracy that 8 bits may cost; at more, no file is written
+    #[arg(long, value_name = "POINTS", requires = "int8", default_value_t = default_int8().most_loss,
+          value_parser = points)]
+    pub(crate) int8_loss: f64,
     /// Write the weights with everything needed to use them in the metadata
     #[arg(long, value_name = "FILE")]
     pub(crate) safetensors: Option<PathBuf>,
@@ -102,6 +116,16 @@ pub(crate) enum Quantisation {
 /// Images of one run of an exported file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Batch(pub(crate) Option<usize>);
+
+fn default_int8() -> Int8Export {
+    Int8Export::default()
+}
+
+/// Percentage points.
+fn points(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| (0.0..=100.0).contains(number));
+    number.ok_or_else(|| "a number from 0 to 100".to_owned())
+}
 
 impl FromStr for Batch {
     type Err = String;

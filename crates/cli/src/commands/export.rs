@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use faculty_distill::export::{
-    OnnxExport, Parity, export_onnx, export_safetensors, export_transformers, write_model_card,
+    Int8Accuracy, Int8Export, OnnxExport, Parity, export_int8, export_onnx, export_safetensors,
+    export_transformers, write_model_card,
 };
 use faculty_distill::{FinishedStudent, StudentChoice};
 use serde_json::{Map, Value, json};
@@ -42,9 +43,21 @@ pub(crate) fn run(options: &ExportOptions) -> Result<(), Failure> {
         let student = open(options)?;
         if let Some(path) = onnx {
             let export = OnnxExport { batch: options.batch.0, normalise: options.normalise };
-            let parity = export_onnx(&student, path, export)?;
-            tell(path, &parity);
-            written.insert("onnx".to_owned(), json!({ "path": path, "parity": parity }));
+            let about = if options.int8 {
+                let int8 = Int8Export {
+                    calibration_images: options.int8_images,
+                    most_loss: options.int8_loss,
+                    ..Int8Export::default()
+                };
+                let accuracy = export_int8(&student, path, export, int8)?;
+                tell_int8(path, &accuracy);
+                json!({ "path": path, "int8": accuracy })
+            } else {
+                let parity = export_onnx(&student, path, export)?;
+                tell(path, &parity);
+                json!({ "path": path, "parity": parity })
+            };
+            written.insert("onnx".to_owned(), about);
         }
         if let Some(folder) = transformers {
             let files = export_transformers(&student, folder)?;
@@ -100,5 +113,21 @@ fn tell(path: &Path, parity: &Parity) {
         "wrote {}: in rten its logits differ by at most {largest_difference:.1e} from the student's \
          ({relative:.1e} of the largest, {largest_logit:.1}) on {images} {kind}",
         shown(path)
+    );
+}
+
+fn tell_int8(path: &Path, accuracy: &Int8Accuracy) {
+    let Int8Accuracy { calibration_images, images, tested, float, int8, agreement, bytes } =
+        accuracy;
+    let part = if *tested { "test" } else { "training" };
+    let [before, after] = bytes.map(|bytes| bytes as f64 / f64::from(1 << 20));
+    eprintln!(
+        "wrote {}: in rten {:.2} % right in 8 bits, {:.2} % as floats, on {images} {part} images \
+         ({:.2} % the same class); calibrated on {calibration_images}; {after:.2} MiB instead of \
+         {before:.2}",
+        shown(path),
+        100.0 * int8,
+        100.0 * float,
+        100.0 * agreement
     );
 }

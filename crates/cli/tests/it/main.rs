@@ -17,6 +17,7 @@ mod language_compare;
 mod language_init;
 mod language_runs;
 mod old_files;
+mod photos;
 mod plans;
 mod project;
 mod reliability;

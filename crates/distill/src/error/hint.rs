@@ -35,6 +35,12 @@ impl Error {
             Self::ExportDiffers { .. } => {
                 Some("the student's logits are not finite: that training run broke down".to_owned())
             }
+            Self::Int8LosesTooMuch { .. } => Some(
+                "calibrate on more images with `--int8-images`, allow more with `--int8-loss`, or \
+                 export without `--int8`; gates and swish lose most in 8 bits, plain ReLU networks \
+                 least"
+                    .to_owned(),
+            ),
             Self::SecondRuntime { .. } => {
                 Some("use `--safetensors`, and report it with the network's name".to_owned())
             }

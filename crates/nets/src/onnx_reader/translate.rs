@@ -33,7 +33,7 @@ fn run(t: &mut Translator<'_>, output: &str) -> Vec<String> {
         let is_last = node.outputs.iter().any(|name| name == output);
         if t.done[number] {
             // A sum that was read as the bias of the layer in front of it.
-            if is_last && t.symbols.contains_key(output) {
+            if is_last {
                 break;
             }
             continue;
