@@ -25,6 +25,7 @@ mod next_token;
 mod policy;
 mod run;
 mod run_error;
+mod same_tokens;
 mod sampling;
 mod speculative;
 mod student;
@@ -59,6 +60,7 @@ pub use run::{
     CheckedLanguageRun, LanguageEvent, LanguageStart, Measurements, RunError, STUDENT_FOLDER,
     train_language,
 };
+pub use same_tokens::check_same_tokens;
 pub use sampling::Sampling;
 pub use speculative::{
     Acceptance, Speculated, SpeculativeConfig, SpeculativeCounts, first_rejection, is_among_top,
@@ -69,4 +71,3 @@ pub use token_batch::TokenBatch;
 pub use token_weights::TokenRule;
 pub use tokenizer::TextTokenizer;
 pub use training::{StreamConfig, StreamStep, StreamTrainer};
-pub use vocabulary::check_same_tokens;

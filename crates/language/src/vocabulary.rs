@@ -3,11 +3,6 @@
 //! Ids must stand for the same tokens, and tables of words have as many rows. Rows without a token in one of
 //! the models fill its table up: they are not compared.
 
-use std::path::Path;
-
-use faculty_nets::decoder_config;
-
-use crate::model::LanguageModel;
 use crate::run_error::RunError;
 use crate::tokenizer::TextTokenizer;
 
@@ -50,18 +45,4 @@ pub(crate) fn check_same(
         theirs: shown(teacher),
         own: shown(student),
     })
-}
-
-/// Checks that a teacher's file has the tokens of another model's, without reading weights.
-///
-/// # Errors
-/// [`RunError::Vocabulary`], and when a file cannot be read.
-pub fn check_same_tokens(name: &str, teacher: &Path, student: &Path) -> Result<(), RunError> {
-    if teacher == student {
-        return Ok(());
-    }
-    let rows = |path: &Path| decoder_config(path).map(|own| own.vocabulary);
-    let [(theirs, _), (own, _)] =
-        [LanguageModel::tokenizer(teacher)?, LanguageModel::tokenizer(student)?];
-    check_same(name, (&theirs, rows(teacher)?), (&own, rows(student)?))
 }

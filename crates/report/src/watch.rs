@@ -17,6 +17,7 @@ use faculty_records::run::EpochRecord;
 use serde_json::{Value, json};
 
 use self::folder::{Found, Place, find};
+use self::number::number;
 use crate::charts;
 use crate::error::{Error, Result};
 use crate::load::Report;
@@ -24,6 +25,7 @@ use crate::svg::Chart;
 
 mod folder;
 mod language;
+mod number;
 
 /// The page, which asks for the rest: `watch.css`, `watch.js`, `runs.json`, `curves.json?run=ID`.
 pub const PAGE: &str = include_str!("watch/page.html");
@@ -187,11 +189,6 @@ fn left(epochs: &[EpochRecord], wanted: usize, age: f64) -> Option<f64> {
 fn best(epochs: &[EpochRecord]) -> Option<(usize, f64)> {
     let measured = epochs.iter().filter_map(|own| Some((own.epoch, own.validation?.top1)));
     measured.reduce(|best, own| if own.1 > best.1 { own } else { best })
-}
-
-/// JSON has no others.
-fn number(value: f64) -> Option<f64> {
-    value.is_finite().then_some(value)
 }
 
 #[cfg(test)]

@@ -1,17 +1,14 @@
 //! `faculty compare`: several methods on the same seeds, with a verdict in words.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use faculty_comm::Share;
 use faculty_data::Dataset;
 use faculty_distill::comparison::{
-    CheckedComparison, Comparison, ComparisonPlan, SIGNIFICANCE, Sequential, ShareOfRuns,
-    mount_heads,
+    CheckedComparison, Comparison, ComparisonPlan, SIGNIFICANCE, ShareOfRuns, mount_heads,
 };
 use faculty_distill::recipe::{LanguageRecipe, Recipe};
 use faculty_distill::statistics::Look;
@@ -25,16 +22,17 @@ use super::{
 };
 use crate::arguments::{CompareOptions, Seeds};
 use crate::failure::Failure;
-use crate::interrupt::PATIENCE;
 use crate::progress::{RunsProgress, print_json};
 use crate::table;
 
 mod jobs;
 mod language;
 mod language_words;
+mod seeds;
 mod words;
 
-use self::jobs::{Ended, Planned, Unit};
+use self::jobs::{Ended, Planned, Unit, metrics_text, wait_for_jobs};
+use self::seeds::{refused_seeds, until_narrow};
 
 pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
     if LanguageRecipe::is_at(&options.recipe, &options.sets) {
@@ -105,54 +103,6 @@ pub(crate) fn run(options: &CompareOptions) -> Result<(), Failure> {
 
 /// What a width of images' comparisons is, with an example.
 const WIDTH: &str = "`--width 1`: points of top-1";
-
-/// Why these seeds and this width do not go together.
-fn refused_seeds(options: &CompareOptions, width: &str) -> Failure {
-    let (what, hint) = match (options.seeds, options.width) {
-        (Seeds::Auto, _) if !options.shard.is_whole() => (
-            "`--seeds auto` looks at all runs before it goes on, and a share has some of them",
-            "give a number of seeds with `--shard`".to_owned(),
-        ),
-        (Seeds::Count(_), _) => (
-            "`--width` says when `--seeds auto` is to stop",
-            "add `--seeds auto`, or leave `--width` out".to_owned(),
-        ),
-        (Seeds::Auto, _) => (
-            "`--seeds auto` needs a width to reach",
-            format!("add for example {width} from end to end of every interval"),
-        ),
-    };
-    Failure::Usage { what: what.to_owned(), hint }
-}
-
-/// Goes on, look by look, until every interval is narrower than `width` or the next look takes more than
-/// `most` seeds. `unit` is what widths are in, `once` compares, `widest` names the widest interval.
-fn until_narrow<C>(
-    width: f64,
-    most: usize,
-    unit: &str,
-    once: impl Fn(&Look) -> Result<C, Failure>,
-    widest: impl Fn(&C) -> Option<(String, f64)>,
-) -> Result<(C, Option<Sequential>), Failure> {
-    let mut looks = Look::all(SIGNIFICANCE).take_while(|look| look.seeds <= most).peekable();
-    loop {
-        let look = looks.next().expect("the first look takes the least number of seeds allowed");
-        let comparison = once(&look)?;
-        let Some((name, widest)) = widest(&comparison) else { return Ok((comparison, None)) };
-        if widest >= width
-            && let Some(next) = looks.peek()
-        {
-            let digits = if widest < 1.0 { 4 } else { 2 };
-            eprintln!(
-                "{} seeds: the interval of {name} is {widest:.digits$} {unit} wide, {width} are wanted: \
-                 going on to {} seeds",
-                look.seeds, next.seeds
-            );
-            continue;
-        }
-        return Ok((comparison, Some(Sequential { looks: look.number, width, widest })));
-    }
-}
 
 /// What is compared, and where.
 struct Task<'a> {
@@ -290,37 +240,6 @@ impl<'a> Task<'a> {
 /// Epochs of a run that are done, by the lines of its metrics.
 fn epochs_done(folder: &Path) -> usize {
     metrics_text(&RunFolder::at(folder).metrics()).lines().count()
-}
-
-/// The metrics of a run that may be at work; nothing where they cannot be read.
-fn metrics_text(path: &Path) -> String {
-    let mut text = String::new();
-    // Anything but a file may keep its reader waiting.
-    if let Ok((mut file, _)) = faculty_files::open_regular(path) {
-        let _ = file.read_to_string(&mut text);
-    }
-    text
-}
-
-/// Programs of a comparison that was killed save and end by themselves; until then their folders are
-/// theirs.
-fn wait_for_jobs(
-    written_by_others: impl Fn() -> Result<Vec<String>, Failure>,
-) -> Result<(), Failure> {
-    let since = Instant::now();
-    let mut reported = false;
-    loop {
-        let busy = written_by_others()?;
-        if busy.is_empty() || since.elapsed() > PATIENCE {
-            // Whoever wants to write there reports what is still running then.
-            return Ok(());
-        }
-        if !reported {
-            eprintln!("waiting for programs of an earlier start to save: {}", busy.join(", "));
-            reported = true;
-        }
-        thread::sleep(Duration::from_millis(200));
-    }
 }
 
 /// What is about to happen, on stderr.

@@ -7,9 +7,8 @@
 mod kit;
 mod language;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -20,11 +19,9 @@ use faculty_distill::metrics::Quality;
 use faculty_distill::recipe::{self, Recipe};
 use faculty_distill::tfidf::{TfidfConfig, write_table};
 use faculty_distill::{CheckedRun, Event, Start, headline, open_dataset, train};
-use faculty_files::{failed, write_atomically};
 use faculty_teachers::{
     ClassSpace, Teacher, TeacherSource, load_teacher, prepare_data, teachers_quality,
 };
-use flate2::read::GzDecoder;
 use serde_json::json;
 
 use self::kit::{IMAGES, Kit, LANGUAGE, TEXTS};
@@ -63,7 +60,7 @@ pub(crate) fn run(options: &DemoOptions) -> Result<(), Failure> {
     if options.lm {
         return language::run(kit, options, folder, &stop);
     }
-    unpack(kit, folder)?;
+    kit.unpack(folder)?;
     if !options.json {
         eprintln!("the demo's data, teachers and recipes are in `{}`", folder.display());
     }
@@ -126,26 +123,6 @@ pub(crate) fn run(options: &DemoOptions) -> Result<(), Failure> {
         if let Some(page) = page {
             writeln!(crate::terminal::stdout(), "report: {}", shown(&page))?;
         }
-    }
-    Ok(())
-}
-
-/// Writes the embedded files; an earlier demo's files are replaced.
-fn unpack(kit: &Kit, folder: &Path) -> Result<(), Failure> {
-    for &(name, bytes) in kit.files {
-        let (name, content) = match name.strip_suffix(".gz") {
-            // Tables of texts are read as they are, and to be looked at.
-            Some(table) if table.ends_with(".csv") => {
-                let mut content = Vec::new();
-                GzDecoder::new(bytes).read_to_end(&mut content).expect("the program's own file");
-                (table, Cow::Owned(content))
-            }
-            _ => (name, Cow::Borrowed(bytes)),
-        };
-        let path = folder.join(name);
-        let parent = path.parent().unwrap_or(folder);
-        std::fs::create_dir_all(parent).map_err(failed("create the folder of", &path))?;
-        write_atomically(&path, &content).map_err(failed("write", &path))?;
     }
     Ok(())
 }

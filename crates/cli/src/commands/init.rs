@@ -3,6 +3,7 @@
 mod kind;
 mod language;
 mod plan;
+mod recipe_place;
 mod recipe_text;
 mod student_of_texts;
 mod teachers;
@@ -18,6 +19,7 @@ use serde_json::json;
 
 use self::kind::Kind;
 use self::plan::{Plan, Student};
+use self::recipe_place::{folder_of, shell_word};
 use self::teachers::{Found, Source};
 use super::lists::no_method;
 use super::{show_findings, show_warnings, shown};
@@ -131,11 +133,6 @@ fn method(options: &InitOptions, teachers: usize) -> Result<(String, String), Fa
     Ok((name.to_owned(), why.to_owned()))
 }
 
-/// The folder that a recipe's paths start from.
-fn folder_of(recipe: &Path) -> &Path {
-    recipe.parent().unwrap_or(Path::new(""))
-}
-
 fn tell(plan: &Plan, output: &Path) {
     let (format, classes) = (plan.dataset.format(), plan.dataset.classes().len());
     let samples = match plan.kind {
@@ -164,15 +161,6 @@ fn tell(plan: &Plan, output: &Path) {
     } else {
         eprintln!("  faculty teachers {recipe}\n  faculty distill {recipe}");
     }
-}
-
-/// A word as a shell takes it.
-fn shell_word(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-    if word.chars().all(plain) && !word.starts_with('-') {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 fn summary(plan: &Plan, output: &Path) -> serde_json::Value {

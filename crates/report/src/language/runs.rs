@@ -91,7 +91,7 @@ impl LanguageRuns {
     }
 
     /// The teachers of all runs, each once.
-    pub(super) fn teachers(&self) -> Vec<LanguageModelEntry> {
+    fn teachers(&self) -> Vec<LanguageModelEntry> {
         let of_comparison = self.comparison.iter().flat_map(|own| &own.teachers);
         let of_runs = self.runs.iter().flat_map(|own| &own.report.card.teachers);
         let mut all: Vec<LanguageModelEntry> = Vec::new();
@@ -108,7 +108,12 @@ impl LanguageRuns {
     pub fn results(&self) -> Table {
         match &self.comparison {
             Some(own) => super::tables::compared(own),
-            None => super::tables::models(self),
+            None => {
+                let students = self.runs.iter();
+                let students: Vec<_> =
+                    students.map(|own| (own.name.as_str(), &own.report.card.student)).collect();
+                super::tables::models(&self.teachers(), &students)
+            }
         }
     }
 

@@ -4,7 +4,6 @@ use faculty_records::comparison::Spread;
 use faculty_records::language_comparison::{BITS_DIGITS, LanguageComparison};
 use faculty_records::language_run::{LanguageModelEntry, LanguageQuality};
 
-use super::LanguageRuns;
 use crate::table::Table;
 
 /// `2.2770 ± 0.0031`
@@ -87,8 +86,11 @@ pub(super) fn compared(own: &LanguageComparison) -> Table {
 }
 
 /// Teachers, each once, and the student of each run.
-pub(super) fn models(runs: &LanguageRuns) -> Table {
-    let tested = runs.runs.iter().all(|own| own.report.card.student.test.is_some());
+pub(super) fn models(
+    teachers: &[LanguageModelEntry],
+    students: &[(&str, &LanguageModelEntry)],
+) -> Table {
+    let tested = students.iter().all(|(_, own)| own.test.is_some());
     let part = if tested { "test" } else { "validation" };
     let titles =
         ["model", "#parameters", "#layers", "#width", "#bits a character", "#nats a token"];
@@ -97,11 +99,11 @@ pub(super) fn models(runs: &LanguageRuns) -> Table {
         let size = [own.parameters.to_string(), own.layers.to_string(), own.width.to_string()];
         table.rows.push([name].into_iter().chain(size).chain(numbers(on(part, own))).collect());
     };
-    for own in runs.teachers() {
-        row(format!("teacher {}", own.name), &own);
+    for own in teachers {
+        row(format!("teacher {}", own.name), own);
     }
-    for own in &runs.runs {
-        row(format!("student {}", own.name), &own.report.card.student);
+    for (name, own) in students {
+        row(format!("student {name}"), own);
     }
     table
 }

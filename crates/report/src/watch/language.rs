@@ -4,7 +4,7 @@ use faculty_escape as escape;
 use faculty_records::language_run::{LanguageCard, LanguageRecord};
 use serde_json::{Value, json};
 
-use super::number;
+use super::number::number;
 use crate::language::curves;
 use crate::svg::Chart;
 

@@ -1,6 +1,7 @@
 //! `faculty compare --jobs N`: several runs at a time, each a `faculty distill` of its own.
 
 use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -192,5 +193,36 @@ fn failed(job: &Job<'_>, code: Option<i32>) -> Failure {
     match code {
         Some(1) => Failure::Answer { what, hint },
         _ => Failure::Usage { what, hint },
+    }
+}
+
+/// The metrics of a run that may be at work; nothing where they cannot be read.
+pub(super) fn metrics_text(path: &Path) -> String {
+    let mut text = String::new();
+    // Anything but a file may keep its reader waiting.
+    if let Ok((mut file, _)) = faculty_files::open_regular(path) {
+        let _ = file.read_to_string(&mut text);
+    }
+    text
+}
+
+/// Programs of a comparison that was killed save and end by themselves; until then their folders are
+/// theirs.
+pub(super) fn wait_for_jobs(
+    written_by_others: impl Fn() -> Result<Vec<String>, Failure>,
+) -> Result<(), Failure> {
+    let since = Instant::now();
+    let mut reported = false;
+    loop {
+        let busy = written_by_others()?;
+        if busy.is_empty() || since.elapsed() > PATIENCE {
+            // Whoever wants to write there reports what is still running then.
+            return Ok(());
+        }
+        if !reported {
+            eprintln!("waiting for programs of an earlier start to save: {}", busy.join(", "));
+            reported = true;
+        }
+        thread::sleep(Duration::from_millis(200));
     }
 }

@@ -17,11 +17,12 @@ use faculty_records::language_comparison::{BITS, LANGUAGE_COMPARISON, LanguageCo
 use faculty_report::LanguageRuns;
 use serde_json::json;
 
-use super::jobs::{self, Ended, Planned};
-use super::{language_words as words, metrics_text, shard, until_narrow, wait_for_jobs};
+use super::jobs::{self, Ended, Planned, metrics_text, wait_for_jobs};
+use super::language_words as words;
+use super::seeds::{refused_seeds, until_narrow};
 use crate::arguments::{CompareOptions, Seeds};
 use crate::commands::{
-    language_events::LanguageEvents, report, show_warnings, shown, stop_on_interrupt, sweep,
+    language_events::LanguageEvents, report, shard, show_warnings, shown, stop_on_interrupt, sweep,
     use_threads,
 };
 use crate::failure::Failure;
@@ -80,7 +81,7 @@ pub(super) fn run(options: &CompareOptions) -> Result<(), Failure> {
             comparison.sequential = own;
             comparison
         }
-        _ => return Err(super::refused_seeds(options, "`--width 0.01`: bits a character")),
+        _ => return Err(refused_seeds(options, "`--width 0.01`: bits a character")),
     };
     write_files(&comparison, &folder)?;
     let page = (!options.no_report)

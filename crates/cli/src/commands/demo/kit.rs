@@ -1,5 +1,14 @@
 //! What a demo is made of: the files that travel inside the program.
 
+use std::borrow::Cow;
+use std::io::Read as _;
+use std::path::Path;
+
+use faculty_files::{failed, write_atomically};
+use flate2::read::GzDecoder;
+
+use crate::failure::Failure;
+
 /// Files of a folder that travel inside the program, with what stands before their names in the demo's.
 macro_rules! embedded {
     ($($folder:literal as $there:literal: $($name:literal),+ $(,)?);+) => {
@@ -21,6 +30,30 @@ pub(super) struct Kit {
     pub(super) has_weights: bool,
     /// Path in the demo's folder, and content. A name that ends in `.csv.gz` is unpacked.
     pub(super) files: &'static [(&'static str, &'static [u8])],
+}
+
+impl Kit {
+    /// Writes the embedded files; an earlier demo's files are replaced.
+    pub(super) fn unpack(&self, folder: &Path) -> Result<(), Failure> {
+        for &(name, bytes) in self.files {
+            let (name, content) = match name.strip_suffix(".gz") {
+                // Tables of texts are read as they are, and to be looked at.
+                Some(table) if table.ends_with(".csv") => {
+                    let mut content = Vec::new();
+                    GzDecoder::new(bytes)
+                        .read_to_end(&mut content)
+                        .expect("the program's own file");
+                    (table, Cow::Owned(content))
+                }
+                _ => (name, Cow::Borrowed(bytes)),
+            };
+            let path = folder.join(name);
+            let parent = path.parent().unwrap_or(folder);
+            std::fs::create_dir_all(parent).map_err(failed("create the folder of", &path))?;
+            write_atomically(&path, &content).map_err(failed("write", &path))?;
+        }
+        Ok(())
+    }
 }
 
 pub(super) const IMAGES: Kit = Kit {

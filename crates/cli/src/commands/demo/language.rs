@@ -17,7 +17,6 @@ use faculty_records::language_run::{LanguageCard, LanguageModelEntry, LanguageQu
 use serde_json::json;
 
 use super::kit::Kit;
-use super::unpack;
 use crate::arguments::DemoOptions;
 use crate::commands::language_events::LanguageEvents;
 use crate::commands::{report, show_warnings, shown};
@@ -48,7 +47,7 @@ pub(super) fn run(
     stop: &AtomicBool,
 ) -> Result<(), Failure> {
     let started = Instant::now();
-    unpack(kit, folder)?;
+    kit.unpack(folder)?;
     write_texts(folder, options.steps.is_some())?;
     if !options.json {
         eprintln!("the demo's texts, recipes and tokenizer are in `{}`", folder.display());

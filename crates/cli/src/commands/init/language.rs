@@ -9,9 +9,9 @@ use faculty_language::{Corpus, Document, LanguageModel, RunError, check_same_tok
 use faculty_nets::{DecoderConfig, decoder_config, is_decoder};
 use serde_json::json;
 
+use super::recipe_place::{folder_of, shell_word};
 use super::recipe_text::{line, path, quoted};
 use super::teachers::{name_of, unlike};
-use super::{folder_of, shell_word};
 use crate::arguments::{DataOptions, InitOptions};
 use crate::commands::{show_warnings, shown};
 use crate::failure::Failure;
