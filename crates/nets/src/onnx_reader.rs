@@ -28,6 +28,7 @@ mod convolution;
 mod elementwise;
 mod fold;
 mod fused;
+mod known;
 mod linear;
 mod model;
 mod norm;

@@ -139,7 +139,7 @@ fn parts(student: &FinishedStudent) -> Result<(Split, Split, bool)> {
     if !fits(&train) || !fits(&test) {
         return Err(no_data("its data are no images of the size that it reads"));
     }
-    if test.labels().iter().any(|&label| label == UNLABELLED) {
+    if test.labels().contains(&UNLABELLED) {
         return Err(no_data("its test images have no labels"));
     }
     Ok((train, test, tested))

@@ -85,7 +85,7 @@ fn with_data(mut own: FinishedStudent) -> FinishedStudent {
         (0..channels * height * width).map(move |i| {
             let row = i / width % height;
             let noise = (at * 7919 + i * 104_729) % 60;
-            let bright = (row < height / 2) == (at % 2 == 0);
+            let bright = (row < height / 2) == at.is_multiple_of(2);
             (if bright { 150 } else { 40 } + noise) as u8
         })
     };
@@ -164,7 +164,7 @@ fn a_loss_beyond_the_limit_leaves_no_file() {
         }
         if readers.contains(&spec.name.as_str()) {
             let (inputs, window) = (spec.shape[1], spec.shape[2] * spec.shape[3]);
-            let first = |at: usize| at / window % inputs == 0;
+            let first = |at: usize| (at / window).is_multiple_of(inputs);
             let of_first = values.iter_mut().enumerate().filter(|(at, _)| first(*at));
             of_first.for_each(|(_, value)| *value = 0.0);
         }

@@ -9,70 +9,33 @@
 
 use std::sync::Arc;
 
-use super::model::{Data, OnnxNode, Tensor};
+use super::known::{Known, MOST};
+use super::model::{Data, OnnxNode};
 use super::symbol::{Constant, Symbol};
 use super::translator::Translator;
 
-/// Numbers of a tensor that is computed; sizes and paddings have a few.
-const MOST: usize = 64;
-
-/// A tensor of known numbers.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Known {
-    pub(super) shape: Vec<usize>,
-    pub(super) values: Vec<f64>,
-    /// Whether they are whole by type, so that a quotient is cut off.
-    pub(super) whole: bool,
-}
-
-impl Known {
-    fn new(shape: Vec<usize>, values: Vec<f64>, whole: bool) -> Option<Self> {
-        let length = shape.iter().try_fold(1_usize, |all, &size| all.checked_mul(size))?;
-        (length == values.len() && length <= MOST).then_some(Self { shape, values, whole })
+/// What a name stands for, if that is known; and whether it was computed or is a whole number,
+/// not just a constant of one float.
+fn known(t: &Translator<'_>, name: &str) -> Option<(Known, bool)> {
+    if let Some(known) = t.known.get(name) {
+        return Some((known.clone(), true));
     }
-
-    fn of_tensor(tensor: &Tensor) -> Option<Self> {
-        match &tensor.data {
-            Data::Integers(values) if values.len() <= MOST => {
-                let values = values.iter().map(|&value| value as f64).collect();
-                Self::new(tensor.shape.clone(), values, true)
-            }
-            _ => None,
-        }
+    if let Some(tensor) = t.model.constants.get(name)
+        && let Some(known) = Known::of_tensor(tensor)
+    {
+        return Some((known, true));
     }
-
-    fn whole_numbers(&self) -> Option<Vec<i64>> {
-        self.whole.then(|| self.values.iter().map(|&value| value as i64).collect())
-    }
-
-    /// With each number changed.
-    fn mapped(&self, change: impl Fn(f64) -> f64) -> Self {
-        Self { values: self.values.iter().map(|&value| change(value)).collect(), ..self.clone() }
-    }
-
-    /// What a name stands for, if that is known; and whether it was computed or is a whole number,
-    /// not just a constant of one float.
-    fn of(t: &Translator<'_>, name: &str) -> Option<(Self, bool)> {
-        if let Some(known) = t.known.get(name) {
-            return Some((known.clone(), true));
+    match t.symbols.get(name)? {
+        Symbol::Numbers(numbers) if numbers.len() <= MOST => {
+            let values: Option<Vec<f64>> =
+                numbers.iter().map(|number| number.map(|number| number as f64)).collect();
+            Some((Known::new(vec![numbers.len()], values?, true)?, true))
         }
-        if let Some(tensor) = t.model.constants.get(name)
-            && let Some(known) = Self::of_tensor(tensor)
-        {
-            return Some((known, true));
+        Symbol::Constant(constant) => {
+            let number = f64::from(constant.scalar()?);
+            Some((Known::new(Vec::new(), vec![number], false)?, false))
         }
-        match t.symbols.get(name)? {
-            Symbol::Numbers(numbers) if numbers.len() <= MOST => {
-                let values: Option<Vec<f64>> =
-                    numbers.iter().map(|number| number.map(|number| number as f64)).collect();
-                Some((Self::new(vec![numbers.len()], values?, true)?, true))
-            }
-            Symbol::Constant(constant) => {
-                let number = f64::from(constant.scalar()?);
-                Some((Self::new(Vec::new(), vec![number], false)?, false))
-            }
-            _ => None,
-        }
+        _ => None,
     }
 }
 
@@ -92,7 +55,7 @@ pub(super) fn fold(t: &mut Translator<'_>, node: &OnnxNode) -> bool {
             inputs.push(None);
             continue;
         }
-        let Some((known, computed)) = Known::of(t, name) else { return false };
+        let Some((known, computed)) = known(t, name) else { return false };
         is_computed |= computed;
         inputs.push(Some(known));
     }
@@ -138,7 +101,7 @@ fn computed(node: &OnnxNode, inputs: &[Option<Known>]) -> Option<Known> {
         "Floor" => Some(first.mapped(f64::floor)),
         "Neg" => Some(first.mapped(|x| -x)),
         "Clip" => {
-            let bound = |at: usize, none: f64| input(at).map_or(Some(none), |own| single(own));
+            let bound = |at: usize, none: f64| input(at).map_or(Some(none), single);
             let (low, high) = (bound(1, f64::MIN)?, bound(2, f64::MAX)?);
             Some(first.mapped(|x| x.max(low).min(high)))
         }

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::axes::Axes;
-use super::fold::Known;
 use super::fused::{self, Fusion};
+use super::known::Known;
 use super::model::{OnnxModel, OnnxNode};
 use super::symbol::{Constant, Read, Symbol, Unread};
 use crate::builder::GraphBuilder;
