@@ -439,7 +439,8 @@ def table(output, runs):
         pairs = []
         for path in sorted(output.glob(f"{method}-?.json")):
             folder = runs / path.stem
-            if (folder / "done").exists():
+            # What a finished run leaves.
+            if (folder / "student.safetensors").exists():
                 record = json.loads(path.read_text())
                 pairs.append((record["seed"], record["test"], faculty_result(folder)[0]))
         if not pairs:
