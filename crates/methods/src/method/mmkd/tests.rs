@@ -67,7 +67,8 @@ fn setup(method: Mmkd) -> Setup {
     let labels = (0..BATCH).map(|i| (i % CLASSES) as u32).collect();
     let compute = Compute::Kernels;
     Setup {
-        learner: Learner::new(network_of(5), Box::new(method), &traits, BATCH, 5, &compute),
+        learner: Learner::new(network_of(5), Box::new(method), &traits, BATCH, 5, &compute)
+            .unwrap(),
         images,
         labels,
         outputs,
