@@ -119,10 +119,10 @@ fn is_of_all(failure: &Failure) -> bool {
 
 /// Threads for this rank: its part of the cores that it may use, as many as the recipe says if it says
 /// so.
-pub(crate) fn threads(wanted: Option<usize>) -> Result<Option<usize>, Failure> {
+pub(crate) fn threads(requested: Option<usize>) -> Result<Option<usize>, Failure> {
     let group = group();
     if group.is_alone() {
-        return Ok(wanted);
+        return Ok(requested);
     }
     let (mask, host) = (allowed_cores(), hostname());
     let own = format!("{host}\n{mask}");
@@ -133,7 +133,7 @@ pub(crate) fn threads(wanted: Option<usize>) -> Result<Option<usize>, Failure> {
         sharing += usize::from(text == own.as_bytes());
     }
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let threads = wanted.unwrap_or_else(|| part_of(cores, sharing));
+    let threads = requested.unwrap_or_else(|| part_of(cores, sharing));
     if threads * sharing > cores {
         eprintln!(
             "warning: {sharing} ranks of {threads} threads share {cores} cores of {host} and wait for \

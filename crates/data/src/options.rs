@@ -32,7 +32,7 @@ pub enum ExifOrientation {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnDuplicateText {
-    /// They are kept, and told in a note.
+    /// They are kept, with a note.
     #[default]
     Keep,
     /// Training loses those that another split has too, and all but one of those with the same label.

@@ -99,11 +99,11 @@ impl<R: Read + Seek> GgufFile<R> {
     fn optional<'a, T>(
         &'a self,
         key: &str,
-        wanted: &str,
+        expected: &str,
         take: impl Fn(&'a Value) -> Option<T>,
     ) -> Result<Option<T>> {
         let Some(value) = self.metadata.get(key) else { return Ok(None) };
-        let problem = || self.problem(key, format!("is {}, {wanted} is expected", value.kind()));
+        let problem = || self.problem(key, format!("is {}, {expected} is expected", value.kind()));
         take(value).map(Some).ok_or_else(problem)
     }
 

@@ -124,8 +124,8 @@ impl Targets<'_> {
         let &Targets { labels, ce_factor, kd_factor, teachers, temperature, divergence } = self;
         let rows = labels.len();
         assert!(ce_factor.len() == rows, "{} `ce_factor`, {rows} labels", ce_factor.len());
-        let wanted = if teachers.is_empty() { kd_factor.len().min(rows) } else { rows };
-        assert!(kd_factor.len() == wanted, "{} `kd_factor`, {rows} labels", kd_factor.len());
+        let needed = if teachers.is_empty() { kd_factor.len().min(rows) } else { rows };
+        assert!(kd_factor.len() == needed, "{} `kd_factor`, {rows} labels", kd_factor.len());
         for (k, (teacher, weights)) in teachers.iter().enumerate() {
             teacher.check(&format!("teacher {k}"), rows, classes);
             assert!(

@@ -26,7 +26,7 @@ use crate::trained_parts::takes_part;
 /// The student with whatever is trained beside it.
 #[derive(Debug)]
 pub struct Learner {
-    /// The network that is wanted in the end.
+    /// The network that is trained and delivered.
     pub student: Trained,
     /// As it was before its first step, if it will begin anew.
     pub(super) initial: Option<Network>,

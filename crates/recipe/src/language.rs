@@ -371,7 +371,7 @@ impl LanguageRecipe {
             );
         }
         let (name, count) = (self.method.name, self.teachers.len());
-        let (fits, wanted) = match name {
+        let (fits, required) = match name {
             LanguageMethodName::Ce => (true, "none"),
             LanguageMethodName::Kd => (count == 1, "exactly one"),
             _ => (count >= 2, "at least two"),
@@ -387,7 +387,7 @@ impl LanguageRecipe {
             problems.add(
                 "method.name",
                 format!(
-                    "`{}` learns from {wanted} teacher(s), the recipe has {count}",
+                    "`{}` learns from {required} teacher(s), the recipe has {count}",
                     name.name()
                 ),
                 hint.to_owned(),

@@ -570,7 +570,7 @@ words! {
 words! {
     /// `data.on_duplicate_text`: what to do with training texts that are there more than once.
     pub enum OnDuplicateText {
-        /// They are kept, and told.
+        /// They are kept, with a note.
         #[default]
         Keep = "keep",
         /// All but one of them are left out, and those that another split has too.

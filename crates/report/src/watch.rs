@@ -65,7 +65,7 @@ impl Watch {
     ///
     /// Each has `id` (16 hexadecimal digits, for [`Watch::curves`]), `name` (its path below the folder),
     /// `state` (`running`, `finished`, `stopped`; `unfinished` where it cannot be told), `version` (changes
-    /// with its files), `method`, `student`, `epoch` and `epochs` (done and wanted), `loss`, `validation`,
+    /// with its files), `method`, `student`, `epoch` and `epochs` (done and planned), `loss`, `validation`,
     /// `best` (`{epoch, top1}`; percent), `test` (percent), `eta_seconds`, `age_seconds` (since it last
     /// wrote), `resumable`, `notes`, `unit` (`epoch`) and `measure` (`top1`). Runs of language models have
     /// steps in place of epochs (`unit` is `step`) and bits a character in place of accuracies (`measure` is
@@ -177,12 +177,12 @@ fn is_held(place: &Place) -> Option<bool> {
     FolderLock::is_held(&place.folder).map(|own| own || plan == Some(true))
 }
 
-/// Seconds that the epochs up to `wanted` will take, when the last one was written `age` seconds ago.
-fn left(epochs: &[EpochRecord], wanted: usize, age: f64) -> Option<f64> {
+/// Seconds that the epochs up to `planned` will take, when the last one was written `age` seconds ago.
+fn left(epochs: &[EpochRecord], planned: usize, age: f64) -> Option<f64> {
     let recent = &epochs[epochs.len().saturating_sub(RECENT)..];
     let done = recent.last()?.epoch;
     let mean = recent.iter().map(|record| record.seconds).sum::<f64>() / recent.len() as f64;
-    number((wanted.saturating_sub(done) as f64 * mean - age).max(0.0))
+    number((planned.saturating_sub(done) as f64 * mean - age).max(0.0))
 }
 
 /// The first epoch with the highest validation accuracy, percent.

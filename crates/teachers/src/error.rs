@@ -313,7 +313,7 @@ impl TeacherError {
                 Some("delete that file: the next run trains the head again".to_owned())
             }
             Self::TeacherOutputs { teacher, .. } => Some(format!(
-                "mend its table, or say what it gives with `output_type` on teacher `{teacher}`: `logits`, \
+                "fix its table, or say what it gives with `output_type` on teacher `{teacher}`: `logits`, \
                  `probabilities` or `sigmoid` (`--output-type` on the command line)"
             )),
             Self::UnusableTeacher { .. } => Some(format!(

@@ -60,11 +60,12 @@ impl TeacherIdentity {
     /// All that is compared, in one line; of the precision only another one than `f32`, so that caches
     /// and checkpoints of before know their teachers.
     pub(crate) fn text(&self) -> String {
-        let told = |(field, _): &(&str, String)| *field != PRECISION || !is_f32(&self.precision);
+        let is_shown =
+            |(field, _): &(&str, String)| *field != PRECISION || !is_f32(&self.precision);
         let compared: Vec<String> = self
             .compared()
             .into_iter()
-            .filter(told)
+            .filter(is_shown)
             .map(|(field, value)| format!("{field}={value}"))
             .collect();
         compared.join(" ")

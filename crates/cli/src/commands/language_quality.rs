@@ -25,11 +25,11 @@ pub(super) fn run(options: &EvaluateOptions, model: &Path, data: &Path) -> Resul
     let text = read(data)?;
     let mut model = LanguageModel::open(model)?;
     let config = WindowConfig::default();
-    let mut told = Instant::now();
+    let mut last_report = Instant::now();
     let own = measure(&mut model, &text, config, |done, all| {
-        if told.elapsed() >= BETWEEN && done < all {
+        if last_report.elapsed() >= BETWEEN && done < all {
             eprintln!("{done} of {all} tokens measured");
-            told = Instant::now();
+            last_report = Instant::now();
         }
     })?;
     let judged = judged(&options.judgement, &mut model, &text)?;

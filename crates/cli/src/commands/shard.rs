@@ -24,14 +24,14 @@ pub(super) fn in_turn<T>(
     stop: &AtomicBool,
     mut work: impl FnMut() -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let mut told = false;
+    let mut announced = false;
     loop {
         match work() {
             Err(Failure::Run(error)) if !share.is_whole() && is_held(&error) => {
                 if stop.load(Ordering::Relaxed) {
                     return Err(Failure::Run(error));
                 }
-                if !std::mem::replace(&mut told, true) {
+                if !std::mem::replace(&mut announced, true) {
                     eprintln!("waiting: {error}");
                 }
                 thread::sleep(POLL);

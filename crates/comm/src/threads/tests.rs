@@ -13,8 +13,8 @@ fn run<T: Send>(size: usize, work: impl Fn(Threads) -> Result<T> + Sync) -> Vec<
 fn sums_are_added_in_the_order_of_the_ranks_and_equal_on_all() {
     // Of three such numbers each order of additions has another result.
     let own = [1e8_f32, -1e8, 1.25];
-    let wanted = (own[0] + own[1]) + own[2];
-    assert_ne!(wanted, own[0] + (own[1] + own[2]));
+    let expected = (own[0] + own[1]) + own[2];
+    assert_ne!(expected, own[0] + (own[1] + own[2]));
     for _ in 0..50 {
         let sums = run(3, |rank| {
             let mut values = [own[rank.rank()], 1.0];
@@ -23,7 +23,7 @@ fn sums_are_added_in_the_order_of_the_ranks_and_equal_on_all() {
             rank.sum_f64(&mut wide)?;
             Ok((values, wide))
         });
-        assert!(sums.iter().all(|sum| *sum == ([wanted, 3.0], [1.25])), "{sums:?}");
+        assert!(sums.iter().all(|sum| *sum == ([expected, 3.0], [1.25])), "{sums:?}");
     }
 }
 

@@ -39,10 +39,10 @@ fn cached_teachers_see_the_views_that_live_ones_see() {
     run(&cached, &b).unwrap();
     assert!(student(&a) == student(&b), "students differ");
     assert_eq!(timeless(&a), timeless(&b));
-    let told = "each training view: random resized crop of 0.5 to 1 of the area, RandAugment of 2 \
+    let expected = "each training view: random resized crop of 0.5 to 1 of the area, RandAugment of 2 \
                 operations at magnitude 9 of 30, colour jitter 0.3 0.3 0 0 (brightness, contrast, \
                 saturation, hue), random erasing of 0.5";
-    assert_eq!(card.training_notes, [told]);
+    assert_eq!(card.training_notes, [expected]);
     // Other views are another cache.
     type Change = fn(&mut Recipe);
     let changes: [(&str, Change); 5] = [

@@ -38,8 +38,9 @@ fn cached_teachers_see_the_mixtures_that_live_ones_see() {
     run(&cached, &b).unwrap();
     assert!(student(&a) == student(&b), "students differ");
     assert_eq!(timeless(&a), timeless(&b));
-    let told = "each training view: mixup of alpha 0.4 or CutMix of alpha 1 with probability 0.75";
-    assert_eq!(card.training_notes, [told]);
+    let expected =
+        "each training view: mixup of alpha 0.4 or CutMix of alpha 1 with probability 0.75";
+    assert_eq!(card.training_notes, [expected]);
     // Other mixtures are another cache; without any it is that of before.
     type Change = fn(&mut Recipe);
     let changes: [(&str, Change); 3] = [

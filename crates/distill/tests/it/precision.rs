@@ -72,8 +72,8 @@ fn training_from_a_bf16_cache_equals_training_with_live_teachers_bit_for_bit() {
         assert!(student(&a) == student(&b), "{method}: students differ");
         assert_eq!(timeless(&a), timeless(&b), "{method}");
         assert_eq!(live.teachers, from_cache.teachers, "{method}");
-        let told: Vec<&str> = live.teachers.iter().map(|own| own.precision.as_str()).collect();
-        assert_eq!(told, ["f32", "bf16"], "{method}");
+        let expected: Vec<&str> = live.teachers.iter().map(|own| own.precision.as_str()).collect();
+        assert_eq!(expected, ["f32", "bf16"], "{method}");
         let dataset = dataset();
         let plan = plan_cache(&cached, &dataset).unwrap();
         let entries = &plan.manifest().teachers;
@@ -90,18 +90,18 @@ fn a_cache_in_another_precision_is_refused_and_its_records_are_not_taken() {
     let folder = tempfile::tempdir().unwrap();
     let f32 = cached(folder.path(), "aver", 2, &[]);
     let bf16 = cached(folder.path(), "aver", 2, &TEACHERS[..1]);
-    for (built, asked, told) in [
+    for (built, asked, expected) in [
         (&f32, &bf16, "teacher `t0`: precision differs (cache: f32; recipe: bf16)"),
         (&bf16, &f32, "teacher `t0`: precision differs (cache: bf16; recipe: f32)"),
     ] {
         let whole = build(built).unwrap();
         let error = CheckedRun::new(asked, &dataset()).err().unwrap();
         assert!(matches!(error, Error::Teacher(TeacherError::CacheMismatch { .. })), "{error}");
-        assert!(error.to_string().contains(told), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
         // Without the manifest the records say themselves whose they are: those of `t1` are kept.
         let cache = folder.path().join("cache");
         std::fs::remove_file(cache.join("manifest.json")).unwrap();
-        assert_eq!(2 * build(asked).unwrap().shards, whole.shards, "{told}");
+        assert_eq!(2 * build(asked).unwrap().shards, whole.shards, "{expected}");
         std::fs::remove_dir_all(cache).unwrap();
     }
 }
@@ -222,8 +222,8 @@ fn students_of_plans_train_and_teach_in_the_precision_of_the_steps() {
         let never = std::sync::atomic::AtomicBool::new(false);
         let (card, _) = checked.run(&out, Start::New, &never, &mut |_, _| {}).unwrap();
         assert_eq!(card.precision, "bf16", "{plan}");
-        let told: Vec<&str> = card.teachers.iter().map(|own| own.precision.as_str()).collect();
-        assert_eq!(told, if mutual { vec![] } else { vec!["bf16"] }, "{plan}");
+        let expected: Vec<&str> = card.teachers.iter().map(|own| own.precision.as_str()).collect();
+        assert_eq!(expected, if mutual { vec![] } else { vec!["bf16"] }, "{plan}");
     }
 }
 

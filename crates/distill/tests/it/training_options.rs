@@ -57,9 +57,9 @@ fn label_smoothing_and_class_weights_are_told_and_resume_exactly() {
     run(&recipe(folder.path(), "ca-mkd", 2, &[]), &plain).unwrap();
     assert!(student(&parts) != student(&plain));
     let card = CheckedRun::new(&smoothed, &dataset()).unwrap().card().clone();
-    let told = "; CE of labels with label smoothing 0.1 and class weights from 0.500 (bottom) to \
+    let expected = "; CE of labels with label smoothing 0.1 and class weights from 0.500 (bottom) to \
                 2.000 (middle)";
-    assert!(card.objective.ends_with(told), "{}", card.objective);
+    assert!(card.objective.ends_with(expected), "{}", card.objective);
 }
 
 #[test]
@@ -139,8 +139,8 @@ fn the_average_is_that_of_the_formula_and_leaves_the_training_as_it_is() {
     let best = metrics(&out).into_iter().map(|own| own.validation.unwrap().top1);
     let best = best.enumerate().fold((0, -1.0), |a, b| if b.1 > a.1 { b } else { a }).0;
     let delivered = weights::read_safetensors(&out.join("student.safetensors")).unwrap().0;
-    let wanted = if best == 1 { "average/" } else { "best/" };
-    assert!(delivered == kept(&out, wanted));
+    let expected_arrays = if best == 1 { "average/" } else { "best/" };
+    assert!(delivered == kept(&out, expected_arrays));
 }
 
 #[test]

@@ -261,8 +261,8 @@ fn parts_of_a_batch_with_their_sums_added_up_give_what_the_whole_batch_gives() {
             moments_of_sums(&sums, count, &mut mean, &mut variance);
             let what = format!("{shape:?}, relu {relu}");
             assert_close(&format!("mean, {what}"), &mean, &wide(&want.mean), 1e-6, 1e-7);
-            let wanted = wide(&want.variance);
-            assert_close(&format!("variance, {what}"), &variance, &wanted, 1e-5, 1e-7);
+            let expected_variance = wide(&want.variance);
+            assert_close(&format!("variance, {what}"), &variance, &expected_variance, 1e-5, 1e-7);
 
             let gate = |here: &std::ops::Range<usize>| match relu {
                 true => ReluGate::Output(&want.output[here.clone()]),

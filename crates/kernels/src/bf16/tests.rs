@@ -501,9 +501,9 @@ fn matrix_products_of_every_way_and_layout_agree_with_the_formula() {
                 let biased: Vec<f32> =
                     stored.iter().enumerate().map(|(i, v)| v + bias[i % columns.max(1)]).collect();
                 assert_eq!(before, biased, "{what}");
-                let mut wanted = vec![0.0; biased.len()];
-                activate(activation, &biased, &mut wanted);
-                for (got, want) in activated.iter().zip(&wanted) {
+                let mut expected = vec![0.0; biased.len()];
+                activate(activation, &biased, &mut expected);
+                for (got, want) in activated.iter().zip(&expected) {
                     assert!(
                         (got - want).abs() <= 1e-5 * (1.0 + want.abs()),
                         "{what}: {got}, {want}"

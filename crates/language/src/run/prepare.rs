@@ -96,8 +96,8 @@ impl CheckedLanguageRun {
         for spec in recipe.teachers.iter().filter(|_| uses_teachers) {
             let (own, own_tokenizer, _) = LanguageModel::parts(&spec.weights)?;
             let rows = rows_of(&own);
-            let wanted = *vocabulary.get_or_insert(rows);
-            check_same(&spec.name, (&own_tokenizer, rows), (&tokenizer, wanted))?;
+            let expected = *vocabulary.get_or_insert(rows);
+            check_same(&spec.name, (&own_tokenizer, rows), (&tokenizer, expected))?;
             limits.extend(own.graph().decoder().map(|config| config.longest));
             teachers.push(OpenTeacher::new(&spec.name, &own));
         }

@@ -84,11 +84,12 @@ fn temperature_0_gives_the_likeliest_tokens_of_the_whole_text() {
 fn texts_end_where_they_must_and_every_token_is_told() {
     let prompts = prompts();
     let long = GenerationConfig { max_tokens: 1000, ..config() };
-    let mut told = vec![Vec::new(); prompts.len()];
-    let texts = generate(&mut decoder(), &prompts, &[], &long, |prompt, id| told[prompt].push(id));
+    let mut reported = vec![Vec::new(); prompts.len()];
+    let texts =
+        generate(&mut decoder(), &prompts, &[], &long, |prompt, id| reported[prompt].push(id));
     let texts = texts.unwrap();
-    for ((prompt, text), told) in prompts.iter().zip(&texts).zip(told) {
-        assert_eq!((text.end, &text.ids), (End::Context, &told));
+    for ((prompt, text), reported) in prompts.iter().zip(&texts).zip(reported) {
+        assert_eq!((text.end, &text.ids), (End::Context, &reported));
         // The last token needs no room: nothing is read behind it.
         assert_eq!(prompt.ids.len() + text.ids.len(), small::config().longest + 1);
     }

@@ -67,8 +67,8 @@ fn means_are_over_the_tokens_behind_the_prompts() {
         .collect();
     let ends = student.ends.clone();
     let texts = generate(&mut student.decoder, &prompts, &ends, &alone, |_, _| {}).unwrap();
-    let (told, written): (Vec<Prompt>, Vec<Generated>) = own.texts.iter().cloned().unzip();
-    assert_eq!((told, &written), (prompts.clone(), &texts));
+    let (reported, written): (Vec<Prompt>, Vec<Generated>) = own.texts.iter().cloned().unzip();
+    assert_eq!((reported, &written), (prompts.clone(), &texts));
     let real: Vec<Vec<u32>> = starts.iter().map(|&at| ids[at + 8..at + 17].to_vec()).collect();
     let texts: Vec<Vec<u32>> = texts.iter().map(with_end).collect();
     for (got, continuations) in [(own.real, real), (own.own, texts.clone())] {

@@ -29,9 +29,10 @@ fn the_nats_are_those_of_the_definition_in_windows_of_any_size() {
     let first = model.tokenizer.decode(&ids[..1]).unwrap().chars().count();
     let whole = surprises(&mut model, &ids).iter().sum::<f64>();
     for (window, overlap) in [(512, 256), (512, 1), (20, 19), (20, 5), (7, 1), (2, 1), (64, 30)] {
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         let config = WindowConfig { window, overlap };
-        let own = measure(&mut model, TEXT, config, |done, all| told.push((done, all))).unwrap();
+        let own =
+            measure(&mut model, TEXT, config, |done, all| reported.push((done, all))).unwrap();
         let (mut want, mut scored, mut start) = (0.0, 1, 0);
         while scored < ids.len() {
             let end = ids.len().min(start + window);
@@ -41,7 +42,7 @@ fn the_nats_are_those_of_the_definition_in_windows_of_any_size() {
         }
         assert!((own.nats - want).abs() < 1e-4 * want, "{window} {overlap}: {} {want}", own.nats);
         assert_eq!((own.tokens, own.characters), (ids.len() - 1, TEXT.chars().count() - first));
-        assert_eq!(told.last(), Some(&(own.tokens, own.tokens)));
+        assert_eq!(reported.last(), Some(&(own.tokens, own.tokens)));
         if window >= ids.len() {
             assert!((own.nats - whole).abs() < 1e-4 * whole);
             assert!((own.perplexity() - (whole / own.tokens as f64).exp()).abs() < 1e-2);

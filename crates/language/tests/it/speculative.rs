@@ -194,11 +194,11 @@ fn lossless_texts_at_temperature_0_are_the_teachers() {
     for (drafts, student) in [(1, greedy), (4, greedy), (3, Sampling::default())] {
         let acceptance = Acceptance::Lossless;
         let config = SpeculativeConfig { drafts, acceptance, student, teacher: greedy, ..config() };
-        let mut told = vec![Vec::new(); prompts.len()];
+        let mut reported = vec![Vec::new(); prompts.len()];
         let [mut student, mut teacher] = models();
-        let tell = |prompt: usize, id: u32| told[prompt].push(id);
+        let tell = |prompt: usize, id: u32| reported[prompt].push(id);
         let made = speculate(&mut student, &mut teacher, &prompts, &ENDS, &config, tell).unwrap();
-        assert!(made.iter().zip(&told).all(|(own, told)| own.text.ids == *told));
+        assert!(made.iter().zip(&reported).all(|(own, reported)| own.text.ids == *reported));
         assert_eq!(texts(made), want, "{drafts} drafts");
     }
     // A model that drafts for itself is always right: γ + 1 tokens a call.

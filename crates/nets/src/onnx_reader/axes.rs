@@ -89,8 +89,8 @@ impl Axes {
     /// As a tensor of other sizes, with the same numbers in the same order. `None` if they do not fit
     /// into each other.
     pub(super) fn reshaped(&self, sizes: &[usize]) -> Option<Self> {
-        let wanted = sizes.iter().try_fold(1_usize, |all, &size| all.checked_mul(size))?;
-        if wanted != self.elements() || wanted == 0 {
+        let elements = sizes.iter().try_fold(1_usize, |all, &size| all.checked_mul(size))?;
+        if elements != self.elements() || elements == 0 {
             return None;
         }
         let mut split = self.clone();

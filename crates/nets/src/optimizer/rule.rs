@@ -67,9 +67,9 @@ mod tests {
         assert!(plain.iter().all(|rule| *rule == ParameterRule::default()));
         let config = RuleConfig { exempt_norms_and_biases: true, classifier_rate_factor: 10.0 };
         let rules = config.rules(graph);
-        let named = |wanted: &dyn Fn(&ParameterRule) -> bool| -> Vec<&str> {
+        let named = |matches: &dyn Fn(&ParameterRule) -> bool| -> Vec<&str> {
             let all = graph.parameters().iter().zip(&rules);
-            all.filter(|(_, rule)| wanted(rule)).map(|(spec, _)| spec.name.as_str()).collect()
+            all.filter(|(_, rule)| matches(rule)).map(|(spec, _)| spec.name.as_str()).collect()
         };
         assert_eq!(named(&|rule| rule.rate_factor == 10.0), ["fc.weight", "fc.bias"]);
         for name in named(&|rule| rule.decays) {

@@ -179,7 +179,7 @@ fn an_export_computes_the_same_and_is_read_again() {
 fn taps_are_the_ends_of_stages() {
     // Channels and side of the maps, channels of the vector, whether a classifier stands on the map.
     type Want = (&'static [(usize, usize)], usize, bool);
-    let wanted: [(&str, Want); 5] = [
+    let expected: [(&str, Want); 5] = [
         ("mobilenet_v3", (&[(8, 16), (8, 8), (96, 4)], 24, false)),
         ("efficientnet", (&[(8, 16), (24, 8)], 24, true)),
         ("shufflenet_v2", (&[(8, 16), (8, 8), (8, 4), (12, 2), (16, 1)], 16, true)),
@@ -187,7 +187,7 @@ fn taps_are_the_ends_of_stages() {
         ("convnext", (&[(8, 8), (12, 4)], 12, false)),
     ];
     let all = cases();
-    for (name, (maps, vector, classifier)) in wanted {
+    for (name, (maps, vector, classifier)) in expected {
         let network = all.iter().find(|case| case.name == name).unwrap().network();
         let graph = network.graph();
         let shape = |tap: Tap| tap.value(graph).map(|value| graph.shape(value));

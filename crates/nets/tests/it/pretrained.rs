@@ -71,9 +71,9 @@ fn a_classifier_of_other_classes_or_none_starts_anew_and_the_rest_is_taken() {
             assert!(network.state_dict()[layer] == fresh[layer], "{name}: {layer}");
         }
         let layer = anew[0].rsplit_once('.').unwrap().0;
-        let told =
+        let expected =
             format!("classifier `{layer}` starts anew: the file's has 7 classes, the data have 4");
-        assert_eq!(notes, [told], "{name}");
+        assert_eq!(notes, [expected], "{name}");
         // A backbone alone.
         let body: StateDict =
             state.into_iter().filter(|(tensor, _)| !anew.contains(tensor)).collect();

@@ -165,10 +165,10 @@ mod tests {
         assert_eq!((own.gained, own.lost), (0, 9));
         assert!(own.accuracy_differs() && check(9, true, false).accuracy_differs());
         let suspicion = own.suspicion().unwrap().to_string();
-        let told = "it is another teacher in bf16 than in f32: right on 89.20 % of 1000 samples instead \
+        let expected = "it is another teacher in bf16 than in f32: right on 89.20 % of 1000 samples instead \
                     of 90.10 % (0 right in bf16 alone, 9 in f32 alone): remove its `precision`, so that \
                     it is run in f32";
-        assert_eq!(suspicion, told);
+        assert_eq!(suspicion, expected);
         // As many changed both ways.
         let (mut a, mut b) = (vec![true; 100], vec![true; 100]);
         a[..20].fill(false);

@@ -279,8 +279,8 @@ fn changes_that_cannot_be_are_refused() {
 #[test]
 fn other_settings_have_other_words_and_crop_and_flip_have_none() {
     assert_eq!(Augmentation::CIFAR.beside_crop_and_flip(), None);
-    let told = "random resized crop of 0.3 to 1 of the area, RandAugment of 2 operations at \
+    let expected = "random resized crop of 0.3 to 1 of the area, RandAugment of 2 operations at \
                 magnitude 9 of 30, colour jitter 0.4 0.4 0.4 0.1 (brightness, contrast, \
                 saturation, hue), random erasing of 0.5";
-    assert_eq!(ALL.beside_crop_and_flip().as_deref(), Some(told));
+    assert_eq!(ALL.beside_crop_and_flip().as_deref(), Some(expected));
 }
