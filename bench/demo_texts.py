@@ -64,7 +64,7 @@ def passages(chapter):
 def spread(items, count):
     """So many of them, at equal distances."""
     if len(items) < count:
-        raise SystemExit(f"{count} passages are wanted and {len(items)} are there")
+        raise SystemExit(f"{count} passages are needed and {len(items)} are there")
     return [items[at * len(items) // count] for at in range(count)]
 
 

@@ -308,11 +308,11 @@ class Run:
         view = (epoch - 1) % VIEWS
         teachers = torch.stack([z[trained] for z, *_ in self.keep(view)]).mean(0)
         labels = functional.one_hot(self.data.labels[trained], CLASSES)
-        means = self.memory.setdefault("wanted", [])
+        means = self.memory.setdefault("targets", [])
         means.append(((labels + teachers) / 2).double().mean(0))
-        wanted = torch.stack(means).mean(0)
+        target = torch.stack(means).mean(0)
         found = self.logits(self.views[view]).double().mean(0)
-        self.values.leaves["student/fc.bias"] += (wanted - found).float()
+        self.values.leaves["student/fc.bias"] += (target - found).float()
 
     @torch.no_grad()
     def logits(self, images):

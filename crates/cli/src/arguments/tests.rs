@@ -209,15 +209,22 @@ const ELSEWHERE: [&str; 6] =
     ["allow-run-as-root", "bind-to", "convs", "features", "map-by", "oversubscribe"];
 
 /// Sections and keys of descriptions of networks.
-const OF_DESCRIPTIONS: [&str; 10] = [
+const OF_DESCRIPTIONS: [&str; 17] = [
+    "activation",
     "avg_pool",
     "batch_norm",
     "blocks",
     "classifier",
     "concat",
     "conv",
+    "global_pool",
+    "linear",
     "max_pool",
+    "pooled",
+    "product",
     "shuffle",
+    "stochastic_depth",
+    "sum",
     "tap",
     "value",
 ];

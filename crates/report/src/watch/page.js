@@ -122,8 +122,8 @@
 
   async function draw() {
     const own = runs.filter(function (run) { return chosen.includes(run.id); });
-    const wanted = own.map(function (run) { return run.id + run.version; }).join();
-    if (wanted === drawn || drawing) { return; }
+    const listed = own.map(function (run) { return run.id + run.version; }).join();
+    if (listed === drawn || drawing) { return; }
     drawing = true;
     try {
       const query = own.map(function (run) { return "run=" + run.id; }).join("&");
@@ -132,7 +132,7 @@
       // Rows without holes, where the screen is wide enough to choose.
       box.className = [1, 2, 4].includes(charts.length) ? "figures even" : "figures";
       box.replaceChildren.apply(box, charts);
-      drawn = wanted;
+      drawn = listed;
     } catch (error) {
       drawing = false;
       lost();

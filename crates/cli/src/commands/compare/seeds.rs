@@ -44,7 +44,7 @@ pub(super) fn until_narrow<C>(
         {
             let digits = if widest < 1.0 { 4 } else { 2 };
             eprintln!(
-                "{} seeds: the interval of {name} is {widest:.digits$} {unit} wide, {width} are wanted: \
+                "{} seeds: the interval of {name} is {widest:.digits$} {unit} wide, at most {width} are asked for: \
                  going on to {} seeds",
                 look.seeds, next.seeds
             );
