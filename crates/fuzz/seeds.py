@@ -114,6 +114,29 @@ def images():
     write("image", "palette.png", file.getvalue())
     for mode in ["L", "RGB"]:
         write("image", f"{mode}.jpg", image("JPEG", mode))
+        write("image", f"{mode}.tiff", image("TIFF", mode))
+    turned = Image.open(io.BytesIO(image("JPEG", "RGB")))
+    exif = turned.getexif()
+    exif[274] = 6
+    file = io.BytesIO()
+    turned.save(file, "JPEG", exif=exif.tobytes())
+    write("image", "turned.jpg", file.getvalue())
+    packed = Image.open(io.BytesIO(image("PNG", "RGB")))
+    file = io.BytesIO()
+    packed.save(file, "TIFF", compression="tiff_lzw")
+    write("image", "lzw.tiff", file.getvalue())
+
+
+def npz():
+    pictures = rng.integers(0, 255, (4, 2, 3, 3), dtype=np.uint8)
+    labels = np.array([[0], [1], [1], [0]])
+    file = io.BytesIO()
+    parts = {"train_images": pictures, "train_labels": labels, "val_images": pictures[:2], "val_labels": labels[:2]}
+    np.savez_compressed(file, **parts)
+    write("npz", "packed", file.getvalue())
+    file = io.BytesIO()
+    np.savez(file, x_train=pictures[..., 0], y_train=labels[:, 0].astype(np.uint8))
+    write("npz", "plain", file.getvalue())
 
 
 def parquet():
@@ -274,7 +297,7 @@ def tokenizers():
 
 
 for make in [
-    pytorch, all_safetensors, logits, images, parquet, idx, cifar, onnx_models, texts, text_tables,
+    pytorch, all_safetensors, logits, images, npz, parquet, idx, cifar, onnx_models, texts, text_tables,
     tokenizers,
 ]:
     make()

@@ -1,7 +1,8 @@
 //! Data sets of other programs.
 
 use faculty_data::{
-    Dataset, ExifOrientation, ReadOptions, Tokenizer, cifar_binary, idx, parquet as hub, read_image,
+    Dataset, ExifOrientation, ReadOptions, Tokenizer, cifar_binary, idx, npz, parquet as hub,
+    read_image,
 };
 
 use crate::input::{Scratch, files};
@@ -41,7 +42,18 @@ pub(crate) fn parquet(bytes: &[u8]) -> bool {
     hub::read(folder.path(), &ReadOptions::default()).is_ok()
 }
 
-/// PNG or JPEG.
+/// Arrays of NumPy as MedMNIST has them.
+pub(crate) fn npz(bytes: &[u8]) -> bool {
+    let folder = Scratch::new();
+    let path = folder.write("set.npz", bytes);
+    let read = npz::read(&path, &ReadOptions::default());
+    if let Ok(dataset) = &read {
+        assert!(dataset.shape().is_ok());
+    }
+    read.is_ok()
+}
+
+/// PNG, JPEG or TIFF.
 pub(crate) fn image(bytes: &[u8]) -> bool {
     let folder = Scratch::new();
     let path = folder.write("image", bytes);

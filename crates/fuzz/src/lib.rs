@@ -39,6 +39,7 @@ pub const READERS: &[Reader] = &[
     Reader { name: "idx", read: datasets::idx, own: Vec::new },
     Reader { name: "image", read: datasets::image, own: Vec::new },
     Reader { name: "logits", read: teachers::logits, own: Vec::new },
+    Reader { name: "npz", read: datasets::npz, own: Vec::new },
     Reader { name: "onnx", read: teachers::onnx, own: Vec::new },
     Reader { name: "parquet", read: datasets::parquet, own: Vec::new },
     Reader { name: "pytorch", read: teachers::pytorch, own: Vec::new },
