@@ -98,7 +98,7 @@ fn prepare(info: &MethodInfo) -> Work {
     // As many samples as CIFAR-100 has.
     let samples = TrainingSamples::new((0..50_000).map(|id| (SampleId(id), id as u32 % 100)));
     let learner = Learner::new(student, method, &traits, BATCH, 1, &Compute::Kernels)
-        .expect("a network with all that the method reads")
+        .unwrap()
         .with_samples(samples);
     Work { name: info.spec.name, learner, outputs, times: Vec::new() }
 }

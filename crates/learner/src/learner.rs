@@ -410,7 +410,7 @@ fn check_taps(method: &dyn Method, student: &Network, teachers: &[TeacherTraits]
             }
         }
         for (number, teacher) in (1..).zip(teachers) {
-            let missing = needs.teacher_taps.iter().find(|tap| !teacher.taps.contains_key(tap));
+            let missing = needs.teacher_taps.iter().find(|tap| teacher.taps.get(tap).is_none());
             if let Some(&tap) = missing {
                 return absent(tap, format!("teacher {number}"));
             }
