@@ -146,7 +146,7 @@ fn steps(folder: &Path, dataset: &Dataset) -> Result<(), Box<dyn std::error::Err
         let what = if maps { "logits and maps" } else { "logits" };
         let name =
             if count == 0 { "plain (ce)".to_owned() } else { format!("{count} cached, {what}") };
-        let learner = Learner::new(student, method, &traits, BATCH, 1, &Compute::Kernels).unwrap();
+        let learner = Learner::new(student, method, &traits, BATCH, 1, &Compute::Kernels);
         works.push(Work { name, learner, teachers, taps, times: Vec::new() });
     }
     let images: Vec<f32> =

@@ -97,9 +97,8 @@ fn prepare(info: &MethodInfo) -> Work {
     let student = method.student(network(1), &traits, 1).expect("made of these networks");
     // As many samples as CIFAR-100 has.
     let samples = TrainingSamples::new((0..50_000).map(|id| (SampleId(id), id as u32 % 100)));
-    let learner = Learner::new(student, method, &traits, BATCH, 1, &Compute::Kernels)
-        .unwrap()
-        .with_samples(samples);
+    let learner =
+        Learner::new(student, method, &traits, BATCH, 1, &Compute::Kernels).with_samples(samples);
     Work { name: info.spec.name, learner, outputs, times: Vec::new() }
 }
 

@@ -140,7 +140,6 @@ fn prepare(
     let method: Box<dyn Method> =
         if kind == "ce" { Box::new(Ce) } else { Box::new(CaMkd::default()) };
     let mut learner = Learner::new(network, method, &traits, BATCH, 1, &Compute::Kernels)
-        .unwrap()
         .with_precision(precision);
     let ids: Vec<SampleId> = (0..BATCH as u64).map(SampleId).collect();
     let mut ask = move |images: &[f32]| -> Vec<TeacherOutputs> {

@@ -88,7 +88,7 @@ fn train(
     let student = Network::new("resnet8x0.5", input, 10, 1)?;
     let method = Box::new(OnlyRight { temperature: 4.0 });
     const BATCH: usize = 64;
-    let mut learner = Learner::new(student, method, &traits, BATCH, 1, &Compute::Kernels)?;
+    let mut learner = Learner::new(student, method, &traits, BATCH, 1, &Compute::Kernels);
     let sgd = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
     let part = first(&dataset, samples)?;
     let mut weights = vec![0.0; teachers.len()];

@@ -226,7 +226,7 @@ impl CheckedRun {
             seconds: 0.0,
         };
         let batch_size = recipe.train.batch_size;
-        let learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute)?
+        let learner = Learner::new(student, method, &traits, batch_size, recipe.seed, &compute)
             .with_samples(TrainingSamples::of(&data.train));
         let mut learner = settings.equip(learner);
         check_updates(info.spec.name, &learner, &settings)?;

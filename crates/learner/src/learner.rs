@@ -8,8 +8,8 @@ use burn::tensor::Device;
 use faculty_comm::Group;
 use faculty_contract::losses::TaskLoss;
 use faculty_contract::{
-    AfterStep, Facts, MeanLogits, Method, Needs, Point, Projector, Shapes, TapShapes,
-    TeacherTraits, TrainingSamples,
+    AfterStep, Facts, MeanLogits, Method, Point, Projector, Shapes, TapShapes, TeacherTraits,
+    TrainingSamples,
 };
 use faculty_kernels::in_pool;
 use faculty_nets::weights::StateDict;
@@ -20,7 +20,6 @@ use faculty_nets::{
 use super::average::WeightAverage;
 use super::memory::Memory;
 use super::{Compute, Exam, LearningTeacher, Trained};
-use crate::error::{LearnerError, Result};
 use crate::trained_parts::takes_part;
 
 /// The student with whatever is trained beside it.
@@ -66,10 +65,7 @@ pub struct Learner {
 
 impl Learner {
     /// Builds the parts that `method` trains beside this student for these teachers.
-    ///
-    /// # Errors
-    /// [`LearnerError::AbsentTap`](crate::LearnerError::AbsentTap) when the method reads a place that
-    /// the student does not have, or a teacher has no shape for, in any of the first 1,000 epochs.
+    #[must_use]
     pub fn new(
         student: Network,
         mut method: Box<dyn Method>,
@@ -77,12 +73,11 @@ impl Learner {
         batch_size: usize,
         seed: u64,
         compute: &Compute,
-    ) -> Result<Self> {
+    ) -> Self {
         // Losses run on burn's CPU backend whatever else is compiled in.
         let device = Device::flex().autodiff();
         let shapes = Shapes::of(&student, teachers, batch_size);
         method.prepare(Facts::Maps(&shapes));
-        check_taps(method.as_ref(), &student, teachers)?;
         method.prepare(Facts::Shapes(&shapes));
         let parts = method.parts(&shapes);
         let projectors = projectors(parts.projectors, seed)
@@ -99,7 +94,7 @@ impl Learner {
         let samples = Arc::<TrainingSamples>::default();
         let memory = Memory::new(parts.memory, seed);
         let (on_losses, buffers) = (Duration::ZERO, Vec::new());
-        Ok(Self {
+        Self {
             student,
             initial,
             projectors,
@@ -126,7 +121,7 @@ impl Learner {
             buffers,
             together: Together::default(),
             whole: 0,
-        })
+        }
     }
 
     /// With the other ranks of a training, each of which has such a learner and a part of every batch:
@@ -390,86 +385,4 @@ fn projectors(all: Vec<Projector>, seed: u64) -> impl Iterator<Item = (Tap, Netw
         let seed = seed.wrapping_add(1 + k as u64);
         (projector.tap, Network::from_graph(&format!("connector {k}"), projector.graph, seed))
     })
-}
-
-/// Epochs whose needs are looked at beforehand.
-const FORESEEN: usize = 1000;
-
-/// Whether all that the method reads is there.
-fn check_taps(method: &dyn Method, student: &Network, teachers: &[TeacherTraits]) -> Result<()> {
-    let mut seen = Needs::default();
-    for epoch in 1..=FORESEEN {
-        let needs = method.needs(epoch);
-        if needs == seen {
-            continue;
-        }
-        let absent = |tap, whose| Err(LearnerError::AbsentTap { tap, whose, epoch });
-        for &tap in needs.student_taps.iter().chain(&needs.projector_taps) {
-            if tap.value(student.graph()).is_none() {
-                return absent(tap, "the student".to_owned());
-            }
-        }
-        for (number, teacher) in (1..).zip(teachers) {
-            let missing = needs.teacher_taps.iter().find(|tap| teacher.taps.get(tap).is_none());
-            if let Some(&tap) = missing {
-                return absent(tap, format!("teacher {number}"));
-            }
-        }
-        seen = needs;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use faculty_contract::{Loss, Parts, Setup, Step};
-    use faculty_nets::{MapShape, Network};
-
-    use super::*;
-
-    /// Reads the third feature of the student from the fifth epoch on, and of the teachers if told to.
-    #[derive(Debug)]
-    struct ReadsLate {
-        of_teachers: bool,
-    }
-
-    impl Method for ReadsLate {
-        fn setup(&self) -> Setup {
-            Setup::default()
-        }
-
-        fn needs(&self, epoch: usize) -> Needs {
-            let late =
-                |yes: bool| if yes && epoch >= 5 { vec![Tap::Feature(9)] } else { Vec::new() };
-            Needs {
-                student_taps: late(!self.of_teachers),
-                teacher_taps: late(self.of_teachers),
-                ..Needs::default()
-            }
-        }
-
-        fn parts(&self, _: &Shapes) -> Parts {
-            panic!("nothing is built for a method that does not fit")
-        }
-
-        fn loss(&self, _: &Step) -> Loss {
-            unreachable!()
-        }
-
-        fn objective(&self, _: usize) -> String {
-            String::new()
-        }
-    }
-
-    #[test]
-    fn a_place_that_is_not_there_is_an_error_that_names_it() {
-        let student = || Network::new("resnet8x0.5", MapShape::new(1, 8, 8), 3, 1).unwrap();
-        for (of_teachers, whose) in [(false, "the student"), (true, "teacher 1")] {
-            let teachers = [TeacherTraits::of_logits()];
-            let method = Box::new(ReadsLate { of_teachers });
-            let made = Learner::new(student(), method, &teachers, 4, 1, &Compute::Kernels);
-            let error = made.err().unwrap().to_string();
-            assert!(error.contains(whose) && error.contains("epoch 5"), "{error}");
-        }
-    }
 }

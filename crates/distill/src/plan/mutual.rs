@@ -71,8 +71,7 @@ impl Mutual {
                 ..run.card.clone()
             };
             let (batch_size, seed) = (recipe.train.batch_size, recipe.seed);
-            let learner =
-                Learner::new(network, Box::new(Dml), &traits, batch_size, seed, &compute)?;
+            let learner = Learner::new(network, Box::new(Dml), &traits, batch_size, seed, &compute);
             // What `[student]` says of the classifier is about the student alone.
             let settings = match name.as_str() {
                 STUDENT => &run.settings,
@@ -81,10 +80,10 @@ impl Mutual {
             let learner = settings.equip(learner);
             let peers = names.iter().filter(|other| **other != name).cloned().collect();
             let prefix = if name == STUDENT { String::new() } else { format!("{name}/") };
-            Ok(Member::new(&name, learner, peers, card).with_prefix(prefix))
+            Member::new(&name, learner, peers, card).with_prefix(prefix)
         });
         Ok(Self {
-            members: members.collect::<Result<_>>()?,
+            members: members.collect(),
             data: run.data,
             settings: Settings { recipe: recipe.to_toml()?, ..run.settings },
             identity: Identity::of(recipe, &[], dataset.fingerprint())?,

@@ -83,7 +83,7 @@ fn trained_with(
     let traits = [crate::learner::TeacherTraits { taps: Default::default(), classifier: None }];
     let student = run.learner.student.network.clone();
     let compute = crate::compute::Compute::Kernels;
-    run.learner = Learner::new(student, method, &traits, 8, recipe.seed, &compute).unwrap();
+    run.learner = Learner::new(student, method, &traits, 8, recipe.seed, &compute);
     run.teachers =
         vec![Teacher { name: "faulty".to_owned(), source: Box::new(Faulty { labels, bad }) }];
     let mut warnings = Vec::new();

@@ -49,8 +49,7 @@ fn combinations_match_finite_differences() {
 fn gradient(method: &Method) -> (StepRecord, Vec<f32>) {
     let built = build(method).unwrap();
     let setup = Setup::new(3, &built.needs(2).teacher_taps);
-    let mut learner =
-        Learner::new(network(5), built, &setup.traits, BATCH, 5, &Compute::Kernels).unwrap();
+    let mut learner = Learner::new(network(5), built, &setup.traits, BATCH, 5, &Compute::Kernels);
     let record = learner.gradients(&LearnerBatch { epoch: 2, ..setup.batch() });
     (record, learner.student.gradients().concat())
 }

@@ -81,7 +81,6 @@ impl Setup {
     pub(crate) fn learner(&self, method: Box<dyn Method>) -> Learner {
         let student = method.student(network_of(self.classes, 5), &self.traits, 5).unwrap();
         Learner::new(student, method, &self.traits, BATCH, 5, &Compute::Kernels)
-            .unwrap()
             .with_samples(self.samples())
     }
 
@@ -340,7 +339,7 @@ fn parameters_of_amtml_kd_stay_once_they_are_learnt() {
     let method = || Box::new(AmtmlKd::new(config));
     let setup = Setup::new(3, &method().needs(1).teacher_taps);
     let mut learner =
-        Learner::new(network(5), method(), &setup.traits, BATCH, 5, &Compute::Kernels).unwrap();
+        Learner::new(network(5), method(), &setup.traits, BATCH, 5, &Compute::Kernels);
     let optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.1 };
     let values = |learner: &mut Learner| -> Vec<Vec<f32>> {
         networks(learner).iter().map(|network| network.parameters().concat()).collect()
@@ -402,8 +401,7 @@ fn simkd_matches_finite_differences_and_leaves_the_classifier_alone() {
     {
         let student = SimKd::default().student(network(5), &setup.traits, 5).unwrap();
         let mut learner =
-            Learner::new(student, Box::<SimKd>::default(), &setup.traits, BATCH, 5, &device)
-                .unwrap();
+            Learner::new(student, Box::<SimKd>::default(), &setup.traits, BATCH, 5, &device);
         let classifier = |learner: &Learner| {
             let own = learner.student.network.classifier().unwrap();
             (own.weight.to_vec(), own.bias.to_vec())

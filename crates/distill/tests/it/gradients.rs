@@ -142,7 +142,6 @@ fn step_of_rank(
 
     let student = method.student(student, &traits, 1).unwrap();
     let mut learner = Learner::new(student, method, &traits, BATCH, 1, &Compute::Kernels)
-        .unwrap()
         .with_samples(TrainingSamples::new(both))
         .with_precision(precision);
     for (part, trained) in learner.trained_mut() {

@@ -26,8 +26,7 @@ fn a_meta_step_changes_the_weight_networks_and_nothing_else() {
     for compute in
         [Compute::Kernels, Compute::of(faculty_distill::recipe::Device::CpuBurn).unwrap()]
     {
-        let mut learner =
-            Learner::new(network(5), method(), &setup.traits, BATCH, 5, &compute).unwrap();
+        let mut learner = Learner::new(network(5), method(), &setup.traits, BATCH, 5, &compute);
         let mut stepped = 0;
         for _ in 0..4 {
             learner.gradients(&setup.batch());
@@ -74,7 +73,7 @@ fn weights_of_outputs_move_toward_the_useful_teacher() {
     let (method, size) = (Box::new(Mmkd::new(config)), 32);
     let compute = Compute::Kernels;
     let mut learner =
-        Learner::new(network(5), method, &[traits.clone(), traits], size, 5, &compute).unwrap();
+        Learner::new(network(5), method, &[traits.clone(), traits], size, 5, &compute);
     let optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
     let part = dataset().train_split();
     let views = ViewSettings::plain(part.normalisation().unwrap());

@@ -398,7 +398,7 @@ fn a_prediction_and_its_gradients_are_one_step_with_one_forward_pass() {
     let setup = Setup::new(1, &[]);
     let fresh = || {
         let method = Box::new(Kd::default());
-        Learner::new(network(5), method, &setup.traits, BATCH, 5, &Compute::Kernels).unwrap()
+        Learner::new(network(5), method, &setup.traits, BATCH, 5, &Compute::Kernels)
     };
     let (mut at_once, mut in_two) = (fresh(), fresh());
     let record = at_once.gradients(&setup.batch());
@@ -423,7 +423,6 @@ fn a_peer_in_training_is_a_constant_of_the_other_ones_loss() {
             seed,
             &Compute::Kernels,
         )
-        .unwrap()
     };
     // What a network gets from a live peer is what it gets from the peer's logits in a file.
     let (mut own, mut peer) = (fresh(5), fresh(6));

@@ -312,7 +312,6 @@ fn what_is_tried_between_steps_is_tried_in_f32_and_the_next_step_is_not() {
     let of = |precision| {
         let method = Box::new(Examined::default());
         let mut learner = Learner::new(network(5), method, &[], BATCH, 5, &Compute::Kernels)
-            .unwrap()
             .with_precision(precision);
         let first = learner.predict(&setup.batch()).to_vec();
         learner.gradients(&setup.batch());

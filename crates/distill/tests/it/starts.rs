@@ -106,7 +106,6 @@ fn every_trained_part_begins_as_in_the_release() {
         let student = method.student(student, &traits, 5).unwrap();
         let samples = TrainingSamples::new((0..100).map(|i| (faculty_data::SampleId(i), 0)));
         let learner = Learner::new(student, method, &traits, BATCH, 5, &Compute::Kernels)
-            .unwrap()
             .with_samples(samples);
         let mut parts: Vec<StateDict> = learner
             .trained()

@@ -42,7 +42,7 @@ fn teacher() -> Network {
 fn learner_of(method: Ikd, student: u64) -> Learner {
     let traits = TeacherTraits::of_network(&teacher(), &[]);
     let compute = Compute::Kernels;
-    Learner::new(network_of(student), Box::new(method), &[traits], BATCH, 5, &compute).unwrap()
+    Learner::new(network_of(student), Box::new(method), &[traits], BATCH, 5, &compute)
 }
 
 /// A course with this teacher and the exam after it: the exam's loss, and its gradient by the teacher.

@@ -272,7 +272,7 @@ fn compared(rate: f32, clip: Option<f64>, seed: u64) -> Vec<[Vec<f64>; 2]> {
     let traits = TeacherTraits { taps: [(Tap::Map, shape)].into(), classifier: None };
     let traits = vec![traits; TEACHERS];
     let mut learner =
-        Learner::new(student(), Box::new(method), &traits, BATCH, seed, &Compute::Kernels).unwrap();
+        Learner::new(student(), Box::new(method), &traits, BATCH, seed, &Compute::Kernels);
     let ids: Vec<SampleId> = (0..BATCH as u64).map(SampleId).collect();
     let batch = LearnerBatch {
         epoch: 1,

@@ -67,8 +67,7 @@ fn setup(method: Mmkd) -> Setup {
     let labels = (0..BATCH).map(|i| (i % CLASSES) as u32).collect();
     let compute = Compute::Kernels;
     Setup {
-        learner: Learner::new(network_of(5), Box::new(method), &traits, BATCH, 5, &compute)
-            .unwrap(),
+        learner: Learner::new(network_of(5), Box::new(method), &traits, BATCH, 5, &compute),
         images,
         labels,
         outputs,
