@@ -58,3 +58,8 @@ impl Header {
         self.shape.iter().try_fold(1, |product: usize, &extent| product.checked_mul(extent))
     }
 }
+
+/// Little-endian values, as `decode` reads one.
+pub(crate) fn numbers<const N: usize, T>(bytes: &[u8], decode: impl Fn([u8; N]) -> T) -> Vec<T> {
+    bytes.as_chunks::<N>().0.iter().map(|&chunk| decode(chunk)).collect()
+}

@@ -21,7 +21,7 @@ use crate::bounds::{OF_A_DATASET, check_justified};
 use crate::files::{FileRoot, open_regular};
 use crate::findings::Findings;
 use crate::listing::list;
-use crate::npy::Header;
+use crate::npy::{Header, numbers};
 use crate::splits::choice::choose;
 use crate::splits::{Chosen, Splits};
 use crate::{DataError, Dataset, Format, ImageSet, ReadOptions};
@@ -316,11 +316,6 @@ impl Reader<'_> {
         }
         Ok(labels)
     }
-}
-
-/// Little-endian values, as `decode` reads one.
-fn numbers<const N: usize>(bytes: &[u8], decode: impl Fn([u8; N]) -> i64) -> Vec<i64> {
-    bytes.as_chunks::<N>().0.iter().map(|&chunk| decode(chunk)).collect()
 }
 
 #[cfg(test)]

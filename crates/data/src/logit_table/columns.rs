@@ -34,8 +34,3 @@ const MOST_TABLE_BYTES: u64 = 1 << 40;
 pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, DataError> {
     read_regular(path, MOST_TABLE_BYTES)
 }
-
-/// Little-endian values, as `decode` reads one.
-pub(super) fn numbers<const N: usize, T>(bytes: &[u8], decode: impl Fn([u8; N]) -> T) -> Vec<T> {
-    bytes.as_chunks::<N>().0.iter().map(|&chunk| decode(chunk)).collect()
-}

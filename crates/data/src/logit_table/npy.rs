@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use half::f16;
 
-use super::columns::{Columns, numbers, problem, read_bytes};
-use crate::npy::Header;
+use super::columns::{Columns, problem, read_bytes};
+use crate::npy::{Header, numbers};
 use crate::{DataError, SampleId};
 
 /// `NAME.npy` gives `NAME.ids.txt`.

@@ -8,7 +8,8 @@ use faculty_files::write_atomically;
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use super::columns::{Columns, class_names, numbers, problem, read_bytes};
+use super::columns::{Columns, class_names, problem, read_bytes};
+use crate::npy::numbers;
 use crate::{DataError, SampleId};
 
 /// Writes a table that [`read`] reads, whole or not at all.
